@@ -1,0 +1,54 @@
+# Two commands for a new machine with Python 3.11 and make: `make dev` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# Passed on to the command behind a target: make dev ARGS="--seconds 15 --plain"
+ARGS   ?=
+
+READY := $(VENV)/.ready
+
+.PHONY: help dev test lint types format check lock docs wheel clean
+
+help:           ## List the targets
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*##/\1\t/' | expand -t 10
+
+$(READY): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "aries-bridge needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+dev: $(READY)   ## Run simulator, bridge and embedded broker, and show what flows
+	@$(BIN)/aries-bridge dev $(ARGS)
+
+test: $(READY)  ## Run all tests (ARGS go to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)  ## Check style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY) ## Check types
+	@$(BIN)/mypy
+
+format: $(READY) ## Mend style where that is mechanical
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: $(READY)  ## Regenerate the generated parts of the README
+	@$(BIN)/python -m tests.readme --write
+
+wheel: $(READY) ## Build the wheel into dist/
+	@$(BIN)/python -m hatchling build -t wheel
+
+lock: $(READY)  ## Resolve dependencies anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' -o requirements.lock pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' --extra dev --group test -c requirements.lock \
+	  -o requirements-dev.lock pyproject.toml
+
+clean:          ## Remove what was made
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

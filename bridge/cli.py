@@ -1,0 +1,44 @@
+"""The command line: the only place that turns errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import bridge
+from bridge.errors import BridgeError
+
+app = typer.Typer(
+    name="aries-bridge",
+    help="Bridge the Aries market-data WebSocket to Kafka.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a typer callback
+    if wanted:
+        print(f"aries-bridge {bridge.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Bridge the Aries market-data WebSocket to Kafka."""
+
+
+def main() -> None:
+    """Run the command line; an error of ours ends in its message and its exit code."""
+    try:
+        app()
+    except BridgeError as error:
+        print(f"aries-bridge: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,159 @@
+"""Errors the bridge raises, by what their catcher can do next.
+
+::
+
+    BridgeError
+    ├── SettingsError          a setting is wrong: mend it, start again          (exit 2)
+    ├── CredentialsRefused     Aries refuses a token that cannot change          (exit 3)
+    ├── RecordsUndelivered     stopped with records Kafka had not acknowledged   (exit 4)
+    ├── TopicsUnfit            topics missing or of unequal partition counts     (exit 1)
+    ├── SchemaUnfit            the registry's schema is missing or different     (exit 1)
+    ├── KafkaUnreachable       no broker answered: retried
+    ├── RegistryUnreachable    the registry did not answer: retried
+    ├── TokenUnavailable       no access token to be had just now: retried
+    ├── ConnectionLost         the Aries socket is gone or useless: retried by its cause
+    └── BadLine                one line cannot become a record: dead-lettered
+        └── BadField           … because of one field
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class BridgeError(Exception):
+    """Be the root of every error of the bridge's own; its text is meant for people."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class SettingsError(BridgeError):
+    """Name every problem of the environment at once, and how to mend each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__(problems)
+
+    def __str__(self) -> str:
+        count = len(self.problems)
+        head = f"{count} problem{'s' if count > 1 else ''} in the settings:"
+        return "\n".join([head, *(f"  - {problem}" for problem in self.problems)])
+
+
+class CredentialsRefused(BridgeError):
+    """Say that Aries refused a token which cannot become another by waiting."""
+
+    exit_code = 3
+
+    def __init__(self, times: int, answer: str) -> None:
+        self.times = times
+        self.answer = answer
+        super().__init__(times, answer)
+
+    def __str__(self) -> str:
+        return (
+            f"Aries refused the access token {self.times} times ({self.answer}). A fixed token does not change by "
+            "itself: put a valid one into ARIES_ACCESS_TOKEN, or use ARIES_ACCESS_TOKEN_FILE or "
+            "ARIES_REFRESH_TOKEN so that it can be renewed while the bridge runs."
+        )
+
+
+class RecordsUndelivered(BridgeError):
+    """Say how many records were given up at exit."""
+
+    exit_code = 4
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__(count)
+
+    def __str__(self) -> str:
+        return f"{self.count} records were not acknowledged by Kafka before the deadline of BRIDGE_DRAIN_SECONDS."
+
+
+class TopicsUnfit(BridgeError):
+    """Say which topics are missing or do not fit together."""
+
+
+class SchemaUnfit(BridgeError):
+    """Say for which subject the registry has no schema, or another one."""
+
+    def __init__(self, subject: str, problem: str, remedy: str) -> None:
+        self.subject = subject
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(subject, problem, remedy)
+
+    def __str__(self) -> str:
+        return f"schema registry, subject {self.subject!r}: {self.problem}. {self.remedy}"
+
+
+class KafkaUnreachable(BridgeError):
+    """Say that no broker could be reached, and why."""
+
+
+class RegistryUnreachable(BridgeError):
+    """Say that the schema registry gave no usable answer, and why."""
+
+
+class TokenUnavailable(BridgeError):
+    """Say why no access token can be had just now."""
+
+
+class Cause(StrEnum):
+    """Name why a connection to Aries ended or did not come about (label of ``reconnects_total``)."""
+
+    NETWORK = "network"  # DNS, TCP, TLS, a reset, an end without a closing handshake
+    HANDSHAKE = "handshake"  # the server answered the upgrade with an HTTP error
+    THROTTLED = "throttled"  # HTTP 429, or 503 with Retry-After
+    AUTH_REFUSED = "auth_refused"  # HTTP 401/403, or an error in answer to the auth request
+    AUTH_TIMEOUT = "auth_timeout"  # no answer to the auth request
+    TOKEN = "token"  # noqa: S105 - no access token to be had
+    CLOSED = "closed"  # the server closed the connection
+    EVICTED = "evicted"  # … because another session took its place
+    TOO_BIG = "too_big"  # a frame over our limit (close code 1009)
+    PONG_TIMEOUT = "pong_timeout"  # a ping stayed without answer
+    STALE = "stale"  # no data though the market is open
+
+
+class ConnectionLost(BridgeError):
+    """Say why the Aries connection is gone; ``retry_after_seconds`` is the server's wish, if it had one."""
+
+    def __init__(self, cause: Cause, reason: str, *, retry_after_seconds: float | None = None) -> None:
+        self.cause = cause
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(cause, reason)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class BadLine(BridgeError):
+    """Say why one line of the feed cannot become a record.
+
+    ``reason`` is one of few words (a metric's label); ``error`` is the sentence for people.
+    """
+
+    def __init__(self, reason: str, error: str, *, symbol: str | None = None) -> None:
+        self.reason = reason
+        self.error = error
+        self.symbol = symbol
+        super().__init__(reason, error)
+
+    def __str__(self) -> str:
+        return self.error
+
+
+class BadField(BadLine):
+    """Say which field of a line has a value that its type cannot hold."""
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field = field
+        shown = repr(value)
+        super().__init__(
+            "bad_field", f"{field}: expected {expected}, got {shown if len(shown) <= 80 else shown[:77] + '...'}"
+        )
