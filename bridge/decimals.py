@@ -1,0 +1,122 @@
+"""Exact prices: decimal text to the bytes of an Avro ``decimal(18, 9)``, without ``decimal.Decimal``."""
+
+from __future__ import annotations
+
+import re
+
+PRECISION = 18
+SCALE = 9
+
+_PRICE_LIMIT = 10**PRECISION
+_PRICE_EXPECTED = "a decimal number above -10^9 and below 10^9"
+_WHOLE_EXPECTED = "a whole number of at most 64 bits"
+_WHOLE_DIGITS = 19  # of 2^63 - 1
+_WHOLE_BITS = 63
+
+_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?)([0-9]+))?")
+#: A longer exponent is as good as 10^12: both move the point out of any text that fits into memory.
+_EXPONENT_DIGITS = 12
+
+#: Longer texts are rare, and may be chosen by somebody who wants to fill the memory.
+_CACHED_TEXT_CHARS = 32
+
+
+class Prices(dict[str | int, bytes]):
+    """Give the bytes of a price by its text or integer: ``prices["1.5"]``.
+
+    The bytes are the two's complement, big-endian, of the value times 10^9 (Avro 1.12, logical type decimal).
+    Texts seen before are looked up; at ``entries`` of them the memory starts anew. ``rounded`` counts every
+    price that had more than nine decimals and was rounded half-even. Raise ValueError, naming the limit, for
+    what is no number, and for a number of 10^9 or more.
+    """
+
+    __slots__ = ("_entries", "rounded")
+
+    def __init__(self, entries: int = 1 << 16) -> None:
+        super().__init__()
+        self._entries = entries
+        self.rounded = 0
+
+    def __missing__(self, price: str | int) -> bytes:
+        # Only texts are kept: the keys 1, 1.0 and True are one and the same key of a dict.
+        if type(price) is int:
+            return _price_bytes(price * 10**SCALE)
+        if type(price) is not str:
+            raise ValueError(_PRICE_EXPECTED)
+        unscaled, exact = _shifted(price, SCALE, PRECISION, _PRICE_EXPECTED)
+        data = _price_bytes(unscaled)
+        if not exact:
+            self.rounded += 1
+        elif len(price) <= _CACHED_TEXT_CHARS:
+            self._keep(price, data)
+        return data
+
+    def _keep(self, price: str, data: bytes) -> None:
+        if len(self) >= self._entries:
+            self.clear()
+        self[price] = data
+
+
+def whole_number(value: str | int) -> int:
+    """Return the integer that a text such as ``100``, ``100.0`` or ``1e2`` (or an int) stands for.
+
+    Raise ValueError for what is no number, has a fraction, or needs more than 64 bits.
+    """
+    if type(value) is int:
+        number = value
+    elif type(value) is str:
+        number, exact = _shifted(value, 0, _WHOLE_DIGITS, _WHOLE_EXPECTED)
+        if not exact:
+            raise ValueError(_WHOLE_EXPECTED)
+    else:
+        raise ValueError(_WHOLE_EXPECTED)
+    if number >> _WHOLE_BITS not in (0, -1):
+        raise ValueError(_WHOLE_EXPECTED)
+    return number
+
+
+def _price_bytes(unscaled: int) -> bytes:
+    if not -_PRICE_LIMIT < unscaled < _PRICE_LIMIT:
+        raise ValueError(_PRICE_EXPECTED)
+    bits = (unscaled + (unscaled < 0)).bit_length()  # without the sign
+    return unscaled.to_bytes(bits // 8 + 1, "big", signed=True)
+
+
+def _shifted(text: str, places: int, most_digits: int, expected: str) -> tuple[int, bool]:
+    """Return the text's value times 10^places, rounded half-even, and whether that is exact.
+
+    Work and memory are linear in the text's length, whatever its exponent.
+    """
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise ValueError(expected)
+    sign, whole, fraction, exponent_sign, exponent = match.groups(default="")
+    if not (whole or fraction):
+        raise ValueError(expected)
+    digits = (whole + fraction).lstrip("0")
+    if not digits:
+        return 0, True
+    # How many of the digits stand before the decimal point once the value is multiplied.
+    kept = len(digits) - len(fraction) + places + _exponent(exponent_sign, exponent)
+    if kept > most_digits:
+        raise ValueError(expected)
+    magnitude, exact = _rounded(digits, kept)
+    return (-magnitude if sign == "-" else magnitude), exact
+
+
+def _exponent(sign: str, digits: str) -> int:
+    digits = digits.lstrip("0")
+    size = int(digits or 0) if len(digits) <= _EXPONENT_DIGITS else 10**_EXPONENT_DIGITS
+    return -size if sign == "-" else size
+
+
+def _rounded(digits: str, kept: int) -> tuple[int, bool]:
+    if kept >= len(digits):
+        return int(digits) * 10 ** (kept - len(digits)), True
+    if kept < 0:
+        return 0, False
+    number = int(digits[:kept] or 0)
+    rest = digits[kept:].rstrip("0")
+    if rest > "5" or (rest == "5" and number % 2):
+        return number + 1, not rest
+    return number, not rest

@@ -1,0 +1,61 @@
+"""Times of the feed: ISO-8601 text and epoch numbers to milliseconds since 1970."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_EXPECTED = (
+    "an ISO-8601 time with Z or an offset, or an epoch number in s, ms, µs or ns, of the years 1970 to 2262"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+#: The last millisecond whose nanoseconds since 1970 fit into 64 bits (April 2262).
+_LAST_MS = (2**63 - 1) // 10**6
+_EPOCH_DIGITS = 19
+_ISO_CHARS = 64
+
+# Epoch numbers are told apart by magnitude, each unit from April 1970 (seconds from 1970) on.
+_SECONDS_BELOW = 10**10
+_MS_BELOW = 10**13
+_US_BELOW = 10**16
+
+
+def epoch_ms(value: object) -> int:
+    """Return the time as milliseconds since 1970-01-01 UTC; finer digits are cut off.
+
+    A time without an offset is refused rather than guessed: New York and UTC are hours apart. Raise
+    ValueError for that, for what is no time, and for times outside the years 1970 to 2262.
+    """
+    if type(value) is str:
+        milliseconds = _of_text(value)
+    elif type(value) is int:
+        milliseconds = _of_number(value)
+    else:
+        raise ValueError(_EXPECTED)
+    if not 0 <= milliseconds <= _LAST_MS:
+        raise ValueError(_EXPECTED)
+    return milliseconds
+
+
+def _of_text(text: str) -> int:
+    if text.isdigit() and text.isascii() and len(text) <= _EPOCH_DIGITS:
+        return _of_number(int(text))
+    if len(text) > _ISO_CHARS:
+        raise ValueError(_EXPECTED)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(_EXPECTED) from None
+    if time.tzinfo is None:
+        raise ValueError(_EXPECTED)
+    return (time - _EPOCH) // _MILLISECOND
+
+
+def _of_number(number: int) -> int:
+    if number < _SECONDS_BELOW:
+        return number * 1000
+    if number < _MS_BELOW:
+        return number
+    if number < _US_BELOW:
+        return number // 1000
+    return number // 10**6
