@@ -30,7 +30,7 @@ _DOUBLE_CHARS = 400  # a double written out in full, without exponent
 
 
 class Stamp(msgspec.Struct, frozen=True, gc=False):
-    """Carry what the bridge adds to a record: times (µs since 1970), its place, whether something was lost."""
+    """Carry what the bridge adds to a record: times (µs since 1970), its place, whether there was loss."""
 
     ingest_time_us: int
     session_id: int
