@@ -46,8 +46,9 @@ class RegistryRefused(BridgeError):  # noqa: N818 - named for what happened, lik
     def __str__(self) -> str:
         return (
             f"the schema registry at {self.url} refuses us (HTTP {self.status}). "
-            "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may read the subjects of the bridge's topics "
-            "(and write them, where SCHEMA_REGISTRY_AUTO_REGISTER is on)."
+            "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may "
+            "read the subjects of the bridge's topics (and write them, where "
+            "SCHEMA_REGISTRY_AUTO_REGISTER is on)."
         )
 
 
@@ -137,7 +138,8 @@ class Registry:
                 subject,
                 f"{schema.name} is not compatible with what it holds ({answer.message})",
                 "If the topic is another application's, rename ours with KAFKA_TOPIC_PREFIX. "
-                "If nobody reads the older schema any more, delete its versions or relax the subject's compatibility rule.",
+                "If nobody reads the older schema any more, delete its versions or relax "
+                "the subject's compatibility rule.",
             )
         return self._id(answer, subject)
 
