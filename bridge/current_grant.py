@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bridge.errors import TokenUnavailable
+from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,13 +55,13 @@ class CurrentGrant:
     async def get(self, *, fresh: bool = False) -> Grant:
         """Return the held grant, renewed first if it is due or if a ``fresh`` one is asked for.
 
-        Where a renewal fails, a grant that has not lapsed serves on. Raises TokenUnavailable.
+        Where a renewal fails, a grant that has not lapsed serves on. Raises the BridgeError of the renewal.
         """
         if not fresh and self._held is not None and self._age() < self._renew_age():
             return self._held
         try:
             return await self._renewed()
-        except TokenUnavailable as error:
+        except BridgeError as error:
             if self._held is None or self._age() >= self._lifetime():
                 raise
             log.warning("token not renewed, the present one serves on", error=str(error))

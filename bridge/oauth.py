@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -206,8 +207,10 @@ class TokenEndpoint:
             case aiohttp.ClientConnectorDNSError() | UnicodeError():
                 return self._error("its host name has no address", f"Check {self.setting} and the DNS.")
             case aiohttp.ClientConnectorError():
-                reason = error.os_error.strerror or type(error.os_error).__name__
-                return self._error(f"cannot be reached ({reason})", f"Check {self.setting} and the network.")
+                return self._error(
+                    f"cannot be reached ({_os_reason(error.os_error)})",
+                    f"Check {self.setting} and the network.",
+                )
             case _:
                 return self._error(f"broke off ({type(error).__name__})", "It is asked again later.")
 
@@ -290,6 +293,10 @@ def _shown(value: object, secrets: tuple[str, ...]) -> str:
 
 def _kind(answer: Answer) -> str:
     return _shown(answer.content_type, ()) or "no content type"
+
+
+def _os_reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else type(error).__name__
 
 
 def _tls_reason(error: BaseException) -> str:

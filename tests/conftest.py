@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.embedded_broker import EmbeddedBroker
+from tests.brokers import RealKafka, unique
+from tests.kafka_distribution import KafkaMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+#: Set to 1 where a real Kafka must be tested against: its absence is then a failure.
+REQUIRE_KAFKA = "ARIES_BRIDGE_REQUIRE_KAFKA"
+#: The first run fetches Kafka; a broker's start takes seconds on a busy machine.
+KAFKA_TIMEOUT_SECONDS = 300
+OURS = ("ARIES_", "BRIDGE_", "KAFKA_", "SCHEMA_REGISTRY_")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy")
+
+kafka_required = pytest.StashKey[bool]()
+running_kafkas = pytest.StashKey[list[RealKafka]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take out of the environment what would steer the code under test, or send loopback through a proxy."""
+    config.stash[kafka_required] = os.environ.get(REQUIRE_KAFKA) == "1"
+    config.stash[running_kafkas] = []
+    for name in list(os.environ):
+        if name.startswith(OURS) or name.lower() in PROXIES:
+            del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a real Kafka, and give them time."""
+    for item in items:
+        if {"kafka", "kafka_cluster"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(KAFKA_TIMEOUT_SECONDS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the brokers' logs beside the failure of a test that uses them."""
+    report = yield
+    if report.failed and item.get_closest_marker("kafka") is not None:
+        for kafka in item.config.stash[running_kafkas]:
+            report.sections.append(("Kafka's log", kafka.log_tail()))
+    return report
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[EmbeddedBroker]:
+    """Run the embedded broker for a module's tests; ``topic_prefix`` keeps them apart."""
+    with EmbeddedBroker() as running:
+        yield running
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """Return a topic prefix that no other test has."""
+    return unique("aries")
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
+    """Run one real broker for the whole session; a test that ends it starts it again."""
+    yield from _real_kafka(request.config, tmp_path_factory.mktemp("kafka"), brokers=1)
+
+
+@pytest.fixture(scope="module")
+def kafka_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
+    """Run three real brokers for a module's tests; a test that ends one starts it again."""
+    yield from _real_kafka(request.config, tmp_path_factory.mktemp("kafka-cluster"), brokers=3)
+
+
+def _real_kafka(config: pytest.Config, directory: Path, *, brokers: int) -> Iterator[RealKafka]:
+    try:
+        kafka = RealKafka(directory, brokers)
+    except KafkaMissing as missing:
+        if config.stash[kafka_required]:
+            pytest.fail(f"{REQUIRE_KAFKA}=1, but there is no real Kafka: {missing}")
+        pytest.skip(f"NOT TESTED AGAINST A REAL KAFKA: {missing}")
+    running = config.stash[running_kafkas]
+    running.append(kafka)
+    try:
+        with kafka:
+            yield kafka
+    finally:
+        running.remove(kafka)
