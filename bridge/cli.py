@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Annotated
 
 import typer
+import uvloop
 
 import bridge
+from bridge import logs, settings
 from bridge.errors import BridgeError
 
 app = typer.Typer(
@@ -28,11 +31,24 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a typer c
 @app.callback()
 def root(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback does it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Bridge the Aries market-data WebSocket to Kafka."""
+
+
+@app.command()
+def run() -> None:
+    """Run the service; all settings come from the environment."""
+    from bridge.app import serve  # noqa: PLC0415 - the other commands start faster without it
+
+    loaded = settings.load()
+    logs.configure(loaded.bridge_log_level, loaded.bridge_log_format, loaded.secrets)
+    for warning in settings.warnings():
+        logs.log.warning("settings", warning=warning)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(loaded))
 
 
 def main() -> None:

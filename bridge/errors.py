@@ -153,7 +153,8 @@ class BadField(BadLine):
 
     def __init__(self, field: str, value: object, expected: str) -> None:
         self.field = field
-        shown = repr(value)
-        super().__init__(
-            "bad_field", f"{field}: expected {expected}, got {shown if len(shown) <= 80 else shown[:77] + '...'}"
-        )
+        super().__init__("bad_field", f"{field}: expected {expected}, got {_shortened(repr(value))}")
+
+
+def _shortened(text: str, most_characters: int = 80) -> str:
+    return text if len(text) <= most_characters else text[: most_characters - 3] + "..."

@@ -1,0 +1,57 @@
+"""The accounts: where every line that was read has gone.
+
+At any moment, and exactly::
+
+    lines_received + split = published + conflated + filtered + dead_lettered + dropped + undelivered + pending
+
+``split`` counts the records beyond the first that one line became (a composite line holds a quote and a trade);
+``pending`` are the records read and not yet acknowledged by Kafka. Records of our own (``aries.control``) are no
+lines and stay outside.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bridge.topics import Topic
+
+
+@dataclass(slots=True)
+class Accounts:
+    """Count lines by their end; every counter only grows, but for ``pending``."""
+
+    lines_received: int = 0
+    split: int = 0
+    pending: int = 0
+    published: Counter[Topic] = field(default_factory=Counter)
+    conflated: Counter[Topic] = field(default_factory=Counter)
+    filtered: Counter[str] = field(default_factory=Counter)
+    dead_lettered: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[tuple[Topic, str]] = field(default_factory=Counter)
+    undelivered: Counter[Topic] = field(default_factory=Counter)
+    #: Acknowledged records of our own, on ``aries.control``.
+    announced: int = 0
+
+    def totals(self) -> dict[str, int]:
+        """Return each account's total, by the names that ``aries.control`` carries."""
+        return {
+            "lines_received": self.lines_received,
+            "split": self.split,
+            "published": self.published.total(),
+            "conflated": self.conflated.total(),
+            "filtered": self.filtered.total(),
+            "dead_lettered": self.dead_lettered.total(),
+            "dropped": self.dropped.total(),
+            "undelivered": self.undelivered.total(),
+            "pending": self.pending,
+        }
+
+    @property
+    def balance(self) -> int:
+        """Return what is missing (above 0) or counted twice (below 0): always 0."""
+        totals = self.totals()
+        read = totals.pop("lines_received") + totals.pop("split")
+        return read - sum(totals.values())

@@ -1,0 +1,358 @@
+"""The service: what is opened in which order, what runs at the same time, and how it ends.
+
+Schemas, then Kafka, then Aries; at the end the other way round: the source stops, what was read drains, the
+producer closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import structlog
+
+from bridge import schemas
+from bridge.accounts import Accounts
+from bridge.aries.action import Action
+from bridge.aries.envelope import Envelope
+from bridge.aries.liveness import Timing
+from bridge.backoff import Backoff
+from bridge.batches import Batches
+from bridge.clock import wall_us
+from bridge.codec import Codec, confluent_prefix, single_object_prefixes
+from bridge.control import HEARTBEAT_SECONDS, Control, ControlKind
+from bridge.deadletters import DeadLetters
+from bridge.decimals import Prices
+from bridge.errors import (
+    BridgeError,
+    CredentialsRefused,
+    RecordsUndelivered,
+    RegistryUnreachable,
+    TopicsUnfit,
+)
+from bridge.feed import Feed
+from bridge.intake import Intake
+from bridge.kafka_security import security_options
+from bridge.ladder import Ladder
+from bridge.publisher import Publisher
+from bridge.registry import Registry
+from bridge.subscriptions_file import watch
+from bridge.tokens import FixedToken, RefreshingToken
+from bridge.topics import ALWAYS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Collection, Iterator, Mapping
+
+    from bridge.aries.dialect import Dialect
+    from bridge.batches import Lane, Record
+    from bridge.errors import BadLine
+    from bridge.settings import Settings
+    from bridge.subscriptions import Plan
+    from bridge.tokens import TokenSource
+    from bridge.topics import Topic
+
+log = structlog.get_logger("bridge.app")
+
+
+class Bridge:
+    """One bridge: everything it is made of, and its life."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.plan = settings.plan()
+        self.accounts = Accounts()
+        self.batches = Batches(settings.topics, self.accounts, settings.bridge_buffer_bytes)
+        self.prices = Prices()
+        self.tokens = token_source(settings)
+        self.schemas = schemas.load()
+        self.publisher = Publisher(
+            self.batches,
+            names=settings.topics,
+            topics=sorted({*self.plan.topics, *ALWAYS}),
+            options=lambda: kafka_options(settings),
+            refuse=self._refuse,
+            linger_seconds=settings.kafka_linger_ms / 1000,
+            batch_bytes=settings.kafka_batch_bytes,
+            delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
+        )
+        self._dialect = dialect(settings)
+
+    def _assemble(self, prefixes: Mapping[Topic, bytes]) -> None:
+        """Make what needs to know how values are prefixed."""
+        settings = self.settings
+        codec = Codec(self.schemas, prefixes)
+        self.control = Control(codec, self.batches, self.accounts, instance=settings.bridge_instance)
+        self.dead_letters = DeadLetters(codec, self._dialect.name)
+        self.intake = Intake(
+            codec=codec,
+            prices=self.prices,
+            batches=self.batches,
+            accounts=self.accounts,
+            dead_letters=self.dead_letters,
+            topics=self.plan.topics,
+            conflate_ms=settings.bridge_conflate_ms,
+        )
+        self.intake.on_overload = self._note_overload
+        self.feed = Feed(
+            url=settings.aries_ws_url,
+            dialect=self._dialect,
+            timing=Timing(
+                settings.aries_ping_interval_seconds,
+                settings.aries_pong_timeout_seconds,
+                settings.aries_stale_after_seconds,
+            ),
+            tokens=self.tokens,
+            ladder=Ladder(
+                settings.aries_backoff_min_seconds,
+                settings.aries_backoff_max_seconds,
+                token_can_change=self.tokens.can_change,
+            ),
+            plan=self.plan,
+            intake=self.intake,
+            control=self.control,
+        )
+
+    # -- its life -----------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Bridge until ``stop`` is set, then drain.
+
+        Raises what makes going on impossible, and ``RecordsUndelivered`` where Kafka did not take all in time.
+        """
+        failure: BridgeError | None = None
+        try:
+            if not await _unless(stop, self._open()):
+                return
+            async with asyncio.TaskGroup() as tasks:
+                publishing = tasks.create_task(self.publisher.run(), name="publisher")
+                failure = await self._stream(stop)
+                await self._drain()
+                publishing.cancel()
+        finally:
+            undelivered = self.give_up()
+            await self.publisher.close()
+        if failure is not None:
+            raise failure
+        if undelivered:
+            raise RecordsUndelivered(undelivered)
+
+    async def _open(self) -> None:
+        self._assemble(await self._prefixes())
+        await self.publisher.connect()
+        log.info("Kafka reached", topics=len(self.settings.topics))
+
+    async def _stream(self, stop: asyncio.Event) -> BridgeError | None:
+        """Run the source until it is stopped; return why it ended by itself, if it did."""
+        log.info("source starts", url=self.settings.aries_ws_url, symbols=len(self.plan))
+        sources: list[Awaitable[None]] = [self.feed.run(), self._beat(), self._release(), self._watch(stop)]
+        try:
+            await _unless(stop, _together(sources))
+        except CredentialsRefused as refused:
+            return refused
+        log.info("stopping: the source has ended, records drain", pending=self.accounts.pending)
+        return None
+
+    async def _drain(self) -> None:
+        """Wait for acknowledgements, but not for ever; the last record of all says how it stands."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.bridge_drain_seconds):
+                while True:
+                    self.intake.release(wall_us())
+                    await self.publisher.drained()
+                    if not self.intake.holding:
+                        break
+                if self.control.session_id is not None:
+                    self.control.announce(ControlKind.SESSION_COMPLETED, reason="stopped")
+                    await self.publisher.drained()
+
+    def give_up(self) -> int:
+        """Count as undelivered what is still here; return how much that is."""
+        if hasattr(self, "intake"):
+            self.intake.give_up()
+        own = self.batches.give_up()
+        undelivered = self.accounts.undelivered.total()
+        report = log.error if undelivered else log.info
+        report(
+            "stopped",
+            undelivered=undelivered,
+            control_records_undelivered=own,
+            accounts=self.accounts.totals(),
+        )
+        return undelivered
+
+    # -- what runs beside the feed ------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        drift: dict[str, int] = {}
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            if self.control.session_id is not None:
+                self.control.heartbeat()
+            found = self.publisher.partition_drift()
+            if found != drift:
+                drift = found
+                log.warning("partition counts have changed; restart the bridge to use them", topics=drift)
+
+    async def _release(self) -> None:
+        """Let conflated records go at the end of each interval."""
+        interval_seconds = self.settings.bridge_conflate_ms / 1000
+        while interval_seconds:
+            await asyncio.sleep(interval_seconds - wall_us() / 1e6 % interval_seconds)
+            self.intake.release(wall_us())
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        settings = self.settings
+        if settings.aries_subscriptions_file is None:
+            return
+        listed, events = settings.aries_symbols, settings.aries_events
+        async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self.plan, stop=stop):
+            self._replan(plan)
+
+    def _replan(self, plan: Plan) -> None:
+        try:
+            self.publisher.open_topics(plan.topics)
+        except TopicsUnfit as error:
+            log.error("new subscriptions not usable, the old ones stay", problem=str(error))  # noqa: TRY400 - no news in its traceback
+            return
+        self.plan = plan
+        self.intake.want(plan.topics)
+        self.feed.replan(plan)
+        log.info("subscriptions changed", symbols=len(plan), warnings=plan.warnings)
+
+    def _note_overload(self, started: bool) -> None:  # noqa: FBT001 - the one fact of this callback
+        (log.warning if started else log.info)(
+            "overload started" if started else "overload ended", buffer_bytes=self.batches.bytes
+        )
+        self.control.overload(started)
+
+    def _refuse(self, record: Record, lane: Lane, error: BadLine) -> None:
+        """Dead-letter a record that Kafka does not take."""
+        self.intake.refuse(record, lane, error)
+
+    async def _prefixes(self) -> Mapping[Topic, bytes]:
+        settings = self.settings
+        if settings.schema_registry_url is None:
+            return single_object_prefixes(self.schemas)
+        password, cafile = settings.schema_registry_password, settings.schema_registry_cafile
+        backoff = Backoff(0.5, 15.0)
+        async with Registry(
+            settings.schema_registry_url,
+            username=settings.schema_registry_username,
+            password=None if password is None else password.reveal(),
+            cafile=None if cafile is None else str(cafile),
+        ) as registry:
+            while True:
+                try:
+                    ids = await registry.pin(
+                        settings.topics, self.schemas, auto_register=settings.schema_registry_auto_register
+                    )
+                except RegistryUnreachable as error:
+                    delay = backoff.next_seconds()
+                    log.warning(
+                        "schema registry not usable, trying again",
+                        reason=str(error),
+                        retry_seconds=round(delay, 2),
+                    )
+                    await asyncio.sleep(delay)
+                else:
+                    return {topic: confluent_prefix(schema_id) for topic, schema_id in ids.items()}
+
+
+def token_source(settings: Settings) -> TokenSource:
+    """Return where access tokens come from."""
+    if settings.aries_access_token is not None:
+        return FixedToken(settings.aries_access_token)
+    assert settings.aries_client_id is not None  # the settings' rules see to both
+    assert settings.aries_refresh_token is not None
+    return RefreshingToken(
+        url=settings.aries_token_url,
+        client_id=settings.aries_client_id,
+        refresh_token=settings.aries_refresh_token,
+        client_secret=settings.aries_client_secret,
+    )
+
+
+def dialect(settings: Settings) -> Dialect:
+    """Return the dialect to speak."""
+    if settings.dialect == "envelope":
+        return Envelope()
+    api_key = settings.aries_api_key
+    return Action(api_key.reveal if api_key is not None else None)
+
+
+def kafka_options(settings: Settings) -> dict[str, object]:
+    """Return what a producer is built with; secrets and certificates are read anew."""
+    return {
+        "bootstrap_servers": ",".join(settings.kafka_bootstrap_servers),
+        "client_id": f"aries-bridge-{settings.bridge_instance}",
+        "compression_type": None if settings.kafka_compression == "none" else settings.kafka_compression,
+        "max_batch_size": settings.kafka_batch_bytes,
+        "metadata_max_age_ms": 60_000,
+        **security_options(settings),
+    }
+
+
+@contextmanager
+def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
+    """Let SIGTERM and SIGINT stop the bridge; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def handle(name: str) -> None:
+        if not stop.is_set():
+            log.info("signal received, stopping", signal=name)
+            stop.set()
+            return
+        log.warning("second signal received, exiting at once", signal=name)
+        os._exit(RecordsUndelivered.exit_code if bridge.give_up() else 0)
+
+    caught = (signal.SIGTERM, signal.SIGINT)
+    for number in caught:
+        loop.add_signal_handler(number, handle, number.name)
+    try:
+        yield
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+
+async def serve(settings: Settings) -> None:
+    """Run a bridge until a signal comes."""
+    bridge = Bridge(settings)
+    for warning in bridge.plan.warnings:
+        log.warning("subscriptions", warning=warning)
+    stop = asyncio.Event()
+    with signals(stop, bridge):
+        await bridge.run(stop)
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[object]) -> bool:
+    """Do the work unless ``stop`` is set before it is done; return whether it was done."""
+    doing = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((doing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+            return True
+        return False
+    finally:
+        for task in (doing, stopping):
+            task.cancel()
+        await asyncio.wait((doing, stopping))
+
+
+async def _together(works: Collection[Awaitable[None]]) -> None:
+    """Run all until each is done, or one fails: then raise its error."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for work in works:
+                tasks.create_task(_awaited(work))
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work

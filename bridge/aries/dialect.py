@@ -1,0 +1,76 @@
+"""What a dialect of the Aries wire has to know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import msgspec
+
+from bridge.errors import BadLine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bridge.aries.events import Event, JsonObject
+    from bridge.subscriptions import Subscription
+
+#: Symbols in one request; the server's limit is not known.
+SYMBOLS_PER_REQUEST = 200
+#: The longest symbol we believe to be one: it becomes a record's key and an entry of our maps.
+MAX_SYMBOL_CHARACTERS = 64
+
+
+def batched(subscriptions: Sequence[Subscription]) -> Iterator[tuple[Subscription, ...]]:
+    """Cut subscriptions into the portions of one request each."""
+    for start in range(0, len(subscriptions), SYMBOLS_PER_REQUEST):
+        yield tuple(subscriptions[start : start + SYMBOLS_PER_REQUEST])
+
+
+class Request(msgspec.Struct, frozen=True):
+    """Carry a request for some symbols: the frame to send, and what it asks for."""
+
+    request_id: str
+    frame: bytes
+    subscriptions: tuple[Subscription, ...]
+
+
+class Dialect(Protocol):
+    """Compose requests and read messages in one dialect."""
+
+    name: ClassVar[str]
+    #: True where the vendor documents that an application ping is answered.
+    pong_is_documented: ClassVar[bool]
+    #: True where asking for less of a symbol takes an unsubscribe; False where its last request counts.
+    subscriptions_add_up: ClassVar[bool]
+
+    def auth(self, request_id: str, token: str) -> bytes:
+        """Compose the authentication request."""
+
+    def ping(self, request_id: str) -> bytes:
+        """Compose an application ping."""
+
+    def subscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
+        """Compose the requests that ask for these subscriptions, one id each."""
+
+    def unsubscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
+        """Compose the requests that end these subscriptions."""
+
+    def read(self, message: JsonObject) -> Event:
+        """Return what a message says; raise ``BadLine`` where it says nothing we know."""
+
+
+def symbol_of(*places: JsonObject) -> str:
+    """Return the symbol from the first place that has one; raise ``BadLine`` where it is none."""
+    for place in places:
+        symbol = place.get("symbol")
+        if symbol is None:
+            continue
+        if type(symbol) is str and 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
+            return symbol
+        break
+    raise BadLine("bad_symbol", "the message names no symbol, or one that cannot be one")
+
+
+def text_of(value: object, otherwise: str) -> str:
+    """Return an answer's text, bounded, for logs and errors."""
+    return value[:200] if type(value) is str and value else otherwise

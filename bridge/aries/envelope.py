@@ -1,0 +1,173 @@
+"""The newer dialect: ``{"type": …, "id"?: …, "payload": …}`` on ``/v1/market/ws``.
+
+Marks: [D] documented for this socket, [S] documented for a sibling Aries socket, [A] assumed. A first session
+against the real server corrects an assumption in the tables right below, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from bridge.aries.dialect import Request, batched, symbol_of, text_of
+from bridge.aries.events import (
+    Ack,
+    AuthAccepted,
+    AuthWanted,
+    Event,
+    JsonObject,
+    Kind,
+    Pong,
+    RequestRefused,
+    Update,
+)
+from bridge.aries.kinds import classify
+from bridge.errors import BadLine
+from bridge.symbols import SymbolType
+from bridge.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bridge.subscriptions import Subscription
+
+#: ``payload.type`` of an update: [D] for marketStatus, [A] for the others.
+KINDS = {
+    "quote": Kind.QUOTE,
+    "trade": Kind.TRADE,
+    "level2": Kind.LEVEL2,
+    "timeAndSales": Kind.TIMESALE,
+    "greeks": Kind.GREEKS,
+    "marketStatus": Kind.MARKET_STATUS,
+}
+#: Which key of a symbol object asks for which records: [D].
+FIELD_KEYS = {
+    Topic.QUOTES: "quoteFields",
+    Topic.TRADES: "tradeFields",
+    Topic.TIMESALES: "timeAndSalesFields",
+    Topic.GREEKS: "greeksFields",
+}
+LEVEL2_SELECTOR = {"level2": True}  # [A]
+ALL_FIELDS = "*"  # [D]
+SYMBOL_TYPES = {SymbolType.EQUITY: "equity", SymbolType.OPTION: "option"}  # [D]; none is named for indices
+AUTH_ACCEPTED = "authSuccess"  # [D]
+AUTH_WANTED = ("authRequired", "refreshAuth", "authExpired")  # [D] the words, [A] their shapes
+ERROR = "error"  # [D]
+UPDATE = "update"  # [D]
+EXPIRES_IN_PER_SECOND = 1000  # [A] expiresIn is in milliseconds
+ACK, PONG, UNSUBSCRIBE = "response", "pong", "unsubscribe"  # [A], [S], [A]
+
+
+class Envelope:
+    """Speak the newer dialect."""
+
+    name: ClassVar[str] = "envelope"
+    pong_is_documented: ClassVar[bool] = False  # [S] only
+    subscriptions_add_up: ClassVar[bool] = False  # [A] a symbol's last request counts
+
+    def auth(self, request_id: str, token: str) -> bytes:
+        """Compose the authentication request [D]."""
+        body = {"action": "auth", "token": token}
+        payload = {"method": "post", "path": "/auth", "body": body}
+        return msgspec.json.encode({"type": "request", "id": request_id, "payload": payload})
+
+    def ping(self, request_id: str) -> bytes:
+        """Compose an application ping [S]."""
+        return msgspec.json.encode({"type": "ping", "id": request_id})
+
+    def subscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
+        """Compose subscribe requests [D]; a symbol that is subscribed already gets the new fields [A]."""
+        for portion in batched(subscriptions):
+            yield _request("subscribe", next(ids), [_symbol_object(one) for one in portion], portion)
+
+    def unsubscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
+        """Compose unsubscribe requests [A]."""
+        for portion in batched(subscriptions):
+            yield _request(UNSUBSCRIBE, next(ids), [{"symbol": one.symbol} for one in portion], portion)
+
+    def read(self, message: JsonObject) -> Event:
+        """Return what a message says; raise ``BadLine`` where it says nothing we know."""
+        payload = message.get("payload")
+        outer = message.get("type")
+        if outer == "event" and type(payload) is dict:
+            if payload.get("action") == UPDATE:
+                return _update(payload)
+            return _session_event(message, payload)
+        if outer == PONG:
+            return Pong()
+        if outer == ACK:
+            return _ack(message, payload if type(payload) is dict else {})
+        if outer == ERROR:
+            return _refusal(message, payload if type(payload) is dict else message)
+        raise BadLine("unknown_message", f"a message of type {text_of(outer, 'nothing')!r} is not known")
+
+
+def _request(word: str, request_id: str, symbols: list[JsonObject], portion: tuple[Subscription, ...]) -> Request:
+    frame = msgspec.json.encode({"type": word, "id": request_id, "payload": symbols})
+    return Request(request_id, frame, portion)
+
+
+def _symbol_object(subscription: Subscription) -> JsonObject:
+    asked: JsonObject = {"symbol": subscription.symbol}
+    if subscription.type in SYMBOL_TYPES:
+        asked["symbolType"] = SYMBOL_TYPES[subscription.type]
+    for topic, key in FIELD_KEYS.items():
+        if topic in subscription.events:
+            asked[key] = subscription.fields.get(topic) or ALL_FIELDS
+    if Topic.L2 in subscription.events:
+        asked.update(LEVEL2_SELECTOR)
+    return asked
+
+
+def _update(payload: JsonObject) -> Update:
+    data = payload.get("data")
+    if type(data) is not dict:
+        raise BadLine("malformed", "an update without an object as its data")
+    word = payload.get("type")
+    kind = KINDS.get(word) if type(word) is str else None
+    if kind is None:
+        kind = classify(data)
+        if kind is None:
+            raise BadLine("unknown_kind", f"an update of kind {text_of(word, 'nothing')!r} with no field we know")
+    symbol = "market" if kind is Kind.MARKET_STATUS else symbol_of(data, payload)
+    return Update(kind, symbol, data, payload.get("timestamp"))
+
+
+def _session_event(message: JsonObject, payload: JsonObject) -> Event:
+    action = payload.get("action")
+    if action == AUTH_ACCEPTED:
+        return AuthAccepted(_expires_in_seconds(payload.get("data")), _id_of(message, payload))
+    if action in AUTH_WANTED:
+        return AuthWanted(str(action))
+    if action == ERROR:
+        return _refusal(message, payload)
+    raise BadLine("unknown_message", f"an event with action {text_of(action, 'nothing')!r} is not known")
+
+
+def _ack(message: JsonObject, payload: JsonObject) -> Event:
+    if ERROR in payload:
+        return _refusal(message, payload)
+    return Ack(_id_of(message, payload), ACK)
+
+
+def _refusal(message: JsonObject, payload: JsonObject) -> RequestRefused:
+    return RequestRefused(_id_of(message, payload), text_of(payload.get("error"), "an error without a text"))
+
+
+def _id_of(message: JsonObject, payload: JsonObject) -> str | None:
+    """Return the correlation id: inside the payload [D], or at the top level [A]."""
+    for place in (payload, message):
+        request_id = place.get("id")
+        if type(request_id) is str:
+            return request_id
+    return None
+
+
+def _expires_in_seconds(data: object) -> float | None:
+    value = data.get("expiresIn") if type(data) is dict else None
+    try:
+        seconds = float(value) / EXPIRES_IN_PER_SECOND  # type: ignore[arg-type]  # what is no number raises
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if 0 < seconds < float("inf") else None

@@ -1,0 +1,42 @@
+"""What could not become a record, kept for people to look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import bridge
+from bridge.topics import Topic
+
+if TYPE_CHECKING:
+    from bridge.batches import Record
+    from bridge.codec import Codec
+    from bridge.errors import BadLine
+
+#: A longer line is cut, and the error says so: Kafka would not take it whole.
+MAX_RAW_BYTES = 512 * 1024
+
+
+class DeadLetters:
+    """Write ``DeadLetter`` records."""
+
+    def __init__(self, codec: Codec, dialect: str) -> None:
+        self._codec = codec
+        self._dialect = dialect
+
+    def write(self, raw: bytes, error: BadLine, *, session_id: int | None, ingest_time_us: int) -> Record:
+        """Return the record of a line that could not become one; its key is the symbol, where it is known."""
+        text = str(error)
+        if len(raw) > MAX_RAW_BYTES:
+            text += f" (the line has {len(raw)} bytes, of which the first {MAX_RAW_BYTES} are kept)"
+        letter: dict[str, object] = {
+            "reason": error.reason,
+            "error": text,
+            "raw": raw[:MAX_RAW_BYTES],
+            "symbol": error.symbol,
+            "dialect": self._dialect,
+            "session_id": session_id or None,
+            "ingest_time_us": ingest_time_us,
+            "bridge_version": bridge.__version__,
+        }
+        key = error.symbol.encode() if error.symbol else None
+        return ingest_time_us // 1000, key, self._codec.encode(Topic.DLQ, letter), error.reason

@@ -1,0 +1,271 @@
+"""From lines to records in their lanes: synchronous, and every line is accounted for before the next is looked at.
+
+Where the budget is used up the socket is still read: quotes and greeks are merged to the newest state per symbol
+and wait outside the lanes; everything else is dropped, visibly (``seq`` jumps, ``after_gap`` on the next record,
+OVERLOAD on control, the account). The same merging serves ``BRIDGE_CONFLATE_MS``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.aries.events import Ack, AuthAccepted, AuthRefused, AuthWanted, Pong, RequestRefused, Update
+from bridge.clock import wall_us
+from bridge.errors import BadLine
+from bridge.records import Stamp, build, topics_of, unknown_fields
+from bridge.topics import MARKET_DATA, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from bridge.accounts import Accounts
+    from bridge.aries.session import Line
+    from bridge.batches import Batches, Lane, Record
+    from bridge.codec import Codec
+    from bridge.deadletters import DeadLetters
+    from bridge.decimals import Prices
+
+#: Newer replaces older without loss of meaning: these conflate; the others are events of their own.
+CONFLATED = frozenset({Topic.QUOTES, Topic.GREEKS})
+#: Kafka's default ``max.message.bytes`` is 1 MiB + 12; the rest is for the key and the batch's own header.
+MAX_RECORD_BYTES = 1_000_000
+#: Symbols a feed may make us remember per topic; far above any subscription, far below our memory.
+MAX_SYMBOLS = 100_000
+#: Names of unknown fields we count one by one; the rest share a name.
+MAX_UNKNOWN_FIELDS = 100
+#: Overload ends when the buffer has drained to this part of its budget.
+RELIEF = 0.8
+_FILTERED = {
+    AuthAccepted: "auth",
+    AuthRefused: "auth",
+    AuthWanted: "auth",
+    Pong: "pong",
+    Ack: "ack",
+    RequestRefused: "error",
+}
+
+
+class SymbolStream:
+    """Keep what the records of one symbol on one topic have in common during a session."""
+
+    __slots__ = ("after_gap", "key", "lane", "seq", "window")
+
+    def __init__(self, key: bytes, lane: Lane) -> None:
+        self.key = key
+        self.lane = lane
+        self.seq = 0
+        self.after_gap = True
+        self.window = -1
+
+
+class Held:
+    """Hold the merged newest state of a symbol until it may go to its lane."""
+
+    __slots__ = ("record", "stream")
+
+    def __init__(self, stream: SymbolStream, record: dict[str, object]) -> None:
+        self.stream = stream
+        self.record = record
+
+    def merge(self, stream: SymbolStream, newer: dict[str, object]) -> None:
+        """Take over what the newer record says; behind a gap nothing older counts."""
+        if not newer["after_gap"]:
+            said = {name: value for name, value in newer.items() if value is not None}
+            newer = self.record | said | {"after_gap": self.record["after_gap"]}
+        self.record, self.stream = newer, stream
+
+
+class Intake:
+    """Turn lines into records, decide where each goes, and account for it."""
+
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        prices: Prices,
+        batches: Batches,
+        accounts: Accounts,
+        dead_letters: DeadLetters,
+        topics: Collection[Topic],
+        conflate_ms: int = 0,
+    ) -> None:
+        self.overloaded = False
+        #: Called with True when overload starts and False when it ends.
+        self.on_overload: Callable[[bool], None] = lambda _: None
+        self.unknown_fields: dict[str, int] = {}
+        self.last_data_us: dict[Topic, int] = {}
+        self.session_id = 0
+        self._codec = codec
+        self._prices = prices
+        self._batches = batches
+        self._accounts = accounts
+        self._dead_letters = dead_letters
+        self.want(topics)
+        self._window_us = conflate_ms * 1000
+        self._streams: dict[Topic, dict[str, SymbolStream]] = {}
+        self._held: dict[tuple[Topic, str], Held] = {}
+        batches.on_room = self._relieve
+
+    def start_session(self, session_id: int) -> None:
+        """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
+        self.session_id = session_id
+        self._streams = {topic: {} for topic in MARKET_DATA}
+
+    def want(self, topics: Collection[Topic]) -> None:
+        """Take these topics from now on; market status always."""
+        self._topics = frozenset({*topics, Topic.MARKET_STATUS})
+
+    def refuse(self, record: Record, lane: Lane, error: BadLine) -> None:
+        """Dead-letter a record that Kafka does not take; a dead letter itself ends in the account of drops."""
+        timestamp_ms, key, value, _ = record
+        if lane.topic in MARKET_DATA:
+            error.symbol = key.decode() if key else None
+            self._reject(value, error, timestamp_ms * 1000)
+        elif lane.topic is Topic.DLQ:
+            self._accounts.dropped[Topic.DLQ, error.reason] += 1
+
+    def take(self, line: Line, ingest_us: int) -> None:
+        """Account for one line and pass on what it holds."""
+        raw, event = line
+        self._accounts.lines_received += 1
+        try:
+            if type(event) is Update:
+                self._update(event, ingest_us)
+            elif isinstance(event, BadLine):
+                self._reject(raw, event, ingest_us)
+            else:
+                self._accounts.filtered[_FILTERED[type(event)]] += 1
+        except BadLine as error:
+            error.symbol = error.symbol or (event.symbol if type(event) is Update else None)
+            self._reject(raw, error, ingest_us)
+
+    def release(self, now_us: int) -> None:
+        """Let what is held go to its lanes, as far as there is room; it fills the conflation interval of now."""
+        for place, held in list(self._held.items()):
+            value = self._codec.encode(place[0], held.record)
+            if not self._batches.has_room_for(len(value)):
+                return
+            del self._held[place]
+            held.stream.window = self._window(now_us)
+            self._accounts.pending -= 1  # the lane counts it from here on
+            self._batches.add(held.stream.lane, _lane_record(held.stream, held.record, value))
+
+    def give_up(self) -> None:
+        """Count what is still held as undelivered."""
+        for topic, _ in self._held:
+            self._accounts.undelivered[topic] += 1
+        self._accounts.pending -= len(self._held)
+        self._held.clear()
+
+    @property
+    def holding(self) -> int:
+        """Return how many merged records wait outside the lanes."""
+        return len(self._held)
+
+    # -- one line -----------------------------------------------------------------------------------------------
+
+    def _update(self, update: Update, ingest_us: int) -> None:
+        known = topics_of(update)
+        self._note_unknown_fields(update)
+        topics = [topic for topic in known if topic in self._topics]
+        if not topics:
+            self._accounts.filtered["not_subscribed" if known else "empty"] += 1
+            return
+        # All records of a line are made before the first is let go: a line is dead-lettered whole or not at all.
+        for place in [self._draft(topic, update, ingest_us) for topic in topics]:
+            self._offer(update.symbol, *place)
+        self._accounts.split += len(topics) - 1
+
+    def _draft(
+        self, topic: Topic, update: Update, ingest_us: int
+    ) -> tuple[Topic, SymbolStream, dict[str, object], bytes]:
+        stream = self._stream(topic, update.symbol)
+        stamp = Stamp(ingest_us, self.session_id, stream.seq, stream.after_gap)
+        record = build(topic, update, stamp, self._prices)
+        value = self._codec.encode(topic, record)
+        if len(value) + len(stream.key) > MAX_RECORD_BYTES:
+            raise BadLine("record_too_large", f"its record has {len(value)} bytes; Kafka takes {MAX_RECORD_BYTES}")
+        return topic, stream, record, value
+
+    def _stream(self, topic: Topic, symbol: str) -> SymbolStream:
+        streams = self._streams[topic]
+        stream = streams.get(symbol)
+        if stream is None:
+            if len(streams) >= MAX_SYMBOLS:
+                raise BadLine("too_many_symbols", f"more than {MAX_SYMBOLS} symbols on {topic}")
+            key = symbol.encode()
+            stream = streams[symbol] = SymbolStream(key, self._batches.lane_for(topic, key))
+        return stream
+
+    def _offer(self, symbol: str, topic: Topic, stream: SymbolStream, record: dict[str, object], value: bytes) -> None:
+        stream.seq += 1
+        ingest_us: int = record["ingest_time_us"]  # type: ignore[assignment]  # an int, see Stamp
+        self.last_data_us[topic] = ingest_us
+        if topic in CONFLATED and self._must_wait(topic, symbol, stream, ingest_us):
+            self._hold(topic, symbol, stream, record)
+        elif self._batches.has_room_for(len(value)):
+            stream.after_gap = False
+            self._batches.add(stream.lane, _lane_record(stream, record, value))
+        else:
+            self._overload(started=True)
+            if topic in CONFLATED:
+                self._hold(topic, symbol, stream, record)
+            else:
+                stream.after_gap = True
+                self._accounts.dropped[topic, "overload"] += 1
+
+    # -- conflation and overload --------------------------------------------------------------------------------
+
+    def _must_wait(self, topic: Topic, symbol: str, stream: SymbolStream, ingest_us: int) -> bool:
+        if self.overloaded or (self._held and (topic, symbol) in self._held):
+            return True
+        window, stream.window = stream.window, self._window(ingest_us)
+        return window == stream.window >= 0
+
+    def _window(self, now_us: int) -> int:
+        """Return the number of the conflation interval; -1 where nothing is conflated on purpose."""
+        return now_us // self._window_us if self._window_us else -1
+
+    def _hold(self, topic: Topic, symbol: str, stream: SymbolStream, record: dict[str, object]) -> None:
+        stream.after_gap = False
+        held = self._held.get((topic, symbol))
+        if held is None:
+            self._held[topic, symbol] = Held(stream, record)
+            self._accounts.pending += 1
+        else:
+            held.merge(stream, record)
+            self._accounts.conflated[topic] += 1
+
+    def _relieve(self) -> None:
+        if not self.overloaded or self._batches.bytes > self._batches.budget_bytes * RELIEF:
+            return
+        self.release(wall_us())
+        if not self._held:
+            self._overload(started=False)
+
+    def _overload(self, *, started: bool) -> None:
+        if started is not self.overloaded:
+            self.overloaded = started
+            self.on_overload(started)
+
+    # -- what is no record --------------------------------------------------------------------------------------
+
+    def _reject(self, raw: bytes, error: BadLine, ingest_us: int) -> None:
+        letter = self._dead_letters.write(raw, error, session_id=self.session_id, ingest_time_us=ingest_us)
+        lane = self._batches.lane_for(Topic.DLQ, letter[1])
+        if self._batches.has_room_for(len(letter[2])):
+            self._batches.add(lane, letter)
+        else:
+            self._overload(started=True)
+            self._accounts.dropped[Topic.DLQ, "overload"] += 1
+
+    def _note_unknown_fields(self, update: Update) -> None:
+        for name in unknown_fields(update):
+            if name not in self.unknown_fields and len(self.unknown_fields) >= MAX_UNKNOWN_FIELDS:
+                name = "(others)"  # noqa: PLW2901 - the names are the feed's to choose, their number is not
+            self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
+
+
+def _lane_record(stream: SymbolStream, record: dict[str, object], value: bytes) -> Record:
+    ingest_us: int = record["ingest_time_us"]  # type: ignore[assignment]  # an int, see Stamp
+    return ingest_us // 1000, stream.key, value, None

@@ -1,0 +1,265 @@
+"""The producer's shell: one task sends what the lanes hold, and replaces a producer that is no good any more.
+
+aiokafka's idempotent producer can be poisoned for good (a sequence hole after an expired batch, aiokafka #1017 and
+#1133), fenced, closed or stuck. So a producer is never trusted to recover: the first failed batch, or one that is
+not acknowledged within the delivery timeout, ends it. What it had in flight goes back to the head of its lane, and
+a new one sends on from there, in order. Repeats are possible then, holes and overtaking are not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import structlog
+from aiokafka import errors as kafka_errors
+
+from bridge import producers
+from bridge.backoff import Backoff
+from bridge.errors import BadLine, KafkaUnreachable, TopicsUnfit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from aiokafka import AIOKafkaProducer
+
+    from bridge.batches import Batches, Lane, Record
+    from bridge.topics import Topic
+
+log = structlog.get_logger("bridge.publisher")
+
+BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS = 0.25, 10.0
+#: How long the other batches in flight get to be acknowledged when one has failed: each that is, is no repeat.
+SETTLE_SECONDS = 1.0
+WATCH_SECONDS = 0.25
+
+#: The broker does not want this batch: it is cut in halves until the record to blame stands alone.
+RECORD_REFUSED = (
+    kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+    kafka_errors.InvalidTimestampError,
+)
+#: This topic cannot be written just now; the others can.
+TOPIC_REFUSED = (
+    kafka_errors.TopicAuthorizationFailedError,
+    kafka_errors.InvalidTopicError,
+    kafka_errors.UnknownTopicOrPartitionError,
+)
+
+
+class ProducerLost(Exception):
+    """Say that the producer is no good any more, and which lane's batch showed it."""
+
+    def __init__(self, error: BaseException, lane: Lane | None = None) -> None:
+        self.error = error
+        self.lane = lane
+        super().__init__(str(error) or type(error).__name__)
+
+
+class Publisher:
+    """Send batches until cancelled; ``connect`` first."""
+
+    def __init__(
+        self,
+        batches: Batches,
+        *,
+        names: Mapping[Topic, str],
+        topics: Collection[Topic],
+        options: Callable[[], Mapping[str, object]],
+        refuse: Callable[[Record, Lane, BadLine], None],
+        linger_seconds: float,
+        batch_bytes: int,
+        delivery_timeout_seconds: float,
+    ) -> None:
+        self.connected = False
+        self.rebuilds = 0
+        self.last_error: str | None = None
+        self._batches = batches
+        self._names = names
+        self._topics = topics
+        self._options = options
+        self._refuse = refuse
+        self._linger_seconds = linger_seconds
+        self._batch_bytes = batch_bytes
+        self._delivery_timeout_seconds = delivery_timeout_seconds
+        self._producer: AIOKafkaProducer | None = None
+        self._flights: dict[asyncio.Future[object], Lane] = {}
+        self._failure: ProducerLost | None = None
+        self._work = asyncio.Event()
+        self._landed_all = asyncio.Event()
+        self._backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
+        batches.on_work = self._work.set
+
+    async def connect(self) -> None:
+        """Reach Kafka, however long it takes, and learn the topics; raise ``TopicsUnfit`` where they do not fit."""
+        self._producer = await self._start_producer()
+        self._batches.open(producers.partition_counts(self._producer, self._names, self._topics))
+
+    def open_topics(self, topics: Collection[Topic]) -> None:
+        """Open lanes for topics that were not needed before; raise ``TopicsUnfit`` where they do not fit."""
+        if self._producer is None:
+            raise TopicsUnfit("Kafka is not connected, so that new topics cannot be looked at")
+        wanted = sorted({*self._topics, *topics})
+        counts = producers.partition_counts(self._producer, self._names, wanted)
+        self._batches.open({topic: count for topic, count in counts.items() if topic not in self._topics})
+        self._topics = wanted
+
+    def partition_drift(self) -> dict[str, int]:
+        """Return the topics whose number of partitions is another by now."""
+        if self._producer is None:
+            return {}
+        known = self._producer.client.cluster.partitions_for_topic
+        found = {topic: len(known(self._names[topic]) or ()) for topic in self._topics}
+        return {
+            self._names[topic]: count
+            for topic, count in found.items()
+            if count and count != self._batches.partitions(topic)
+        }
+
+    async def run(self) -> None:
+        """Send what the lanes hold, for ever, through as many producers as it takes."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(), name="delivery watch")
+            while True:
+                try:
+                    await self._send()
+                except ProducerLost as lost:
+                    await self._replace_producer(lost)
+
+    async def drained(self) -> None:
+        """Wait until every record is acknowledged."""
+        while not self._batches.empty:
+            self._landed_all.clear()
+            await self._landed_all.wait()
+
+    async def close(self) -> None:
+        """Let go of the producer: in peace where all is acknowledged, by force otherwise."""
+        producer, self._producer = self._producer, None
+        self.connected = False
+        if producer is not None:
+            await (producers.abandon(producer) if self._flights else producers.close(producer))
+
+    # -- sending ------------------------------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        while True:
+            await self._work.wait()
+            if self._linger_seconds and self._failure is None and self._batches.bytes < self._batch_bytes:
+                await asyncio.sleep(self._linger_seconds)
+            self._work.clear()
+            if self._failure is not None:
+                raise self._failure
+            for lane in self._batches.take_ready():
+                await self._launch(lane)
+
+    async def _launch(self, lane: Lane) -> None:
+        producer = self._producer
+        assert producer is not None
+        known = producer.client.cluster.partitions_for_topic(lane.name)
+        if known is None or lane.partition not in known or lane.not_before > _now():
+            self._batches.postpone(lane)
+            return
+        batch = producer.create_batch()
+        count = 0
+        for timestamp_ms, key, value, _ in islice(lane.waiting, lane.max_records or None):
+            if batch.append(timestamp=timestamp_ms, key=key, value=value) is None:
+                break
+            count += 1
+        try:
+            flight = await producer.send_batch(batch, lane.name, partition=lane.partition)
+        except kafka_errors.KafkaError as error:
+            raise ProducerLost(error, lane) from error
+        self._batches.sent(lane, count, _now())
+        self._flights[flight] = lane
+        flight.add_done_callback(partial(self._landed, producer))
+
+    def _landed(self, producer: AIOKafkaProducer, flight: asyncio.Future[object]) -> None:
+        lane = self._flights.pop(flight, None)
+        error = None if flight.cancelled() else flight.exception()
+        if producer is not self._producer or lane is None:
+            return  # of a producer given up before: these records are sent again already
+        if error is not None:
+            self._fail(ProducerLost(error, lane))
+            return
+        self._backoff.reset()
+        lane.recovered()
+        self._batches.landed(lane)
+        self.last_error = None
+        if not self._flights:
+            self._landed_all.set()
+
+    async def _watch(self) -> None:
+        """Notice a batch that is not acknowledged in time, and wake the sender for lanes put off."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            oldest = self._batches.oldest_flight()
+            if oldest is not None and _now() - oldest > self._delivery_timeout_seconds:
+                reason = f"no acknowledgement within {self._delivery_timeout_seconds:g} s"
+                self._fail(ProducerLost(TimeoutError(reason)))
+            if self._batches.has_ready:
+                self._work.set()
+
+    def _fail(self, failure: ProducerLost) -> None:
+        self._failure = self._failure or failure
+        self._work.set()
+
+    # -- a new producer -----------------------------------------------------------------------------------------
+
+    async def _replace_producer(self, lost: ProducerLost) -> None:
+        self.connected = False
+        self.last_error = str(lost)
+        self.rebuilds += 1
+        if self._flights and not isinstance(lost.error, TimeoutError):
+            await asyncio.wait(self._flights, timeout=SETTLE_SECONDS)
+        producer, self._producer = self._producer, None
+        returned = self._batches.put_back()
+        self._flights.clear()
+        self._failure = None
+        log.warning(
+            "producer given up, its records are sent again",
+            reason=str(lost),
+            error=type(lost.error).__name__,
+            topic=lost.lane.name if lost.lane else None,
+            records=returned,
+            rebuilds=self.rebuilds,
+        )
+        if lost.lane is not None:
+            self._treat(lost.lane, lost.error)
+        if producer is not None:
+            await producers.abandon(producer)
+        await asyncio.sleep(self._backoff.next_seconds())
+        self._producer = await self._start_producer()
+        log.info("producer rebuilt", rebuilds=self.rebuilds)
+
+    def _treat(self, lane: Lane, error: BaseException) -> None:
+        if isinstance(error, RECORD_REFUSED):
+            if lane.last_count > 1:
+                lane.max_records = lane.last_count // 2
+                return
+            lane.max_records = 0
+            record = self._batches.remove_first(lane)
+            size = len(record[2]) + len(record[1] or b"")
+            self._refuse(record, lane, BadLine("record_refused", f"Kafka refused its record of {size} bytes: {error}"))
+        elif isinstance(error, TOPIC_REFUSED):
+            lane.not_before = _now() + lane.backoff.next_seconds()
+
+    async def _start_producer(self) -> AIOKafkaProducer:
+        backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
+        while True:
+            try:
+                producer = await producers.start(self._options())
+            except KafkaUnreachable as error:
+                self.last_error = str(error)
+                delay = backoff.next_seconds()
+                log.warning("Kafka is not usable, trying again", reason=str(error), retry_seconds=round(delay, 2))
+                await asyncio.sleep(delay)
+            else:
+                self.connected = True
+                self._work.set()
+                return producer
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
