@@ -18,7 +18,7 @@ from websockets.frames import CloseCode
 
 import bridge
 from bridge.aries import ending
-from bridge.aries.session import Authenticated, Complaint, Session, Subscribed, SubscriptionRefused
+from bridge.aries.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
 from bridge.clock import SessionIds, wall_us
 from bridge.control import ControlKind
 from bridge.errors import Cause, ConnectionLost, TokenUnavailable
@@ -219,9 +219,10 @@ class Feed:
             case Authenticated():
                 log.info("authenticated again on the open socket", expires_in_seconds=notice.expires_in_seconds)
             case Subscribed(symbols=symbols, refused=refused):
-                self.state = "streaming"
                 log.info("subscribed", symbols=symbols, refused=list(refused))
                 self._control.announce(ControlKind.SUBSCRIBED, reason=f"{symbols} symbols, {len(refused)} refused")
+                self._resume()
+            case Flowing():
                 self._resume()
             case SubscriptionRefused(symbol=symbol, error=error):
                 log.error("Aries refused a symbol: remove it from the subscriptions", symbol=symbol, answer=error)
@@ -245,6 +246,7 @@ class Feed:
         self._control.announce(ControlKind.SESSION_STARTED)
 
     def _resume(self) -> None:
+        self.state = "streaming"
         if self._gap_from_us is None:
             return
         gap_from_us, self._gap_from_us = self._gap_from_us, None

@@ -56,6 +56,10 @@ class Subscribed(msgspec.Struct, frozen=True):
     refused: tuple[str, ...]
 
 
+class Flowing(msgspec.Struct, frozen=True):
+    """Note that the first market data of the session came in."""
+
+
 class SubscriptionRefused(msgspec.Struct, frozen=True):
     """Note that the server does not give us a symbol."""
 
@@ -69,7 +73,7 @@ class Complaint(msgspec.Struct, frozen=True):
     error: str
 
 
-Notice = Authenticated | Subscribed | SubscriptionRefused | Complaint
+Notice = Authenticated | Subscribed | Flowing | SubscriptionRefused | Complaint
 Line = tuple[bytes, Event | BadLine]
 
 
@@ -170,6 +174,8 @@ class Session:
         if update.kind is Kind.MARKET_STATUS:
             self.liveness.market(update.fields, now)
         else:
+            if self.liveness.first_data is None:
+                self._notices.append(Flowing())
             self.liveness.data(now)
 
     def _note(self, event: Event, now: float) -> None:
