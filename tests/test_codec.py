@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import avro.io
@@ -24,6 +26,8 @@ from bridge.topics import Topic
 
 SCHEMAS = load()
 PREFIXES = single_object_prefixes(SCHEMAS)
+ROOT = Path(__file__).parent.parent
+PYTHON_EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "avro" / "README.md").read_text("utf-8"), re.DOTALL)
 STAMP = Stamp(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=2**40, after_gap=False)
 PREFIX_BYTES = 10
 
@@ -105,11 +109,7 @@ def test_a_quote_reads_the_same_everywhere(codec: Codec) -> None:
     }
 
 
-@given(
-    st.lists(
-        st.integers(-(10**18) + 1, 10**18 - 1).map(lambda unscaled: Decimal(unscaled).scaleb(-9)), max_size=8
-    )
-)
+@given(st.lists(st.integers(-(10**18) + 1, 10**18 - 1).map(lambda unscaled: Decimal(unscaled).scaleb(-9)), max_size=8))
 def test_any_price_reads_the_same_everywhere(values: list[Decimal]) -> None:
     """Whatever the price, Apache's reader finds the decimal that was on the wire."""
     rows = [f":{value:f}:" for value in values]
@@ -138,9 +138,7 @@ EXAMPLES: list[tuple[Topic, Record, dict[str, Any]]] = [
         record_of(Topic.L2, {"orderBook": ["1:2:"], "quotes": ["ARCA::::"]}),
         {
             "book": [{"price": Decimal(2), "bid_size": None, "ask_size": 1}],
-            "quotes": [
-                {"exchange": "ARCA", "bid_price": None, "bid_size": None, "ask_price": None, "ask_size": None}
-            ],
+            "quotes": [{"exchange": "ARCA", "bid_price": None, "bid_size": None, "ask_price": None, "ask_size": None}],
         },
     ),
     (Topic.GREEKS, record_of(Topic.GREEKS, {"delta": "-0.25"}), {"delta": -0.25, "gamma": None}),
@@ -174,9 +172,7 @@ def test_absent_and_null_are_the_same_bytes(
     codec: Codec, topic: Topic, record: Record, expected: dict[str, Any]
 ) -> None:
     """A record may leave its nulls out."""
-    optional = {
-        field["name"]: None for field in SCHEMAS[topic].parsed["fields"] if isinstance(field["type"], list)
-    }
+    optional = {field["name"]: None for field in SCHEMAS[topic].parsed["fields"] if isinstance(field["type"], list)}
     assert codec.encode(topic, {**optional, **record}) == codec.encode(topic, record)
 
 
@@ -233,3 +229,13 @@ def test_a_record_without_a_required_field_is_a_bad_line(codec: Codec) -> None:
     """A missing symbol is not made up."""
     with pytest.raises(BadLine):
         codec.encode(Topic.QUOTES, {"seq": 1})
+
+
+@pytest.mark.parametrize("example", PYTHON_EXAMPLES)
+def test_the_examples_for_consumers_work(codec: Codec, example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What avro/README.md tells consumers to write reads a quote exactly."""
+    monkeypatch.chdir(ROOT)
+    consumer: dict[str, Any] = {}
+    exec(example, consumer)
+    record = consumer["read"](codec.encode(Topic.QUOTES, record_of(Topic.QUOTES, {"bidPrice": "101.25"})))
+    assert (record["symbol"], record["bid_price"]) == ("AAPL", Decimal("101.25"))
