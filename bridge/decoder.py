@@ -34,7 +34,7 @@ _GARBAGE = (
 )
 
 
-class Undecodable(BridgeError):  # noqa: N818 - named for what happened, like its kin in bridge.errors
+class Undecodable(BridgeError):
     """Say why a Kafka value cannot be decoded."""
 
 
@@ -62,9 +62,7 @@ class Decoder:
         if not value:
             raise Undecodable("the value is empty")
         if value.startswith(SINGLE_OBJECT_MARKER):
-            return _read(
-                self._schema_by_fingerprint(value), value, len(SINGLE_OBJECT_MARKER) + FINGERPRINT_BYTES
-            )
+            return _read(self._schema_by_fingerprint(value), value, len(SINGLE_OBJECT_MARKER) + FINGERPRINT_BYTES)
         if value.startswith(CONFLUENT_MARKER):
             return _read(await self._schema_by_id(value), value, len(CONFLUENT_MARKER) + CONFLUENT_ID_BYTES)
         raise Undecodable(
@@ -102,9 +100,7 @@ class Decoder:
         try:
             return schema_of(text)
         except (ValueError, SchemaParseException, UnknownType) as error:
-            raise Undecodable(
-                f"the registry's schema {schema_id} is no Avro record schema: {error}"
-            ) from error
+            raise Undecodable(f"the registry's schema {schema_id} is no Avro record schema: {error}") from error
 
 
 def to_json(record: Record) -> dict[str, Any]:

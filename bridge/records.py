@@ -116,9 +116,7 @@ def _rows(value: object) -> enumerate[object]:
     return enumerate(value)
 
 
-def _row(
-    parse: Callable[[str, Prices], Record], expected: str, where: str, row: object, prices: Prices
-) -> Record:
+def _row(parse: Callable[[str, Prices], Record], expected: str, where: str, row: object, prices: Prices) -> Record:
     if type(row) is not str:
         raise BadField(where, row, expected)
     try:
@@ -229,8 +227,7 @@ _KNOWN = {
     for kind, topics in _TOPICS.items()
 }
 _TAKEN = {
-    topic: {**fields, **({} if topic is Topic.MARKET_STATUS else SHARED_FIELDS)}
-    for topic, fields in FIELDS.items()
+    topic: {**fields, **({} if topic is Topic.MARKET_STATUS else SHARED_FIELDS)} for topic, fields in FIELDS.items()
 }
 _NONE: frozenset[str] = frozenset()
 

@@ -35,7 +35,7 @@ _SHOWN_CHARS = 300
 _REGISTER = "Register it with `aries-bridge schemas register`, or set SCHEMA_REGISTRY_AUTO_REGISTER=true."
 
 
-class RegistryRefused(BridgeError):  # noqa: N818 - named for what happened, like its kin in bridge.errors
+class RegistryRefused(BridgeError):
     """Say that the registry does not accept our credentials: waiting does not help."""
 
     def __init__(self, url: str, status: int) -> None:
@@ -52,7 +52,7 @@ class RegistryRefused(BridgeError):  # noqa: N818 - named for what happened, lik
         )
 
 
-class _Unusable(Exception):  # noqa: N818 - never leaves this module
+class _Unusable(Exception):
     """Say why one URL gave no usable answer, so that the next may be asked."""
 
 
@@ -102,9 +102,7 @@ class Registry:
             await self._http.close()
             self._http = None
 
-    async def pin(
-        self, names: Mapping[Topic, str], schemas: Schemas, *, auto_register: bool
-    ) -> dict[Topic, int]:
+    async def pin(self, names: Mapping[Topic, str], schemas: Schemas, *, auto_register: bool) -> dict[Topic, int]:
         """Return the registry's id of every topic's schema, under subject ``<Kafka topic>-value``.
 
         Raise SchemaUnfit where the subject lacks exactly our schema and ``auto_register`` is off, or where
@@ -122,9 +120,7 @@ class Registry:
             missing = answer.body["error_code"] == _NO_SUBJECT
             raise SchemaUnfit(
                 subject,
-                "it does not exist"
-                if missing
-                else f"it holds other schemas, but not this bridge's {schema.name}",
+                "it does not exist" if missing else f"it holds other schemas, but not this bridge's {schema.name}",
                 _REGISTER,
             )
         return self._id(answer, subject)
@@ -150,9 +146,7 @@ class Registry:
             return None
         text = answer.body.get("schema")
         if not isinstance(text, str):
-            raise RegistryUnreachable(
-                f"the schema registry answered for id {schema_id} without a schema in it."
-            )
+            raise RegistryUnreachable(f"the schema registry answered for id {schema_id} without a schema in it.")
         return text
 
     async def _pinned(self, subject: str, schema: Schema, *, auto_register: bool) -> int:
@@ -165,14 +159,10 @@ class Registry:
 
     def _id(self, answer: _Answer, subject: str) -> int:
         if answer.status == _UNPROCESSABLE:
-            raise SchemaUnfit(
-                subject, f"the registry does not take it ({answer.message})", "Mend that, then restart."
-            )
+            raise SchemaUnfit(subject, f"the registry does not take it ({answer.message})", "Mend that, then restart.")
         schema_id = answer.body.get("id")
         if type(schema_id) is not int or not 0 <= schema_id <= _MOST_ID:
-            raise RegistryUnreachable(
-                f"the schema registry answered for subject {subject!r} without an id in it."
-            )
+            raise RegistryUnreachable(f"the schema registry answered for subject {subject!r} without an id in it.")
         return schema_id
 
     async def _ask(self, method: str, path: str, body: dict[str, str] | None) -> _Answer:

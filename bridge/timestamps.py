@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-_EXPECTED = (
-    "an ISO-8601 time with Z or an offset, or an epoch number in s, ms, µs or ns, of the years 1970 to 2262"
-)
+_EXPECTED = "an ISO-8601 time with Z or an offset, or an epoch number in s, ms, µs or ns, of the years 1970 to 2262"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 #: The last millisecond whose nanoseconds since 1970 fit into 64 bits (April 2262).

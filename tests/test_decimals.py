@@ -123,9 +123,7 @@ def test_only_texts_and_integers_are_prices(value: object) -> None:
         prices[value]  # type: ignore[index]  # the wrong type is the point
 
 
-@pytest.mark.parametrize(
-    "value", ["1000000000", "-1000000000", "1e9", "999999999.9999999995", 10**9, -(10**9), 10**30]
-)
+@pytest.mark.parametrize("value", ["1000000000", "-1000000000", "1e9", "999999999.9999999995", 10**9, -(10**9), 10**30])
 def test_prices_of_a_billion_and_more_are_refused(value: str | int) -> None:
     """The limit is on the rounded value, and the message names it."""
     with pytest.raises(ValueError, match=r"below 10\^9"):

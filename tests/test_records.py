@@ -305,9 +305,7 @@ def test_a_bad_feed_time_is_named(feed_time: object) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [Kind.QUOTE, Kind.TRADE, Kind.COMPOSITE])
-def test_flat_updates_are_told_by_their_fields(
-    kind: Kind, fields: dict[str, Any], expected: tuple[Topic, ...]
-) -> None:
+def test_flat_updates_are_told_by_their_fields(kind: Kind, fields: dict[str, Any], expected: tuple[Topic, ...]) -> None:
     """Quote, trade and greeks fields each make their record, whatever the update calls itself."""
     assert topics(kind, **fields) == expected
 
@@ -346,9 +344,7 @@ def test_merged_updates_hold_the_newest_of_each_field() -> None:
 
 def test_merging_two_kinds_makes_a_composite() -> None:
     """A quote and a composite of one symbol merge to a composite."""
-    merged = merge(
-        Update(Kind.COMPOSITE, "AAPL", {"lastPrice": "1"}), Update(Kind.QUOTE, "AAPL", {"bidPrice": "2"})
-    )
+    merged = merge(Update(Kind.COMPOSITE, "AAPL", {"lastPrice": "1"}), Update(Kind.QUOTE, "AAPL", {"bidPrice": "2"}))
     assert (merged.kind, topics_of(merged)) == (Kind.COMPOSITE, (Topic.QUOTES, Topic.TRADES))
 
 
