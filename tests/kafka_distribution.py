@@ -34,7 +34,7 @@ POM = f"""\
 """
 
 
-class KafkaMissing(Exception):  # noqa: N818 - as the bridge's own errors are named
+class KafkaMissing(Exception):
     """Say why no real Kafka can be run on this machine."""
 
 
