@@ -57,9 +57,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafk
         self._client_id = client_id
         self._client_secret = client_secret
         self._parameters = {"grant_type": "client_credentials"} | ({"scope": scope} if scope else {})
-        self._current = CurrentGrant(
-            self._renew, clock=clock, assumed_lifetime_seconds=ASSUMED_LIFETIME_SECONDS
-        )
+        self._current = CurrentGrant(self._renew, clock=clock, assumed_lifetime_seconds=ASSUMED_LIFETIME_SECONDS)
 
     async def token(self) -> str:
         """Return a token that has not lapsed; raises KafkaTokenError."""
@@ -80,9 +78,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafk
             return await self._endpoint.grant(self._in_form(secret))
 
     def _in_header(self, secret: str) -> TokenRequest:
-        return TokenRequest(
-            self._parameters, as_form=True, basic=(self._client_id, secret), secrets=(secret,)
-        )
+        return TokenRequest(self._parameters, as_form=True, basic=(self._client_id, secret), secrets=(secret,))
 
     def _in_form(self, secret: str = "") -> TokenRequest:
         client = {"client_id": self._client_id} | ({"client_secret": secret} if secret else {})

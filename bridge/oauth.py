@@ -132,11 +132,7 @@ class TokenEndpoint:
     def _grant(self, answer: Answer, fields: Mapping[str, object]) -> Grant:
         token, refresh_token = fields.get("access_token"), fields.get("refresh_token")
         if not _usable(token):
-            what = (
-                "without a usable access_token"
-                if fields
-                else f"with {_kind(answer)} instead of a JSON object"
-            )
+            what = "without a usable access_token" if fields else f"with {_kind(answer)} instead of a JSON object"
             raise self._error(f"answered HTTP {answer.status} {what}", self._check_url)
         return Grant(
             access_token=token,
@@ -144,15 +140,11 @@ class TokenEndpoint:
             refresh_token=refresh_token if _usable(refresh_token) else None,
         )
 
-    def _refusal(
-        self, answer: Answer, fields: Mapping[str, object], secrets: tuple[str, ...]
-    ) -> TokenEndpointError:
+    def _refusal(self, answer: Answer, fields: Mapping[str, object], secrets: tuple[str, ...]) -> TokenEndpointError:
         code = _shown(fields.get("error"), secrets)
         said = ": ".join(filter(None, (code, _shown(fields.get("error_description"), secrets))))
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return self._error(
-                f"failed (HTTP {answer.status}{said and f', {said}'})", "It is asked again later."
-            )
+            return self._error(f"failed (HTTP {answer.status}{said and f', {said}'})", "It is asked again later.")
         passing = answer.status == HTTPStatus.REQUEST_TIMEOUT or code in (
             "temporarily_unavailable",
             "server_error",
@@ -192,9 +184,7 @@ class TokenEndpoint:
     def _unreachable(self, error: Exception) -> TokenEndpointError:
         match error:
             case TimeoutError():
-                return self._error(
-                    f"gave no answer within {self.deadline_seconds:g} s", "It is asked again later."
-                )
+                return self._error(f"gave no answer within {self.deadline_seconds:g} s", "It is asked again later.")
             case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
                 return self._error("is no http(s) URL", self._check_url, permanent=True)
             case aiohttp.ClientConnectorCertificateError():

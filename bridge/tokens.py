@@ -104,9 +104,7 @@ class RefreshingToken:
         deadline_seconds: float = DEADLINE_SECONDS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._endpoint = TokenEndpoint(
-            url, "ARIES_TOKEN_URL", REMEDIES, deadline_seconds=deadline_seconds, tls=tls
-        )
+        self._endpoint = TokenEndpoint(url, "ARIES_TOKEN_URL", REMEDIES, deadline_seconds=deadline_seconds, tls=tls)
         self._client_id = client_id
         self._client_secret = client_secret
         self._configured = refresh_token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -161,7 +162,9 @@ class RealKafka:
 
     def pause(self, number: int = 1) -> None:
         """Let a broker hang (SIGSTOP): its connections stay open and nothing answers."""
-        self._process(number).send_signal(signal.SIGSTOP)
+        process = self._process(number)
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)  # until it really stands still
 
     def resume(self, number: int = 1) -> None:
         """Let a hanging broker go on."""

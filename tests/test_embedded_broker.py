@@ -31,8 +31,7 @@ async def test_what_is_produced_is_read_back(compression: str | None) -> None:
         messages = wait_for(broker.bootstrap_servers, ["quotes"], 3)
 
     assert messages == [
-        Message("quotes", 2, number, b"AAPL", str(number).encode(), 1_700_000_000_000 + number)
-        for number in range(3)
+        Message("quotes", 2, number, b"AAPL", str(number).encode(), 1_700_000_000_000 + number) for number in range(3)
     ]
 
 

@@ -120,9 +120,7 @@ class TestGrant:
 
         assert "client_secret" not in endpoint.received[0].parameters
 
-    async def test_token_is_held_for_most_of_its_life(
-        self, endpoint: FakeTokenEndpoint, clock: Clock
-    ) -> None:
+    async def test_token_is_held_for_most_of_its_life(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
         """A token is given again until 80 % of its life are over, and then renewed."""
         source = refreshing(endpoint.url, clock=clock)
         assert await source.token() == "access-1"
@@ -134,9 +132,7 @@ class TestGrant:
         assert await source.token() == "access-2"
         assert source.expires_at == clock.now + 3600
 
-    async def test_short_life_is_renewed_before_it_ends(
-        self, endpoint: FakeTokenEndpoint, clock: Clock
-    ) -> None:
+    async def test_short_life_is_renewed_before_it_ends(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
         """A token with less than 30 s to live is renewed rather than given."""
         endpoint.expires_in = 60
         source = refreshing(endpoint.url, clock=clock)
@@ -288,9 +284,7 @@ class TestFailure:
 
     async def test_used_up_refresh_token_needs_a_person(self, endpoint: FakeTokenEndpoint) -> None:
         """invalid_grant is permanent, and the message says who must do what."""
-        endpoint.will_answer(
-            400, {"error": "invalid_grant", "error_description": "token expired\r\nfaked: line"}
-        )
+        endpoint.will_answer(400, {"error": "invalid_grant", "error_description": "token expired\r\nfaked: line"})
 
         error = await failure(refreshing(endpoint.url))
 
@@ -352,9 +346,7 @@ class TestFailure:
             {"access_token": 1},
         ],
     )
-    async def test_answer_without_token_is_told(
-        self, endpoint: FakeTokenEndpoint, fields: dict[str, object]
-    ) -> None:
+    async def test_answer_without_token_is_told(self, endpoint: FakeTokenEndpoint, fields: dict[str, object]) -> None:
         """An answer without a usable access_token is an error."""
         endpoint.will_answer(200, fields)
 
@@ -394,9 +386,7 @@ class TestFailure:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
 
-            message = str(
-                await failure(refreshing(f"http://user:{CLIENT_SECRET}@127.0.0.1:{port}/t?k={REFRESH}"))
-            )
+            message = str(await failure(refreshing(f"http://user:{CLIENT_SECRET}@127.0.0.1:{port}/t?k={REFRESH}")))
 
         assert f"http://127.0.0.1:{port}/t: cannot be reached" in message
         assert "ARIES_TOKEN_URL" in message

@@ -40,9 +40,7 @@ class FakeTokenEndpoint:
     def will_answer(self, status: int, body: object = None, **headers: str) -> None:
         """Queue an answer: a JSON body, or text as it is."""
         if isinstance(body, str):
-            self.answers.append(
-                web.Response(status=status, text=body, content_type="text/html", headers=headers)
-            )
+            self.answers.append(web.Response(status=status, text=body, content_type="text/html", headers=headers))
         else:
             self.answers.append(web.json_response(body, status=status, headers=headers))
 
