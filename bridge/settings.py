@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 _HOUR_SECONDS = 3600
 _GIB = 1 << 30
+_LONGEST_SHOWN = 250
 #: Pydantic's words for what went wrong that are not for everybody.
 _PLAIN = {
     "bool_parsing": "should be true or false",
@@ -69,98 +70,102 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
-    aries_ws_url: WebSocketUrl = Field("wss://api.aries.com/v1/marketdata/ws", description="Endpoint of the feed.")
+    aries_ws_url: WebSocketUrl = Field(
+        default="wss://api.aries.com/v1/marketdata/ws", description="Endpoint of the feed."
+    )
     aries_dialect: Annotated[Literal["auto", "action", "envelope"], LOWER] = Field(
-        "auto",
+        default="auto",
         description="Dialect; `auto` takes `envelope` for the path `/v1/market/ws`, else `action`.",
     )
     aries_access_token: OptionalSecret = Field(
-        None, description="OAuth2 access token; a file of it is read anew at each authentication."
+        default=None, description="OAuth2 access token; a file of it is read anew at each authentication."
     )
-    aries_client_id: OptionalText = Field(None, description="OAuth2 client of the refresh-token grant.")
-    aries_client_secret: OptionalSecret = Field(None, description="Secret of that client, where it has one.")
+    aries_client_id: OptionalText = Field(default=None, description="OAuth2 client of the refresh-token grant.")
+    aries_client_secret: OptionalSecret = Field(default=None, description="Secret of that client, where it has one.")
     aries_refresh_token: OptionalSecret = Field(
-        None, description="Refresh token; with `ARIES_CLIENT_ID`, instead of `ARIES_ACCESS_TOKEN`."
+        default=None, description="Refresh token; with `ARIES_CLIENT_ID`, instead of `ARIES_ACCESS_TOKEN`."
     )
     aries_token_url: HttpUrl = Field(
-        "https://api.aries.com/v1/oauth2/token", description="Where the refresh token is exchanged."
+        default="https://api.aries.com/v1/oauth2/token", description="Where the refresh token is exchanged."
     )
     aries_api_key: OptionalSecret = Field(
-        None, description="`xAPIKey` of the `action` dialect, for accounts that are asked for it."
+        default=None, description="`xAPIKey` of the `action` dialect, for accounts that are asked for it."
     )
     aries_symbols: Items = Field(
-        (),
+        default=(),
         description="Symbols, like `AAPL,SPX,AAPL240119C00150000`. The type is recognised; `SYM:option` (or "
         "`equity`, `index`) overrides it. May be left out where subscriptions name symbols.",
         json_schema_extra={"required": True},
     )
     aries_events: Items = Field(
-        ("quotes", "trades", "l2", "timesales"),
+        default=("quotes", "trades", "l2", "timesales"),
         description="Event types for all symbols; also `greeks` (options only). Indices get `trades` only. "
         "Market status always comes.",
     )
     aries_subscriptions: JsonText = Field(
-        None,
+        default=None,
         description="Choice per symbol, adds to and overrides `ARIES_SYMBOLS`: a list like "
         '`[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`.',
     )
     aries_subscriptions_file: OptionalFile = Field(
-        None,
+        default=None,
         description="The same as a file, or a plain list of symbols; changes are applied on the live socket.",
     )
     aries_ping_interval_seconds: Number = Field(
-        30, gt=0, le=_HOUR_SECONDS, description="Time between keep-alive pings, in seconds."
+        default=30, gt=0, le=_HOUR_SECONDS, description="Time between keep-alive pings, in seconds."
     )
     aries_pong_timeout_seconds: Number = Field(
-        10,
+        default=10,
         gt=0,
         le=_HOUR_SECONDS,
         description="Longest wait for the answer to a ping, in seconds; then reconnect.",
     )
     aries_stale_after_seconds: Number = Field(
-        60,
+        default=60,
         ge=0,
         le=24 * _HOUR_SECONDS,
         description="No data for so many seconds while the market is open: probe, then reconnect; 0 = off.",
     )
     aries_backoff_min_seconds: Number = Field(
-        0.5,
+        default=0.5,
         gt=0,
         le=_HOUR_SECONDS,
         description="First upper bound of the random wait before a reconnect, in seconds.",
     )
     aries_backoff_max_seconds: Number = Field(
-        30, gt=0, le=_HOUR_SECONDS, description="Last upper bound of the wait before a reconnect, in seconds."
+        default=30, gt=0, le=_HOUR_SECONDS, description="Last upper bound of the wait before a reconnect, in seconds."
     )
 
     kafka_bootstrap_servers: Servers = Field(
-        (), description="Brokers to start from: `host:port,…`.", json_schema_extra={"required": True}
+        default=(), description="Brokers to start from: `host:port,…`.", json_schema_extra={"required": True}
     )
     kafka_security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], UPPER] = Field(
-        "PLAINTEXT", description="How to talk to the brokers."
+        default="PLAINTEXT", description="How to talk to the brokers."
     )
     kafka_sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None, UPPER] = (
-        Field(None, description="How to log in, with a `SASL_` protocol.")
+        Field(default=None, description="How to log in, with a `SASL_` protocol.")
     )
-    kafka_sasl_username: OptionalText = Field(None, description="User of PLAIN and SCRAM.")
-    kafka_sasl_password: OptionalSecret = Field(None, description="Password of PLAIN and SCRAM.")
+    kafka_sasl_username: OptionalText = Field(default=None, description="User of PLAIN and SCRAM.")
+    kafka_sasl_password: OptionalSecret = Field(default=None, description="Password of PLAIN and SCRAM.")
     kafka_ssl_cafile: OptionalFile = Field(
-        None, description="PEM file of the authorities to trust; unset = the system's."
+        default=None, description="PEM file of the authorities to trust; unset = the system's."
     )
-    kafka_ssl_certfile: OptionalFile = Field(None, description="PEM file of the client certificate (mutual TLS).")
+    kafka_ssl_certfile: OptionalFile = Field(
+        default=None, description="PEM file of the client certificate (mutual TLS)."
+    )
     kafka_ssl_keyfile: OptionalFile = Field(
-        None, description="PEM file of that certificate's private key, not encrypted."
+        default=None, description="PEM file of that certificate's private key, not encrypted."
     )
     kafka_ssl_check_hostname: Switch = Field(
         default=True, description="Whether a broker's certificate must be for its host name."
     )
     kafka_oauth_token_url: OptionalHttpUrl = Field(
-        None, description="Token endpoint for OAUTHBEARER by client credentials."
+        default=None, description="Token endpoint for OAUTHBEARER by client credentials."
     )
-    kafka_oauth_client_id: OptionalText = Field(None, description="Client of OAUTHBEARER.")
-    kafka_oauth_client_secret: OptionalSecret = Field(None, description="Secret of that client.")
-    kafka_oauth_scope: OptionalText = Field(None, description="Scope to ask for, where the endpoint wants one.")
-    kafka_topic_prefix: TopicPart = Field("aries", description="Topics are `<prefix>.quotes` and so on.")
+    kafka_oauth_client_id: OptionalText = Field(default=None, description="Client of OAUTHBEARER.")
+    kafka_oauth_client_secret: OptionalSecret = Field(default=None, description="Secret of that client.")
+    kafka_oauth_scope: OptionalText = Field(default=None, description="Scope to ask for, where the endpoint wants one.")
+    kafka_topic_prefix: TopicPart = Field(default="aries", description="Topics are `<prefix>.quotes` and so on.")
     kafka_topic_quotes: OptionalTopic = _topic("quotes", "quotes")
     kafka_topic_trades: OptionalTopic = _topic("trades", "trades")
     kafka_topic_timesales: OptionalTopic = _topic("timesales", "time and sales")
@@ -170,14 +175,14 @@ class Settings(BaseSettings):
     kafka_topic_control: OptionalTopic = _topic("control", "the bridge's own events")
     kafka_topic_dlq: OptionalTopic = _topic("dlq", "dead letters")
     kafka_compression: Annotated[Literal["none", "gzip", "snappy", "lz4", "zstd"], LOWER] = Field(
-        "zstd", description="Compression of record batches."
+        default="zstd", description="Compression of record batches."
     )
     kafka_linger_ms: Whole = Field(
-        2, ge=0, le=60_000, description="How long a batch waits for more records, in milliseconds."
+        default=2, ge=0, le=60_000, description="How long a batch waits for more records, in milliseconds."
     )
-    kafka_batch_bytes: Whole = Field(524_288, ge=1024, le=_GIB, description="Largest record batch, in bytes.")
+    kafka_batch_bytes: Whole = Field(default=524_288, ge=1024, le=_GIB, description="Largest record batch, in bytes.")
     kafka_delivery_timeout_seconds: Number = Field(
-        120,
+        default=120,
         gt=0,
         le=24 * _HOUR_SECONDS,
         description="No acknowledgement for so many seconds: the producer is rebuilt, and what is "
@@ -185,12 +190,12 @@ class Settings(BaseSettings):
     )
 
     schema_registry_url: OptionalHttpUrl = Field(
-        None, description="Set = Confluent wire format; unset = Avro single-object encoding."
+        default=None, description="Set = Confluent wire format; unset = Avro single-object encoding."
     )
-    schema_registry_username: OptionalText = Field(None, description="User of the registry.")
-    schema_registry_password: OptionalSecret = Field(None, description="Password of the registry.")
+    schema_registry_username: OptionalText = Field(default=None, description="User of the registry.")
+    schema_registry_password: OptionalSecret = Field(default=None, description="Password of the registry.")
     schema_registry_cafile: OptionalFile = Field(
-        None, description="PEM file of the authorities to trust; unset = the system's."
+        default=None, description="PEM file of the authorities to trust; unset = the system's."
     )
     schema_registry_auto_register: Switch = Field(
         default=False,
@@ -198,13 +203,13 @@ class Settings(BaseSettings):
     )
 
     bridge_buffer_bytes: Whole = Field(
-        268_435_456,
+        default=268_435_456,
         ge=1024,
         le=1024 * _GIB,
         description="Budget for records read and not yet acknowledged, in bytes.",
     )
     bridge_conflate_ms: Whole = Field(
-        0,
+        default=0,
         ge=0,
         le=60_000,
         description="At most one quote and one greeks record per symbol in so many milliseconds, merged "
@@ -217,13 +222,13 @@ class Settings(BaseSettings):
         json_schema_extra={"default": "host name"},
     )
     bridge_drain_seconds: Number = Field(
-        20, ge=0, le=_HOUR_SECONDS, description="Longest wait for acknowledgements at shutdown, in seconds."
+        default=20, ge=0, le=_HOUR_SECONDS, description="Longest wait for acknowledgements at shutdown, in seconds."
     )
     bridge_log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], UPPER] = Field(
-        "INFO", description="Least severe log level that is written."
+        default="INFO", description="Least severe log level that is written."
     )
     bridge_log_format: Annotated[Literal["json", "console"], LOWER] = Field(
-        "json", description="`json`, one object a line, or `console` for people; on standard error."
+        default="json", description="`json`, one object a line, or `console` for people; on standard error."
     )
 
     @classmethod
@@ -317,7 +322,11 @@ def _validated(values: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
 
 def _sentence(name: str, value: object, fault: Any) -> str:
     """Return the problem for people; the value is shown unless it belongs to a secret."""
-    said = f"={shown(value)!r}" if isinstance(value, str) else ""
+    said = f"={_short(shown(value))!r}" if isinstance(value, str) else ""
     own = fault.get("ctx", {}).get("error")
     reason = own or _PLAIN.get(fault["type"]) or fault["msg"].replace("Input should", "should")
     return f"{name.upper()}{said}: {reason}."
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

@@ -126,7 +126,7 @@ def _symbol(value: object, complain: Complain) -> str:
 
 
 def _type(value: object, complain: Complain) -> SymbolType | None:
-    if value in set(SymbolType):
+    if value in tuple(SymbolType):
         return SymbolType(str(value))
     complain(f"unknown type {value!r}{_instead(value, tuple(SymbolType))}")
     return None
@@ -162,13 +162,13 @@ def _names(topic: Topic, names: object, complain: Complain) -> tuple[str, ...]:
     if not isinstance(names, list) or not names:
         complain(f'fields of {topic} must be a list of names, or "*" for all, not {_said(names)}.')
         return ()
-    known = FIELDS.get(topic, frozenset())
+    known = sorted(FIELDS.get(topic, ()))
     if not known and "*" not in names:
         complain(f"{topic} has no fields to choose from: leave it out of fields.")
         return ()
     for name in names:
         if name != "*" and name not in known:
-            complain(f"unknown field {name!r} of {topic}{_instead(name, sorted(known))}")
+            complain(f"unknown field {name!r} of {topic}{_instead(name, known)}")
     return tuple(dict.fromkeys(map(str, names)))
 
 
