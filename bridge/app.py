@@ -78,14 +78,10 @@ class Bridge:
             batch_bytes=settings.kafka_batch_bytes,
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
         )
-        self._dialect = dialect(settings)
-
-    def _assemble(self, prefixes: Mapping[Topic, bytes]) -> None:
-        """Make what needs to know how values are prefixed."""
-        settings = self.settings
-        codec = Codec(self.schemas, prefixes)
+        spoken = dialect(settings)
+        codec = self.codec = Codec(self.schemas, single_object_prefixes(self.schemas))
         self.control = Control(codec, self.batches, self.accounts, instance=settings.bridge_instance)
-        self.dead_letters = DeadLetters(codec, self._dialect.name)
+        self.dead_letters = DeadLetters(codec, spoken.name)
         self.intake = Intake(
             codec=codec,
             prices=self.prices,
@@ -98,7 +94,7 @@ class Bridge:
         self.intake.on_overload = self._note_overload
         self.feed = Feed(
             url=settings.aries_ws_url,
-            dialect=self._dialect,
+            dialect=spoken,
             timing=Timing(
                 settings.aries_ping_interval_seconds,
                 settings.aries_pong_timeout_seconds,
@@ -140,7 +136,8 @@ class Bridge:
             raise RecordsUndelivered(undelivered)
 
     async def _open(self) -> None:
-        self._assemble(await self._prefixes())
+        if self.settings.schema_registry_url is not None:
+            self.codec.prefix_with(await self._pinned(self.settings.schema_registry_url))
         await self.publisher.connect()
         log.info("Kafka reached", topics=len(self.settings.topics))
 
@@ -170,8 +167,7 @@ class Bridge:
 
     def give_up(self) -> int:
         """Count as undelivered what is still here; return how much that is."""
-        if hasattr(self, "intake"):
-            self.intake.give_up()
+        self.intake.give_up()
         own = self.batches.give_up()
         undelivered = self.accounts.undelivered.total()
         report = log.error if undelivered else log.info
@@ -232,14 +228,13 @@ class Bridge:
         """Dead-letter a record that Kafka does not take."""
         self.intake.refuse(record, lane, error)
 
-    async def _prefixes(self) -> Mapping[Topic, bytes]:
+    async def _pinned(self, registry_url: str) -> Mapping[Topic, bytes]:
+        """Return the prefixes with the registry's ids, however long it takes; they are asked for only once."""
         settings = self.settings
-        if settings.schema_registry_url is None:
-            return single_object_prefixes(self.schemas)
         password, cafile = settings.schema_registry_password, settings.schema_registry_cafile
         backoff = Backoff(0.5, 15.0)
         async with Registry(
-            settings.schema_registry_url,
+            registry_url,
             username=settings.schema_registry_username,
             password=None if password is None else password.reveal(),
             cafile=None if cafile is None else str(cafile),

@@ -29,8 +29,13 @@ class Codec:
     """Encode records; one buffer serves them all, so one codec belongs to one thread."""
 
     def __init__(self, schemas: Schemas, prefixes: Mapping[Topic, bytes]) -> None:
-        self._of_topic = {topic: (prefix, schemas[topic].parsed) for topic, prefix in prefixes.items()}
+        self._schemas = schemas
         self._buffer = BytesIO()
+        self.prefix_with(prefixes)
+
+    def prefix_with(self, prefixes: Mapping[Topic, bytes]) -> None:
+        """Name the schemas by other prefixes from now on."""
+        self._of_topic = {topic: (prefix, self._schemas[topic].parsed) for topic, prefix in prefixes.items()}
 
     def encode(self, topic: Topic, record: Record) -> bytes:
         """Return prefix and body; fields left out take their schema's default.

@@ -13,6 +13,7 @@ import aiokafka
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from bridge.errors import KafkaUnreachable, TopicsUnfit
+from bridge.kafka_advice import advice
 from bridge.topics import SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ async def start(options: Mapping[str, object]) -> aiokafka.AIOKafkaProducer:
         except (KafkaError, OSError, TimeoutError) as error:
             await abandon(producer)
             reason = words.last or str(error) or "no answer in time"
-            raise KafkaUnreachable(f"Kafka at {options['bootstrap_servers']} cannot be used: {reason}") from error
+            said = f"Kafka at {options['bootstrap_servers']} cannot be used: {reason} {advice(reason)}"
+            raise KafkaUnreachable(said.rstrip()) from error
         except asyncio.CancelledError:
             await abandon(producer)
             raise

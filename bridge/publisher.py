@@ -18,7 +18,8 @@ from aiokafka import errors as kafka_errors
 
 from bridge import producers
 from bridge.backoff import Backoff
-from bridge.errors import BadLine, KafkaUnreachable, TopicsUnfit
+from bridge.errors import BadLine, KafkaUnreachable, SettingsError, TopicsUnfit
+from bridge.secret import SecretUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -94,6 +95,7 @@ class Publisher:
 
     async def connect(self) -> None:
         """Reach Kafka, however long it takes, and learn the topics; raise ``TopicsUnfit`` where they do not fit."""
+        self._options()  # what is wrong with it at start ends the start; later it is waited out
         self._producer = await self._start_producer()
         self._batches.open(producers.partition_counts(self._producer, self._names, self._topics))
 
@@ -250,7 +252,7 @@ class Publisher:
         while True:
             try:
                 producer = await producers.start(self._options())
-            except KafkaUnreachable as error:
+            except (KafkaUnreachable, SettingsError, SecretUnreadable) as error:
                 self.last_error = str(error)
                 delay = backoff.next_seconds()
                 log.warning("Kafka is not usable, trying again", reason=str(error), retry_seconds=round(delay, 2))
