@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 
 def _names(words: str) -> frozenset[str]:
@@ -63,6 +64,8 @@ PRICE_FIELDS: Final = _names(
     "high52Week low52Week dividend"
 )
 
+_JSON_NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")  # RFC 8259, section 6
+
 #: What each class of symbol has.
 KINDS_OF: Final = {
     SymbolClass.EQUITY: frozenset(Kind) - {Kind.GREEKS},
@@ -78,12 +81,11 @@ def symbol_class(symbol: str) -> SymbolClass:
     return SymbolClass.OPTION if OPTION_SYMBOL.fullmatch(symbol) else SymbolClass.EQUITY
 
 
-def as_sent(name: str, value: object) -> object:
-    """Return a field's value as the encoder wants it: prices given as text become exact decimals."""
-    if name not in PRICE_FIELDS or not isinstance(value, str):
-        return value
-    try:
-        price = Decimal(value)
-    except InvalidOperation:
-        return value
-    return price if price.is_finite() else value
+def as_numbers(fields: dict[str, object]) -> dict[str, object]:
+    """Turn prices that are text into JSON numbers of the very same digits; what is no number stays text."""
+    return {
+        name: msgspec.Raw(value.encode())
+        if name in PRICE_FIELDS and isinstance(value, str) and _JSON_NUMBER.fullmatch(value)
+        else value
+        for name, value in fields.items()
+    }

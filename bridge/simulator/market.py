@@ -27,12 +27,16 @@ _NOTHING: Final[Fields] = {}
 
 
 class MarketEvent(msgspec.Struct, frozen=True, gc=False):
-    """Carry one thing that happened: all fields as they are now, and as they were before."""
+    """Carry one thing that happened: all fields as they are now, and as they were before.
+
+    Prices are exact decimals; ``as_told`` says that some are text, to travel digit by digit as they stand.
+    """
 
     kind: Kind
     symbol: str
     fields: Fields
     before: Fields
+    as_told: bool = False
 
     @property
     def changed(self) -> Fields:

@@ -15,7 +15,7 @@ from bridge.simulator.action import Action
 from bridge.simulator.changes import Changes
 from bridge.simulator.clocks import timestamp_writer, wall_clock_ms
 from bridge.simulator.envelope import Envelope
-from bridge.simulator.fields import Kind, as_sent
+from bridge.simulator.fields import Kind
 from bridge.simulator.link import DeafConnection, Link
 from bridge.simulator.market import Market, MarketEvent
 from bridge.simulator.session import Session
@@ -175,7 +175,7 @@ class Simulator:
         """Return where to connect; for ``auto`` in the envelope dialect."""
         return self.url_for("action" if self._dialect == "action" else "envelope")
 
-    def url_for(self, dialect: Literal["action", "envelope"]) -> str:
+    def url_for(self, dialect: str) -> str:
         """Return where to connect in one of the dialects."""
         host = "127.0.0.1" if self._host in ("", "0.0.0.0", "::") else self._host  # noqa: S104 - it is compared
         return f"{'wss' if self._ssl else 'ws'}://{host}:{self._port}{PATHS[dialect]}"
@@ -284,7 +284,7 @@ class Simulator:
     # Sending by call; each returns when the lines are written, and tells how many clients were sent to
 
     async def quote(self, symbol: str, **fields: object) -> int:
-        """Send a quote with just these fields; prices given as text travel exactly."""
+        """Send a quote with just these fields; prices given as text travel with just these digits."""
         return await self.update(Kind.QUOTE, symbol, **fields)
 
     async def trade(self, symbol: str, **fields: object) -> int:
@@ -305,9 +305,8 @@ class Simulator:
 
     async def update(self, kind: Kind, symbol: str, **fields: object) -> int:
         """Send an update of any kind to those who asked for it, and keep it as the current state."""
-        exact = {name: as_sent(name, value) for name, value in fields.items()}
-        self._world.market.instrument(symbol).keep(kind, exact)
-        clients = self._offer(MarketEvent(kind, symbol, exact, {}))
+        self._world.market.instrument(symbol).keep(kind, fields)
+        clients = self._offer(MarketEvent(kind, symbol, fields, {}, as_told=True))
         await self.drained()
         return clients
 

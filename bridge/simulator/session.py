@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from bridge.simulator import faults
 from bridge.simulator.dialect import AuthWord
-from bridge.simulator.fields import ANY_FIELDS, Kind, SymbolClass, symbol_class
+from bridge.simulator.fields import ANY_FIELDS, Kind, SymbolClass, as_numbers, symbol_class
 from bridge.simulator.outbox import Outgoing
 from bridge.simulator.requests import (
     Authenticate,
@@ -64,6 +64,7 @@ class Session:
         self.subscriptions: dict[str, dict[Kind, Wanted]] = {}
         self._world = world
         self._rights_changed = rights_changed
+        self._prices = prices
         self._encoder = msgspec.json.Encoder(decimal_format=prices)
         self._loop = asyncio.get_running_loop()
         self._late_answers: list[asyncio.TimerHandle] = []
@@ -274,6 +275,7 @@ class Session:
             kinds = tuple(kind for kind, fields in states.items() if not fields.keys() <= ANY_FIELDS)
             merged = {name: value for fields in states.values() for name, value in fields.items()}
             if kinds:
+                merged = self._with_told_prices(merged)
                 self.link.put(self._update(word, item.symbol, merged, kinds))
 
     # What is sent
@@ -335,11 +337,17 @@ class Session:
         fields = _chosen(event.changed if only_changes else event.fields, wanted)
         if fields.keys() <= ANY_FIELDS:
             return None
+        if event.as_told:
+            fields = self._with_told_prices(fields)
         return self._update(wanted.word, event.symbol, {**fields, **extra} if extra else fields, (event.kind,))
 
     def _update(self, word: str, symbol: str, fields: Json, kinds: tuple[Kind, ...]) -> Outgoing:
         document = self.dialect.update(word, symbol, fields, self._world.clock())
         return Outgoing(self._encoder.encode(document), (_mark(symbol, kinds),))
+
+    def _with_told_prices(self, fields: Json) -> Json:
+        """Make numbers of prices that are text, where prices travel as numbers."""
+        return as_numbers(fields) if self._prices == "number" else fields
 
     def _say_error(self, action: str, error: str, request_id: str | None) -> None:
         self._say(self.dialect.error(action, error, request_id, self._world.clock()), "error")

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from websockets.asyncio.client import connect
+
+from bridge.simulator.envelope import Envelope
+from bridge.simulator.fields import Kind
+from bridge.simulator.requests import Authenticate, Subscribe, Unreadable
+from bridge.simulator.server import Simulator
+from tests.simulator.plain_client import ENVELOPE_AUTH, PlainClient, envelope_client
+
+OPTION = "AAPL240119C00150000"
+
+
+def kinds_asked(symbol_object: dict[str, object]) -> dict[Kind, frozenset[str] | None]:
+    request = Envelope().read({"type": "subscribe", "id": "s", "payload": [symbol_object]})
+    assert isinstance(request, Subscribe)
+    return {kind: wanted.fields for kind, wanted in request.items[0].kinds.items()}
+
+
+async def test_authentication_is_answered_as_documented() -> None:
+    """The answer has the request's id in the payload, the term in milliseconds, and the market status behind it."""
+    async with (
+        Simulator(dialect="envelope", clock=lambda: 1_701_450_000_123) as sim,
+        connect(sim.url, proxy=None) as ws,
+    ):
+        client = PlainClient(ws)
+        await client.send(ENVELOPE_AUTH)
+        assert await client.line() == (
+            b'{"type":"event","payload":{"action":"authSuccess","data":{"expiresIn":2700000},'
+            b'"id":"auth-001","timestamp":1701450000123}}'
+        )
+        status = await client.document()
+    assert status["payload"]["action"] == "update"
+    assert status["payload"]["type"] == "marketStatus"
+    assert status["payload"]["data"] == {
+        "afterHours": False,
+        "earlyHours": False,
+        "currencies": {"crypto": "open", "fx": "open"},
+        "exchanges": {"nasdaq": "open", "nyse": "open", "otc": "open"},
+        "indicesGroups": {"dow_jones": "open", "nasdaq": "open", "s_and_p": "open"},
+        "market": "open",
+        "serverTime": "2023-12-01T17:00:00.123Z",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ('{"action":"auth"}', "token is required"),
+        ('{"action":"auth","data":{"token":"good"}}', "token is required"),
+        ('{"action":"auth","token":""}', "token is required"),
+        ('{"action":"auth","token":"bad"}', "authentication failed"),
+    ],
+)
+async def test_bad_authentication_is_refused(body: str, error: str) -> None:
+    """A missing or wrong token is answered by an error event with the request's id."""
+    async with (
+        Simulator(tokens=["good"], clock=lambda: 5) as sim,
+        connect(sim.url, proxy=None) as ws,
+    ):
+        client = PlainClient(ws)
+        await client.send('{"type":"request","id":"a","payload":{"method":"POST","path":"/auth","body":' + body + "}}")
+        assert await client.document() == {
+            "type": "event",
+            "payload": {"action": "error", "error": error, "id": "a", "timestamp": 5},
+        }
+
+
+async def test_unauthenticated_clients_are_told() -> None:
+    """Whoever subscribes before authenticating hears ``authRequired``."""
+    async with Simulator() as sim, connect(sim.url, proxy=None) as ws:
+        answer = await PlainClient(ws).ask('{"type":"subscribe","payload":[{"symbol":"AAPL"}]}', "event")
+    assert answer["payload"]["action"] == "authRequired"
+
+
+async def test_subscription_is_acknowledged_and_shows_the_current_state() -> None:
+    """A new subscriber gets the ack, then the current quote and trade as ordinary updates, but no level 2."""
+    async with (
+        Simulator() as sim,
+        envelope_client(sim, '[{"symbol":"AAPL","level2":true,"timeAndSalesFields":"*"}]') as client,
+    ):
+        quote, trade = await client.documents(2)
+        await sim.send_line(b'{"end":1}')
+        assert await client.document() == {"end": 1}
+    assert (quote["payload"]["type"], trade["payload"]["type"]) == ("quote", "trade")
+    assert quote["payload"]["data"]["symbol"] == "AAPL"
+    assert isinstance(quote["payload"]["data"]["bidPrice"], Decimal)
+    assert isinstance(quote["payload"]["data"]["bidSize"], int)
+    assert isinstance(quote["payload"]["timestamp"], int)
+
+
+async def test_options_show_their_greeks_at_once() -> None:
+    """Greeks are part of the current state; with them, quotes and trades come unless field lists say otherwise."""
+    asked = f'[{{"symbol":"{OPTION}","symbolType":"option","quoteFields":[],"greeksFields":["delta","vega"]}}]'
+    async with Simulator() as sim, envelope_client(sim, asked) as client:
+        greeks = await client.document()
+    assert greeks["payload"]["type"] == "greeks"
+    assert greeks["payload"]["data"].keys() == {"symbol", "delta", "vega"}
+
+
+async def test_only_the_fields_asked_for_are_sent() -> None:
+    """An update holds the symbol and the fields of the list, and none is sent that would hold nothing."""
+    async with (
+        Simulator() as sim,
+        envelope_client(sim, '[{"symbol":"AAPL","quoteFields":["bidPrice","askPrice"]}]') as client,
+    ):
+        current = await client.document()
+        assert current["payload"]["data"].keys() == {"symbol", "bidPrice", "askPrice"}
+        assert await sim.quote("AAPL", bidPrice="1.230", bidSize=3) == 1
+        assert await sim.quote("AAPL", bidSize=4) == 0
+        assert await sim.trade("AAPL", lastPrice="1.23") == 0
+        update = await client.document()
+    assert update["payload"]["data"] == {"symbol": "AAPL", "bidPrice": Decimal("1.230")}
+
+
+@pytest.mark.parametrize(
+    ("asked", "kinds"),
+    [
+        ({}, {Kind.QUOTE: None, Kind.TRADE: None}),
+        ({"quoteFields": "*"}, {Kind.QUOTE: None}),
+        ({"tradeFields": ["lastPrice"]}, {Kind.TRADE: frozenset({"lastPrice"})}),
+        ({"quoteFields": "bidPrice,askPrice"}, {Kind.QUOTE: frozenset({"bidPrice", "askPrice"})}),
+        ({"quoteFields": ["bidPrice", "*"]}, {Kind.QUOTE: None}),
+        (
+            {"fields": ["bidPrice", "lastPrice"]},
+            {
+                Kind.QUOTE: frozenset({"bidPrice", "lastPrice"}),
+                Kind.TRADE: frozenset({"bidPrice", "lastPrice"}),
+            },
+        ),
+        ({"fields": "bidPrice"}, {Kind.QUOTE: frozenset({"bidPrice"})}),
+        ({"quoteFields": [], "timeAndSalesFields": "*"}, {Kind.TIME_AND_SALES: None}),
+        ({"quoteFields": [], "level2": True}, {Kind.LEVEL2: None}),
+    ],
+)
+def test_symbol_objects_select_kinds(asked: dict[str, object], kinds: dict[Kind, frozenset[str] | None]) -> None:
+    """Both field lists absent means all quotes and trades; one given means only that one."""
+    assert kinds_asked({"symbol": "AAPL", **asked}) == kinds
+
+
+def test_indices_have_no_quotes() -> None:
+    """An index is subscribed to for trades alone."""
+    assert kinds_asked({"symbol": "SPX"}) == {Kind.TRADE: None}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {},
+        {"type": "dance"},
+        {"type": "request", "payload": {"path": "/other"}},
+        {"type": "request", "payload": 1},
+        {"type": "subscribe"},
+        {"type": "subscribe", "payload": [{}]},
+        {"type": "subscribe", "payload": [1]},
+        {"type": "subscribe", "payload": [{"symbol": "AAPL", "quoteFields": 1}]},
+        {"type": "subscribe", "payload": [{"symbol": "AAPL", "symbolType": "bond"}]},
+        {"type": "subscribe", "payload": [{"symbol": "AAPL", "greeksFields": "*"}]},
+        {"type": "unsubscribe", "payload": {"symbol": "AAPL"}},
+        {"type": "unsubscribe", "payload": [{"symbol": ""}]},
+    ],
+)
+def test_unreadable_requests(document: object) -> None:
+    """What is no request of this dialect is told apart."""
+    assert isinstance(Envelope().read(document), Unreadable)
+
+
+def test_tokens_are_not_shown() -> None:
+    """The representation of an authentication does not hold the token."""
+    request = Authenticate("hunter2", "key", "1")
+    assert "hunter2" not in repr(request)
+
+
+async def test_subscribing_again_replaces_the_fields() -> None:
+    """The last subscription of a symbol counts."""
+    async with (
+        Simulator() as sim,
+        envelope_client(sim, '[{"symbol":"AAPL"}]', '[{"symbol":"AAPL","tradeFields":["lastPrice"]}]') as client,
+    ):
+        await client.next_of("lastPrice")
+        assert await sim.quote("AAPL", bidPrice="1") == 0
+        assert await sim.trade("AAPL", lastPrice="1") == 1
+
+
+async def test_unsubscribing_ends_updates() -> None:
+    """After an unsubscribe nothing more comes of the symbol, and others go on."""
+    async with Simulator() as sim, envelope_client(sim, '[{"symbol":"AAPL"},{"symbol":"MSFT"}]') as client:
+        await client.send('{"type":"unsubscribe","id":"u1","payload":[{"symbol":"AAPL"}]}')
+        assert (await client.next_of('"response"'))["id"] == "u1"
+        await sim.unsubscribed("AAPL")
+        assert await sim.quote("AAPL", bidPrice="1") == 0
+        assert await sim.quote("MSFT", bidPrice="1") == 1
+
+
+async def test_pings_are_answered() -> None:
+    """A ping is answered with its id, authenticated or not."""
+    async with Simulator() as sim, connect(sim.url, proxy=None) as ws:
+        answer = await PlainClient(ws).ask('{"type":"ping","id":"p1"}', "pong")
+    assert answer == {"type": "pong", "id": "p1"}
+
+
+async def test_guesses_can_be_changed() -> None:
+    """Whatever no vendor page shows is an attribute of the dialect."""
+    other = Envelope(
+        prices="string",
+        kinds={kind: f"x-{kind}" for kind in Kind},
+        id_place="top",
+        symbol_place="payload",
+        expiry_units_per_second=1,
+        acks=False,
+        pongs=False,
+    )
+    async with Simulator(envelope=other) as sim, connect(sim.url, proxy=None) as ws:
+        client = PlainClient(ws)
+        accepted = await client.ask(ENVELOPE_AUTH, "authSuccess")
+        assert (accepted["id"], accepted["payload"]["data"]) == ("auth-001", {"expiresIn": 2700})
+        await client.next_of("marketStatus")
+        await client.send('{"type":"ping"}', '{"type":"subscribe","id":"s","payload":[{"symbol":"AAPL"}]}')
+        update = await client.document()
+    assert (update["payload"]["type"], update["payload"]["symbol"]) == ("x-quote", "AAPL")
+    assert isinstance(update["payload"]["data"]["askPrice"], str)
