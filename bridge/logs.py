@@ -90,7 +90,8 @@ def _current(secrets: Iterable[Secret]) -> Iterator[str]:
 
 def _forms(value: str) -> set[str]:
     """Return how a text can look inside another: plain, in a URL, in JSON, in a repr."""
-    return {value, quote(value, safe=""), json.dumps(value)[1:-1], repr(value)[1:-1]}
+    encoded = value.encode(errors="surrogateescape")  # what is not UTF-8 comes so from the environment
+    return {value, quote(encoded, safe=""), json.dumps(value)[1:-1], repr(value)[1:-1], repr(encoded)[2:-1]}
 
 
 def configure(level: str, fmt: Literal["json", "console"], secrets: Iterable[Secret] = ()) -> Redactor:

@@ -34,7 +34,7 @@ def settings_command(
     elif as_json:
         print(as_json_text(settings))  # noqa: T201 - the command's output
     elif sys.stdout.isatty():
-        Console().print(_rich_table(settings))
+        Console().print(rich_table(settings))
     else:
         print("\n".join(settings_table.render(settings)))  # noqa: T201 - the command's output
     _judge(problems, os.environ, check=check)
@@ -71,7 +71,8 @@ def as_json_text(settings: Settings) -> str:
     return json.dumps(rows, indent=2, ensure_ascii=False)
 
 
-def _rich_table(settings: Settings) -> Table:
+def rich_table(settings: Settings) -> Table:
+    """Return the settings as a table for terminals."""
     shown = Table("name", "value", "type", "meaning", title="Settings (environment)", expand=True)
     for row in settings_table.table():
         given = settings_table.is_set(row, settings)

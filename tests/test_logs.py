@@ -1,0 +1,226 @@
+"""Logs: one JSON object a line on standard error, libraries included, secrets not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import warnings
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from bridge.logs import Redactor, configure
+from bridge.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECRET = 'hunter22/"ü'
+SENTENCE = f"token {SECRET}"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    loggers = [root, *map(logging.getLogger, ("aiohttp", "aiokafka", "asyncio", "watchfiles", "websockets"))]
+    handlers, levels = root.handlers[:], [logger.level for logger in loggers]
+    yield
+    root.handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """Return what was logged, having seen that nothing went to standard output."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    return [json.loads(line) for line in err.splitlines()]
+
+
+def test_an_event_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    """Time in UTC, level, logger and event come first, then the fields."""
+    configure("INFO", "json")
+    structlog.get_logger("bridge.feed").info("connected", url="ws://x", attempts=3, delays=(0.5, float("nan")))
+    (event,) = lines(capsys)
+    stamp = datetime.fromisoformat(event.pop("timestamp"))
+    assert abs(datetime.now(UTC) - stamp) < timedelta(minutes=5)
+    assert list(event.items()) == [
+        ("level", "info"),
+        ("logger", "bridge.feed"),
+        ("event", "connected"),
+        ("url", "ws://x"),
+        ("attempts", 3),
+        ("delays", [0.5, "nan"]),
+    ]
+
+
+def test_libraries_log_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
+    """What libraries, asyncio and warnings say has the same shape, from WARNING on."""
+    configure("INFO", "json")
+    for name in ("aiokafka.producer", "websockets.client", "asyncio"):
+        logging.getLogger(name).info("not %s", "this")
+        logging.getLogger(name).warning("lost %s of %d", "one", 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=True)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    events = lines(capsys)
+    assert [(event["logger"], event["level"], event["event"]) for event in events[:3]] == [
+        ("aiokafka.producer", "warning", "lost one of 2"),
+        ("websockets.client", "warning", "lost one of 2"),
+        ("asyncio", "warning", "lost one of 2"),
+    ]
+    assert "DeprecationWarning: old" in events[3]["event"]
+    assert all("timestamp" in event for event in events)
+
+
+@pytest.mark.parametrize(
+    ("level", "ours", "theirs"),
+    [
+        ("DEBUG", ["debug", "info", "warning", "error"], ["info", "warning", "error"]),
+        ("INFO", ["info", "warning", "error"], ["warning", "error"]),
+        ("WARNING", ["warning", "error"], ["warning", "error"]),
+        ("ERROR", ["error"], ["error"]),
+        ("CRITICAL", [], []),
+    ],
+)
+def test_the_level_holds(capsys: pytest.CaptureFixture[str], level: str, ours: list[str], theirs: list[str]) -> None:
+    """Ours speak from the level on; libraries never below INFO, where they would print frames with credentials."""
+    configure(level, "json")
+    for name in ("bridge.feed", "websockets.client"):
+        for method in ("debug", "info", "warning", "error"):
+            getattr(structlog.get_logger(name), method)("x")
+    events = lines(capsys)
+    assert [event["level"] for event in events if event["logger"] == "bridge.feed"] == ours
+    assert [event["level"] for event in events if event["logger"] == "websockets.client"] == theirs
+
+
+def fail() -> None:
+    """Raise two errors, one because of the other, with a secret among the local variables."""
+    token = SECRET
+    try:
+        token[len(token)]
+    except IndexError as error:
+        raise ExceptionGroup("several", [ValueError(f"bad {token}")]) from error
+
+
+def test_an_exception_is_structured_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Type, text and frames stand in fields; local variables and secrets do not."""
+    configure("INFO", "json", [Secret.fixed("TOKEN", SECRET)])
+    try:
+        fail()
+    except ExceptionGroup:
+        structlog.get_logger().exception("failed")
+        logging.getLogger("aiokafka").exception("failed, too")
+    for event in lines(capsys):
+        group, cause = event["exception"]
+        assert group["exc_type"] == "ExceptionGroup"
+        assert group["frames"][-1]["name"] == "fail"
+        assert group["exceptions"][0][0]["exc_value"] == "bad ***"
+        assert cause["exc_type"] == "IndexError"
+        assert SECRET not in str(event)
+        assert "locals" not in group["frames"][-1]
+
+
+def test_secrets_are_redacted_wherever_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    """In event, fields, nested values, keys, bytes, objects, URLs, JSON and other loggers' arguments."""
+    configure("INFO", "json", [Secret.fixed("TOKEN", SECRET)])
+    log = structlog.get_logger().bind(bound=SECRET)
+    log.warning(
+        SENTENCE,
+        nested={"list": [SECRET, {SECRET: (SECRET,)}], "set": {SECRET}},
+        url="https://x/?t=hunter22%2F%22%C3%BC",
+        body=json.dumps({"token": SECRET}),
+        raw=SECRET.encode(),
+        error=ValueError(SECRET),
+        secret=Secret.fixed("TOKEN", SECRET),
+        count=7,
+    )
+    logging.getLogger("websockets").warning("sent %s", SECRET)
+    out = capsys.readouterr().err
+    assert "hunter22" not in out
+    event = json.loads(out.splitlines()[0])
+    assert event["event"] == "token ***"
+    assert event["nested"] == {"list": ["***", {"***": ["***"]}], "set": ["***"]}
+    assert event["count"] == 7
+
+
+def test_a_secret_from_a_file_is_redacted_old_and_new(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """After the file changed, both its contents are secrets; a file that is gone breaks no log."""
+    path = tmp_path / "token"
+    path.write_text("old-token")
+    configure("INFO", "json", [Secret.in_file("TOKEN", path)])
+    structlog.get_logger().info("old-token")
+    path.write_text("new-token\n")
+    structlog.get_logger().info("new-token after old-token")
+    path.unlink()
+    structlog.get_logger().info("new-token again")
+    assert [event["event"] for event in lines(capsys)] == ["***", "*** after ***", "*** again"]
+
+
+def test_tokens_from_elsewhere_can_be_learnt(capsys: pytest.CaptureFixture[str]) -> None:
+    """A token that came over the network is redacted once it was told, however many come after a fixed secret."""
+    redactor = configure("INFO", "json", [Secret.fixed("PASSWORD", "fixed-one")])
+    for number in range(200):
+        redactor.learn(f"token-{number:03}")
+    structlog.get_logger().info("token-199 and fixed-one")
+    assert lines(capsys)[0]["event"] == "*** and ***"
+
+
+def test_very_short_secrets_do_not_black_out_the_log() -> None:
+    """A word of less than four letters is no secret that redaction could keep."""
+    redactor = Redactor([Secret.fixed("PASSWORD", "abc")])
+    assert redactor.redacted("the abc") == "the abc"
+
+
+def test_a_secret_within_another_is_redacted_whole() -> None:
+    """Where one secret begins like another, the longer one is replaced as a whole."""
+    redactor = Redactor([Secret.fixed("A", "token"), Secret.fixed("B", "token-long")])
+    assert redactor.redacted("my token-long and token") == "my *** and ***"
+
+
+def test_the_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """Readable lines with a plain traceback, without colours where nobody looks, without secrets."""
+    configure("INFO", "console", [Secret.fixed("TOKEN", SECRET)])
+    try:
+        fail()
+    except ExceptionGroup:
+        structlog.get_logger("bridge").exception("failed", token=SECRET)
+    err = capsys.readouterr().err
+    assert "failed" in err.splitlines()[0]
+    assert "Traceback (most recent call last):" in err
+    assert "\x1b[" not in err
+    assert "hunter22" not in err
+
+
+def test_configuring_again_replaces_the_handler(capsys: pytest.CaptureFixture[str]) -> None:
+    """The last word counts, and each event is logged once."""
+    configure("INFO", "console")
+    configure("WARNING", "json")
+    structlog.get_logger().info("no")
+    structlog.get_logger().warning("yes")
+    assert [event["event"] for event in lines(capsys)] == ["yes"]
+
+
+def test_a_process_logs_to_standard_error() -> None:
+    """In a process of its own, logs are JSON on standard error and nothing is on standard output."""
+    program = (
+        "import asyncio, logging\n"
+        "from bridge.logs import configure\n"
+        "configure('INFO', 'json')\n"
+        "async def main():\n"
+        "    asyncio.get_running_loop().call_exception_handler({'message': 'lost task'})\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert json.loads(line)["event"] == "lost task"
+    assert json.loads(line)["logger"] == "asyncio"
