@@ -316,8 +316,6 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
 async def serve(settings: Settings) -> None:
     """Run a bridge until a signal comes."""
     bridge = Bridge(settings)
-    for warning in bridge.plan.warnings:
-        log.warning("subscriptions", warning=warning)
     stop = asyncio.Event()
     with signals(stop, bridge):
         await bridge.run(stop)

@@ -6,12 +6,16 @@ import asyncio
 import sys
 from typing import Annotated
 
+import structlog
 import typer
 import uvloop
 
 import bridge
 from bridge import logs, settings
 from bridge.errors import BridgeError
+from bridge.setting_warnings import warnings
+from bridge.settings_command import settings_command
+from bridge.simulator.cli import simulate
 
 app = typer.Typer(
     name="aries-bridge",
@@ -31,7 +35,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a typer c
 @app.callback()
 def root(
     *,
-    version: Annotated[  # noqa: ARG001 - its callback does it
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
@@ -44,11 +48,22 @@ def run() -> None:
     from bridge.app import serve  # noqa: PLC0415 - the other commands start faster without it
 
     loaded = settings.load()
+    loaded.plan()  # so that bad subscriptions are told as plainly as bad settings
     logs.configure(loaded.bridge_log_level, loaded.bridge_log_format, loaded.secrets)
-    for warning in settings.warnings():
-        logs.log.warning("settings", warning=warning)
+    log = structlog.get_logger("bridge.cli")
+    for warning in warnings():
+        log.warning("settings", warning=warning)
+    log.info("starting", version=bridge.__version__, instance=loaded.bridge_instance)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(loaded))
+        try:
+            runner.run(serve(loaded))
+        except BridgeError as error:
+            log.critical("the bridge ends", problem=str(error), exit_code=error.exit_code)
+            raise typer.Exit(error.exit_code) from None
+
+
+app.command("settings")(settings_command)
+app.command()(simulate)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ _HUNG_UP = (
     "The broker hung up: this port may speak TLS or ask for SASL (KAFKA_SECURITY_PROTOCOL), or for a client "
     "certificate (KAFKA_SSL_CERTFILE)."
 )
+_NOT_THERE = "Check KAFKA_BOOTSTRAP_SERVERS, and that Kafka runs and can be reached from here."
 # aiokafka takes a refused OAUTHBEARER token for accepted, and gets no answer of use from then on.
 _NO_METADATA = (
     "The broker tells nothing of itself. With OAUTHBEARER a refused token looks like this: check the KAFKA_OAUTH_* "
@@ -25,7 +26,8 @@ _ADVICE = (
     (" closed", _HUNG_UP),
     ("[SSL", "This port may speak no TLS: check KAFKA_SECURITY_PROTOCOL and the port."),
     ("Name or service not known", "Check the host names in KAFKA_BOOTSTRAP_SERVERS and the DNS."),
-    ("Connect call failed", "Check KAFKA_BOOTSTRAP_SERVERS, and that Kafka runs and can be reached from here."),
+    ("Connection refused", _NOT_THERE),  # as uvloop says it
+    ("Connect call failed", _NOT_THERE),  # as asyncio says it
     ("update metadata", _NO_METADATA),
     ("No broker metadata", _NO_METADATA),
 )

@@ -1,0 +1,91 @@
+"""Run ``aries-bridge`` as its users do: a process with an environment, logs and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import signal
+    from asyncio.subprocess import Process as Subprocess
+    from collections.abc import AsyncIterator, Mapping
+
+DEADLINE_SECONDS = 30.0
+
+
+class Process:
+    """One running command; its JSON log lines are read as they come."""
+
+    def __init__(self, subprocess: Subprocess) -> None:
+        self.logs: list[dict[str, Any]] = []
+        self.text: list[str] = []
+        self.output = ""
+        self._subprocess = subprocess
+        self._changed = asyncio.Condition()
+        self._reading = [asyncio.create_task(self._read_logs()), asyncio.create_task(self._read_output())]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._subprocess.send_signal(number)
+
+    async def logged(self, event: str, count: int = 1) -> dict[str, Any]:
+        """Wait for the n-th log line of an event and return it."""
+        async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
+            try:
+                await self._changed.wait_for(lambda: len(self.all(event)) >= count)
+            except TimeoutError:
+                raise AssertionError(f"no {event!r} within {DEADLINE_SECONDS} s; there was {self.text}") from None
+        return self.all(event)[count - 1]
+
+    def all(self, event: str) -> list[dict[str, Any]]:
+        """Return the log lines of an event so far."""
+        return [line for line in self.logs if line["event"] == event]
+
+    async def ended(self) -> int:
+        """Wait for the end and return the exit code."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            code = await self._subprocess.wait()
+            await asyncio.gather(*self._reading)
+        return code
+
+    async def kill(self) -> None:
+        """End the process whatever it does."""
+        with suppress(ProcessLookupError):
+            self._subprocess.kill()
+        await self._subprocess.wait()
+        await asyncio.gather(*self._reading)
+
+    async def _read_logs(self) -> None:
+        assert self._subprocess.stderr is not None
+        async for line in self._subprocess.stderr:
+            text = line.decode()
+            async with self._changed:
+                self.text.append(text)
+                if text.startswith("{"):
+                    self.logs.append(json.loads(text))
+                self._changed.notify_all()
+
+    async def _read_output(self) -> None:
+        assert self._subprocess.stdout is not None
+        self.output = (await self._subprocess.stdout.read()).decode()
+
+
+@asynccontextmanager
+async def process(environ: Mapping[str, str], *arguments: str) -> AsyncIterator[Process]:
+    """Start ``aries-bridge`` with these arguments and nothing of ours in the environment but this."""
+    subprocess = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-m", "bridge", *arguments),
+        env={"PATH": os.environ["PATH"], **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=1 << 22,
+    )
+    started = Process(subprocess)
+    try:
+        yield started
+    finally:
+        await started.kill()
