@@ -37,6 +37,7 @@ from bridge.feed import Feed
 from bridge.intake import Intake
 from bridge.kafka_security import security_options
 from bridge.ladder import Ladder
+from bridge.logs import Redactor
 from bridge.publisher import Publisher
 from bridge.registry import Registry
 from bridge.subscriptions_file import watch
@@ -60,7 +61,8 @@ log = structlog.get_logger("bridge.app")
 class Bridge:
     """One bridge: everything it is made of, and its life."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, redactor: Redactor | None = None) -> None:
+        redactor = redactor or Redactor(settings.secrets)
         self.settings = settings
         self.plan = settings.plan()
         self.accounts = Accounts()
@@ -80,8 +82,10 @@ class Bridge:
         )
         spoken = dialect(settings)
         codec = self.codec = Codec(self.schemas, single_object_prefixes(self.schemas))
-        self.control = Control(codec, self.batches, self.accounts, instance=settings.bridge_instance)
-        self.dead_letters = DeadLetters(codec, spoken.name)
+        self.control = Control(
+            codec, self.batches, self.accounts, instance=settings.bridge_instance, redact=redactor.redacted
+        )
+        self.dead_letters = DeadLetters(codec, spoken.name, redactor.redacted)
         self.intake = Intake(
             codec=codec,
             prices=self.prices,
@@ -101,6 +105,7 @@ class Bridge:
                 settings.aries_stale_after_seconds,
             ),
             tokens=self.tokens,
+            learn_secret=redactor.learn,
             ladder=Ladder(
                 settings.aries_backoff_min_seconds,
                 settings.aries_backoff_max_seconds,
@@ -313,9 +318,9 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def serve(settings: Settings) -> None:
-    """Run a bridge until a signal comes."""
-    bridge = Bridge(settings)
+async def serve(settings: Settings, redactor: Redactor) -> None:
+    """Run a bridge until a signal comes; ``redactor`` keeps secrets out of what it writes."""
+    bridge = Bridge(settings, redactor)
     stop = asyncio.Event()
     with signals(stop, bridge):
         await bridge.run(stop)

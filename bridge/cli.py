@@ -48,15 +48,14 @@ def run() -> None:
     from bridge.app import serve  # noqa: PLC0415 - the other commands start faster without it
 
     loaded = settings.load()
-    loaded.plan()  # so that bad subscriptions are told as plainly as bad settings
-    logs.configure(loaded.bridge_log_level, loaded.bridge_log_format, loaded.secrets)
+    redactor = logs.configure(loaded.bridge_log_level, loaded.bridge_log_format, loaded.secrets)
     log = structlog.get_logger("bridge.cli")
     for warning in warnings():
         log.warning("settings", warning=warning)
     log.info("starting", version=bridge.__version__, instance=loaded.bridge_instance)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(serve(loaded))
+            runner.run(serve(loaded, redactor))
         except BridgeError as error:
             log.critical("the bridge ends", problem=str(error), exit_code=error.exit_code)
             raise typer.Exit(error.exit_code) from None

@@ -9,6 +9,8 @@ from bridge.clock import wall_us
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.accounts import Accounts
     from bridge.batches import Batches
     from bridge.codec import Codec
@@ -31,12 +33,22 @@ class ControlKind(StrEnum):
 class Control:
     """Announce what happens, keyed by instance, with the accounts as they stand."""
 
-    def __init__(self, codec: Codec, batches: Batches, accounts: Accounts, *, instance: str, shard: int = 0) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        batches: Batches,
+        accounts: Accounts,
+        *,
+        instance: str,
+        redact: Callable[[str], str] = str,
+        shard: int = 0,
+    ) -> None:
         self.session_id: int | None = None
         self._codec = codec
         self._batches = batches
         self._accounts = accounts
         self._instance = instance
+        self._redact = redact
         self._shard = shard
 
     def announce(
@@ -57,7 +69,7 @@ class Control:
             "time_us": now_us,
             "gap_from_us": gap_from_us,
             "gap_to_us": gap_to_us,
-            "reason": reason,
+            "reason": None if reason is None else self._redact(reason),
             "counts": self._accounts.totals(),
         }
         key = self._instance.encode()

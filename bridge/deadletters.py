@@ -8,6 +8,8 @@ import bridge
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.batches import Record
     from bridge.codec import Codec
     from bridge.errors import BadLine
@@ -19,19 +21,21 @@ MAX_RAW_BYTES = 512 * 1024
 class DeadLetters:
     """Write ``DeadLetter`` records."""
 
-    def __init__(self, codec: Codec, dialect: str) -> None:
+    def __init__(self, codec: Codec, dialect: str, redact: Callable[[str], str] = str) -> None:
         self._codec = codec
         self._dialect = dialect
+        self._redact = redact
 
     def write(self, raw: bytes, error: BadLine, *, session_id: int | None, ingest_time_us: int) -> Record:
         """Return the record of a line that could not become one; its key is the symbol, where it is known."""
-        text = str(error)
+        text = self._redact(str(error))
         if len(raw) > MAX_RAW_BYTES:
             text += f" (the line has {len(raw)} bytes, of which the first {MAX_RAW_BYTES} are kept)"
         letter: dict[str, object] = {
             "reason": error.reason,
             "error": text,
-            "raw": raw[:MAX_RAW_BYTES],
+            # A server may echo what it was sent, a token among it. Latin-1 maps every byte to itself.
+            "raw": self._redact(raw[:MAX_RAW_BYTES].decode("latin-1")).encode("latin-1"),
             "symbol": error.symbol,
             "dialect": self._dialect,
             "session_id": session_id or None,

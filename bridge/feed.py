@@ -25,7 +25,7 @@ from bridge.errors import Cause, ConnectionLost, TokenUnavailable
 from bridge.secret import SecretUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from bridge.aries.dialect import Dialect
     from bridge.aries.liveness import Timing
@@ -58,6 +58,7 @@ class Feed:
         dialect: Dialect,
         timing: Timing,
         tokens: TokenSource,
+        learn_secret: Callable[[str], None],
         ladder: Ladder,
         plan: Plan,
         intake: Intake,
@@ -72,6 +73,7 @@ class Feed:
         self._dialect = dialect
         self._timing = timing
         self._tokens = tokens
+        self._learn_secret = learn_secret
         self._ladder = ladder
         self._intake = intake
         self._control = control
@@ -189,9 +191,12 @@ class Feed:
 
     async def _token(self, *, fresh: bool) -> str:
         try:
-            return await self._tokens.token(fresh=fresh)
+            token = await self._tokens.token(fresh=fresh)
         except TokenUnavailable as error:
-            raise ConnectionLost(Cause.TOKEN, str(error)) from error
+            wish: float | None = getattr(error, "retry_after_seconds", None)
+            raise ConnectionLost(Cause.TOKEN, str(error), retry_after_seconds=wish) from error
+        self._learn_secret(token)
+        return token
 
     def _authenticate(self, session: Session, token: str) -> None:
         try:
@@ -201,8 +206,8 @@ class Feed:
 
     async def _authenticate_again(self, session: Session) -> None:
         try:
-            self._authenticate(session, await self._tokens.token(fresh=True))
-        except (TokenUnavailable, ConnectionLost) as error:
+            self._authenticate(session, await self._token(fresh=True))
+        except ConnectionLost as error:
             log.warning("no new access token; the session goes on with the old one", reason=str(error))
             session.postpone_authentication(_now())
 

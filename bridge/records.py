@@ -272,17 +272,6 @@ def build(topic: Topic, update: Update, stamp: Stamp, prices: Prices) -> Record:
     return record
 
 
-def merge(older: Update, newer: Update) -> Update:
-    """Return one update that says what both say: where both do, and of the times, the newer one's."""
-    news = {name: value for name, value in newer.fields.items() if value is not None}
-    return Update(
-        kind=newer.kind if newer.kind is older.kind else Kind.COMPOSITE,
-        symbol=newer.symbol,
-        fields={**older.fields, **news},
-        feed_time=newer.feed_time,
-    )
-
-
 def _says(fields: JsonObject, names: frozenset[str]) -> bool:
     if names.isdisjoint(fields):  # the cheap answer to most questions
         return False

@@ -12,26 +12,19 @@ from types import MappingProxyType
 
 import msgspec
 
-from bridge import symbols
+from bridge import records, symbols
 from bridge.symbols import SymbolType
 from bridge.topics import SUBSCRIBABLE, Topic
 
 Complain = Callable[[str], None]
 Fields = Mapping[Topic, tuple[str, ...]]
 
-_ANY = frozenset({"symbol", "instrumentType"})
-_EXECUTION = frozenset({"price", "size", "tradeExchange", "tradeTimestamp", "tradeSeq", "tick"})
-_SIDE = ("Price", "Size", "Exchange", "Change", "SizeChange")
-#: The fields to choose from, by topic (protocol §5). Level 2 comes whole.
+#: The fields to choose from, by topic. Level 2 comes whole.
 FIELDS: Mapping[Topic, frozenset[str]] = MappingProxyType(
     {
-        Topic.QUOTES: _ANY | {f"{side}{what}" for side in ("ask", "bid") for what in _SIDE} | {"quoteTimestamp"},
-        Topic.TRADES: _ANY
-        | _EXECUTION
-        | {"lastPrice", "totalVolume", "tickVolume", "openPrice", "highPrice", "lowPrice", "netChange"}
-        | {"high52Week", "low52Week", "openInterest", "dividend"},
-        Topic.TIMESALES: _ANY | _EXECUTION,
-        Topic.GREEKS: _ANY | {"delta", "gamma", "theta", "vega", "rho", "impliedVolatility"},
+        topic: frozenset({"symbol", *records.SHARED_FIELDS, *records.FIELDS[topic]})
+        for topic in SUBSCRIBABLE
+        if topic is not Topic.L2
     }
 )
 NO_FIELDS: Fields = MappingProxyType({})

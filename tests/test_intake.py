@@ -148,7 +148,8 @@ def test_unknown_fields_are_counted_by_name_within_bounds() -> None:
     """Drift of the vendor's format is visible, and cannot be used to fill our memory."""
     table = Table()
     table.take(Kind.QUOTE, bidPrice="1", brandNew=1)
-    table.take(Kind.QUOTE, bidPrice="1", **{f"field{n}": n for n in range(1000)})
+    invented: dict[str, object] = {f"field{n}": n for n in range(1000)}
+    table.intake.take((b"raw", Update(Kind.QUOTE, "AAPL", {"bidPrice": "1", **invented})), 1)
     assert table.intake.unknown_fields["brandNew"] == 1
     assert len(table.intake.unknown_fields) <= 101
     assert sum(table.intake.unknown_fields.values()) == 1001

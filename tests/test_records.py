@@ -16,7 +16,6 @@ from bridge.records import (
     Record,
     Stamp,
     build,
-    merge,
     topics_of,
     unknown_fields,
 )
@@ -331,21 +330,6 @@ def test_unknown_fields_are_told() -> None:
         assert unknown_fields(Update(kind, "AAPL", fields)) == frozenset()
     assert unknown_fields(Update(Kind.QUOTE, "AAPL", {**QUOTE, **TRADE, "color": 1, "": 2})) == {"color", ""}
     assert unknown_fields(Update(Kind.LEVEL2, "AAPL", {"orderBook": [], "bidPrice": 1})) == {"bidPrice"}
-
-
-def test_merged_updates_hold_the_newest_of_each_field() -> None:
-    """A later value replaces an earlier one; a later null or silence does not."""
-    older = Update(Kind.QUOTE, "AAPL", {"bidPrice": "1", "askPrice": "2", "bidSize": 5}, 1000)
-    newer = Update(Kind.QUOTE, "AAPL", {"bidPrice": "3", "askPrice": None}, 2000)
-    merged = Update(Kind.QUOTE, "AAPL", {"bidPrice": "3", "askPrice": "2", "bidSize": 5}, 2000)
-    assert merge(older, newer) == merged
-    assert older.fields["bidPrice"] == "1"
-
-
-def test_merging_two_kinds_makes_a_composite() -> None:
-    """A quote and a composite of one symbol merge to a composite."""
-    merged = merge(Update(Kind.COMPOSITE, "AAPL", {"lastPrice": "1"}), Update(Kind.QUOTE, "AAPL", {"bidPrice": "2"}))
-    assert (merged.kind, topics_of(merged)) == (Kind.COMPOSITE, (Topic.QUOTES, Topic.TRADES))
 
 
 @pytest.mark.parametrize("topic", MARKET_DATA)
