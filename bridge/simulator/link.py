@@ -118,8 +118,11 @@ class Link:
             pass  # the reader notices, too, and ends the session
         finally:
             self._writing = False
-            for item in self._outbox.empty():
-                self._world.skipped.add(len(item.data), item.marks)
+
+    def abandon(self) -> None:
+        """Give up what still waits."""
+        for item in self._outbox.empty():
+            self._world.skipped.add(len(item.data), item.marks)
 
     async def _write_frame(self, frame: Outgoing) -> None:
         if frame.farewell:

@@ -88,6 +88,7 @@ class Session:
         finally:
             for timer in (*self._late_answers, *self._term):
                 timer.cancel()
+            self.link.abandon()
 
     async def _listen(self) -> None:
         try:

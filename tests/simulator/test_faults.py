@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+
+from bridge.simulator import faults
+from bridge.simulator.faults import FAULTS
+from bridge.simulator.requests import Ping
+from bridge.simulator.server import Simulator
+from bridge.simulator.status import MarketState
+from tests.simulator.plain_client import (
+    ACTION_AUTH,
+    ENVELOPE_AUTH,
+    PlainClient,
+    action_client,
+    envelope_client,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+QUOTES = '[{"symbol":"AAPL","quoteFields":"*"}]'
+PING = '{"type":"ping","id":"p1"}'
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    async with Simulator() as simulator:
+        yield simulator
+
+
+async def authenticate(sim: Simulator, token: str = "good") -> Any:
+    async with connect(sim.url, proxy=None) as ws:
+        return (await PlainClient(ws).ask(ENVELOPE_AUTH.replace("good", token), "auth-001"))["payload"]
+
+
+async def test_auth_refused_so_many_times(sim: Simulator) -> None:
+    """A refusal counts its times, then authentication works again."""
+    await sim.inject(faults.RefuseAuth(times=2))
+    answers = [(await authenticate(sim))["action"] for _ in range(3)]
+    assert answers == ["error", "error", "authSuccess"]
+
+
+async def test_auth_refused_until_healed(sim: Simulator) -> None:
+    """Without times or seconds a fault lasts until ``Heal``."""
+    await sim.inject(faults.RefuseAuth(error="go away"))
+    assert (await authenticate(sim))["error"] == "go away"
+    await sim.inject(faults.Heal())
+    assert (await authenticate(sim))["action"] == "authSuccess"
+
+
+async def test_auth_refused_and_closed(sim: Simulator) -> None:
+    """A refusal can end the connection, behind its answer."""
+    await sim.inject(faults.RefuseAuth(close=True))
+    async with connect(sim.url, proxy=None) as ws:
+        await ws.send(ENVELOPE_AUTH)
+        assert "authentication failed" in str(await ws.recv())
+        with pytest.raises(ConnectionClosedError) as closed:
+            await ws.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+async def test_particular_tokens_refused(sim: Simulator) -> None:
+    """A bad token is refused while others are taken; naming good ones makes all others bad."""
+    await sim.inject(faults.RefuseTokens(tokens=("stale",)))
+    assert (await authenticate(sim, "stale"))["action"] == "error"
+    assert (await authenticate(sim, "fresh"))["action"] == "authSuccess"
+    await sim.inject(faults.AcceptTokens(tokens=("fresher", "stale")))
+    assert (await authenticate(sim, "fresh"))["action"] == "error"
+    assert (await authenticate(sim, "stale"))["action"] == "authSuccess"
+
+
+async def test_auth_answered_late_or_never(sim: Simulator) -> None:
+    """Pings are answered before a late authentication, and instead of one that is ignored."""
+    await sim.inject(faults.LateAuth(by_seconds=0.3, times=1))
+    await sim.inject(faults.IgnoreAuth(times=1))
+    async with connect(sim.url, proxy=None) as ws:
+        client = PlainClient(ws)
+        await client.send(ENVELOPE_AUTH, PING)
+        assert (await client.document())["type"] == "pong"
+        await client.send(ENVELOPE_AUTH, PING)
+        assert (await client.document())["type"] == "pong"
+        assert (await client.document())["payload"]["action"] == "authSuccess"
+
+
+@pytest.mark.parametrize("close", [True, False])
+async def test_expiry_with_warning(sim: Simulator, close: bool) -> None:  # noqa: FBT001 - parametrised
+    """The client is warned, then told that its session expired, then closed if so set; data ends with the rights."""
+    async with envelope_client(sim, QUOTES) as client:
+        await client.document()
+        await sim.inject(faults.Expire(warning_seconds=0.3, close=close))
+        assert (await client.document())["payload"]["action"] == "refreshAuth"
+        assert await sim.quote("AAPL", bidPrice="1") == 1
+        await client.document()
+        assert (await client.document())["payload"]["action"] == "authExpired"
+        assert await sim.quote("AAPL", bidPrice="1") == 0
+        if close:
+            with pytest.raises(ConnectionClosedError):
+                await client.ws.recv()
+        else:
+            await client.ask(ENVELOPE_AUTH, "marketStatus")
+            assert await sim.quote("AAPL", bidPrice="1") == 1
+
+
+async def test_reauthentication_prevents_expiry(sim: Simulator) -> None:
+    """A client that authenticates again on the warning keeps its session and its subscriptions."""
+    async with envelope_client(sim, QUOTES) as client:
+        await sim.inject(faults.Expire(warning_seconds=30))
+        last_seconds = sim.connections[0]._term
+        await client.next_of("refreshAuth")
+        await client.ask(ENVELOPE_AUTH, "marketStatus")
+        assert all(timer.cancelled() for timer in last_seconds)
+        assert await sim.quote("AAPL", bidPrice="1") == 1
+
+
+async def test_sessions_expire_by_themselves() -> None:
+    """A session ends after its term, with the warning so long before."""
+    async with (
+        Simulator(dialect="action", expires_in_seconds=0.2, warning_seconds=0.15) as sim,
+        connect(sim.url, proxy=None) as ws,
+    ):
+        client = PlainClient(ws)
+        await client.ask(ACTION_AUTH, "marketStatus")
+        assert await client.documents(2) == [{"action": "refreshAuth"}, {"action": "authExpired"}]
+        with pytest.raises(ConnectionClosedError):
+            await ws.recv()
+
+
+async def test_auth_forgotten(sim: Simulator) -> None:
+    """A server that forgot says ``authRequired`` and sends no data until the client authenticates."""
+    async with envelope_client(sim, QUOTES) as client:
+        await sim.inject(faults.ForgetAuth())
+        await client.next_of("authRequired")
+        assert await sim.quote("AAPL", bidPrice="1") == 0
+        await client.ask(ENVELOPE_AUTH, "marketStatus")
+        assert await sim.quote("AAPL", bidPrice="1") == 1
+
+
+async def test_a_newer_session_evicts_the_older(sim: Simulator) -> None:
+    """Where one session is allowed, the second to authenticate ends the first."""
+    await sim.inject(faults.OneSession(code=4001, reason="replaced"))
+    async with envelope_client(sim) as older, envelope_client(sim) as newer:
+        with pytest.raises(ConnectionClosedError) as closed:
+            await older.ws.recv()
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "replaced")
+        await newer.ask(PING, "pong")
+
+
+async def test_drop(sim: Simulator) -> None:
+    """A drop ends TCP without a closing handshake; only the named session is hit."""
+    async with envelope_client(sim) as first, envelope_client(sim) as second:
+        await sim.inject(faults.Drop(), await sim.connected(1))
+        with pytest.raises(ConnectionClosedError) as closed:
+            await first.ws.recv()
+        assert closed.value.rcvd is None
+        await second.ask(PING, "pong")
+
+
+async def test_drop_by_reset(sim: Simulator) -> None:
+    """A reset ends TCP the hard way."""
+    async with envelope_client(sim) as client:
+        await sim.inject(faults.Drop(reset=True))
+        with pytest.raises(ConnectionClosedError) as closed:
+            await client.ws.recv()
+        assert isinstance(closed.value.__cause__, ConnectionResetError)
+
+
+async def test_close_with_code_and_reason(sim: Simulator) -> None:
+    """A close carries its code and reason, behind what was sent before."""
+    async with envelope_client(sim) as client:
+        await sim.send_line(b"last words")
+        await sim.inject(faults.Close(code=1012, reason="service restart"))
+        assert await client.line() == b"last words"
+        with pytest.raises(ConnectionClosed):
+            await client.ws.recv()
+        assert (client.ws.close_code, client.ws.close_reason) == (1012, "service restart")
+
+
+async def test_silence_sends_nothing_but_pongs(sim: Simulator) -> None:
+    """In silence no data is sent, and counted as skipped; pings are still answered."""
+    async with envelope_client(sim, QUOTES) as client:
+        await client.document()
+        await sim.inject(faults.Silence())
+        assert await sim.quote("AAPL", bidPrice="1") == 0
+        await client.send(ENVELOPE_AUTH, PING)
+        assert (await client.document())["type"] == "pong"
+        await (await client.ws.ping())
+        assert sim.skipped.words == {"quote": 1, "auth": 1, "marketStatus": 1}
+        await sim.inject(faults.Heal())
+        assert await sim.quote("AAPL", bidPrice="1") == 1
+
+
+async def test_dead_silence(sim: Simulator) -> None:
+    """A silence without pongs answers neither pings of both sorts nor a close; the socket stays open."""
+    async with connect(sim.url, ping_interval=None, close_timeout=0.05, proxy=None) as ws:
+        await sim.connected()
+        await sim.inject(faults.Silence(pongs=False))
+        pong = asyncio.ensure_future(await ws.ping())
+        await ws.send(PING)
+        await sim.requested(Ping)
+        await ws.close()
+        assert pong.done()
+        assert isinstance(pong.exception(), ConnectionClosedError)
+    assert ws.close_code == 1006
+
+
+@pytest.mark.parametrize(("application", "protocol"), [(True, False), (False, True)])
+async def test_no_pongs(sim: Simulator, application: bool, protocol: bool) -> None:  # noqa: FBT001 - parametrised
+    """Pings of one sort stay without answer while the other sort and the data go on."""
+    async with envelope_client(sim, QUOTES) as client:
+        await client.document()
+        await sim.inject(faults.NoPongs(application=application, protocol=protocol))
+        pong = asyncio.ensure_future(await client.ws.ping())
+        await client.send(PING)
+        await sim.requested(Ping)
+        await sim.send_line(b'"after"')
+        answers = [await client.document()]
+        while answers[-1] != "after":
+            answers.append(await client.document())
+        assert len(answers) == (1 if application else 2)
+        assert pong.done() is not protocol
+        assert sim.received_counts["ping frame"] == 1
+
+
+async def test_closing_handshake_never_answered(sim: Simulator) -> None:
+    """A client that closes waits in vain, though its pings are answered."""
+    async with connect(sim.url, close_timeout=0.05, proxy=None) as ws:
+        await sim.connected()
+        await sim.inject(faults.NoClosingHandshake())
+        await (await ws.ping())
+        await ws.close()
+    assert ws.close_code == 1006
+
+
+@pytest.mark.parametrize(
+    ("fault", "retry_after"),
+    [
+        (faults.Http(status=429, retry_after=3, times=1), "3"),
+        (faults.Http(status=503, times=1), None),
+        (faults.Http(status=401, times=1), None),
+        (faults.Http(status=404, path="/v1/market/ws", times=1), None),
+    ],
+)
+async def test_handshake_answered_by_http(sim: Simulator, fault: faults.Http, retry_after: str | None) -> None:
+    """The handshake is answered with the status and ``Retry-After``, so many times."""
+    await sim.inject(fault)
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(sim.url, proxy=None)
+    assert refused.value.response.status_code == fault.status
+    assert refused.value.response.headers.get("Retry-After") == retry_after
+    async with connect(sim.url, proxy=None):
+        pass
+
+
+async def test_one_path_not_found(sim: Simulator) -> None:
+    """A fault for one path leaves the other alone."""
+    await sim.inject(faults.Http(status=404, path="/v1/market/ws"))
+    with pytest.raises(InvalidStatus):
+        await connect(sim.url_for("envelope"), proxy=None)
+    async with connect(sim.url_for("action"), proxy=None):
+        pass
+
+
+async def test_http_faults_take_their_turns(sim: Simulator) -> None:
+    """Faults of one type strike in the order in which they were injected."""
+    await sim.inject(faults.Http(status=503, times=1))
+    await sim.inject(faults.Http(status=429, times=1))
+    statuses = []
+    for _ in range(2):
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(sim.url, proxy=None)
+        statuses.append(refused.value.response.status_code)
+    assert statuses == [503, 429]
+
+
+async def test_slow_accept(sim: Simulator) -> None:
+    """A handshake can take longer than a client waits."""
+    await sim.inject(faults.SlowAccept(by_seconds=30, times=1))
+    with pytest.raises(TimeoutError):
+        await connect(sim.url, open_timeout=0.05, proxy=None)
+    async with connect(sim.url, proxy=None):
+        pass
+
+
+async def test_garbage_between_good_lines(sim: Simulator) -> None:
+    """A line that is not JSON comes in one frame between two good ones."""
+    async with envelope_client(sim, QUOTES) as client:
+        await client.document()
+        await sim.inject(faults.Garbage())
+        before, garbage, after = [await client.line() for _ in range(3)]
+    assert client.frames[-1].count(b"\n") == 2
+    assert json.loads(before)["payload"]["type"] == json.loads(after)["payload"]["type"] == "quote"
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(garbage)
+    assert sim.sent.words["quote"] == 3
+    assert sim.sent.words["raw"] == 1
+
+
+async def test_not_utf8(sim: Simulator) -> None:
+    """A text frame can hold bytes that are not UTF-8."""
+    async with envelope_client(sim) as client:
+        await sim.inject(faults.NotUtf8())
+        with pytest.raises(UnicodeDecodeError):
+            (await client.line()).decode()
+
+
+async def test_unknown_kind_and_field(sim: Simulator) -> None:
+    """Updates of unknown kinds, and unknown fields of known kinds, come in the shape of the dialect."""
+    async with envelope_client(sim, QUOTES) as client:
+        await client.document()
+        await sim.inject(faults.UnknownKind(kind="auction", symbol="X", fields={"a": 1}))
+        await sim.inject(faults.UnknownField(name="shiny", value=[1]))
+        kind, field = await client.documents(2)
+    assert kind["payload"]["type"] == "auction"
+    assert kind["payload"]["data"] == {"symbol": "X", "a": 1}
+    assert field["payload"]["type"] == "quote"
+    assert field["payload"]["data"]["shiny"] == [1]
+
+
+async def test_unknown_field_passes_a_field_list(sim: Simulator) -> None:
+    """An unknown field is sent even to a client that chose its fields."""
+    asked = '{"action":"subscribe","type":"equityComposite","data":[{"symbol":"AAPL","fields":["bidPrice"]}]}'
+    async with action_client(sim, asked) as client:
+        await client.document()
+        await sim.inject(faults.UnknownField())
+        assert (await client.document())["data"].keys() == {"symbol", "bidPrice", "shinyNewField"}
+
+
+async def test_partial(sim: Simulator) -> None:
+    """Under this fault only changed fields are sent."""
+    async with envelope_client(sim, QUOTES) as client:
+        await client.document()
+        await sim.inject(faults.Partial())
+        await sim.emit(1)
+        update = (await client.document())["payload"]["data"]
+    assert "instrumentType" not in update
+
+
+async def test_no_acks(sim: Simulator) -> None:
+    """Subscriptions are taken without a word."""
+    await sim.inject(faults.NoAcks())
+    async with envelope_client(sim, QUOTES, acknowledged=False) as client:
+        assert (await client.document())["payload"]["type"] == "quote"
+    assert "ack" not in sim.sent.words
+
+
+async def test_one_symbol_refused(sim: Simulator) -> None:
+    """One symbol is refused by name while the other of the same request is taken."""
+    await sim.inject(faults.RefuseSymbol(symbol="GOOGL", error="not entitled", times=1))
+    async with envelope_client(sim) as client:
+        answer = await client.ask(
+            '{"type":"subscribe","id":"s2","payload":[{"symbol":"AAPL"},{"symbol":"GOOGL"}]}', "s2"
+        )
+        assert answer["payload"]["error"] == "not entitled: GOOGL"
+        await sim.subscribed("AAPL")
+        assert "GOOGL" not in sim.connections[0].subscriptions
+
+
+async def test_giant_frame(sim: Simulator) -> None:
+    """A frame of just so many bytes is sent, valid JSON; a client with a smaller limit closes with 1009."""
+    async with envelope_client(sim) as client:
+        await sim.inject(faults.GiantFrame(size_bytes=1_000_000))
+        line = await client.line()
+        assert len(line) == 1_000_000
+        assert json.loads(line)["payload"]["type"] == "padding"
+        await sim.inject(faults.GiantFrame(size_bytes=1_100_000))
+        with pytest.raises(ConnectionClosedError) as closed:
+            await client.line()
+        assert closed.value.sent is not None
+        assert closed.value.sent.code == 1009
+
+
+async def test_burst(sim: Simulator) -> None:
+    """A burst makes its events at once."""
+    async with envelope_client(sim, QUOTES) as client:
+        await sim.inject(faults.Burst(events=50))
+        assert sim.sent.words["quote"] == 51
+        await client.documents(51)
+
+
+async def test_market_by_fault(sim: Simulator) -> None:
+    """Scripts can close the market, too."""
+    async with envelope_client(sim) as client:
+        await sim.inject(faults.SetMarket(status=MarketState.CLOSED))
+        assert (await client.document())["payload"]["data"]["market"] == "closed"
+
+
+def test_every_fault_has_a_name() -> None:
+    """Each fault type of the module can be named in a script."""
+    types = {value for value in vars(faults).values() if isinstance(value, type) and issubclass(value, faults.Fault)}
+    assert set(FAULTS.values()) == types - {faults.Fault, faults.Momentary, faults.Lasting}
+    assert {faults.fault_name(faults.Drop()), faults.fault_name(faults.NotUtf8())} <= FAULTS.keys()
