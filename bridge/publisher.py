@@ -9,6 +9,7 @@ a new one sends on from there, in order. Repeats are possible then, holes and ov
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS = 0.25, 10.0
 #: How long the other batches in flight get to be acknowledged when one has failed: each that is, is no repeat.
 SETTLE_SECONDS = 1.0
 WATCH_SECONDS = 0.25
+#: Records put into batches before the loop gets to turn.
+RECORDS_PER_TURN = 500
 
 #: The broker does not want this batch: it is cut in halves until the record to blame stands alone.
 RECORD_REFUSED = (
@@ -89,6 +92,8 @@ class Publisher:
         self._flights: dict[asyncio.Future[object], Lane] = {}
         self._failure: ProducerLost | None = None
         self._work = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._draining = False
         self._landed_all = asyncio.Event()
         self._backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
         batches.on_work = self._work.set
@@ -131,7 +136,9 @@ class Publisher:
                     await self._replace_producer(lost)
 
     async def drained(self) -> None:
-        """Wait until every record is acknowledged."""
+        """Send without lingering from now on, and wait until every record is acknowledged."""
+        self._draining = True
+        self._urgent.set()
         while not self._batches.empty:
             self._landed_all.clear()
             await self._landed_all.wait()
@@ -149,20 +156,27 @@ class Publisher:
         while True:
             await self._work.wait()
             if self._linger_seconds and self._failure is None and self._batches.bytes < self._batch_bytes:
-                await asyncio.sleep(self._linger_seconds)
+                await self._linger()
             self._work.clear()
             if self._failure is not None:
                 raise self._failure
             for lane in self._batches.take_ready():
-                await self._launch(lane)
+                if await self._launch(lane) > RECORDS_PER_TURN:
+                    await asyncio.sleep(0)
 
-    async def _launch(self, lane: Lane) -> None:
+    async def _linger(self) -> None:
+        """Give more records the time to join (Kafka's ``linger.ms``)."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._linger_seconds):
+                await self._urgent.wait()
+
+    async def _launch(self, lane: Lane) -> int:
         producer = self._producer
         assert producer is not None
         known = producer.client.cluster.partitions_for_topic(lane.name)
         if known is None or lane.partition not in known or lane.not_before > _now():
             self._batches.postpone(lane)
-            return
+            return 0
         batch = producer.create_batch()
         count = 0
         for timestamp_ms, key, value, _ in islice(lane.waiting, lane.max_records or None):
@@ -176,6 +190,7 @@ class Publisher:
         self._batches.sent(lane, count, _now())
         self._flights[flight] = lane
         flight.add_done_callback(partial(self._landed, producer))
+        return count
 
     def _landed(self, producer: AIOKafkaProducer, flight: asyncio.Future[object]) -> None:
         lane = self._flights.pop(flight, None)
@@ -206,6 +221,7 @@ class Publisher:
     def _fail(self, failure: ProducerLost) -> None:
         self._failure = self._failure or failure
         self._work.set()
+        self._urgent.set()
 
     # -- a new producer -----------------------------------------------------------------------------------------
 
@@ -219,6 +235,9 @@ class Publisher:
         returned = self._batches.put_back()
         self._flights.clear()
         self._failure = None
+        self._landed_all.set()
+        if not self._draining:
+            self._urgent.clear()
         log.warning(
             "producer given up, its records are sent again",
             reason=str(lost),

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import signal
 import socket
-from typing import TYPE_CHECKING
 
 import pytest
 
+from bridge.embedded_broker import EmbeddedBroker
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.process import process
 from tests.service import by_symbol, environment, read
-
-if TYPE_CHECKING:
-    from bridge.embedded_broker import EmbeddedBroker
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 
@@ -149,15 +146,17 @@ async def test_records_that_kafka_does_not_take_in_time_are_counted_and_end_with
     )
 
 
-async def test_a_second_signal_exits_at_once(broker: EmbeddedBroker, topics: None, topic_prefix: str) -> None:
-    """Whoever asks twice does not want to wait for the drain."""
+async def test_a_second_signal_exits_at_once(topic_prefix: str) -> None:
+    """Whoever asks twice does not want to wait for a Kafka that is gone."""
+    gone = EmbeddedBroker().start()
+    gone.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator(rate=300) as simulator:
-        environ = environment(
-            simulator, broker.bootstrap_servers, topic_prefix, BRIDGE_DRAIN_SECONDS="3600", KAFKA_LINGER_MS="60000"
-        )
+        environ = environment(simulator, gone.bootstrap_servers, topic_prefix, BRIDGE_DRAIN_SECONDS="3600")
         async with process(environ, "run") as bridge:
             await bridge.logged("subscribed")
-            await simulator.wait_for(lambda: simulator.sent.market_data > 50, what="data")
+            gone.close()
+            before = simulator.sent.market_data
+            await simulator.wait_for(lambda: simulator.sent.market_data > before + 50, what="data")
             bridge.signal(TERM)
             await bridge.logged("stopping: the source has ended, records drain")
             bridge.signal(TERM)
