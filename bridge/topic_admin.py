@@ -192,7 +192,7 @@ async def _refused(admin: AIOKafkaAdminClient, settings: Settings, missing: Sequ
     if cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}:
         raise TopicsUnfit(
             f"Kafka at {servers(settings)} creates no topics, since it has no controller. An Apache Kafka is just "
-            "electing one: try again. The embedded broker of `aries-bridge dev` never has one; `dev` creates its topics."
+            "electing one: try again. The embedded broker of `aries-bridge dev` has none: `dev` creates its topics."
         )
     new = [_new_topic(topic) for topic in missing]
     try:

@@ -1,0 +1,377 @@
+"""``aries-bridge tail`` shows what the topics hold, decoded, and ends as asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from bridge import schemas
+from bridge.codec import Codec, confluent_prefix, single_object_prefixes
+from bridge.decimals import Prices
+from bridge.embedded_broker import EmbeddedBroker
+from bridge.errors import KafkaUnreachable, TopicsUnfit
+from bridge.kafka_access import kafka_settings
+from bridge.readable import json_line, text_line
+from bridge.tail import Selection, follow
+from bridge.topics import Topic
+from tests.fake_registry import FakeRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from bridge.records import Record
+    from bridge.settings import Settings
+    from tests.brokers import RealKafka
+
+PROGRAM = "from bridge import cli, tail; cli.app.command('tail')(tail.tail); cli.main()"
+SCHEMAS = schemas.load()
+NOWHERE = "127.0.0.1:1"
+FIRST_US = 1_701_450_000_000_000
+
+
+def quote(symbol: str, seq: int, price: str = "187.25") -> Record:
+    return {
+        "symbol": symbol,
+        "ingest_time_us": FIRST_US + seq * 1000,
+        "session_id": FIRST_US,
+        "seq": seq,
+        "after_gap": False,
+        "bid_price": Prices()[price],
+    }
+
+
+class Writer:
+    """Write records as the bridge does, but all to one partition."""
+
+    def __init__(self, producer: AIOKafkaProducer, prefix: str, codec: Codec) -> None:
+        self._producer = producer
+        self._prefix = prefix
+        self._codec = codec
+
+    async def quote(self, symbol: str, seq: int, price: str = "187.25") -> None:
+        await self.write(Topic.QUOTES, symbol, quote(symbol, seq, price), FIRST_US // 1000 + seq)
+
+    async def write(self, topic: Topic, key: str, record: Record, timestamp_ms: int = FIRST_US // 1000) -> None:
+        await self.raw(topic, key, self._codec.encode(topic, record), timestamp_ms)
+
+    async def raw(self, topic: Topic, key: str, value: bytes | None, timestamp_ms: int = FIRST_US // 1000) -> None:
+        name = f"{self._prefix}.{topic}"
+        await self._producer.send_and_wait(name, value, key.encode(), partition=1, timestamp_ms=timestamp_ms)
+
+
+@asynccontextmanager
+async def writing(
+    bootstrap_servers: str, prefix: str, prefixes: Mapping[Topic, bytes] | None = None
+) -> AsyncIterator[Writer]:
+    codec = Codec(SCHEMAS, prefixes or single_object_prefixes(SCHEMAS))
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
+        yield Writer(producer, prefix, codec)
+
+
+@pytest.fixture
+async def writer(broker: EmbeddedBroker, topic_prefix: str) -> AsyncIterator[Writer]:
+    broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
+    async with writing(broker.bootstrap_servers, topic_prefix) as ready:
+        yield ready
+
+
+@pytest.fixture
+def settings(broker: EmbeddedBroker, topic_prefix: str) -> Settings:
+    return kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
+
+
+def all_of(*topics: str, **more: Any) -> Selection:
+    return Selection(topics, from_beginning=True, **more)
+
+
+class TestWhatIsShown:
+    async def test_topics_by_short_and_full_name(
+        self, settings: Settings, writer: Writer, topic_prefix: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Named topics are shown from their beginning, and no others, the records at hand by time."""
+        await writer.quote("AAPL", 0)
+        await writer.write(
+            Topic.TIMESALES, "MSFT", quote("MSFT", 2) | {"price": Prices()["410.5"]}, FIRST_US // 1000 + 2
+        )
+        await writer.quote("MSFT", 1, "410.000000001")
+        await writer.write(Topic.TRADES, "AAPL", quote("AAPL", 0))
+
+        await follow(settings, all_of("quotes", f"{topic_prefix}.timesales", "quotes", count=3), text_line)
+
+        lines = sorted(capsys.readouterr().out.splitlines())
+        assert [line.split()[:4] for line in lines] == [
+            ["17:00:00.000", f"{topic_prefix}.quotes", "AAPL", "bid_price=187.25"],
+            ["17:00:00.001", f"{topic_prefix}.quotes", "MSFT", "bid_price=410.000000001"],
+            ["17:00:00.002", f"{topic_prefix}.timesales", "MSFT", "price=410.5"],
+        ]
+
+    async def test_all_topics_that_exist_by_default(
+        self, broker: EmbeddedBroker, topic_prefix: str, settings: Settings, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Without a name the bridge's topics are shown that are there; the others stay away."""
+        broker.create_topics([f"{topic_prefix}.quotes", f"{topic_prefix}.market-status"])
+        async with writing(broker.bootstrap_servers, topic_prefix) as writer:
+            await writer.quote("AAPL", 0)
+            await writer.write(Topic.MARKET_STATUS, "market", quote("market", 0) | {"market": "open"})
+
+        await follow(settings, all_of(count=2), json_line)
+
+        shown = [json.loads(line)["schema"] for line in capsys.readouterr().out.splitlines()]
+        assert sorted(shown) == ["aries.marketdata.MarketStatus", "aries.marketdata.Quote"]
+        assert await topics_of(broker, topic_prefix) == {f"{topic_prefix}.quotes", f"{topic_prefix}.market-status"}
+
+    async def test_a_partition_keeps_its_order(
+        self, settings: Settings, writer: Writer, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Records of one symbol are shown in their order, even where their times go back."""
+        for seq in (5, 3, 4, 0):
+            await writer.quote("AAPL", seq)
+
+        await follow(settings, all_of("quotes", count=4), json_line)
+
+        assert [json.loads(line)["record"]["seq"] for line in capsys.readouterr().out.splitlines()] == [5, 3, 4, 0]
+
+    async def test_only_wanted_symbols(
+        self, settings: Settings, writer: Writer, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Records with other keys are not even decoded."""
+        await writer.quote("AAPL", 0)
+        await writer.raw(Topic.QUOTES, "MSFT", b"junk")
+        await writer.quote("SPX", 1)
+
+        await follow(settings, all_of("quotes", keys=frozenset({b"AAPL", b"SPX"}), count=2), json_line)
+
+        out, err = capsys.readouterr()
+        assert [json.loads(line)["key"] for line in out.splitlines()] == ["AAPL", "SPX"]
+        assert " offset " not in err
+
+    async def test_undecodable_records_are_told_and_passed_over(
+        self, settings: Settings, writer: Writer, topic_prefix: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What is no record of ours is told with its place on standard error, and does not count."""
+        await writer.raw(Topic.QUOTES, "AAPL", b"junk")
+        await writer.raw(Topic.QUOTES, "AAPL", None)
+        await writer.quote("AAPL", 0)
+
+        await follow(settings, all_of("quotes", count=1), json_line)
+
+        out, err = capsys.readouterr()
+        place = json.loads(out)
+        told = [line for line in err.splitlines() if " offset " in line]
+        assert place["offset"] == 2
+        assert told[0].startswith(
+            f"aries-bridge: {topic_prefix}.quotes partition {place['partition']} offset 0: the value"
+        )
+        assert told[1].endswith("offset 1: the value is empty")
+
+    async def test_confluent_values_are_decoded_by_the_registry(
+        self, broker: EmbeddedBroker, topic_prefix: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """With SCHEMA_REGISTRY_URL set, ids are looked up there; single-object values are decoded beside them."""
+        broker.create_topics([f"{topic_prefix}.quotes"])
+        async with FakeRegistry().serving() as registry:
+            schema_id = registry.add("any", SCHEMAS[Topic.QUOTES].text)
+            prefixes = {Topic.QUOTES: confluent_prefix(schema_id)}
+            async with writing(broker.bootstrap_servers, topic_prefix, prefixes) as framed:
+                await framed.quote("AAPL", 0, "0.000000001")
+            async with writing(broker.bootstrap_servers, topic_prefix) as plain:
+                await plain.quote("AAPL", 1)
+            environ = {"KAFKA_TOPIC_PREFIX": topic_prefix, "SCHEMA_REGISTRY_URL": registry.url}
+
+            await follow(kafka_settings(broker.bootstrap_servers, environ), all_of(count=2), json_line)
+
+        shown = [json.loads(line)["record"]["bid_price"] for line in capsys.readouterr().out.splitlines()]
+        assert shown == ["0.000000001", "187.25"]
+
+
+class TestWhatEndsIt:
+    async def test_missing_topics_are_told_and_not_created(
+        self, broker: EmbeddedBroker, settings: Settings, topic_prefix: str
+    ) -> None:
+        """A topic that is not there is an error naming the command that creates it; asking does not create it."""
+        broker.create_topics([f"{topic_prefix}.quotes"])
+
+        with pytest.raises(TopicsUnfit, match=rf"no topic {topic_prefix}\.trades, other .*`aries-bridge topics`"):
+            await follow(settings, all_of("quotes", "trades", "other"), json_line)
+
+        assert await topics_of(broker, topic_prefix) == {f"{topic_prefix}.quotes"}
+
+    async def test_no_topic_at_all_is_told(self, settings: Settings, topic_prefix: str) -> None:
+        """Where none of the bridge's topics exists there is nothing to follow."""
+        with pytest.raises(TopicsUnfit, match=rf"no topic {topic_prefix}\.quotes, .*{topic_prefix}\.dlq"):
+            await follow(settings, all_of(), json_line)
+
+    async def test_unreachable_kafka_is_told(self) -> None:
+        """Nobody at the address is one clear sentence."""
+        with pytest.raises(KafkaUnreachable, match=rf"Kafka at {NOWHERE} cannot be used: .* Check KAFKA_BOOTSTRAP"):
+            await follow(kafka_settings(NOWHERE, {}), all_of(), json_line)
+
+    async def test_timeout_without_records(self, settings: Settings, writer: Writer) -> None:
+        """Nothing for so long ends it."""
+        await follow(settings, Selection(timeout_seconds=0.2), json_line)
+
+    async def test_unwanted_records_do_not_put_off_the_timeout(self, settings: Settings, writer: Writer) -> None:
+        """It ends where nothing wanted came for so long, though other records go on coming."""
+
+        async def write_on() -> None:
+            while True:
+                await writer.quote("MSFT", 0)
+
+        others = asyncio.create_task(write_on())
+        await follow(settings, Selection(keys=frozenset({b"AAPL"}), timeout_seconds=0.3), json_line)
+        others.cancel()
+        await asyncio.wait([others])
+
+
+class TestOnRealKafka:
+    async def test_topics_are_shown(
+        self, kafka: RealKafka, topic_prefix: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A real broker's records are shown, too."""
+        kafka.create_topic(f"{topic_prefix}.quotes")
+        async with writing(kafka.bootstrap_servers, topic_prefix) as writer:
+            await writer.quote("AAPL", 0)
+        settings = kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
+
+        await follow(settings, all_of(count=1), text_line)
+
+        assert " AAPL bid_price=187.25 " in capsys.readouterr().out
+
+    async def test_a_restarted_broker_is_followed_on(self, kafka: RealKafka, topic_prefix: str) -> None:
+        """While Kafka is away one line says so; when it is back its records are shown."""
+        kafka.create_topic(f"{topic_prefix}.quotes")
+        async with command("-b", kafka.bootstrap_servers, "--json", prefix=topic_prefix) as tail:
+            await tail.following()
+            kafka.kill()
+            assert b"trying on" in await tail.complaint()
+            await asyncio.to_thread(kafka.restart)
+            async with writing(kafka.bootstrap_servers, topic_prefix) as writer:
+                await writer.quote("AAPL", 9)
+
+            assert json.loads(await tail.line())["record"]["seq"] == 9
+            assert await tail.ended_by(signal.SIGINT) == 0
+
+
+class Command:
+    """Hold a running ``aries-bridge tail``."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.stdout, self.stderr = process.stdout, process.stderr
+
+    async def following(self) -> None:
+        """Wait until it has its place in the topics."""
+        assert b": following " in await self.complaint()
+
+    async def line(self) -> bytes:
+        return await self.stdout.readline()
+
+    async def complaint(self) -> bytes:
+        return await self.stderr.readline()
+
+    async def ended_by(self, number: signal.Signals) -> int:
+        self._process.send_signal(number)
+        return await self._process.wait()
+
+    async def ended(self) -> int:
+        return await self._process.wait()
+
+    def look_away(self) -> None:
+        """Close the pipe that it writes to, as ``head`` does."""
+        self.stdout._transport.close()  # type: ignore[attr-defined] # asyncio has no public way to it
+
+
+@asynccontextmanager
+async def command(*arguments: str, prefix: str) -> AsyncIterator[Command]:
+    """Run ``aries-bridge tail`` until the block ends."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        "tail",
+        *arguments,
+        env={"KAFKA_TOPIC_PREFIX": prefix},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield Command(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+class TestCommand:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    async def test_follows_from_the_end_until_a_signal(
+        self, number: signal.Signals, broker: EmbeddedBroker, writer: Writer, topic_prefix: str
+    ) -> None:
+        """What was there before is not shown, what comes is shown at once, and a signal ends it quietly with 0."""
+        await writer.quote("AAPL", 0)
+        async with command("quotes", "--json", "-b", broker.bootstrap_servers, prefix=topic_prefix) as tail:
+            await tail.following()
+            await writer.quote("AAPL", 1)
+
+            assert json.loads(await tail.line())["record"]["seq"] == 1
+            assert await tail.ended_by(number) == 0
+            assert (await tail.line(), await tail.complaint()) == (b"", b"")
+
+    async def test_a_reader_that_has_seen_enough_ends_it(
+        self, broker: EmbeddedBroker, writer: Writer, topic_prefix: str
+    ) -> None:
+        """A closed pipe ends it with 0 and without a word, as `| head` wishes."""
+        async with command("-b", broker.bootstrap_servers, prefix=topic_prefix) as tail:
+            await tail.following()
+            tail.look_away()
+            await writer.quote("AAPL", 0)
+
+            assert await tail.ended() == 0
+            assert await tail.complaint() == b""
+
+    async def test_ends_though_kafka_is_gone(self, topic_prefix: str) -> None:
+        """While Kafka is away it says so once and goes on trying; a signal still ends it cleanly."""
+        with EmbeddedBroker() as broker:
+            broker.create_topics([f"{topic_prefix}.quotes"])
+            async with command("-b", broker.bootstrap_servers, prefix=topic_prefix) as tail:
+                await tail.following()
+                broker.close()
+
+                assert (await tail.complaint()).endswith(b"; trying on.\n")
+                assert await tail.ended_by(signal.SIGINT) == 0
+                assert await tail.complaint() == b""
+
+    async def test_errors_are_one_line_with_exit_code(self, topic_prefix: str) -> None:
+        """An unreachable Kafka is told in one line, with exit code 1."""
+        async with command("-b", NOWHERE, prefix=topic_prefix) as tail:
+            assert await tail.ended() == 1
+            assert (await tail.complaint()).startswith(b"aries-bridge: Kafka at 127.0.0.1:1 cannot be used: ")
+            assert await tail.complaint() == b""
+
+    async def test_settings_are_judged(self) -> None:
+        """Without brokers the exit code is that of settings, and what is missing is told; Aries is not asked for."""
+        async with command(prefix="aries") as tail:
+            assert await tail.ended() == 2
+            told = await tail.stderr.read()
+            assert b"KAFKA_BOOTSTRAP_SERVERS" in told
+            assert b"ARIES_" not in told
+
+
+async def topics_of(broker: EmbeddedBroker, prefix: str) -> set[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await admin.start()
+    try:
+        return {name for name in await admin.list_topics() if name.startswith(prefix)}
+    finally:
+        await admin.close()
