@@ -35,7 +35,7 @@ from bridge.errors import (
 )
 from bridge.feed import Feed
 from bridge.intake import Intake
-from bridge.kafka_security import security_options
+from bridge.kafka_access import client_options
 from bridge.ladder import Ladder
 from bridge.logs import Redactor
 from bridge.publisher import Publisher
@@ -74,7 +74,7 @@ class Bridge:
             self.batches,
             names=settings.topics,
             topics=sorted({*self.plan.topics, *ALWAYS}),
-            options=lambda: kafka_options(settings),
+            options=lambda: producer_options(settings),
             refuse=self._refuse,
             linger_seconds=settings.kafka_linger_ms / 1000,
             batch_bytes=settings.kafka_batch_bytes,
@@ -236,14 +236,8 @@ class Bridge:
     async def _pinned(self, registry_url: str) -> Mapping[Topic, bytes]:
         """Return the prefixes with the registry's ids, however long it takes; they are asked for only once."""
         settings = self.settings
-        password, cafile = settings.schema_registry_password, settings.schema_registry_cafile
         backoff = Backoff(0.5, 15.0)
-        async with Registry(
-            registry_url,
-            username=settings.schema_registry_username,
-            password=None if password is None else password.reveal(),
-            cafile=None if cafile is None else str(cafile),
-        ) as registry:
+        async with Registry.of(settings, registry_url) as registry:
             while True:
                 try:
                     ids = await registry.pin(
@@ -283,15 +277,13 @@ def dialect(settings: Settings) -> Dialect:
     return Action(api_key.reveal if api_key is not None else None)
 
 
-def kafka_options(settings: Settings) -> dict[str, object]:
+def producer_options(settings: Settings) -> dict[str, object]:
     """Return what a producer is built with; secrets and certificates are read anew."""
     return {
-        "bootstrap_servers": ",".join(settings.kafka_bootstrap_servers),
-        "client_id": f"aries-bridge-{settings.bridge_instance}",
         "compression_type": None if settings.kafka_compression == "none" else settings.kafka_compression,
         "max_batch_size": settings.kafka_batch_bytes,
         "metadata_max_age_ms": 60_000,
-        **security_options(settings),
+        **client_options(settings, settings.bridge_instance),
     }
 
 

@@ -16,6 +16,8 @@ from bridge.errors import BridgeError
 from bridge.setting_warnings import warnings
 from bridge.settings_command import settings_command
 from bridge.simulator.cli import simulate
+from bridge.tail import tail
+from bridge.topic_admin import topics
 
 app = typer.Typer(
     name="aries-bridge",
@@ -63,6 +65,8 @@ def run() -> None:
 
 app.command("settings")(settings_command)
 app.command()(simulate)
+app.command()(tail)
+app.command()(topics)
 
 
 def main() -> None:

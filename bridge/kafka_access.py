@@ -1,4 +1,4 @@
-"""Kafka as the commands reach it: the settings of its side alone, and clear words where it does not answer."""
+"""Kafka as it is reached from here: the settings of its side alone, and clear words where it does not answer."""
 
 from __future__ import annotations
 
@@ -50,11 +50,14 @@ def servers(settings: Settings) -> str:
     return ",".join(settings.kafka_bootstrap_servers)
 
 
-def client_options(settings: Settings, command: str) -> dict[str, object]:
-    """Return the arguments of any aiokafka client of a command; raises what ``security_options`` raises."""
+def client_options(settings: Settings, name: str) -> dict[str, object]:
+    """Return the arguments of any aiokafka client of ours; raises what ``security_options`` raises.
+
+    Secrets and certificates are read anew.
+    """
     return {
         "bootstrap_servers": servers(settings),
-        "client_id": f"aries-bridge-{command}",
+        "client_id": f"aries-bridge-{name}",
         "request_timeout_ms": int(REQUEST_TIMEOUT_SECONDS * 1000),
         **security_options(settings),
     }
@@ -85,12 +88,12 @@ class KafkaWords(logging.Handler):
 
 
 @contextmanager
-def reaching(settings: Settings) -> Iterator[None]:
-    """Turn what aiokafka raises into KafkaUnreachable; the reason is what it logged last."""
+def reaching(servers: str) -> Iterator[None]:
+    """Turn what aiokafka raises into KafkaUnreachable; the reason is what it logged last, as it raises without it."""
     with KafkaWords() as words:
         try:
             yield
         except (KafkaError, OSError, TimeoutError) as error:
             reason = words.last or str(error) or "no answer in time"
-            said = f"Kafka at {servers(settings)} cannot be used: {reason.rstrip(' .:')}. {advice(reason)}"
+            said = f"Kafka at {servers} cannot be used: {reason.rstrip(' .:')}. {advice(reason)}"
             raise KafkaUnreachable(said.rstrip()) from error

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import aiokafka
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from bridge.errors import KafkaUnreachable, TopicsUnfit
-from bridge.kafka_advice import advice
+from bridge.kafka_access import reaching
 from bridge.topics import SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 START_TIMEOUT_SECONDS = 30.0
-REQUEST_TIMEOUT_SECONDS = 30.0
 CLOSE_TIMEOUT_SECONDS = 3.0
 
 
@@ -33,25 +32,19 @@ async def start(options: Mapping[str, object]) -> aiokafka.AIOKafkaProducer:
         acks="all",
         enable_idempotence=True,
         linger_ms=0,  # lingering is the publisher's business: it knows all lanes
-        request_timeout_ms=int(REQUEST_TIMEOUT_SECONDS * 1000),
         **options,
     )
-    with _LastWords() as words:
-        try:
+    try:
+        with reaching(str(options["bootstrap_servers"])):
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
                 await producer.start()
                 # No topic is ever named in a metadata request: naming a missing one would create it on a
                 # broker that permits that. A request without names returns all and creates none.
                 if not await producer.client.force_metadata_update():
-                    raise KafkaError("no broker answered a metadata request")  # noqa: TRY301 - ends like the others
-        except (KafkaError, OSError, TimeoutError) as error:
-            await abandon(producer)
-            reason = words.last or str(error) or "no answer in time"
-            said = f"Kafka at {options['bootstrap_servers']} cannot be used: {reason} {advice(reason)}"
-            raise KafkaUnreachable(said.rstrip()) from error
-        except asyncio.CancelledError:
-            await abandon(producer)
-            raise
+                    raise KafkaError("no broker answered a metadata request")
+    except (KafkaUnreachable, asyncio.CancelledError):
+        await abandon(producer)
+        raise
     return producer
 
 
@@ -110,24 +103,3 @@ def partition_counts(
             f"found {listed}. Re-create the smaller ones, or add partitions to them while nothing is read."
         )
     return counts
-
-
-class _LastWords(logging.Handler):
-    """Hear why aiokafka could not connect: it logs the reason and raises without it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.last = ""
-        self._logger = logging.getLogger("aiokafka")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.getMessage()
-
-    def __enter__(self) -> Self:
-        self._propagated, self._logger.propagate = self._logger.propagate, False
-        self._logger.addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self)
-        self._logger.propagate = self._propagated

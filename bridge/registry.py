@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.schemas import Schema, Schemas
+    from bridge.settings import Settings
     from bridge.topics import Topic
 
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
@@ -92,6 +93,17 @@ class Registry:
         self._tls = _tls(cafile)
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._http: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, urls: str) -> Self:
+        """Return a client with the credentials and the authority of the settings."""
+        password, cafile = settings.schema_registry_password, settings.schema_registry_cafile
+        return cls(
+            urls,
+            username=settings.schema_registry_username,
+            password=None if password is None else password.reveal(),
+            cafile=None if cafile is None else str(cafile),
+        )
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(timeout=self._timeout)

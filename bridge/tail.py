@@ -126,7 +126,7 @@ async def follow(settings: Settings, selection: Selection, line: Line) -> None:
     Raises KafkaUnreachable and TopicsUnfit, and what the decoder raises about the registry.
     """
     async with _decoder(settings) as decoder, _consumer(settings) as consumer:
-        with reaching(settings):
+        with reaching(servers(settings)):
             await _position(consumer, settings, selection)
         _note(_following(consumer, settings, selection))
         with KafkaWords(_Complaints().tell):
@@ -197,13 +197,7 @@ async def _decoder(settings: Settings) -> AsyncIterator[Decoder]:
     if settings.schema_registry_url is None:
         yield Decoder(known)
         return
-    password, cafile = settings.schema_registry_password, settings.schema_registry_cafile
-    async with Registry(
-        settings.schema_registry_url,
-        username=settings.schema_registry_username,
-        password=None if password is None else password.reveal(),
-        cafile=None if cafile is None else str(cafile),
-    ) as registry:
+    async with Registry.of(settings, settings.schema_registry_url) as registry:
         yield Decoder(known, registry)
 
 
@@ -219,7 +213,7 @@ async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
     )
     try:
-        with reaching(settings):
+        with reaching(servers(settings)):
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 await consumer.start()
         yield consumer

@@ -101,7 +101,7 @@ async def arrange(settings: Settings, design: Design, *, dry_run: bool = False) 
     Raises KafkaUnreachable, and TopicsUnfit where Kafka did not create a topic.
     """
     async with _admin(settings) as admin:
-        with reaching(settings):
+        with reaching(servers(settings)):
             existing = await _partition_counts(admin)
         designs = designed(settings.topics, design, existing)
         missing = [topic for topic in designs if topic.name not in existing]
@@ -160,7 +160,7 @@ async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """Hold a started admin client; raises KafkaUnreachable."""
     admin = AIOKafkaAdminClient(**client_options(settings, "topics"))
     try:
-        with reaching(settings):
+        with reaching(servers(settings)):
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 await admin.start()
         yield admin
@@ -177,7 +177,7 @@ async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
 
 
 async def _create(admin: AIOKafkaAdminClient, settings: Settings, missing: Sequence[TopicDesign]) -> None:
-    with reaching(settings):
+    with reaching(servers(settings)):
         problems = await _refused(admin, settings, missing)
         created = [topic for topic in missing if topic.name not in problems]
         await _listed(admin, {topic.name for topic in created})

@@ -14,7 +14,7 @@ from bridge.kafka_access import KafkaWords, kafka_settings, reaching
 def told_of(words: str, error: Exception) -> str:
     """Return how it is told that the client logs some words and raises."""
     with pytest.raises(KafkaUnreachable) as raised:  # noqa: PT012 - what is raised comes from the inner context
-        with reaching(kafka_settings("k:1", {})):
+        with reaching("k:1"):
             if words:
                 logging.getLogger("aiokafka").error(words)
             raise error
