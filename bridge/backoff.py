@@ -14,14 +14,14 @@ class Backoff:
 
     def __init__(self, min_seconds: float, max_seconds: float, rng: random.Random | None = None) -> None:
         self.attempts = 0
+        self.max_seconds = max_seconds
         self._min_seconds = min_seconds
-        self._max_seconds = max_seconds
         self._rng = rng or random.Random()  # noqa: S311 - spreading load, not keeping secrets
 
     def next_seconds(self) -> float:
         """Return the next delay in seconds."""
         # The exponent is bounded: 2.0 ** 1024 overflows, and the cap is reached long before.
-        ceiling = min(self._max_seconds, self._min_seconds * 2.0 ** min(self.attempts, 64))
+        ceiling = min(self.max_seconds, self._min_seconds * 2.0 ** min(self.attempts, 64))
         self.attempts += 1
         return self._rng.uniform(0, ceiling)
 

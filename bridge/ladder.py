@@ -19,6 +19,8 @@ SLOW = frozenset({Cause.AUTH_REFUSED, Cause.EVICTED, Cause.THROTTLED, Cause.TOO_
 SLOWER = 4.0
 #: A fixed token that is refused this often in a row will not be accepted.
 FIXED_TOKEN_CHANCES = 3
+#: The longest wait a server can ask for: beyond that its header is more likely wrong than meant.
+MAX_RETRY_AFTER_SECONDS = 3600.0
 
 
 class Ladder:
@@ -34,27 +36,33 @@ class Ladder:
     ) -> None:
         self.refusals = 0
         self._token_can_change = token_can_change
-        self._max_seconds = max_seconds
+        self._token_has_a_chance = token_can_change
         self._quick = Backoff(min_seconds, max_seconds, rng)
         self._slow = Backoff(min_seconds * SLOWER, max_seconds * SLOWER, rng)
 
     def delay_seconds(self, lost: ConnectionLost) -> float:
         """Return how long to wait after this loss; raise ``CredentialsRefused`` where waiting is in vain."""
         if lost.cause is Cause.AUTH_REFUSED:
-            self.refusals += 1
-            if not self._token_can_change and self.refusals >= FIXED_TOKEN_CHANCES:
-                raise CredentialsRefused(self.refusals, lost.reason)
-            if self._token_can_change and self.refusals == 1:
+            self._note_refusal(lost)
+            if self._token_has_a_chance:
+                self._token_has_a_chance = False
                 return 0.0  # a newer token may do; only a second refusal says that it does not
         delay = (self._slow if lost.cause in SLOW else self._quick).next_seconds()
-        return delay + (lost.retry_after_seconds or 0.0)
+        return delay + min(lost.retry_after_seconds or 0.0, MAX_RETRY_AFTER_SECONDS)
 
     def flowed(self, seconds: float) -> None:
         """Start over if data flowed for longer than the longest delay: then the last cause is history."""
-        if seconds >= self._max_seconds:
+        if seconds >= self._quick.max_seconds:
             self._quick.reset()
+            self._token_has_a_chance = self._token_can_change
+        if seconds >= self._slow.max_seconds:
             self._slow.reset()
 
     def accepted(self) -> None:
-        """Note that the token was accepted."""
+        """Note that the token was accepted; that alone makes no delay shorter."""
         self.refusals = 0
+
+    def _note_refusal(self, lost: ConnectionLost) -> None:
+        self.refusals += 1
+        if not self._token_can_change and self.refusals >= FIXED_TOKEN_CHANCES:
+            raise CredentialsRefused(self.refusals, lost.reason)

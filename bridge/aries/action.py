@@ -6,12 +6,15 @@ assumption in the tables right below, and nowhere else.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from bridge.aries.dialect import Request, batched, symbol_of, text_of
+from bridge.aries.dialect import Request, batched, expires_in_seconds, symbol_of, text_of
 from bridge.aries.events import (
+    MARKET,
+    MARKET_STATUS,
     Ack,
     AuthAccepted,
     AuthRefused,
@@ -30,10 +33,16 @@ from bridge.symbols import SymbolType
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bridge.subscriptions import Subscription
 
+#: ``action`` of a message.
+AUTH, PING, SUBSCRIBE = "auth", "ping", "subscribe"  # [O]
+UNSUBSCRIBE, ERROR = "unsubscribe", "error"  # [A]
+UPDATES = (None, "publish", "update")  # [O] none for composites, publish for market status; [A] update
+#: … that asks for authentication, and in how many seconds at the latest: [A] as in the newer dialect.
+AUTH_WANTED = {"authRequired": 0.0, "refreshAuth": 300.0, "authExpired": 0.0}
 #: ``type`` of an update: [O] for equityComposite and marketStatus, [A] for the others.
 KINDS = {
     "equityComposite": Kind.COMPOSITE,
@@ -54,10 +63,11 @@ COMPOSITES = {
 SINGLES = {Topic.TIMESALES: "timeAndSales", Topic.L2: "level2", Topic.GREEKS: "greeks"}
 ALL_FIELDS = ("*",)  # [O]
 SUCCESS = "success"  # [O]
-UPDATE_ACTIONS = ("publish", "update")  # [O] publish for market status, none for composites; [A] update
-AUTH_WANTED = ("authRequired", "refreshAuth", "authExpired")  # [A] as in the newer dialect
-ERROR = "error"  # [A]
-UNSUBSCRIBE = "unsubscribe"  # [A]
+TEXTS = ("message", "error")  # keys of an answer's text: [O] the first, [A] the second
+FEED_TIME = "timestamp"  # [A] as in the newer dialect
+EXPIRES_IN_PER_SECOND = 1000.0  # [A] expiresIn, if there is one, is as in the newer dialect
+
+_COMPOSED = frozenset({Topic.QUOTES, Topic.TRADES})
 
 
 class Action:
@@ -71,92 +81,114 @@ class Action:
         self._api_key = api_key
 
     def auth(self, request_id: str, token: str) -> bytes:  # noqa: ARG002 - this dialect has no ids
-        """Compose the authentication request [O]; it has no id."""
+        """Compose the authentication request [O]; raise ``SecretUnreadable`` where the key cannot be read."""
         credentials = {"token": token} | ({"xAPIKey": self._api_key()} if self._api_key else {})
-        return msgspec.json.encode({"action": "auth", **credentials})
+        return msgspec.json.encode({"action": AUTH, **credentials})
 
     def ping(self, request_id: str) -> bytes:  # noqa: ARG002 - this dialect has no ids
         """Compose an application ping [O]."""
-        return b'{"action":"ping"}'
+        return msgspec.json.encode({"action": PING})
 
     def subscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
         """Compose subscribe requests, per type of subscription [O]."""
-        return _requests("subscribe", subscriptions, ids)
+        for wire_type, portion in _portions(subscriptions):
+            symbols: list[JsonObject] = [{"symbol": one.symbol, "fields": _fields(one)} for one in portion]
+            yield _request(SUBSCRIBE, wire_type, symbols, portion, next(ids))
 
     def unsubscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
         """Compose unsubscribe requests, per type of subscription [A]."""
-        return _requests(UNSUBSCRIBE, subscriptions, ids)
+        for wire_type, portion in _portions(subscriptions):
+            symbols: list[JsonObject] = [{"symbol": one.symbol} for one in portion]
+            yield _request(UNSUBSCRIBE, wire_type, symbols, portion, next(ids))
 
     def read(self, message: JsonObject) -> Event:
         """Return what a message says; raise ``BadLine`` where it says nothing we know."""
         action = message.get("action")
-        data = message.get("data")
-        if action is None or action in UPDATE_ACTIONS:
-            if type(data) is dict:
-                return _update(message, data)
-            raise BadLine("malformed", "an update without an object as its data")
+        if action in UPDATES:
+            return _update(message)
         return _answer(message, action)
 
 
-def _requests(word: str, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
-    for wire_type, asked in _by_type(subscriptions).items():
-        for portion in batched(asked):
-            data: list[JsonObject] = [{"symbol": one.symbol} for one in portion]
-            if word == "subscribe":
-                data = [{"symbol": one.symbol, "fields": _fields(wire_type, one)} for one in portion]
-            frame = msgspec.json.encode({"action": word, "type": wire_type, "data": data})
-            yield Request(next(ids), frame, portion)
+def _request(
+    word: str, wire_type: str, symbols: list[JsonObject], portion: tuple[Subscription, ...], request_id: str
+) -> Request:
+    frame = msgspec.json.encode({"action": word, "type": wire_type, "data": symbols})
+    return Request(request_id, frame, portion)
 
 
-def _by_type(subscriptions: Sequence[Subscription]) -> dict[str, list[Subscription]]:
-    asked: dict[str, list[Subscription]] = {}
+def _portions(subscriptions: Sequence[Subscription]) -> Iterator[tuple[str, tuple[Subscription, ...]]]:
+    """Cut subscriptions into requests: by type, and there each with no more than it has of that type."""
+    by_type: dict[str, list[Subscription]] = {}
     for one in subscriptions:
-        if not one.events.isdisjoint({Topic.QUOTES, Topic.TRADES}):
-            asked.setdefault(COMPOSITES[one.type], []).append(one)
-        for topic, wire_type in SINGLES.items():
-            if topic in one.events:
-                asked.setdefault(wire_type, []).append(one)
-    return asked
+        for wire_type, topics in _types(one).items():
+            by_type.setdefault(wire_type, []).append(replace(one, events=one.events & topics))
+    for wire_type, asked in by_type.items():
+        for portion in batched(asked):
+            yield wire_type, portion
 
 
-def _fields(wire_type: str, subscription: Subscription) -> Sequence[str]:
-    for topic, single in SINGLES.items():
-        if wire_type == single:
-            return subscription.fields.get(topic) or ALL_FIELDS
-    return _composite_fields(subscription)
+def _types(subscription: Subscription) -> Mapping[str, frozenset[Topic]]:
+    of_type = {
+        COMPOSITES[subscription.type]: _COMPOSED,
+        **{word: frozenset({topic}) for topic, word in SINGLES.items()},
+    }
+    return {wire_type: topics for wire_type, topics in of_type.items() if not topics.isdisjoint(subscription.events)}
 
 
-def _composite_fields(subscription: Subscription) -> Sequence[str]:
-    """Return the fields to ask a composite for: all, or those of the records that are wanted."""
-    wanted = [topic for topic in (Topic.QUOTES, Topic.TRADES) if topic in subscription.events]
-    chosen = {topic: subscription.fields.get(topic) for topic in wanted}
-    if len(wanted) > 1 and not any(chosen.values()):
+def _fields(subscription: Subscription) -> Sequence[str]:
+    """Return the fields to ask for: all of the type, or those of the records that are wanted."""
+    chosen = {topic: subscription.fields.get(topic) for topic in Topic if topic in subscription.events}
+    half_a_composite = len(_COMPOSED & subscription.events) == 1
+    if not half_a_composite and not any(chosen.values()):
         return ALL_FIELDS
-    return [name for topic in wanted for name in chosen[topic] or FIELDS[topic]]
+    return list(dict.fromkeys(name for topic, names in chosen.items() for name in names or FIELDS[topic]))
 
 
-def _update(message: JsonObject, data: JsonObject) -> Update:
+def _update(message: JsonObject) -> Update:
+    data = message.get("data")
+    if type(data) is not dict:
+        raise BadLine("malformed", "an update without an object as its data")
     word = message.get("type")
     kind = KINDS.get(word) if type(word) is str else None
     if kind is None:
         kind = classify(data)
         if kind is None:
             raise BadLine("unknown_kind", f"an update of type {text_of(word, 'nothing')!r} with no field we know")
-    symbol = "market" if kind is Kind.MARKET_STATUS else symbol_of(data, message)
-    return Update(kind, symbol, data, message.get("timestamp"))
+    symbol = MARKET if kind is MARKET_STATUS else symbol_of(data, message)
+    return Update(kind, symbol, data, message.get(FEED_TIME))
 
 
 def _answer(message: JsonObject, action: object) -> Event:
-    said = message.get("message")
-    text = text_of(said, text_of(message.get("error"), "an answer without a text"))
-    if action == "auth":
-        return AuthAccepted() if said == SUCCESS else AuthRefused(text)
-    if action == "ping":
+    if action == AUTH:
+        return _auth_answer(message)
+    if action == PING:
         return Pong()
-    if action in AUTH_WANTED:
-        return AuthWanted(str(action))
+    if action == SUBSCRIBE:
+        return Ack(None) if _succeeded(message) else RequestRefused(None, _text(message))
+    if action == UNSUBSCRIBE:
+        # Named by its word, lest it be taken for the answer to a subscribe request.
+        return Ack(UNSUBSCRIBE) if _succeeded(message) else RequestRefused(UNSUBSCRIBE, _text(message))
     if action == ERROR:
-        return RequestRefused(None, text)
-    if action in ("subscribe", UNSUBSCRIBE):
-        return Ack(None, str(action)) if said in (None, SUCCESS) else RequestRefused(None, text)
+        return RequestRefused(None, _text(message))
+    if type(action) is str and action in AUTH_WANTED:
+        return AuthWanted(AUTH_WANTED[action])
     raise BadLine("unknown_message", f"an action {text_of(action, 'of no name')!r} is not known")
+
+
+def _auth_answer(message: JsonObject) -> Event:
+    if _said(message) == SUCCESS:
+        return AuthAccepted(expires_in_seconds(message.get("data"), EXPIRES_IN_PER_SECOND))
+    return AuthRefused(_text(message))
+
+
+def _succeeded(message: JsonObject) -> bool:
+    """Return whether a request was accepted; an answer that says nothing else says yes [A]."""
+    return _said(message) in (None, SUCCESS)
+
+
+def _said(message: JsonObject) -> object:
+    return next((message[key] for key in TEXTS if message.get(key) is not None), None)
+
+
+def _text(message: JsonObject) -> str:
+    return text_of(_said(message), "an answer without a text")

@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 SYMBOLS_PER_REQUEST = 200
 #: The longest symbol we believe to be one: it becomes a record's key and an entry of our maps.
 MAX_SYMBOL_CHARACTERS = 64
-
-
-def batched(subscriptions: Sequence[Subscription]) -> Iterator[tuple[Subscription, ...]]:
-    """Cut subscriptions into the portions of one request each."""
-    for start in range(0, len(subscriptions), SYMBOLS_PER_REQUEST):
-        yield tuple(subscriptions[start : start + SYMBOLS_PER_REQUEST])
+#: The longest answer we repeat in logs and errors.
+MAX_TEXT_CHARACTERS = 200
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -44,7 +40,7 @@ class Dialect(Protocol):
     subscriptions_add_up: ClassVar[bool]
 
     def auth(self, request_id: str, token: str) -> bytes:
-        """Compose the authentication request."""
+        """Compose the authentication request; raise ``SecretUnreadable`` where a credential cannot be read."""
 
     def ping(self, request_id: str) -> bytes:
         """Compose an application ping."""
@@ -59,18 +55,34 @@ class Dialect(Protocol):
         """Return what a message says; raise ``BadLine`` where it says nothing we know."""
 
 
-def symbol_of(*places: JsonObject) -> str:
-    """Return the symbol from the first place that has one; raise ``BadLine`` where it is none."""
-    for place in places:
-        symbol = place.get("symbol")
-        if symbol is None:
-            continue
-        if type(symbol) is str and 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
-            return symbol
-        break
+def batched(subscriptions: Sequence[Subscription]) -> Iterator[tuple[Subscription, ...]]:
+    """Cut subscriptions into the portions of one request each."""
+    for start in range(0, len(subscriptions), SYMBOLS_PER_REQUEST):
+        yield tuple(subscriptions[start : start + SYMBOLS_PER_REQUEST])
+
+
+def symbol_of(fields: JsonObject, beside: JsonObject) -> str:
+    """Return the symbol among the fields, or beside them [A]; raise ``BadLine`` where it is none."""
+    symbol = fields.get("symbol")
+    if symbol is None:
+        symbol = beside.get("symbol")
+    if type(symbol) is str and 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
+        return symbol
     raise BadLine("bad_symbol", "the message names no symbol, or one that cannot be one")
 
 
 def text_of(value: object, otherwise: str) -> str:
     """Return an answer's text, bounded, for logs and errors."""
-    return value[:200] if type(value) is str and value else otherwise
+    return value[:MAX_TEXT_CHARACTERS] if type(value) is str and value else otherwise
+
+
+def expires_in_seconds(data: object, per_second: float) -> float | None:
+    """Return how long a session lasts by the ``expiresIn`` of an answer; None where it has no such number."""
+    value = data.get("expiresIn") if type(data) is dict else None
+    if type(value) is not int and type(value) is not str:
+        return None
+    try:
+        seconds = float(value) / per_second
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 < seconds < float("inf") else None

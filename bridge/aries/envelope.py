@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from bridge.aries.dialect import Request, batched, symbol_of, text_of
+from bridge.aries.dialect import Request, batched, expires_in_seconds, symbol_of, text_of
 from bridge.aries.events import (
+    MARKET,
+    MARKET_STATUS,
     Ack,
     AuthAccepted,
     AuthWanted,
@@ -32,6 +34,14 @@ if TYPE_CHECKING:
 
     from bridge.subscriptions import Subscription
 
+#: ``type`` of a message.
+EVENT, SUBSCRIBE = "event", "subscribe"  # [D]
+UNSUBSCRIBE, ACK = "unsubscribe", "response"  # [A]
+PING, PONG = "ping", "pong"  # [S]
+#: ``payload.action`` of an event.
+UPDATE, AUTH_ACCEPTED, ERROR = "update", "authSuccess", "error"  # [D]
+#: … that asks for authentication, and in how many seconds at the latest: [D] the words, [A] shapes, [S] the 5 min.
+AUTH_WANTED = {"authRequired": 0.0, "refreshAuth": 300.0, "authExpired": 0.0}
 #: ``payload.type`` of an update: [D] for marketStatus, [A] for the others.
 KINDS = {
     "quote": Kind.QUOTE,
@@ -41,7 +51,7 @@ KINDS = {
     "greeks": Kind.GREEKS,
     "marketStatus": Kind.MARKET_STATUS,
 }
-#: Which key of a symbol object asks for which records: [D].
+#: Which key of a symbol object asks for which records: [D]. Without the first two a server sends both kinds.
 FIELD_KEYS = {
     Topic.QUOTES: "quoteFields",
     Topic.TRADES: "tradeFields",
@@ -51,12 +61,9 @@ FIELD_KEYS = {
 LEVEL2_SELECTOR = {"level2": True}  # [A]
 ALL_FIELDS = "*"  # [D]
 SYMBOL_TYPES = {SymbolType.EQUITY: "equity", SymbolType.OPTION: "option"}  # [D]; none is named for indices
-AUTH_ACCEPTED = "authSuccess"  # [D]
-AUTH_WANTED = ("authRequired", "refreshAuth", "authExpired")  # [D] the words, [A] their shapes
-ERROR = "error"  # [D]
-UPDATE = "update"  # [D]
-EXPIRES_IN_PER_SECOND = 1000  # [A] expiresIn is in milliseconds
-ACK, PONG, UNSUBSCRIBE = "response", "pong", "unsubscribe"  # [A], [S], [A]
+EXPIRES_IN_PER_SECOND = 1000.0  # [A] expiresIn is in milliseconds
+ERROR_TEXTS = ("error", "message")  # keys of an error's text: [D] the first, [A] the second
+ACK_STATUS = "status"  # [A] where it is ERROR, the answer is a refusal
 
 
 class Envelope:
@@ -74,12 +81,12 @@ class Envelope:
 
     def ping(self, request_id: str) -> bytes:
         """Compose an application ping [S]."""
-        return msgspec.json.encode({"type": "ping", "id": request_id})
+        return msgspec.json.encode({"type": PING, "id": request_id})
 
     def subscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
         """Compose subscribe requests [D]; a symbol that is subscribed already gets the new fields [A]."""
         for portion in batched(subscriptions):
-            yield _request("subscribe", next(ids), [_symbol_object(one) for one in portion], portion)
+            yield _request(SUBSCRIBE, next(ids), [_symbol_object(one) for one in portion], portion)
 
     def unsubscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
         """Compose unsubscribe requests [A]."""
@@ -90,7 +97,7 @@ class Envelope:
         """Return what a message says; raise ``BadLine`` where it says nothing we know."""
         payload = message.get("payload")
         outer = message.get("type")
-        if outer == "event" and type(payload) is dict:
+        if outer == EVENT and type(payload) is dict:
             if payload.get("action") == UPDATE:
                 return _update(payload)
             return _session_event(message, payload)
@@ -130,29 +137,31 @@ def _update(payload: JsonObject) -> Update:
         kind = classify(data)
         if kind is None:
             raise BadLine("unknown_kind", f"an update of kind {text_of(word, 'nothing')!r} with no field we know")
-    symbol = "market" if kind is Kind.MARKET_STATUS else symbol_of(data, payload)
+    symbol = MARKET if kind is MARKET_STATUS else symbol_of(data, payload)
     return Update(kind, symbol, data, payload.get("timestamp"))
 
 
 def _session_event(message: JsonObject, payload: JsonObject) -> Event:
     action = payload.get("action")
     if action == AUTH_ACCEPTED:
-        return AuthAccepted(_expires_in_seconds(payload.get("data")), _id_of(message, payload))
-    if action in AUTH_WANTED:
-        return AuthWanted(str(action))
+        return AuthAccepted(expires_in_seconds(payload.get("data"), EXPIRES_IN_PER_SECOND))
     if action == ERROR:
         return _refusal(message, payload)
+    if type(action) is str and action in AUTH_WANTED:
+        return AuthWanted(AUTH_WANTED[action])
     raise BadLine("unknown_message", f"an event with action {text_of(action, 'nothing')!r} is not known")
 
 
 def _ack(message: JsonObject, payload: JsonObject) -> Event:
-    if ERROR in payload:
+    if ERROR in payload or payload.get(ACK_STATUS) == ERROR:
         return _refusal(message, payload)
-    return Ack(_id_of(message, payload), ACK)
+    return Ack(_id_of(message, payload))
 
 
 def _refusal(message: JsonObject, payload: JsonObject) -> RequestRefused:
-    return RequestRefused(_id_of(message, payload), text_of(payload.get("error"), "an error without a text"))
+    said = (payload.get(key) for key in ERROR_TEXTS)
+    text = next((text for text in said if type(text) is str), None)
+    return RequestRefused(_id_of(message, payload), text_of(text, "an error without a text"))
 
 
 def _id_of(message: JsonObject, payload: JsonObject) -> str | None:
@@ -162,12 +171,3 @@ def _id_of(message: JsonObject, payload: JsonObject) -> str | None:
         if type(request_id) is str:
             return request_id
     return None
-
-
-def _expires_in_seconds(data: object) -> float | None:
-    value = data.get("expiresIn") if type(data) is dict else None
-    try:
-        seconds = float(value) / EXPIRES_IN_PER_SECOND  # type: ignore[arg-type]  # what is no number raises
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return seconds if 0 < seconds < float("inf") else None

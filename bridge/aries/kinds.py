@@ -11,12 +11,14 @@ from bridge.topics import Topic
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-
 _EXECUTION = frozenset({"tradeSeq", "price", "size"})
+_TRADE_ALONE = FIELDS[Topic.TRADES].keys() - FIELDS[Topic.TIMESALES].keys()
+#: The words of a market status are common ones: a single one says little.
+_STATUS_FIELDS = 2
 
 
 def classify(names: Collection[str]) -> Kind | None:
-    """Return the kind that fields of these names belong to; None where they say nothing."""
+    """Return the kind that fields of these names belong to; None where they say nothing (protocol §3)."""
 
     def has(topic: Topic) -> bool:
         return not FIELDS[topic].keys().isdisjoint(names)
@@ -28,7 +30,8 @@ def classify(names: Collection[str]) -> Kind | None:
     if has(Topic.QUOTES):
         return Kind.QUOTE
     if has(Topic.TRADES):
-        return Kind.TIMESALE if _EXECUTION.issubset(names) else Kind.TRADE
-    if len(FIELDS[Topic.MARKET_STATUS].keys() & set(names)) > 1:
+        # A last sale may have the fields of an execution, and more; as an execution it would lose them.
+        return Kind.TIMESALE if _EXECUTION.issubset(names) and _TRADE_ALONE.isdisjoint(names) else Kind.TRADE
+    if len(FIELDS[Topic.MARKET_STATUS].keys() & set(names)) >= _STATUS_FIELDS:
         return Kind.MARKET_STATUS
     return None

@@ -9,19 +9,21 @@ import msgspec
 from bridge.errors import BadLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bridge.aries.events import JsonObject
 
 #: ``float_hook=str`` keeps the digits of a number as they were written.
 _decode: Callable[[bytes], object] = msgspec.json.Decoder(float_hook=str).decode
 
+#: Objects and arrays within one another; messages have five. Python's own limit (1,000) counts from who calls: what
+#: is read at one depth could at another not even be printed.
+MOST_NESTED = 250
+
 
 def split(frame: bytes) -> list[bytes]:
     """Return the lines of a frame (NDJSON); empty ones are not lines."""
-    if b"\n" not in frame:
-        return [frame] if frame.strip() else []
-    return [line for line in frame.split(b"\n") if line and not line.isspace()]
+    return [line for line in frame.split(b"\n") if line.strip()]
 
 
 def parse(line: bytes) -> JsonObject:
@@ -36,10 +38,30 @@ def parse(line: bytes) -> JsonObject:
     except msgspec.DecodeError as error:
         raise BadLine("not_json", f"the line is not JSON: {error}") from None
     except RecursionError:
-        raise BadLine("not_json", "the line is nested too deeply to be a message") from None
+        raise _nested_too_deeply() from None
     if type(value) is not dict:
         raise BadLine("not_an_object", f"the line is a JSON {_json_type(value)}, not an object")
+    # The cheap questions first: each level takes two brackets, and few lines have as many.
+    if len(line) > 2 * MOST_NESTED and line.count(b"{") + line.count(b"[") > MOST_NESTED and _is_deep(value):
+        raise _nested_too_deeply()
     return value
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MOST_NESTED + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+    return bool(level)
+
+
+def _inside(value: object) -> Iterable[object]:
+    if type(value) is dict:
+        return value.values()
+    return value if type(value) is list else ()
+
+
+def _nested_too_deeply() -> BadLine:
+    return BadLine("not_json", "the line is nested too deeply to be a message")
 
 
 def _json_type(value: object) -> str:

@@ -1,7 +1,8 @@
 """One connection to Aries as a state machine: what was received and what time it is go in; what to send comes out.
 
 It never awaits and never reads a clock. Its shell feeds it with frames (``receive``), with the time (``tick``)
-and with tokens (``authenticate``), sends what ``take_outgoing`` returns, and ends the connection once ``lost`` is set.
+and with tokens (``authenticate``, the first of them before anything else), sends what ``take_outgoing`` returns, and
+ends the connection once ``lost`` is set.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bridge.aries.events import (
+    MARKET_STATUS,
     Ack,
     AuthAccepted,
     AuthRefused,
     AuthWanted,
     Event,
-    Kind,
     Pong,
     RequestRefused,
     Update,
@@ -28,17 +29,21 @@ from bridge.errors import BadLine, Cause, ConnectionLost
 from bridge.subscriptions import difference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from bridge.aries.dialect import Dialect, Request
     from bridge.aries.liveness import Timing
     from bridge.subscriptions import Plan, Subscription
 
 AUTH_TIMEOUT_SECONDS = 10.0
-#: Whether subscriptions are acknowledged is not known: without a word they count as accepted after this.
-SUBSCRIBE_GRACE_SECONDS = 5.0
 #: Part of a session's life after which it is authenticated again without having been asked to.
 REAUTHENTICATE_AT = 0.8
+#: … but never sooner after the last time, however often the server asks and however short a life it grants.
+REAUTHENTICATE_PAUSE_SECONDS = 0.5
+#: Whether subscriptions are acknowledged is not known: without a word they count as accepted after this.
+SUBSCRIBE_GRACE_SECONDS = 5.0
+#: Refused requests that are tried again by halves; a server that refuses more has another reason than a symbol.
+MOST_HALVINGS = 1000
 
 
 class Authenticated(msgspec.Struct, frozen=True):
@@ -68,7 +73,7 @@ class SubscriptionRefused(msgspec.Struct, frozen=True):
 
 
 class Complaint(msgspec.Struct, frozen=True):
-    """Note an error of the server's that belongs to no request we know."""
+    """Note an error of the server's that is not about one symbol."""
 
     error: str
 
@@ -87,25 +92,36 @@ class Session:
         self.refused_symbols: set[str] = set()
         self.liveness = Liveness(timing, pong_expected=dialect.pong_is_documented, now=now)
         self._dialect = dialect
+        self._understand = dialect.read
         self._plan = plan
         self._outgoing: list[bytes] = []
         self._notices: list[Notice] = []
         self._numbers = count(1)
-        self._auth_id: str | None = None
-        self._auth_deadline: float | None = None
+        self._auth_id: str | None = None  # of the authentication that is not answered yet
+        self._asked_at = now
         self._reauthenticate_at: float | None = None
-        self._reauthentications_refused = 0
+        self._refusals = 0
+        self._life_seconds: float | None = None
+        self._lapses_at: float | None = None
         self._unsettled: dict[str, Request] = {}
-        self._settled_at: float | None = None
+        self._settle_at: float | None = None
+        self._halvings = 0
 
     # -- what the shell does ------------------------------------------------------------------------------------
 
     def authenticate(self, token: str, now: float) -> None:
-        """Send the token; the first time, and whenever ``token_wanted`` asked for one."""
-        self.token_wanted = False
-        self._auth_id = self._next_id("auth")
-        self._auth_deadline = now + AUTH_TIMEOUT_SECONDS
-        self._outgoing.append(self._dialect.auth(self._auth_id, token))
+        """Send the token; the first time, and whenever ``token_wanted`` asked for one.
+
+        Raises ``SecretUnreadable`` where the dialect sends another secret along; then nothing was done.
+        """
+        request_id = self._next_id("auth")
+        self._outgoing.append(self._dialect.auth(request_id, token))
+        self._auth_id, self._asked_at = request_id, now
+        self._reauthenticate_at, self.token_wanted = None, False
+
+    def postpone_authentication(self, now: float) -> None:
+        """Ask for a token again later: there is none to be had just now."""
+        self._reauthenticate_at, self.token_wanted = now + AUTH_TIMEOUT_SECONDS, False
 
     def receive(self, frame: bytes, now: float) -> list[Line]:
         """Return each line of a frame with what it says; session matters are dealt with on the way."""
@@ -114,6 +130,8 @@ class Session:
 
     def tick(self, now: float) -> None:
         """Do what is due by the clock."""
+        if self.lost is not None:
+            return
         self._watch_authentication(now)
         self._settle_by_grace(now)
         if not self.authenticated:
@@ -121,28 +139,30 @@ class Session:
         if self.liveness.ping_due(now):
             self._outgoing.append(self._dialect.ping(self._next_id("ping")))
             self.liveness.pinged(now)
-        self.lost = self.lost or self.liveness.verdict(now)
+        self._lose(self.liveness.verdict(now))
 
     def replan(self, plan: Plan, now: float) -> None:
         """Ask for another set of subscriptions on the live socket, by the difference."""
         change = difference(self._plan, plan)
         self._plan = plan
-        if not self.authenticated:
+        self.liveness.data_expected = bool(plan)
+        if not self.authenticated or not change:
             return
         narrowed = change.narrowed if self._dialect.subscriptions_add_up else ()
         gone = (*narrowed, *change.unsubscribe)
+        self._forget({one.symbol for one in (*change.subscribe, *gone)})
         self._outgoing += [request.frame for request in self._dialect.unsubscribe(gone, self._ids("unsub"))]
         self._subscribe(change.subscribe, now)
-
-    def postpone_authentication(self, now: float) -> None:
-        """Ask for a token again later: there is none to be had just now."""
-        self.token_wanted = False
-        self._reauthenticate_at = now + AUTH_TIMEOUT_SECONDS
 
     @property
     def eventful(self) -> bool:
         """Return whether there is anything to take, to send or to give up."""
-        return bool(self._notices or self._outgoing or self.token_wanted)
+        return bool(self._notices or self._outgoing or self.token_wanted or self.lost)
+
+    @property
+    def subscribed_symbols(self) -> int:
+        """Return how many symbols are asked for and not refused."""
+        return len(self._plan) - len(self.refused_symbols)
 
     def take_outgoing(self) -> list[bytes]:
         """Return the frames to send, oldest first, once."""
@@ -158,138 +178,203 @@ class Session:
 
     def _read(self, line: bytes, now: float) -> Event | BadLine:
         try:
-            event = self._dialect.read(parse(line))
+            event = self._understand(parse(line))
         except BadLine as error:
             return error
-        if type(event) is Update:
+        if type(event) is not Update:
+            self._note(event, now)
+        elif self.authenticated or self._is_accepted_by_data(now):
             self._note_update(event, now)
         else:
-            self._note(event, now)
+            return BadLine("no_session", "market data came though no session was authenticated", symbol=event.symbol)
         return event
 
     def _note_update(self, update: Update, now: float) -> None:
-        if not self.authenticated:
-            # Nobody sends data to a stranger: an answer in a shape we do not know must have been a yes.
-            self._accept(None, now, implied=True)
-        if update.kind is Kind.MARKET_STATUS:
+        if update.kind is MARKET_STATUS:
             self.liveness.market(update.fields, now)
-        else:
-            if self.liveness.first_data is None:
-                self._notices.append(Flowing())
-            self.liveness.data(now)
+        elif self.liveness.data(now):
+            self._notices.append(Flowing())
 
     def _note(self, event: Event, now: float) -> None:
         match event:
             case AuthAccepted(expires_in_seconds=seconds):
                 self._accept(seconds, now)
             case AuthRefused(error=error):
-                self._refuse_authentication(error)
-            case AuthWanted():
-                # As a greeting it asks for what is on its way already.
-                self.token_wanted = self._auth_deadline is None
+                self._refuse_authentication(error, now)
+            case AuthWanted(seconds_left=seconds):
+                self._want_authentication(seconds, now)
             case Pong():
                 self.liveness.pong()
             case Ack(request_id=request_id):
-                self._acknowledge(request_id)
+                self._acknowledge(request_id, now)
             case RequestRefused():
                 self._refuse_request(event, now)
 
     # -- authentication -----------------------------------------------------------------------------------------
 
-    def _accept(self, expires_in_seconds: float | None, now: float, *, implied: bool = False) -> None:
+    def _accept(self, seconds: float | None, now: float) -> None:
+        if self._auth_id is None and not self.authenticated:
+            return  # a yes to what was not asked, or was refused
+        self._auth_id = None
+        self._refusals = 0
+        self._begin(seconds, now)
+
+    def _is_accepted_by_data(self, now: float) -> bool:
+        """Begin the session with its first data: nobody sends that to a stranger.
+
+        The answer may come yet; if it never does, it had a shape we do not know.
+        """
+        if self._auth_id is None:
+            return False
+        self._begin(None, now, implied=True)
+        return True
+
+    def _begin(self, seconds: float | None, now: float, *, implied: bool = False) -> None:
         again, self.authenticated = self.authenticated, True
-        self._auth_id = self._auth_deadline = None
-        self._reauthentications_refused = 0
-        self._reauthenticate_at = expires_in_seconds and now + expires_in_seconds * REAUTHENTICATE_AT
-        self._notices.append(Authenticated(again, expires_in_seconds, implied))
+        had_lapsed = self._has_lapsed(now)
+        self._expect_life(seconds, now)
+        self._notices.append(Authenticated(again, seconds, implied))
         if not again:
             self.liveness.live(now)
-            self._subscribe(tuple(self._plan.values()), now)
+        if not again or (had_lapsed and not implied):
+            self._subscribe_all(now)
 
-    def _refuse_authentication(self, error: str) -> None:
-        self._auth_id = self._auth_deadline = None
-        self._reauthentications_refused += 1
-        if self.authenticated and self._reauthentications_refused == 1:
-            # The session still lives: try once with a newer token before giving it up.
-            self.token_wanted = True
+    def _expect_life(self, seconds: float | None, now: float) -> None:
+        """Know when this session lapses: as long after now as the server says, or said the last time."""
+        self._life_seconds = seconds or self._life_seconds
+        self._lapses_at = self._reauthenticate_at = None
+        if self._life_seconds is not None:
+            self._lapses_at = now + self._life_seconds
+            self._reauthenticate_at = now + max(self._life_seconds * REAUTHENTICATE_AT, REAUTHENTICATE_PAUSE_SECONDS)
+
+    def _has_lapsed(self, now: float) -> bool:
+        return self._lapses_at is not None and now >= self._lapses_at
+
+    def _want_authentication(self, seconds_left: float, now: float) -> None:
+        if self.authenticated:
+            self._lapses_at = min(now + seconds_left, self._lapses_at or float("inf"))
+        if self._auth_id is None:  # otherwise what it asks for is on its way, as when it is a greeting
+            self._reauthenticate_at = max(now, self._asked_at + REAUTHENTICATE_PAUSE_SECONDS)
+
+    def _refuse_authentication(self, error: str, now: float) -> None:
+        self._auth_id = None
+        self._refusals += 1
+        if self.authenticated and self._refusals == 1:
+            self._reauthenticate_at = now  # the session still lives: try once with a newer token before giving it up
         else:
-            self.lost = ConnectionLost(Cause.AUTH_REFUSED, f"Aries refused the access token: {error}")
+            self._lose(ConnectionLost(Cause.AUTH_REFUSED, f"Aries refused the access token: {error}"))
 
     def _watch_authentication(self, now: float) -> None:
-        if self._auth_deadline is not None and now >= self._auth_deadline:
-            self._auth_id = self._auth_deadline = None
-            if self.authenticated:
-                # Data still flows, so the session is good for now; whether a repeated request is answered
-                # at all is not known. Ask again later.
-                self._reauthenticate_at = now + AUTH_TIMEOUT_SECONDS
-            else:
-                self.lost = ConnectionLost(
-                    Cause.AUTH_TIMEOUT,
-                    f"Aries did not answer the authentication request within {AUTH_TIMEOUT_SECONDS:g} s",
-                )
+        if self._auth_id is not None and now >= self._asked_at + AUTH_TIMEOUT_SECONDS:
+            self._auth_id = None
+            self._miss_answer(now)
         if self._reauthenticate_at is not None and now >= self._reauthenticate_at:
             self._reauthenticate_at = None
             self.token_wanted = True
 
+    def _miss_answer(self, now: float) -> None:
+        """Judge by the data whether a missing answer means no, or only had a shape we do not know."""
+        if not self.authenticated or (self._has_lapsed(now) and not self._has_data_since_lapse()):
+            waited = f"Aries did not answer the authentication request within {AUTH_TIMEOUT_SECONDS:g} s"
+            self._lose(ConnectionLost(Cause.AUTH_TIMEOUT, waited))
+        elif self._has_lapsed(now):
+            self._begin(None, now, implied=True)
+        elif self._lapses_at is not None:
+            self._reauthenticate_at = now + AUTH_TIMEOUT_SECONDS
+
+    def _has_data_since_lapse(self) -> bool:
+        last_data = self.liveness.last_data
+        return last_data is not None and self._lapses_at is not None and last_data > self._lapses_at
+
     # -- subscriptions ------------------------------------------------------------------------------------------
 
+    def _subscribe_all(self, now: float) -> None:
+        self._forget(self._plan.keys())
+        self.liveness.data_expected = bool(self._plan)
+        self._subscribe(tuple(self._plan.values()), now)
+
     def _subscribe(self, subscriptions: Sequence[Subscription], now: float) -> None:
-        self.refused_symbols.difference_update(one.symbol for one in subscriptions)
         for request in self._dialect.subscribe(subscriptions, self._ids("sub")):
             self._unsettled[request.request_id] = request
             self._outgoing.append(request.frame)
-        self._settled_at = now + SUBSCRIBE_GRACE_SECONDS
+        self._settle_at = now + SUBSCRIBE_GRACE_SECONDS
         self._settle()
 
-    def _acknowledge(self, request_id: str | None) -> None:
-        request_id = request_id or self._only_unsettled()
-        if self._unsettled.pop(request_id or "", None):
+    def _forget(self, symbols: Collection[str]) -> None:
+        """Forget what was asked of these symbols before: late answers to that concern nobody."""
+        self.refused_symbols.difference_update(symbols)
+        if self._settle_at is None:
+            self._unsettled.clear()  # what nobody answered in time, nobody will
+        for request_id, request in self._unsettled.items():
+            left = tuple(one for one in request.subscriptions if one.symbol not in symbols)
+            self._unsettled[request_id] = msgspec.structs.replace(request, subscriptions=left)
+
+    def _acknowledge(self, request_id: str | None, now: float) -> None:
+        if request_id is not None and request_id == self._auth_id:
+            self._accept(None, now)
+        elif self._take_answered(request_id):
             self._settle()
 
     def _refuse_request(self, refusal: RequestRefused, now: float) -> None:
         if self._is_about_authentication(refusal):
-            self._refuse_authentication(refusal.error)
+            self._refuse_authentication(refusal.error, now)
             return
-        request = self._unsettled.pop(refusal.request_id or self._only_unsettled() or "", None)
+        request = self._take_answered(refusal.request_id)
         if request is None:
             self._notices.append(Complaint(refusal.error))
-        elif len(request.subscriptions) == 1:
-            symbol = request.subscriptions[0].symbol
-            self.refused_symbols.add(symbol)
-            self._notices.append(SubscriptionRefused(symbol, refusal.error))
-            self._settle()
+        elif len(request.subscriptions) > 1 and self._halvings < MOST_HALVINGS:
+            self._ask_by_halves(request.subscriptions, refusal.error, now)
         else:
-            # Which of the symbols is to blame is not said: ask again by halves, so that it alone is left out.
-            middle = len(request.subscriptions) // 2
-            self._subscribe(request.subscriptions[:middle], now)
-            self._subscribe(request.subscriptions[middle:], now)
+            self._leave_out(request.subscriptions, refusal.error)
 
     def _is_about_authentication(self, refusal: RequestRefused) -> bool:
-        if self._auth_deadline is None:
+        if self._auth_id is None:
             return False
         return refusal.request_id == self._auth_id or (refusal.request_id is None and not self.authenticated)
 
-    def _only_unsettled(self) -> str | None:
-        """Return the request that an answer without an id must mean, if there is just one."""
-        return next(iter(self._unsettled)) if len(self._unsettled) == 1 else None
+    def _take_answered(self, request_id: str | None) -> Request | None:
+        """Return the request that an answer means; one without an id means the oldest, if any answer is due [A]."""
+        if request_id is None and self._settle_at is not None:
+            request_id = next(iter(self._unsettled), None)
+        return self._unsettled.pop(request_id, None) if request_id is not None else None
+
+    def _ask_by_halves(self, subscriptions: Sequence[Subscription], error: str, now: float) -> None:
+        """Ask again, so that the symbol to blame is left out alone: the server does not say which it is."""
+        if not self._halvings:
+            asked = f"{len(subscriptions)} symbols at once; now by halves"
+            self._notices.append(Complaint(f"{error} ({asked})"))
+        self._halvings += 1
+        middle = len(subscriptions) // 2
+        self._subscribe(subscriptions[:middle], now)
+        self._subscribe(subscriptions[middle:], now)
+
+    def _leave_out(self, subscriptions: Sequence[Subscription], error: str) -> None:
+        self.refused_symbols.update(one.symbol for one in subscriptions)
+        if len(subscriptions) > 1:
+            self._notices.append(Complaint(f"{error} ({len(subscriptions)} symbols left out)"))
+        else:
+            self._notices += [SubscriptionRefused(one.symbol, error) for one in subscriptions]
+        self._settle()
 
     def _settle(self) -> None:
-        if not self._unsettled and self._settled_at is not None:
+        if not self._unsettled and self._settle_at is not None:
             self._note_subscribed()
 
     def _settle_by_grace(self, now: float) -> None:
-        if self._settled_at is not None and now >= self._settled_at:
-            # Requests stay in mind: a refusal that comes later is still understood.
+        if self._settle_at is not None and now >= self._settle_at:
+            # Requests stay in mind: a refusal that comes later and names its request is still understood.
             self._note_subscribed()
 
     def _note_subscribed(self) -> None:
-        self._settled_at = None
+        self._settle_at = None
+        self._halvings = 0
         self._notices.append(Subscribed(self.subscribed_symbols, tuple(sorted(self.refused_symbols))))
 
-    @property
-    def subscribed_symbols(self) -> int:
-        """Return how many symbols are asked for and not refused."""
-        return sum(symbol not in self.refused_symbols for symbol in self._plan)
+    # -- the rest -----------------------------------------------------------------------------------------------
+
+    def _lose(self, lost: ConnectionLost | None) -> None:
+        """Give the connection up, for the first reason there is."""
+        self.lost = self.lost or lost
 
     def _next_id(self, word: str) -> str:
         return next(self._ids(word))
