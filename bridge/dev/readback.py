@@ -1,0 +1,202 @@
+"""The topics as a consumer finds them: how much they hold, and the newest records, so that the whole way is proven.
+
+A look costs the service little however much flows: the ends of all partitions in one request, and at most one record
+batch a topic. Partitions take turns at that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from bridge.decoder import Undecodable
+from bridge.dev.glance import glance
+from bridge.errors import BridgeError
+from bridge.kafka_access import client_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from aiokafka import ConsumerRecord
+
+    from bridge.app import Bridge
+    from bridge.decoder import Decoder
+    from bridge.topics import Topic
+
+LOOK_EVERY_SECONDS: Final = 0.25
+LOOK_TIMEOUT_SECONDS: Final = 5.0
+CLOSE_TIMEOUT_SECONDS: Final = 3.0
+#: Rates are means over so long.
+RATE_OVER_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """Hold a record in a line, and the time of its Kafka record."""
+
+    text: str
+    timestamp_ms: int
+
+
+class Flow:
+    """Keep how many records a topic got since the start, and how fast of late."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._lately: deque[tuple[float, int]] = deque()
+
+    def note(self, total: int, now: float) -> None:
+        """Note a count at a moment (seconds)."""
+        self.total = total
+        self._lately.append((now, total))
+        while self._lately[-1][0] - self._lately[0][0] > RATE_OVER_SECONDS:
+            self._lately.popleft()
+
+    @property
+    def per_second(self) -> float:
+        """Return the rate over the last seconds."""
+        if len(self._lately) < 2:  # noqa: PLR2004 - a rate is between two counts
+            return 0.0
+        (since, before), (now, total) = self._lately[0], self._lately[-1]
+        return (total - before) / (now - since)
+
+
+class ReadBack:
+    """Look at the topics a bridge writes, through a consumer of its own.
+
+    ``from_zero`` counts all that the topics hold, else what came since the first look.
+    """
+
+    def __init__(self, bridge: Bridge, decoder: Decoder, *, from_zero: bool) -> None:
+        self.flows: dict[Topic, Flow] = defaultdict(Flow)
+        self.newest: dict[Topic, Newest] = {}
+        #: Why the last look found nothing out.
+        self.problem: str | None = None
+        self._bridge = bridge
+        self._decoder = decoder
+        self._from_zero = from_zero
+        self._starts: dict[TopicPartition, int] = {}
+        self._seen: dict[TopicPartition, int] = {}
+        self._consumer: AIOKafkaConsumer | None = None
+        self._looks = 0
+
+    async def run(self) -> None:
+        """Look now and again, for ever; wait out whatever Kafka does not answer."""
+        while True:
+            await self.try_look()
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+    async def try_look(self) -> None:
+        """Look once; leave a word in ``problem`` where that fails."""
+        if not self._lanes():
+            return  # the bridge has not reached Kafka yet
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
+                await self._look()
+        except TimeoutError:
+            self.problem = f"no answer to the consumer within {LOOK_TIMEOUT_SECONDS:g} s"
+        except (KafkaError, BridgeError, OSError) as error:
+            self.problem = str(error) or type(error).__name__
+        else:
+            self.problem = None
+
+    async def close(self) -> None:
+        """Let go of the consumer."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await _close(consumer)
+
+    def _lanes(self) -> dict[TopicPartition, Topic]:
+        """Return the partitions the bridge writes, which it has found to exist."""
+        return {TopicPartition(lane.name, lane.partition): lane.topic for lane in self._bridge.batches.lanes()}
+
+    async def _look(self) -> None:
+        consumer = self._consumer or await self._open()
+        lanes = self._lanes()
+        if lanes.keys() != consumer.assignment():
+            consumer.assign(list(lanes))
+            consumer.pause(*lanes)  # nothing is fetched but what is asked for below
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(list(lanes))
+        self._count(ends, lanes)
+        self._looks += 1
+        for message in await _last_of(consumer, {place: ends[place] for place in self._chosen(ends, lanes)}):
+            place = TopicPartition(message.topic, message.partition)
+            self._seen[place] = ends[place]
+            await self._show(lanes[place], message)
+
+    async def _open(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(**client_options(self._bridge.settings, "dev"), enable_auto_commit=False)
+        try:
+            await consumer.start()
+        except BaseException:
+            await _close(consumer)
+            raise
+        self._consumer = consumer
+        return consumer
+
+    def _count(self, ends: Mapping[TopicPartition, int], lanes: Mapping[TopicPartition, Topic]) -> None:
+        totals: dict[Topic, int] = defaultdict(int)
+        for place, end in ends.items():
+            start = self._starts.setdefault(place, 0 if self._from_zero else end)
+            self._seen.setdefault(place, start)
+            totals[lanes[place]] += end - start
+        now = asyncio.get_running_loop().time()
+        for topic, total in totals.items():
+            self.flows[topic].note(total, now)
+
+    def _chosen(
+        self, ends: Mapping[TopicPartition, int], lanes: Mapping[TopicPartition, Topic]
+    ) -> Iterator[TopicPartition]:
+        """Yield one partition of each topic that has grown, another at each look."""
+        grown: dict[Topic, list[TopicPartition]] = defaultdict(list)
+        for place, end in ends.items():
+            if end > self._seen[place]:
+                grown[lanes[place]].append(place)
+        for places in grown.values():
+            yield sorted(places)[self._looks % len(places)]
+
+    async def _show(self, topic: Topic, message: ConsumerRecord) -> None:
+        shown = self.newest.get(topic)
+        if shown is not None and shown.timestamp_ms > message.timestamp:
+            return
+        try:
+            text = glance(topic, (await self._decoder.decode(message.value)).record)
+        except Undecodable as error:
+            text = f"not decodable: {error}"
+        self.newest[topic] = Newest(text, message.timestamp)
+
+
+async def _last_of(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> list[ConsumerRecord]:
+    """Return the last record of each partition.
+
+    One by one: what a fetch brought beyond them stays unread, and so nothing more is fetched ahead.
+    """
+    for place, end in ends.items():
+        consumer.seek(place, end - 1)
+    consumer.resume(*ends)
+    found: dict[TopicPartition, ConsumerRecord] = {}
+    try:
+        while missing := ends.keys() - found.keys():
+            message = await consumer.getone(*missing)
+            found[TopicPartition(message.topic, message.partition)] = message
+    finally:
+        consumer.pause(*ends)
+    return list(found.values())
+
+
+async def _close(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer in whatever state.
+
+    ``stop()`` itself ends as if cancelled when a fetch is just waiting to be tried again, and then leaves the
+    connections open.
+    """
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+            await consumer.stop()
+    except (asyncio.CancelledError, TimeoutError, KafkaError):
+        await consumer._client.close()  # noqa: SLF001 - see above; there is no public way to it
