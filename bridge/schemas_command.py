@@ -64,22 +64,6 @@ def register() -> None:
     asyncio.run(_treat_all(_settings(), _registered))
 
 
-def registry_of(settings: Settings) -> Registry:
-    """Return the registry that the settings name, to be used as an async context.
-
-    Raises SettingsError where they name none, or one that cannot be used.
-    """
-    if settings.schema_registry_url is None:
-        raise SettingsError(("SCHEMA_REGISTRY_URL is not set: give the registry, for example http://registry:8081.",))
-    password, cafile = settings.schema_registry_password, settings.schema_registry_cafile
-    return Registry(
-        settings.schema_registry_url,
-        username=settings.schema_registry_username,
-        password=None if password is None else password.reveal(),
-        cafile=None if cafile is None else str(cafile),
-    )
-
-
 def _settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of topics and registry; what is wrong or missing elsewhere does not matter here."""
     environ = os.environ if environ is None else environ
@@ -100,12 +84,18 @@ def _topic(asked: str, settings: Settings) -> Topic:
 
 
 async def _treat_all(settings: Settings, treatment: Treatment) -> None:
-    """Print a line for each subject; exit 1 unless all is well."""
+    """Print a line for each subject; exit 1 unless all is well.
+
+    Raises SettingsError where no registry is set, RegistryUnreachable and RegistryRefused.
+    """
+    url = settings.schema_registry_url
+    if url is None:
+        raise SettingsError(("SCHEMA_REGISTRY_URL is not set: give the registry, for example http://registry:8081.",))
     known = schemas.load()
     subjects = {topic: subject_of(name) for topic, name in settings.topics.items()}
     width = max(map(len, subjects.values()))
     all_well = True
-    async with registry_of(settings) as registry:
+    async with Registry.of(settings, url) as registry:
         for topic, subject in subjects.items():
             word, details, well = await treatment(registry, subject, known[topic])
             typer.echo(f"{word:<11} {subject:<{width}}  {details}")

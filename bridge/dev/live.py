@@ -46,6 +46,7 @@ class LiveView:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+        self._live.console.line()  # behind the terminal's own ^C
         self._log_lines.release()
 
     def show(self, snapshot: Snapshot) -> None:

@@ -24,7 +24,7 @@ from bridge.dev.snapshot import Photographer
 from bridge.dev.stage import stage
 from bridge.dev.summary import summary
 from bridge.errors import BridgeError
-from bridge.schemas_command import registry_of
+from bridge.registry import Registry
 from bridge.setting_warnings import warnings
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from bridge.dev.snapshot import Snapshot
     from bridge.dev.stage import Stage, Wishes
+    from bridge.logs import Redactor
     from bridge.simulator.server import Simulator
 
 log = structlog.get_logger("bridge.dev")
@@ -61,10 +62,10 @@ async def play(wishes: Wishes, *, seconds: float | None, plain: bool) -> None:
     with redirect_stderr(cast("TextIO", log_lines)), _interruptible():
         async with stage(wishes, os.environ) as surroundings:
             settings = surroundings.settings
-            logs.configure(settings.bridge_log_level, settings.bridge_log_format, settings.secrets)
+            redactor = logs.configure(settings.bridge_log_level, settings.bridge_log_format, settings.secrets)
             for warning in (*surroundings.notes, *warnings(surroundings.environ)):
                 log.warning("settings", warning=warning)
-            await _run(surroundings, _view(log_lines, plain=plain), seconds)
+            await _run(surroundings, redactor, _view(log_lines, plain=plain), seconds)
 
 
 def _view(log_lines: LogLines, *, plain: bool) -> View:
@@ -91,15 +92,15 @@ def _interruptible() -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _run(surroundings: Stage, view: View, seconds: float | None) -> None:
-    bridge = Bridge(surroundings.settings)
+async def _run(surroundings: Stage, redactor: Redactor, view: View, seconds: float | None) -> None:
+    bridge = Bridge(surroundings.settings, redactor)
     async with _readback(bridge, from_zero=surroundings.broker is not None) as readback:
-        photographer = Photographer(surroundings, bridge, readback, seconds)
+        photographer = Photographer(surroundings, bridge, readback, redact=redactor.redacted, limit_seconds=seconds)
         performance = Performance(bridge, surroundings.simulator, view, photographer)
         failure = await performance.run(readback, seconds)
         await readback.try_look()
         if failure is None or bridge.accounts.lines_received:
-            print("", *summary(photographer.take(), bridge.accounts), sep="\n", flush=True)  # noqa: T201 - it is the output
+            print(*summary(photographer.take(), bridge.accounts), sep="\n", flush=True)  # noqa: T201 - it is the output
         if failure is not None:
             raise failure
 
@@ -116,10 +117,11 @@ async def _readback(bridge: Bridge, *, from_zero: bool) -> AsyncIterator[ReadBac
 
 @asynccontextmanager
 async def _decoder(bridge: Bridge) -> AsyncIterator[Decoder]:
-    if bridge.settings.schema_registry_url is None:
+    settings = bridge.settings
+    if settings.schema_registry_url is None:
         yield Decoder(bridge.schemas)
         return
-    async with registry_of(bridge.settings) as registry:
+    async with Registry.of(settings, settings.schema_registry_url) as registry:
         yield Decoder(bridge.schemas, registry)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bridge.setting_types import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from bridge.app import Bridge
     from bridge.dev.readback import ReadBack
@@ -66,12 +66,21 @@ class Snapshot:
 
 
 class Photographer:
-    """Take snapshots of a bridge on its stage."""
+    """Take snapshots of a bridge on its stage; ``redact`` keeps secrets out of what others said."""
 
-    def __init__(self, stage: Stage, bridge: Bridge, readback: ReadBack, limit_seconds: float | None) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        bridge: Bridge,
+        readback: ReadBack,
+        *,
+        redact: Callable[[str], str],
+        limit_seconds: float | None,
+    ) -> None:
         self._stage = stage
         self._bridge = bridge
         self._readback = readback
+        self._redact = redact
         self._limit_seconds = limit_seconds
         self._started = asyncio.get_running_loop().time()
 
@@ -101,17 +110,18 @@ class Photographer:
             state=feed.state,
             session_id=self._bridge.control.session_id,
             reconnects=sum(feed.reconnects.values()),
-            last_loss=None if feed.last_loss is None else f"{feed.last_loss.cause}: {feed.last_loss}",
+            last_loss=None if feed.last_loss is None else self._redact(f"{feed.last_loss.cause}: {feed.last_loss}"),
             sent_lines=None if simulator is None else simulator.sent.lines,
         )
 
     def _kafka(self) -> Kafka:
         publisher = self._bridge.publisher
+        problem = publisher.last_error or self._readback.problem
         return Kafka(
             servers=",".join(self._bridge.settings.kafka_bootstrap_servers),
             embedded=self._stage.broker is not None,
             connected=publisher.connected,
-            problem=publisher.last_error or self._readback.problem,
+            problem=None if problem is None else self._redact(problem),
         )
 
     def _rows(self) -> Iterator[Row]:

@@ -24,6 +24,7 @@ Next: the same with your account and your Kafka (see README.md):
 def summary(last: Snapshot, accounts: Accounts) -> Iterator[str]:
     """Yield the lines of a run's end; ``last`` is of the moment when all had ended."""
     rows = {Topic(row.topic): row for row in last.rows}
+    yield ""
     yield f"Ended after {last.elapsed_seconds:.1f} s: {_verdict(accounts)}."
     yield ""
     yield _amount("lines read", accounts.lines_received, _sent(last.aries, accounts.lines_received))
