@@ -135,13 +135,17 @@ def test_unsubscribe_names_the_symbols_alone() -> None:
     ("text", "expected"),
     [
         (
-            '{"type":"event","payload":'
-            + '{"action":"authSuccess","id":"auth-001","data":{"expiresIn":2700000},"timestamp":1701450000123}}',
+            (
+                '{"type":"event","payload":'
+                '{"action":"authSuccess","id":"auth-001","data":{"expiresIn":2700000},"timestamp":1701450000123}}'
+            ),
             AuthAccepted(2700.0),
         ),
         (
-            '{"type":"event","payload":'
-            + '{"action":"error","error":"authentication failed","id":"auth-001","timestamp":1701450000123}}',
+            (
+                '{"type":"event","payload":'
+                '{"action":"error","error":"authentication failed","id":"auth-001","timestamp":1701450000123}}'
+            ),
             RequestRefused("auth-001", "authentication failed"),
         ),
         (

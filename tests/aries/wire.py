@@ -179,6 +179,6 @@ class Talk:
         return self.sent()
 
     def settle(self) -> None:
-        """Acknowledge all subscribe requests, and the halves that come of refused ones."""
-        self.hear(*(self.wire.ack(request) for request in self.sent()))
+        """Authenticate, and acknowledge all subscribe requests."""
+        self.hear(*(self.wire.ack(request) for request in self.begin()))
         self.notices()
