@@ -109,20 +109,21 @@ class Batches:
             self._make_ready(lane)
 
     def take_ready(self) -> list[Lane]:
-        """Return the lanes that have something to send and nothing in flight, once."""
+        """Return the lanes that have something to send and nothing in flight, once.
+
+        They count as ready until they are ``sent`` or taken back: what is added meanwhile does not announce them anew.
+        """
         ready, self._ready = self._ready, []
-        for lane in ready:
-            lane.is_ready = False
         return ready
 
     def postpone(self, lane: Lane) -> None:
-        """Take back a lane that cannot be sent just now; it is ready again without being announced."""
-        if not lane.is_ready:
-            lane.is_ready = True
-            self._ready.append(lane)
+        """Take back a lane that cannot be sent just now, without announcing it."""
+        self._ready.append(lane)
 
     def sent(self, lane: Lane, count: int, now: float) -> None:
         """Note that the first ``count`` waiting records are in flight."""
+        assert not lane.in_flight, "a lane has at most one batch in flight"
+        lane.is_ready = False
         lane.in_flight = [lane.waiting.popleft() for _ in range(count)]
         lane.last_count = count
         lane.sent_at = now
@@ -143,8 +144,10 @@ class Batches:
             returned += len(lane.in_flight)
             lane.waiting.extendleft(reversed(lane.in_flight))
             lane.in_flight = []
-            if lane.waiting and not lane.is_ready:
-                self._make_ready(lane)
+            lane.is_ready = bool(lane.waiting)
+        # All of them: some may have been taken and not sent when the producer was lost.
+        self._ready = [lane for lane in self.lanes() if lane.is_ready]
+        self.on_work()
         return returned
 
     def remove_first(self, lane: Lane) -> Record:
@@ -153,6 +156,9 @@ class Batches:
         self.bytes -= size_of(record)
         if lane.topic is not Topic.CONTROL:
             self._accounts.pending -= 1
+        if not lane.waiting:
+            lane.is_ready = False
+            self._ready.remove(lane)
         return record
 
     def give_up(self) -> int:

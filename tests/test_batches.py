@@ -99,10 +99,32 @@ class LanesMachine(RuleBasedStateMachine):
         self.accounts.lines_received += 1
         self.batches.add(self.batches.lane_for(Topic.QUOTES, key), record(key, value))
 
-    @rule(most=st.integers(1, 3))
-    def send(self, most: int) -> None:
-        for lane in self.batches.take_ready():
+    @rule(most=st.integers(1, 3), meanwhile=st.lists(st.sampled_from([b"A", b"B", b"C", b"D"]), max_size=2))
+    def send(self, most: int, meanwhile: list[bytes]) -> None:
+        lanes = self.batches.take_ready()
+        for key in meanwhile:
+            self.add(key)
+        for lane in lanes:
             self.batches.sent(lane, min(most, len(lane.waiting)), now=0)
+
+    @rule(sent=st.integers(0, 1))
+    def lose_the_producer_while_sending(self, sent: int) -> None:
+        for lane in self.batches.take_ready()[:sent]:
+            self.batches.sent(lane, 1, now=0)
+        self.batches.put_back()
+
+    @rule()
+    def put_off(self) -> None:
+        for lane in self.batches.take_ready():
+            self.batches.postpone(lane)
+
+    @precondition(lambda self: any(lane.waiting and not lane.in_flight for lane in self.batches.lanes()))
+    @rule()
+    def refuse_the_first(self) -> None:
+        lane = next(lane for lane in self.batches.lanes() if lane.waiting and not lane.in_flight)
+        _, key, value, _ = self.batches.remove_first(lane)
+        self.added[key or b""].remove(value)
+        self.accounts.lines_received -= 1
 
     @precondition(lambda self: self.in_flight())
     @rule(data=st.data())
@@ -132,13 +154,17 @@ class LanesMachine(RuleBasedStateMachine):
         assert self.accounts.balance == 0
 
     @invariant()
-    def whatever_can_be_sent_is_ready(self) -> None:
+    def whatever_can_be_sent_is_ready_once(self) -> None:
+        ready = self.batches.take_ready()
+        for lane in ready:
+            self.batches.postpone(lane)
+        assert len(ready) == len(set(ready))
         for lane in self.batches.lanes():
-            assert lane.is_ready == bool(lane.waiting and not lane.in_flight)
+            assert lane.is_ready == (lane in ready) == bool(lane.waiting and not lane.in_flight)
 
     def teardown(self) -> None:
         while not self.batches.empty:
-            self.send(1000)
+            self.send(1000, [])
             for lane in self.in_flight():
                 for _, key, value, _ in lane.in_flight:
                     self.arrived[key or b""].append(value)
