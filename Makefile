@@ -7,10 +7,10 @@ ARGS   ?=
 
 READY := $(VENV)/.ready
 
-.PHONY: help dev test lint types format check lock docs wheel clean
+.PHONY: help dev test lint types format docs wheel wheel-check lock clean
 
 help:           ## List the targets
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*##/\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1\t/' | expand -t 14
 
 $(READY): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -41,7 +41,13 @@ docs: $(READY)  ## Regenerate the generated parts of the README
 	@$(BIN)/python -m tests.readme --write
 
 wheel: $(READY) ## Build the wheel into dist/
-	@$(BIN)/python -m hatchling build -t wheel
+	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel
+
+wheel-check: wheel ## Install the wheel into an empty environment and run it
+	@rm -rf .cache/wheel && $(PYTHON) -m venv .cache/wheel
+	@.cache/wheel/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@.cache/wheel/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
+	@cd .cache && wheel/bin/aries-bridge --version && wheel/bin/aries-bridge settings >/dev/null && wheel/bin/aries-bridge schemas list
 
 lock: $(READY)  ## Resolve dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
