@@ -75,8 +75,8 @@ def _elsewhere(path: str) -> str:
 
 def _retry_after_seconds(retry_after: str, date: str | None) -> float | None:
     """Return the seconds of a ``Retry-After`` (RFC 9110 section 10.2.3), a number or a date to compare with another."""
-    if re.fullmatch(r"[0-9]{1,6}", retry_after.strip()):
-        return float(retry_after)
+    if seconds := re.fullmatch(r"\s*([0-9]{1,6})\s*", retry_after):
+        return float(seconds[1])
     try:
         until, sent = parsedate_to_datetime(retry_after), parsedate_to_datetime(date or "")
         return max(0.0, (until - sent).total_seconds())

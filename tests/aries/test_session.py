@@ -230,6 +230,19 @@ def test_a_session_is_renewed_when_the_server_asks(wire: Wire, word: str) -> Non
     assert not talk.session.token_wanted
 
 
+def test_a_server_that_asks_twice_gets_one_token(wire: Wire) -> None:
+    """A request that is repeated while the token is being fetched is answered by that token."""
+    talk = talk_to(wire)
+    talk.begin()
+    talk.wait(10)
+    talk.hear(wire.word("refreshAuth"))
+    talk.wait(1)
+    talk.hear(wire.word("refreshAuth"))
+    talk.ask("newer")
+    talk.wait(1)
+    assert not talk.session.token_wanted
+
+
 @pytest.mark.parametrize(("word", "symbols"), [("refreshAuth", []), ("authExpired", ["AAPL", "MSFT"])])
 def test_what_lapsed_is_subscribed_again(wire: Wire, word: str, symbols: list[str]) -> None:
     """A warning leaves the subscriptions alone; of a session that had lapsed nobody knows what is left."""
@@ -428,6 +441,32 @@ def test_a_server_that_refuses_everything_is_not_stormed(wire: Wire) -> None:
     assert isinstance(talk.notices()[-1], Subscribed)
 
 
+def test_one_storm_does_not_spoil_the_next_plan(wire: Wire) -> None:
+    """Once everything is settled, refused requests are asked for by halves again."""
+    talk = talk_to(wire, *(f"S{number}" for number in range(2000)))
+    pending = talk.begin()
+    while pending:
+        talk.hear(*(wire.error(one, "limit reached") for one in pending))
+        pending = talk.sent()
+    talk.session.replan(plan(["A", "B", "C"], ["quotes", "trades"]), talk.now)
+    (request,) = (one for one in talk.sent() if symbols_of([one]))
+    talk.hear(wire.error(request, "unknown symbol"))
+    assert sorted(symbols_of(talk.sent())) == ["A", "B", "C"]
+
+
+def test_an_answer_to_a_new_plan_is_not_taken_for_one_to_the_old() -> None:
+    """Without ids, what nobody answered in time is no longer waited for."""
+    wire = ActionWire()
+    talk = talk_to(wire, "AAPL")
+    talk.begin()
+    talk.wait(6)
+    talk.session.replan(plan(["AAPL", "BAD"], ["quotes", "trades"]), talk.now)
+    talk.sent()
+    talk.notices()
+    talk.hear(wire.error(None, "unknown symbol"))
+    assert talk.notices() == [SubscriptionRefused("BAD", "unknown symbol"), Subscribed(1, ("BAD",))]
+
+
 def test_answers_without_ids_mean_the_oldest_request() -> None:
     """In the older dialect answers come in the order of the requests: of three types the second is refused."""
     wire = ActionWire()
@@ -515,12 +554,15 @@ def test_fewer_symbols_need_no_acknowledgement(wire: Wire) -> None:
 
 def test_narrowed_events_are_unsubscribed_only_where_subscriptions_add_up() -> None:
     """The older dialect has a subscription per type, the newer one per symbol."""
-    for wire, unsubscribed in ((ActionWire(), ["level2"]), (EnvelopeWire(), [])):
+    for wire, unsubscribed in ((ActionWire(), ["AAPL"]), (EnvelopeWire(), [])):
         talk = talk_to(wire, "AAPL", events=("quotes", "l2"))
         talk.settle()
         talk.session.replan(plan(["AAPL"], ["quotes"]), talk.now)
         requests = talk.sent()
-        assert [one["type"] for one in requests if one.get("action") == "unsubscribe"] == unsubscribed
+        assert symbols_of(requests, "unsubscribe") == unsubscribed
+        assert [one["type"] for one in requests if one.get("action") == "unsubscribe"] == ["level2"][
+            : len(unsubscribed)
+        ]
         assert symbols_of(requests) == ["AAPL"]
         assert "level2" not in json.dumps(requests[-1])
 
