@@ -24,11 +24,11 @@ def dev(
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(help="Market events per second. [default: 200]", min=0, rich_help_panel=_SIMULATOR),
+        typer.Option(help="Market events per second; default: 200.", min=0, rich_help_panel=_SIMULATOR),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="The same seed makes the same market. [default: 0]", rich_help_panel=_SIMULATOR),
+        typer.Option(help="The same seed makes the same market; default: 0.", rich_help_panel=_SIMULATOR),
     ] = None,
     script: Annotated[
         Path | None,

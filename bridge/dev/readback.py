@@ -165,7 +165,7 @@ class ReadBack:
         if shown is not None and shown.timestamp_ms > message.timestamp:
             return
         try:
-            text = glance(topic, (await self._decoder.decode(message.value)).record)
+            text = glance(await self._decoder.decode(message.value))
         except Undecodable as error:
             text = f"not decodable: {error}"
         self.newest[topic] = Newest(text, message.timestamp)

@@ -53,7 +53,8 @@ def _sent(aries: Aries, read: int) -> str:
         return ""
     if sent == read:
         return "as many as the simulator sent"
-    return f"the simulator sent {sent:,}; {sent - read:,} were under way when a connection ended"
+    lost = f"; {sent - read:,} were under way when a connection ended" if sent > read else ""
+    return f"the simulator sent {sent:,}{lost}"
 
 
 def _end(name: str, account: str, accounts: Accounts, rows: Mapping[Topic, Row], *, proven: bool) -> Iterator[str]:

@@ -1,0 +1,95 @@
+"""A record at a glance says what a person looks for first."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bridge import schemas
+from bridge.codec import Codec, single_object_prefixes
+from bridge.decimals import Prices
+from bridge.decoder import Decoded, Decoder
+from bridge.dev.glance import MOST_CHARACTERS, glance, printable
+from bridge.topics import Topic
+
+SCHEMAS = schemas.load()
+STAMP = {"symbol": "AAPL", "ingest_time_us": 1, "session_id": 1, "seq": 0, "after_gap": False}
+PRICE = Prices()
+
+
+async def seen(topic: Topic, **fields: Any) -> str:
+    """Return the glance of a record that went through its schema."""
+    value = Codec(SCHEMAS, single_object_prefixes(SCHEMAS)).encode(topic, fields)
+    return glance(await Decoder(SCHEMAS).decode(value))
+
+
+@pytest.mark.parametrize(
+    ("topic", "fields", "expected"),
+    [
+        (
+            Topic.QUOTES,
+            {"bid_price": PRICE["229.4"], "bid_size": 300, "ask_price": PRICE["229.43"], "ask_size": 200},
+            "AAPL bid 229.40x300 ask 229.43x200",
+        ),
+        (Topic.QUOTES, {"ask_price": PRICE["0.1234"]}, "AAPL ask 0.1234"),
+        (
+            Topic.TRADES,
+            {"last_price": PRICE["6"], "size": 0, "total_volume": 1200, "net_change": PRICE["-1.5"]},
+            "AAPL last 6.00 volume 1200 change -1.50",
+        ),
+        (Topic.TRADES, {"price": PRICE["6.05"], "size": 5}, "AAPL last 6.05x5"),
+        (
+            Topic.TIMESALES,
+            {"price": PRICE["1.000000001"], "size": 7, "trade_exchange": "NYSE", "tick": "up"},
+            "AAPL 1.000000001x7 on NYSE tick up",
+        ),
+        (
+            Topic.L2,
+            {
+                "book": [
+                    {"price": PRICE["10.02"], "ask_size": 500},
+                    {"price": PRICE["10.01"], "ask_size": 400, "bid_size": 0},
+                    {"price": PRICE["10"], "bid_size": 300},
+                    {"price": PRICE["9.99"], "bid_size": 200},
+                ],
+                "quotes": [{"exchange": "NYSE"}],
+            },
+            "AAPL bid 10.00x300 ask 10.01x400 (4 levels, 1 exchanges)",
+        ),
+        (Topic.L2, {}, "AAPL (0 levels, 0 exchanges)"),
+        (Topic.GREEKS, {"delta": 0.51234, "implied_volatility": 0.2345}, "AAPL delta 0.5123 IV 23.4%"),
+        (
+            Topic.MARKET_STATUS,
+            {"market": "open", "exchanges": {"nyse": "closed"}, "index_groups": {"dow_jones": "open"}},
+            "market open, nyse closed, dow_jones open",
+        ),
+    ],
+)
+async def test_market_records_show_prices_and_sizes(topic: Topic, fields: dict[str, Any], expected: str) -> None:
+    """Prices have all their digits and cents at least; what is absent is not spoken of."""
+    assert await seen(topic, **STAMP, **fields) == expected
+
+
+async def test_control_and_dead_letters_tell_what_happened() -> None:
+    """The bridge's own records show their kind and reason."""
+    control = {"kind": "GAP", "instance": "here", "time_us": 1, "reason": "closed", "counts": {"lines_received": 1234}}
+    assert await seen(Topic.CONTROL, **control) == "GAP (closed) after 1,234 lines"
+    letter = {"error": "it is not JSON", "raw": b"{", "ingest_time_us": 1, "bridge_version": "1"}
+    assert await seen(Topic.DLQ, reason="not_json", **letter) == "not_json: it is not JSON"
+    assert await seen(Topic.DLQ, reason="bad_field", symbol="AAPL", **letter) == "AAPL bad_field: it is not JSON"
+
+
+def test_a_record_of_another_application_is_told_field_by_field() -> None:
+    """A topic may hold what others wrote; nothing is assumed of its fields, not even of those called as ours."""
+    huge = Decimal("1" * 40)
+    assert glance(Decoded("com.example.Order", {"symbol": 7, "bid_price": huge})) == f"symbol=7 bid_price={huge}"
+
+
+async def test_a_glance_cannot_steer_a_terminal() -> None:
+    """Control characters of the feed become question marks, and no line is endless."""
+    text = await seen(Topic.QUOTES, **{**STAMP, "symbol": "A\x1b[2J\n\x07é"})
+    assert text == "A?[2J???"
+    assert len(await seen(Topic.QUOTES, **{**STAMP, "symbol": "A" * 1000})) == MOST_CHARACTERS
+    assert printable("plain ~ text") == "plain ~ text"

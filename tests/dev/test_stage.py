@@ -1,0 +1,120 @@
+"""The bridge is set between what is configured, and made-up ends where nothing is."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.dev.stage import OPTION, SYMBOLS, TOKEN, Wishes, stage
+from bridge.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
+from bridge.errors import SettingsError
+from bridge.setting_warnings import warnings
+from bridge.topics import Topic
+from tests.consumer import read_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "hunter22"
+ARIES = {"ARIES_WS_URL": "wss://aries.test/v1/market/ws", "ARIES_ACCESS_TOKEN": SECRET, "ARIES_SYMBOLS": "IBM"}
+KAFKA = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.test:9092"}
+
+
+async def test_without_any_setting_both_ends_are_made_up() -> None:
+    """There are a simulator with every kind of symbol and event, and a broker with all topics."""
+    async with stage(Wishes(), {}) as made:
+        assert made.simulator is not None
+        assert made.broker is not None
+        assert made.settings.aries_ws_url == made.simulator.url
+        assert ",".join(made.settings.aries_symbols) == f"{SYMBOLS},{OPTION}"
+        assert set(made.settings.plan().topics) == set(Topic) - {Topic.MARKET_STATUS, Topic.CONTROL, Topic.DLQ}
+        assert made.settings.kafka_bootstrap_servers == (made.broker.bootstrap_servers,)
+        assert read_all(made.broker.bootstrap_servers, made.settings.topics.values()) == []
+        assert (made.settings.bridge_log_level, made.settings.bridge_log_format) == ("WARNING", "console")
+        assert made.notes == ()
+        assert warnings(made.environ) == []
+
+
+async def test_what_is_configured_is_used_as_it_is() -> None:
+    """With both ends configured nothing is started and no setting of theirs is touched."""
+    environ = {**ARIES, **KAFKA, "KAFKA_SECURITY_PROTOCOL": "SSL", "BRIDGE_LOG_LEVEL": "DEBUG"}
+    async with stage(Wishes(), environ) as made:
+        assert made.simulator is None
+        assert made.broker is None
+        assert made.settings.aries_ws_url == ARIES["ARIES_WS_URL"]
+        assert made.settings.aries_access_token is not None
+        assert made.settings.aries_access_token.reveal() == SECRET
+        assert made.settings.aries_symbols == ("IBM",)
+        assert made.settings.aries_events == ("quotes", "trades", "l2", "timesales")
+        assert made.settings.kafka_security_protocol == "SSL"
+        assert made.settings.bridge_log_level == "DEBUG"
+        assert made.notes == ()
+
+
+async def test_a_users_credentials_go_nowhere_near_the_simulator(tmp_path: Path) -> None:
+    """Without a URL the simulator is used with a token of its own, whatever credentials are set; a note says so."""
+    environ = {
+        "ARIES_ACCESS_TOKEN": SECRET,
+        "ARIES_REFRESH_TOKEN_FILE": str(tmp_path / "missing"),
+        "ARIES_API_KEY": SECRET,
+        "KAFKA_SASL_PASSWORD": SECRET,
+    }
+    async with stage(Wishes(), environ) as made:
+        assert [secret.reveal() for secret in made.settings.secrets] == [TOKEN]
+        assert SECRET not in made.environ.values()
+        aries, kafka = made.notes
+    assert "ARIES_ACCESS_TOKEN" in aries
+    assert "ARIES_WS_URL" in aries
+    assert "KAFKA_SASL_PASSWORD" in kafka
+    assert SECRET not in aries + kafka
+
+
+async def test_the_command_line_stands_above_the_environment() -> None:
+    """Symbols and dialect of the command line count; the simulator speaks the dialect that is wanted."""
+    environ = {"ARIES_SYMBOLS": "IBM", "ARIES_DIALECT": "envelope", "ARIES_EVENTS": "quotes"}
+    async with stage(Wishes(symbols="T,F", dialect="action"), environ) as made:
+        assert made.settings.aries_symbols == ("T", "F")
+        assert made.settings.dialect == "action"
+        assert made.settings.aries_events == ("quotes",)
+        assert made.simulator is not None
+        assert made.settings.aries_ws_url == made.simulator.url_for("action")
+    async with stage(Wishes(), {"ARIES_DIALECT": "action"}) as made:
+        assert made.simulator is not None
+        assert made.settings.aries_ws_url == made.simulator.url_for("action")
+
+
+async def test_options_of_the_simulator_without_a_simulator_are_noted() -> None:
+    """Who asks for a rate of the real feed is told that it has no effect; symbols have one, and a default."""
+    environ = {**ARIES, **KAFKA, "ARIES_SYMBOLS": ""}
+    async with stage(Wishes(rate=500, seed=3), environ) as made:
+        assert made.notes == ("--rate, --seed: no effect, as ARIES_WS_URL is set and no simulator runs.",)
+        assert ",".join(made.settings.aries_symbols) == SYMBOLS
+    async with stage(Wishes(symbols="T"), environ) as made:
+        assert made.settings.aries_symbols == ("T",)
+
+
+async def test_settings_and_scripts_that_are_wrong_end_the_start(tmp_path: Path) -> None:
+    """Nothing is left running where a setting or the script of faults cannot be used."""
+    with pytest.raises(SettingsError, match="KAFKA_LINGER_MS"):
+        async with stage(Wishes(), {"KAFKA_LINGER_MS": "soon"}):
+            pass
+    with pytest.raises(SettingsError, match="nowhere"):
+        async with stage(Wishes(script=tmp_path / "nowhere"), {}):
+            pass
+
+
+async def test_without_its_library_the_missing_broker_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who did not install the extra is told how to, or what to set instead."""
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    with pytest.raises(EmbeddedBrokerError, match="KAFKA_BOOTSTRAP_SERVERS"):
+        async with stage(Wishes(), {}):
+            pass
+
+
+async def test_own_topic_names_are_created(broker: EmbeddedBroker) -> None:
+    """The broker's topics are called as the settings say."""
+    async with stage(Wishes(), {"KAFKA_TOPIC_PREFIX": "mine", "KAFKA_TOPIC_L2": "books"}) as made:
+        assert made.broker is not None
+        assert read_all(made.broker.bootstrap_servers, ["mine.quotes", "books"]) == []
