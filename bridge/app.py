@@ -92,7 +92,7 @@ class Bridge:
             batches=self.batches,
             accounts=self.accounts,
             dead_letters=self.dead_letters,
-            topics=self.plan.topics,
+            plan=self.plan,
             conflate_ms=settings.bridge_conflate_ms,
         )
         self.intake.on_overload = self._note_overload
@@ -219,7 +219,7 @@ class Bridge:
             log.error("new subscriptions not usable, the old ones stay", problem=str(error))  # noqa: TRY400 - no news in its traceback
             return
         self.plan = plan
-        self.intake.want(plan.topics)
+        self.intake.want(plan)
         self.feed.replan(plan)
         log.info("subscriptions changed", symbols=len(plan), warnings=plan.warnings)
 

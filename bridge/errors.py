@@ -10,6 +10,9 @@
     ├── SchemaUnfit            the registry's schema is missing or different     (exit 1)
     ├── KafkaUnreachable       no broker answered: retried
     ├── RegistryUnreachable    the registry did not answer: retried
+    ├── RegistryRefused        the registry refuses our credentials                (exit 1)  bridge.registry
+    ├── SecretUnreadable       a secret's file cannot be read just now: retried              bridge.secret
+    ├── Undecodable            a Kafka value is none of ours                                 bridge.decoder
     ├── TokenUnavailable       no access token to be had just now: retried
     ├── ConnectionLost         the Aries socket is gone or useless: retried by its cause
     └── BadLine                one line cannot become a record: dead-lettered
@@ -153,7 +156,14 @@ class BadField(BadLine):
 
     def __init__(self, field: str, value: object, expected: str) -> None:
         self.field = field
-        super().__init__("bad_field", f"{field}: expected {expected}, got {_shortened(repr(value))}")
+        super().__init__("bad_field", f"{field}: expected {expected}, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    # Lists and objects are the sender's to nest: they are named, not written out.
+    if isinstance(value, list):
+        return "a list"
+    return "an object" if isinstance(value, dict) else _shortened(repr(value))
 
 
 def _shortened(text: str, most_characters: int = 80) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -25,7 +25,7 @@ from bridge.errors import Cause, ConnectionLost, TokenUnavailable
 from bridge.secret import SecretUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from bridge.aries.dialect import Dialect
     from bridge.aries.liveness import Timing
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bridge.tokens import TokenSource
 
 log = structlog.get_logger("bridge.feed")
+
+T = TypeVar("T")
 
 OPEN_TIMEOUT_SECONDS = 10.0
 CLOSE_TIMEOUT_SECONDS = 2.0
@@ -145,26 +147,19 @@ class Feed:
         while True:
             session.tick(_now())
             self._note_all(session)
-            for frame in session.take_outgoing():
-                await self._send(socket, frame)
-            if session.liveness.take_ping():
-                pong = await socket.ping()
-                pong.add_done_callback(lambda done: _pong(session, done))  # type: ignore[attr-defined]  # a future
             if session.lost is not None:
                 raise session.lost
+            for frame in session.take_outgoing():
+                await _taken(socket.send(frame, text=True))
+            if session.liveness.take_ping():
+                pong = await _taken(socket.ping())
+                pong.add_done_callback(lambda done: _pong(session, done))  # type: ignore[attr-defined]  # a future
             if session.token_wanted and (renewal is None or renewal.done()):
                 renewal = tasks.create_task(self._authenticate_again(session), name="aries token renewal")
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS):
                     await wake.wait()
             wake.clear()
-
-    async def _send(self, socket: ClientConnection, frame: bytes) -> None:
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                await socket.send(frame, text=True)
-        except TimeoutError:
-            raise ConnectionLost(Cause.NETWORK, f"Aries took no data for {SEND_TIMEOUT_SECONDS:g} s") from None
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[ClientConnection]:
@@ -219,10 +214,8 @@ class Feed:
 
     def _note(self, notice: Notice) -> None:
         match notice:
-            case Authenticated(again=False):
-                self._start_session(notice)
             case Authenticated():
-                log.info("authenticated again on the open socket", expires_in_seconds=notice.expires_in_seconds)
+                self._note_authenticated(notice)
             case Subscribed(symbols=symbols, refused=refused):
                 log.info("subscribed", symbols=symbols, refused=list(refused))
                 self._control.announce(ControlKind.SUBSCRIBED, reason=f"{symbols} symbols, {len(refused)} refused")
@@ -234,8 +227,15 @@ class Feed:
             case Complaint(error=error):
                 log.warning("Aries reported an error", answer=error)
 
+    def _note_authenticated(self, notice: Authenticated) -> None:
+        if not notice.implied:
+            self._ladder.accepted()
+        if notice.again:
+            log.info("authenticated again on the open socket", expires_in_seconds=notice.expires_in_seconds)
+        else:
+            self._start_session(notice)
+
     def _start_session(self, notice: Authenticated) -> None:
-        self._ladder.accepted()
         session_id = self._session_ids.next()
         self._intake.start_session(session_id)
         self._control.session_id = session_id
@@ -285,7 +285,8 @@ def _not_connected(error: Exception, url: str) -> ConnectionLost:
     match error:
         case InvalidStatus(response=answer):
             retry_after = answer.headers.get("Retry-After")
-            return ending.refused_handshake(answer.status_code, urlsplit(url).path, retry_after)
+            date = answer.headers.get("Date")
+            return ending.refused_handshake(answer.status_code, urlsplit(url).path, retry_after, date)
         case ssl.SSLCertVerificationError(verify_message=reason):
             return ConnectionLost(
                 Cause.NETWORK,
@@ -312,6 +313,15 @@ def _closed(error: ConnectionClosed) -> ConnectionLost:
             return ConnectionLost(Cause.TOO_BIG, f"Aries sent a frame of more than {MAX_FRAME_BYTES} bytes")
         return ConnectionLost(Cause.NETWORK, f"Aries broke the WebSocket protocol: {error.sent.reason}")
     return ending.closed(error.rcvd.code, error.rcvd.reason) if error.rcvd else ending.closed(None, "")
+
+
+async def _taken(sending: Awaitable[T]) -> T:
+    """Wait until the socket has taken what is sent, but not for ever."""
+    try:
+        async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+            return await sending
+    except TimeoutError:
+        raise ConnectionLost(Cause.NETWORK, f"Aries took no data for {SEND_TIMEOUT_SECONDS:g} s") from None
 
 
 async def _close(socket: ClientConnection) -> None:

@@ -16,7 +16,7 @@ from bridge.records import Stamp, build, topics_of, unknown_fields
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from bridge.accounts import Accounts
     from bridge.aries.session import Line
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bridge.codec import Codec
     from bridge.deadletters import DeadLetters
     from bridge.decimals import Prices
+    from bridge.subscriptions import Plan
 
 #: Newer replaces older without loss of meaning: these conflate; the others are events of their own.
 CONFLATED = frozenset({Topic.QUOTES, Topic.GREEKS})
@@ -86,7 +87,7 @@ class Intake:
         batches: Batches,
         accounts: Accounts,
         dead_letters: DeadLetters,
-        topics: Collection[Topic],
+        plan: Plan,
         conflate_ms: int = 0,
     ) -> None:
         self.overloaded = False
@@ -100,7 +101,7 @@ class Intake:
         self._batches = batches
         self._accounts = accounts
         self._dead_letters = dead_letters
-        self.want(topics)
+        self.want(plan)
         self._window_us = conflate_ms * 1000
         self._streams: dict[Topic, dict[str, SymbolStream]] = {}
         self._held: dict[tuple[Topic, str], Held] = {}
@@ -111,9 +112,13 @@ class Intake:
         self.session_id = session_id
         self._streams = {topic: {} for topic in MARKET_DATA}
 
-    def want(self, topics: Collection[Topic]) -> None:
-        """Take these topics from now on; market status always."""
-        self._topics = frozenset({*topics, Topic.MARKET_STATUS})
+    def want(self, plan: Plan) -> None:
+        """Take what is subscribed to from now on; market status always.
+
+        A symbol that the feed writes otherwise than we asked for it gets whatever anybody asked for.
+        """
+        self._topics = plan.topics | {Topic.MARKET_STATUS}
+        self._events = {symbol: subscription.events for symbol, subscription in plan.items()}
 
     def refuse(self, record: Record, lane: Lane, error: BadLine) -> None:
         """Dead-letter a record that Kafka does not take; a dead letter itself ends in the account of drops."""
@@ -167,7 +172,8 @@ class Intake:
     def _update(self, update: Update, ingest_us: int) -> None:
         known = topics_of(update)
         self._note_unknown_fields(update)
-        topics = [topic for topic in known if topic in self._topics]
+        wanted = self._events.get(update.symbol, self._topics)
+        topics = [topic for topic in known if topic in wanted]
         if not topics:
             self._accounts.filtered["not_subscribed" if known else "empty"] += 1
             return

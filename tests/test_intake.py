@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,9 +17,15 @@ from bridge.decimals import Prices
 from bridge.decoder import Decoder
 from bridge.errors import BadLine
 from bridge.intake import Intake
+from bridge.subscriptions import Plan, Subscription
+from bridge.symbols import SymbolType
 from bridge.topics import Topic, topic_names
 
+if TYPE_CHECKING:
+    import pytest
+
 SCHEMAS = schemas.load()
+SYMBOLS = ("AAPL", "MSFT", "A", "B", "C")
 EVENTS = (Topic.QUOTES, Topic.TRADES, Topic.TIMESALES, Topic.L2, Topic.GREEKS)
 
 
@@ -28,7 +33,7 @@ class Table:
     """An intake and what it is set between, without a producer."""
 
     def __init__(
-        self, *, budget_bytes: int = 1 << 20, conflate_ms: int = 0, topics: tuple[Topic, ...] = EVENTS
+        self, *, budget_bytes: int = 1 << 20, conflate_ms: int = 0, events: tuple[Topic, ...] = EVENTS
     ) -> None:
         self.accounts = Accounts()
         self.batches = Batches(topic_names("t", {}), self.accounts, budget_bytes)
@@ -41,7 +46,7 @@ class Table:
             batches=self.batches,
             accounts=self.accounts,
             dead_letters=DeadLetters(codec, "envelope"),
-            topics=topics,
+            plan=Plan([Subscription(symbol, SymbolType.OPTION, frozenset(events)) for symbol in SYMBOLS]),
             conflate_ms=conflate_ms,
         )
         self.intake.on_overload = self.overloads.append
@@ -98,7 +103,7 @@ async def test_a_composite_line_becomes_a_quote_and_a_trade_and_is_counted_as_sp
 
 def test_a_line_that_is_no_record_by_design_is_filtered_by_kind() -> None:
     """Session matters, empty updates and event types nobody asked for are counted, each by its name."""
-    table = Table(topics=(Topic.QUOTES,))
+    table = Table(events=(Topic.QUOTES,))
     table.intake.take((b"raw", Pong()), 1)
     table.take(Kind.QUOTE, instrumentType="e")
     table.take(Kind.TIMESALE, price="1", size=1)
@@ -108,7 +113,7 @@ def test_a_line_that_is_no_record_by_design_is_filtered_by_kind() -> None:
 
 def test_market_status_is_wanted_whatever_is_subscribed() -> None:
     """The market's hours always come."""
-    table = Table(topics=(Topic.QUOTES,))
+    table = Table(events=(Topic.QUOTES,))
     table.take(Kind.MARKET_STATUS, "market", market="open")
     assert table.accounts.pending == 1
 
@@ -273,3 +278,20 @@ def test_the_accounts_add_up_after_every_line(
         if reconnected:
             table.intake.start_session(8 + number)
         assert table.accounts.balance == 0
+
+
+def test_a_symbol_gets_only_the_events_it_is_subscribed_to() -> None:
+    """What a server sends beyond what was asked of a symbol is filtered, also where another symbol wants it."""
+    table = Table()
+    table.intake.want(
+        Plan(
+            [
+                Subscription("AAPL", SymbolType.EQUITY, frozenset({Topic.L2})),
+                Subscription("MSFT", SymbolType.EQUITY, frozenset({Topic.QUOTES})),
+            ]
+        )
+    )
+    table.take(Kind.QUOTE, "AAPL", bidPrice="1")
+    table.take(Kind.QUOTE, "MSFT", bidPrice="1")
+    table.take(Kind.QUOTE, "MSFT.O", bidPrice="1")
+    assert (table.accounts.filtered["not_subscribed"], table.accounts.pending) == (1, 2)
