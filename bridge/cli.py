@@ -12,7 +12,9 @@ import uvloop
 
 import bridge
 from bridge import logs, settings
+from bridge.dev.command import dev
 from bridge.errors import BridgeError
+from bridge.schemas_command import schemas_app
 from bridge.setting_warnings import warnings
 from bridge.settings_command import settings_command
 from bridge.simulator.cli import simulate
@@ -63,10 +65,12 @@ def run() -> None:
             raise typer.Exit(error.exit_code) from None
 
 
-app.command("settings")(settings_command)
+app.command()(dev)
 app.command()(simulate)
 app.command()(tail)
+app.command("settings")(settings_command)
 app.command()(topics)
+app.add_typer(schemas_app, name="schemas")
 
 
 def main() -> None:
