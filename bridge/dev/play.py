@@ -15,7 +15,9 @@ from rich.console import Console
 
 from bridge import logs
 from bridge.app import Bridge, signals
+from bridge.clock import wall_us
 from bridge.decoder import Decoder
+from bridge.dev.hush import hush
 from bridge.dev.live import LiveView
 from bridge.dev.log_lines import LogLines
 from bridge.dev.plain import PlainView
@@ -63,6 +65,7 @@ async def play(wishes: Wishes, *, seconds: float | None, plain: bool) -> None:
         async with stage(wishes, os.environ) as surroundings:
             settings = surroundings.settings
             redactor = logs.configure(settings.bridge_log_level, settings.bridge_log_format, settings.secrets)
+            hush("aiokafka")
             for warning in (*surroundings.notes, *warnings(surroundings.environ)):
                 log.warning("settings", warning=warning)
             await _run(surroundings, redactor, _view(log_lines, plain=plain), seconds)
@@ -94,7 +97,8 @@ def _interruptible() -> Iterator[None]:
 
 async def _run(surroundings: Stage, redactor: Redactor, view: View, seconds: float | None) -> None:
     bridge = Bridge(surroundings.settings, redactor)
-    async with _readback(bridge, from_zero=surroundings.broker is not None) as readback:
+    started_ms = wall_us() // 1000
+    async with _readback(bridge, None if surroundings.broker else started_ms) as readback:
         photographer = Photographer(surroundings, bridge, readback, redact=redactor.redacted, limit_seconds=seconds)
         performance = Performance(bridge, surroundings.simulator, view, photographer)
         failure = await performance.run(readback, seconds)
@@ -106,9 +110,9 @@ async def _run(surroundings: Stage, redactor: Redactor, view: View, seconds: flo
 
 
 @asynccontextmanager
-async def _readback(bridge: Bridge, *, from_zero: bool) -> AsyncIterator[ReadBack]:
+async def _readback(bridge: Bridge, since_ms: int | None) -> AsyncIterator[ReadBack]:
     async with _decoder(bridge) as decoder:
-        readback = ReadBack(bridge, decoder, from_zero=from_zero)
+        readback = ReadBack(bridge, decoder, since_ms=since_ms)
         try:
             yield readback
         finally:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from aiokafka import ConsumerRecord
+    from aiokafka.structs import OffsetAndTimestamp
 
     from bridge.app import Bridge
     from bridge.decoder import Decoder
@@ -51,35 +52,34 @@ class Flow:
         self._lately: deque[tuple[float, int]] = deque()
 
     def note(self, total: int, now: float) -> None:
-        """Note a count at a moment (seconds)."""
+        """Note a count at a moment (monotonic seconds)."""
         self.total = total
         self._lately.append((now, total))
-        while self._lately[-1][0] - self._lately[0][0] > RATE_OVER_SECONDS:
-            self._lately.popleft()
 
-    @property
-    def per_second(self) -> float:
-        """Return the rate over the last seconds."""
+    def per_second(self, now: float) -> float:
+        """Return the rate over the last seconds before a moment."""
+        while self._lately and now - self._lately[0][0] > RATE_OVER_SECONDS:
+            self._lately.popleft()
         if len(self._lately) < 2:  # noqa: PLR2004 - a rate is between two counts
             return 0.0
-        (since, before), (now, total) = self._lately[0], self._lately[-1]
-        return (total - before) / (now - since)
+        (since, before), (until, total) = self._lately[0], self._lately[-1]
+        return (total - before) / (until - since)
 
 
 class ReadBack:
     """Look at the topics a bridge writes, through a consumer of its own.
 
-    ``from_zero`` counts all that the topics hold, else what came since the first look.
+    Counted is what has a Kafka timestamp of ``since_ms`` or later, or with None all that the topics hold.
     """
 
-    def __init__(self, bridge: Bridge, decoder: Decoder, *, from_zero: bool) -> None:
+    def __init__(self, bridge: Bridge, decoder: Decoder, *, since_ms: int | None) -> None:
         self.flows: dict[Topic, Flow] = defaultdict(Flow)
         self.newest: dict[Topic, Newest] = {}
         #: Why the last look found nothing out.
         self.problem: str | None = None
         self._bridge = bridge
         self._decoder = decoder
-        self._from_zero = from_zero
+        self._since_ms = since_ms
         self._starts: dict[TopicPartition, int] = {}
         self._seen: dict[TopicPartition, int] = {}
         self._consumer: AIOKafkaConsumer | None = None
@@ -122,6 +122,7 @@ class ReadBack:
             consumer.assign(list(lanes))
             consumer.pause(*lanes)  # nothing is fetched but what is asked for below
         ends: dict[TopicPartition, int] = await consumer.end_offsets(list(lanes))
+        await self._begin(consumer, ends)
         self._count(ends, lanes)
         self._looks += 1
         for message in await _last_of(consumer, {place: ends[place] for place in self._chosen(ends, lanes)}):
@@ -139,12 +140,21 @@ class ReadBack:
         self._consumer = consumer
         return consumer
 
+    async def _begin(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> None:
+        """Find where to count from in partitions that are new to us."""
+        if new := ends.keys() - self._starts.keys():
+            found: dict[TopicPartition, OffsetAndTimestamp | None] = {}
+            if self._since_ms is not None:
+                found = await consumer.offsets_for_times(dict.fromkeys(new, self._since_ms))
+            for place in new:
+                first = found.get(place)
+                nothing_yet = 0 if self._since_ms is None else ends[place]
+                self._starts[place] = self._seen[place] = nothing_yet if first is None else first.offset
+
     def _count(self, ends: Mapping[TopicPartition, int], lanes: Mapping[TopicPartition, Topic]) -> None:
         totals: dict[Topic, int] = defaultdict(int)
         for place, end in ends.items():
-            start = self._starts.setdefault(place, 0 if self._from_zero else end)
-            self._seen.setdefault(place, start)
-            totals[lanes[place]] += end - start
+            totals[lanes[place]] += end - self._starts[place]
         now = asyncio.get_running_loop().time()
         for topic, total in totals.items():
             self.flows[topic].note(total, now)

@@ -125,14 +125,14 @@ class Photographer:
         )
 
     def _rows(self) -> Iterator[Row]:
-        now_ms = time.time() * 1000
+        now, now_ms = asyncio.get_running_loop().time(), time.time() * 1000
         for topic, name in self._bridge.settings.topics.items():
             flow, newest = self._readback.flows.get(topic), self._readback.newest.get(topic)
             yield Row(
                 topic=topic,
                 name=name,
                 total=None if flow is None else flow.total,
-                per_second=0.0 if flow is None else flow.per_second,
+                per_second=0.0 if flow is None else flow.per_second(now),
                 newest="" if newest is None else newest.text,
                 age_seconds=0.0 if newest is None else max(0.0, (now_ms - newest.timestamp_ms) / 1000),
             )

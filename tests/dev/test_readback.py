@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from bridge import schemas, settings
 from bridge.app import Bridge
+from bridge.clock import wall_us
 from bridge.decoder import Decoder
 from bridge.dev.readback import RATE_OVER_SECONDS, Flow, ReadBack
 from bridge.embedded_broker import EmbeddedBroker
@@ -19,6 +20,8 @@ from tests.service import environment, eventually, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.brokers import RealKafka
 
 
 @pytest.fixture
@@ -33,8 +36,8 @@ async def bridge(broker: EmbeddedBroker, topic_prefix: str) -> AsyncIterator[tup
 
 
 @asynccontextmanager
-async def looking(bridge: Bridge, *, from_zero: bool = True) -> AsyncIterator[ReadBack]:
-    readback = ReadBack(bridge, Decoder(schemas.load()), from_zero=from_zero)
+async def looking(bridge: Bridge, *, since_ms: int | None = None) -> AsyncIterator[ReadBack]:
+    readback = ReadBack(bridge, Decoder(schemas.load()), since_ms=since_ms)
     try:
         yield readback
     finally:
@@ -71,21 +74,28 @@ async def test_totals_and_newest_records_are_those_of_kafka(bridge: tuple[Bridge
         assert readback.newest[Topic.DLQ].text.startswith("not_json")
 
 
-async def test_on_a_topic_with_a_past_only_what_is_new_counts(bridge: tuple[Bridge, Simulator]) -> None:
-    """Records from before the first look are not taken for this run's."""
-    service, simulator = bridge
-    await simulator.quote("AAPL", bidPrice="1")
-    await published(service)
-    async with looking(service, from_zero=False) as readback:
-        await readback.try_look()
-        assert readback.flows[Topic.QUOTES].total == 0
-        assert Topic.QUOTES not in readback.newest
-        before = service.accounts.published[Topic.QUOTES]
-        await simulator.quote("AAPL", bidPrice="2")
-        await eventually(lambda: service.accounts.published[Topic.QUOTES] > before, "it is on Kafka")
-        await readback.try_look()
-        assert readback.flows[Topic.QUOTES].total == 1
-        assert readback.newest[Topic.QUOTES].text == "AAPL bid 2.00"
+async def test_on_a_kafka_with_a_past_only_what_is_new_counts(kafka: RealKafka, topic_prefix: str) -> None:
+    """Records of earlier runs are not taken for this one's, wherever its first look comes."""
+    for topic in Topic:
+        kafka.create_topic(f"{topic_prefix}.{topic}", 2)
+    async with Simulator() as simulator:
+        environ = environment(simulator, kafka.bootstrap_servers, topic_prefix)
+        async with running(environ):
+            await simulator.subscribed("AAPL")
+            await simulator.quote("AAPL", bidPrice="1")
+        since_ms = wall_us() // 1000
+        async with running(environ) as service:
+            await simulator.connected(2)
+            await simulator.subscribed("AAPL")
+            await simulator.quote("AAPL", bidPrice="2")
+            await eventually(lambda: service.accounts.lines_received and not service.accounts.pending, "all is there")
+            async with looking(service, since_ms=since_ms) as readback:
+                await readback.try_look()
+                assert readback.problem is None
+                assert readback.flows[Topic.QUOTES].total == service.accounts.published[Topic.QUOTES]
+                assert readback.flows[Topic.CONTROL].total == service.accounts.announced
+                assert readback.flows[Topic.DLQ].total == 0
+                assert readback.newest[Topic.CONTROL].text.startswith("SUBSCRIBED")
 
 
 async def test_what_others_wrote_is_shown_as_such(bridge: tuple[Bridge, Simulator], topic_prefix: str) -> None:
@@ -123,13 +133,15 @@ async def test_nothing_is_looked_at_before_the_bridge_knows_kafka() -> None:
 
 
 def test_a_rate_is_a_mean_of_the_last_seconds() -> None:
-    """What was long ago does not count; one count alone is no rate."""
+    """What was long ago does not count, so a flow that ended has no rate; one count alone is none."""
     flow = Flow()
-    assert flow.per_second == 0
+    assert flow.per_second(9) == 0
     flow.note(1000, now=10)
-    assert flow.per_second == 0
+    assert flow.per_second(10) == 0
     flow.note(1100, now=11)
-    assert flow.per_second == 100
-    flow.note(1100, now=11 + RATE_OVER_SECONDS)
-    assert flow.per_second == 0
+    assert flow.per_second(11) == flow.per_second(12) == 100
+    flow.note(1100, now=12)
+    assert flow.per_second(12) == 50
+    assert flow.per_second(10.5 + RATE_OVER_SECONDS) == 0
+    assert flow.per_second(20) == 0
     assert flow.total == 1100
