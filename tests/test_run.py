@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
+from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from bridge.embedded_broker import EmbeddedBroker
 from bridge.simulator import faults
@@ -13,6 +16,9 @@ from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.process import process
 from tests.service import by_symbol, environment, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 
@@ -175,6 +181,25 @@ async def test_a_missing_topic_ends_with_a_message_that_says_what_to_do(
     assert f"{topic_prefix}.trades" in problem
     assert f"{topic_prefix}.quotes" not in problem
     assert "aries-bridge topics" in problem
+
+
+async def test_an_unknown_certificate_is_told_with_its_remedy_and_the_remedy_works(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str, tmp_path: Path
+) -> None:
+    """A feed whose certificate nobody vouches for is not spoken to, until its authority is named."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with Simulator(ssl=context) as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
+        async with process(environ, "run") as bridge:
+            reason = (await bridge.logged("Aries connection lost", 2))["reason"]
+            assert "certificate" in reason
+            assert "SSL_CERT_FILE" in reason
+        assert not simulator.received_counts
+        async with process({**environ, "SSL_CERT_FILE": str(tmp_path / "authority.pem")}, "run") as bridge:
+            await bridge.logged("subscribed")
 
 
 async def test_five_thousand_symbols_are_subscribed_in_batches(
