@@ -103,7 +103,10 @@ class RegistryUnreachable(BridgeError):
 
 
 class TokenUnavailable(BridgeError):
-    """Say why no access token can be had just now."""
+    """Say why no access token can be had just now; ``permanent`` where a person has to do something first."""
+
+    permanent: bool = False
+    retry_after_seconds: float | None = None
 
 
 class Cause(StrEnum):
@@ -114,7 +117,8 @@ class Cause(StrEnum):
     THROTTLED = "throttled"  # HTTP 429, or 503 with Retry-After
     AUTH_REFUSED = "auth_refused"  # HTTP 401/403, or an error in answer to the auth request
     AUTH_TIMEOUT = "auth_timeout"  # no answer to the auth request
-    TOKEN = "token"  # noqa: S105 - no access token to be had
+    TOKEN = "token"  # noqa: S105 - no access token to be had just now
+    TOKEN_REFUSED = "token_refused"  # noqa: S105 - the token endpoint refuses our grant
     CLOSED = "closed"  # the server closed the connection
     EVICTED = "evicted"  # … because another session took its place
     TOO_BIG = "too_big"  # a frame over our limit (close code 1009)

@@ -188,8 +188,8 @@ class Feed:
         try:
             token = await self._tokens.token(fresh=fresh)
         except TokenUnavailable as error:
-            wish: float | None = getattr(error, "retry_after_seconds", None)
-            raise ConnectionLost(Cause.TOKEN, str(error), retry_after_seconds=wish) from error
+            cause = Cause.TOKEN_REFUSED if error.permanent else Cause.TOKEN
+            raise ConnectionLost(cause, str(error), retry_after_seconds=error.retry_after_seconds) from error
         self._learn_secret(token)
         return token
 

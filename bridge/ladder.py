@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import random
 
 #: What waiting a little does not mend waits this much longer, at its shortest and at its longest.
-SLOW = frozenset({Cause.AUTH_REFUSED, Cause.EVICTED, Cause.THROTTLED, Cause.TOO_BIG})
+SLOW = frozenset({Cause.AUTH_REFUSED, Cause.TOKEN_REFUSED, Cause.EVICTED, Cause.THROTTLED, Cause.TOO_BIG})
 SLOWER = 4.0
 #: A fixed token that is refused this often in a row will not be accepted.
 FIXED_TOKEN_CHANCES = 3

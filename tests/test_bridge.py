@@ -11,8 +11,10 @@ from bridge.errors import Cause
 from bridge.partitioner import partition
 from bridge.simulator import faults
 from bridge.simulator.fields import Kind
+from bridge.simulator.oauth import TokenEndpoint
 from bridge.simulator.server import Simulator
 from bridge.simulator.status import MarketState
+from bridge.simulator.tokens import Tokens
 from bridge.topics import Topic
 from tests.service import by_symbol, control, environment, eventually, read, running
 
@@ -335,3 +337,35 @@ async def test_subscriptions_change_on_the_live_socket(
             await simulator.subscribed("TSLA")
             await simulator.unsubscribed("MSFT")
             assert not bridge.feed.reconnects
+
+
+async def test_a_refresh_token_is_exchanged_for_each_authentication_and_after_a_refusal(
+    broker: EmbeddedBroker, topic_prefix: str
+) -> None:
+    """With a refresh token the bridge lives on through revoked tokens and expiring sessions."""
+    tokens = Tokens()
+    async with (
+        TokenEndpoint(tokens=tokens) as endpoint,
+        Simulator(dialect="envelope", tokens=tokens) as simulator,
+    ):
+        environ = environment(
+            simulator,
+            broker.bootstrap_servers,
+            topic_prefix,
+            ARIES_TOKEN_URL=endpoint.url,
+            ARIES_REFRESH_TOKEN="refresh-0",
+            ARIES_CLIENT_ID="client",
+            ARIES_CLIENT_SECRET="secret",
+        )
+        del environ["ARIES_ACCESS_TOKEN"]
+        async with running(environ) as bridge:
+            await simulator.subscribed("AAPL", "MSFT")
+            await simulator.inject(faults.Expire(warning_seconds=5))
+            await simulator.authenticated(2)
+            assert len(endpoint.issued) == 2
+            assert not bridge.feed.reconnects
+            await simulator.inject(faults.RefuseTokens(tokens=tuple(endpoint.issued)))
+            await simulator.inject(faults.Drop())
+            await simulator.connected(2)
+            await simulator.authenticated(3)
+            assert len(endpoint.issued) > 2

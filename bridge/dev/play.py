@@ -150,16 +150,13 @@ class Performance:
         with signals(self._asked, self._bridge):
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._show(), name="dev view")
-                beside = [
-                    tasks.create_task(readback.run(), name="dev consumer"),
-                    tasks.create_task(self._end(seconds), name="dev end"),
-                ]
+                tasks.create_task(readback.run(self._curtain), name="dev consumer")
+                ending = tasks.create_task(self._end(seconds), name="dev end")
                 try:
                     await self._bridge.run(self._stop)
                 except BridgeError as error:
                     failure = error
-                for task in beside:
-                    task.cancel()
+                ending.cancel()
                 self._curtain.set()
         if self._broken is not None:
             raise self._broken

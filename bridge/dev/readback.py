@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -85,11 +86,13 @@ class ReadBack:
         self._consumer: AIOKafkaConsumer | None = None
         self._looks = 0
 
-    async def run(self) -> None:
-        """Look now and again, for ever; wait out whatever Kafka does not answer."""
-        while True:
+    async def run(self, over: asyncio.Event) -> None:
+        """Look now and again until ``over`` is set; wait out whatever Kafka does not answer."""
+        while not over.is_set():
             await self.try_look()
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_SECONDS):
+                    await over.wait()
 
     async def try_look(self) -> None:
         """Look once; leave a word in ``problem`` where that fails."""

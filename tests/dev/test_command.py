@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from bridge.embedded_broker import EmbeddedBroker
 
-PROGRAM = "from bridge import cli; from bridge.dev.command import dev; cli.app.command('dev')(dev); cli.main()"
-COMMAND = (sys.executable, "-W", "error", "-c", PROGRAM, "dev")
+
+COMMAND = (sys.executable, "-W", "error", "-m", "bridge", "dev")
 
 
 class Run:
