@@ -35,12 +35,12 @@ from bridge.errors import (
 )
 from bridge.feed import Feed
 from bridge.intake import Intake
-from bridge.kafka_access import client_options
+from bridge.kafka.access import client_options
 from bridge.ladder import Ladder
 from bridge.logs import Redactor
 from bridge.publisher import Publisher
 from bridge.registry import Registry
-from bridge.subscriptions_file import watch
+from bridge.subscriptions.file import watch
 from bridge.tokens import FixedToken, RefreshingToken
 from bridge.topics import ALWAYS
 

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from bridge.backoff import Backoff
-from bridge.partitioner import partition
+from bridge.kafka.partitioner import partition
 from bridge.topics import Topic
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ import bridge
 from bridge import logs, settings
 from bridge.dev.command import dev
 from bridge.errors import BridgeError
+from bridge.kafka.topics_command import topics
 from bridge.schemas_command import schemas_app
-from bridge.setting_warnings import warnings
-from bridge.settings_command import settings_command
+from bridge.settings.cautions import warnings
+from bridge.settings.command import settings_command
 from bridge.simulator.cli import simulate
 from bridge.tail import tail
-from bridge.topic_admin import topics
 
 app = typer.Typer(
     name="aries-bridge",

@@ -11,7 +11,7 @@
     ├── KafkaUnreachable       no broker answered: retried
     ├── RegistryUnreachable    the registry did not answer: retried
     ├── RegistryRefused        the registry refuses our credentials                (exit 1)  bridge.registry
-    ├── SecretUnreadable       a secret's file cannot be read just now: retried              bridge.secret
+    ├── SecretUnreadable       a secret's file cannot be read just now: retried              bridge.settings.secret
     ├── Undecodable            a Kafka value is none of ours                                 bridge.decoder
     ├── TokenUnavailable       no access token to be had just now: retried
     ├── ConnectionLost         the Aries socket is gone or useless: retried by its cause

@@ -22,7 +22,7 @@ from bridge.aries.session import Authenticated, Complaint, Flowing, Session, Sub
 from bridge.clock import SessionIds, wall_us
 from bridge.control import ControlKind
 from bridge.errors import Cause, ConnectionLost, TokenUnavailable
-from bridge.secret import SecretUnreadable
+from bridge.settings.secret import SecretUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

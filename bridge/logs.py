@@ -17,14 +17,15 @@ from structlog.processors import ExceptionRenderer
 from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 
-from bridge.secret import REDACTED, SecretUnreadable
+from bridge.hush import Hush
+from bridge.settings.secret import REDACTED, SecretUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-    from bridge.secret import Secret
+    from bridge.settings.secret import Secret
 
 _FIRST = ("timestamp", "level", "logger", "event")
 _LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "watchfiles", "websockets")
@@ -142,6 +143,7 @@ def _install(formatter: ProcessorFormatter) -> None:
             root.removeHandler(handler)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(Hush("aiokafka"))  # it complains every 0.1 s while a broker is away
     root.addHandler(handler)
     logging.captureWarnings(capture=True)
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import structlog
 from aiokafka import errors as kafka_errors
 
-from bridge import producers
 from bridge.backoff import Backoff
 from bridge.errors import BadLine, KafkaUnreachable, SettingsError, TopicsUnfit
-from bridge.secret import SecretUnreadable
+from bridge.kafka import producers
+from bridge.settings.secret import SecretUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -21,10 +21,11 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from bridge import schemas
 from bridge.decoder import Decoder, Undecodable
 from bridge.errors import KafkaUnreachable, TopicsUnfit
-from bridge.kafka_access import (
+from bridge.kafka.access import (
     CONNECT_TIMEOUT_SECONDS,
     KafkaWords,
     client_options,
+    close_consumer,
     kafka_settings,
     reaching,
     servers,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
     Line = Callable[[ConsumerRecord, Decoded], str]
 
-CLOSE_TIMEOUT_SECONDS = 3.0
 #: How long to wait for the ends of all partitions; one without a leader has none to tell.
 POSITION_TIMEOUT_SECONDS = 5.0
 #: Longest wait for records in one go; without any, the next wait follows.
@@ -219,20 +219,7 @@ async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         yield consumer
     finally:
         with KafkaWords():
-            await _close(consumer)
-
-
-async def _close(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer in whatever state.
-
-    ``stop()`` itself ends as if cancelled when a fetch is just waiting to be tried again, and then leaves the
-    connections open.
-    """
-    try:
-        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-            await consumer.stop()
-    except (asyncio.CancelledError, TimeoutError, KafkaError):
-        await consumer._client.close()  # noqa: SLF001 - see above; there is no public way to it
+            await close_consumer(consumer)
 
 
 async def _position(consumer: AIOKafkaConsumer, settings: Settings, selection: Selection) -> None:

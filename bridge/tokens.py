@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from bridge.current_grant import CurrentGrant
 from bridge.errors import BridgeError, TokenUnavailable
-from bridge.oauth import DEADLINE_SECONDS, Grant, TokenEndpoint, TokenRequest
+from bridge.oauth.current_grant import CurrentGrant
+from bridge.oauth.endpoint import DEADLINE_SECONDS, Grant, TokenEndpoint, TokenRequest
 
 if TYPE_CHECKING:
     import ssl

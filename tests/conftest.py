@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.embedded_broker import EmbeddedBroker
+from bridge.kafka.embedded_broker import EmbeddedBroker
 from tests.brokers import RealKafka, unique
 from tests.kafka_distribution import KafkaMissing
 

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bridge import settings_table
+from bridge.settings import table as settings_table
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN = "<!-- settings:begin -->"

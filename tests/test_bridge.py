@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.errors import Cause
-from bridge.partitioner import partition
+from bridge.kafka.partitioner import partition
 from bridge.simulator import faults
 from bridge.simulator.fields import Kind
 from bridge.simulator.oauth import TokenEndpoint
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bridge.app import Bridge
-    from bridge.embedded_broker import EmbeddedBroker
+    from bridge.kafka.embedded_broker import EmbeddedBroker
 
 pytestmark = pytest.mark.usefixtures("topics")
 DATA = (Topic.QUOTES, Topic.TRADES, Topic.TIMESALES, Topic.L2, Topic.GREEKS)

@@ -11,7 +11,7 @@ from tests.brokers import unique
 from tests.consumer import Message, read_all, wait_for
 
 if TYPE_CHECKING:
-    from bridge.embedded_broker import EmbeddedBroker
+    from bridge.kafka.embedded_broker import EmbeddedBroker
     from tests.brokers import RealKafka
 
 STAMP_MS = 1_700_000_000_000

@@ -18,7 +18,7 @@ from bridge.decoder import Decoder
 from bridge.errors import BadLine
 from bridge.intake import Intake
 from bridge.subscriptions import Plan, Subscription
-from bridge.symbols import SymbolType
+from bridge.subscriptions.symbols import SymbolType
 from bridge.topics import Topic, topic_names
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from bridge.logs import Redactor, configure
-from bridge.secret import Secret
+from bridge.settings.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

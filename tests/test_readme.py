@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge import settings_table
+from bridge.settings import table as settings_table
 from tests import readme
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from bridge.embedded_broker import EmbeddedBroker
+from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic

@@ -17,9 +17,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from bridge import schemas
 from bridge.codec import Codec, confluent_prefix, single_object_prefixes
 from bridge.decimals import Prices
-from bridge.embedded_broker import EmbeddedBroker
 from bridge.errors import KafkaUnreachable, TopicsUnfit
-from bridge.kafka_access import kafka_settings
+from bridge.kafka.access import kafka_settings
+from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.readable import json_line, text_line
 from bridge.tail import Selection, follow
 from bridge.topics import Topic
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from bridge.settings import Settings
     from tests.brokers import RealKafka
 
-PROGRAM = "from bridge import cli, tail; cli.app.command('tail')(tail.tail); cli.main()"
 SCHEMAS = schemas.load()
 NOWHERE = "127.0.0.1:1"
 FIRST_US = 1_701_450_000_000_000
@@ -297,8 +296,8 @@ async def command(*arguments: str, prefix: str) -> AsyncIterator[Command]:
     """Run ``aries-bridge tail`` until the block ends."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-c",
-        PROGRAM,
+        "-m",
+        "bridge",
         "tail",
         *arguments,
         env={"KAFKA_TOPIC_PREFIX": prefix},

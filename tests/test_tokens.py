@@ -10,8 +10,8 @@ import structlog
 import trustme
 
 from bridge.errors import TokenUnavailable
-from bridge.oauth import TokenEndpointError
-from bridge.secret import Secret
+from bridge.oauth.endpoint import TokenEndpointError
+from bridge.settings.secret import Secret
 from bridge.tokens import FixedToken, RefreshingToken
 from tests.token_endpoint import FakeTokenEndpoint, token_endpoint
 

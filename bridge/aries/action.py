@@ -29,7 +29,7 @@ from bridge.aries.events import (
 from bridge.aries.kinds import classify
 from bridge.errors import BadLine
 from bridge.records import FIELDS
-from bridge.symbols import SymbolType
+from bridge.subscriptions.symbols import SymbolType
 from bridge.topics import Topic
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from bridge import logs
 from bridge.app import Bridge, signals
 from bridge.clock import wall_us
 from bridge.decoder import Decoder
-from bridge.dev.hush import hush
 from bridge.dev.live import LiveView
 from bridge.dev.log_lines import LogLines
 from bridge.dev.plain import PlainView
@@ -27,7 +26,7 @@ from bridge.dev.stage import stage
 from bridge.dev.summary import summary
 from bridge.errors import BridgeError
 from bridge.registry import Registry
-from bridge.setting_warnings import warnings
+from bridge.settings.cautions import warnings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -65,7 +64,6 @@ async def play(wishes: Wishes, *, seconds: float | None, plain: bool) -> None:
         async with stage(wishes, os.environ) as surroundings:
             settings = surroundings.settings
             redactor = logs.configure(settings.bridge_log_level, settings.bridge_log_format, settings.secrets)
-            hush("aiokafka")
             for warning in (*surroundings.notes, *warnings(surroundings.environ)):
                 log.warning("settings", warning=warning)
             await _run(surroundings, redactor, _view(log_lines, plain=plain), seconds)

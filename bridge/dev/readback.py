@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from bridge.decoder import Undecodable
 from bridge.dev.glance import glance
 from bridge.errors import BridgeError
-from bridge.kafka_access import client_options
+from bridge.kafka.access import client_options, close_consumer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_SECONDS: Final = 0.25
 LOOK_TIMEOUT_SECONDS: Final = 5.0
-CLOSE_TIMEOUT_SECONDS: Final = 3.0
 #: Rates are means over so long.
 RATE_OVER_SECONDS: Final = 3.0
 
@@ -112,7 +111,7 @@ class ReadBack:
         """Let go of the consumer."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await _close(consumer)
+            await close_consumer(consumer)
 
     def _lanes(self) -> dict[TopicPartition, Topic]:
         """Return the partitions the bridge writes, which it has found to exist."""
@@ -138,7 +137,7 @@ class ReadBack:
         try:
             await consumer.start()
         except BaseException:
-            await _close(consumer)
+            await close_consumer(consumer)
             raise
         self._consumer = consumer
         return consumer
@@ -200,16 +199,3 @@ async def _last_of(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int
     finally:
         consumer.pause(*ends)
     return list(found.values())
-
-
-async def _close(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer in whatever state.
-
-    ``stop()`` itself ends as if cancelled when a fetch is just waiting to be tried again, and then leaves the
-    connections open.
-    """
-    try:
-        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-            await consumer.stop()
-    except (asyncio.CancelledError, TimeoutError, KafkaError):
-        await consumer._client.close()  # noqa: SLF001 - see above; there is no public way to it

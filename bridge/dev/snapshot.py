@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bridge.setting_types import shown
+from bridge.settings.field_types import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from bridge import settings
-from bridge.embedded_broker import EmbeddedBroker
+from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.settings import Settings
 from bridge.simulator.script import read_script
 from bridge.simulator.server import Simulator

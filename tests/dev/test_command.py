@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from bridge.embedded_broker import EmbeddedBroker
+    from bridge.kafka.embedded_broker import EmbeddedBroker
 
 
 COMMAND = (sys.executable, "-W", "error", "-m", "bridge", "dev")

@@ -13,7 +13,7 @@ from bridge.app import Bridge
 from bridge.clock import wall_us
 from bridge.decoder import Decoder
 from bridge.dev.readback import RATE_OVER_SECONDS, Flow, ReadBack
-from bridge.embedded_broker import EmbeddedBroker
+from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.service import environment, eventually, running

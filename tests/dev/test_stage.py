@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.dev.stage import OPTION, SYMBOLS, TOKEN, Wishes, stage
-from bridge.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
 from bridge.errors import SettingsError
-from bridge.setting_warnings import warnings
+from bridge.kafka.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
+from bridge.settings.cautions import warnings
 from bridge.topics import Topic
 from tests.consumer import read_all
 

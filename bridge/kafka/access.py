@@ -1,0 +1,116 @@
+"""Kafka as it is reached from here: the settings of its side alone, and clear words where it does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from aiokafka.errors import KafkaError
+
+from bridge import settings
+from bridge.errors import KafkaUnreachable, SettingsError
+from bridge.kafka.advice import advice
+from bridge.kafka.security import security_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from aiokafka import AIOKafkaConsumer
+
+    from bridge.settings import Settings
+
+REQUEST_TIMEOUT_SECONDS = 30.0
+#: How long a command waits until it says that Kafka cannot be reached.
+CONNECT_TIMEOUT_SECONDS = 15.0
+CLOSE_TIMEOUT_SECONDS = 3.0
+
+_KAFKA_SIDE = ("KAFKA_", "SCHEMA_REGISTRY_")
+_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
+
+
+def kafka_settings(bootstrap_servers: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of Kafka and the schema registry; those of Aries and the bridge stay at their defaults.
+
+    ``bootstrap_servers`` stands above ``KAFKA_BOOTSTRAP_SERVERS``. Raise SettingsError with all problems of this
+    side; what is wrong or missing on the other does not matter here.
+    """
+    environ = os.environ if environ is None else environ
+    side = {name: value for name, value in environ.items() if name.startswith(_KAFKA_SIDE)}
+    if bootstrap_servers is not None:
+        side[_SERVERS] = bootstrap_servers
+    loaded, problems = settings.examine(side)
+    _, of_the_other_side = settings.examine({_SERVERS: "localhost:9092"})
+    problems = tuple(problem for problem in problems if problem not in of_the_other_side)
+    if problems:
+        raise SettingsError(problems)
+    return loaded
+
+
+def servers(settings: Settings) -> str:
+    """Return the bootstrap servers as they are written."""
+    return ",".join(settings.kafka_bootstrap_servers)
+
+
+def client_options(settings: Settings, name: str) -> dict[str, object]:
+    """Return the arguments of any aiokafka client of ours; raises what ``security_options`` raises.
+
+    Secrets and certificates are read anew.
+    """
+    return {
+        "bootstrap_servers": servers(settings),
+        "client_id": f"aries-bridge-{name}",
+        "request_timeout_ms": int(REQUEST_TIMEOUT_SECONDS * 1000),
+        **security_options(settings),
+    }
+
+
+class KafkaWords(logging.Handler):
+    """Take what aiokafka logs off the terminal while the context lasts; keep the last of it, and pass it on."""
+
+    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
+        super().__init__(logging.WARNING)
+        self.last = ""
+        self._tell = tell
+        self._logger = logging.getLogger("aiokafka")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.last = record.getMessage()
+        if self._tell is not None:
+            self._tell(self.last)
+
+    def __enter__(self) -> Self:
+        self._propagated, self._logger.propagate = self._logger.propagate, False
+        self._logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+        self._logger.propagate = self._propagated
+
+
+@contextmanager
+def reaching(servers: str) -> Iterator[None]:
+    """Turn what aiokafka raises into KafkaUnreachable; the reason is what it logged last, as it raises without it."""
+    with KafkaWords() as words:
+        try:
+            yield
+        except (KafkaError, OSError, TimeoutError) as error:
+            reason = words.last or str(error) or "no answer in time"
+            said = f"Kafka at {servers} cannot be used: {reason.rstrip(' .:')}. {advice(reason)}"
+            raise KafkaUnreachable(said.rstrip()) from error
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer in whatever state.
+
+    ``stop()`` itself ends as if cancelled when a fetch is just waiting to be tried again, and then leaves the
+    connections open.
+    """
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+            await consumer.stop()
+    except (asyncio.CancelledError, TimeoutError, KafkaError):
+        await consumer._client.close()  # noqa: SLF001 - see above; there is no public way to it

@@ -1,0 +1,151 @@
+"""From the ``KAFKA_*`` security settings to the arguments of an aiokafka client."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bridge.errors import SettingsError
+from bridge.kafka.oauth import ClientCredentials
+
+if TYPE_CHECKING:
+    import os
+
+    from bridge.tokens import Revealable
+
+
+class KafkaSecuritySettings(Protocol):
+    """Hold the settings that say how to connect to Kafka."""
+
+    @property
+    def kafka_security_protocol(self) -> str: ...
+    @property
+    def kafka_sasl_mechanism(self) -> str | None: ...
+    @property
+    def kafka_sasl_username(self) -> str | None: ...
+    @property
+    def kafka_sasl_password(self) -> Revealable | None: ...
+    @property
+    def kafka_ssl_cafile(self) -> str | os.PathLike[str] | None: ...
+    @property
+    def kafka_ssl_certfile(self) -> str | os.PathLike[str] | None: ...
+    @property
+    def kafka_ssl_keyfile(self) -> str | os.PathLike[str] | None: ...
+    @property
+    def kafka_ssl_check_hostname(self) -> bool: ...
+    @property
+    def kafka_oauth_token_url(self) -> str | None: ...
+    @property
+    def kafka_oauth_client_id(self) -> str | None: ...
+    @property
+    def kafka_oauth_client_secret(self) -> Revealable | None: ...
+    @property
+    def kafka_oauth_scope(self) -> str | None: ...
+
+
+def security_options(settings: KafkaSecuritySettings) -> dict[str, object]:
+    """Return the security arguments for one new aiokafka client, with every file and secret read just now.
+
+    Raises SettingsError for certificate files that cannot be used, and what ``reveal()`` raises.
+    """
+    authentication, _, transport = str(settings.kafka_security_protocol).rpartition("_")
+    options: dict[str, object] = {"security_protocol": str(settings.kafka_security_protocol)}
+    if transport == "SSL":
+        options["ssl_context"] = _tls(settings)
+    if authentication == "SASL":
+        options |= _sasl(settings)
+    return options
+
+
+def _sasl(settings: KafkaSecuritySettings) -> dict[str, object]:
+    mechanism = _given("KAFKA_SASL_MECHANISM", settings.kafka_sasl_mechanism)
+    if mechanism == "OAUTHBEARER":
+        return {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": _token_provider(settings)}
+    password = settings.kafka_sasl_password
+    return {
+        "sasl_mechanism": mechanism,
+        "sasl_plain_username": _given("KAFKA_SASL_USERNAME", settings.kafka_sasl_username),
+        "sasl_plain_password": _given("KAFKA_SASL_PASSWORD", None if password is None else password.reveal()),
+    }
+
+
+def _token_provider(settings: KafkaSecuritySettings) -> ClientCredentials:
+    """Return a provider whose endpoint is trusted through the system's authorities and those of Kafka."""
+    tls = None
+    if settings.kafka_ssl_cafile is not None:
+        tls = _trust(settings.kafka_ssl_cafile)
+        tls.load_default_certs()
+    return ClientCredentials(
+        url=_given("KAFKA_OAUTH_TOKEN_URL", settings.kafka_oauth_token_url),
+        client_id=_given("KAFKA_OAUTH_CLIENT_ID", settings.kafka_oauth_client_id),
+        client_secret=settings.kafka_oauth_client_secret,
+        scope=settings.kafka_oauth_scope,
+        tls=tls,
+    )
+
+
+def _tls(settings: KafkaSecuritySettings) -> ssl.SSLContext:
+    context = _trust(settings.kafka_ssl_cafile)
+    context.check_hostname = settings.kafka_ssl_check_hostname
+    if settings.kafka_ssl_certfile is not None:
+        _identify(context, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+    elif settings.kafka_ssl_keyfile is not None:
+        raise _problem("KAFKA_SSL_KEYFILE is set without KAFKA_SSL_CERTFILE: set both or neither")
+    return context
+
+
+def _trust(cafile: str | os.PathLike[str] | None) -> ssl.SSLContext:
+    """Return a context that trusts the authorities of ``cafile`` alone, or those of the system."""
+    if cafile is None:
+        return ssl.create_default_context()
+    _must_be_readable("KAFKA_SSL_CAFILE", cafile)
+    try:
+        return ssl.create_default_context(cafile=cafile)
+    except ssl.SSLError as error:
+        raise _problem(
+            f"KAFKA_SSL_CAFILE: {Path(cafile)} holds no PEM certificate that can be used ({_reason(error)})"
+        ) from None
+
+
+def _identify(
+    context: ssl.SSLContext, certfile: str | os.PathLike[str], keyfile: str | os.PathLike[str] | None
+) -> None:
+    """Let the context show a client certificate; its key may stand in the same file."""
+    _must_be_readable("KAFKA_SSL_CERTFILE", certfile)
+    if keyfile is not None:
+        _must_be_readable("KAFKA_SSL_KEYFILE", keyfile)
+    try:
+        context.load_cert_chain(certfile, keyfile, password=_no_password)
+    except ssl.SSLError as error:
+        raise _problem(
+            f"KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: {Path(certfile)} and {Path(keyfile or certfile)} "
+            f"are no PEM certificate with its private key ({_reason(error)})"
+        ) from None
+
+
+def _no_password() -> str:
+    """Refuse an encrypted key, for which OpenSSL would ask on the terminal."""
+    raise _problem("KAFKA_SSL_KEYFILE is encrypted: give the bridge the key without a passphrase")
+
+
+def _must_be_readable(setting: str, file: str | os.PathLike[str]) -> None:
+    try:
+        with Path(file).open("rb"):
+            pass
+    except OSError as error:
+        raise _problem(f"{setting}: {Path(file)} cannot be read ({error.strerror})") from None
+
+
+def _given(setting: str, value: str | None) -> str:
+    if not value:
+        raise _problem(f"{setting} is not set, and the chosen way of authentication needs it")
+    return value
+
+
+def _problem(text: str) -> SettingsError:
+    return SettingsError((text,))
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return (error.reason or "not PEM").lower().replace("_", " ")

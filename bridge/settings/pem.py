@@ -1,0 +1,41 @@
+"""Tell early, and in words, what OpenSSL would refuse late and in codes."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from bridge.settings import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_BYTES = 1 << 24
+
+
+def unreadable(path: Path) -> str | None:
+    """Say in a clause why a file cannot be read, None where it can."""
+    try:
+        files.read(path, MAX_BYTES)
+    except files.Unreadable as error:
+        return str(error)
+    return None
+
+
+def has_authorities(path: Path) -> bool:
+    """Return whether a readable file holds certificates to trust."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        return False
+    return True
+
+
+def is_pair(certificate: Path, key: Path) -> bool:
+    """Return whether two readable files hold a certificate and its private key, not encrypted."""
+    try:
+        # Without a password given, OpenSSL would ask for one on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, ValueError):
+        return False
+    return True

@@ -1,0 +1,421 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import ssl
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from bridge.errors import BridgeError, SettingsError
+from bridge.kafka.advice import advice
+from bridge.kafka.oauth import ClientCredentials
+from bridge.kafka.security import KafkaSecuritySettings, security_options
+from bridge.settings.secret import Secret
+from tests.brokers import PASSWORD, USER, Listener
+from tests.consumer import wait_for
+from tests.token_endpoint import FakeTokenEndpoint, token_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from bridge.settings import Settings
+    from tests.brokers import RealKafka
+
+CLIENT_SECRET = "the:client/secret"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Hold the security settings of one test; unset as in a bare environment."""
+
+    kafka_security_protocol: str = "PLAINTEXT"
+    kafka_sasl_mechanism: str | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: Secret | None = None
+    kafka_ssl_cafile: Path | None = None
+    kafka_ssl_certfile: Path | None = None
+    kafka_ssl_keyfile: Path | None = None
+    kafka_ssl_check_hostname: bool = True
+    kafka_oauth_token_url: str | None = None
+    kafka_oauth_client_id: str | None = None
+    kafka_oauth_client_secret: Secret | None = None
+    kafka_oauth_scope: str | None = None
+
+
+def the_real_settings_will_do(settings: Settings) -> KafkaSecuritySettings:
+    """Let mypy see that the bridge's settings have every attribute that is asked for."""
+    return settings
+
+
+def problem(settings: Chosen) -> str:
+    with pytest.raises(SettingsError) as raised:
+        security_options(settings)
+    return str(raised.value)
+
+
+class TestOptions:
+    def test_plaintext_needs_nothing(self) -> None:
+        """Without security nothing but the protocol is passed on."""
+        assert security_options(Chosen()) == {"security_protocol": "PLAINTEXT"}
+
+    def test_tls_trusts_the_system_by_default(self) -> None:
+        """Without a CA file the system's authorities are trusted and host names checked."""
+        context = security_options(Chosen("SSL"))["ssl_context"]
+
+        assert isinstance(context, ssl.SSLContext)
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+
+    def test_host_names_need_not_be_checked(self) -> None:
+        """Switched off, only the host name goes unchecked: the authority still has to be trusted."""
+        context = security_options(Chosen("SSL", kafka_ssl_check_hostname=False))["ssl_context"]
+
+        assert isinstance(context, ssl.SSLContext)
+        assert not context.check_hostname
+        assert context.verify_mode is ssl.CERT_REQUIRED
+
+    def test_password_is_read_for_each_client(self, tmp_path: Path) -> None:
+        """A rotated password file counts for the next client."""
+        file = tmp_path / "password"
+        settings = Chosen("SASL_PLAINTEXT", "PLAIN", USER, Secret.in_file("KAFKA_SASL_PASSWORD", file))
+        file.write_text("first\n")
+        first = security_options(settings)
+        file.write_text("second\n")
+
+        assert first["sasl_plain_password"] == "first"
+        assert security_options(settings)["sasl_plain_password"] == "second"
+
+    def test_unreadable_password_is_told(self, tmp_path: Path) -> None:
+        """A missing password file is named."""
+        secret = Secret.in_file("KAFKA_SASL_PASSWORD", tmp_path / "gone")
+
+        with pytest.raises(BridgeError, match=r"KAFKA_SASL_PASSWORD.*gone"):
+            security_options(Chosen("SASL_PLAINTEXT", "PLAIN", USER, secret))
+
+    @pytest.mark.parametrize(
+        ("settings", "missing"),
+        [
+            (Chosen("SASL_PLAINTEXT"), "KAFKA_SASL_MECHANISM"),
+            (Chosen("SASL_PLAINTEXT", "PLAIN"), "KAFKA_SASL_USERNAME"),
+            (Chosen("SASL_SSL", "SCRAM-SHA-512", USER), "KAFKA_SASL_PASSWORD"),
+            (Chosen("SASL_SSL", "OAUTHBEARER"), "KAFKA_OAUTH_TOKEN_URL"),
+        ],
+    )
+    def test_incomplete_credentials_are_told(self, settings: Chosen, missing: str) -> None:
+        """What a mechanism needs and has not is named."""
+        assert f"{missing} is not set" in problem(settings)
+
+
+class TestCertificateFiles:
+    def test_missing_file_is_named(self, tmp_path: Path) -> None:
+        """A file that is not there is told with its setting and path."""
+        gone = tmp_path / "gone.pem"
+        sentence = f": {gone} cannot be read (No such file or directory)"
+
+        assert f"KAFKA_SSL_CAFILE{sentence}" in problem(Chosen("SSL", kafka_ssl_cafile=gone))
+        assert f"KAFKA_SSL_CERTFILE{sentence}" in problem(Chosen("SSL", kafka_ssl_certfile=gone))
+
+    def test_missing_key_is_named(self, tmp_path: Path) -> None:
+        """A certificate whose key file is not there is told by the key's setting."""
+        certificate = tmp_path / "client.pem"
+        trustme.CA().issue_cert("client").cert_chain_pems[0].write_to_path(certificate)
+
+        settings = Chosen("SSL", kafka_ssl_certfile=certificate, kafka_ssl_keyfile=tmp_path / "gone.key")
+
+        assert "KAFKA_SSL_KEYFILE: " in problem(settings)
+
+    @pytest.mark.parametrize("content", [b"", b"not PEM", b"\xff\x00", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
+    def test_junk_is_told(self, tmp_path: Path, content: bytes) -> None:
+        """A file that holds no certificate is told, as authority and as certificate."""
+        junk = tmp_path / "junk.pem"
+        junk.write_bytes(content)
+
+        assert "KAFKA_SSL_CAFILE" in problem(Chosen("SSL", kafka_ssl_cafile=junk))
+        assert "KAFKA_SSL_CERTFILE" in problem(Chosen("SSL", kafka_ssl_certfile=junk))
+
+    def test_foreign_key_is_told(self, tmp_path: Path) -> None:
+        """A key that belongs to another certificate is told."""
+        certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
+        trustme.CA().issue_cert("client").cert_chain_pems[0].write_to_path(certificate)
+        trustme.CA().issue_cert("other").private_key_pem.write_to_path(key)
+
+        told = problem(Chosen("SSL", kafka_ssl_certfile=certificate, kafka_ssl_keyfile=key))
+
+        assert "key values mismatch" in told
+
+    def test_encrypted_key_is_told(self, tmp_path: Path) -> None:
+        """A key with a passphrase is refused rather than asked for on the terminal."""
+        issued = trustme.CA().issue_cert("client")
+        key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+        file = tmp_path / "client.pem"
+        file.write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
+            + issued.cert_chain_pems[0].bytes()
+        )
+
+        assert "is encrypted" in problem(Chosen("SSL", kafka_ssl_certfile=file))
+
+    def test_key_without_certificate_is_told(self, tmp_path: Path) -> None:
+        """A key alone is no identity."""
+        assert "without KAFKA_SSL_CERTFILE" in problem(Chosen("SSL", kafka_ssl_keyfile=tmp_path / "key"))
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[FakeTokenEndpoint]:
+    async with token_endpoint() as running:
+        yield running
+
+
+def client(url: str, secret: str | None = CLIENT_SECRET, **changed: str) -> ClientCredentials:
+    kept = None if secret is None else Secret.fixed("KAFKA_OAUTH_CLIENT_SECRET", secret)
+    return ClientCredentials(url=url, client_id="bridge", client_secret=kept, **changed)  # type: ignore[arg-type]
+
+
+class TestClientCredentials:
+    async def test_secret_goes_into_the_header(self, endpoint: FakeTokenEndpoint) -> None:
+        """The request is a form with grant and scope; the client shows itself by HTTP Basic."""
+        assert await client(endpoint.url, scope="kafka read").token() == "access-1"
+
+        [request] = endpoint.received
+        assert request.content_type == "application/x-www-form-urlencoded"
+        assert request.parameters == {"grant_type": "client_credentials", "scope": "kafka read"}
+        assert request.authorization is not None
+        assert base64.b64decode(request.authorization.removeprefix("Basic ")).decode() == f"bridge:{CLIENT_SECRET}"
+
+    async def test_server_without_basic_gets_a_form(self, endpoint: FakeTokenEndpoint) -> None:
+        """Where the header is refused, the secret is sent in the form, and nothing in the header."""
+        endpoint.will_answer(401, {"error": "invalid_client"})
+
+        assert await client(endpoint.url).token() == "access-1"
+        assert endpoint.received[1].authorization is None
+        assert endpoint.received[1].parameters == {
+            "grant_type": "client_credentials",
+            "client_id": "bridge",
+            "client_secret": CLIENT_SECRET,
+        }
+
+    async def test_public_client(self, endpoint: FakeTokenEndpoint) -> None:
+        """A client without secret only says who it is."""
+        await client(endpoint.url, secret=None).token()
+
+        assert endpoint.received[0].authorization is None
+        assert endpoint.received[0].parameters == {"grant_type": "client_credentials", "client_id": "bridge"}
+
+    async def test_connections_share_one_token(self, endpoint: FakeTokenEndpoint) -> None:
+        """Many connections at once, and later ones, cause one request."""
+        provider = client(endpoint.url)
+
+        tokens = await asyncio.gather(*(provider.token() for _ in range(10)))
+
+        assert {*tokens, await provider.token()} == {"access-1"}
+        assert len(endpoint.received) == 1
+
+    async def test_short_lived_token_is_renewed(self, endpoint: FakeTokenEndpoint) -> None:
+        """A token about to lapse is not shown to a broker."""
+        endpoint.expires_in = 20
+        provider = client(endpoint.url)
+
+        assert [await provider.token(), await provider.token()] == ["access-1", "access-2"]
+
+    async def test_failure_is_a_failed_connection(self, endpoint: FakeTokenEndpoint) -> None:
+        """A refusal reaches aiokafka as the error of a failed connection, which it retries; no secret in it."""
+        for _ in range(2):
+            endpoint.will_answer(401, {"error": "invalid_client", "error_description": f"no {CLIENT_SECRET}"})
+
+        with pytest.raises(KafkaConnectionError, match="Check KAFKA_OAUTH_CLIENT_ID") as raised:
+            await client(endpoint.url).token()
+
+        assert CLIENT_SECRET not in f"{raised.value!r} {raised.value.__cause__!r}"
+
+    async def test_busy_endpoint_is_not_asked_twice(self, endpoint: FakeTokenEndpoint) -> None:
+        """Only a refusal leads to the second way of showing the secret."""
+        endpoint.will_answer(503)
+
+        with pytest.raises(KafkaConnectionError, match="is busy"):
+            await client(endpoint.url).token()
+
+        assert len(endpoint.received) == 1
+
+
+def user(protocol: str, mechanism: str, kafka: RealKafka, password: str = PASSWORD) -> Chosen:
+    return Chosen(
+        protocol,
+        mechanism,
+        USER,
+        Secret.fixed("KAFKA_SASL_PASSWORD", password),
+        kafka_ssl_cafile=kafka.certificates.authority_file,
+    )
+
+
+def mutual_tls(kafka: RealKafka) -> Chosen:
+    """Return settings with certificate and key in one file."""
+    files = kafka.certificates
+    return Chosen("SSL", kafka_ssl_cafile=files.authority_file, kafka_ssl_certfile=files.client_file)
+
+
+async def produce(addresses: str, settings: KafkaSecuritySettings, topic: str) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=addresses, acks="all", **security_options(settings))
+    try:
+        await producer.start()
+        await producer.send_and_wait(topic, b"hello")
+    finally:
+        await producer.stop()
+
+
+async def refusal(addresses: str, settings: KafkaSecuritySettings, caplog: pytest.LogCaptureFixture) -> tuple[str, str]:
+    """Return why aiokafka could not connect, as it logs it, and our advice."""
+    with pytest.raises(KafkaConnectionError):
+        await produce(addresses, settings, "none")
+    reason = caplog.records[-1].getMessage()
+    return reason, advice(reason)
+
+
+class TestRealKafka:
+    async def test_mutual_tls(self, kafka: RealKafka, topic_prefix: str) -> None:
+        """A client certificate opens the door where one is required."""
+        await self._arrives(kafka, Listener.MTLS, mutual_tls(kafka), topic_prefix)
+
+    @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+    @pytest.mark.parametrize("listener", [Listener.SASL, Listener.SASL_TLS])
+    async def test_password(self, kafka: RealKafka, topic_prefix: str, listener: Listener, mechanism: str) -> None:
+        """User and password are accepted by every mechanism, with TLS and without."""
+        await self._arrives(kafka, listener, user(listener, mechanism, kafka), topic_prefix)
+
+    @pytest.mark.parametrize("listener", [Listener.SASL, Listener.SASL_TLS])
+    async def test_oauth(
+        self, kafka: RealKafka, topic_prefix: str, listener: Listener, endpoint: FakeTokenEndpoint
+    ) -> None:
+        """A token by client credentials is accepted, with TLS and without."""
+        endpoint.will_answer(200, {"access_token": unsecured_jwt(), "expires_in": 300})
+
+        await self._arrives(kafka, listener, oauth(listener, kafka, endpoint.url), topic_prefix)
+
+    async def test_host_name_unchecked(self, kafka: RealKafka, topic_prefix: str) -> None:
+        """With KAFKA_SSL_CHECK_HOSTNAME off, a certificate for another name will do."""
+        settings = replace(mutual_tls(kafka), kafka_ssl_check_hostname=False)
+        addresses = kafka.addresses(Listener.MTLS).replace("localhost", "127.0.0.1")
+        kafka.create_topic(topic_prefix)
+
+        await produce(addresses, settings, topic_prefix)
+
+    async def test_other_host_name(self, kafka: RealKafka, caplog: pytest.LogCaptureFixture) -> None:
+        """A certificate for another name is refused, and the advice says so."""
+        addresses = kafka.addresses(Listener.MTLS).replace("localhost", "127.0.0.1")
+
+        _, told = await refusal(addresses, mutual_tls(kafka), caplog)
+
+        assert "KAFKA_SSL_CHECK_HOSTNAME" in told
+
+    async def test_unknown_authority(self, kafka: RealKafka, caplog: pytest.LogCaptureFixture) -> None:
+        """A broker signed by an unknown authority is refused."""
+        _, told = await refusal(kafka.addresses(Listener.MTLS), Chosen("SSL"), caplog)
+
+        assert "KAFKA_SSL_CAFILE" in told
+
+    async def test_no_client_certificate(self, kafka: RealKafka, caplog: pytest.LogCaptureFixture) -> None:
+        """Where a client certificate is required, its absence is among the advice."""
+        settings = replace(mutual_tls(kafka), kafka_ssl_certfile=None)
+
+        _, told = await refusal(kafka.addresses(Listener.MTLS), settings, caplog)
+
+        assert "KAFKA_SSL_CERTFILE" in told
+
+    @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+    async def test_wrong_password(self, kafka: RealKafka, caplog: pytest.LogCaptureFixture, mechanism: str) -> None:
+        """A wrong password is refused, and never shown."""
+        settings = user("SASL_PLAINTEXT", mechanism, kafka, password="wrong-password")
+
+        reason, told = await refusal(kafka.addresses(Listener.SASL), settings, caplog)
+
+        assert "KAFKA_SASL_*" in told
+        assert "wrong-password" not in reason
+
+    @pytest.mark.parametrize(
+        ("listener", "protocol"),
+        [
+            (Listener.MTLS, "PLAINTEXT"),
+            (Listener.SASL, "PLAINTEXT"),
+            (Listener.SASL_TLS, "SASL_PLAINTEXT"),
+            (Listener.PLAINTEXT, "SASL_PLAINTEXT"),
+            (Listener.PLAINTEXT, "SSL"),
+            (Listener.SASL, "SASL_SSL"),
+        ],
+    )
+    async def test_wrong_protocol(
+        self, kafka: RealKafka, caplog: pytest.LogCaptureFixture, listener: Listener, protocol: str
+    ) -> None:
+        """Whichever protocol meets the wrong port, the advice names the setting."""
+        settings = user(protocol, "SCRAM-SHA-512", kafka)
+
+        _, told = await refusal(kafka.addresses(listener), settings, caplog)
+
+        assert "KAFKA_SECURITY_PROTOCOL" in told
+
+    async def test_no_token(
+        self, kafka: RealKafka, caplog: pytest.LogCaptureFixture, endpoint: FakeTokenEndpoint
+    ) -> None:
+        """Where the token endpoint fails, that is what is told about the connection."""
+        endpoint.will_answer(503)
+
+        reason, told = await refusal(
+            kafka.addresses(Listener.SASL), oauth("SASL_PLAINTEXT", kafka, endpoint.url), caplog
+        )
+
+        assert "is busy (HTTP 503)" in reason
+        assert told == ""
+
+    async def test_refused_token(
+        self, kafka: RealKafka, caplog: pytest.LogCaptureFixture, endpoint: FakeTokenEndpoint
+    ) -> None:
+        """A token that the broker refuses leaves aiokafka started but without any broker; the advice says so."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=kafka.addresses(Listener.SASL),
+            **security_options(oauth("SASL_PLAINTEXT", kafka, endpoint.url)),
+        )
+
+        await producer.start()
+        known = producer.client.cluster.brokers()
+        await producer.stop()
+
+        assert known == set()
+        assert "KAFKA_OAUTH_*" in advice(caplog.records[-1].getMessage())
+
+    async def _arrives(self, kafka: RealKafka, listener: Listener, settings: KafkaSecuritySettings, topic: str) -> None:
+        kafka.create_topic(topic)
+
+        await produce(kafka.addresses(listener), settings, topic)
+
+        assert [message.value for message in wait_for(kafka.bootstrap_servers, [topic], 1)] == [b"hello"]
+
+
+def oauth(protocol: str, kafka: RealKafka, url: str) -> Chosen:
+    return Chosen(
+        protocol,
+        "OAUTHBEARER",
+        kafka_ssl_cafile=kafka.certificates.authority_file,
+        kafka_oauth_token_url=url,
+        kafka_oauth_client_id="bridge",
+        kafka_oauth_client_secret=Secret.fixed("KAFKA_OAUTH_CLIENT_SECRET", CLIENT_SECRET),
+    )
+
+
+def unsecured_jwt() -> str:
+    """Return a token as brokers accept it that were given no keys to check one (RFC 7519 §6)."""
+    now = int(time.time())
+    parts = ({"alg": "none"}, {"sub": USER, "iat": now, "exp": now + 300})
+    encoded = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    return ".".join([*encoded, ""])

@@ -1,0 +1,161 @@
+"""What an environment may say but hardly means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.settings.cautions import is_loopback, names, warnings
+from tests.settings.test_environment import LEAST
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def warned(extra: dict[str, str]) -> list[str]:
+    """Return the warnings about a good environment after a change."""
+    return warnings({**LEAST, **extra})
+
+
+def test_a_good_environment_is_not_warned_about() -> None:
+    """Known names, names of others and an empty environment give no warning."""
+    assert warned({"PATH": "/bin", "HOME": "/", "MY_ARIES_X": "1"}) == []
+    assert warnings({}) == []
+
+
+def test_every_name_of_ours_is_known() -> None:
+    """No setting, and no file of a secret, is taken for a mistake."""
+    assert not [warning for warning in warnings(dict.fromkeys(names(), "")) if "is not a setting" in warning]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ARIES_SYMBOL", "ARIES_SYMBOLS"),
+        ("ARIES_ACESS_TOKEN", "ARIES_ACCESS_TOKEN"),
+        ("ARIES_ACCESS_TOKENFILE", "ARIES_ACCESS_TOKEN_FILE"),
+        ("KAFKA_BOOTSTRAP_SERVER", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("KAFKA_TOPIC_QUOTE", "KAFKA_TOPIC_QUOTES"),
+        ("SCHEMA_REGISTRY_URI", "SCHEMA_REGISTRY_URL"),
+        ("BRIDGE_LOGLEVEL", "BRIDGE_LOG_LEVEL"),
+    ],
+)
+def test_a_near_miss_is_told_with_the_real_name(name: str, meant: str) -> None:
+    """A misspelt setting is named with what was probably meant, without its value."""
+    (warning,) = warned({name: "hunter22"})
+    assert warning.startswith(f"{name} is not a setting")
+    assert f"did you mean {meant}?" in warning
+    assert "hunter22" not in warning
+
+
+def test_a_name_like_no_other_is_told_without_a_guess() -> None:
+    """Where nothing is near, no name is suggested."""
+    (warning,) = warned({"KAFKA_XYZZY": "1"})
+    assert "KAFKA_XYZZY" in warning
+    assert "did you mean" not in warning
+
+
+def test_names_of_other_releases_are_not_warned_about() -> None:
+    """The same environment may serve a release with more settings."""
+    assert (
+        warned({"BRIDGE_HTTP_PORT": "8080", "BRIDGE_HTTP_HOST": "::", "BRIDGE_SHARDS": "2", "BRIDGE_SHARD": "auto"})
+        == []
+    )
+
+
+def test_what_kubernetes_sets_is_not_warned_about() -> None:
+    """A service called kafka, or aries-bridge, brings variables that are nobody's mistake."""
+    services: dict[str, str] = {}
+    for service in ("KAFKA", "KAFKA_BOOTSTRAP", "ARIES_BRIDGE", "SCHEMA_REGISTRY"):
+        services |= {
+            f"{service}_SERVICE_HOST": "10.0.0.1",
+            f"{service}_SERVICE_PORT": "9092",
+            f"{service}_SERVICE_PORT_CLIENT_TLS": "9093",
+            f"{service}_PORT": "tcp://10.0.0.1:9092",
+            f"{service}_PORT_9092_TCP": "tcp://10.0.0.1:9092",
+            f"{service}_PORT_9092_TCP_PROTO": "tcp",
+            f"{service}_PORT_9092_TCP_PORT": "9092",
+            f"{service}_PORT_9092_TCP_ADDR": "10.0.0.1",
+        }
+    assert warned(services) == []
+    assert len(warned({"KAFKA_PORT": "9092"})) == 1
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1", "aries.localhost"])
+def test_this_machine_is_known(host: str) -> None:
+    """Loopback names and addresses are this machine's."""
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["", "api.aries.com", "10.0.0.1", "::2", "localhost.example"])
+def test_other_machines_are_known(host: str) -> None:
+    """Anything else is on the network."""
+    assert not is_loopback(host)
+
+
+SASL = {"KAFKA_SASL_USERNAME": "me", "KAFKA_SASL_PASSWORD": "s3cret", "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}
+REGISTRY = {"SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cret"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"ARIES_WS_URL": "ws://feed/x"}, "ARIES_WS_URL is ws://"),
+        ({"ARIES_TOKEN_URL": "http://idp/x", "ARIES_REFRESH_TOKEN": "x"}, "ARIES_TOKEN_URL is http://"),
+        ({**REGISTRY, "SCHEMA_REGISTRY_URL": "http://registry"}, "SCHEMA_REGISTRY_URL is http://"),
+        ({"KAFKA_OAUTH_TOKEN_URL": "http://idp"}, "KAFKA_OAUTH_TOKEN_URL is http://"),
+        ({**SASL, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_BOOTSTRAP_SERVERS": "kafka:1"}, "use SASL_SSL"),
+        ({**SASL, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_BOOTSTRAP_SERVERS": "kafka"}, "use SASL_SSL"),
+    ],
+)
+def test_credentials_in_the_clear_are_warned_about(extra: dict[str, str], said: str) -> None:
+    """Whatever sends a secret over the network without TLS is told."""
+    (warning,) = warned(extra)
+    assert said in warning
+    assert "in the clear" in warning
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"ARIES_WS_URL": "ws://127.0.0.1:8080/x"},
+        {"ARIES_WS_URL": "ws://[::1]:8080/x"},
+        {"ARIES_TOKEN_URL": "http://idp/x"},
+        {"SCHEMA_REGISTRY_URL": "http://registry"},
+        {**SASL, "KAFKA_SASL_MECHANISM": "PLAIN"},
+        {**SASL, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_BOOTSTRAP_SERVERS": "[::1]:9092,localhost"},
+        {**SASL, "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512", "KAFKA_BOOTSTRAP_SERVERS": "kafka:1"},
+    ],
+)
+def test_what_stays_here_or_carries_no_secret_is_not_warned_about(extra: dict[str, str]) -> None:
+    """Loopback, unused URLs, a registry without login and SCRAM are no reason to worry."""
+    assert warned(extra) == []
+
+
+def test_a_secret_that_everybody_may_replace_is_warned_about(tmp_path: Path) -> None:
+    """A file that all may write is told; one that all may read is usual for mounted secrets."""
+    path = tmp_path / "token"
+    path.write_text("s3cret")
+    environ = {"ARIES_ACCESS_TOKEN": "", "ARIES_ACCESS_TOKEN_FILE": str(path)}
+    path.chmod(0o644)
+    assert warned(environ) == []
+    path.chmod(0o646)
+    (warning,) = warned(environ)
+    assert warning.startswith("ARIES_ACCESS_TOKEN_FILE: everybody may write")
+
+
+def test_symbols_that_look_unintended_are_told() -> None:
+    """Repeats and small letters come with the others' warnings."""
+    assert len(warned({"ARIES_SYMBOLS": "AAPL,aapl,AAPL"})) == 2
+
+
+def test_a_client_beside_a_fixed_token_is_told() -> None:
+    """A client's id has no effect without a refresh token."""
+    (warning,) = warned({"ARIES_CLIENT_ID": "me"})
+    assert "ARIES_CLIENT_ID has no effect" in warning
+
+
+def test_a_broken_environment_can_be_warned_about() -> None:
+    """Problems do not keep the warnings back."""
+    assert len(warnings({"KAFKA_LINGER_MS": "x", "ARIES_SYMBOL": "AAPL"})) == 1

@@ -1,0 +1,99 @@
+"""``aries-bridge settings``, as a person or a script sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from bridge.errors import SettingsError
+from bridge.settings import load
+from bridge.settings import table as settings_table
+from bridge.settings.command import rich_table, settings_command
+from tests.settings.test_environment import LEAST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("ARIES_", "KAFKA_", "SCHEMA_REGISTRY_", "BRIDGE_"))]:
+        monkeypatch.delenv(name)
+
+
+def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Result:
+    """Run the command in an environment."""
+    app = typer.Typer()
+    app.command()(settings_command)
+    return CliRunner().invoke(app, arguments, env=dict(environ or {}))
+
+
+def test_it_works_without_any_environment() -> None:
+    """Every setting is shown with its default, and nobody complains about what is missing."""
+    result = run()
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    for row in settings_table.table():
+        assert row.name in result.stdout
+
+
+def test_it_shows_values_but_no_secret() -> None:
+    """Values of the environment are shown, secrets are not."""
+    for arguments in ((), ("--json",), ("--markdown",)):
+        result = run(*arguments, environ={**LEAST, "ARIES_ACCESS_TOKEN": "hunter22"})
+        assert result.exit_code == 0
+        assert "hunter22" not in result.output
+    assert "***" in run(environ=LEAST).stdout
+
+
+def test_json_is_for_programs() -> None:
+    """One object a setting, with value and default apart."""
+    rows = {row["name"]: row for row in json.loads(run("--json", environ=LEAST).stdout)}
+    assert set(rows) == {row.name for row in settings_table.table()}
+    assert rows["ARIES_SYMBOLS"]["value"] == "AAPL"
+    assert rows["ARIES_SYMBOLS"]["set"] is True
+    assert rows["ARIES_SYMBOLS"]["required"] is True
+    assert rows["ARIES_ACCESS_TOKEN"]["value"] == "***"
+    assert rows["KAFKA_LINGER_MS"] == {
+        "name": "KAFKA_LINGER_MS",
+        "type": "whole number",
+        "default": "2",
+        "value": "2",
+        "set": False,
+        "secret": False,
+        "required": False,
+        "meaning": "How long a batch waits for more records, in milliseconds.",
+    }
+
+
+def test_markdown_is_the_table_of_the_readme() -> None:
+    """The README's table comes out as it stands there."""
+    assert run("--markdown", environ=LEAST).stdout == settings_table.markdown() + "\n"
+
+
+def test_problems_are_told_after_the_table() -> None:
+    """A broken environment is shown all the same; what is wrong stands on standard error."""
+    result = run(environ={"ARIES_DIALECT": "morse", "ARIES_SYMBOL": "AAPL"})
+    assert result.exit_code == 0
+    assert "ARIES_DIALECT" in result.stdout
+    assert "ARIES_DIALECT='morse'" in result.stderr
+    assert "warning: ARIES_SYMBOL is not a setting" in result.stderr
+
+
+def test_check_makes_problems_an_error() -> None:
+    """With ``--check`` the command fails where `run` would, with the same error."""
+    assert run("--check", environ=LEAST).exit_code == 0
+    result = run("--check")
+    assert isinstance(result.exception, SettingsError)
+    assert len(result.exception.problems) == 3
+    assert "KAFKA_BOOTSTRAP_SERVERS" in result.stdout
+
+
+def test_the_table_for_terminals_has_every_setting() -> None:
+    """On a terminal the same rows come as a table."""
+    assert rich_table(load(LEAST)).row_count == len(settings_table.table())

@@ -1,0 +1,323 @@
+"""Settings from any environment: values, problems all at once, secrets unseen."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from bridge.errors import SettingsError
+from bridge.settings import Settings, examine, load
+from bridge.settings import table as settings_table
+from bridge.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bridge.settings.secret import Secret
+
+LEAST = {"ARIES_ACCESS_TOKEN": "s3cret", "ARIES_SYMBOLS": "AAPL", "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092"}
+
+
+def problems(extra: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is wrong with a good environment after a change."""
+    return examine({**LEAST, **extra})[1]
+
+
+def test_the_least_environment_has_the_documented_defaults() -> None:
+    """Everything that is not set has the default of the contract."""
+    settings = load(LEAST)
+    expected = {
+        "aries_ws_url": "wss://api.aries.com/v1/marketdata/ws",
+        "aries_dialect": "auto",
+        "aries_token_url": "https://api.aries.com/v1/oauth2/token",
+        "aries_symbols": ("AAPL",),
+        "aries_events": ("quotes", "trades", "l2", "timesales"),
+        "aries_ping_interval_seconds": 30.0,
+        "aries_pong_timeout_seconds": 10.0,
+        "aries_stale_after_seconds": 60.0,
+        "aries_backoff_min_seconds": 0.5,
+        "aries_backoff_max_seconds": 30.0,
+        "kafka_bootstrap_servers": ("localhost:9092",),
+        "kafka_security_protocol": "PLAINTEXT",
+        "kafka_ssl_check_hostname": True,
+        "kafka_topic_prefix": "aries",
+        "kafka_compression": "zstd",
+        "kafka_linger_ms": 2,
+        "kafka_batch_bytes": 524288,
+        "kafka_delivery_timeout_seconds": 120.0,
+        "schema_registry_auto_register": False,
+        "bridge_buffer_bytes": 268435456,
+        "bridge_conflate_ms": 0,
+        "bridge_instance": socket.gethostname(),
+        "bridge_drain_seconds": 20.0,
+        "bridge_log_level": "INFO",
+        "bridge_log_format": "json",
+    }
+    rest = set(Settings.model_fields) - set(expected) - {"aries_access_token"}
+    assert {name: getattr(settings, name) for name in expected} == expected
+    assert {getattr(settings, name) for name in rest} == {None}
+    assert settings.aries_access_token is not None
+    assert settings.aries_access_token.reveal() == "s3cret"
+
+
+def test_everything_missing_is_told_at_once() -> None:
+    """An empty environment ends in one error that names the three things it needs."""
+    with pytest.raises(SettingsError) as caught:
+        load({})
+    assert caught.value.exit_code == 2
+    assert len(caught.value.problems) == 3
+    for name in ("KAFKA_BOOTSTRAP_SERVERS", "ARIES_ACCESS_TOKEN", "ARIES_SYMBOLS"):
+        assert name in str(caught.value)
+
+
+def test_every_kind_of_mistake_is_told_at_once(tmp_path: Path) -> None:
+    """Bad values, broken rules, unreadable files and bad symbols come in one message, one line each."""
+    found = problems(
+        {
+            "ARIES_WS_URL": "http://feed",
+            "ARIES_DIALECT": "morse",
+            "KAFKA_LINGER_MS": "soon",
+            "KAFKA_SSL_CAFILE": str(tmp_path / "none.pem"),
+            "ARIES_SYMBOLS": "AAPL,A B",
+            "SCHEMA_REGISTRY_USERNAME": "me",
+            "ARIES_API_KEY_FILE": str(tmp_path / "none"),
+        }
+    )
+    named = {problem.partition("=")[0].partition(":")[0].partition(" ")[0].partition(",")[0] for problem in found}
+    assert {"ARIES_WS_URL", "ARIES_DIALECT", "KAFKA_LINGER_MS", "KAFKA_SSL_CAFILE", "ARIES_SYMBOLS"} < named
+    assert {"SCHEMA_REGISTRY_USERNAME", "ARIES_API_KEY"} < named
+
+
+def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an argument the process's environment counts."""
+    for name, value in LEAST.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BRIDGE_INSTANCE", "from-process")
+    assert load().bridge_instance == "from-process"
+
+
+def test_a_given_environment_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapping is read alone, and the process's environment is left as it was."""
+    monkeypatch.setenv("BRIDGE_INSTANCE", "from-process")
+    before = dict(os.environ)
+    assert load(LEAST).bridge_instance == socket.gethostname()
+    assert load({**os.environ, **LEAST}).bridge_instance == "from-process"
+    assert dict(os.environ) == before
+
+
+def test_settings_made_from_values_ignore_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``Settings(...)`` takes only what it is given, so that tests and `dev` know what they get."""
+    monkeypatch.setenv("ARIES_SYMBOLS", "[not json")
+    monkeypatch.setenv("BRIDGE_INSTANCE", "from-process")
+    assert Settings(bridge_instance="mine", aries_symbols=("A",)).bridge_instance == "mine"
+
+
+def test_settings_are_frozen() -> None:
+    """Nobody changes a setting behind the others' backs."""
+    with pytest.raises(ValidationError):
+        load(LEAST).bridge_instance = "other"
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_value_is_unset(empty: str) -> None:
+    """An empty variable counts as unset, for values, required settings and secrets alike."""
+    assert load({**LEAST, "KAFKA_LINGER_MS": empty, "ARIES_API_KEY": empty}).kafka_linger_ms == 2
+    assert "KAFKA_BOOTSTRAP_SERVERS is not set" in problems({"KAFKA_BOOTSTRAP_SERVERS": empty})[0]
+    assert len(problems({"ARIES_ACCESS_TOKEN": empty})) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["AAPL,MSFT", " AAPL , MSFT,", "AAPL\nMSFT\n", '["AAPL","MSFT"]', ' [ "AAPL" , "MSFT" ] ']
+)
+def test_lists_take_csv_and_json(text: str) -> None:
+    """Both notations mean the same, white space and a comma at the end do not matter."""
+    assert load({**LEAST, "ARIES_SYMBOLS": text}).aries_symbols == ("AAPL", "MSFT")
+
+
+@pytest.mark.parametrize("text", ['["AAPL"', "[AAPL]", "[1]", '[["AAPL"]]', "[" * 100_000])
+def test_a_list_that_is_nearly_json_is_told(text: str) -> None:
+    """What begins like JSON must be JSON, and a list of texts."""
+    found = problems({"ARIES_SYMBOLS": text})
+    assert len(found) == 1
+    assert '["a","b"]' in found[0]
+    assert len(found[0]) < 400
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("ARIES_DIALECT", "Envelope", "envelope"),
+        ("KAFKA_SECURITY_PROTOCOL", "plaintext", "PLAINTEXT"),
+        ("KAFKA_COMPRESSION", "LZ4", "lz4"),
+        ("BRIDGE_LOG_LEVEL", "debug", "DEBUG"),
+        ("KAFKA_SSL_CHECK_HOSTNAME", "no", False),
+        ("KAFKA_LINGER_MS", " 5 ", 5),
+        ("ARIES_STALE_AFTER_SECONDS", "0", 0.0),
+        ("BRIDGE_DRAIN_SECONDS", "0.25", 0.25),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:1, b:2 ,c", ("a:1", "b:2", "c")),
+        ("KAFKA_BOOTSTRAP_SERVERS", "[::1]:9092,[fe80::1]:9093", ("[::1]:9092", "[fe80::1]:9093")),
+        ("KAFKA_BOOTSTRAP_SERVERS", '["a:1","b:2"]', ("a:1", "b:2")),
+    ],
+)
+def test_values_are_read_kindly(name: str, text: str, value: object) -> None:
+    """Case of choices and white space do not matter; brokers may be IPv6 addresses."""
+    assert getattr(load({**LEAST, name: text}), name.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("ARIES_DIALECT", "morse", "should be 'auto', 'action' or 'envelope'"),
+        ("ARIES_WS_URL", "https://api.aries.com", "starts with ws:// or wss://"),
+        ("ARIES_WS_URL", "wss://", "starts with ws:// or wss://"),
+        ("ARIES_WS_URL", "wss://host:99999/", "not a URL"),
+        ("ARIES_WS_URL", "wss://ho st/", "starts with ws:// or wss://"),
+        ("ARIES_WS_URL", "wss://host/#part", "RFC 6455"),
+        ("ARIES_TOKEN_URL", "ftp://host", "starts with http:// or https://"),
+        ("SCHEMA_REGISTRY_URL", "registry:8081", "starts with http:// or https://"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka://a:9092", "is not host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:0", "is not host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:70000", "is not host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:b", "is not host:port"),
+        ("KAFKA_LINGER_MS", "2.5", "should be a whole number"),
+        ("KAFKA_LINGER_MS", "-1", "greater than or equal to 0"),
+        ("KAFKA_BATCH_BYTES", "10", "greater than or equal to 1024"),
+        ("ARIES_PING_INTERVAL_SECONDS", "0", "greater than 0"),
+        ("ARIES_PING_INTERVAL_SECONDS", "nan", "finite number"),
+        ("ARIES_PONG_TIMEOUT_SECONDS", "inf", "finite number"),
+        ("BRIDGE_DRAIN_SECONDS", "20s", "should be a number"),
+        ("KAFKA_SSL_CHECK_HOSTNAME", "perhaps", "should be true or false"),
+        ("KAFKA_TOPIC_PREFIX", "a b", "a Kafka topic has"),
+        ("KAFKA_TOPIC_L2", "..", "a Kafka topic has"),
+        ("BRIDGE_LOG_FORMAT", "xml", "should be 'json' or 'console'"),
+        ("BRIDGE_INSTANCE", "x" * 250, "at most 249 characters"),
+    ],
+)
+def test_a_bad_value_is_told_with_name_value_and_what_is_wanted(name: str, text: str, said: str) -> None:
+    """One sentence names the setting, shows the value and says what it should be."""
+    found = problems({name: text})
+    assert len(found) == 1
+    assert found[0].startswith(f"{name}={text!r}: ")
+    assert said in found[0]
+
+
+def test_a_url_does_not_show_its_password() -> None:
+    """A user or password in a URL is refused without being repeated."""
+    for name in ("ARIES_WS_URL", "ARIES_TOKEN_URL", "SCHEMA_REGISTRY_URL"):
+        scheme = "wss" if name == "ARIES_WS_URL" else "https"
+        (problem,) = problems({name: f"{scheme}://user:hunter22@host/path?token=hunter22"})
+        assert "hunter22" not in problem
+        assert "a URL with user or password" in problem
+    assert "hunter22" not in "".join(problems({"KAFKA_BOOTSTRAP_SERVERS": "sasl://me:hunter22@host:1"}))
+
+
+SECRETS = [row.name for row in settings_table.table() if row.secret]
+
+
+def test_the_secrets_of_the_contract_are_secrets() -> None:
+    """Each secret can also be given as a file; nothing else can."""
+    assert set(SECRETS) == {
+        "ARIES_ACCESS_TOKEN",
+        "ARIES_CLIENT_SECRET",
+        "ARIES_REFRESH_TOKEN",
+        "ARIES_API_KEY",
+        "KAFKA_SASL_PASSWORD",
+        "KAFKA_OAUTH_CLIENT_SECRET",
+        "SCHEMA_REGISTRY_PASSWORD",
+    }
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_every_secret_can_be_a_file(name: str, tmp_path: Path) -> None:
+    """``<NAME>_FILE`` gives a secret that follows its file."""
+    path = tmp_path / "secret"
+    path.write_text("one\n")
+    settings, _ = examine({f"{name}_FILE": f" {path} "})
+    secret: Secret = getattr(settings, name.lower())
+    assert (secret.name, secret.path, secret.reveal()) == (name, path, "one")
+    path.write_text("two\n")
+    assert secret.reveal() == "two"
+    assert settings.secrets == (secret,)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_given_once(name: str, tmp_path: Path) -> None:
+    """Both of a pair is a problem that shows neither."""
+    path = tmp_path / "secret"
+    path.write_text("hunter22")
+    found = "\n".join(examine({name: "hunter23", f"{name}_FILE": str(path)})[1])
+    assert f"{name}: set together with {name}_FILE" in found
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hunter22\xff"])
+def test_a_bad_secret_file_is_one_problem(tmp_path: Path, content: bytes | None) -> None:
+    """An unusable file is told once, not also as a missing credential, and never with its content."""
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    found = problems({"ARIES_ACCESS_TOKEN": "", "ARIES_ACCESS_TOKEN_FILE": str(path)})
+    assert len(found) == 1
+    assert str(path) in found[0]
+    assert "hunter22" not in found[0]
+
+
+def test_nothing_printed_shows_a_secret() -> None:
+    """Whatever else is wrong, neither settings nor error show the value of a secret."""
+    environ = dict.fromkeys(SECRETS, "hunter22") | {"ARIES_DIALECT": "x", "KAFKA_LINGER_MS": "x"}
+    settings, found = examine(environ)
+    for shown in (
+        repr(settings),
+        str(settings),
+        *found,
+        repr(SettingsError(found)),
+        "\n".join(settings_table.render(settings)),
+    ):
+        assert "hunter22" not in shown
+
+
+@given(st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), st.text(st.characters(exclude_characters="\0"))))
+def test_no_text_breaks_the_reading(texts: dict[str, str]) -> None:
+    """Whatever an environment says, reading it ends in settings and a list of sentences."""
+    settings, found = examine({name.upper(): text for name, text in texts.items()})
+    assert isinstance(settings, Settings)
+    assert all(isinstance(problem, str) for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "url", "spoken"),
+    [
+        ("auto", "wss://api.aries.com/v1/market/ws", "envelope"),
+        ("auto", "wss://api.aries.com/v1/market/ws/?x=1", "envelope"),
+        ("auto", "wss://api.aries.com/v1/marketdata/ws", "action"),
+        ("auto", "ws://localhost:1", "action"),
+        ("action", "wss://api.aries.com/v1/market/ws", "action"),
+        ("envelope", "wss://api.aries.com/v1/marketdata/ws", "envelope"),
+    ],
+)
+def test_the_dialect_follows_the_path_unless_it_is_said(dialect: str, url: str, spoken: str) -> None:
+    """``auto`` decides by the URL's path alone."""
+    assert load({**LEAST, "ARIES_DIALECT": dialect, "ARIES_WS_URL": url}).dialect == spoken
+
+
+def test_topics_have_the_prefix_unless_they_are_renamed() -> None:
+    """Each topic has its own setting for another name."""
+    assert load({**LEAST, "KAFKA_TOPIC_PREFIX": "p"}).topics == {topic: f"p.{topic}" for topic in Topic}
+    renamed: dict[str, Any] = {f"KAFKA_TOPIC_{topic.setting}": f"my-{topic}" for topic in Topic}
+    assert load({**LEAST, **renamed}).topics == {topic: f"my-{topic}" for topic in Topic}
+
+
+def test_the_plan_comes_from_symbols_and_subscriptions(tmp_path: Path) -> None:
+    """List, JSON and file make the plan; each alone is enough."""
+    assert list(load({**LEAST, "ARIES_SUBSCRIPTIONS": '["MSFT"]'}).plan()) == ["AAPL", "MSFT"]
+    path = tmp_path / "subscriptions"
+    path.write_text("TSLA # a comment\nNVDA,AMD\n")
+    alone = {**LEAST, "ARIES_SYMBOLS": "", "ARIES_SUBSCRIPTIONS_FILE": str(path)}
+    assert list(load(alone).plan()) == ["TSLA", "NVDA", "AMD"]

@@ -1,0 +1,186 @@
+"""The rules that settings keep among each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization as s
+
+from bridge.settings import examine
+from tests.settings.test_environment import LEAST, problems
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOKENLESS = {"ARIES_ACCESS_TOKEN": ""}
+GRANT = {**TOKENLESS, "ARIES_REFRESH_TOKEN": "r3fresh", "ARIES_CLIENT_ID": "me"}
+SASL = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}
+LOGIN = {"KAFKA_SASL_USERNAME": "me", "KAFKA_SASL_PASSWORD": "s3cret"}
+OAUTH = {
+    "KAFKA_OAUTH_TOKEN_URL": "https://idp/token",
+    "KAFKA_OAUTH_CLIENT_ID": "me",
+    "KAFKA_OAUTH_CLIENT_SECRET": "s3cret",
+}
+REGISTRY = {"SCHEMA_REGISTRY_URL": "https://registry"}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        GRANT,
+        {**GRANT, "ARIES_CLIENT_SECRET": "s3cret"},
+        {"ARIES_CLIENT_ID": "me"},
+        {**SASL, **LOGIN, "KAFKA_SASL_MECHANISM": "PLAIN"},
+        {**SASL, **LOGIN, "KAFKA_SASL_MECHANISM": "SCRAM-SHA-256"},
+        {**SASL, **LOGIN, "KAFKA_SASL_MECHANISM": "scram-sha-512", "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"},
+        {**SASL, **OAUTH, "KAFKA_SASL_MECHANISM": "OAUTHBEARER"},
+        {**SASL, **OAUTH, "KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OAUTH_SCOPE": "kafka"},
+        {"KAFKA_SECURITY_PROTOCOL": "SSL"},
+        {**REGISTRY, "SCHEMA_REGISTRY_AUTO_REGISTER": "true"},
+        {**REGISTRY, "SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cret"},
+        {"SCHEMA_REGISTRY_AUTO_REGISTER": "false"},
+        {"ARIES_BACKOFF_MAX_SECONDS": "0.1"},
+        {"ARIES_BACKOFF_MIN_SECONDS": "60"},
+        {"BRIDGE_BUFFER_BYTES": "100000"},
+        {"KAFKA_TOPIC_QUOTES": "aries.trades", "KAFKA_TOPIC_TRADES": "aries.quotes"},
+    ],
+)
+def test_what_fits_together_is_no_problem(extra: dict[str, str]) -> None:
+    """Complete sets of settings, and one that is at odds with nothing but a default, are accepted."""
+    assert problems(extra) == ()
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (TOKENLESS, "no credentials for Aries"),
+        ({**GRANT, "ARIES_ACCESS_TOKEN": "t0ken"}, "ARIES_ACCESS_TOKEN and ARIES_REFRESH_TOKEN are both set"),
+        ({**GRANT, "ARIES_CLIENT_ID": ""}, "ARIES_REFRESH_TOKEN alone cannot renew a token: set ARIES_CLIENT_ID"),
+        ({**TOKENLESS, "ARIES_CLIENT_ID": "me"}, "ARIES_CLIENT_ID alone cannot renew a token: set ARIES_REFRESH_TOKEN"),
+        ({"ARIES_SUBSCRIPTIONS": "[]", "ARIES_SUBSCRIPTIONS_FILE": "/none"}, "ARIES_SUBSCRIPTIONS_FILE are both set"),
+        ({"ARIES_SUBSCRIPTIONS_FILE": "/none"}, "ARIES_SUBSCRIPTIONS_FILE='/none' cannot be read"),
+        (
+            {"ARIES_BACKOFF_MIN_SECONDS": "2", "ARIES_BACKOFF_MAX_SECONDS": "1"},
+            "(2) exceeds ARIES_BACKOFF_MAX_SECONDS (1)",
+        ),
+        (SASL, "KAFKA_SASL_MECHANISM is not set: set it to PLAIN"),
+        ({"KAFKA_SASL_MECHANISM": "PLAIN"}, "KAFKA_SASL_MECHANISM set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT"),
+        (LOGIN, "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT"),
+        ({**LOGIN, "KAFKA_SECURITY_PROTOCOL": "SSL"}, "but KAFKA_SECURITY_PROTOCOL is SSL"),
+        ({"KAFKA_OAUTH_SCOPE": "x"}, "KAFKA_OAUTH_SCOPE set, but KAFKA_SECURITY_PROTOCOL"),
+        (
+            {**SASL, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_USERNAME": "me"},
+            "KAFKA_SASL_PASSWORD is not set: KAFKA_SASL_MECHANISM PLAIN needs it",
+        ),
+        (
+            {**SASL, **OAUTH, "KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OAUTH_TOKEN_URL": ""},
+            "KAFKA_OAUTH_TOKEN_URL is not set: KAFKA_SASL_MECHANISM OAUTHBEARER needs it",
+        ),
+        (
+            {**SASL, **OAUTH, **LOGIN, "KAFKA_SASL_MECHANISM": "OAUTHBEARER"},
+            "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD set, but KAFKA_SASL_MECHANISM OAUTHBEARER has no use",
+        ),
+        (
+            {**SASL, **LOGIN, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_OAUTH_SCOPE": "x"},
+            "KAFKA_OAUTH_SCOPE set, but KAFKA_SASL_MECHANISM PLAIN has no use",
+        ),
+        ({"KAFKA_TOPIC_L2": "aries.quotes"}, "KAFKA_TOPIC_QUOTES and KAFKA_TOPIC_L2 are all 'aries.quotes'"),
+        ({"KAFKA_TOPIC_PREFIX": "x" * 240}, "KAFKA_TOPIC_PREFIX is too long"),
+        ({"KAFKA_BATCH_BYTES": "2048", "BRIDGE_BUFFER_BYTES": "1024"}, "(2048) exceeds BRIDGE_BUFFER_BYTES (1024)"),
+        ({"SCHEMA_REGISTRY_AUTO_REGISTER": "true"}, "SCHEMA_REGISTRY_AUTO_REGISTER set without SCHEMA_REGISTRY_URL"),
+        ({**REGISTRY, "SCHEMA_REGISTRY_USERNAME": "me"}, "is set without SCHEMA_REGISTRY_PASSWORD"),
+        ({**REGISTRY, "SCHEMA_REGISTRY_PASSWORD": "s3cret"}, "is set without SCHEMA_REGISTRY_USERNAME"),
+        ({**REGISTRY, "SCHEMA_REGISTRY_CAFILE": "/none"}, "SCHEMA_REGISTRY_CAFILE='/none' cannot be read"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_problem(extra: dict[str, str], said: str) -> None:
+    """A broken rule names the settings it is about and what to do."""
+    found = problems(extra)
+    assert len(found) == 1
+    assert said in found[0]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {**LOGIN, "KAFKA_SECURITY_PROTOCOL": "TLS"},
+        {**SASL, **LOGIN, "KAFKA_SASL_MECHANISM": "MD5"},
+        {"SCHEMA_REGISTRY_URL": "nonsense", "SCHEMA_REGISTRY_AUTO_REGISTER": "true"},
+        {"ARIES_EVENTS": "[nonsense"},
+        {"KAFKA_BOOTSTRAP_SERVERS": "a:b"},
+    ],
+)
+def test_a_bad_value_is_not_also_a_broken_rule(extra: dict[str, str]) -> None:
+    """What follows from a value that is itself wrong is not told a second time."""
+    assert len(problems(extra)) == 1
+
+
+@pytest.fixture
+def pem(tmp_path: Path) -> dict[str, Path]:
+    """Return PEM files: an authority, a certificate with its key, another key, and text that is none of these."""
+    authority = trustme.CA()
+    certificate, other = authority.issue_cert("client"), authority.issue_cert("other")
+    paths = {name: tmp_path / f"{name}.pem" for name in ("authority", "certificate", "key", "other", "text")}
+    authority.cert_pem.write_to_path(paths["authority"])
+    certificate.cert_chain_pems[0].write_to_path(paths["certificate"])
+    certificate.private_key_pem.write_to_path(paths["key"])
+    other.private_key_pem.write_to_path(paths["other"])
+    paths["text"].write_text("no certificate")
+    return paths
+
+
+def tls(**files: Path) -> tuple[str, ...]:
+    """Return what is wrong with the files of a TLS connection."""
+    named = {f"KAFKA_SSL_{name.upper()}": str(path) for name, path in files.items()}
+    return problems({"KAFKA_SECURITY_PROTOCOL": "SSL", **named})
+
+
+def test_good_certificates_are_accepted(pem: dict[str, Path]) -> None:
+    """An authority's file and a client's certificate with its key are no problem."""
+    assert tls(cafile=pem["authority"], certfile=pem["certificate"], keyfile=pem["key"]) == ()
+    cafile = {"SCHEMA_REGISTRY_CAFILE": str(pem["authority"])}
+    assert problems({**REGISTRY, **cafile}) == ()
+    (problem,) = problems({"SCHEMA_REGISTRY_URL": "http://registry", **cafile})
+    assert "use https" in problem
+
+
+def test_bad_certificates_are_found_before_kafka_is_dialled(pem: dict[str, Path], tmp_path: Path) -> None:
+    """Files that are missing, no PEM, or not each other's are told by name."""
+    none = tmp_path / "none.pem"
+    for found, said in (
+        (tls(cafile=none), f"KAFKA_SSL_CAFILE={str(none)!r} cannot be read"),
+        (tls(cafile=pem["text"]), "KAFKA_SSL_CAFILE="),
+        (tls(cafile=pem["key"]), "holds no certificate"),
+        (tls(certfile=pem["certificate"]), "KAFKA_SSL_CERTFILE is set without KAFKA_SSL_KEYFILE"),
+        (tls(keyfile=pem["key"]), "KAFKA_SSL_KEYFILE is set without KAFKA_SSL_CERTFILE"),
+        (tls(certfile=pem["certificate"], keyfile=none), "KAFKA_SSL_KEYFILE="),
+        (tls(certfile=pem["certificate"], keyfile=pem["other"]), "are not a certificate and its private key"),
+        (tls(certfile=pem["text"], keyfile=pem["text"]), "are not a certificate and its private key"),
+    ):
+        assert len(found) == 1
+        assert said in found[0]
+
+
+def test_certificates_need_a_tls_protocol(pem: dict[str, Path]) -> None:
+    """Files that PLAINTEXT would not use are a problem, lest somebody believes in encryption."""
+    (problem,) = problems({"KAFKA_SSL_CAFILE": str(pem["authority"])})
+    assert "KAFKA_SSL_CAFILE set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT" in problem
+
+
+def test_an_encrypted_key_does_not_ask_for_its_password(pem: dict[str, Path], tmp_path: Path) -> None:
+    """A key with a password is a problem, not a prompt on the terminal."""
+    key = s.load_pem_private_key(pem["key"].read_bytes(), None)
+    encrypted = tmp_path / "encrypted.pem"
+    encrypted.write_bytes(
+        key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.BestAvailableEncryption(b"hunter22"))
+    )
+    (problem,) = tls(certfile=pem["certificate"], keyfile=encrypted)
+    assert "the key not encrypted" in problem
+
+
+def test_no_rule_needs_the_token_to_be_right() -> None:
+    """Rules are checked although another setting is wrong, so that one start shows everything."""
+    _, found = examine({**LEAST, "KAFKA_LINGER_MS": "x", "ARIES_ACCESS_TOKEN": "", **SASL})
+    assert len(found) == 3
