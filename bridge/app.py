@@ -40,6 +40,7 @@ from bridge.ladder import Ladder
 from bridge.logs import Redactor
 from bridge.publisher import Publisher
 from bridge.registry import Registry
+from bridge.shards import MARKET_STATUS_SHARD, own_share
 from bridge.subscriptions.file import watch
 from bridge.tokens import FixedToken, RefreshingToken
 from bridge.topics import ALWAYS
@@ -64,7 +65,8 @@ class Bridge:
     def __init__(self, settings: Settings, redactor: Redactor | None = None) -> None:
         redactor = redactor or Redactor(settings.secrets)
         self.settings = settings
-        self.plan = settings.plan()
+        self._whole = settings.plan()
+        self.plan = self._own_share(self._whole)
         self.accounts = Accounts()
         self.batches = Batches(settings.topics, self.accounts, settings.bridge_buffer_bytes)
         self.prices = Prices()
@@ -83,7 +85,12 @@ class Bridge:
         spoken = dialect(settings)
         codec = self.codec = Codec(self.schemas, single_object_prefixes(self.schemas))
         self.control = Control(
-            codec, self.batches, self.accounts, instance=settings.bridge_instance, redact=redactor.redacted
+            codec,
+            self.batches,
+            self.accounts,
+            instance=settings.bridge_instance,
+            shard=settings.shard,
+            redact=redactor.redacted,
         )
         self.dead_letters = DeadLetters(codec, spoken.name, redactor.redacted)
         self.intake = Intake(
@@ -93,6 +100,7 @@ class Bridge:
             accounts=self.accounts,
             dead_letters=self.dead_letters,
             plan=self.plan,
+            market_status=settings.shard == MARKET_STATUS_SHARD,
             conflate_ms=settings.bridge_conflate_ms,
         )
         self.intake.on_overload = self._note_overload
@@ -209,8 +217,11 @@ class Bridge:
         if settings.aries_subscriptions_file is None:
             return
         listed, events = settings.aries_symbols, settings.aries_events
-        async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self.plan, stop=stop):
-            self._replan(plan)
+        async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self._whole, stop=stop):
+            self._replan(self._own_share(plan))
+
+    def _own_share(self, plan: Plan) -> Plan:
+        return own_share(plan, self.settings.shard, self.settings.bridge_shards)
 
     def _replan(self, plan: Plan) -> None:
         try:

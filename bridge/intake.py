@@ -88,6 +88,7 @@ class Intake:
         accounts: Accounts,
         dead_letters: DeadLetters,
         plan: Plan,
+        market_status: bool = True,
         conflate_ms: int = 0,
     ) -> None:
         self.overloaded = False
@@ -101,6 +102,7 @@ class Intake:
         self._batches = batches
         self._accounts = accounts
         self._dead_letters = dead_letters
+        self._always = frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
         self.want(plan)
         self._window_us = conflate_ms * 1000
         self._streams: dict[Topic, dict[str, SymbolStream]] = {}
@@ -113,11 +115,11 @@ class Intake:
         self._streams = {topic: {} for topic in MARKET_DATA}
 
     def want(self, plan: Plan) -> None:
-        """Take what is subscribed to from now on; market status always.
+        """Take what is subscribed to from now on, and market status where this is the bridge that publishes it.
 
         A symbol that the feed writes otherwise than we asked for it gets whatever anybody asked for.
         """
-        self._topics = plan.topics | {Topic.MARKET_STATUS}
+        self._topics = plan.topics | self._always
         self._events = {symbol: subscription.events for symbol, subscription in plan.items()}
 
     def refuse(self, record: Record, lane: Lane, error: BadLine) -> None:

@@ -369,3 +369,24 @@ async def test_a_refresh_token_is_exchanged_for_each_authentication_and_after_a_
             await simulator.connected(2)
             await simulator.authenticated(3)
             assert len(endpoint.issued) > 2
+
+
+async def test_shards_share_the_symbols_and_one_publishes_the_market_status(
+    broker: EmbeddedBroker, topic_prefix: str
+) -> None:
+    """Two shards together subscribe to each symbol once; market status comes from shard 0 alone."""
+    symbols = [f"S{number}" for number in range(20)]
+    async with Simulator(dialect="envelope") as simulator:
+        environ = environment(
+            simulator, broker.bootstrap_servers, topic_prefix, ARIES_SYMBOLS=",".join(symbols), BRIDGE_SHARDS="2"
+        )
+        async with (
+            running({**environ, "BRIDGE_SHARD": "0"}) as first,
+            running({**environ, "BRIDGE_SHARD": "1"}) as second,
+        ):
+            await simulator.subscribed(*symbols)
+            assert first.plan.keys() | second.plan.keys() == set(symbols)
+            assert not first.plan.keys() & second.plan.keys()
+            await simulator.market_status("closed")
+            await eventually(lambda: first.accounts.published[Topic.MARKET_STATUS] == 2, "shard 0's market status")
+            await eventually(lambda: second.accounts.filtered["not_subscribed"] == 2, "shard 1's filter")

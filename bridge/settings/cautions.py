@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from bridge.errors import SettingsError
 from bridge.settings import Settings, examine
+from bridge.settings.environment import injected
 from bridge.settings.field_types import is_secret
 
 if TYPE_CHECKING:
@@ -20,12 +21,9 @@ if TYPE_CHECKING:
     from bridge.settings.secret import Secret
 
 _PREFIXES = ("ARIES_", "KAFKA_", "SCHEMA_REGISTRY_", "BRIDGE_")
-#: Names that other releases of the bridge know.
-_RESERVED = ("BRIDGE_HTTP_", "BRIDGE_SHARD")
 #: What Kubernetes sets for each service it knows, say one called ``kafka``
 #: (kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
 _KUBERNETES = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
-_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://\S+")
 
 
 def warnings(environ: Mapping[str, str] | None = None) -> list[str]:
@@ -51,15 +49,14 @@ def names() -> tuple[str, ...]:
 def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
     known = names()
     for name in sorted(environ.keys() - set(known)):
-        if name.startswith(_PREFIXES) and not name.startswith(_RESERVED) and not _injected(name, environ[name]):
+        if name.startswith(_PREFIXES) and not _injected(name, environ[name]):
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
             guess = f"did you mean {near[0]}?" if near else "no setting has a name like it."
             yield f"{name} is not a setting and has no effect: {guess}"
 
 
 def _injected(name: str, value: str) -> bool:
-    port = name.endswith("_PORT") and _KUBERNETES_PORT.fullmatch(value)
-    return bool(port or _KUBERNETES.fullmatch(name))
+    return injected(name, value) or _KUBERNETES.fullmatch(name) is not None
 
 
 def _unused_grant(settings: Settings) -> Iterator[str]:

@@ -7,6 +7,7 @@ meanings: ``aries-bridge settings`` and the README's table are made from it.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge import subscriptions
+from bridge import shards, subscriptions
 from bridge.errors import SettingsError
 from bridge.settings import rules as setting_rules
 from bridge.settings.field_types import (
@@ -31,6 +32,7 @@ from bridge.settings.field_types import (
     OptionalText,
     OptionalTopic,
     Servers,
+    ShardNumber,
     Switch,
     Text,
     TopicPart,
@@ -53,6 +55,9 @@ if TYPE_CHECKING:
 _HOUR_SECONDS = 3600
 _GIB = 1 << 30
 _LONGEST_SHOWN = 250
+#: What Kubernetes sets by itself beside a Service whose name makes the variable's: ``bridge-http`` makes
+#: ``BRIDGE_HTTP_PORT`` (kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
+_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://\S+")
 #: Pydantic's words for what went wrong that are not for everybody.
 _PLAIN = {
     "bool_parsing": "should be true or false",
@@ -223,6 +228,24 @@ class Settings(BaseSettings):
         description="Who we are, on the control topic and in logs.",
         json_schema_extra={"default": "host name"},
     )
+    bridge_shards: Whole = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Number of bridges that share the symbols; each has a session of its own.",
+    )
+    bridge_shard: ShardNumber = Field(
+        default="0",
+        description="Which of them this is, from 0; `auto` reads the number at the end of the host name "
+        "(a StatefulSet's pod).",
+    )
+    bridge_http_host: Text = Field(
+        default="0.0.0.0",  # noqa: S104 - probes come from outside the pod
+        description="Address on which probes, metrics and the status page are served.",
+    )
+    bridge_http_port: Whole = Field(
+        default=8080, ge=0, le=65_535, description="Port of probes, metrics and the status page; 0 = any free one."
+    )
     bridge_drain_seconds: Number = Field(
         default=20, ge=0, le=_HOUR_SECONDS, description="Longest wait for acknowledgements at shutdown, in seconds."
     )
@@ -251,6 +274,14 @@ class Settings(BaseSettings):
         if self.aries_dialect != "auto":
             return self.aries_dialect
         return "envelope" if urlsplit(self.aries_ws_url).path.rstrip("/") == "/v1/market/ws" else "action"
+
+    @property
+    def shard(self) -> int:
+        """Return which shard this is, -1 where the host name has to tell and does not."""
+        if self.bridge_shard != "auto":
+            return int(self.bridge_shard)
+        number = shards.ordinal(socket.gethostname())
+        return -1 if number is None else number
 
     @property
     def topics(self) -> dict[Topic, str]:
@@ -289,12 +320,17 @@ class Environment(PydanticBaseSettingsSource):
 
     def _text(self, name: str) -> str | None:
         text = self._environ.get(name, "")
-        return text if text.strip() else None
+        return text if text.strip() and not injected(name, text) else None
 
     def __call__(self) -> dict[str, Any]:
         fields = self.settings_cls.model_fields.items()
         values = {name: self.get_field_value(field, name)[0] for name, field in fields}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def injected(name: str, value: str) -> bool:
+    """Return whether a variable looks like what Kubernetes says of a Service, not like anybody's setting."""
+    return name.endswith("_PORT") and _KUBERNETES_PORT.fullmatch(value.strip()) is not None
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

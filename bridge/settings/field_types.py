@@ -108,6 +108,12 @@ def _topic_part(text: str) -> str:
     raise ValueError("a Kafka topic has 1 to 249 of the characters a-z A-Z 0-9 . _ -")
 
 
+def _shard(text: str) -> str:
+    if re.fullmatch(r"auto|\d{1,4}", text):
+        return text
+    raise ValueError("must be a number from 0, or auto")
+
+
 def _secret(value: object) -> object:
     if not isinstance(value, Given):
         return value
@@ -146,6 +152,7 @@ OptionalFile = Annotated[Path | None, Word("file")]
 OptionalSecret = Annotated[InstanceOf[Secret] | None, BeforeValidator(_secret), Word("secret")]
 TopicPart = Annotated[str, AfterValidator(_topic_part), Word("text")]
 OptionalTopic = Annotated[TopicPart | None, Word("text")]
+ShardNumber = Annotated[str, AfterValidator(_shard), Word("whole number or auto")]
 Whole = Annotated[int, Word("whole number")]
 Number = Annotated[float, Field(allow_inf_nan=False), Word("number")]
 Switch = Annotated[bool, Word("true or false")]

@@ -35,6 +35,7 @@ def broken(settings: Settings) -> Iterator[Problem]:
         _tls,
         _topics,
         _batches,
+        _shards,
         _registry,
         _registry_tls,
     ):
@@ -110,6 +111,22 @@ def _backoff(settings: Settings) -> Iterator[Problem]:
         yield _problem(
             f"ARIES_BACKOFF_MIN_SECONDS ({least:g}) exceeds ARIES_BACKOFF_MAX_SECONDS ({most:g}): swap them.",
             *_BACKOFF,
+        )
+
+
+def _shards(settings: Settings) -> Iterator[Problem]:
+    number, count = settings.shard, settings.bridge_shards
+    if number < 0:
+        yield _problem(
+            "BRIDGE_SHARD=auto, but the host name does not end in -<number> as a StatefulSet pod's does: give the "
+            "number itself.",
+            "bridge_shard",
+        )
+    elif number >= count:
+        yield _problem(
+            f"BRIDGE_SHARD is {number}, but with BRIDGE_SHARDS={count} the shards are 0 to {count - 1}.",
+            "bridge_shard",
+            "bridge_shards",
         )
 
 

@@ -56,14 +56,6 @@ def test_a_name_like_no_other_is_told_without_a_guess() -> None:
     assert "did you mean" not in warning
 
 
-def test_names_of_other_releases_are_not_warned_about() -> None:
-    """The same environment may serve a release with more settings."""
-    assert (
-        warned({"BRIDGE_HTTP_PORT": "8080", "BRIDGE_HTTP_HOST": "::", "BRIDGE_SHARDS": "2", "BRIDGE_SHARD": "auto"})
-        == []
-    )
-
-
 def test_what_kubernetes_sets_is_not_warned_about() -> None:
     """A service called kafka, or aries-bridge, brings variables that are nobody's mistake."""
     services: dict[str, str] = {}

@@ -56,6 +56,10 @@ def test_the_least_environment_has_the_documented_defaults() -> None:
         "bridge_buffer_bytes": 268435456,
         "bridge_conflate_ms": 0,
         "bridge_instance": socket.gethostname(),
+        "bridge_shards": 1,
+        "bridge_shard": "0",
+        "bridge_http_host": "0.0.0.0",
+        "bridge_http_port": 8080,
         "bridge_drain_seconds": 20.0,
         "bridge_log_level": "INFO",
         "bridge_log_format": "json",
@@ -65,6 +69,19 @@ def test_the_least_environment_has_the_documented_defaults() -> None:
     assert {getattr(settings, name) for name in rest} == {None}
     assert settings.aries_access_token is not None
     assert settings.aries_access_token.reveal() == "s3cret"
+
+
+@pytest.mark.parametrize("value", ["tcp://10.0.0.1:80", " udp://[::1]:53 "])
+def test_what_kubernetes_says_of_a_service_is_no_setting(value: str) -> None:
+    """A Service called ``bridge-http`` sets BRIDGE_HTTP_PORT to its address: the default stays."""
+    assert load({**LEAST, "BRIDGE_HTTP_PORT": value}).bridge_http_port == 8080
+
+
+@pytest.mark.parametrize("value", ["70000", "-1", "http", "tcp:80"])
+def test_a_port_that_is_none_is_a_problem(value: str) -> None:
+    """Anything else that is no port is told."""
+    (problem,) = problems({"BRIDGE_HTTP_PORT": value})
+    assert problem.startswith(f"BRIDGE_HTTP_PORT='{value}'")
 
 
 def test_everything_missing_is_told_at_once() -> None:

@@ -184,3 +184,19 @@ def test_no_rule_needs_the_token_to_be_right() -> None:
     """Rules are checked although another setting is wrong, so that one start shows everything."""
     _, found = examine({**LEAST, "KAFKA_LINGER_MS": "x", "ARIES_ACCESS_TOKEN": "", **SASL})
     assert len(found) == 3
+
+
+def test_a_shard_must_be_one_of_the_shards() -> None:
+    """A number beyond the count, or no number to be had, is a problem that says which ones there are."""
+    (beyond,) = problems({"BRIDGE_SHARDS": "3", "BRIDGE_SHARD": "3"})
+    assert "0 to 2" in beyond
+    (none,) = problems({"BRIDGE_SHARDS": "3", "BRIDGE_SHARD": "-1"})
+    assert "BRIDGE_SHARD" in none
+
+
+@pytest.mark.parametrize(("host", "shard"), [("bridge-2", 2), ("bridge", -1)])
+def test_auto_reads_the_shard_from_the_host_name(host: str, shard: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A StatefulSet's pod knows its number by its name; elsewhere auto is a problem."""
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    found = problems({"BRIDGE_SHARDS": "3", "BRIDGE_SHARD": "auto"})
+    assert bool(found) == (shard < 0)
