@@ -152,6 +152,24 @@ async def test_records_that_kafka_does_not_take_in_time_are_counted_and_end_with
     )
 
 
+async def test_a_stop_while_kafka_is_gone_ends_with_4_and_without_a_complaint(topic_prefix: str) -> None:
+    """A producer that is given up with batches in flight leaves nothing behind, not even a traceback."""
+    gone = EmbeddedBroker().start()
+    gone.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
+    async with Simulator(rate=300) as simulator:
+        environ = environment(simulator, gone.bootstrap_servers, topic_prefix, BRIDGE_DRAIN_SECONDS="0.5")
+        async with process(environ, "run") as bridge:
+            await bridge.logged("subscribed")
+            gone.close()
+            before = simulator.sent.market_data
+            await simulator.wait_for(lambda: simulator.sent.market_data > before + 50, what="data")
+            bridge.signal(TERM)
+            assert await bridge.ended() == 4
+    assert not [line for line in bridge.logs if line["logger"] == "asyncio"]
+    assert "Traceback" not in "".join(bridge.text)
+    assert (await bridge.logged("stopped"))["undelivered"] > 0
+
+
 async def test_a_second_signal_exits_at_once(topic_prefix: str) -> None:
     """Whoever asks twice does not want to wait for a Kafka that is gone."""
     gone = EmbeddedBroker().start()

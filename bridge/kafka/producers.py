@@ -72,6 +72,9 @@ async def abandon(producer: aiokafka.AIOKafkaProducer) -> None:
     except (TimeoutError, KafkaError, OSError) as error:
         logging.getLogger(__name__).debug("closing connections: %s", error)
     sender = producer._sender.sender_task  # noqa: SLF001 - see above
+    if sender is not None:
+        # It fails all batches, which is done already, and then a transaction, which there is none of.
+        sender.remove_done_callback(producer._sender._fail_all)  # noqa: SLF001 - see above
     while sender is not None and not sender.done():
         sender.cancel()
         await asyncio.wait([sender], timeout=0.05)
