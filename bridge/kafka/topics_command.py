@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+import os
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,46 +20,26 @@ from aiokafka.errors import (
 
 from bridge.errors import TopicsUnfit
 from bridge.kafka.access import CONNECT_TIMEOUT_SECONDS, client_options, kafka_settings, reaching, servers
-from bridge.topics import SUBSCRIBABLE, Topic
+from bridge.kafka.cluster import connected, find
+from bridge.kafka.strimzi import StrimziApi, manifest
+from bridge.kafka.topic_design import BROKERS_DEFAULT, DEFAULT_PARTITIONS, Design, counted, designed, drift, unequal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
-    from bridge.settings import Settings
+    from aiokafka.client import AIOKafkaClient
 
-DEFAULT_PARTITIONS = 12
-#: What a broker takes for "your default" (KIP-464).
-BROKERS_DEFAULT = -1
+    from bridge.kafka.cluster import Found
+    from bridge.kafka.topic_design import TopicDesign
+    from bridge.settings import Settings
+    from bridge.topics import Topic
+
 CREATE_TIMEOUT_SECONDS = 20.0
 CLOSE_TIMEOUT_SECONDS = 3.0
 #: How long to wait until what was created is listed: `aries-bridge run` may be next.
 LISTED_TIMEOUT_SECONDS = 10.0
 _LIST_AGAIN_SECONDS = 0.1
-_HOUR_MS = 60 * 60 * 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """Say how topics are to be; ``partitions`` None means as the data topics that are there."""
-
-    partitions: int | None = None
-    replication_factor: int = BROKERS_DEFAULT
-    retention_hours: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TopicDesign:
-    """Say how one topic is to be created."""
-
-    name: str
-    partitions: int
-    replication_factor: int
-    config: tuple[tuple[str, str], ...]
-
-    def __str__(self) -> str:
-        replicas = "" if self.replication_factor == BROKERS_DEFAULT else f"replication factor {self.replication_factor}"
-        configured = [f"{name}={value}" for name, value in self.config]
-        return ", ".join(filter(None, [f"{self.name}: {_counted(self.partitions)}", replicas, *configured]))
+_DESCRIBE_TIMEOUT_SECONDS = 15.0
 
 
 def topics(
@@ -79,90 +59,152 @@ def topics(
     retention_hours: Annotated[
         int | None, typer.Option(min=1, help="How long records are kept (default: the brokers').", show_default=False)
     ] = None,
+    min_insync_replicas: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Copies that must have a record before it counts as written (default: the brokers').",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Like --dry-run, but end with 1 if a topic is missing or differs.")
+    ] = False,
+    strimzi: Annotated[
+        bool, typer.Option("--strimzi", help="Print Strimzi KafkaTopic YAML instead; asks no Kafka.")
+    ] = False,
+    cluster: Annotated[
+        str | None, typer.Option(help="Name of Strimzi's Kafka resource, with --strimzi.", show_default=False)
+    ] = None,
+    strimzi_api: Annotated[
+        StrimziApi, typer.Option(help="v1 is Strimzi 0.49 and newer, v1beta2 is older than 1.0.")
+    ] = StrimziApi.V1,
     bootstrap_servers: Annotated[
         str | None, typer.Option("--bootstrap-servers", "-b", help="Instead of KAFKA_BOOTSTRAP_SERVERS.")
     ] = None,
 ) -> None:
-    """Create the topics that are missing; list the others and leave them alone.
+    """Create the topics that are missing; list the others, and say where they differ.
 
     Connects by the KAFKA_* settings; KAFKA_TOPIC_PREFIX and KAFKA_TOPIC_<TYPE>
     name the topics. Those of Aries are not needed. The data topics (quotes,
     trades, timesales, l2, greeks) get equal numbers of partitions, so that a
-    symbol has the same one on each; market-status is compacted, too.
+    symbol has the same one on each; market-status is compacted, too. A topic
+    that exists is never changed.
     """
-    design = Design(partitions, replication_factor, retention_hours)
-    asyncio.run(arrange(kafka_settings(bootstrap_servers), design, dry_run=dry_run))
+    design = Design(partitions, replication_factor, retention_hours, min_insync_replicas)
+    if strimzi:
+        _print_manifest(design, cluster, strimzi_api)
+    elif cluster is not None:
+        raise typer.BadParameter("it has no meaning without --strimzi", param_hint="--cluster")
+    else:
+        asyncio.run(arrange(kafka_settings(bootstrap_servers), design, dry_run=dry_run, check=check))
 
 
-async def arrange(settings: Settings, design: Design, *, dry_run: bool = False) -> None:
-    """Create what is missing, and print a line for each topic.
+def _print_manifest(design: Design, cluster: str | None, api: StrimziApi) -> None:
+    if not cluster:
+        raise typer.BadParameter(
+            "--strimzi needs it: the name of the Kafka resource that the topics belong to", param_hint="--cluster"
+        )
+    # How to reach Kafka does not matter here, and may not be known.
+    naming = {name: value for name, value in os.environ.items() if name.startswith("KAFKA_TOPIC_")}
+    settings = kafka_settings("unused:9092", naming)
+    typer.echo(manifest(designed(settings.topics, design, {}), cluster, api), nl=False)
 
-    Raises KafkaUnreachable, and TopicsUnfit where Kafka did not create a topic.
+
+async def arrange(settings: Settings, design: Design, *, dry_run: bool = False, check: bool = False) -> None:
+    """Create what is missing, and print a line for each topic; with ``check`` or a dry run create nothing.
+
+    Raises KafkaUnreachable, and TopicsUnfit where Kafka did not create a topic, or ``check`` found one missing or
+    different.
     """
-    async with _admin(settings) as admin:
+    async with _client(settings) as client:
         with reaching(servers(settings)):
-            existing = await _partition_counts(admin)
+            found = await _found(client, settings.topics)
+        existing = {name: len(topic.partitions) for name, topic in found.topics.items()}
         designs = designed(settings.topics, design, existing)
         missing = [topic for topic in designs if topic.name not in existing]
-        for topic in designs:
-            if topic not in missing:
-                typer.echo(f"exists        {topic.name}: {_counted(existing[topic.name])}")
-        if dry_run:
-            _tell("would create", missing)
+        differing = _tell_existing(designs, design, found)
+        if dry_run or check:
+            _tell("missing" if check else "would create", missing)
         elif missing:
-            await _create(admin, settings, missing)
-    _note_unequal(settings.topics, {topic.name: topic.partitions for topic in designs} | existing)
+            await _create(client, settings, missing)
+    apart = _note_unequal(settings.topics, {topic.name: topic.partitions for topic in designs} | existing)
+    if check and (missing or differing or apart):
+        raise TopicsUnfit(_summary(len(missing), differing, apart=apart))
 
 
-def designed(names: Mapping[Topic, str], design: Design, existing: Mapping[str, int]) -> tuple[TopicDesign, ...]:
-    """Return how each topic is to be created (design §4), were it missing."""
-    partitions = design.partitions or _partitions_of_data(names, existing)
-    return tuple(
-        TopicDesign(
-            name,
-            partitions if topic in SUBSCRIBABLE else 1,
-            design.replication_factor,
-            tuple(_config(topic, design.retention_hours)),
+def _summary(missing: int, differing: int, *, apart: bool) -> str:
+    faults = [f"missing: {missing}"] * bool(missing) + [f"different: {differing}"] * bool(differing)
+    return f"the topics are not as they should be ({', '.join([*faults, *['unequal partition counts'] * apart])})."
+
+
+@asynccontextmanager
+async def _client(settings: Settings) -> AsyncIterator[AIOKafkaClient]:
+    """Hold a connected client; raises KafkaUnreachable."""
+    async with AsyncExitStack() as stack:
+        with reaching(servers(settings)):
+            client = await stack.enter_async_context(connected(client_options(settings, "topics")))
+        yield client
+
+
+async def _found(client: AIOKafkaClient, names: Mapping[Topic, str]) -> Found:
+    async with asyncio.timeout(_DESCRIBE_TIMEOUT_SECONDS):
+        return await find(client, names.values())
+
+
+def _tell_existing(designs: Iterable[TopicDesign], design: Design, found: Found) -> int:
+    """Print a line for each topic that exists, and one for each difference; return how many differ."""
+    differing = 0
+    _note_untold(found)
+    for wanted in designs:
+        if (topic := found.topics.get(wanted.name)) is None:
+            continue
+        typer.echo(f"exists        {topic.name}: {counted(len(topic.partitions))}")
+        differences = list(drift(design, wanted, topic))
+        differing += bool(differences)
+        for difference in differences:
+            typer.echo(f"differs       {topic.name}: {difference}")
+    if differing:
+        typer.echo(
+            "aries-bridge: topics that exist are left as they are: change them with Kafka's own means "
+            "(kafka-configs.sh --alter, kafka-topics.sh --alter, or their KafkaTopic resources).",
+            err=True,
         )
-        for topic, name in names.items()
-    )
+    return differing
 
 
-def _config(topic: Topic, retention_hours: int | None) -> Iterable[tuple[str, str]]:
-    yield "cleanup.policy", "compact,delete" if topic is Topic.MARKET_STATUS else "delete"
-    if retention_hours is not None:
-        yield "retention.ms", str(retention_hours * _HOUR_MS)
+def _note_untold(found: Found) -> None:
+    if any(topic.config is None for topic in found.topics.values()):
+        typer.echo(
+            "aries-bridge: Kafka does not tell the settings of some topics, so only their partitions are compared "
+            "(telling them takes the right DescribeConfigs on the topics).",
+            err=True,
+        )
 
 
-def _partitions_of_data(names: Mapping[Topic, str], existing: Mapping[str, int]) -> int:
-    counts = {existing[names[topic]] for topic in SUBSCRIBABLE if names[topic] in existing}
-    return counts.pop() if len(counts) == 1 else DEFAULT_PARTITIONS
-
-
-def _note_unequal(names: Mapping[Topic, str], counts: Mapping[str, int]) -> None:
-    data = {names[topic]: counts[names[topic]] for topic in SUBSCRIBABLE}
-    if len(set(data.values())) > 1:
-        listed = ", ".join(f"{name}: {count}" for name, count in data.items())
+def _note_unequal(names: Mapping[Topic, str], counts: Mapping[str, int]) -> bool:
+    """Say it where the data topics' partition counts differ; return whether they do."""
+    listed = unequal(names, counts)
+    if listed:
         typer.echo(
             f"aries-bridge: the data topics differ in their numbers of partitions ({listed}): a symbol would not have "
             "the same partition on each, and `aries-bridge run` refuses that. Add partitions to the smaller ones "
             "while nothing is written or read, or delete them and run this again.",
             err=True,
         )
+    return bool(listed)
 
 
-# -- Kafka --------------------------------------------------------------------------------------------------------
+# -- creating -----------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Hold a started admin client; raises KafkaUnreachable."""
     admin = AIOKafkaAdminClient(**client_options(settings, "topics"))
     try:
-        with reaching(servers(settings)):
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                await admin.start()
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await admin.start()
         yield admin
     finally:
         with suppress(TimeoutError):
@@ -170,17 +212,12 @@ async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
                 await admin.close()
 
 
-async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
-    """Return the topics that exist; none is named in the request, which would create it on some brokers."""
-    async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-        return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
-
-
-async def _create(admin: AIOKafkaAdminClient, settings: Settings, missing: Sequence[TopicDesign]) -> None:
+async def _create(client: AIOKafkaClient, settings: Settings, missing: Sequence[TopicDesign]) -> None:
     with reaching(servers(settings)):
-        problems = await _refused(admin, settings, missing)
+        async with _admin(settings) as admin:
+            problems = await _refused(admin, settings, missing)
         created = [topic for topic in missing if topic.name not in problems]
-        await _listed(admin, {topic.name for topic in created})
+        await _listed(client, [topic.name for topic in created])
     _tell("created", created)
     if problems:
         raise TopicsUnfit("\n".join(f"{name} was not created: {why}" for name, why in problems.items()))
@@ -224,17 +261,18 @@ def problem(code: int, message: str | None = None) -> str:
     return f"{(message or error.description).rstrip('.')} ({error.__name__})."
 
 
-async def _listed(admin: AIOKafkaAdminClient, names: Collection[str]) -> None:
+async def _listed(client: AIOKafkaClient, names: Collection[str]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(LISTED_TIMEOUT_SECONDS):
-            while not (await _partition_counts(admin)).keys() >= set(names):  # noqa: ASYNC110 - Kafka tells nobody
+            while not await _all_listed(client, names):  # noqa: ASYNC110 - Kafka tells nobody
                 await asyncio.sleep(_LIST_AGAIN_SECONDS)
+
+
+async def _all_listed(client: AIOKafkaClient, names: Collection[str]) -> bool:
+    found = await find(client, names)
+    return set(names) <= found.topics.keys() | found.hidden
 
 
 def _tell(done: str, designs: Iterable[TopicDesign]) -> None:
     for topic in designs:
         typer.echo(f"{done:<13} {topic}")
-
-
-def _counted(partitions: int) -> str:
-    return f"{partitions} partition{'s' if partitions != 1 else ''}"

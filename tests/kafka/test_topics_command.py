@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all the same
     AdminClient,
     ConfigResource,
@@ -15,49 +16,16 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 
 from bridge.errors import KafkaUnreachable, TopicsUnfit
 from bridge.kafka.access import kafka_settings
-from bridge.kafka.topics_command import Design, arrange, designed, problem
-from bridge.topics import SUBSCRIBABLE, Topic, topic_names
+from bridge.kafka.topic_design import Design
+from bridge.kafka.topics_command import arrange, problem
+from bridge.topics import SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from bridge.settings import Settings
     from tests.brokers import RealKafka
 
-NAMES = topic_names("aries", {Topic.L2: "books"})
 NOWHERE = "127.0.0.1:1"
-
-
-class TestDesign:
-    def test_of_a_fresh_kafka(self) -> None:
-        """Data topics have equal partitions, the others one; market status is compacted, too."""
-        designs = {topic.name: topic for topic in designed(NAMES, Design(), {})}
-
-        assert {name: topic.partitions for name, topic in designs.items()} == {
-            "aries.quotes": 12,
-            "aries.trades": 12,
-            "aries.timesales": 12,
-            "books": 12,
-            "aries.greeks": 12,
-            "aries.market-status": 1,
-            "aries.control": 1,
-            "aries.dlq": 1,
-        }
-        assert {name for name, topic in designs.items() if topic.config == (("cleanup.policy", "compact,delete"),)} == {
-            "aries.market-status"
-        }
-
-    def test_partitions_follow_the_data_topics_that_exist(self) -> None:
-        """What is missing gets as many partitions as the rest, unless a number is asked for."""
-        existing = {"aries.quotes": 4, "books": 4, "aries.dlq": 9}
-
-        assert {topic.partitions for topic in designed(NAMES, Design(), existing)} == {4, 1}
-        assert {topic.partitions for topic in designed(NAMES, Design(partitions=6), existing)} == {6, 1}
-
-    def test_retention_is_told_in_milliseconds(self) -> None:
-        """Hours become Kafka's unit, on every topic."""
-        configs = [dict(topic.config) for topic in designed(NAMES, Design(retention_hours=24), {})]
-
-        assert {config["retention.ms"] for config in configs} == {"86400000"}
 
 
 class TestProblems:
@@ -92,7 +60,7 @@ class TestOnTheEmbeddedBroker:
 
         out, err = capsys.readouterr()
         assert out.splitlines() == [f"exists        {topic_prefix}.{topic}: 4 partitions" for topic in Topic]
-        assert err == ""
+        assert "does not tell the settings" in err
 
     async def test_dry_run_tells_what_is_missing_and_what_would_not_fit(
         self, broker: EmbeddedBroker, settings: Settings, topic_prefix: str, capsys: pytest.CaptureFixture[str]
@@ -101,16 +69,32 @@ class TestOnTheEmbeddedBroker:
         broker.create_topics([f"{topic_prefix}.quotes"])
 
         for _ in range(2):
-            await arrange(settings, Design(partitions=6, replication_factor=3), dry_run=True)
+            await arrange(settings, Design(partitions=6, replication_factor=1), dry_run=True)
 
         out, err = capsys.readouterr()
         lines = out.splitlines()
-        assert lines[0] == f"exists        {topic_prefix}.quotes: 4 partitions"
-        assert lines[1] == (
-            f"would create  {topic_prefix}.trades: 6 partitions, replication factor 3, cleanup.policy=delete"
+        assert lines[:2] == [
+            f"exists        {topic_prefix}.quotes: 4 partitions",
+            f"differs       {topic_prefix}.quotes: 4 partitions, should be 6",
+        ]
+        assert lines[2] == (
+            f"would create  {topic_prefix}.trades: 6 partitions, replication factor 1, cleanup.policy=delete"
         )
-        assert lines[: len(Topic)] == lines[len(Topic) :]
+        assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
         assert f"differ in their numbers of partitions ({topic_prefix}.quotes: 4, {topic_prefix}.trades: 6" in err
+
+    async def test_check_fails_while_topics_are_missing_and_creates_none(
+        self, broker: EmbeddedBroker, settings: Settings, topic_prefix: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A check names what is missing and fails, until all is there."""
+        broker.create_topics([f"{topic_prefix}.quotes"])
+        for _ in range(2):
+            with pytest.raises(TopicsUnfit, match=r"\(missing: 7\)"):
+                await arrange(settings, Design(), check=True)
+            assert f"missing       {topic_prefix}.dlq: 1 partition, " in capsys.readouterr().out
+
+        broker.create_topics(settings.topics.values())
+        await arrange(settings, Design(), check=True)
 
     async def test_a_broker_that_creates_no_topics_is_told(self, settings: Settings) -> None:
         """The embedded broker cannot be administered: the error says so."""
@@ -124,22 +108,49 @@ class TestOnTheEmbeddedBroker:
 
     def test_command(self, broker: EmbeddedBroker, topic_prefix: str) -> None:
         """The command takes its options, and connects without any setting of Aries."""
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "bridge", "topics", "--dry-run", "--partitions", "3", "--retention-hours", "2"),
-                *("--replication-factor", "2", "--bootstrap-servers", broker.bootstrap_servers),
-            ],
-            env={"KAFKA_TOPIC_PREFIX": topic_prefix},
-            capture_output=True,
-            text=True,
-            check=False,
+        done = topics_command(
+            *("--dry-run", "--partitions", "3", "--retention-hours", "2", "--min-insync-replicas", "2"),
+            *("--replication-factor", "2", "--bootstrap-servers", broker.bootstrap_servers),
+            KAFKA_TOPIC_PREFIX=topic_prefix,
         )
 
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines()[5] == (
             f"would create  {topic_prefix}.market-status: 1 partition, replication factor 2, "
-            "cleanup.policy=compact,delete, retention.ms=7200000"
+            "cleanup.policy=compact,delete, retention.ms=7200000, min.insync.replicas=2"
         )
+
+
+class TestStrimzi:
+    def test_manifest_needs_no_kafka(self) -> None:
+        """YAML is printed from the names alone, whatever else is set or missing."""
+        done = topics_command(
+            *("--strimzi", "--cluster", "main", "--partitions", "6", "--replication-factor", "3"),
+            KAFKA_TOPIC_PREFIX="Md",
+            KAFKA_SECURITY_PROTOCOL="SSL",
+            KAFKA_SSL_CAFILE="/nowhere/ca.pem",
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        specs = [document["spec"] for document in yaml.safe_load_all(done.stdout)]
+        assert [spec["topicName"] for spec in specs] == [f"Md.{topic}" for topic in Topic]
+        assert {spec["replicas"] for spec in specs} == {3}
+
+    def test_cluster_and_strimzi_belong_together(self) -> None:
+        """Either without the other is a mistake that is told."""
+        alone = topics_command("--strimzi")
+        assert alone.returncode == 2
+        assert "--cluster" in alone.stderr
+        assert topics_command("--cluster", "main").returncode == 2
+
+
+def topics_command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bridge", "topics", *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 class TestOnRealKafka:
@@ -152,7 +163,7 @@ class TestOnRealKafka:
 
         await arrange(settings, Design(retention_hours=5))
         created = capsys.readouterr().out
-        await arrange(settings, Design(partitions=7))
+        await arrange(settings, Design(), check=True)
         again = capsys.readouterr()
 
         assert created.count("created") == len(Topic) - 1
@@ -164,6 +175,35 @@ class TestOnRealKafka:
         assert config(kafka, f"{topic_prefix}.market-status") == ("compact,delete", "18000000")
         assert config(kafka, f"{topic_prefix}.dlq") == ("delete", "18000000")
         assert config(kafka, f"{topic_prefix}.quotes") == ("delete", "604800000")
+
+    async def test_topics_that_differ_are_told_and_left_alone(
+        self, kafka: RealKafka, topic_prefix: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Each difference is a line; a check fails for it, a plain run does not, and neither changes anything."""
+        settings = kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
+        await arrange(settings, Design(partitions=3))
+        kafka.create_topic(other := f"{topic_prefix}.odd", partitions=2, config={"cleanup.policy": "compact"})
+        settings = kafka_settings(
+            kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix, "KAFKA_TOPIC_QUOTES": other}
+        )
+        capsys.readouterr()
+
+        wanted = Design(partitions=3, retention_hours=1, min_insync_replicas=2)
+        await arrange(settings, wanted)
+        told = capsys.readouterr()
+        with pytest.raises(TopicsUnfit, match=r"\(different: 8, unequal partition counts\)"):
+            await arrange(settings, wanted, check=True)
+
+        lines = [line for line in told.out.splitlines() if line.startswith("differs") and other in line]
+        assert lines == [
+            f"differs       {other}: 2 partitions, should be 3",
+            f"differs       {other}: cleanup.policy is compact, should be delete",
+            f"differs       {other}: retention.ms is 604800000, should be 3600000",
+            f"differs       {other}: min.insync.replicas is 1, should be 2",
+        ]
+        assert "left as they are" in told.err
+        assert "differ in their numbers of partitions" in told.err
+        assert config(kafka, other) == ("compact", "604800000")
 
     async def test_refusals_are_told_topic_by_topic(self, kafka: RealKafka, topic_prefix: str) -> None:
         """More copies than brokers is refused with the broker's words."""

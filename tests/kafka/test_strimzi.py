@@ -1,0 +1,74 @@
+"""Strimzi manifests: valid YAML with names that Kubernetes takes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.kafka.strimzi import StrimziApi, manifest, resource_name
+from bridge.kafka.topic_design import Design, designed
+from bridge.topics import Topic, topic_names
+
+#: As Kubernetes has it (``validation.IsDNS1123Subdomain``).
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+topics = st.text("abzABZ019._-", min_size=1, max_size=249)
+
+
+def documents(design: Design, prefix: str = "aries", **more: Any) -> list[dict[str, Any]]:
+    names = topic_names(prefix, {})
+    return list(yaml.safe_load_all(manifest(designed(names, design, {}), "main", **more)))
+
+
+def test_each_topic_is_one_resource_of_the_cluster() -> None:
+    """A resource has the label by which Strimzi's operator finds it, and all of the design."""
+    made = documents(Design(6, 3, 24, 2))
+
+    assert [one["spec"]["topicName"] for one in made] == [f"aries.{topic}" for topic in Topic]
+    assert made[5] == {
+        "apiVersion": "kafka.strimzi.io/v1",
+        "kind": "KafkaTopic",
+        "metadata": {"name": "aries.market-status", "labels": {"strimzi.io/cluster": "main"}},
+        "spec": {
+            "topicName": "aries.market-status",
+            "partitions": 1,
+            "replicas": 3,
+            "config": {"cleanup.policy": "compact,delete", "retention.ms": 86400000, "min.insync.replicas": 2},
+        },
+    }
+
+
+def test_what_is_left_to_the_brokers_is_left_out() -> None:
+    """Without options there is neither a replication factor nor a retention, and the default partitions."""
+    made = documents(Design(), api=StrimziApi.V1BETA2)
+
+    assert made[0]["apiVersion"] == "kafka.strimzi.io/v1beta2"
+    assert made[0]["spec"] == {"topicName": "aries.quotes", "partitions": 12, "config": {"cleanup.policy": "delete"}}
+
+
+@pytest.mark.parametrize(
+    ("topic", "name"),
+    [("aries.market-status", "aries.market-status"), ("Prod_Aries.quotes", "prod-aries.quotes-"), ("___", "topic-")],
+)
+def test_names_stay_readable(topic: str, name: str) -> None:
+    """A name that Kubernetes takes stays; another is made fit, with a mark of 8 digits that keeps it apart."""
+    assert re.fullmatch(re.escape(name) + ("[0-9a-f]{8}" if name.endswith("-") else ""), resource_name(topic))
+
+
+@given(topics)
+def test_names_are_what_kubernetes_takes(topic: str) -> None:
+    """Whatever Kafka takes for a topic becomes a DNS subdomain."""
+    name = resource_name(topic)
+
+    assert SUBDOMAIN.fullmatch(name)
+    assert len(name) <= 253
+
+
+@given(st.sets(topics, min_size=2, max_size=5))
+def test_names_stay_apart(names: set[str]) -> None:
+    """Different topics are different resources."""
+    assert len({resource_name(name) for name in names}) == len(names)
