@@ -1,7 +1,7 @@
 """The service: what is opened in which order, what runs at the same time, and how it ends.
 
-Schemas, then Kafka, then Aries; at the end the other way round: the source stops, what was read drains, the
-producer closes.
+HTTP, so that probes are answered from the start, then schemas, Kafka, Aries; at the end the other way round: the
+source stops, what was read drains, the producer closes, HTTP goes last.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import asyncio
 import os
 import signal
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from bridge import schemas
 from bridge.accounts import Accounts
+from bridge.acks import Acks
 from bridge.aries.action import Action
 from bridge.aries.envelope import Envelope
 from bridge.aries.liveness import Timing
@@ -44,6 +45,7 @@ from bridge.shards import MARKET_STATUS_SHARD, own_share
 from bridge.subscriptions.file import watch
 from bridge.tokens import FixedToken, RefreshingToken
 from bridge.topics import ALWAYS
+from bridge.web.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Iterator, Mapping
@@ -65,15 +67,19 @@ class Bridge:
     def __init__(self, settings: Settings, redactor: Redactor | None = None) -> None:
         redactor = redactor or Redactor(settings.secrets)
         self.settings = settings
+        self.started_us = wall_us()
+        self.phase: Literal["starting", "running", "draining"] = "starting"
         self._whole = settings.plan()
         self.plan = self._own_share(self._whole)
         self.accounts = Accounts()
         self.batches = Batches(settings.topics, self.accounts, settings.bridge_buffer_bytes)
+        self.acks = Acks()
         self.prices = Prices()
         self.tokens = token_source(settings)
         self.schemas = schemas.load()
         self.publisher = Publisher(
             self.batches,
+            self.acks,
             names=settings.topics,
             topics=sorted({*self.plan.topics, *ALWAYS}),
             options=lambda: producer_options(settings),
@@ -123,6 +129,7 @@ class Bridge:
             intake=self.intake,
             control=self.control,
         )
+        self.http = Server(self, redactor)
 
     # -- its life -----------------------------------------------------------------------------------------------
 
@@ -131,6 +138,10 @@ class Bridge:
 
         Raises what makes going on impossible, and ``RecordsUndelivered`` where Kafka did not take all in time.
         """
+        async with self.http.running():
+            await self._bridge(stop)
+
+    async def _bridge(self, stop: asyncio.Event) -> None:
         failure: BridgeError | None = None
         try:
             if not await _unless(stop, self._open()):
@@ -156,6 +167,7 @@ class Bridge:
 
     async def _stream(self, stop: asyncio.Event) -> BridgeError | None:
         """Run the source until it is stopped; return why it ended by itself, if it did."""
+        self.phase = "running"
         log.info("source starts", url=self.settings.aries_ws_url, symbols=len(self.plan))
         sources: list[Awaitable[None]] = [self.feed.run(), self._beat(), self._release(), self._watch(stop)]
         try:
@@ -167,6 +179,7 @@ class Bridge:
 
     async def _drain(self) -> None:
         """Wait for acknowledgements, but not for ever; the last record of all says how it stands."""
+        self.phase = "draining"
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.bridge_drain_seconds):
                 while True:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bridge.accounts import Accounts
 
-#: (Kafka timestamp in ms, key, value, reason of a dead letter)
+#: (time of reading in µs since the epoch, key, value, reason of a dead letter)
 Record = tuple[int, bytes | None, bytes, str | None]
 #: What a record costs beyond its key and value: a tuple, two bytes objects and an int on CPython.
 RECORD_OVERHEAD_BYTES = 192

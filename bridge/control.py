@@ -74,7 +74,7 @@ class Control:
         }
         key = self._instance.encode()
         lane = self._batches.lane_for(Topic.CONTROL, key)
-        self._batches.add(lane, (now_us // 1000, key, self._codec.encode(Topic.CONTROL, record), None))
+        self._batches.add(lane, (now_us, key, self._codec.encode(Topic.CONTROL, record), None))
 
     def heartbeat(self) -> None:
         """Announce the accounts, unless the last word still waits: an outage must not pile up heartbeats."""

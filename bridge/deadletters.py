@@ -43,4 +43,4 @@ class DeadLetters:
             "bridge_version": bridge.__version__,
         }
         key = error.symbol.encode() if error.symbol else None
-        return ingest_time_us // 1000, key, self._codec.encode(Topic.DLQ, letter), error.reason
+        return ingest_time_us, key, self._codec.encode(Topic.DLQ, letter), error.reason

@@ -19,6 +19,7 @@ from websockets.frames import CloseCode
 import bridge
 from bridge.aries import ending
 from bridge.aries.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
+from bridge.chronicle import Chronicle
 from bridge.clock import SessionIds, wall_us
 from bridge.control import ControlKind
 from bridge.errors import Cause, ConnectionLost, TokenUnavailable
@@ -69,6 +70,9 @@ class Feed:
         self.state = "starting"
         self.reconnects: dict[Cause, int] = {}
         self.last_loss: ConnectionLost | None = None
+        #: When the next connection is tried (µs since the epoch), while that is waited for.
+        self.next_attempt_us: int | None = None
+        self.chronicle = Chronicle()
         self.session: Session | None = None
         self.plan = plan
         self._url = url
@@ -81,7 +85,6 @@ class Feed:
         self._control = control
         self._session_ids = SessionIds()
         self._heard_us = 0
-        self._gap_from_us: int | None = None
 
     async def run(self) -> None:
         """Connect, stream, and connect again, for ever; raise ``CredentialsRefused`` where that is in vain."""
@@ -239,6 +242,7 @@ class Feed:
         session_id = self._session_ids.next()
         self._intake.start_session(session_id)
         self._control.session_id = session_id
+        self.chronicle.session_started()
         self.state = "subscribing"
         log.info(
             "session started",
@@ -252,12 +256,11 @@ class Feed:
 
     def _resume(self) -> None:
         self.state = "streaming"
-        if self._gap_from_us is None:
-            return
-        gap_from_us, self._gap_from_us = self._gap_from_us, None
-        gap_to_us = wall_us()
-        log.info("resumed after a gap", gap_seconds=round((gap_to_us - gap_from_us) / 1e6, 3))
-        self._control.announce(ControlKind.RESUMED, gap_from_us=gap_from_us, gap_to_us=gap_to_us)
+        now_us = wall_us()
+        gap = self.chronicle.end_gap(now_us)
+        if gap is not None:
+            log.info("resumed after a gap", gap_seconds=round(gap.seconds(now_us), 3))
+            self._control.announce(ControlKind.RESUMED, gap_from_us=gap.from_us, gap_to_us=gap.to_us)
 
     def _end(self, session: Session) -> None:
         self.session = None
@@ -269,14 +272,17 @@ class Feed:
         self.state = "waiting"
         self.last_loss = lost
         self.reconnects[lost.cause] = self.reconnects.get(lost.cause, 0) + 1
+        self.chronicle.lost(lost.cause, lost.reason, wall_us())
         if lost.cause is Cause.AUTH_REFUSED:
             self._tokens.refused()
-        if self._control.session_id is not None and self._gap_from_us is None:
-            self._gap_from_us = self._heard_us
-            self._control.announce(ControlKind.GAP, gap_from_us=self._gap_from_us, reason=f"{lost.cause}: {lost}")
+        if self._control.session_id is not None and self.chronicle.open_gap is None:
+            self.chronicle.begin_gap(self._heard_us, lost.cause)
+            self._control.announce(ControlKind.GAP, gap_from_us=self._heard_us, reason=f"{lost.cause}: {lost}")
         delay = self._ladder.delay_seconds(lost)
         log.warning("Aries connection lost", cause=lost.cause, reason=str(lost), retry_seconds=round(delay, 2))
+        self.next_attempt_us = wall_us() + round(delay * 1e6)
         await asyncio.sleep(delay)
+        self.next_attempt_us = None
 
 
 def _not_connected(error: Exception, url: str) -> ConnectionLost:

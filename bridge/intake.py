@@ -124,10 +124,10 @@ class Intake:
 
     def refuse(self, record: Record, lane: Lane, error: BadLine) -> None:
         """Dead-letter a record that Kafka does not take; a dead letter itself ends in the account of drops."""
-        timestamp_ms, key, value, _ = record
+        ingest_us, key, value, _ = record
         if lane.topic in MARKET_DATA:
             error.symbol = key.decode() if key else None
-            self._reject(value, error, timestamp_ms * 1000)
+            self._reject(value, error, ingest_us)
         elif lane.topic is Topic.DLQ:
             self._accounts.dropped[Topic.DLQ, error.reason] += 1
 
@@ -276,4 +276,4 @@ class Intake:
 
 def _lane_record(stream: SymbolStream, record: dict[str, object], value: bytes) -> Record:
     ingest_us: int = record["ingest_time_us"]  # type: ignore[assignment]  # an int, see Stamp
-    return ingest_us // 1000, stream.key, value, None
+    return ingest_us, stream.key, value, None

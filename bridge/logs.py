@@ -60,10 +60,14 @@ class Redactor:
             self.learn(value)
         return self._replaced(text)
 
-    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    def cleaned(self, document: Mapping[str, object]) -> dict[str, object]:
+        """Return a document as JSON types with every secret in its texts replaced."""
         for value in _current(self._secrets):
             self.learn(value)
-        return {key: self._clean(value) for key, value in event.items()}
+        return {key: self._clean(value) for key, value in document.items()}
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return self.cleaned(event)
 
     def _replaced(self, text: str) -> str:
         return self._pattern.sub(REDACTED, text) if self._pattern else text

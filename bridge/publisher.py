@@ -18,6 +18,7 @@ import structlog
 from aiokafka import errors as kafka_errors
 
 from bridge.backoff import Backoff
+from bridge.clock import wall_us
 from bridge.errors import BadLine, KafkaUnreachable, SettingsError, TopicsUnfit
 from bridge.kafka import producers
 from bridge.settings.secret import SecretUnreadable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaProducer
 
+    from bridge.acks import Acks
     from bridge.batches import Batches, Lane, Record
     from bridge.topics import Topic
 
@@ -68,6 +70,7 @@ class Publisher:
     def __init__(
         self,
         batches: Batches,
+        acks: Acks,
         *,
         names: Mapping[Topic, str],
         topics: Collection[Topic],
@@ -78,9 +81,14 @@ class Publisher:
         delivery_timeout_seconds: float,
     ) -> None:
         self.connected = False
+        #: Whether the last word of Kafka on a batch was its acknowledgement.
+        self.acking = False
+        #: When it last did anything of its own: sent, was answered, or tried to reach Kafka (monotonic seconds).
+        self.moved_at = 0.0
         self.rebuilds = 0
         self.last_error: str | None = None
         self._batches = batches
+        self._acks = acks
         self._names = names
         self._topics = topics
         self._options = options
@@ -125,6 +133,11 @@ class Publisher:
             if count and count != self._batches.partitions(topic)
         }
 
+    def shut_topics(self) -> set[str]:
+        """Return the names of the topics that hold records and cannot be written just now."""
+        lanes = self._batches.lanes()
+        return {lane.name for lane in lanes if lane.waiting and not lane.in_flight and self._is_shut(lane)}
+
     async def run(self) -> None:
         """Send what the lanes hold, for ever, through as many producers as it takes."""
         async with asyncio.TaskGroup() as tasks:
@@ -155,6 +168,7 @@ class Publisher:
     async def _send(self) -> None:
         while True:
             await self._work.wait()
+            self._move()
             if self._linger_seconds and self._failure is None and self._batches.bytes < self._batch_bytes:
                 await self._linger()
             self._work.clear()
@@ -173,24 +187,30 @@ class Publisher:
     async def _launch(self, lane: Lane) -> int:
         producer = self._producer
         assert producer is not None
-        known = producer.client.cluster.partitions_for_topic(lane.name)
-        if known is None or lane.partition not in known or lane.not_before > _now():
+        if self._is_shut(lane):
             self._batches.postpone(lane)
             return 0
         batch = producer.create_batch()
         count = 0
-        for timestamp_ms, key, value, _ in islice(lane.waiting, lane.max_records or None):
-            if batch.append(timestamp=timestamp_ms, key=key, value=value) is None:
+        for ingest_us, key, value, _ in islice(lane.waiting, lane.max_records or None):
+            if batch.append(timestamp=ingest_us // 1000, key=key, value=value) is None:
                 break
             count += 1
         try:
             flight = await producer.send_batch(batch, lane.name, partition=lane.partition)
         except kafka_errors.KafkaError as error:
             raise ProducerLost(error, lane) from error
-        self._batches.sent(lane, count, _now())
+        self._batches.sent(lane, count, self._move())
         self._flights[flight] = lane
         flight.add_done_callback(partial(self._landed, producer))
         return count
+
+    def _is_shut(self, lane: Lane) -> bool:
+        """Return whether a lane's topic is put off, or not known to the producer (any more)."""
+        if self._producer is None:
+            return True
+        known = self._producer.client.cluster.partitions_for_topic(lane.name)
+        return known is None or lane.partition not in known or lane.not_before > _now()
 
     def _landed(self, producer: AIOKafkaProducer, flight: asyncio.Future[object]) -> None:
         lane = self._flights.pop(flight, None)
@@ -202,6 +222,8 @@ class Publisher:
             return
         self._backoff.reset()
         lane.recovered()
+        self.acking = True
+        self._acks.landed(lane, self._move(), wall_us())
         self._batches.landed(lane)
         self.last_error = None
         if not self._flights:
@@ -223,10 +245,15 @@ class Publisher:
         self._work.set()
         self._urgent.set()
 
+    def _move(self) -> float:
+        self.moved_at = _now()
+        return self.moved_at
+
     # -- a new producer -----------------------------------------------------------------------------------------
 
     async def _replace_producer(self, lost: ProducerLost) -> None:
-        self.connected = False
+        self._move()
+        self.connected = self.acking = False
         self.last_error = str(lost)
         self.rebuilds += 1
         if self._flights and not isinstance(lost.error, TimeoutError):
@@ -269,6 +296,7 @@ class Publisher:
     async def _start_producer(self) -> AIOKafkaProducer:
         backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
         while True:
+            self._move()
             try:
                 producer = await producers.start(self._options())
             except (KafkaUnreachable, SettingsError, SecretUnreadable) as error:

@@ -1,0 +1,1 @@
+"""What the bridge shows of itself over HTTP: probes, metrics, status, and a page to watch."""

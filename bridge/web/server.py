@@ -1,0 +1,162 @@
+"""The HTTP server: in the bridge's own event loop, up before anything else and down after it. Read-only."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from aiohttp import web
+
+from bridge.clock import wall_us
+from bridge.errors import BridgeError
+from bridge.metrics import BridgeCollector, exposition, registry
+from bridge.web import page
+from bridge.web.history import History
+from bridge.web.probes import liveness, readiness
+from bridge.web.status import checks, status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from aiohttp.typedefs import Handler
+
+    from bridge.app import Bridge
+    from bridge.logs import Redactor
+    from bridge.web.probes import Check
+
+log = structlog.get_logger("bridge.web")
+
+#: How long open requests may take to end at the stop; they are all short.
+SHUTDOWN_SECONDS: Final = 1.0
+KEEPALIVE_SECONDS: Final = 30.0
+READ_METHODS: Final = frozenset({"GET", "HEAD"})
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "Server": "aries-bridge",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class PortUnusable(BridgeError):
+    """Say why probes, metrics and status cannot be served where the settings say."""
+
+
+class Server:
+    """Serve what a bridge shows of itself."""
+
+    def __init__(self, bridge: Bridge, redactor: Redactor) -> None:
+        #: Where it can be reached from this machine, while it is served.
+        self.url: str | None = None
+        self.history = History(bridge.accounts)
+        self._bridge = bridge
+        self._redactor = redactor
+        self._page = page.load()
+        self._registry = registry(BridgeCollector(bridge, self.history, redactor.redacted))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve while the block runs; raises PortUnusable."""
+        runner = web.AppRunner(
+            self._app(), access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=SHUTDOWN_SECONDS
+        )
+        await runner.setup()
+        try:
+            await self._open(runner)
+            self.history.start()
+            yield
+        finally:
+            self.url = None
+            self.history.stop()
+            await runner.cleanup()
+
+    async def _open(self, runner: web.AppRunner) -> None:
+        host, port = self._bridge.settings.bridge_http_host, self._bridge.settings.bridge_http_port
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise PortUnusable(
+                f"probes, metrics and status cannot be served on {host}, port {port} ({error.strerror or error}): set "
+                "BRIDGE_HTTP_PORT to a port that is free (0 = any), or BRIDGE_HTTP_HOST to an address of this machine."
+            ) from error
+        address, port = runner.addresses[0][:2]
+        self.url = _url(address, port)
+        log.info("HTTP served", address=address, port=port)
+
+    def _app(self) -> web.Application:
+        app = web.Application(middlewares=[_errors_as_json])
+        app.on_response_prepare.append(_with_headers)
+        app.add_routes(
+            [
+                web.get("/", self._show_page),
+                web.get("/livez", self._probed("alive", liveness)),
+                web.get("/readyz", self._probed("ready", readiness)),
+                web.get("/metrics", self._show_metrics),
+                web.get("/status", self._show_status),
+            ]
+        )
+        return app
+
+    # -- what is shown ------------------------------------------------------------------------------------------
+
+    def _probed(self, word: str, probe: Callable[[Bridge, float], tuple[Check, ...]]) -> Handler:
+        async def answer(_request: web.Request) -> web.Response:
+            made = probe(self._bridge, _now())
+            good = all(check.ok for check in made)
+            document = {word: good, "checks": checks(made)}
+            return web.json_response(self._redactor.cleaned(document), status=200 if good else 503)
+
+        return answer
+
+    async def _show_metrics(self, _request: web.Request) -> web.Response:
+        body, content_type = exposition(self._registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _show_status(self, _request: web.Request) -> web.Response:
+        document = status(self._bridge, self.history, _now(), wall_us())
+        return web.json_response(self._redactor.cleaned(document))
+
+    async def _show_page(self, _request: web.Request) -> web.Response:
+        headers = {"Content-Security-Policy": self._page.policy}
+        return web.Response(text=self._page.text, content_type="text/html", headers=headers)
+
+
+@web.middleware
+async def _errors_as_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    if request.method not in READ_METHODS:
+        return _refusal(405, "only GET and HEAD: there is nothing to change here", {"Allow": "GET, HEAD"})
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return _refusal(404, "unknown path: there are /, /livez, /readyz, /metrics and /status", {})
+
+
+def _refusal(code: int, error: str, headers: Mapping[str, str]) -> web.Response:
+    return web.json_response({"error": error}, status=code, headers=headers)
+
+
+async def _with_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        if name == "Server":
+            response.headers[name] = value
+        else:
+            response.headers.setdefault(name, value)
+
+
+def _url(address: str, port: int) -> str:
+    """Return the address as this machine's own browser would be given it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, f"[{address}]" if ":" in address else address)  # noqa: S104 - the way it was opened
+    return f"http://{host}:{port}/"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

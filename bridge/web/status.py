@@ -1,0 +1,189 @@
+"""The whole state of a bridge as one JSON document, for people and for the page; it holds no secret."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import bridge as package
+from bridge.acks import percentile
+from bridge.topics import MARKET_DATA, Topic
+from bridge.web.history import HISTORY_SECONDS, LINES, RATE_SECONDS, settled
+from bridge.web.probes import liveness, readiness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bridge.app import Bridge
+    from bridge.chronicle import Gap, Loss
+    from bridge.web.history import History
+    from bridge.web.probes import Check
+
+    Json = dict[str, Any]
+
+#: Refused symbols told by name; how many there are is told besides.
+MOST_REFUSED: Final = 100
+
+
+def status(bridge: Bridge, history: History, now: float, now_us: int) -> Json:
+    """Return how a bridge is at this moment (monotonic seconds, and µs since the epoch).
+
+    Times are ISO 8601 in UTC, durations seconds; null is "not known" or "not so".
+    """
+    settings = bridge.settings
+    ready = readiness(bridge, now)
+    alive = liveness(bridge, now)
+    return {
+        "version": package.__version__,
+        "instance": settings.bridge_instance,
+        "shard": settings.shard,
+        "shards": settings.bridge_shards,
+        "started_at": moment(bridge.started_us),
+        "now": moment(now_us),
+        "phase": bridge.phase,
+        "state": bridge.feed.state,
+        "alive": all(check.ok for check in alive),
+        "ready": all(check.ok for check in ready),
+        "checks": checks((*alive, *ready)),
+        "aries": _aries(bridge),
+        "token": _token(bridge),
+        "kafka": _kafka(bridge, ready[-1]),
+        "lines": {"per_second": round(history.rate(LINES), 1), "history": history.rates(LINES)},
+        "topics": [_topic(bridge, history, topic, now, now_us) for topic in Topic],
+        "rate_seconds": RATE_SECONDS,
+        "history_seconds": HISTORY_SECONDS,
+        "buffer": _buffer(bridge),
+        "accounts": _accounts(bridge),
+        "gap_seconds": round(bridge.feed.chronicle.gap_seconds(now_us), 3),
+        "gaps": [_gap(gap, now_us) for gap in reversed(bridge.feed.chronicle.gaps)],
+        "losses": [_loss(loss) for loss in reversed(bridge.feed.chronicle.losses)],
+        "event_loop_lag_seconds": round(history.lag_seconds, 4),
+    }
+
+
+def checks(made: Iterable[Check]) -> Json:
+    """Return checks by name."""
+    return {check.name: {"ok": check.ok, "detail": check.detail} for check in made}
+
+
+def moment(time_us: int | None) -> str | None:
+    """Return a time in µs since the epoch as ISO 8601 in UTC."""
+    if time_us is None:
+        return None
+    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _aries(bridge: Bridge) -> Json:
+    feed = bridge.feed
+    url = urlsplit(bridge.settings.aries_ws_url)
+    last = feed.chronicle.losses[-1] if feed.chronicle.losses else None
+    return {
+        "url": f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}",
+        "dialect": bridge.settings.dialect,
+        "connected": feed.session is not None,
+        "session": _session(bridge),
+        "market": _market(feed.session.liveness.market_open if feed.session is not None else None),
+        "symbols_wanted": len(bridge.plan),
+        "last_loss": None if last is None else _loss(last),
+        "reconnects": {str(cause): count for cause, count in sorted(feed.reconnects.items())},
+        "next_attempt_at": moment(feed.next_attempt_us),
+    }
+
+
+def _session(bridge: Bridge) -> Json | None:
+    session = bridge.feed.session
+    if session is None or not session.authenticated:
+        return None
+    refused = sorted(session.refused_symbols)
+    return {
+        "id": bridge.control.session_id,
+        "since": moment(bridge.control.session_id),
+        "authenticated": True,
+        "symbols": session.subscribed_symbols,
+        "refused": refused[:MOST_REFUSED],
+        "refused_symbols": len(refused),
+    }
+
+
+def _market(is_open: bool | None) -> str:  # noqa: FBT001 - a state, not a switch
+    return "unknown" if is_open is None else "open" if is_open else "closed"
+
+
+def _token(bridge: Bridge) -> Json:
+    given, expires_at = bridge.settings.aries_access_token, bridge.tokens.expires_at
+    kind = "refresh grant" if given is None else "fixed" if given.path is None else "file"
+    return {"source": kind, "expires_at": None if expires_at is None else moment(round(expires_at * 1e6))}
+
+
+def _kafka(bridge: Bridge, check: Check) -> Json:
+    publisher = bridge.publisher
+    return {
+        "servers": list(bridge.settings.kafka_bootstrap_servers),
+        "connected": publisher.connected,
+        "acking": check.ok,
+        "rebuilds": publisher.rebuilds,
+        "last_error": publisher.last_error,
+    }
+
+
+def _topic(bridge: Bridge, history: History, topic: Topic, now: float, now_us: int) -> Json:
+    accounts = bridge.accounts
+    last_us = bridge.intake.last_data_us.get(topic)
+    recent = bridge.acks.recent(topic, now)
+    return {
+        "topic": topic,
+        "name": bridge.settings.topics[topic],
+        "wanted": topic in bridge.plan.topics or topic not in MARKET_DATA or topic is Topic.MARKET_STATUS,
+        "acknowledged": settled(accounts)[topic],
+        "per_second": round(history.rate(topic), 1),
+        "history": history.rates(topic),
+        "conflated": accounts.conflated[topic],
+        "dropped": sum(count for (of, _), count in accounts.dropped.items() if of is topic),
+        "undelivered": accounts.undelivered[topic],
+        "last_data_at": moment(last_us),
+        "last_data_age_seconds": None if last_us is None else round(max(0, now_us - last_us) / 1e6, 3),
+        "receive_to_ack_seconds": {"p50": percentile(recent, 0.5), "p99": percentile(recent, 0.99)},
+    }
+
+
+def _buffer(bridge: Bridge) -> Json:
+    return {
+        "bytes": bridge.batches.bytes,
+        "budget_bytes": bridge.batches.budget_bytes,
+        "pending": bridge.accounts.pending,
+        "held": bridge.intake.holding,
+        "overloaded": bridge.intake.overloaded,
+    }
+
+
+def _accounts(bridge: Bridge) -> Json:
+    accounts = bridge.accounts
+    return {
+        **accounts.totals(),
+        "adds_up": accounts.balance == 0,
+        "announced": accounts.announced,
+        "filtered_by_kind": dict(accounts.filtered),
+        "dead_lettered_by_reason": dict(accounts.dead_lettered),
+        "dropped_by_reason": {f"{topic} {reason}": count for (topic, reason), count in accounts.dropped.items()},
+        "unknown_fields": dict(bridge.intake.unknown_fields),
+    }
+
+
+def _gap(gap: Gap, now_us: int) -> Json:
+    return {
+        "from": moment(gap.from_us),
+        "to": moment(gap.to_us),
+        "seconds": round(gap.seconds(now_us), 3),
+        "cause": gap.cause,
+    }
+
+
+def _loss(loss: Loss) -> Json:
+    return {
+        "first_at": moment(loss.first_us),
+        "last_at": moment(loss.last_us),
+        "times": loss.times,
+        "cause": loss.cause,
+        "reason": loss.reason,
+    }
