@@ -1,0 +1,73 @@
+# The image of aries-bridge, for linux/amd64 and linux/arm64:
+#
+#   docker build --build-arg VERSION=1.2.3 --tag aries-bridge:1.2.3 .
+#
+# It runs as 10001:10001 on a read-only root without any capability, and writes nothing.
+
+# A tag, so that a rebuild brings the base's security fixes. For a build that never changes, or a mirror:
+# --build-arg PYTHON_IMAGE=registry.example/python:3.13-slim-trixie@sha256:...
+ARG PYTHON_IMAGE=python:3.13-slim-trixie
+
+FROM ${PYTHON_IMAGE} AS build
+# Where wheels come from, if not from the public index.
+ARG PIP_INDEX_URL
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+
+# What the program needs, each wheel by its hash. No pip in this environment: it is the one that ships.
+COPY requirements.lock ./
+RUN python -m venv --without-pip /opt/aries-bridge \
+ && python -m pip --python /opt/aries-bridge/bin/python install --no-compile --only-binary :all: \
+      --require-hashes --requirement requirements.lock
+
+# What builds the program's own wheel: of all the development tools only hatchling and its requirements.
+COPY requirements-dev.lock ./
+RUN awk '/^[a-z0-9]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
+      requirements-dev.lock > requirements-build.lock \
+ && python -m venv --without-pip /opt/build \
+ && python -m pip --python /opt/build/bin/python install --no-compile --only-binary :all: \
+      --require-hashes --requirement requirements-build.lock
+
+COPY pyproject.toml README.md LICENSE ./
+COPY avro ./avro
+COPY bridge ./bridge
+# Compiled here, as nothing can be written later. Unchecked: these files never change, whatever their dates.
+RUN /opt/build/bin/python -m hatchling build --target wheel --directory /dist \
+ && python -m pip --python /opt/aries-bridge/bin/python install --no-compile --no-deps --no-index /dist/*.whl \
+ && /opt/aries-bridge/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/aries-bridge/lib
+
+FROM ${PYTHON_IMAGE}
+# Nothing is installed from here on: what could install is a liability, and a finding of every scanner.
+RUN python -m pip uninstall --yes --quiet --root-user-action ignore pip \
+ && rm -rf /usr/local/lib/python3*/ensurepip /usr/local/bin/pip*
+COPY --from=build /opt/aries-bridge /opt/aries-bridge
+
+ENV PATH=/opt/aries-bridge/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONFAULTHANDLER=1 \
+    PYTHONSAFEPATH=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /
+USER 10001:10001
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "bridge.healthcheck"]
+
+ARG PYTHON_IMAGE
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="aries-bridge" \
+      org.opencontainers.image.description="Bridge the Aries market-data WebSocket to Kafka" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}"
+
+ENTRYPOINT ["aries-bridge"]
+CMD ["run"]

@@ -1,0 +1,40 @@
+"""Ask the bridge on this machine whether it is alive: ``python -m bridge.healthcheck``, the image's health check.
+
+Nothing but the standard library is imported: it runs every few seconds, beside the one it asks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TIMEOUT_SECONDS = 3.0
+#: Listening on all addresses is no address to connect to.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not bound
+
+
+def problem(environ: Mapping[str, str]) -> str | None:
+    """Return what is wrong with the bridge that runs in this environment, or None."""
+    host = environ.get("BRIDGE_HTTP_HOST") or "127.0.0.1"
+    port = environ.get("BRIDGE_HTTP_PORT") or "8080"
+    if not port.isdecimal():
+        return f"BRIDGE_HTTP_PORT={port!r} is no port: write a number."
+    connection = HTTPConnection(_LOOPBACK.get(host, host), int(port), timeout=TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/livez")
+        answer = connection.getresponse()
+        said = answer.read().decode(errors="replace").strip()
+    except (OSError, OverflowError, HTTPException) as error:
+        return f"the bridge does not answer at {host}:{port}: {str(error) or type(error).__name__}"
+    finally:
+        connection.close()
+    return None if answer.status == 200 else f"the bridge is not alive ({answer.status}): {said}"  # noqa: PLR2004 - OK
+
+
+if __name__ == "__main__":
+    sys.exit(problem(os.environ))

@@ -1,0 +1,239 @@
+"""The container image: what its Dockerfile says, and what its steps make when they are run in a clean root."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import tomllib
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+import bridge
+from bridge.settings import Settings
+from bridge.simulator.server import Simulator
+from bridge.topics import Topic
+from tests import clean_root
+from tests.dockerfile import parse
+from tests.process import Process
+from tests.service import environment
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from bridge.kafka.embedded_broker import EmbeddedBroker
+    from tests.clean_root import Image
+
+CONTEXT: Final = Path(__file__).parent.parent
+DEFAULTS, STAGES = parse((CONTEXT / "Dockerfile").read_text(encoding="utf-8"))
+BUILD, RUNTIME = STAGES
+LABELS = ("title", "description", "licenses", "version", "revision", "created", "source", "base.name")
+#: The steps fetch wheels, as the image's build does.
+BUILD_TIMEOUT_SECONDS = 600
+
+
+# -- what the Dockerfile says -----------------------------------------------------------------------------------------
+
+
+def test_each_stage_has_the_one_base_with_a_version() -> None:
+    """Both stages stand on the same Python, named by a tag that is not `latest`."""
+    assert {stage.base for stage in STAGES} == {DEFAULTS["PYTHON_IMAGE"]}
+    assert re.fullmatch(r"python:3\.1[1-9]-slim-\w+(@sha256:[0-9a-f]{64})?", DEFAULTS["PYTHON_IMAGE"])
+
+
+def test_the_user_is_a_number_other_than_root() -> None:
+    """Kubernetes can only tell that a user is not root where it is a number."""
+    assert RUNTIME.one("USER").text == "10001:10001"
+    assert RUNTIME.instructions.index(RUNTIME.one("USER")) > max(map(RUNTIME.instructions.index, RUNTIME.all("RUN")))
+
+
+def test_commands_are_in_exec_form() -> None:
+    """No shell stands between the engine's signals and the program."""
+    scripts = tomllib.loads((CONTEXT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert RUNTIME.one("ENTRYPOINT").exec_form() == ["aries-bridge"]
+    assert RUNTIME.one("ENTRYPOINT").exec_form()[0] in scripts
+    assert RUNTIME.one("CMD").exec_form() == ["run"]
+    assert RUNTIME.one("HEALTHCHECK").inner().exec_form() == ["python", "-m", "bridge.healthcheck"]
+    assert RUNTIME.one("STOPSIGNAL").text == "SIGTERM"
+
+
+def test_only_hashed_wheels_are_installed() -> None:
+    """Each package comes by the hash of the lock, as a wheel; our own comes from here, without the index."""
+    commands = [run.text for stage in STAGES for run in stage.all("RUN")]
+    installs = [part for command in commands for part in command.split("&&") if " install " in part]
+    assert len(installs) == 3
+    for install in installs:
+        ours = "--no-index" in install and "--no-deps" in install
+        assert ours or ("--require-hashes" in install and "--only-binary :all:" in install)
+    assert not any("apt" in command or "curl" in command for command in commands)
+    assert not any(stage.all("ADD") for stage in STAGES)
+
+
+def test_the_runtime_takes_only_the_environment_from_the_build() -> None:
+    """Sources, lock files and build tools stay behind."""
+    [copied] = RUNTIME.all("COPY")
+    assert copied.flags == {"from": "build"}
+    assert copied.words() == ["/opt/aries-bridge", "/opt/aries-bridge"]
+
+
+def test_the_port_is_the_settings_default() -> None:
+    """EXPOSE tells the port on which the program listens if nothing is set."""
+    assert RUNTIME.one("EXPOSE").text == str(Settings.model_fields["bridge_http_port"].default)
+
+
+def test_the_labels_say_what_it_is() -> None:
+    """Version, revision and base are told as the OCI's annotations want them."""
+    arguments = dict(one.text.partition("=")[::2] for one in RUNTIME.all("ARG")) | DEFAULTS
+    labels = dict(word.split("=", 1) for word in RUNTIME.one("LABEL").words(arguments | {"VERSION": "1.2.3"}))
+    assert set(labels) == {f"org.opencontainers.image.{name}" for name in LABELS}
+    assert labels["org.opencontainers.image.version"] == "1.2.3"
+    assert labels["org.opencontainers.image.base.name"] == DEFAULTS["PYTHON_IMAGE"]
+
+
+def test_no_secret_is_built_in() -> None:
+    """Arguments and variables of the build stay in the image's history: none is meant for a secret."""
+    names = [one.text.split("=")[0] for stage in STAGES for one in (*stage.all("ARG"), *stage.all("ENV"))]
+    assert not [name for name in names if re.search(r"TOKEN|SECRET|PASSWORD|KEY", name)]
+
+
+# -- what is sent to the builder --------------------------------------------------------------------------------------
+
+
+def test_what_is_sent_is_denied_first() -> None:
+    """Nothing but what the Dockerfile copies leaves the checkout: a secret that lies around does not."""
+    lines = (CONTEXT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert next(line for line in lines if not line.startswith("#")) == "*"
+    copied = {word for one in BUILD.all("COPY") for word in one.words()[:-1]}
+    assert {path.split("/")[0] for path in clean_root.sent(CONTEXT)} == copied
+
+
+def test_what_the_interpreter_left_behind_is_not_sent(tmp_path: Path) -> None:
+    """Byte code of another Python is no part of the sources, and a file beside them is not either."""
+    (tmp_path / ".dockerignore").write_text((CONTEXT / ".dockerignore").read_text(encoding="utf-8"))
+    for name in ("bridge/app.py", "bridge/__pycache__/app.pyc", "bridge/dev/__pycache__/x.pyc", ".env", "tests/t.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert clean_root.sent(tmp_path) == {"bridge/app.py"}
+
+
+# -- what its steps make ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """Run every step of the Dockerfile, in a root of its own."""
+    try:
+        return clean_root.build(CONTEXT, tmp_path_factory.mktemp("image"), {"VERSION": bridge.__version__})
+    except clean_root.NoCleanRoot as missing:
+        pytest.skip(f"THE IMAGE'S STEPS WERE NOT RUN: {missing}")
+
+
+built = pytest.mark.timeout(BUILD_TIMEOUT_SECONDS)
+
+
+@built
+def test_the_program_runs_as_nobody_on_a_read_only_root(image: Image) -> None:
+    """It needs no name, no home, no capability and no place to write."""
+    assert image.user == "10001:10001"
+    version = image.run(*image.entrypoint, "--version")
+    assert (version.returncode, version.stdout) == (0, f"aries-bridge {bridge.__version__}\n")
+    settings = image.run(*image.entrypoint, "settings")
+    assert settings.returncode == 0, settings.stderr
+    assert "KAFKA_BOOTSTRAP_SERVERS" in settings.stdout
+    assert image.run(*image.entrypoint, "schemas", "list").returncode == 0
+
+
+@built
+def test_the_default_command_is_the_service(image: Image) -> None:
+    """Without settings `run` says everything that is missing, and ends with its exit code for that."""
+    done = image.run(*image.entrypoint, *image.command)
+    assert done.returncode == 2
+    assert "ARIES_SYMBOLS" in done.stderr
+    assert "KAFKA_BOOTSTRAP_SERVERS" in done.stderr
+
+
+@built
+def test_nothing_of_it_can_be_changed_by_the_program(image: Image) -> None:
+    """Even on a root that is writable, no file of the image belongs to its user."""
+    found = image.run("find", "/opt", "/usr/local", "-writable", "-not", "-type", "l", read_only=False)
+    assert (found.returncode, found.stdout) == (0, "")
+    assert image.run("touch", "/tmp/x").returncode != 0
+
+
+@built
+def test_nothing_is_left_that_installs_or_builds(image: Image) -> None:
+    """There is no pip, no hatchling, no development tool, and no source of wheels."""
+    for module in ("pip", "ensurepip", "hatchling", "pytest", "confluent_kafka"):
+        for python in ("python", "/usr/local/bin/python3"):
+            if module in ("pip", "ensurepip") or python == "python":
+                assert image.run(python, "-c", f"import {module}").returncode == 1, f"{python}: {module}"
+    assert not list((image.root / "opt").glob("*/bin/pip*"))
+    assert [path.name for path in (image.root / "opt").iterdir()] == ["aries-bridge"]
+
+
+@built
+def test_byte_code_is_there_for_every_module(image: Image) -> None:
+    """What cannot be written at run time was compiled before, so that starting does not compile."""
+    packages = next((image.root / "opt/aries-bridge/lib").glob("python3*/site-packages"))
+    sources = list(packages.rglob("*.py"))
+    assert len(sources) > 100
+    for source in sources:
+        assert list((source.parent / "__pycache__").glob(f"{source.stem}.*.pyc")), source
+
+
+@asynccontextmanager
+async def running(image: Image, environ: Mapping[str, str]) -> AsyncIterator[tuple[Process, int]]:
+    """Run the image's default command; yield it, and the number that its first process has outside."""
+    subprocess = await asyncio.create_subprocess_exec(
+        *image.entered([*image.entrypoint, *image.command]),
+        env={**image.environ, **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    started = Process(subprocess)
+    try:
+        await started.logged("starting")
+        yield started, first_child(subprocess.pid)
+    finally:
+        await started.kill()
+
+
+def first_child(number: int) -> int:
+    """Return the number of a process's first child."""
+    return int(Path(f"/proc/{number}/task/{number}/children").read_text().split()[0])
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@built
+async def test_it_streams_is_healthy_and_stops_on_the_stop_signal(
+    image: Image, broker: EmbeddedBroker, topic_prefix: str
+) -> None:
+    """As the first process of a container it publishes, answers its health check, and drains when told to stop."""
+    broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
+    port = {"BRIDGE_HTTP_PORT": str(free_port()), "BRIDGE_HTTP_HOST": "127.0.0.1"}
+    async with Simulator(rate=200) as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix, **port)
+        async with running(image, environ) as (bridge_process, number):
+            await bridge_process.logged("subscribed")
+            await simulator.wait_for(lambda: simulator.sent.market_data > 100, what="data")
+            health = await asyncio.to_thread(image.run, *image.health_check, environ=port)
+            assert health.returncode == 0, health.stderr
+            os.kill(number, signal.SIGTERM)
+            assert await bridge_process.ended() == 0
+            stopped = await bridge_process.logged("stopped")
+    assert stopped["accounts"]["published"] > 0
+    assert stopped["undelivered"] == 0
+    unhealthy = await asyncio.to_thread(image.run, *image.health_check, environ=port)
+    assert unhealthy.returncode == 1
