@@ -1,0 +1,215 @@
+"""The continuous integration and delivery files: pinned, least privileged, and in step with the rest of the tree."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).parent.parent
+WORKFLOWS: Final = sorted((ROOT / ".github/workflows").glob("*.yml"))
+ACTIONLINT: Final = "v1.7.12"
+#: Set to 1 where the workflows must be linted: that Go is missing is then a failure.
+REQUIRE_GO: Final = "ARIES_BRIDGE_REQUIRE_GO"
+FETCH_DEADLINE_SECONDS: Final = 240
+#: All that any job may do beyond reading the sources. To widen it is a decision, and is made here.
+WRITES: Final = {
+    ("release.yml", "image"): {"packages", "id-token", "attestations"},
+    ("release.yml", "chart"): {"packages", "id-token"},
+    ("release.yml", "wheel"): {"id-token", "attestations"},
+    ("release.yml", "release"): {"contents"},
+}
+each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a YAML file; its key ``on`` reads as True, as YAML 1.1 has it."""
+    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return document
+
+
+def jobs(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the jobs of a workflow by name."""
+    found: dict[str, dict[str, Any]] = read(path)["jobs"]
+    return found
+
+
+def steps(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield every step of a workflow."""
+    for job in jobs(path).values():
+        yield from job.get("steps", ())
+
+
+def step(path: Path, job: str, action: str) -> dict[str, Any]:
+    """Return what a job passes to an action."""
+    [found] = [one for one in jobs(path)[job]["steps"] if one.get("uses", "").startswith(f"{action}@")]
+    given: dict[str, Any] = found["with"]
+    return given
+
+
+CI, RELEASE = (ROOT / ".github/workflows" / name for name in ("ci.yml", "release.yml"))
+
+
+def test_the_workflows_are_those_two() -> None:
+    """What these tests look at is all there is."""
+    assert [CI, RELEASE] == WORKFLOWS
+
+
+@each_workflow
+def test_actions_are_pinned_by_commit(path: Path) -> None:
+    """A tag can be moved; a commit cannot. The version beside it is for people, and for what updates it."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if "uses:" in line:
+            used = line.partition("uses:")[2].strip()
+            assert used.startswith("./") or re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used), used
+
+
+def test_an_action_has_one_version() -> None:
+    """The same action is the same commit wherever it is used, and says the same version."""
+    used = re.findall(r"uses: ([\w./-]+)@(\S+ # \S+)", "".join(path.read_text() for path in WORKFLOWS))
+    for name in {name for name, _ in used}:
+        assert len({version for other, version in used if other == name}) == 1, name
+
+
+@each_workflow
+def test_jobs_may_only_what_they_need(path: Path) -> None:
+    """Nothing is permitted by default, each job names its rights, and whoever may write is in the list above."""
+    assert read(path)["permissions"] == {}
+    for name, job in jobs(path).items():
+        writes = {right for right, level in job["permissions"].items() if level != "read"}
+        assert writes == WRITES.get((path.name, name), set()), name
+
+
+@each_workflow
+def test_jobs_end(path: Path) -> None:
+    """No job hangs for hours, and no two runs for one ref get in each other's way."""
+    assert path.stem in read(path)["concurrency"]["group"]
+    for name, job in jobs(path).items():
+        assert "uses" in job or 0 < job["timeout-minutes"] <= 60, name
+        assert "latest" not in str(job.get("runs-on")), name
+
+
+@each_workflow
+def test_credentials_do_not_lie_around(path: Path) -> None:
+    """The checkout's token is not left on disk for the steps behind it, nor are workflows run with others' code."""
+    for one in steps(path):
+        if one.get("uses", "").startswith("actions/checkout@"):
+            assert one["with"]["persist-credentials"] is False
+    assert "pull_request_target" not in read(path)[True]  # type: ignore[index]  # YAML 1.1 reads `on` so
+    assert "workflow_run" not in read(path)[True]  # type: ignore[index]
+
+
+@each_workflow
+def test_scripts_take_values_from_the_environment(path: Path) -> None:
+    """An expression inside a script would run what somebody named a branch."""
+    assert not [one["run"] for one in steps(path) if "${{" in one.get("run", "")]
+
+
+@each_workflow
+def test_the_make_targets_exist(path: Path) -> None:
+    """What a workflow asks make for is in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    asked = {
+        word
+        for one in steps(path)
+        for line in re.findall(r"^make (.+)$", one.get("run", ""), re.MULTILINE)
+        for word in line.split()
+    }
+    assert asked
+    assert asked <= targets
+
+
+def test_every_python_we_name_is_tested() -> None:
+    """The versions of the package's classifiers are those of the tests."""
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    named = [match[1] for one in classifiers if (match := re.fullmatch(r".* :: Python :: (3\.\d+)", one))]
+    assert jobs(CI)["test"]["strategy"]["matrix"]["python"] == named
+
+
+def test_what_the_gate_requires_is_required_here_too() -> None:
+    """What may not be skipped before a change lands may not be skipped in CI."""
+    required = set(re.findall(r"ARIES_BRIDGE_REQUIRE_\w+", (ROOT / ".ci/run").read_text(encoding="utf-8")))
+    assert REQUIRE_GO in required
+    assert jobs(CI)["test"]["env"] == dict.fromkeys(required, "1")
+
+
+def test_nothing_is_released_that_was_not_checked() -> None:
+    """Image, chart and wheel wait for all of CI, and the release for them."""
+    needed = {
+        name: {job["needs"]} if isinstance(job.get("needs"), str) else set(job.get("needs", ()))
+        for name, job in jobs(RELEASE).items()
+    }
+    assert jobs(RELEASE)["check"]["uses"] == "./.github/workflows/ci.yml"
+    assert {"version", "check"} <= needed["image"] & needed["wheel"]
+    assert "image" in needed["chart"]
+    assert {"image", "chart", "wheel"} <= needed["release"]
+
+
+def test_the_image_is_for_both_architectures_with_sbom_and_provenance() -> None:
+    """What is pushed can be looked into and traced to its sources."""
+    build = step(RELEASE, "image", "docker/build-push-action")
+    assert build["platforms"] == "linux/amd64,linux/arm64"
+    assert (build["sbom"], build["provenance"], build["push"], build["pull"]) == (True, "mode=max", True, True)
+    assert jobs(CI)["image"]["strategy"]["matrix"]["runner"] == ["ubuntu-24.04", "ubuntu-24.04-arm"]
+    attested = step(RELEASE, "image", "actions/attest-build-provenance")
+    assert attested["push-to-registry"] is True
+    assert attested["subject-digest"] == "${{ steps.build.outputs.digest }}"
+
+
+def test_the_image_gets_all_arguments_of_its_labels() -> None:
+    """The Dockerfile's arguments that have a place-holder as default are given at a release."""
+    runtime = (ROOT / "Dockerfile").read_text(encoding="utf-8").rpartition("FROM ")[2]
+    given = step(RELEASE, "image", "docker/build-push-action")["build-args"]
+    assert set(re.findall(r"^(\w+)=", given, re.MULTILINE)) == set(re.findall(r"^ARG (\w+)=", runtime, re.MULTILINE))
+
+
+def test_the_pins_are_kept_up_to_date() -> None:
+    """Pinned actions without somebody who moves the pins would grow old."""
+    updates = read(ROOT / ".github/dependabot.yml")["updates"]
+    assert "github-actions" in {update["package-ecosystem"] for update in updates}
+
+
+@pytest.fixture(scope="module")
+def actionlint() -> Path:
+    """Return actionlint, built once by Go and kept in the checkout's cache."""
+    binary = ROOT / ".cache/bin" / f"actionlint-{ACTIONLINT}" / "actionlint"
+    if binary.exists():
+        return binary
+    if shutil.which("go") is None:
+        if os.environ.get(REQUIRE_GO) == "1":
+            pytest.fail(f"{REQUIRE_GO}=1, but go is not installed")
+        pytest.skip("WORKFLOWS NOT LINTED: go is not installed")
+    subprocess.run(
+        ["go", "install", f"github.com/rhysd/actionlint/cmd/actionlint@{ACTIONLINT}"],
+        env={**os.environ, "GOBIN": str(binary.parent)},
+        check=True,
+        timeout=FETCH_DEADLINE_SECONDS,
+    )
+    return binary
+
+
+@pytest.mark.timeout(FETCH_DEADLINE_SECONDS + 30)
+def test_actionlint_finds_nothing(actionlint: Path) -> None:
+    """GitHub's own schema, expressions and contexts, as actionlint knows them."""
+    done = subprocess.run([actionlint, *WORKFLOWS], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.timeout(FETCH_DEADLINE_SECONDS + 30)
+def test_actionlint_would_find_something(actionlint: Path, tmp_path: Path) -> None:
+    """The linter is one that looks: an expression that names nothing is told."""
+    broken = tmp_path / "ci.yml"
+    broken.write_text(CI.read_text(encoding="utf-8").replace("matrix.runner", "matrix.nothing"))
+    done = subprocess.run([actionlint, broken], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "nothing" in done.stdout
