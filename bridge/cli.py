@@ -12,6 +12,7 @@ import uvloop
 
 import bridge
 from bridge import logs, settings
+from bridge.check.command import check
 from bridge.dev.command import dev
 from bridge.errors import BridgeError
 from bridge.kafka.topics_command import topics
@@ -69,6 +70,7 @@ app.command()(dev)
 app.command()(simulate)
 app.command()(tail)
 app.command("settings")(settings_command)
+app.command()(check)
 app.command()(topics)
 app.add_typer(schemas_app, name="schemas")
 
