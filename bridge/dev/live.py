@@ -70,7 +70,8 @@ def screen(snapshot: Snapshot, log_lines: tuple[str, ...]) -> Layout:
 def _head(snapshot: Snapshot) -> Iterator[Text]:
     limit = "" if snapshot.limit_seconds is None else f" of {_clock(snapshot.limit_seconds)}"
     time = f"{_clock(snapshot.elapsed_seconds)}{limit}"
-    yield _line(("aries-bridge dev  ", "bold"), (time, ""), ("  Ctrl-C drains and ends", "dim"))
+    page = "" if snapshot.page is None else f"  {snapshot.page}"
+    yield _line(("aries-bridge dev  ", "bold"), (time, ""), (page, ""), ("  Ctrl-C drains and ends", "dim"))
     yield from _aries(snapshot.aries)
     yield from _kafka(snapshot.kafka)
 

@@ -21,6 +21,9 @@ class PlainView:
 
     interval_seconds: Final = 1.0
 
+    def __init__(self) -> None:
+        self._page: str | None = None
+
     def __enter__(self) -> None:
         pass
 
@@ -29,7 +32,11 @@ class PlainView:
 
     def show(self, snapshot: Snapshot) -> None:
         """Print the block; raises OSError where standard output is gone."""
-        sys.stdout.write("\n".join(block(snapshot)) + "\n")
+        lines = [*block(snapshot)]
+        if self._page is None and snapshot.page is not None:
+            self._page = snapshot.page
+            lines.insert(1, f"   Status page: {self._page}")
+        sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 
 

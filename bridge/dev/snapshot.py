@@ -54,10 +54,11 @@ class Kafka:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Show the whole at one moment."""
+    """Show the whole at one moment; ``page`` is where the status page is served, if it is."""
 
     elapsed_seconds: float
     limit_seconds: float | None
+    page: str | None
     aries: Aries
     kafka: Kafka
     rows: tuple[Row, ...]
@@ -95,6 +96,7 @@ class Photographer:
         return Snapshot(
             elapsed_seconds=self.elapsed_seconds,
             limit_seconds=self._limit_seconds,
+            page=self._bridge.http.url,
             aries=self._aries(),
             kafka=self._kafka(),
             rows=tuple(self._rows()),

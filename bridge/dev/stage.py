@@ -40,8 +40,13 @@ _CREDENTIALS = (
 )
 _KAFKA_SECURITY = ("KAFKA_SECURITY_", "KAFKA_SASL_", "KAFKA_SSL_", "KAFKA_OAUTH_")
 _SYMBOL_SETTINGS = ("ARIES_SYMBOLS", "ARIES_SUBSCRIPTIONS", "ARIES_SUBSCRIPTIONS_FILE")
-#: In `dev` the view tells what goes well.
-_LOGS = {"BRIDGE_LOG_LEVEL": "WARNING", "BRIDGE_LOG_FORMAT": "console"}
+#: In `dev` the view tells what goes well, and the status page is for this machine, on a port that is free.
+_DEFAULTS = {
+    "BRIDGE_LOG_LEVEL": "WARNING",
+    "BRIDGE_LOG_FORMAT": "console",
+    "BRIDGE_HTTP_HOST": "127.0.0.1",
+    "BRIDGE_HTTP_PORT": "0",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ async def stage(wishes: Wishes, environ: Mapping[str, str]) -> AsyncIterator[Sta
     """
     async with AsyncExitStack() as opened:
         simulator, broker = None, None
-        changes = {**_logs_unset(environ), **_wished(wishes)}
+        changes = {**_unset(environ), **_wished(wishes)}
         if not _given(environ, "ARIES_WS_URL"):
             simulator = await opened.enter_async_context(_simulator(wishes))
             changes |= _simulated(simulator, wishes, environ)
@@ -93,8 +98,8 @@ def _given(environ: Mapping[str, str], name: str) -> bool:
     return bool(environ.get(name, "").strip())
 
 
-def _logs_unset(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in _LOGS.items() if not _given(environ, name)}
+def _unset(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in _DEFAULTS.items() if not _given(environ, name)}
 
 
 def _wished(wishes: Wishes) -> dict[str, str]:

@@ -42,7 +42,7 @@ def status(bridge: Bridge, history: History, now: float, now_us: int) -> Json:
         "started_at": moment(bridge.started_us),
         "now": moment(now_us),
         "phase": bridge.phase,
-        "state": bridge.feed.state,
+        "state": bridge.feed.state if bridge.phase == "running" else bridge.phase,
         "alive": all(check.ok for check in alive),
         "ready": all(check.ok for check in ready),
         "checks": checks((*alive, *ready)),

@@ -51,6 +51,7 @@ def snapshot(
     return Snapshot(
         elapsed_seconds=62.04,
         limit_seconds=None,
+        page="http://127.0.0.1:8080/",
         aries=aries,
         kafka=kafka,
         rows=rows(quotes=1400, trades=100, dlq=4, control=3) if shown is None else shown,

@@ -109,6 +109,7 @@ def test_it_needs_nothing_and_proves_the_whole_way() -> None:
         assert run.ended() == 0
     assert_clean(run.text)
     assert "as many as the simulator sent" in run.text
+    assert len(re.findall(r"^   Status page: http://127.0.0.1:[1-9]\d*/$", run.text, re.MULTILINE)) == 1
     assert amount(run.text, "lines read") > 300
     assert len(re.findall(r"^-- \d", run.text, re.MULTILINE)) >= 2
     for topic in set(Topic) - {Topic.DLQ}:
@@ -131,6 +132,7 @@ def test_the_live_table_gives_the_terminal_back() -> None:
     with dev("--rate", "300", environ={"ARIES_ACCESS_TOKEN": "hunter22"}, terminal=True) as run:
         run.shows(r"quotes.*\n?.*bid")
         run.shows("adds up")
+        run.shows(r"  http://127\.0\.0\.1:\d+/  Ctrl-C")
         run.signal(signal.SIGINT)
         assert run.ended() == 0
     drawn, _, after = run.text.replace("\r\n", "\n").rpartition("\x1b[?1049l")

@@ -33,13 +33,20 @@ async def test_without_any_setting_both_ends_are_made_up() -> None:
         assert made.settings.kafka_bootstrap_servers == (made.broker.bootstrap_servers,)
         assert read_all(made.broker.bootstrap_servers, made.settings.topics.values()) == []
         assert (made.settings.bridge_log_level, made.settings.bridge_log_format) == ("WARNING", "console")
+        assert (made.settings.bridge_http_host, made.settings.bridge_http_port) == ("127.0.0.1", 0)
         assert made.notes == ()
         assert warnings(made.environ) == []
 
 
 async def test_what_is_configured_is_used_as_it_is() -> None:
     """With both ends configured nothing is started and no setting of theirs is touched."""
-    environ = {**ARIES, **KAFKA, "KAFKA_SECURITY_PROTOCOL": "SSL", "BRIDGE_LOG_LEVEL": "DEBUG"}
+    environ = {
+        **ARIES,
+        **KAFKA,
+        "KAFKA_SECURITY_PROTOCOL": "SSL",
+        "BRIDGE_LOG_LEVEL": "DEBUG",
+        "BRIDGE_HTTP_PORT": "8081",
+    }
     async with stage(Wishes(), environ) as made:
         assert made.simulator is None
         assert made.broker is None
@@ -50,6 +57,7 @@ async def test_what_is_configured_is_used_as_it_is() -> None:
         assert made.settings.aries_events == ("quotes", "trades", "l2", "timesales")
         assert made.settings.kafka_security_protocol == "SSL"
         assert made.settings.bridge_log_level == "DEBUG"
+        assert made.settings.bridge_http_port == 8081
         assert made.notes == ()
 
 

@@ -60,6 +60,7 @@ def test_the_live_view_fits_the_terminal(width: int) -> None:
         assert f"\n{topic.value} " in text
     for part in ("1:02", "streaming", "session 1795361512218891", "1,400", "newest of quotes", "✓ adds up", "1,502"):
         assert part in text
+    assert "http://127.0.0.1:8080/" in lines[0]
     assert "15:38:24 [warning  ] Aries connection lost" in text
 
 
@@ -128,10 +129,15 @@ def test_log_lines_that_are_too_many_are_counted() -> None:
 
 
 def test_the_plain_view_prints_its_block(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each block is printed at once."""
-    with PlainView():
-        PlainView().show(snapshot())
-    assert capsys.readouterr().out.splitlines() == list(block(snapshot()))
+    """Each block is printed at once, and beside the first where the status page is."""
+    lines = list(block(snapshot()))
+    page = "   Status page: http://127.0.0.1:8080/"
+    view = PlainView()
+    with view:
+        view.show(replace(snapshot(), page=None))
+        view.show(snapshot())
+        view.show(snapshot())
+    assert capsys.readouterr().out.splitlines() == [*lines, lines[0], page, *lines[1:], *lines]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (61, "1 min"), (7300, "2 h")])
