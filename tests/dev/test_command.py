@@ -132,7 +132,7 @@ def test_the_live_table_gives_the_terminal_back() -> None:
     with dev("--rate", "300", environ={"ARIES_ACCESS_TOKEN": "hunter22"}, terminal=True) as run:
         run.shows(r"quotes.*\n?.*bid")
         run.shows("adds up")
-        run.shows(r"  http://127\.0\.0\.1:\d+/  Ctrl-C")
+        run.shows(r"  http://127\.0\.0\.1:\d+/\S*  Ctrl-C")
         run.signal(signal.SIGINT)
         assert run.ended() == 0
     drawn, _, after = run.text.replace("\r\n", "\n").rpartition("\x1b[?1049l")
