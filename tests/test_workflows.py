@@ -173,6 +173,15 @@ def test_the_image_gets_all_arguments_of_its_labels() -> None:
     assert set(re.findall(r"^(\w+)=", given, re.MULTILINE)) == set(re.findall(r"^ARG (\w+)=", runtime, re.MULTILINE))
 
 
+def test_the_chart_is_packaged_by_the_helm_that_the_tests_use() -> None:
+    """A chart is released by the version of Helm with which it was checked."""
+    [released] = re.findall(r"helm/v3/cmd/helm@(\S+)", RELEASE.read_text(encoding="utf-8"))
+    tested = {
+        pin for path in (ROOT / "tests/helm").rglob("*.py") for pin in re.findall(r"v3\.\d+\.\d+", path.read_text())
+    }
+    assert tested <= {released}
+
+
 def test_the_pins_are_kept_up_to_date() -> None:
     """Pinned actions without somebody who moves the pins would grow old."""
     updates = read(ROOT / ".github/dependabot.yml")["updates"]
