@@ -10,7 +10,7 @@ from tests.brokers import RealKafka, unique
 from tests.kafka_distribution import KafkaMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
 
 #: Set to 1 where a real Kafka must be tested against: its absence is then a failure.
@@ -19,6 +19,7 @@ REQUIRE_KAFKA = "ARIES_BRIDGE_REQUIRE_KAFKA"
 KAFKA_TIMEOUT_SECONDS = 300
 #: What says so of any tool; the tests that need one look at it themselves.
 REQUIRE = "ARIES_BRIDGE_REQUIRE_"
+REQUIRED = "ARIES_BRIDGE_REQUIRE_"
 OURS = ("ARIES_", "BRIDGE_", "KAFKA_", "SCHEMA_REGISTRY_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy")
 
@@ -38,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use a real Kafka, and give them time."""
     for item in items:
-        if {"kafka", "kafka_cluster"} & set(getattr(item, "fixturenames", ())):
+        if {"kafka", "kafka_cluster", "kafka_with_acls"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(KAFKA_TIMEOUT_SECONDS))
@@ -79,9 +80,21 @@ def kafka_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     yield from _real_kafka(request.config, tmp_path_factory.mktemp("kafka-cluster"), brokers=3)
 
 
-def _real_kafka(config: pytest.Config, directory: Path, *, brokers: int) -> Iterator[RealKafka]:
+@pytest.fixture(scope="module")
+def kafka_with_acls(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
+    """Run one real broker where clients of the plain listener may do everything, and others what they are granted."""
+    authorizer = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+    }
+    yield from _real_kafka(request.config, tmp_path_factory.mktemp("kafka-acls"), brokers=1, properties=authorizer)
+
+
+def _real_kafka(
+    config: pytest.Config, directory: Path, *, brokers: int, properties: Mapping[str, str] | None = None
+) -> Iterator[RealKafka]:
     try:
-        kafka = RealKafka(directory, brokers)
+        kafka = RealKafka(directory, brokers, properties)
     except KafkaMissing as missing:
         if config.stash[kafka_required]:
             pytest.fail(f"{REQUIRE_KAFKA}=1, but there is no real Kafka: {missing}")
