@@ -86,10 +86,12 @@ class _Broker:
 class RealKafka:
     """Run one or more combined KRaft nodes, numbered from 1, until :meth:`stop`.
 
-    Topics are never created by accident. Clients of every listener may do everything.
+    Topics are never created by accident. Clients of every listener may do everything, unless ``properties`` (they
+    stand above ours) bring an authorizer.
     """
 
-    def __init__(self, directory: Path, brokers: int = 1) -> None:
+    def __init__(self, directory: Path, brokers: int = 1, properties: Mapping[str, str] | None = None) -> None:
+        self._further_properties = dict(properties or {})
         self._classpath = classpath()
         self._cluster_id = "AriesBridgeTestsAriesB"
         self.certificates = Certificates(directory)
@@ -279,6 +281,7 @@ class RealKafka:
             "num.io.threads": "2",
             "log.cleaner.dedupe.buffer.size": "4194304",
             **self._security(),
+            **self._further_properties,
         }
 
     def _security(self) -> dict[str, str]:

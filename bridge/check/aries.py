@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from bridge.settings import Settings
 
 HANDSHAKE, AUTHENTICATION, SUBSCRIPTION = "Aries handshake", "Aries authentication", "Aries subscription"
-#: How long data is waited for once a subscription is accepted: the market may be closed.
-DATA_SECONDS = 1.0
+#: How long data is waited for once a subscription is accepted (the market may be closed), and an answer once data
+#: came in (there may be none).
+OTHER_SECONDS = 1.0
+_REFUSALS = (SubscriptionRefused, Complaint)
 _SECURE = ("wss", "https")
 _PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 _CHECK_URL = "Check ARIES_WS_URL."
@@ -240,12 +242,13 @@ async def _hold_session(
 
 
 async def _subscribe(talk: _Conversation, patience_seconds: float) -> None:
-    """Wait until the subscription is settled, and a little longer for data."""
+    """Wait for the answer or for data, and a little longer for the other of the two."""
     async with asyncio.timeout(patience_seconds):
-        await talk.until(Subscribed, SubscriptionRefused, Complaint)
+        await talk.until(Subscribed, Flowing, *_REFUSALS)
+    other = Subscribed if talk.noted(Flowing) else Flowing
     with suppress(TimeoutError):
-        async with asyncio.timeout(DATA_SECONDS):
-            await talk.until(Flowing, SubscriptionRefused, Complaint)
+        async with asyncio.timeout(OTHER_SECONDS):
+            await talk.until(other, *_REFUSALS)
 
 
 async def _unsubscribe(talk: _Conversation) -> None:
