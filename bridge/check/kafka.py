@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 LOGIN, TOPICS, IDEMPOTENCE = "Kafka login", "Kafka topics", "Kafka idempotent writes"
 _DEFAULT_PORT = 9092
+_AGAIN_AFTER_SECONDS, _AGAIN_FOR_SECONDS = 0.1, 5.0
 _CHECK_SECURITY = "Check KAFKA_SECURITY_PROTOCOL and the port in KAFKA_BOOTSTRAP_SERVERS, and the brokers' log."
 _CHECK_BROKERS = "See whether the brokers are well, then try again."
 
@@ -114,14 +116,26 @@ async def _look_inside(
 async def _ask_for_producer_id(report: Report, client: AIOKafkaClient, settings: Settings) -> None:
     """Ask for what an idempotent producer asks for first: it takes a number from the brokers, and writes nothing."""
     try:
-        answer = await ask(client, InitProducerIdRequest(None, 0))
+        error = await _producer_id_error(client)
     except IncompatibleBrokerVersion:
         report.fail(IDEMPOTENCE, "the brokers know none", "Use Kafka 1.0 or newer.")
         return
-    error = for_code(answer.error_code)
     if error is NoError:
         report.ok(IDEMPOTENCE, "the brokers gave a producer id")
     elif error is ClusterAuthorizationFailedError:
         report.fail(IDEMPOTENCE, "not authorised", f"Grant Write on the topics to {topics.account(settings)}.")
     else:
         report.warn(IDEMPOTENCE, f"no producer id just now ({error.__name__})", _CHECK_BROKERS)
+
+
+async def _producer_id_error(client: AIOKafkaClient) -> type[KafkaError]:
+    """Return the error of a request for a producer id; a broker that was just started asks to try again."""
+    error: type[KafkaError] = NoError
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_AGAIN_FOR_SECONDS):
+            while True:
+                error = for_code((await ask(client, InitProducerIdRequest(None, 0))).error_code)
+                if not error.retriable:
+                    break
+                await asyncio.sleep(_AGAIN_AFTER_SECONDS)
+    return error
