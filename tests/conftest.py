@@ -19,7 +19,6 @@ REQUIRE_KAFKA = "ARIES_BRIDGE_REQUIRE_KAFKA"
 KAFKA_TIMEOUT_SECONDS = 300
 #: What says so of any tool; the tests that need one look at it themselves.
 REQUIRE = "ARIES_BRIDGE_REQUIRE_"
-REQUIRED = "ARIES_BRIDGE_REQUIRE_"
 OURS = ("ARIES_", "BRIDGE_", "KAFKA_", "SCHEMA_REGISTRY_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy")
 
