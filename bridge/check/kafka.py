@@ -32,7 +32,7 @@ LOGIN, TOPICS, IDEMPOTENCE = "Kafka login", "Kafka topics", "Kafka idempotent wr
 _DEFAULT_PORT = 9092
 _AGAIN_AFTER_SECONDS, _AGAIN_FOR_SECONDS = 0.1, 5.0
 _CHECK_SECURITY = "Check KAFKA_SECURITY_PROTOCOL and the port in KAFKA_BOOTSTRAP_SERVERS, and the brokers' log."
-_CHECK_BROKERS = "See whether the brokers are well, then try again."
+_CHECK_BROKERS = "See whether the brokers are well, and whether their advertised.listeners lead to them."
 
 
 async def check(report: Report, settings: Settings, needed: Collection[Topic], patience_seconds: float) -> None:

@@ -62,7 +62,7 @@ def _judge_existence(report: Report, settings: Settings, topic: Topic, found: Fo
     if (there := found.topics.get(name)) is not None:
         report.ok(check, f"{counted(len(there.partitions))}, replication factor {there.replication_factor}")
     elif not needed:
-        report.ok(check, "not there, and not needed by these subscriptions")
+        report.ok(check, "not there (or not for us to see), and not needed by these subscriptions")
     elif name in found.hidden:
         report.fail(
             check,

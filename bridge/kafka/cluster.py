@@ -89,6 +89,8 @@ async def connected(
     try:
         async with asyncio.timeout(timeout_seconds):
             await client.bootstrap()
+        if not client.cluster.brokers():  # how a refused OAUTHBEARER token looks to aiokafka
+            raise KafkaConnectionError("No broker metadata in the answer")
         yield client
     finally:
         with suppress(TimeoutError):
