@@ -21,6 +21,7 @@ from bridge.settings.cautions import warnings
 from bridge.settings.command import settings_command
 from bridge.simulator.cli import simulate
 from bridge.tail import tail
+from bridge.verify.command import verify
 
 app = typer.Typer(
     name="aries-bridge",
@@ -72,6 +73,7 @@ app.command()(tail)
 app.command("settings")(settings_command)
 app.command()(check)
 app.command()(topics)
+app.command()(verify)
 app.add_typer(schemas_app, name="schemas")
 
 
