@@ -1,0 +1,266 @@
+{{/* What the schema cannot say: values that must fit each other. All problems are told at once, each with its remedy. */}}
+
+{{- define "aries-bridge.checks" -}}
+{{- $problems := list -}}
+{{- range $about := list "image" "symbols" "aries" "kafka" "tls" "topics" "registry" "shards" "resources" "secrets" "objects" -}}
+{{- $problems = append $problems (include (printf "aries-bridge.check.%s" $about) $ | trim) -}}
+{{- end -}}
+{{- $problems = without $problems "" -}}
+{{- if $problems -}}
+{{- fail (printf "the values cannot be used as they are:\n%s\n" (join "\n" $problems)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* "true" where one of the named settings comes from elsewhere; of `extraEnvFrom` nobody knows what it brings. */}}
+{{- define "aries-bridge.elsewhere" -}}
+{{- $found := .root.Values.extraEnvFrom | empty | not -}}
+{{- range .root.Values.extraEnv -}}
+{{- if has .name $.names -}}{{- $found = true -}}{{- end -}}
+{{- end -}}
+{{- ternary "true" "" $found -}}
+{{- end -}}
+
+{{- define "aries-bridge.check.image" -}}
+{{- if not .Values.image.repository }}
+- image.repository is not set: say where the image is, like registry.example.com/aries-bridge.
+{{- end }}
+{{- end -}}
+
+{{- define "aries-bridge.check.symbols" -}}
+{{- $a := .Values.aries -}}
+{{- $elsewhere := include "aries-bridge.elsewhere" (dict "root" . "names" (list "ARIES_SYMBOLS" "ARIES_SUBSCRIPTIONS" "ARIES_SUBSCRIPTIONS_FILE")) -}}
+{{- if not (or $a.symbols $a.subscriptions $elsewhere) }}
+- aries.symbols is empty: list what to subscribe to, like [AAPL, MSFT, SPX], or fill aries.subscriptions.
+{{- end }}
+{{- $seen := dict -}}
+{{- range $index, $symbol := $a.symbols }}
+{{- if not (kindIs "string" $symbol) }}
+- aries.symbols[{{ $index }}] is {{ toJson $symbol }}, a {{ kindOf $symbol }}, for YAML: quote it, like "ON" or "TRUE".
+{{- else if not (regexMatch "^[A-Za-z0-9.\\-_/^$=&!@+~%]{1,64}(:(equity|option|index))?$" $symbol) }}
+- aries.symbols[{{ $index }}] is {{ toJson $symbol }}, which is no symbol: letters, digits and .-_/^$=&!@+~% only, at most 64, then perhaps :equity, :option or :index.
+{{- else }}
+{{- $name := splitList ":" $symbol | first -}}
+{{- if and (hasKey $seen $name) (ne (get $seen $name) $symbol) }}
+- aries.symbols[{{ $index }}] is {{ $symbol }}, but the list has {{ get $seen $name }}, too: name it once.
+{{- end }}
+{{- $_ := set $seen $name $symbol -}}
+{{- end }}
+{{- end }}
+{{- $described := dict -}}
+{{- range $index, $entry := $a.subscriptions }}
+{{- $name := kindIs "map" $entry | ternary $entry (dict "symbol" (toString $entry)) -}}
+{{- $symbol := $name.symbol -}}
+{{- if not (kindIs "string" $symbol) }}
+- aries.subscriptions[{{ $index }}].symbol is {{ toJson $symbol }}, a {{ kindOf $symbol }}, for YAML: quote it, like "ON" or "TRUE".
+{{- else if hasKey $described $symbol }}
+- aries.subscriptions[{{ $index }}] is for {{ $symbol }}, which another entry describes: name it once.
+{{- else }}
+{{- $_ := set $described $symbol true -}}
+{{- end }}
+{{- end }}
+{{- /* Linux takes no variable above 128 KiB, Kubernetes no ConfigMap above 1 MiB. */}}
+{{- $longest := max (len (join "," $a.symbols)) (len (toJson $a.subscriptions)) -}}
+{{- if and (gt $longest 120000) (not .Values.subscriptions.hotReload) }}
+- aries.symbols and aries.subscriptions are too long for the environment ({{ $longest }} bytes, 120000 at most each): set subscriptions.hotReload to true, which mounts them as a file.
+{{- end }}
+{{- if and .Values.subscriptions.hotReload (gt (len (include "aries-bridge.subscriptions" .)) 1000000) }}
+- aries.symbols and aries.subscriptions are too long for a ConfigMap (1000000 bytes): share them among several releases.
+{{- end }}
+{{- end -}}
+
+{{- define "aries-bridge.check.aries" -}}
+{{- $a := .Values.aries -}}
+{{- $elsewhere := include "aries-bridge.elsewhere" (dict "root" . "names" (list "ARIES_ACCESS_TOKEN" "ARIES_ACCESS_TOKEN_FILE" "ARIES_REFRESH_TOKEN" "ARIES_REFRESH_TOKEN_FILE")) -}}
+{{- $secret := include "aries-bridge.secretName" (dict "root" . "side" "aries") -}}
+{{- if not (or $secret $elsewhere) }}
+- aries.existingSecret is not set: name the Secret with the credentials (make one with: kubectl create secret generic aries --from-file=access-token=FILE), or fill externalSecrets.aries.
+{{- end }}
+{{- if and $secret (not (index $a.secretKeys $a.credentials)) }}
+- aries.secretKeys.{{ $a.credentials }} is empty, but aries.credentials is {{ $a.credentials }}: name the key in the Secret.
+{{- end }}
+{{- if and (eq $a.credentials "refreshToken") (not $a.clientId) (not (include "aries-bridge.elsewhere" (dict "root" . "names" (list "ARIES_CLIENT_ID")))) }}
+- aries.clientId is not set: a refresh token is exchanged in the name of its OAuth2 client.
+{{- end }}
+{{- if and (eq $a.credentials "accessToken") (or $a.clientId $a.secretKeys.clientSecret) }}
+- aries.clientId and aries.secretKeys.clientSecret belong to a refresh token: set aries.credentials to refreshToken, or leave them empty.
+{{- end }}
+{{- if gt (float64 $a.backoff.minSeconds) (float64 $a.backoff.maxSeconds) }}
+- aries.backoff.minSeconds ({{ $a.backoff.minSeconds }}) exceeds aries.backoff.maxSeconds ({{ $a.backoff.maxSeconds }}): swap them.
+{{- end }}
+{{- end -}}
+
+{{- define "aries-bridge.check.kafka" -}}
+{{- $k := .Values.kafka -}}
+{{- $s := $k.security -}}
+{{- $mechanism := $s.sasl.mechanism -}}
+{{- $oauth := or $s.oauth.tokenUrl $s.oauth.clientId $s.oauth.scope -}}
+{{- $secret := include "aries-bridge.secretName" (dict "root" . "side" "kafka") -}}
+{{- if not (or $k.bootstrapServers (include "aries-bridge.elsewhere" (dict "root" . "names" (list "KAFKA_BOOTSTRAP_SERVERS")))) }}
+- kafka.bootstrapServers is empty: list brokers to start from, like [kafka-1:9092, kafka-2:9092].
+{{- end }}
+{{- if gt (int64 $k.producer.batchBytes) (int64 .Values.bridge.bufferBytes) }}
+- kafka.producer.batchBytes ({{ int64 $k.producer.batchBytes }}) exceeds bridge.bufferBytes ({{ int64 .Values.bridge.bufferBytes }}): a batch must fit into the buffer.
+{{- end }}
+{{- if not (hasPrefix "SASL_" $s.protocol) }}
+{{- if or $mechanism $s.sasl.username $secret $oauth }}
+- kafka.security.protocol is {{ $s.protocol }}, but a login is given (sasl, oauth or existingSecret): set the protocol to SASL_SSL, or leave the login empty.
+{{- end }}
+{{- else if not $mechanism }}
+- kafka.security.sasl.mechanism is not set, but the protocol is {{ $s.protocol }}: set PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
+{{- else if eq $mechanism "OAUTHBEARER" }}
+{{- range $name := list "tokenUrl" "clientId" }}
+{{- if not (index $s.oauth $name) }}
+- kafka.security.oauth.{{ $name }} is not set: OAUTHBEARER needs it.
+{{- end }}
+{{- end }}
+{{- if not (or (and $secret $k.secretKeys.oauthClientSecret) (include "aries-bridge.elsewhere" (dict "root" . "names" (list "KAFKA_OAUTH_CLIENT_SECRET" "KAFKA_OAUTH_CLIENT_SECRET_FILE")))) }}
+- kafka.existingSecret (with kafka.secretKeys.oauthClientSecret) is not set: name the Secret with the client secret of OAUTHBEARER.
+{{- end }}
+{{- if $s.sasl.username }}
+- kafka.security.sasl.username is of no use to OAUTHBEARER: leave it empty.
+{{- end }}
+{{- else }}
+{{- if not $s.sasl.username }}
+- kafka.security.sasl.username is not set: {{ $mechanism }} needs it.
+{{- end }}
+{{- if not (or (and $secret $k.secretKeys.password) (include "aries-bridge.elsewhere" (dict "root" . "names" (list "KAFKA_SASL_PASSWORD" "KAFKA_SASL_PASSWORD_FILE")))) }}
+- kafka.existingSecret (with kafka.secretKeys.password) is not set: name the Secret with the password of {{ $s.sasl.username | default "the user" }}.
+{{- end }}
+{{- if $oauth }}
+- kafka.security.oauth is of no use to {{ $mechanism }}: leave it empty, or set the mechanism to OAUTHBEARER.
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "aries-bridge.check.tls" -}}
+{{- $tls := .Values.kafka.security.tls -}}
+{{- if and $tls.ca.secret $tls.ca.configMap }}
+- kafka.security.tls.ca.secret and kafka.security.tls.ca.configMap are both set: keep one.
+{{- end }}
+{{- if and (or $tls.ca.secret $tls.ca.configMap $tls.client.secret) (not (hasSuffix "SSL" .Values.kafka.security.protocol)) }}
+- kafka.security.tls names certificates, but kafka.security.protocol is {{ .Values.kafka.security.protocol }}: set it to SSL or SASL_SSL, or leave them empty.
+{{- end }}
+{{- end -}}
+
+{{- define "aries-bridge.check.topics" -}}
+{{- $by := dict -}}
+{{- range $topic, $name := include "aries-bridge.topics" . | fromYaml }}
+{{- if hasKey $by $name }}
+- kafka.topics.names: {{ get $by $name }} and {{ $topic }} are both {{ $name }}: each kind of record needs a topic of its own.
+{{- end }}
+{{- if gt (len $name) 249 }}
+- kafka.topics: the topic of {{ $topic }} has {{ len $name }} characters, Kafka takes 249: shorten the prefix.
+{{- end }}
+{{- $_ := set $by $name $topic -}}
+{{- end }}
+{{- end -}}
+
+{{- define "aries-bridge.check.registry" -}}
+{{- $r := .Values.schemaRegistry -}}
+{{- $secret := include "aries-bridge.secretName" (dict "root" . "side" "schemaRegistry") -}}
+{{- $ca := or $r.ca.secret $r.ca.configMap -}}
+{{- $elsewhere := include "aries-bridge.elsewhere" (dict "root" . "names" (list "SCHEMA_REGISTRY_PASSWORD" "SCHEMA_REGISTRY_PASSWORD_FILE")) -}}
+{{- if and (not $r.url) (or $r.username $secret $ca $r.autoRegister) }}
+- schemaRegistry.url is not set, but other values of schemaRegistry are: set it, or leave them empty.
+{{- end }}
+{{- if and $r.username (not (or (and $secret $r.secretKeys.password) $elsewhere)) }}
+- schemaRegistry.existingSecret (with schemaRegistry.secretKeys.password) is not set: name the Secret with the password of {{ $r.username }}.
+{{- end }}
+{{- if and $secret (not $r.username) }}
+- schemaRegistry.username is not set, but there is a Secret with a password: set both or none.
+{{- end }}
+{{- if and $r.ca.secret $r.ca.configMap }}
+- schemaRegistry.ca.secret and schemaRegistry.ca.configMap are both set: keep one.
+{{- end }}
+{{- if and $ca (hasPrefix "http://" $r.url) }}
+- schemaRegistry.ca is set, but schemaRegistry.url is http://: use https:// or leave the authorities empty.
+{{- end }}
+{{- end -}}
+
+{{- define "aries-bridge.check.shards" -}}
+{{- if gt (int .Values.shards) 1 }}
+{{- if eq .Values.strategy.type "RollingUpdate" }}
+- strategy.type is RollingUpdate, but shards is {{ int .Values.shards }}: shards are a StatefulSet, which replaces a pod when the old one is gone. Leave strategy.type at Recreate.
+{{- end }}
+{{- if .Values.bridge.instance }}
+- bridge.instance is {{ .Values.bridge.instance }}, but shards is {{ int .Values.shards }}: shards need different names. Leave it empty, so that each is called as its pod.
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* A quantity of memory in bytes, empty where it is none. */}}
+{{- define "aries-bridge.bytes" -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- $text := include "aries-bridge.text" . -}}
+{{- if regexMatch "^[0-9]+(\\.[0-9]+)?([kMGT]|[KMGT]i)?$" $text -}}
+{{- mulf (regexFind "^[0-9.]+" $text | float64) (get $units (regexFind "[A-Za-z]*$" $text)) | int64 -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "aries-bridge.check.resources" -}}
+{{- $least := include "aries-bridge.leastGraceSeconds" . | int -}}
+{{- $grace := .Values.terminationGracePeriodSeconds -}}
+{{- if and (not (kindIs "invalid" $grace)) (lt (int $grace) $least) }}
+- terminationGracePeriodSeconds is {{ int $grace }}, but the bridge drains for bridge.drainSeconds ({{ .Values.bridge.drainSeconds }}) and then closes: set it to {{ $least }} or more, leave it empty, or set bridge.drainSeconds lower.
+{{- end }}
+{{- $limit := (.Values.resources.limits | default dict).memory -}}
+{{- if not (kindIs "invalid" $limit) }}
+{{- $bytes := include "aries-bridge.bytes" $limit -}}
+{{- $wanted := add (int64 .Values.bridge.bufferBytes) (mul 150 1048576) -}}
+{{- if not $bytes }}
+- resources.limits.memory is {{ toJson $limit }}: write it like 512Mi or 1Gi.
+{{- else if lt (int64 $bytes) $wanted }}
+- resources.limits.memory is {{ $limit }}, but bridge.bufferBytes ({{ int64 .Values.bridge.bufferBytes }}) and the process itself need {{ div (add $wanted 1048575) 1048576 }}Mi: raise the limit, or lower bridge.bufferBytes.
+{{- end }}
+{{- end }}
+{{- if has .Values.bridge.http.host (list "127.0.0.1" "::1" "localhost") }}
+- bridge.http.host is {{ .Values.bridge.http.host }}, where the kubelet's probes cannot reach it: use 0.0.0.0, or :: with IPv6.
+{{- end }}
+{{- end -}}
+
+{{- define "aries-bridge.check.secrets" -}}
+{{- $secret := "^(ARIES_(ACCESS_TOKEN|CLIENT_SECRET|REFRESH_TOKEN|API_KEY)|KAFKA_(SASL_PASSWORD|OAUTH_CLIENT_SECRET)|SCHEMA_REGISTRY_PASSWORD)$" -}}
+{{- range $index, $variable := .Values.extraEnv }}
+{{- if and (regexMatch $secret $variable.name) $variable.value }}
+- extraEnv[{{ $index }}] holds {{ $variable.name }} as a plain value, for everybody to read: put it into a Secret and name that (existingSecret), or use valueFrom.
+{{- end }}
+{{- end }}
+{{- $e := .Values.externalSecrets -}}
+{{- if $e.enabled }}
+{{- if not $e.secretStoreRef.name }}
+- externalSecrets.secretStoreRef.name is not set: name the store.
+{{- end }}
+{{- if not (or $e.aries.data $e.aries.dataFrom $e.kafka.data $e.kafka.dataFrom $e.schemaRegistry.data $e.schemaRegistry.dataFrom) }}
+- externalSecrets is enabled, but has neither data nor dataFrom for aries, kafka or schemaRegistry: say what to fetch.
+{{- end }}
+{{- range $side := list "aries" "kafka" "schemaRegistry" }}
+{{- $wanted := index $e $side -}}
+{{- if and (index $.Values $side).existingSecret (or $wanted.data $wanted.dataFrom) }}
+- {{ $side }}.existingSecret and externalSecrets.{{ $side }} are both set: keep one.
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "aries-bridge.check.objects" -}}
+{{- $m := .Values.monitoring -}}
+{{- if and $m.podMonitor.enabled $m.serviceMonitor.enabled }}
+- monitoring.podMonitor and monitoring.serviceMonitor are both enabled, and everything would be scraped twice: keep one.
+{{- end }}
+{{- if and $m.prometheusRule.enabled (not $m.prometheusRule.runbookUrl) }}
+- monitoring.prometheusRule.runbookUrl is not set: give the URL at which your people read the chart's README.md; each alert links to its section there.
+{{- end }}
+{{- $pdb := .Values.podDisruptionBudget -}}
+{{- if $pdb.enabled }}
+{{- if eq (kindIs "invalid" $pdb.minAvailable) (kindIs "invalid" $pdb.maxUnavailable) }}
+- podDisruptionBudget needs one of minAvailable and maxUnavailable: set the other to null.
+{{- end }}
+{{- end }}
+{{- $strimzi := .Values.strimzi -}}
+{{- if and (or $strimzi.topics.enabled $strimzi.user.enabled) (not $strimzi.cluster) }}
+- strimzi.cluster is not set: name the Kafka object that the topics and the user belong to.
+{{- end }}
+{{- if and $strimzi.topics.enabled (gt (int $strimzi.topics.minInsyncReplicas) (int $strimzi.topics.replicas)) }}
+- strimzi.topics.minInsyncReplicas ({{ int $strimzi.topics.minInsyncReplicas }}) exceeds strimzi.topics.replicas ({{ int $strimzi.topics.replicas }}): nothing could be written.
+{{- end }}
+{{- end -}}

@@ -1,0 +1,96 @@
+{{/* What is mounted as files: from which object, and which setting names each file. */}}
+
+{{/* The Secret of one side (`aries`, `kafka`, `schemaRegistry`), empty where there is none. Called with root and side. */}}
+{{- define "aries-bridge.secretName" -}}
+{{- $external := index .root.Values.externalSecrets .side -}}
+{{- $existing := (index .root.Values .side).existingSecret -}}
+{{- if $existing -}}
+{{- $existing -}}
+{{- else if and .root.Values.externalSecrets.enabled (or $external.data $external.dataFrom) -}}
+{{- printf "%s-%s" (include "aries-bridge.fullname" .root) (.side | kebabcase) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the settings log in to Kafka, and by a token. */}}
+{{- define "aries-bridge.sasl" -}}
+{{- if hasPrefix "SASL_" .Values.kafka.security.protocol -}}
+{{- ternary "token" "password" (eq .Values.kafka.security.sasl.mechanism "OAUTHBEARER") -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "aries-bridge.mounts" -}}
+{{- $v := .Values -}}
+{{- $refresh := eq $v.aries.credentials "refreshToken" -}}
+{{- $sasl := include "aries-bridge.sasl" . -}}
+{{- $tls := $v.kafka.security.tls -}}
+{{- $mounts := list
+  (dict "name" "aries" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "aries")) "files" (list
+    (dict "setting" "ARIES_ACCESS_TOKEN_FILE" "key" (ternary "" $v.aries.secretKeys.accessToken $refresh))
+    (dict "setting" "ARIES_REFRESH_TOKEN_FILE" "key" (ternary $v.aries.secretKeys.refreshToken "" $refresh))
+    (dict "setting" "ARIES_CLIENT_SECRET_FILE" "key" (ternary $v.aries.secretKeys.clientSecret "" $refresh))
+    (dict "setting" "ARIES_API_KEY_FILE" "key" $v.aries.secretKeys.apiKey)))
+  (dict "name" "kafka" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "kafka")) "files" (list
+    (dict "setting" "KAFKA_SASL_PASSWORD_FILE" "key" (ternary $v.kafka.secretKeys.password "" (eq $sasl "password")))
+    (dict "setting" "KAFKA_OAUTH_CLIENT_SECRET_FILE" "key" (ternary $v.kafka.secretKeys.oauthClientSecret "" (eq $sasl "token")))))
+  (dict "name" "kafka-ca" "secret" $tls.ca.secret "configMap" $tls.ca.configMap "files" (list
+    (dict "setting" "KAFKA_SSL_CAFILE" "key" $tls.ca.key)))
+  (dict "name" "kafka-client" "secret" $tls.client.secret "files" (list
+    (dict "setting" "KAFKA_SSL_CERTFILE" "key" $tls.client.certKey)
+    (dict "setting" "KAFKA_SSL_KEYFILE" "key" $tls.client.keyKey)))
+  (dict "name" "schema-registry" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "schemaRegistry")) "files" (list
+    (dict "setting" "SCHEMA_REGISTRY_PASSWORD_FILE" "key" (ternary $v.schemaRegistry.secretKeys.password "" (ne $v.schemaRegistry.username "")))))
+  (dict "name" "schema-registry-ca" "secret" $v.schemaRegistry.ca.secret "configMap" $v.schemaRegistry.ca.configMap "files" (list
+    (dict "setting" "SCHEMA_REGISTRY_CAFILE" "key" $v.schemaRegistry.ca.key)))
+-}}
+{{- if $v.subscriptions.hotReload -}}
+{{- $mounts = append $mounts (dict "name" "subscriptions" "configMap" (printf "%s-subscriptions" (include "aries-bridge.fullname" .)) "files" (list
+    (dict "setting" "ARIES_SUBSCRIPTIONS_FILE" "key" "subscriptions.json"))) -}}
+{{- end -}}
+{{- $used := list -}}
+{{- range $mounts -}}
+{{- $files := list -}}
+{{- range .files -}}
+{{- if .key -}}
+{{- $path := .setting | trimSuffix "_FILE" | lower | replace "_" "-" -}}
+{{- $files = append $files (dict "setting" .setting "key" .key "path" $path) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $files (or .secret .configMap) -}}
+{{- $used = append $used (merge (dict "files" $files) .) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (dict "mounts" $used) -}}
+{{- end -}}
+
+{{- define "aries-bridge.volumes" -}}
+{{- range (include "aries-bridge.mounts" . | fromYaml).mounts }}
+- name: {{ .name }}
+  {{- if .configMap }}
+  configMap:
+    name: {{ .configMap }}
+  {{- else }}
+  secret:
+    secretName: {{ .secret }}
+  {{- end }}
+    defaultMode: 0440
+    items:
+      {{- range .files }}
+      - key: {{ .key | quote }}
+        path: {{ .path }}
+      {{- end }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "aries-bridge.volumeMounts" -}}
+{{- range (include "aries-bridge.mounts" . | fromYaml).mounts }}
+- name: {{ .name }}
+  mountPath: /etc/aries-bridge/{{ .name }}
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

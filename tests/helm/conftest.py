@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.helm import go_tools
+from tests.helm.chart import Helm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.helm.go_tools import GoTool
+
+#: Set to 1 where the chart must be tested: that Helm or promtool cannot be had is then a failure.
+REQUIRE_HELM = "ARIES_BRIDGE_REQUIRE_HELM"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give time to the tests that may have to build a tool first."""
+    for item in items:
+        tools = {"helm", "promtool"} & set(getattr(item, "fixturenames", ()))
+        if tools and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(len(tools) * (go_tools.BUILD_DEADLINE_SECONDS + 30)))
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Return the real Helm."""
+    return Helm(_binary(go_tools.HELM), tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """Return Prometheus' own checker of rules."""
+    return _binary(go_tools.PROMTOOL)
+
+
+def _binary(tool: GoTool) -> Path:
+    try:
+        return go_tools.binary(tool)
+    except go_tools.ToolMissing as missing:
+        if os.environ.get(REQUIRE_HELM) == "1":
+            pytest.fail(f"{REQUIRE_HELM}=1, but: {missing}")
+        pytest.skip(f"CHART NOT TESTED WITH {tool.name.upper()}: {missing}")

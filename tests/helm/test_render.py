@@ -1,0 +1,128 @@
+"""Every example is what Helm and Kubernetes take."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import kubernetes_validate
+import pytest
+import yaml
+
+import bridge
+from bridge.kafka import strimzi
+from bridge.kafka.topic_design import Design, designed
+from bridge.topics import Topic, topic_names
+from tests.helm import custom_resources
+from tests.helm.chart import CHART, EXAMPLES, NEWEST_KUBERNETES, Helm, example
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: The oldest and newest whose schemas everything is checked against.
+KUBERNETES = ("1.27", NEWEST_KUBERNETES)
+each_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem.removesuffix("-values"))
+
+
+@each_example
+def test_helm_finds_no_fault(helm: Helm, path: Path) -> None:
+    """`helm lint --strict` is content with the chart under each example."""
+    helm.run("lint", "--strict", str(CHART), "--values", str(path))
+
+
+def test_helm_finds_no_fault_with_the_defaults(helm: Helm) -> None:
+    """`helm lint --strict` without any values, as a registry of charts may run it."""
+    helm.run("lint", "--strict", str(CHART))
+
+
+@each_example
+def test_objects_are_as_kubernetes_wants_them(helm: Helm, path: Path) -> None:
+    """Each object keeps its schema, without a field that the schema does not know."""
+    for document in helm.render(path):
+        if f"{document['apiVersion']} {document['kind']}" in custom_resources.SPECS:
+            custom_resources.validate(document)
+            continue
+        for version in KUBERNETES:
+            kubernetes_validate.validate(document, version, strict=True)
+
+
+@each_example
+def test_names_are_unique_and_valid(helm: Helm, path: Path) -> None:
+    """No two objects have one name, and each object says whose it is."""
+    objects = helm.render(path)
+    names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects]
+    assert len(set(names)) == len(names)
+    for document in objects:
+        name = document["metadata"]["name"]
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name), name
+        assert len(name) <= (63 if document["kind"] == "Service" else 253)
+
+
+def test_long_names_leave_room_for_those_of_pods(helm: Helm) -> None:
+    """A StatefulSet's pods get `-<ordinal>`, and a label with ten characters more than its name, of 63."""
+    release = "a" * 53
+    rendered = helm.run("template", release, str(CHART), "--values", str(example("shards")))
+    objects = [one for one in yaml.safe_load_all(rendered) if one]
+    name = next(one["metadata"]["name"] for one in objects if one["kind"] == "StatefulSet")
+    assert len(name) <= 52
+    services = [one["metadata"]["name"] for one in objects if one["kind"] == "Service"]
+    assert max(map(len, services)) <= 63
+
+
+def test_a_helm_of_unknown_age_renders_the_chart(helm: Helm) -> None:
+    """A Helm that was built by `go install` takes every cluster for v1.20, and is not turned away."""
+    assert "kind: Deployment" in helm.run("template", "r", str(CHART), "--values", str(example("minimal")))
+
+
+def test_ten_lines_are_enough() -> None:
+    """The smallest example has ten lines at most."""
+    lines = example("minimal").read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if not line.startswith("#")]) <= 10
+
+
+def test_the_chart_is_of_the_programs_version() -> None:
+    """Chart and program are released together."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["appVersion"] == chart["version"] == bridge.__version__
+    assert chart["name"] == "aries-bridge"
+    assert yaml.safe_load(chart["annotations"]["artifacthub.io/changes"])
+    assert chart["annotations"]["artifacthub.io/license"] == "Apache-2.0"
+
+
+def test_the_package_holds_what_is_needed_alone(helm: Helm, tmp_path: Path) -> None:
+    """What `helm package` makes renders as the folder does, without the examples."""
+    helm.run("package", str(CHART), "--destination", str(tmp_path))
+    [package] = tmp_path.glob("*.tgz")
+    assert "PrometheusRule" in helm.run("template", "r", str(package), "--values", str(example("monitoring")))
+    assert "## " in helm.run("show", "readme", str(package))
+    assert b"hotreload" not in package.read_bytes()
+
+
+def test_strimzi_gets_the_topics_that_the_command_prints(helm: Helm) -> None:
+    """`strimzi.topics` and `aries-bridge topics --strimzi` agree, also on names that Kubernetes does not take."""
+    names = {"quotes": "MD_Quotes", "l2": "md.l2_v1", "dlq": "_._"}
+    values = {
+        "kafka": {"topics": {"names": names}},
+        "strimzi": {"topics": {"partitions": 7, "replicas": 2, "minInsyncReplicas": 1, "retentionHours": 24}},
+    }
+    rendered = helm.render(example("strimzi"), values).of("KafkaTopic")
+    renamed = {Topic(topic): name for topic, name in names.items()}
+    designs = designed(topic_names("aries", renamed), Design(7, 2, 24, 1), {})
+    printed = list(yaml.safe_load_all(strimzi.manifest(designs, "market")))
+    assert len(printed) == len(rendered) == len(Topic)
+    specs = {one["metadata"]["name"]: one["spec"] for one in rendered}
+    assert specs == {one["metadata"]["name"]: one["spec"] for one in printed}
+
+
+def test_strimzis_user_may_write_to_every_topic_and_no_more(helm: Helm) -> None:
+    """Write and Describe on each topic and idempotent writing are the rights of the bridge."""
+    objects = helm.render(example("strimzi"))
+    acls = objects.one("KafkaUser")["spec"]["authorization"]["acls"]
+    topics = {one["spec"]["topicName"] for one in objects.of("KafkaTopic")}
+    assert {acl["resource"]["name"] for acl in acls if acl["resource"]["type"] == "topic"} == topics
+    assert {operation for acl in acls for operation in acl["operations"]} == {
+        "Describe",
+        "DescribeConfigs",
+        "IdempotentWrite",
+        "Write",
+    }
