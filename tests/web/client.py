@@ -1,0 +1,70 @@
+"""Ask a running bridge over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from tests.service import DEADLINE_SECONDS, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from bridge.app import Bridge
+
+PATHS = ("/", "/livez", "/readyz", "/metrics", "/status")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hold an answer, read."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    document: Any
+
+
+class Client:
+    """Ask one bridge."""
+
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self._http = http
+
+    async def get(self, path: str, method: str = "GET") -> Answer:
+        """Return the answer to a request."""
+        async with self._http.request(method, path) as answer:
+            is_json = answer.content_type == "application/json" and method != "HEAD"
+            document = await answer.json() if is_json else None
+            return Answer(answer.status, answer.headers, await answer.text(), document)
+
+    async def comes(self, path: str, holds: Callable[[Answer], object], what: str) -> Answer:
+        """Ask until an answer is as it should be; the process must be alive all the while."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                assert (await self.get("/livez")).status == 200
+                answer = await self.get(path)
+                if holds(answer):
+                    return answer
+                assert answer.status in {200, 503}, what
+                await asyncio.sleep(0.02)
+
+    async def becomes(self, status: int) -> dict[str, Any]:
+        """Wait until readiness has this status, and return its checks."""
+        answer = await self.comes("/readyz", lambda answer: answer.status == status, f"/readyz with {status}")
+        checks: dict[str, Any] = answer.document["checks"]
+        return checks
+
+
+@asynccontextmanager
+async def client(bridge: Bridge) -> AsyncIterator[Client]:
+    """Ask a bridge that has been started."""
+    await eventually(lambda: bridge.http.url, "HTTP")
+    assert bridge.http.url is not None
+    timeout = aiohttp.ClientTimeout(total=DEADLINE_SECONDS)
+    async with aiohttp.ClientSession(bridge.http.url, timeout=timeout) as http:
+        yield Client(http)

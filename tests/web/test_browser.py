@@ -1,0 +1,255 @@
+"""The page in a real browser: it shows what ``/status`` says, live, to everybody, and breaks none of its own rules."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from bridge import settings
+from bridge.app import Bridge
+from bridge.simulator import faults
+from bridge.simulator.server import Simulator
+from bridge.topics import Topic
+from tests.service import environment, eventually, running
+from tests.web.chromium import TAB
+from tests.web.client import client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bridge.kafka.embedded_broker import EmbeddedBroker
+    from tests.web.chromium import Browser
+
+pytestmark = [pytest.mark.usefixtures("topics"), pytest.mark.timeout(120)]
+
+READY = "document.querySelector('#state').textContent === 'Ready'"
+TABLES = ("topics", "accounts", "gaps", "losses")
+#: WCAG 2.2, 1.4.3: the contrast of each text with what is behind it, by the formula of its glossary.
+LOW_CONTRAST = """
+const light = (colour) => {
+  const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255);
+  const [r, g, b] = parts.map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = (element) => {
+  for (; element; element = element.parentElement) {
+    const colour = getComputedStyle(element).backgroundColor;
+    if (colour !== "rgba(0, 0, 0, 0)") return colour;
+  }
+};
+const found = [];
+for (const element of document.querySelectorAll("body *")) {
+  const texts = [...element.childNodes].filter((node) => node.nodeType === 3 && node.data.trim());
+  if (!texts.length || !element.checkVisibility()) continue;
+  const [one, other] = [light(getComputedStyle(element).color), light(ground(element))].sort();
+  if ((other + 0.05) / (one + 0.05) < 4.5) found.push(element.outerHTML.slice(0, 80));
+}
+return found;
+"""
+MOVING = """
+const moves = (element) => getComputedStyle(element).transitionDuration !== "0s";
+return [...document.querySelectorAll("*")].filter(moves).map((element) => element.tagName);
+"""
+ROWS = """
+return [...document.querySelectorAll(arguments[0] + " tbody tr")].map(
+  (row) => [row.cells[0].textContent, [...row.cells].slice(1).map((cell) => cell.textContent)]);
+"""
+TERMS = """
+return [...document.querySelectorAll("dt")].map(
+  (term) => [term.closest("dl").id + " " + term.textContent, term.nextElementSibling.textContent]);
+"""
+
+
+def grouped(number: int) -> str:
+    return f"{number:,}"
+
+
+async def test_it_shows_what_status_says(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:
+    """Every number of a bridge at rest stands on the page as in the JSON; nothing complains."""
+    async with Simulator(dialect="envelope", lines_per_frame=5) as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
+        async with running(environ) as bridge, client(bridge) as http:
+            await simulator.subscribed("AAPL", "MSFT")
+            await simulator.emit(3000)
+            await simulator.inject(faults.Garbage())
+            await simulator.inject(faults.Drop())
+            await eventually(lambda: bridge.feed.reconnects, "the loss")
+            await http.becomes(200)
+            await eventually(lambda: bridge.batches.empty, "all acknowledged")
+            assert bridge.http.url is not None
+            await window.open(bridge.http.url)
+            await window.holds(READY)
+            status: dict[str, Any] = (await http.get("/status")).document
+            topics, accounts, gaps, losses = [dict(await window.run(ROWS, f"#{table}")) for table in TABLES]
+            terms, about = dict(await window.run(TERMS)), await window.text("#about")
+            assert await window.complaints() == []
+    assert list(topics) == [topic["name"] for topic in status["topics"]]
+    for topic in status["topics"]:
+        shown = topics[topic["name"]]
+        if topic["topic"] != Topic.CONTROL:  # a heartbeat may come between the two
+            assert shown[2] == grouped(topic["acknowledged"])
+        assert shown[6:] == [grouped(topic["conflated"]), grouped(topic["dropped"] + topic["undelivered"])]
+    told = status["accounts"]
+    assert accounts["Lines read"][0] == grouped(told["lines_received"])
+    assert accounts["= in all"][0] == grouped(told["lines_received"] + told["split"])
+    for name in ("published", "conflated", "filtered", "dead_lettered", "dropped", "undelivered", "pending"):
+        assert accounts[name.capitalize().replace("_", "-")][0] == grouped(told[name])
+    assert accounts["Dead-lettered"][1] == "not_json 1"
+    assert [*gaps] == [gap["from"][:19].replace("T", " ") for gap in status["gaps"]]
+    assert [row[1:] for row in losses.values()] == [[loss["cause"], loss["reason"]] for loss in status["losses"]]
+    assert terms["aries State"] == "streaming"
+    assert terms["aries Endpoint"] == status["aries"]["url"]
+    assert terms["aries Losses"] == "network 1"
+    assert terms["session Session"] == str(status["aries"]["session"]["id"])
+    assert terms["session Symbols"] == "2 of 2"
+    assert terms["session Token lapses"] == "not known"
+    assert terms["kafka State"] == "acknowledges"
+    assert terms["kafka Brokers"] == ", ".join(status["kafka"]["servers"])
+    assert terms["buffer In use"] == "0 B of 256.0 MiB (0.0 %)"
+    assert f"version {status['version']} · shard 0" in about
+
+
+async def test_it_is_live_until_it_is_paused(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:
+    """New data shows by itself, a pause holds the page still, and charts are described in words."""
+    total = "document.querySelector('[data-topic=quotes]').cells[3].textContent"
+    async with Simulator(rate=200) as simulator:
+        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
+            await eventually(lambda: bridge.http.url, "HTTP")
+            assert bridge.http.url is not None
+            await window.open(bridge.http.url)
+            await window.holds(READY)
+            before = await window.run(f"return {total}")
+            await window.holds(f"{total} !== {before!r}")
+            await window.holds("document.querySelector('polyline').getAttribute('points').includes(' ')")
+            label = await window.run("return document.querySelector('[data-topic=quotes] svg').ariaLabel")
+            assert label.startswith(f"{topic_prefix}.quotes in the last 2 minutes: now ")
+            await window.run("document.querySelector('#pause').click()")
+            assert await window.text("#pause") == "Resume updates"
+            await window.run(
+                "window.asked = 0; const get = fetch; window.fetch = (...all) => { asked++; return get(...all); }"
+            )
+            published = bridge.accounts.published[Topic.QUOTES]
+            await eventually(lambda: bridge.accounts.published[Topic.QUOTES] > published + 200, "two seconds of data")
+            assert await window.run("return asked") == 0
+            await window.run("document.querySelector('#pause').click()")
+            await window.holds("asked > 0")
+            assert await window.complaints() == []
+
+
+async def test_a_bridge_that_does_not_answer_is_plain_to_see(
+    broker: EmbeddedBroker, topic_prefix: str, window: Browser, tmp_path: Path
+) -> None:
+    """Trouble is named, silence is told as an alert with the time of the last answer, and an answer ends it."""
+    stop = asyncio.Event()
+    async with Simulator() as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
+        bridge = Bridge(settings.load(environ))
+        task = asyncio.create_task(bridge.run(stop))
+        await eventually(lambda: bridge.http.url, "HTTP")
+        url = bridge.http.url
+        assert url is not None
+        await window.open(url)
+        await window.holds(READY)
+        await simulator.inject(faults.Http(status=503))
+        await simulator.inject(faults.Drop())
+        await window.holds("document.querySelector('#state').textContent === 'Not ready'")
+        assert "authenticated: " in await window.text("#trouble")
+        assert await window.run(LOW_CONTRAST) == []
+        stop.set()
+        await task
+        await window.holds("!document.querySelector('#silence').hidden")
+        assert (await window.text("#silence")).startswith("The bridge does not answer; its last answer is of 20")
+        assert await window.run("return document.title") == "Not answering · aries-bridge test-bridge"
+        assert await window.run(LOW_CONTRAST) == []
+        environ["BRIDGE_HTTP_PORT"] = str(urlsplit(url).port)
+        await simulator.inject(faults.Heal())
+        async with running(environ):
+            await window.holds(READY)
+            assert await window.run("return document.querySelector('#silence').hidden")
+        assert await window.complaints() == []
+
+
+async def test_nothing_the_feed_says_becomes_markup(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:
+    """A field and a close reason that are HTML are shown as the text they are."""
+    evil = "<img src=x onerror=alert(1)>"
+    async with Simulator(dialect="envelope") as simulator:
+        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
+            await simulator.subscribed("AAPL", "MSFT")
+            await simulator.quote("AAPL", **{evil: 1, "bidPrice": "2"})
+            await eventually(lambda: bridge.intake.unknown_fields, "the strange field")
+            await simulator.inject(faults.Close(code=4000, reason=evil))
+            await eventually(lambda: bridge.feed.reconnects, "the loss")
+            assert bridge.http.url is not None
+            await window.open(bridge.http.url)
+            await window.holds(READY)
+            assert evil in await window.text("#accounts")
+            assert evil in await window.text("#losses")
+            assert await window.run("return document.images.length") == 0
+            assert await window.complaints() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(360, 740), (1280, 900)])
+async def test_it_can_be_read_on_any_screen(
+    scheme: str, size: tuple[int, int], broker: EmbeddedBroker, topic_prefix: str, window: Browser
+) -> None:
+    """In both schemes texts stand out from their ground (WCAG AA), and no screen has to be scrolled sideways."""
+    async with Simulator(rate=100) as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
+        async with running(environ) as bridge, client(bridge) as http:
+            await http.becomes(200)
+            await simulator.inject(faults.Drop())
+            await eventually(lambda: bridge.feed.reconnects, "the loss")
+            assert bridge.http.url is not None
+            await window.resize(*size)
+            await window.prefers(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+            await window.open(bridge.http.url)
+            await window.holds(READY)
+            assert await window.run("return document.documentElement.scrollWidth <= innerWidth")
+            ground = await window.run("return getComputedStyle(document.body).backgroundColor")
+            assert (ground == "rgb(17, 20, 26)") == (scheme == "dark")
+            assert await window.run(LOW_CONTRAST) == []
+            assert await window.run(MOVING) == []
+            assert await window.complaints() == []
+
+
+async def test_it_can_be_used_without_eyes_and_mouse(
+    broker: EmbeddedBroker, topic_prefix: str, window: Browser
+) -> None:
+    """The keyboard reaches everything in order and visibly; landmarks, tables and states are what they are called."""
+    focused = "return document.activeElement.textContent.trim()"
+    async with Simulator() as simulator:
+        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
+            await eventually(lambda: bridge.http.url, "HTTP")
+            assert bridge.http.url is not None
+            await window.open(bridge.http.url)
+            await window.holds(READY)
+            order = []
+            for _ in range(6):
+                await window.press(TAB)
+                order.append(await window.run(focused))
+                assert await window.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+            assert order == [
+                "Skip to the state of the bridge",
+                "Pause updates",
+                "status",
+                "metrics",
+                "readyz",
+                "livez",
+            ]
+            tree = (await window.devtools("Accessibility.getFullAXTree"))["nodes"]
+            roles = [node["role"]["value"] for node in tree if not node["ignored"]]
+            named = {
+                node["role"]["value"]: node.get("name", {}).get("value", "") for node in tree if not node["ignored"]
+            }
+            assert await window.complaints() == []
+    for role in ("banner", "main", "contentinfo", "navigation", "status", "button", "meter"):
+        assert roles.count(role) == 1, role
+    assert roles.count("region") == 5
+    assert roles.count("table") == 4
+    assert roles.count("rowheader") >= len(Topic)
+    assert named["meter"] == "Buffer in use"
+    assert named["navigation"]

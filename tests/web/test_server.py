@@ -1,0 +1,129 @@
+"""The server is read-only, says what is wrong in JSON, and sends headers that browsers and scanners ask for."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge import settings
+from bridge.app import Bridge
+from bridge.simulator.server import Simulator
+from bridge.web.server import PortUnusable
+from tests.process import process
+from tests.service import environment, running
+from tests.web.client import PATHS, client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bridge.kafka.embedded_broker import EmbeddedBroker
+    from tests.web.client import Client
+
+
+@pytest.fixture
+async def http(broker: EmbeddedBroker, topic_prefix: str, topics: None) -> AsyncIterator[Client]:
+    """Ask a bridge that is ready."""
+    async with Simulator() as simulator:
+        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
+            async with client(bridge) as asking:
+                await asking.becomes(200)
+                yield asking
+
+
+async def test_only_reading_is_answered(http: Client) -> None:
+    """HEAD is GET without its body; every other method is refused wherever it is tried."""
+    for path in PATHS:
+        head, got = await http.get(path, "HEAD"), await http.get(path)
+        assert (head.status, head.text) == (got.status, "") == (200, "")
+        assert head.headers["Content-Type"] == got.headers["Content-Type"]
+    for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+        for path in (*PATHS, "/nowhere"):
+            answer = await http.get(path, method)
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+            assert "only GET" in answer.document["error"]
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/status/", "/..%2fetc/passwd", "/favicon.ico", "/%00"])
+async def test_unknown_paths_are_told_in_json(http: Client, path: str) -> None:
+    """A wrong path leads to the right ones."""
+    answer = await http.get(path)
+    assert answer.status == 404
+    assert "/readyz" in answer.document["error"]
+
+
+async def test_every_answer_is_fenced(http: Client) -> None:
+    """Nothing is cached, framed, sniffed or told of our make; only the page may run its own script and style."""
+    for path in (*PATHS, "/nowhere"):
+        headers = (await http.get(path)).headers
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Server"] == "aries-bridge"
+        policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+        assert policy["default-src"] == "'none'"
+        assert policy["frame-ancestors"] == "'none'"
+        assert "unsafe" not in str(policy)
+        assert ("script-src" in policy) == ("style-src" in policy) == (path == "/")
+
+
+async def test_a_port_that_is_taken_is_a_clear_error() -> None:
+    """The bridge does not run unwatched: it says which setting leads out of it."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        environ = {
+            "ARIES_ACCESS_TOKEN": "token",
+            "ARIES_SYMBOLS": "AAPL",
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+            "BRIDGE_HTTP_HOST": "127.0.0.1",
+            "BRIDGE_HTTP_PORT": str(taken.getsockname()[1]),
+        }
+        async with process(environ, "run") as run:
+            assert await run.ended() == 1
+            line = await run.logged("the bridge ends")
+    assert "BRIDGE_HTTP_PORT" in line["problem"]
+    assert environ["BRIDGE_HTTP_PORT"] in line["problem"]
+    assert "Traceback" not in "".join(run.text)
+
+
+async def test_a_host_that_is_not_ours_is_a_clear_error() -> None:
+    """An address of another machine cannot be served."""
+    environ = {"ARIES_ACCESS_TOKEN": "t", "ARIES_SYMBOLS": "A", "KAFKA_BOOTSTRAP_SERVERS": "k:1"}
+    bridge = Bridge(settings.load({**environ, "BRIDGE_HTTP_HOST": "192.0.2.1", "BRIDGE_HTTP_PORT": "0"}))
+    with pytest.raises(PortUnusable, match="BRIDGE_HTTP_HOST"):
+        async with bridge.http.running():
+            pass
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:"),
+        ("0.0.0.0", "http://127.0.0.1:"),
+        ("::1", "http://[::1]:"),
+        ("::", "http://[::1]:"),
+    ],
+)
+async def test_the_address_is_told_as_a_browser_takes_it(host: str, reached: str) -> None:
+    """All of this machine's addresses are told by the one that is always there."""
+    environ = {"ARIES_ACCESS_TOKEN": "t", "ARIES_SYMBOLS": "A", "KAFKA_BOOTSTRAP_SERVERS": "k:1"}
+    bridge = Bridge(settings.load({**environ, "BRIDGE_HTTP_HOST": host, "BRIDGE_HTTP_PORT": "0"}))
+    async with bridge.http.running():
+        assert bridge.http.url is not None
+        assert bridge.http.url.startswith(reached)
+        async with client(bridge) as asking:
+            assert (await asking.get("/livez")).status == 200
+    assert bridge.http.url is None
+
+
+async def test_it_is_the_same_in_a_process(broker: EmbeddedBroker, topic_prefix: str, topics: None) -> None:
+    """The command serves from its start, and the log tells where."""
+    async with Simulator() as simulator:
+        async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as run:
+            line = await run.logged("HTTP served")
+            assert (line["address"], line["level"]) == ("127.0.0.1", "info")
+            assert line["port"] > 0
+            await run.logged("subscribed")
+    assert [entry["event"] for entry in run.logs][:2] == ["starting", "HTTP served"]
