@@ -1,0 +1,67 @@
+"""Keep the table of metrics in ``bridge/web/README.md`` equal to the metrics.
+
+``python -m tests.web.readme --write`` puts it in; without ``--write`` it only exits with 1 where it differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bridge import settings
+from bridge.app import Bridge
+from bridge.metrics import PREFIX, BridgeCollector
+from bridge.web.history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+README: Final = Path(__file__).parents[2] / "bridge/web/README.md"
+BEGIN: Final = "<!-- metrics:begin -->\n"
+END: Final = "<!-- metrics:end -->"
+LEAST: Final = {"ARIES_ACCESS_TOKEN": "token", "ARIES_SYMBOLS": "AAPL", "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"}
+#: No sample from the start, but for another reason than that the value is not known.
+COUNTED_AS_THEY_COME: Final = "unknown_fields_total"
+
+
+async def table() -> str:
+    """Return the table of a bridge's metrics, in the order in which they are exposed."""
+    bridge = Bridge(settings.load(LEAST))
+    return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *_rows(bridge)]) + "\n"
+
+
+def _rows(bridge: Bridge) -> Iterator[str]:
+    # Data that is not known at the start, so that its labels are seen.
+    labels = {"last_data_timestamp_seconds": "topic", COUNTED_AS_THEY_COME: "field"}
+    for family in BridgeCollector(bridge, History(bridge.accounts), str).collect():
+        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        name = family.name.removeprefix(PREFIX) + suffix
+        unknown = "" if family.samples or name == COUNTED_AS_THEY_COME else " *"
+        seen = {label for sample in family.samples for label in sample.labels} - {"le"}
+        told = ", ".join(sorted(seen, reverse=True)) or labels.get(name, "")
+        yield f"| `{name}`{unknown} | {family.type} | {told} | {family.documentation} |"
+
+
+def generated(readme: str) -> str:
+    """Return the README with the table of metrics as it is now."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin
+    assert end
+    return f"{before}{begin}{asyncio.run(table())}{end}{after}"
+
+
+def main(*, write: bool) -> str | None:
+    """Write or check the README; return what is wrong with it."""
+    now = README.read_text(encoding="utf-8")
+    wanted = generated(now)
+    if write:
+        README.write_text(wanted, encoding="utf-8")
+        return None
+    return None if now == wanted else f"{README}: not up to date: run `python -m tests.web.readme --write`"
+
+
+if __name__ == "__main__":
+    sys.exit(main(write="--write" in sys.argv[1:]))
