@@ -1,0 +1,100 @@
+"""What the generated functions call and look up: one table for all fields that are written alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.encoder import binary
+from bridge.encoder.parts import TOO_LARGE, OfIntegers, OfTexts, column, defaulting, nullable, nullable_column
+from bridge.encoder.times import time_writer
+from bridge.records import MOST_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bridge.decimals import Prices
+    from bridge.encoder.parts import Write
+    from bridge.records import Convert
+
+#: An Avro type as JSON.
+Type = Any
+
+_WRITERS: Mapping[str, Callable[[Any], bytes]] = {
+    "long": binary.long_bytes,
+    "bytes": binary.bytes_bytes,
+    "string": binary.string_bytes,
+    "double": binary.double_bytes,
+    "boolean": binary.boolean_bytes,
+    "map": binary.map_bytes,
+}
+_LOOKED_UP = frozenset({"bytes", "string", "double"})
+_TIMESTAMP = "timestamp-millis"
+#: Parts in one table: most prices of a hundred symbols at a time, in 3 MB.
+_ENTRIES = 1 << 14
+#: Sizes come again, volumes and sequence numbers hardly ever. Times do, but only within a burst.
+_LARGE, _TIMES = 1 << 13, 1 << 10
+
+
+class Tables:
+    """Hold, by name, what the generated functions use.
+
+    Values are converted as ``records.build`` does it, by the same functions: what those refuse is refused here.
+    """
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+        self._write_time = time_writer()
+        self._converters: dict[str, Convert] = {}
+        self.names: dict[str, Any] = {
+            "EMPTY": binary.EMPTY,
+            "FALSE": binary.boolean_bytes(False),  # noqa: FBT003 - the value to write
+            "MOST_ROWS": MOST_ROWS,
+            "NULL": binary.NULL,
+            "TRUE": binary.boolean_bytes(True),  # noqa: FBT003 - the value to write
+            "join": b"".join,
+            "long_bytes": binary.long_bytes,
+            "prices": prices,
+        }
+
+    def field(self, declared: Type, convert: Convert, value: str) -> str:
+        """Return the expression for the part of a field, given the one for its value."""
+        inner, may_be_null = _branch(declared)
+        name = f"{self._name(convert)}_part"
+        if inner.get("logicalType") == _TIMESTAMP:
+            return self._of_long(name, value, self._write_time, TOO_LARGE, _TIMES)
+        branch = nullable if may_be_null else defaulting
+        write = branch(_WRITERS[inner["type"]], convert, self._prices)
+        if inner["type"] == "long":
+            return self._of_long(name, value, write, _LARGE, _ENTRIES)
+        if inner["type"] in _LOOKED_UP:
+            self.names.setdefault(name, OfTexts(write, self._prices, _ENTRIES))
+            return f"{name}[{value}]"
+        self.names.setdefault(name, write)
+        return f"{name}({value})"
+
+    def column(self, declared: Type, convert: Convert, text: str) -> str:
+        """Return the expression for the part of a row's column, given the one for its text."""
+        inner, may_be_null = _branch(declared)
+        name = f"{self._name(convert)}_{'or_null' if may_be_null else 'column'}"
+        branch = nullable_column if may_be_null else column
+        write = branch(_WRITERS[inner["type"]], convert, self._prices)
+        self.names.setdefault(name, OfTexts(write, self._prices, _ENTRIES))
+        return f"{name}[{text}]"
+
+    def _of_long(self, name: str, value: str, write: Write, large: int, entries: int) -> str:
+        self.names.setdefault(name, OfTexts(write, self._prices, entries))
+        self.names.setdefault(f"int_{name}", OfIntegers(write, large, entries))
+        return f"int_{name}[v] if type(v := {value}) is int else {name}[v]"
+
+    def _name(self, convert: Convert) -> str:
+        name = convert.__name__.strip("_")
+        if self._converters.setdefault(name, convert) is not convert:
+            raise ValueError(f"two converters are called {name}: give them names of their own")
+        return name
+
+
+def _branch(declared: Type) -> tuple[Mapping[str, Any], bool]:
+    """Return the type without null, as an object, and whether null was there."""
+    may_be_null = isinstance(declared, list)
+    inner = declared[1] if may_be_null else declared
+    return (inner if isinstance(inner, dict) else {"type": inner}), may_be_null
