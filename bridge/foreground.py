@@ -37,17 +37,15 @@ class Complaints:
             note(f"{words.rstrip('.')}; trying on.")
 
 
-async def until_signalled(work: Coroutine[Any, Any, None]) -> bool:
-    """Do the work until it is done, or SIGINT or SIGTERM ends it; return whether it was done."""
+async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work until it is done, or SIGINT or SIGTERM ends it."""
     working = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, working.cancel)
     await asyncio.wait([working])
-    if working.cancelled():
-        return False
-    working.result()
-    return True
+    if not working.cancelled():
+        working.result()
 
 
 def let_go_of_the_pipe() -> None:

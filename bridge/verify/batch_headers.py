@@ -9,8 +9,6 @@ from aiokafka import errors as kafka_errors
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
-from bridge.verify.checker import Writer
-
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -22,9 +20,9 @@ _BATCH_BYTES: Final = 4096
 
 
 class Header(NamedTuple):
-    """Carry who wrote a batch, and its latest timestamp."""
+    """Carry the id of a batch's producer (-1: it is not idempotent), and the batch's latest timestamp."""
 
-    writer: Writer
+    producer_id: int
     newest_ms: int
 
 
@@ -71,5 +69,5 @@ def _holding(batches: Any, offset: int) -> Header | None:
         batch = batches.next_batch()
         if batch.next_offset > offset:
             producer_id = batch.producer_id
-            return Header(Writer(-1 if producer_id is None else producer_id, batch.base_offset), batch.max_timestamp)
+            return Header(-1 if producer_id is None else producer_id, batch.max_timestamp)
     return None

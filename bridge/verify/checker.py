@@ -27,13 +27,6 @@ REFUSED: Final = "record_refused"
 _UNEXPLAINED: Final = "after_gap is false, and no dead letter holds what is missing"
 
 
-class Writer(NamedTuple):
-    """Say who wrote a batch, and at which offset it begins (KIP-98: an idempotent producer's id is 0 or more)."""
-
-    producer_id: int
-    base_offset: int
-
-
 class Scope(NamedTuple):
     """Say what is read: only one session, perhaps; control and dead letters only where their topics exist."""
 
@@ -152,24 +145,23 @@ class Checker:
         rewinds, self.evidence.rewinds = self.evidence.rewinds, []
         return rewinds
 
-    def judge(self, rewind: Rewind, before: Writer | None, at: Writer | None) -> None:
-        """Judge a run of repeats by the batch it begins with and the one before; None where these are gone by now.
+    def judge(self, rewind: Rewind, before: int | None, first: int | None, last: int | None) -> None:
+        """Judge a run of repeats by who wrote the batch before it, its first and its last.
 
-        A rebuilt producer has a new id, and what it sends again begins with a batch of its own. A producer that
-        lives never repeats anything (KIP-98).
+        These are ids of producers (-1: not idempotent; None: gone by now). A rebuilt producer has a new one; while it
+        lives it never repeats anything (KIP-98).
         """
         if self._scope.strict:
             self.evidence.report_repeat(rewind, "no repeat is allowed (--strict)")
+        elif before is None or first is None or last is None:
             return
-        if at is None or before is None:
-            return
-        if at.producer_id < 0:
+        elif first < 0:
             self.evidence.report_repeat(rewind, "the producer that wrote them is not idempotent, so none of ours")
-        elif at.producer_id == before.producer_id:
-            why = f"the same producer ({at.producer_id}) wrote them as what is before: none was rebuilt"
+        elif first == before:
+            why = f"the same producer ({first}) wrote them as what is before: none was rebuilt"
             self.evidence.report_repeat(rewind, why)
-        elif at.base_offset != rewind.place.offset:
-            why = f"they begin amid a batch (at {at.base_offset}); what is sent again begins with one"
+        elif first != last:
+            why = f"one producer ({first}) wrote the first of them, another ({last}) the last"
             self.evidence.report_repeat(rewind, why)
 
     # -- the verdict -----------------------------------------------------------------------------------------------

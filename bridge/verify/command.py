@@ -47,6 +47,7 @@ class Verification:
         self._selection = selection
         self._follow = follow
         self._tell = tell
+        self._amid_round = True
 
     async def run(self) -> None:
         """Check what is there, and what comes if that is to be followed; until cancelled then."""
@@ -58,9 +59,10 @@ class Verification:
             complaints = Complaints()
             with KafkaWords(complaints.tell):
                 await reading.prepare()
-                self.checker = reading.checker
                 with _progress(reading):
                     await self._round(reading)
+                if self._follow:
+                    note(f"{report(reading.checker).records:,} records checked, going on with what comes; Ctrl-C ends.")
                 while self._follow:
                     await asyncio.sleep(FOLLOW_SECONDS)
                     try:
@@ -69,18 +71,21 @@ class Verification:
                         complaints.tell(str(error))
 
     def close(self) -> Report | None:
-        """Judge as final what waits for more; return the report, or None where nothing was read."""
+        """Judge as final what waits for more; return the report, or None where the first round was not done."""
         if self.checker is None:
             return None
-        if self._follow:
+        if self._follow and not self._amid_round:  # amid a round it is half known what explains what
             self.checker.settle(wall_us())
             self._tell_new(self.checker)
         return report(self.checker)
 
     async def _round(self, reading: Reading) -> None:
         began_us = wall_us()
+        self._amid_round = True
         await reading.round()
         reading.checker.settle(began_us, final=not self._follow)
+        self._amid_round = False
+        self.checker = reading.checker
         self._tell_new(reading.checker)
 
     def _tell_new(self, checker: Checker) -> None:
@@ -133,8 +138,8 @@ def verify(
     tell = _tell_json if as_json and follow else _tell_nothing if as_json else _Teller()
     verification = Verification(settings, selection, follow=follow, tell=tell)
     try:
-        done = asyncio.run(until_signalled(verification.run()))
-        found = verification.close() if done or follow else None
+        asyncio.run(until_signalled(verification.run()))
+        found = verification.close()
         if found is None:
             note("interrupted before the end: nothing is proven.")
             raise typer.Exit(1)

@@ -64,9 +64,11 @@ class Reader:
 
     def _read(self, value: bytes, start: int) -> Head | None:
         size, start = _size(value, start)
+        if not 0 <= size <= len(value):
+            return None
         end = start + size
         found = _BEHIND_SYMBOL.match(value, end)
-        if found is None or size < 0:
+        if found is None:
             return None
         ingest_us, session, seq, after_gap = found.groups()
         session_id = self._sessions.get(session)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from bridge.decoder import Decoder
     from bridge.settings import Settings
-    from bridge.verify.checker import Writer
     from bridge.verify.sequence import Partition
 
 POLL_SECONDS: Final = 1.0
@@ -111,8 +110,8 @@ class Reading:
             self._note_empty(began_us)
             for rewind in self.checker.take_rewinds():
                 partition, start = TopicPartition(rewind.place.topic, rewind.place.partition), rewind.place.offset
-                before, at = await self._writer(partition, start - 1), await self._writer(partition, start)
-                self.checker.judge(rewind, before, at)
+                writers = [await self._writer(partition, offset) for offset in (start - 1, start, rewind.end - 1)]
+                self.checker.judge(rewind, *writers)
         return sum(self._next.values()) - begun
 
     def _note_empty(self, began_us: int) -> None:
@@ -122,10 +121,6 @@ class Reading:
         for partition in self._cut:
             self.checker.cut(self._topic_of[partition.topic], began_us)
         self._cut.clear()
-
-    def settle(self, now_us: int, *, final: bool) -> None:
-        """Judge what was read; ``now_us`` is when the last round began."""
-        self.checker.settle(now_us, final=final)
 
     @property
     def left(self) -> int:
@@ -155,9 +150,9 @@ class Reading:
         newest = await header_at(self._consumer, partition, end - 1) if end > beginning else None
         return newest is not None and newest.newest_ms >= from_ms
 
-    async def _writer(self, partition: TopicPartition, offset: int) -> Writer | None:
+    async def _writer(self, partition: TopicPartition, offset: int) -> int | None:
         header = await header_at(self._consumer, partition, offset)
-        return header.writer if header is not None else None
+        return header.producer_id if header is not None else None
 
     def _begin(self, partition: TopicPartition, beginning: int, start: int) -> None:
         self._consumer.seek(partition, start)

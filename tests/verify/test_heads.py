@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge import schemas
+from bridge.codec import Codec, confluent_prefix, single_object_prefixes
+from bridge.decoder import Decoder, Undecodable
+from bridge.kafka.access import kafka_settings
+from bridge.registry import Registry
+from bridge.topics import MARKET_DATA, Topic
+from bridge.verify.heads import Head, Reader
+from tests.fake_registry import FakeRegistry
+
+if TYPE_CHECKING:
+    from bridge.records import Record
+
+SCHEMAS = schemas.load()
+CODEC = Codec(SCHEMAS, single_object_prefixes(SCHEMAS))
+LONGS = st.integers(-(1 << 63), (1 << 63) - 1)
+TIMES_MS = st.none() | st.integers(0, 4_000_000_000_000)
+
+records = st.fixed_dictionaries(
+    {
+        "symbol": st.text(max_size=200),
+        "event_time": TIMES_MS,
+        "feed_time": TIMES_MS,
+        "ingest_time_us": LONGS,
+        "session_id": LONGS,
+        "seq": LONGS,
+        "after_gap": st.booleans(),
+    }
+)
+QUOTE: Record = {
+    "symbol": "AAPL",
+    "feed_time": 1_701_450_000_123,
+    "ingest_time_us": 1_701_450_000_123_456,
+    "session_id": 1_701_450_000_000_000,
+    "seq": 300,
+    "after_gap": True,
+}
+HEAD: Head = (b"AAPL", 1_701_450_000_123_456, 1_701_450_000_000_000, 300, True)
+
+
+def reader(topic: Topic = Topic.QUOTES, registry: Registry | None = None) -> Reader:
+    return Reader(SCHEMAS[topic].name, Decoder(SCHEMAS, registry))
+
+
+@given(topic=st.sampled_from(MARKET_DATA), record=records)
+async def test_the_fast_way_reads_what_the_full_decoder_reads(topic: Topic, record: Record) -> None:
+    """On every market topic, whatever the fields hold, both ways give the same head."""
+    value = CODEC.encode(topic, record)
+    fast = reader(topic)
+
+    learned = await fast.learn(value)
+
+    assert fast.head(value) == learned
+    assert learned == (
+        str(record["symbol"]).encode(),
+        record["ingest_time_us"],
+        record["session_id"],
+        record["seq"],
+        record["after_gap"],
+    )
+
+
+@given(data=st.binary(max_size=60))
+async def test_garbage_behind_a_known_prefix_has_a_head_or_none(data: bytes) -> None:
+    """Bytes of no record never raise on the fast way."""
+    fast = reader()
+    value = CODEC.encode(Topic.QUOTES, QUOTE)
+    await fast.learn(value)
+
+    head = fast.head(value[:10] + data)
+
+    assert head is None or len(head) == 5
+
+
+async def test_nothing_is_read_before_the_schema_is_known() -> None:
+    """A prefix is trusted once the full decoder has judged it."""
+    fast = reader()
+    value = CODEC.encode(Topic.QUOTES, QUOTE)
+
+    assert (fast.head(None), fast.head(b""), fast.head(value)) == (None, None, None)
+    assert await fast.learn(value) == HEAD
+    assert fast.head(value) == HEAD
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\xc3\x01", b"hello", CODEC.encode(Topic.TRADES, QUOTE)])
+async def test_what_is_none_of_the_topics_records_is_told(value: bytes | None) -> None:
+    """Empty, foreign and misplaced values are refused with the decoder's words."""
+    with pytest.raises(Undecodable):
+        await reader().learn(value)
+
+
+async def test_a_schema_with_other_first_fields_is_read_by_the_full_decoder() -> None:
+    """Where a schema has moved the common fields, the fast way keeps away and the head is right all the same."""
+    declared = json.loads(SCHEMAS[Topic.QUOTES].text)
+    declared["fields"].insert(2, {"name": "newcomer", "type": ["null", "long"], "default": None})
+    async with FakeRegistry().serving() as fake:
+        moved, same = fake.add("moved", json.dumps(declared)), fake.add("same", SCHEMAS[Topic.QUOTES].text)
+        settings = kafka_settings("localhost:9092", {"SCHEMA_REGISTRY_URL": fake.url})
+        assert settings.schema_registry_url is not None
+        async with Registry.of(settings, settings.schema_registry_url) as registry:
+            fast = reader(registry=registry)
+            for text, schema_id, is_fast in ((json.dumps(declared), moved, False), (None, same, True)):
+                schema = SCHEMAS[Topic.QUOTES] if text is None else schemas.schema_of(text)
+                codec = Codec({**SCHEMAS, Topic.QUOTES: schema}, {Topic.QUOTES: confluent_prefix(schema_id)})
+                value = codec.encode(Topic.QUOTES, QUOTE)
+                assert await fast.learn(value) == HEAD
+                assert fast.head(value) == (HEAD if is_fast else None)
