@@ -16,6 +16,9 @@ _SECONDS, _MILLISECONDS, _OFFSET = 17, 20, 23
 #: Other notations have other meanings at these places (``T04:12.327`` has no seconds at all).
 _MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:(?:Z|[+-][0-9]{2}:[0-9]{2})")
 
+#: Numbers that ``epoch_ms`` takes for milliseconds, as they are: 26 April 1970 to 2255.
+_FIRST_PLAIN_MS, _LAST_PLAIN_MS = 10**10, 9 * 10**12
+
 _MS_OF_SECONDS = {f"{second:02d}.": second * 1000 for second in range(60)}
 _MS = {f"{ms:03d}": ms for ms in range(1000)}
 #: Minutes in use at a time: this one, the last, in the notations of a few time zones.
@@ -38,6 +41,8 @@ def time_writer() -> Write:
                 )
             except KeyError:
                 ms = epoch_ms(value)
+        elif type(value) is int and _FIRST_PLAIN_MS <= value <= _LAST_PLAIN_MS:
+            ms = value
         else:
             ms = epoch_ms(value)
         return PRESENT + long_bytes(ms)

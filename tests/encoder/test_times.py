@@ -54,7 +54,26 @@ def test_every_time(time: object, offset: str) -> None:
     assert fast(text) == slow(text)
 
 
-@pytest.mark.parametrize("value", [0, 1, 10**10, 1750839134327, 10**13 - 1, 10**16, 10**19, -1, True, 1.0, [], {}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        0,
+        1,
+        10**10 - 1,
+        10**10,
+        1750839134327,
+        9 * 10**12,
+        2**63 // 10**6,
+        10**13 - 1,
+        10**16,
+        10**19,
+        -1,
+        True,
+        1.0,
+        [],
+        {},
+    ],
+)
 def test_other_types(value: object) -> None:
     """Numbers are told by their magnitude, and what is neither number nor text is refused."""
     assert fast(value) == slow(value)
