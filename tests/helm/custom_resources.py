@@ -1,7 +1,7 @@
 """Small schemas of the operators' objects that the chart makes: what is written here is all it may use.
 
-From the operators' API references: Prometheus operator (monitoring.coreos.com/v1), External Secrets (external-secrets.io/v1)
-and Strimzi (kafka.strimzi.io/v1).
+From the operators' API references: Prometheus operator (monitoring.coreos.com/v1), External Secrets
+(external-secrets.io/v1) and Strimzi (kafka.strimzi.io/v1).
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import jsonschema
 Json = dict[str, Any]
 TEXT: Final[Json] = {"type": "string", "minLength": 1}
 TEXTS: Final[Json] = {"type": "object", "additionalProperties": {"type": "string"}}
-DURATION: Final[Json] = {"type": "string", "pattern": "^(0|(([0-9]+)y)?(([0-9]+)w)?(([0-9]+)d)?(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?)$"}
+DURATION: Final[Json] = {
+    "type": "string",
+    "pattern": "^(0|(([0-9]+)y)?(([0-9]+)w)?(([0-9]+)d)?(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?)$",
+}
 
 
 def _object(required: Json, optional: Json | None = None) -> Json:
