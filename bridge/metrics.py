@@ -130,6 +130,9 @@ class BridgeCollector(Collector):
             self._by_topic(accounts.undelivered, (*MARKET_DATA, Topic.DLQ)),
         )
         yield _gauge("records_pending", "Records read and not yet acknowledged.", accounts.pending)
+        yield _counter(
+            "prices_rounded", "Prices with more than nine decimals, rounded half-even.", self._bridge.prices.rounded
+        )
         yield _gauge("conflation_held", "Merged records that wait outside the lanes.", self._bridge.intake.holding)
         yield _counter("control_records", "Acknowledged records of our own on the control topic.", accounts.announced)
 

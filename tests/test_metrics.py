@@ -63,6 +63,7 @@ CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "build_info": ("gauge", ("version",), {(package.__version__,)}),
     "lines_split_total": ("counter", (), ONE),
     "records_pending": ("gauge", (), ONE),
+    "prices_rounded_total": ("counter", (), ONE),
     "conflation_held": ("gauge", (), ONE),
     "control_records_total": ("counter", (), ONE),
     "symbols": ("gauge", (), ONE),
