@@ -8,6 +8,7 @@
     ├── RecordsUndelivered     stopped with records Kafka had not acknowledged   (exit 4)
     ├── TopicsUnfit            topics missing or of unequal partition counts     (exit 1)
     ├── SchemaUnfit            the registry's schema is missing or different     (exit 1)
+    ├── PortUnusable           HTTP cannot be served where the settings say        (exit 1)  bridge.web.server
     ├── KafkaUnreachable       no broker answered: retried
     ├── RegistryUnreachable    the registry did not answer: retried
     ├── RegistryRefused        the registry refuses our credentials                (exit 1)  bridge.registry
