@@ -35,7 +35,7 @@
 {{- $seen := dict -}}
 {{- range $index, $symbol := $a.symbols }}
 {{- if not (kindIs "string" $symbol) }}
-- aries.symbols[{{ $index }}] is {{ toJson $symbol }}, a {{ kindOf $symbol }}, for YAML: quote it, like "ON" or "TRUE".
+- aries.symbols[{{ $index }}] is not a text, but {{ toJson $symbol }} for YAML: quote it, like "ON" or "1E5".
 {{- else if not (regexMatch "^[A-Za-z0-9.\\-_/^$=&!@+~%]{1,64}(:(equity|option|index))?$" $symbol) }}
 - aries.symbols[{{ $index }}] is {{ toJson $symbol }}, which is no symbol: letters, digits and .-_/^$=&!@+~% only, at most 64, then perhaps :equity, :option or :index.
 {{- else }}
@@ -51,7 +51,7 @@
 {{- $name := kindIs "map" $entry | ternary $entry (dict "symbol" (toString $entry)) -}}
 {{- $symbol := $name.symbol -}}
 {{- if not (kindIs "string" $symbol) }}
-- aries.subscriptions[{{ $index }}].symbol is {{ toJson $symbol }}, a {{ kindOf $symbol }}, for YAML: quote it, like "ON" or "TRUE".
+- aries.subscriptions[{{ $index }}].symbol is not a text, but {{ toJson $symbol }} for YAML: quote it, like "ON" or "1E5".
 {{- else if hasKey $described $symbol }}
 - aries.subscriptions[{{ $index }}] is for {{ $symbol }}, which another entry describes: name it once.
 {{- else }}

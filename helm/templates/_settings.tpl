@@ -86,30 +86,33 @@
 {{/* The list for `subscriptions.hotReload`. In a file each symbol stands once: an entry replaces the plain symbol, and
      takes over its type. */}}
 {{- define "aries-bridge.subscriptions" -}}
+[
+{{ include "aries-bridge.subscriptionLines" . | trim | trimSuffix "," }}
+]
+{{- end -}}
+
+{{/* Written line by line: a list that grows is copied with each symbol, and there may be tens of thousands. */}}
+{{- define "aries-bridge.subscriptionLines" -}}
 {{- $types := dict -}}
 {{- range .Values.aries.symbols -}}
 {{- $parts := splitList ":" (toString .) -}}
 {{- $_ := set $types (first $parts) (rest $parts | first | default "") -}}
 {{- end -}}
-{{- $lines := list -}}
 {{- $described := dict -}}
 {{- range .Values.aries.subscriptions -}}
-{{- if kindIs "map" . -}}
-{{- $type := .type | default (get $types (toString .symbol)) -}}
-{{- $_ := set $described (toString .symbol) true -}}
-{{- $lines = append $lines (toJson (ternary (merge (dict "type" $type) .) . (ne $type ""))) -}}
-{{- else -}}
-{{- $_ := set $described (splitList ":" (toString .) | first) true -}}
-{{- $lines = append $lines (toJson .) -}}
+{{- $entry := kindIs "map" . | ternary . (dict "symbol" .) -}}
+{{- $_ := set $described (toString $entry.symbol | splitList ":" | first) true -}}
 {{- end -}}
-{{- end -}}
-{{- $plain := list -}}
 {{- range .Values.aries.symbols -}}
-{{- if not (hasKey $described (splitList ":" (toString .) | first)) -}}
-{{- $plain = append $plain (toJson .) -}}
+{{- if not (hasKey $described (splitList ":" (toString .) | first)) }}
+{{ toJson . }},
 {{- end -}}
 {{- end -}}
-[
-{{ concat $plain $lines | join ",\n" }}
-]
+{{- range .Values.aries.subscriptions -}}
+{{- $type := "" -}}
+{{- if kindIs "map" . -}}
+{{- $type = .type | default (get $types (toString .symbol)) -}}
+{{- end }}
+{{ if $type }}{{ toJson (merge (dict "type" $type) .) }}{{ else }}{{ toJson . }}{{ end }},
+{{- end -}}
 {{- end -}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +113,7 @@ class Helm:
         """Return the objects of an example's values, overridden by others; raises ChartRefused."""
         arguments = ["template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--kube-version", NEWEST_KUBERNETES]
         arguments += [*self._values(example, values), *more]
-        key = (*map(str, arguments), "" if values is None else yaml.safe_dump(dict(values)))
+        key = (*arguments, json.dumps(values))
         if key not in self._rendered:
             self._rendered[key] = Objects(filter(None, yaml.safe_load_all(self.run(*arguments))))
         return self._rendered[key]
@@ -129,7 +130,8 @@ class Helm:
             yield from ("--values", str(example))
         if values is not None:
             path = self._scratch / "values.yaml"
-            path.write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
+            # JSON, as the YAML of Python and of Go differ on what needs quotes.
+            path.write_text(json.dumps(values), encoding="utf-8")
             yield from ("--values", str(path))
 
 

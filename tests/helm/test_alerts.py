@@ -1,0 +1,266 @@
+"""Each alert is tried by Prometheus' own unit tests: it fires when it should, and at no other time."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import yaml
+
+from tests.helm.chart import CHART, NAMESPACE, Helm, example
+from tests.helm.test_monitoring import DASHBOARD
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+#: The scrapes of the unit tests: one hour of one every 15 s.
+INTERVAL = "15s"
+SCRAPES: Final = 240
+POD = "r-aries-bridge-5d8f9c7b6d-x2x4z"
+#: A bridge with which all is well; `a+bxn` is a, then n times b more.
+HEALTHY: Final = {
+    'aries_bridge_build_info{version="1"}': "1x240",
+    "aries_bridge_authenticated": "1x240",
+    "aries_bridge_kafka_acking": "1x240",
+    "aries_bridge_market_open": "1x240",
+    "aries_bridge_symbols": "5x240",
+    "aries_bridge_refused_symbols": "0x240",
+    'aries_bridge_last_data_timestamp_seconds{topic="aries.quotes"}': "0+15x240",
+    'aries_bridge_last_data_timestamp_seconds{topic="aries.market-status"}': "0x240",
+    'aries_bridge_records_dropped_total{topic="aries.trades",reason="overload"}': "0x240",
+    'aries_bridge_records_undelivered_total{topic="aries.trades"}': "0x240",
+    'aries_bridge_dead_letters_total{reason="not_json"}': "0x240",
+    "aries_bridge_token_expiry_timestamp_seconds": "7200x240",
+    'aries_bridge_reconnects_total{cause="network"}': "0x240",
+    'aries_bridge_reconnects_total{cause="token_refused"}': "0x240",
+    "aries_bridge_producer_rebuilds_total": "0x240",
+    "aries_bridge_buffer_bytes": "1000x240",
+    "aries_bridge_buffer_budget_bytes": "268435456x240",
+    "aries_bridge_event_loop_lag_seconds": "0.002x240",
+    "process_start_time_seconds": "0x240",
+}
+QUOTES = 'aries_bridge_last_data_timestamp_seconds{topic="aries.quotes"}'
+STATUS = 'aries_bridge_last_data_timestamp_seconds{topic="aries.market-status"}'
+DROPPED = 'aries_bridge_records_dropped_total{topic="aries.trades",reason="overload"}'
+UNDELIVERED = 'aries_bridge_records_undelivered_total{topic="aries.trades"}'
+DEAD = 'aries_bridge_dead_letters_total{reason="not_json"}'
+NETWORK = 'aries_bridge_reconnects_total{cause="network"}'
+REFUSED = 'aries_bridge_reconnects_total{cause="token_refused"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Say what is otherwise than healthy, and which alerts fire at a time; None takes a metric away."""
+
+    at: str
+    firing: set[str] = field(default_factory=set)
+    otherwise: Mapping[str, str | None] = field(default_factory=dict)
+
+
+MOMENTS: Final = {
+    "all is well": Moment("55m"),
+    "nothing is scraped": Moment("10m", {"Missing"}, dict.fromkeys(HEALTHY)),
+    "nothing is scraped for a moment": Moment("4m", set(), dict.fromkeys(HEALTHY)),
+    "no session": Moment("3m", {"FeedDown"}, {"aries_bridge_authenticated": "0x240", "aries_bridge_market_open": None}),
+    "no session for a minute": Moment("5m", set(), {"aries_bridge_authenticated": "1x14 0x4 1x200"}),
+    "silence while the market is open": Moment("20m", {"DataStale"}, {QUOTES: "0+15x40 600x200"}),
+    "silence but for the market status": Moment("20m", {"DataStale"}, {QUOTES: "0+15x40 600x200", STATUS: "0+15x240"}),
+    "silence through reconnects": Moment(
+        "20m", {"DataStale"}, {QUOTES: "0+15x40 600x200", "aries_bridge_market_open": f"1x40{' stale 1x2' * 60}"}
+    ),
+    "silence since it has closed": Moment(
+        "20m", set(), {QUOTES: "0+15x40 600x200", "aries_bridge_market_open": "1x40 0x200"}
+    ),
+    "a short silence": Moment("13m", set(), {QUOTES: "0+15x40 600x200"}),
+    "silence while it is closed": Moment("55m", set(), {QUOTES: "600x240", "aries_bridge_market_open": "0x240"}),
+    "never any data": Moment("10m", {"DataStale"}, {QUOTES: None, STATUS: "0+15x240"}),
+    "no data just after the start": Moment("3m", set(), {QUOTES: None}),
+    "a shard without symbols": Moment("30m", set(), {QUOTES: None, "aries_bridge_symbols": "0x240"}),
+    "Kafka does not answer": Moment("3m", {"DeliveryFailing"}, {"aries_bridge_kafka_acking": "0x240"}),
+    "Kafka elects a leader": Moment("6m", set(), {"aries_bridge_kafka_acking": "1x20 0x2 1x200"}),
+    "producers are replaced": Moment(
+        "12m", {"DeliveryFailing"}, {"aries_bridge_producer_rebuilds_total": "0x20 0+1x220"}
+    ),
+    "a producer was replaced": Moment("9m", set(), {"aries_bridge_producer_rebuilds_total": "0x20 1x220"}),
+    "records are dropped": Moment("8m", {"RecordsDropped"}, {DROPPED: "0x20 500x220"}),
+    "records were dropped long ago": Moment("30m", set(), {DROPPED: "0x20 500x220"}),
+    "records are given up": Moment("8m", {"RecordsDropped"}, {UNDELIVERED: "0x20 7x220"}),
+    "bad lines": Moment("8m", {"DeadLetters"}, {DEAD: "0x20 3x220"}),
+    "bad lines long ago": Moment("40m", set(), {DEAD: "0x20 3x220"}),
+    "a token that lapses": Moment("57m", {"TokenLapsing"}, {"aries_bridge_token_expiry_timestamp_seconds": "3600x240"}),
+    "a token that lives on": Moment("50m", set(), {"aries_bridge_token_expiry_timestamp_seconds": "3600x240"}),
+    "a token of unknown life": Moment("55m", set(), {"aries_bridge_token_expiry_timestamp_seconds": None}),
+    "a token that is refused": Moment("9m", {"TokenLapsing"}, {REFUSED: "0x20 1x4 2x4 3x200"}),
+    "the buffer fills": Moment("4m", {"BufferHigh"}, {"aries_bridge_buffer_bytes": "200000000x240"}),
+    "the buffer is used": Moment("4m", set(), {"aries_bridge_buffer_bytes": "100000000x240"}),
+    "restarts": Moment("20m", {"Restarts"}, {"process_start_time_seconds": "0x20 300x20 600x20 900x180"}),
+    "a restart": Moment("20m", set(), {"process_start_time_seconds": "0x20 300x220"}),
+    "lost again and again": Moment("15m", {"Reconnecting"}, {NETWORK: "0x10 0+1x230"}),
+    "lost once": Moment("15m", set(), {NETWORK: "0x10 1x230"}),
+    "refused symbols": Moment("6m", {"SymbolsRefused"}, {"aries_bridge_refused_symbols": "2x240"}),
+    "too much work": Moment("6m", {"Overworked"}, {"aries_bridge_event_loop_lag_seconds": "2.5x240"}),
+}
+
+
+def rules(helm: Helm, directory: Path, name: str = "monitoring", values: dict[str, Any] | None = None) -> Path:
+    """Write the rules of an example as Prometheus reads them."""
+    path = directory / "rules.yaml"
+    path.write_text(yaml.safe_dump(helm.render(example(name), values).one("PrometheusRule")["spec"]))
+    return path
+
+
+def series(otherwise: Mapping[str, str | None], pod: str = POD, namespace: str = NAMESPACE) -> list[dict[str, str]]:
+    """Return the time series of a bridge that is healthy but for some metrics."""
+    target = f'namespace="{namespace}",pod="{pod}",job="bridge"'
+    states = {**HEALTHY, **otherwise}
+    return [{"series": _labelled(name, target), "values": state} for name, state in states.items() if state is not None]
+
+
+def _labelled(name: str, target: str) -> str:
+    return name.replace("{", f"{{{target},") if "{" in name else f"{name}{{{target}}}"
+
+
+def firing(alerts: set[str], at: str, count: int = 1) -> list[dict[str, Any]]:
+    """Return the expectation that exactly these alerts fire."""
+    samples = [{"labels": f'{{alertname="AriesBridge{name}"}}', "value": count} for name in sorted(alerts)]
+    return [{"expr": 'count by (alertname) (ALERTS{alertstate="firing"})', "eval_time": at, "exp_samples": samples}]
+
+
+def check(promtool: Path, rules_path: Path, tests: list[dict[str, Any]]) -> None:
+    """Have promtool run unit tests of rules."""
+    path = rules_path.with_name("tests.yaml")
+    document = {"rule_files": [str(rules_path)], "evaluation_interval": INTERVAL, "tests": tests}
+    path.write_text(json.dumps(document))
+    done = subprocess.run([promtool, "test", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+def test_an_alert_fires_when_it_should(helm: Helm, promtool: Path, tmp_path: Path, moment: Moment) -> None:
+    """At each moment exactly those alerts fire that belong to it."""
+    test = {
+        "interval": INTERVAL,
+        "input_series": series(moment.otherwise),
+        "promql_expr_test": firing(moment.firing, moment.at),
+    }
+    check(promtool, rules(helm, tmp_path), [test])
+
+
+def test_every_alert_is_tried(helm: Helm) -> None:
+    """There is a moment for each alert, and a runbook section that it links to."""
+    [group] = helm.render(example("monitoring")).one("PrometheusRule")["spec"]["groups"]
+    alerts = {rule["alert"]: rule for rule in group["rules"]}
+    tried = set().union(*(moment.firing for moment in MOMENTS.values()))
+    assert alerts.keys() == {f"AriesBridge{name}" for name in tried}
+    headings = re.findall(r"^#+ (AriesBridge\w+)$", (CHART / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(headings) == alerts.keys()
+    for name, rule in alerts.items():
+        base = "https://git.example.com/aries-bridge/blob/main/helm/README.md"
+        assert rule["annotations"]["runbook_url"] == f"{base}#{name.lower()}"
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+
+
+def test_other_releases_are_none_of_our_business(helm: Helm, promtool: Path, tmp_path: Path) -> None:
+    """Bridges of other releases and namespaces fire no alert of this one, whatever they are called."""
+    down = {"aries_bridge_authenticated": "0x240"}
+    others = [
+        *series(down, pod="r-aries-bridge-second-5d8f9c7b6d-x2x4z"),
+        *series(down, pod="other-aries-bridge-5d8f9c7b6d-x2x4z"),
+        *series(down, namespace="elsewhere"),
+    ]
+    test = {"interval": INTERVAL, "input_series": series({}) + others, "promql_expr_test": firing(set(), "20m")}
+    check(promtool, rules(helm, tmp_path), [test])
+
+
+def test_each_shard_is_watched(helm: Helm, promtool: Path, tmp_path: Path) -> None:
+    """Of three shards one is missing, and two are without a session: one alert, and two of the other kind."""
+    values = {"monitoring": {"prometheusRule": {"enabled": True, "runbookUrl": "https://git.example.com/x"}}}
+    down = {"aries_bridge_authenticated": "0x240"}
+    pods = [*series(down, pod="r-aries-bridge-0"), *series(down, pod="r-aries-bridge-1")]
+    expected = firing({"FeedDown", "Missing"}, "20m")
+    expected[0]["exp_samples"][0]["value"] = 2
+    test = {"interval": INTERVAL, "input_series": pods, "promql_expr_test": expected}
+    check(promtool, rules(helm, tmp_path, "shards", values), [test])
+
+
+def test_an_alert_says_what_is_wrong(helm: Helm, promtool: Path, tmp_path: Path) -> None:
+    """Labels route an alert; its text names the pod and the number."""
+    test = {
+        "interval": INTERVAL,
+        "input_series": series({QUOTES: "0+15x40 600x200"}),
+        "alert_rule_test": [
+            {
+                "eval_time": "20m",
+                "alertname": "AriesBridgeDataStale",
+                "exp_alerts": [
+                    {
+                        "exp_labels": {"severity": "critical", "namespace": NAMESPACE, "pod": POD},
+                        "exp_annotations": {
+                            "summary": "The market is open, and no data comes.",
+                            "description": f"{POD} has had no data for 10m 0s though the market is open.",
+                            "runbook_url": "https://git.example.com/aries-bridge/blob/main/helm/README.md"
+                            "#ariesbridgedatastale",
+                        },
+                    }
+                ],
+            }
+        ],
+    }
+    check(promtool, rules(helm, tmp_path), [test])
+
+
+def test_thresholds_and_labels_are_the_values(helm: Helm) -> None:
+    """An alert can be set, labelled and left out; rules of one's own stand beside them."""
+    [group] = helm.render(example("full")).one("PrometheusRule")["spec"]["groups"]
+    alerts = {rule["alert"]: rule for rule in group["rules"] if "alert" in rule}
+    assert "AriesBridgeRestarts" not in alerts
+    assert alerts["AriesBridgeDeadLetters"]["expr"].endswith("> 10")
+    assert alerts["AriesBridgeDeadLetters"]["labels"]["severity"] == "info"
+    assert {rule["labels"]["team"] for rule in alerts.values()} == {"market-data"}
+    assert "md.market_status.v1" in alerts["AriesBridgeDataStale"]["expr"]
+    assert group["rules"][-1]["record"] == "aries_bridge:records:rate5m"
+
+
+def test_a_selector_of_ones_own_replaces_ours(helm: Helm) -> None:
+    """Where another scraper labels the metrics, its labels can be given."""
+    values = {"monitoring": {"prometheusRule": {"selector": 'job="bridge"'}}}
+    [group] = helm.render(example("monitoring"), values).one("PrometheusRule")["spec"]["groups"]
+    for rule in group["rules"]:
+        assert 'job="bridge"' in rule["expr"]
+        assert "pod=~" not in rule["expr"]
+
+
+@pytest.mark.parametrize("name", ["monitoring", "full"])
+def test_prometheus_takes_the_rules(helm: Helm, promtool: Path, tmp_path: Path, name: str) -> None:
+    """`promtool check rules` finds no fault in expressions and texts."""
+    _check_rules(promtool, rules(helm, tmp_path, name))
+
+
+def test_prometheus_takes_the_dashboards_expressions(promtool: Path, tmp_path: Path) -> None:
+    """Every expression of the dashboard is one, once Grafana has put values for its variables."""
+    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    targets = [target for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    recorded = [
+        {"record": f"panel:{number}", "expr": _without_variables(target["expr"])}
+        for number, target in enumerate(targets)
+    ]
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}))
+    _check_rules(promtool, path)
+
+
+def _without_variables(expression: str) -> str:
+    for variable, value in (("$namespace", "x"), ("$pod", ".+"), ("$__rate_interval", "1m")):
+        expression = expression.replace(variable, value)
+    assert "$" not in expression
+    return expression
+
+
+def _check_rules(promtool: Path, path: Path) -> None:
+    done = subprocess.run([promtool, "check", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,215 @@
+"""Values that cannot be right are refused at once, all of them, with what to set instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helm.chart import ChartRefused, Helm, example
+
+EMPTY_DIGEST = {"repository": "x", "digest": "sha256:abc"}
+
+
+def refusal(helm: Helm, base: str, values: dict[str, Any]) -> str:
+    """Return what Helm says about an example with other values laid over it."""
+    with pytest.raises(ChartRefused) as refused:
+        helm.render(example(base), values)
+    return str(refused.value)
+
+
+def test_all_that_is_missing_is_told_at_once(helm: Helm) -> None:
+    """Without any values one message names everything that a first installation needs."""
+    with pytest.raises(ChartRefused) as refused:
+        helm.render()
+    for name in ("image.repository", "aries.symbols", "aries.existingSecret", "kafka.bootstrapServers"):
+        assert f"- {name} is " in str(refused.value)
+    assert "kubectl create secret generic aries" in str(refused.value)
+
+
+SASL = {"protocol": "SASL_SSL"}
+MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "grace too short": (
+        {"terminationGracePeriodSeconds": 30},
+        ("terminationGracePeriodSeconds is 30", "set it to 35 or more"),
+    ),
+    "grace shorter than a long drain": (
+        {"terminationGracePeriodSeconds": 60, "bridge": {"drainSeconds": 120}},
+        ("135",),
+    ),
+    "memory too small": ({"resources": {"limits": {"memory": "300Mi"}}}, ("resources.limits.memory is 300Mi", "406Mi")),
+    "buffer too large": ({"bridge": {"bufferBytes": 1 << 30}}, ("resources.limits.memory is 512Mi", "1174Mi")),
+    "memory in decimal units": ({"resources": {"limits": {"memory": "0.4G"}}}, ("is 0.4G",)),
+    "memory that is none": ({"resources": {"limits": {"memory": "lots"}}}, ("write it like 512Mi",)),
+    "shards that roll": ({"shards": 3, "strategy": {"type": "RollingUpdate"}}, ("Leave strategy.type at Recreate",)),
+    "shards of one name": ({"shards": 3, "bridge": {"instance": "one"}}, ("bridge.instance is one",)),
+    "symbols that YAML reads otherwise": (
+        {"aries": {"symbols": ["AAPL", True, 1.5, None]}},
+        ("aries.symbols[1] is not a text, but true", "aries.symbols[2]", "aries.symbols[3]", 'quote it, like "ON"'),
+    ),
+    "symbols that are none": (
+        {"aries": {"symbols": ["AAPL MSFT", "", "X:stock"]}},
+        ("aries.symbols[0]", "aries.symbols[1]", "aries.symbols[2]", "which is no symbol"),
+    ),
+    "a symbol of two types": (
+        {"aries": {"symbols": ["SPX", "SPX:equity"]}},
+        ("aries.symbols[1] is SPX:equity, but the list has SPX",),
+    ),
+    "a symbol described twice": (
+        {"aries": {"subscriptions": [{"symbol": "A"}, {"symbol": "A", "events": ["l2"]}, {"symbol": False}]}},
+        ("aries.subscriptions[1] is for A", "aries.subscriptions[2].symbol is not a text"),
+    ),
+    "a list for which the environment is too small": (
+        {"aries": {"symbols": [f"AAPL300119C{number:08}" for number in range(7000)]}},
+        ("set subscriptions.hotReload to true",),
+    ),
+    "a list for which a ConfigMap is too small": (
+        {
+            "aries": {"symbols": [f"{number:064}" for number in range(15_000)]},
+            "subscriptions": {"hotReload": True},
+        },
+        ("share them among several releases",),
+    ),
+    "a refresh token without client": ({"aries": {"credentials": "refreshToken"}}, ("aries.clientId is not set",)),
+    "a client without refresh token": ({"aries": {"clientId": "me"}}, ("set aries.credentials to refreshToken",)),
+    "a key that is not named": (
+        {"aries": {"secretKeys": {"accessToken": ""}}},
+        ("aries.secretKeys.accessToken is empty",),
+    ),
+    "waits the wrong way round": ({"aries": {"backoff": {"minSeconds": 60}}}, ("swap them",)),
+    "a batch beyond the buffer": ({"kafka": {"producer": {"batchBytes": 1 << 29}}}, ("must fit into the buffer",)),
+    "a login without protocol": (
+        {"kafka": {"security": {"sasl": {"mechanism": "PLAIN", "username": "me"}}}},
+        ("set the protocol to SASL_SSL",),
+    ),
+    "a protocol without login": ({"kafka": {"security": SASL}}, ("kafka.security.sasl.mechanism is not set",)),
+    "a login without user and password": (
+        {"kafka": {"security": {**SASL, "sasl": {"mechanism": "PLAIN"}, "oauth": {"clientId": "me"}}}},
+        ("sasl.username is not set: PLAIN needs it", "kafka.existingSecret", "kafka.security.oauth is of no use"),
+    ),
+    "a token without endpoint": (
+        {"kafka": {"security": {**SASL, "sasl": {"mechanism": "OAUTHBEARER", "username": "me"}}}},
+        ("oauth.tokenUrl is not set", "oauth.clientId is not set", "client secret of OAUTHBEARER", "leave it empty"),
+    ),
+    "certificates without TLS": (
+        {"kafka": {"security": {"tls": {"ca": {"secret": "a", "configMap": "b"}, "client": {"secret": "c"}}}}},
+        ("are both set: keep one", "set it to SSL or SASL_SSL"),
+    ),
+    "two topics of one name": (
+        {"kafka": {"topics": {"names": {"quotes": "same", "l2": "same"}}}},
+        ("each kind of record needs a topic of its own",),
+    ),
+    "a registry without URL": (
+        {"schemaRegistry": {"username": "me", "autoRegister": True}},
+        ("schemaRegistry.url is not set", "name the Secret with the password of me"),
+    ),
+    "authorities for a registry without TLS": (
+        {"schemaRegistry": {"url": "http://registry", "ca": {"secret": "a", "configMap": "b"}, "existingSecret": "c"}},
+        ("use https://", "keep one", "schemaRegistry.username is not set"),
+    ),
+    "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use 0.0.0.0",)),
+    "a secret for everybody": (
+        {"extraEnv": [{"name": "KAFKA_SASL_PASSWORD", "value": "x"}]},
+        ("extraEnv[0] holds KAFKA_SASL_PASSWORD as a plain value",),
+    ),
+    "external secrets from nowhere": (
+        {"externalSecrets": {"enabled": True}},
+        ("secretStoreRef.name is not set", "say what to fetch"),
+    ),
+    "two sources of a secret": (
+        {"externalSecrets": {"enabled": True, "secretStoreRef": {"name": "s"}, "aries": {"dataFrom": [{"find": {}}]}}},
+        ("aries.existingSecret and externalSecrets.aries are both set",),
+    ),
+    "two monitors": (
+        {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
+        ("scraped twice: keep one",),
+    ),
+    "alerts without runbooks": ({"monitoring": {"prometheusRule": {"enabled": True}}}, ("runbookUrl is not set",)),
+    "a budget of two bounds": (
+        {"podDisruptionBudget": {"enabled": True, "minAvailable": 1}},
+        ("set the other to null",),
+    ),
+    "Strimzi without cluster": (
+        {"strimzi": {"topics": {"enabled": True, "replicas": 1}}},
+        ("strimzi.cluster is not set", "nothing could be written"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "told"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told_with_its_remedy(helm: Helm, values: dict[str, Any], told: tuple[str, ...]) -> None:
+    """What the schema cannot know is refused by the templates."""
+    said = refusal(helm, "minimal", values)
+    for part in told:
+        assert part in said
+
+
+def test_mistakes_are_told_together(helm: Helm) -> None:
+    """One message has a line for each."""
+    said = refusal(helm, "minimal", {"terminationGracePeriodSeconds": 20, "shards": 2, "bridge": {"instance": "x"}})
+    assert [line.split(" is ")[0] for line in said.splitlines() if line.startswith("- ")] == [
+        "- bridge.instance",
+        "- terminationGracePeriodSeconds",
+    ]
+
+
+def test_the_schema_tells_what_it_does_not_know(helm: Helm) -> None:
+    """Misspelt names are refused wherever they stand, and wrong types, words and numbers."""
+    said = refusal(
+        helm,
+        "minimal",
+        {
+            "aires": {},
+            "aries": {"symbls": [], "dialect": "fix", "pingIntervalSeconds": 0, "url": "https://api.aries.com"},
+            "kafka": {"bootstrapServers": "kafka:9092", "producer": {"compresion": "lz4", "lingerMs": 0.5}},
+            "image": EMPTY_DIGEST,
+            "monitoring": {"prometheusRule": {"alerts": {"feedDown": {"fro": "1m"}}}},
+            "probes": {"readiness": {"periodSeconds": "5s"}},
+        },
+    )
+    for part in (
+        "'aires' not allowed",
+        "'symbls' not allowed",
+        "'compresion' not allowed",
+        "'fro' not allowed",
+        "/aries/dialect",
+        "/aries/pingIntervalSeconds",
+        "/aries/url",
+        "/kafka/bootstrapServers': got string, want array",
+        "/kafka/producer/lingerMs",
+        "/image/digest",
+        "/probes/readiness/periodSeconds",
+    ):
+        assert part in said
+
+
+def test_a_subscription_is_checked_whole(helm: Helm) -> None:
+    """Keys, events and types of a subscription are those that the program knows."""
+    entries = [{"symbol": "A", "event": ["quotes"]}, {"symbol": "B", "events": ["quote"]}, {"events": ["quotes"]}]
+    said = refusal(helm, "minimal", {"aries": {"subscriptions": entries}})
+    for number in range(3):
+        assert f"/aries/subscriptions/{number}" in said
+
+
+@pytest.mark.parametrize("secret", ["ARIES_ACCESS_TOKEN_FILE", "ARIES_REFRESH_TOKEN_FILE"])
+def test_credentials_from_elsewhere_need_no_secret(helm: Helm, secret: str) -> None:
+    """Whoever brings the credentials by a variable of their own is not asked for a Secret."""
+    values = {"aries": {"existingSecret": ""}, "extraEnv": [{"name": secret, "value": "/vault/token"}]}
+    assert "volumes" not in helm.render(example("minimal"), values).pod.spec
+
+
+def test_a_kafka_password_from_elsewhere_needs_no_secret(helm: Helm) -> None:
+    """The same holds for Kafka's password, say one that a Secret brings into the environment."""
+    values = {
+        "kafka": {"security": {**SASL, "sasl": {"mechanism": "PLAIN", "username": "me"}}},
+        "extraEnvFrom": [{"secretRef": {"name": "kafka"}}],
+    }
+    assert [volume["name"] for volume in helm.render(example("minimal"), values).pod.spec["volumes"]] == ["aries"]
+
+
+def test_a_limit_that_is_just_enough_is_taken(helm: Helm) -> None:
+    """The bounds of memory and grace are exact."""
+    values = {"resources": {"limits": {"memory": "406Mi"}}, "terminationGracePeriodSeconds": 35}
+    assert helm.render(example("minimal"), values).pod.spec["terminationGracePeriodSeconds"] == 35
+    without = {"resources": {"limits": {"memory": None}}}
+    assert "memory" not in helm.render(example("minimal"), without).pod.container()["resources"]["limits"]

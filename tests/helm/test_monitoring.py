@@ -1,0 +1,141 @@
+"""Alerts and dashboard ask for metrics that the bridge really has, with labels that they really bear."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bridge.simulator import faults
+from bridge.simulator.server import Simulator
+from bridge.topics import Topic
+from tests.helm.chart import CHART, Helm, example
+from tests.service import environment, eventually, running
+from tests.web.client import client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bridge.kafka.embedded_broker import EmbeddedBroker
+
+DASHBOARD = CHART / "dashboards/aries-bridge.json"
+#: What a PodMonitor or ServiceMonitor adds.
+TARGET_LABELS = {"namespace", "pod"}
+_SELECTED = re.compile(r"(?P<metric>[a-zA-Z_:][a-zA-Z0-9_:]*)\{(?P<matchers>[^}]*)\}")
+_LABEL = re.compile(r"(\w+)(?:=~|!~|!=|=)")
+_GROUPED = re.compile(r"\b(?:by|on) \(([^)]*)\)")
+
+
+@pytest.fixture
+async def exposed(broker: EmbeddedBroker, topic_prefix: str) -> dict[str, set[str]]:
+    """Return the labels of each metric that a bridge with data exposes, by the name of its samples."""
+    broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
+    async with Simulator() as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
+        async with running(environ) as bridge, client(bridge) as http:
+            await simulator.subscribed("AAPL", "MSFT")
+            await simulator.inject(faults.UnknownField(name="novelty"))
+            await simulator.emit(50)
+            await eventually(lambda: bridge.intake.unknown_fields and bridge.accounts.published, "data and a new field")
+            text = (await http.get("/metrics")).text
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text):
+        found.setdefault(family.name, set())  # one without samples just now
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def _dashboard() -> dict[str, Any]:
+    dashboard: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    return dashboard
+
+
+def _dashboard_expressions() -> Iterator[str]:
+    for panel in _dashboard()["panels"]:
+        yield from (target["expr"] for target in panel.get("targets", ()))
+
+
+def _alert_expressions(helm: Helm) -> Iterator[str]:
+    [group] = helm.render(example("monitoring")).one("PrometheusRule")["spec"]["groups"]
+    yield from (rule["expr"] for rule in group["rules"])
+
+
+def unknown(expression: str, exposed: dict[str, set[str]]) -> list[str]:
+    """Return the metrics and labels of an expression that nobody exposes."""
+    selected = {found["metric"]: found["matchers"] for found in _SELECTED.finditer(expression)}
+    wrong = [metric for metric in selected if metric not in exposed]
+    known = TARGET_LABELS.union(*(exposed.get(metric, ()) for metric in selected))
+    matched = {label for matchers in selected.values() for label in _LABEL.findall(matchers)}
+    grouped = {label.strip() for labels in _GROUPED.findall(expression) for label in labels.split(",")}
+    return [*wrong, *sorted((matched | grouped) - known)]
+
+
+async def test_alerts_and_dashboard_ask_for_what_there_is(helm: Helm, exposed: dict[str, set[str]]) -> None:
+    """Every metric and label of every expression is in the output of a running bridge."""
+    expressions = [*_alert_expressions(helm), *_dashboard_expressions()]
+    assert len(expressions) > 40
+    assert {expression: bad for expression in expressions if (bad := unknown(expression, exposed))} == {}
+    assert unknown('rate(aries_bridge_lost_total{namespace="x",colour="red"}[5m])', exposed) == [
+        "aries_bridge_lost_total",
+        "colour",
+    ]
+
+
+async def test_the_dashboard_shows_what_there_is(exposed: dict[str, set[str]]) -> None:
+    """Every metric of ours stands on the dashboard, but for those that say the same in another way."""
+    shown = {found["metric"] for expression in _dashboard_expressions() for found in _SELECTED.finditer(expression)}
+    ours = {
+        name
+        for name in exposed
+        if name.startswith("aries_bridge_") and not name.endswith(("_sum", "_count", "_seconds_bucket"))
+    }
+    families = {name.removesuffix("_total") for name in ours}
+    missing = families - {name.removesuffix("_total").removesuffix("_bucket") for name in shown}
+    assert missing - {"aries_bridge_build"} == {
+        "aries_bridge_connected",
+        "aries_bridge_control_records",
+        "aries_bridge_symbols",
+    }
+
+
+def test_the_dashboard_is_whole(helm: Helm) -> None:
+    """Panels have titles, explanations and places of their own; the ConfigMap holds the file as it is."""
+    dashboard = _dashboard()
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        covered = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & covered, panel["title"]
+        assert max(x for x, _ in covered) < 24
+        cells |= covered
+        assert panel["title"]
+        assert panel["type"] == "row" or panel["description"]
+    config_map = helm.render(example("monitoring")).config_map("r-aries-bridge-dashboard")
+    assert config_map is not None
+    assert json.loads(config_map["aries-bridge.json"]) == dashboard
+
+
+def test_the_dashboard_is_found_where_grafana_looks(helm: Helm) -> None:
+    """Its ConfigMap has the label and the namespace of the values."""
+    metadata = helm.render(example("full")).one("ConfigMap", "market-bridge-dashboard")["metadata"]
+    assert metadata["namespace"] == "monitoring"
+    assert metadata["labels"]["grafana_dashboard"] == "1"
+    assert metadata["annotations"]["grafana_folder"] == "Market data"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("full", "PodMonitor"), ("shards", "ServiceMonitor")])
+def test_a_monitor_scrapes_the_metrics(helm: Helm, name: str, kind: str) -> None:
+    """The endpoint is the port and path on which the bridge answers."""
+    spec = helm.render(example(name)).one(kind)["spec"]
+    [endpoint] = spec.get("podMetricsEndpoints") or spec["endpoints"]
+    assert (endpoint["port"], endpoint["path"], endpoint["interval"]) == ("http", "/metrics", "15s")

@@ -1,0 +1,332 @@
+"""The pods: how they run, are replaced, secured and found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bridge.settings import Settings
+from tests.helm.chart import EXAMPLES, Helm, example
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.helm.chart import Objects, Pod
+
+each_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem.removesuffix("-values"))
+#: The volumes of the restricted Pod Security Standard (kubernetes.io/docs/concepts/security/pod-security-standards).
+SAFE_VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
+
+
+def unsafe(pod: Pod) -> list[str]:
+    """Return in what a pod breaks the restricted Pod Security Standard or our own rules beyond it."""
+    spec, security = pod.spec, pod.spec["securityContext"]
+    rules = {
+        "host namespaces": not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys(),
+        "token": spec["automountServiceAccountToken"] is False,
+        "service links": spec["enableServiceLinks"] is False,
+        "non-root": security["runAsNonRoot"] is True and security.get("runAsUser") != 0,
+        "seccomp": security["seccompProfile"] == {"type": "RuntimeDefault"},
+        "volumes": all(volume.keys() & SAFE_VOLUMES for volume in spec.get("volumes", ())),
+    }
+    broken = [rule for rule, kept in rules.items() if not kept]
+    return broken + [fault for container in pod.containers for fault in _unsafe(container)]
+
+
+def _unsafe(container: dict[str, Any]) -> list[str]:
+    security, resources = container["securityContext"], container["resources"]
+    rules = {
+        "escalation": security["allowPrivilegeEscalation"] is False,
+        "capabilities": security["capabilities"] == {"drop": ["ALL"]},
+        "read-only root": security["readOnlyRootFilesystem"] is True,
+        "non-root": security["runAsNonRoot"] is True,
+        "privileged": "privileged" not in security,
+        "host ports": not [port for port in container.get("ports", ()) if "hostPort" in port],
+        "requests": resources["requests"].keys() >= {"cpu", "memory"},
+        "memory limit": "memory" in resources["limits"],
+        "no throttling": "cpu" not in resources["limits"],
+    }
+    return [f"{container['name']}: {rule}" for rule, kept in rules.items() if not kept]
+
+
+@each_example
+def test_pods_are_restricted(helm: Helm, path: Path) -> None:
+    """Each pod of each example keeps the restricted Pod Security Standard, and has no token."""
+    for pod in helm.render(path).pods:
+        assert unsafe(pod) == []
+
+
+def test_the_user_is_a_number_unless_the_cluster_chooses(helm: Helm) -> None:
+    """The kubelet can only prove that a numeric user is not root; OpenShift wants to choose it."""
+    assert helm.render(example("minimal")).pod.spec["securityContext"]["runAsUser"] == 10001
+    assert helm.render(example("openshift")).pod.spec["securityContext"].keys() == {
+        "fsGroupChangePolicy",
+        "runAsNonRoot",
+        "seccompProfile",
+    }
+
+
+def test_one_bridge_is_a_deployment_that_never_doubles(helm: Helm) -> None:
+    """One replica, and the old session ends before the new one begins."""
+    spec = helm.render(example("minimal")).one("Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_two_sessions_can_be_allowed(helm: Helm) -> None:
+    """With RollingUpdate the new pod is ready before the old one goes."""
+    spec = helm.render(example("full")).one("Deployment")["spec"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_shards_are_a_stateful_set_with_names(helm: Helm) -> None:
+    """More than one shard are the pods of a StatefulSet, named through a headless Service, and no Deployment."""
+    objects = helm.render(example("shards"))
+    assert objects.of("Deployment") == []
+    spec = objects.one("StatefulSet")["spec"]
+    assert (spec["replicas"], spec["podManagementPolicy"]) == (3, "Parallel")
+    headless = objects.one("Service", spec["serviceName"])["spec"]
+    assert (headless["clusterIP"], headless["publishNotReadyAddresses"]) == ("None", True)
+
+
+@each_example
+def test_selectors_find_the_bridge_and_nothing_else(helm: Helm, path: Path) -> None:
+    """Workload, services, budget and monitors select the pods of the bridge, not that of `helm test`."""
+    objects = helm.render(path)
+    bridge = objects.pod
+    others = [pod for pod in objects.pods if pod.owner == "Pod"]
+    selectors = [objects.workload["spec"]["selector"]["matchLabels"]]
+    selectors += [one["spec"]["selector"] for one in objects.of("Service")]
+    for kind in ("PodDisruptionBudget", "PodMonitor"):
+        selectors += [one["spec"]["selector"]["matchLabels"] for one in objects.of(kind)]
+    for selector in selectors:
+        assert selector.items() <= bridge.labels.items()
+        assert not any(selector.items() <= pod.labels.items() for pod in others)
+    for monitor in objects.of("ServiceMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        assert len([one for one in objects.of("Service") if wanted <= one["metadata"]["labels"].items()]) == 1
+
+
+@each_example
+def test_the_selector_never_changes(helm: Helm, path: Path) -> None:
+    """Kubernetes forbids to change a workload's selector: it depends on names alone."""
+    selector = helm.render(path).workload["spec"]["selector"]["matchLabels"]
+    assert selector == {
+        "app.kubernetes.io/name": "bridge" if path == example("full") else "aries-bridge",
+        "app.kubernetes.io/instance": "r",
+        "app.kubernetes.io/component": "bridge",
+    }
+
+
+@each_example
+def test_probes_ask_the_port_on_which_the_program_answers(helm: Helm, path: Path) -> None:
+    """Start and life are asked of /livez, readiness of /readyz, on the port that the settings name."""
+    objects = helm.render(path)
+    container = objects.pod.container()
+    [port] = container["ports"]
+    assert (port["name"], str(port["containerPort"])) == ("http", objects.settings["BRIDGE_HTTP_PORT"])
+    asked = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")}
+    assert asked == {
+        "startup": {"path": "/livez", "port": "http"},
+        "liveness": {"path": "/livez", "port": "http"},
+        "readiness": {"path": "/readyz", "port": "http"},
+    }
+    assert container["args"] == ["run"]
+
+
+def _grace_seconds(objects: Objects) -> int:
+    grace: int = objects.pod.spec["terminationGracePeriodSeconds"]
+    return grace
+
+
+def test_there_is_time_to_drain(helm: Helm) -> None:
+    """The grace period follows the drain, up to the next second, with 15 to spare; a longer one can be set."""
+    assert _grace_seconds(helm.render(example("minimal"))) == 20 + 15
+    assert _grace_seconds(helm.render(example("minimal"), {"bridge": {"drainSeconds": 60.2}})) == 61 + 15
+    assert _grace_seconds(helm.render(example("full"))) == 90
+
+
+def test_memory_holds_the_buffer(helm: Helm) -> None:
+    """The default limit is beyond the default buffer."""
+    limit = helm.render(example("minimal")).pod.container()["resources"]["limits"]["memory"]
+    assert limit == "512Mi"
+    assert Settings.model_fields["bridge_buffer_bytes"].default + (150 << 20) <= 512 << 20
+
+
+# -- what rolls a pod -------------------------------------------------------------------------------------------------
+
+
+def _template(helm: Helm, values: dict[str, Any]) -> dict[str, Any]:
+    template: dict[str, Any] = helm.render(example("minimal"), values).workload["spec"]["template"]
+    return template
+
+
+def test_a_changed_setting_rolls_the_pod(helm: Helm) -> None:
+    """The ConfigMap's checksum stands on the pod, so that a new pod reads the new symbols."""
+    before = _template(helm, {"aries": {"symbols": ["AAPL"]}})
+    after = _template(helm, {"aries": {"symbols": ["AAPL", "MSFT"]}})
+    assert before["metadata"]["annotations"]["checksum/config"] != after["metadata"]["annotations"]["checksum/config"]
+    assert before["spec"] == after["spec"]
+
+
+def test_hot_reload_leaves_the_pod_alone(helm: Helm) -> None:
+    """With hot reload other symbols change the mounted list and nothing in the pod; another setting rolls it."""
+    hot = {"subscriptions": {"hotReload": True}}
+    before = _template(helm, {**hot, "aries": {"symbols": ["AAPL"]}})
+    assert _template(helm, {**hot, "aries": {"symbols": ["AAPL", "MSFT"]}}) == before
+    assert _template(helm, {**hot, "aries": {"symbols": ["AAPL"]}, "log": {"level": "DEBUG"}}) != before
+
+
+def test_the_list_is_mounted_as_a_directory(helm: Helm) -> None:
+    """Kubernetes brings changes to mounted directories only, never to single files (subPath)."""
+    container = helm.render(example("hotreload")).pod.container()
+    assert [mount for mount in container["volumeMounts"] if mount["name"] == "subscriptions"] == [
+        {"name": "subscriptions", "mountPath": "/etc/aries-bridge/subscriptions", "readOnly": True}
+    ]
+
+
+# -- preflight and `helm test` ----------------------------------------------------------------------------------------
+
+
+def test_preflight_runs_first_and_opens_no_session(helm: Helm) -> None:
+    """The init container checks with the settings and files of the bridge, without evicting a running session."""
+    pod = helm.render(example("full")).pod
+    [check] = pod.spec["initContainers"]
+    assert (check["command"], check["args"]) == (["aries-bridge"], ["check", "--no-session"])
+    for part in ("image", "envFrom", "env", "volumeMounts", "resources", "securityContext"):
+        assert check[part] == pod.container()[part]
+    assert "initContainers" not in helm.render(example("minimal")).pod.spec
+
+
+@each_example
+def test_helm_test_runs_the_preflight(helm: Helm, path: Path) -> None:
+    """`helm test` starts a pod that checks and ends; the next one replaces it."""
+    pod = helm.render(path).one("Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert pod["spec"]["restartPolicy"] == "Never"
+    [container] = pod["spec"]["containers"]
+    assert container["args"] == ["check", "--no-session"]
+
+
+# -- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_digest_pins_the_image(helm: Helm) -> None:
+    """With a digest the tag does not matter; without one it is the chart's version unless set."""
+    digest = "sha256:" + "0123456789abcdef" * 4
+    images = {container["image"] for pod in helm.render(example("full")).pods for container in pod.containers}
+    assert images == {f"registry.example.com/aries-bridge@{digest}"}
+    minimal = helm.render(example("minimal"), {"image": {"tag": "edge"}})
+    assert minimal.pod.container()["image"] == "registry.example.com/aries-bridge:edge"
+
+
+def test_everything_about_scheduling_reaches_the_pod(helm: Helm) -> None:
+    """Scheduling, names and pull secrets are the values'; a spread without selector gets the bridge's."""
+    spec = helm.render(example("full")).pod.spec
+    assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "mirror"}]
+    assert spec["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
+    assert spec["tolerations"][0]["key"] == "dedicated"
+    assert "nodeAffinity" in spec["affinity"]
+    assert spec["priorityClassName"] == "market-data"
+    assert spec["schedulerName"] == "default-scheduler"
+    assert spec["hostAliases"][0]["ip"] == "192.0.2.7"
+    assert spec["dnsConfig"]["options"] == [{"name": "ndots", "value": "2"}]
+    [spread] = spec["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "bridge"
+    assert spread["maxSkew"] == 1
+
+
+def test_what_is_added_reaches_the_pod(helm: Helm) -> None:
+    """Labels, annotations, variables, volumes and objects of one's own are there."""
+    objects = helm.render(example("full"))
+    pod = objects.pod
+    assert pod.labels["sidecar"] == "no"
+    annotations = objects.workload["spec"]["template"]["metadata"]["annotations"]
+    assert annotations.items() >= {"example.com/note": "yes", "example.com/owner": "market-data"}.items()
+    container = pod.container()
+    assert {"name": "scratch", "mountPath": "/tmp"} in container["volumeMounts"]
+    assert {"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"} in container["env"]
+    assert container["envFrom"][-1] == {"configMapRef": {"name": "more", "optional": True}}
+    assert objects.config_map("market-bridge-note") == {"release": "r"}
+
+
+def test_the_account_can_be_somebody_elses(helm: Helm) -> None:
+    """Without one of its own, pods run as the namespace's default account."""
+    objects = helm.render(example("openshift"))
+    assert objects.of("ServiceAccount") == []
+    assert objects.pod.spec["serviceAccountName"] == "default"
+    named = helm.render(example("full")).one("ServiceAccount")
+    assert (named["metadata"]["name"], named["automountServiceAccountToken"]) == ("bridge", False)
+
+
+def test_external_secrets_are_the_ones_that_are_mounted(helm: Helm) -> None:
+    """What the External Secrets Operator makes is what the pod mounts."""
+    objects = helm.render(example("oauth"))
+    made = {one["spec"]["target"]["name"] for one in objects.of("ExternalSecret")}
+    mounted = {volume["secret"]["secretName"] for volume in objects.pod.spec["volumes"] if "secret" in volume}
+    assert made == mounted == {"r-aries-bridge-aries", "r-aries-bridge-kafka"}
+
+
+def test_a_budget_is_of_one_kind(helm: Helm) -> None:
+    """Either bound can be set, and only one is rendered."""
+    least = helm.render(example("full")).one("PodDisruptionBudget")["spec"]
+    most = helm.render(example("shards")).one("PodDisruptionBudget")["spec"]
+    assert (least["minAvailable"], "maxUnavailable" in least) == (1, False)
+    assert (most["maxUnavailable"], "minAvailable" in most) == (1, False)
+
+
+# -- network ----------------------------------------------------------------------------------------------------------
+
+
+def _ways_out(objects: Objects) -> set[tuple[str, int]]:
+    rules = objects.one("NetworkPolicy")["spec"]["egress"]
+    return {(port["protocol"], port["port"]) for rule in rules for port in rule["ports"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "ports"),
+    [
+        ("mtls", {443, 9093}),
+        ("refresh-token", {443, 9092}),
+        ("oauth", {443, 8443, 9093}),
+        ("full", {443, 3128, 8081, 9093, 9094, 9095}),
+    ],
+)
+def test_only_the_ways_that_the_settings_need_are_open(helm: Helm, name: str, ports: set[int]) -> None:
+    """Names, the feed, Kafka, token endpoints and registry can be reached on their ports, and nothing else."""
+    expected = {("TCP", 53), ("UDP", 53)} | {("TCP", port) for port in ports}
+    assert _ways_out(helm.render(example(name))) == expected
+
+
+def test_openshifts_name_servers_can_be_reached(helm: Helm) -> None:
+    """A policy sees the port behind the service of the name servers, which there is another."""
+    assert _ways_out(helm.render(example("openshift"))) > {("UDP", 53), ("UDP", 5353)}
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [("wss://a.example/ws", 443), ("ws://a.example/ws", 80), ("wss://a.example:8443", 8443), ("ws://[::1]/ws", 80)],
+)
+def test_the_port_of_a_url_is_found(helm: Helm, url: str, port: int) -> None:
+    """The feed's port is the one in its URL, else the one of its scheme."""
+    ways = _ways_out(helm.render(example("mtls"), {"aries": {"url": url}}))
+    assert ways == {("TCP", 53), ("UDP", 53), ("TCP", port), ("TCP", 9093)}
+
+
+def test_peers_narrow_a_way(helm: Helm) -> None:
+    """With peers, a way leads to them alone; metrics can be read by whom the values name."""
+    spec = helm.render(example("full")).one("NetworkPolicy")["spec"]
+    [kafka] = [rule for rule in spec["egress"] if {"port": 9095, "protocol": "TCP"} in rule["ports"]]
+    assert kafka["to"] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}]
+    [rule] = spec["ingress"]
+    assert rule["ports"] == [{"port": "http", "protocol": "TCP"}]
+    assert rule["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}

@@ -1,0 +1,88 @@
+"""values.yaml, its schema and the README say the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.helm import values_table
+from tests.helm.chart import CHART, VALUES, Helm, example
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: Maps whose keys are the users' own, or Kubernetes'.
+OPEN = {"affinity", "dnsConfig", "global", "podSecurityContext", "securityContext"}
+
+
+def _schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(values_table.SCHEMA.read_text(encoding="utf-8"))
+    return schema
+
+
+def test_the_readme_has_the_tables_of_values() -> None:
+    """The tables are those that values.yaml and the schema make."""
+    assert values_table.main(["--check"]) is None
+
+
+def test_every_value_is_explained_and_known_to_the_schema() -> None:
+    """Each has a comment that is a sentence, and a schema; the schema knows none besides."""
+    for value in values_table.values():
+        assert value.comment.endswith("."), value.name
+        if value.is_section:
+            assert value.schema["additionalProperties"] is False, value.name
+            nullable = {name for name, node in value.schema["properties"].items() if "null" in node.get("type", "")}
+            assert set(value.schema["required"]) == value.default.keys() - nullable, value.name
+    root = _schema()
+    assert root["properties"].keys() - {"global"} == {value.path[0] for value in values_table.values()}
+    assert root["additionalProperties"] is False
+
+
+def _maps(name: str, schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(schema, dict):
+        if schema.get("type") == "object":
+            yield name, schema
+        for key, part in schema.items():
+            yield from _maps(key if key not in ("properties", "items") else name, part)
+
+
+def test_no_map_takes_just_anything() -> None:
+    """Misspelt keys are refused, but where Kubernetes itself says what is allowed."""
+    loose = {name for name, schema in _maps("", _schema()["properties"]) if "additionalProperties" not in schema}
+    lists = {value.path[-1] for value in values_table.values() if isinstance(value.default, list)}
+    assert loose <= OPEN | lists | {"claims", "valueFrom"}
+
+
+def test_the_schema_is_a_schema_that_takes_the_defaults() -> None:
+    """It is one of draft 7, which every Helm 3 knows, and values.yaml keeps it."""
+    jsonschema.Draft7Validator.check_schema(_schema())
+    defaults = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
+    jsonschema.Draft7Validator(_schema()).validate(defaults)
+
+
+def test_the_readmes_example_works(helm: Helm, tmp_path: Path) -> None:
+    """What the README says to install is what the smallest example is."""
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"<<'EOF'\n(.*?)EOF\n", readme, re.DOTALL)
+    assert shown is not None
+    assert yaml.safe_load(shown[1]) == yaml.safe_load(example("minimal").read_text(encoding="utf-8"))
+
+
+def test_write_and_check_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `--write` has written, `--check` accepts; before, it does not."""
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{values_table.BEGIN}old\n{values_table.END}\nafter\n", encoding="utf-8")
+    monkeypatch.setattr(values_table, "README", path)
+    assert "--write" in str(values_table.main([]))
+    assert values_table.main(["--write"]) is None
+    assert values_table.main(["--check"]) is None
+    assert path.read_text(encoding="utf-8").startswith("before\n")
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(SystemExit, match="must both be there"):
+        values_table.main(["--check"])

@@ -1,0 +1,258 @@
+"""What the chart can say, the program accepts; and each setting of the program can be said in the chart."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+from pydantic import ValidationError
+
+from bridge import settings
+from bridge.settings import Settings, cautions
+from bridge.settings import table as settings_table
+from bridge.settings.field_types import is_secret
+from tests.helm import values_table
+from tests.helm.chart import EXAMPLES, Helm, example, merged
+from tests.helm.pod_environment import Files, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.helm.chart import Objects
+    from tests.helm.values_table import Value
+
+each_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem.removesuffix("-values"))
+#: Where the chart takes less than the program: a pod's port must be known, and above those of the system.
+NARROWER = {"BRIDGE_HTTP_PORT"}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """Return a place for what pods mount."""
+    return Files(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def pod_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be called as a StatefulSet's pod is."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "r-aries-bridge-2")
+
+
+def loaded(objects: Objects, files: Files) -> Settings:
+    """Return the settings with which the bridge starts."""
+    pod = objects.pod
+    return settings.load(environment(objects, pod, pod.container(), files))
+
+
+@each_example
+def test_the_program_accepts_what_the_chart_says(helm: Helm, path: Path, files: Files) -> None:
+    """Every container of every example starts with settings that have neither problem nor caution."""
+    objects = helm.render(path)
+    for pod in objects.pods:
+        for container in pod.containers:
+            environ = environment(objects, pod, container, files)
+            if path == example("injected"):
+                environ["ARIES_ACCESS_TOKEN_FILE"] = _injected(files)
+            settings.load(environ)
+            assert [caution for caution in cautions.warnings(environ) if "in the clear" not in caution] == []
+
+
+def _injected(files: Files) -> str:
+    path = files.here("/etc/aries-bridge/injected-token")
+    Path(path).write_text("a token", encoding="utf-8")
+    return path
+
+
+def test_every_setting_can_be_said(helm: Helm) -> None:
+    """The examples together set every environment variable of the program, but no secret as a plain one."""
+    said: set[str] = set()
+    for path in EXAMPLES:
+        objects = helm.render(path)
+        said |= objects.settings.keys()
+    secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
+    assert said == set(cautions.names()) - secrets
+
+
+@each_example
+def test_no_secret_is_in_the_environment(helm: Helm, path: Path) -> None:
+    """Secrets come as files: no container has one as a variable, and no ConfigMap holds one."""
+    secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
+    objects = helm.render(path)
+    for pod in objects.pods:
+        for container in pod.containers:
+            assert not secrets & {one["name"] for one in container.get("env", ())}
+            assert not [one for one in container["envFrom"] if "secretRef" in one]
+    for config_map in objects.of("ConfigMap"):
+        assert not secrets & config_map["data"].keys()
+
+
+def test_secrets_are_what_their_files_hold(helm: Helm, files: Files) -> None:
+    """A secret's setting reads the file that its key in the Secret became."""
+    found = loaded(helm.render(example("full")), files)
+    revealed = {secret.name: secret.reveal() for secret in found.secrets}
+    assert revealed == {
+        "ARIES_ACCESS_TOKEN": "the secret aries-access-token",
+        "ARIES_API_KEY": "the secret aries-api-key",
+        "KAFKA_SASL_PASSWORD": "the secret kafka-sasl-password",
+        "SCHEMA_REGISTRY_PASSWORD": "the secret schema-registry-password",
+    }
+    refreshing = loaded(helm.render(example("refresh-token")), files)
+    assert {secret.name for secret in refreshing.secrets} == {"ARIES_REFRESH_TOKEN", "ARIES_CLIENT_SECRET"}
+
+
+def test_the_keys_are_those_that_the_values_name(helm: Helm) -> None:
+    """The key of a Secret is free, the file's name is not."""
+    volumes = {volume["name"]: volume for volume in helm.render(example("full")).pod.spec["volumes"]}
+    assert volumes["aries"]["secret"]["items"] == [
+        {"key": "token", "path": "aries-access-token"},
+        {"key": "api-key", "path": "aries-api-key"},
+    ]
+    assert volumes["kafka"]["secret"]["items"] == [{"key": "scram-password", "path": "kafka-sasl-password"}]
+    assert volumes["schema-registry-ca"]["configMap"]["items"] == [{"key": "ca.pem", "path": "schema-registry-cafile"}]
+    for volume in volumes.values():
+        source = volume.get("secret") or volume.get("configMap") or {"defaultMode": 0o440}
+        assert source["defaultMode"] == 0o440
+
+
+# -- values.yaml beside the settings ----------------------------------------------------------------------------------
+
+
+def _set_by() -> dict[str, Value]:
+    return {value.setting: value for value in values_table.values() if value.setting}
+
+
+def _plain() -> Iterator[tuple[str, Value]]:
+    """Yield the settings that are values themselves, not names of keys."""
+    for name, value in _set_by().items():
+        if not name.endswith("FILE"):
+            yield name, value
+
+
+def test_each_setting_is_named_beside_its_value() -> None:
+    """values.yaml tells for every setting by which value it is set, except for the shard, which the chart chooses."""
+    secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
+    assert _set_by().keys() == set(cautions.names()) - secrets - {"BRIDGE_SHARD"}
+
+
+def test_the_defaults_are_the_programs() -> None:
+    """A default in values.yaml is the program's; where it is empty, the program has none or makes one."""
+    rows = {row.name: row for row in settings_table.table()}
+    for name, value in _plain():
+        row = rows[name]
+        said = settings_table.written(tuple(value.default) if isinstance(value.default, list) else value.default)
+        made = row.default.startswith("<prefix>") or row.default == "host name"
+        assert said == ("" if made else row.default), value.name
+
+
+def test_what_values_yaml_leaves_empty_is_not_set(helm: Helm) -> None:
+    """The program's own default holds for what is empty."""
+    found = helm.render(example("minimal")).settings
+    assert "" not in found.values()
+    assert "BRIDGE_INSTANCE" not in found
+    assert "KAFKA_TOPIC_QUOTES" not in found
+
+
+def _accepted(name: str, value: Any) -> bool:
+    try:
+        Settings(**{name.lower(): value})
+    except ValidationError:
+        return False
+    return True
+
+
+def _bounds(schema: dict[str, Any]) -> Iterator[tuple[float, float]]:
+    """Yield the last number inside and the first outside of each bound."""
+    step = 1 if schema["type"] == "integer" else 0.001
+    yield schema["maximum"], schema["maximum"] + step
+    if "minimum" in schema:
+        yield schema["minimum"], schema["minimum"] - step
+    else:
+        yield schema["exclusiveMinimum"] + step, schema["exclusiveMinimum"]
+
+
+def test_the_bounds_are_the_programs() -> None:
+    """What the schema takes the program takes, and what it refuses the program refuses."""
+    numbers = {name: value.schema for name, value in _plain() if value.schema.get("type") in ("integer", "number")}
+    assert len(numbers) > 10
+    for name, schema in numbers.items():
+        for inside, outside in _bounds(schema):
+            assert _accepted(name, inside), name
+            assert name in NARROWER or not _accepted(name, outside), name
+
+
+def test_the_choices_are_the_programs() -> None:
+    """The schema offers exactly the words that the program knows; an empty one stands for none."""
+    choices = {name: value.schema["enum"] for name, value in _plain() if "enum" in value.schema}
+    assert len(choices) > 5
+    for name, offered in choices.items():
+        annotation = Settings.model_fields[name.lower()].annotation
+        known = {word for part in get_args(annotation) or () for word in get_args(part) or (part,)} - {type(None)}
+        assert set(offered) - {""} == known, name
+
+
+# -- symbols ----------------------------------------------------------------------------------------------------------
+
+ODD_SYMBOLS = ["BRK.B", "BF/B", "A&B", "$SPX", "^GSPC", "ES=F", "X!", "Y@Z", "Q+", "R~S", "C%D", "ON", "1234", "1e5"]
+
+
+@pytest.mark.parametrize("hot_reload", [False, True])
+def test_symbols_arrive_as_they_were_written(helm: Helm, files: Files, hot_reload: bool) -> None:  # noqa: FBT001 - a parameter
+    """Whatever a symbol may be made of survives YAML, Helm, the environment or the file."""
+    values = {"aries": {"symbols": ODD_SYMBOLS}, "subscriptions": {"hotReload": hot_reload}}
+    assert list(loaded(helm.render(example("minimal"), values), files).plan()) == ODD_SYMBOLS
+
+
+def test_a_mounted_list_says_what_the_environment_says(helm: Helm, files: Files) -> None:
+    """With `subscriptions.hotReload` the plan is the same as without, types and overriding entries included."""
+    mounted = loaded(helm.render(example("hotreload")), files)
+    told = loaded(helm.render(example("hotreload"), {"subscriptions": {"hotReload": False}}), files)
+    assert mounted.aries_subscriptions_file is not None
+    assert told.aries_subscriptions_file is None
+    assert dict(mounted.plan()) == dict(told.plan())
+    assert mounted.plan()["XYZ"].type == "index"
+    assert mounted.plan().warnings == ()
+
+
+def test_a_long_list_is_mounted(helm: Helm, files: Files) -> None:
+    """Seven thousand options, too many for the environment, become a plan of seven thousand."""
+    symbols = [f"AAPL300119C{number:08}" for number in range(7000)]
+    values = {"aries": {"symbols": symbols, "subscriptions": []}}
+    found = loaded(helm.render(example("hotreload"), values), files)
+    assert len(found.plan()) == 7000
+    assert json.loads(found.aries_subscriptions_file.read_text()) == symbols  # type: ignore[union-attr]  # as above
+
+
+def test_shards_know_their_number(helm: Helm, files: Files) -> None:
+    """A pod of the StatefulSet takes its shard from its name, and as many shards as there are pods."""
+    objects = helm.render(example("shards"))
+    found = loaded(objects, files)
+    assert (found.shard, found.bridge_shards) == (2, objects.workload["spec"]["replicas"])
+
+
+def test_settings_of_ones_own_win(helm: Helm, files: Files) -> None:
+    """`extraEnv` overrides what the values say."""
+    values = {"extraEnv": [{"name": "ARIES_PING_INTERVAL_SECONDS", "value": "7"}]}
+    assert loaded(helm.render(example("minimal"), values), files).aries_ping_interval_seconds == 7
+
+
+def test_values_can_be_given_on_the_command_line(helm: Helm, files: Files) -> None:
+    """Numbers given by `--set`, which Helm reads as integers and not as floats, are the same settings."""
+    objects = helm.render(example("minimal"), None, "--set", "bridge.bufferBytes=104857600,bridge.drainSeconds=5")
+    found = loaded(objects, files)
+    assert (found.bridge_buffer_bytes, found.bridge_drain_seconds) == (104_857_600, 5)
+
+
+def test_laying_values_over_others_is_as_helm_does_it() -> None:
+    """Maps are merged, everything else is replaced."""
+    assert merged({"a": {"b": 1, "c": [1]}, "d": 2}, {"a": {"c": [2]}}) == {"a": {"b": 1, "c": [2]}, "d": 2}
+
+
+def test_a_value_knows_its_setting() -> None:
+    """The setting in a comment is found, and only that."""
+    value = next(one for one in values_table.values() if one.name == "kafka.producer.lingerMs")
+    assert (value.setting, value.default, value.is_section) == ("KAFKA_LINGER_MS", 2, False)
+    assert dataclasses.replace(value, comment="`ARIES_X` alone").setting == ""
