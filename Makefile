@@ -37,8 +37,9 @@ format: $(READY) ## Mend style where that is mechanical
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(READY)  ## Regenerate the generated parts of the README
+docs: $(READY)  ## Regenerate the generated parts of the READMEs
 	@$(BIN)/python -m tests.readme --write
+	@$(BIN)/python -m tests.web.readme --write
 
 wheel: $(READY) ## Build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel

@@ -27,6 +27,7 @@ from bridge.codec import Codec, confluent_prefix, single_object_prefixes
 from bridge.control import HEARTBEAT_SECONDS, Control, ControlKind
 from bridge.deadletters import DeadLetters
 from bridge.decimals import Prices
+from bridge.encoder import Encoder
 from bridge.errors import (
     BridgeError,
     CredentialsRefused,
@@ -89,7 +90,9 @@ class Bridge:
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
         )
         spoken = dialect(settings)
-        codec = self.codec = Codec(self.schemas, single_object_prefixes(self.schemas))
+        prefixes = single_object_prefixes(self.schemas)
+        codec = self.codec = Codec(self.schemas, prefixes)
+        self.encoder = Encoder(self.schemas, prefixes, self.prices)
         self.control = Control(
             codec,
             self.batches,
@@ -101,6 +104,7 @@ class Bridge:
         self.dead_letters = DeadLetters(codec, spoken.name, redactor.redacted)
         self.intake = Intake(
             codec=codec,
+            encoder=self.encoder,
             prices=self.prices,
             batches=self.batches,
             accounts=self.accounts,
@@ -161,7 +165,9 @@ class Bridge:
 
     async def _open(self) -> None:
         if self.settings.schema_registry_url is not None:
-            self.codec.prefix_with(await self._pinned(self.settings.schema_registry_url))
+            prefixes = await self._pinned(self.settings.schema_registry_url)
+            self.codec.prefix_with(prefixes)
+            self.encoder.prefix_with(prefixes)
         await self.publisher.connect()
         log.info("Kafka reached", topics=len(self.settings.topics))
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from bridge.aries.events import Ack, AuthAccepted, AuthRefused, AuthWanted, Pong, RequestRefused, Update
 from bridge.clock import wall_us
+from bridge.encoder import Shapes, long_bytes, string_bytes
 from bridge.errors import BadLine
-from bridge.records import Stamp, build, topics_of, unknown_fields
+from bridge.records import Stamp, build
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bridge.codec import Codec
     from bridge.deadletters import DeadLetters
     from bridge.decimals import Prices
+    from bridge.encoder import Encode, Encoder
     from bridge.subscriptions import Plan
 
 #: Newer replaces older without loss of meaning: these conflate; the others are events of their own.
@@ -49,11 +51,13 @@ _FILTERED = {
 class SymbolStream:
     """Keep what the records of one symbol on one topic have in common during a session."""
 
-    __slots__ = ("after_gap", "key", "lane", "seq", "window")
+    __slots__ = ("after_gap", "encode", "key", "lane", "seq", "symbol_bytes", "window")
 
-    def __init__(self, key: bytes, lane: Lane) -> None:
-        self.key = key
+    def __init__(self, symbol: str, lane: Lane, encode: Encode) -> None:
+        self.key = symbol.encode()
+        self.symbol_bytes = string_bytes(symbol)
         self.lane = lane
+        self.encode = encode
         self.seq = 0
         self.after_gap = True
         self.window = -1
@@ -83,6 +87,7 @@ class Intake:
         self,
         *,
         codec: Codec,
+        encoder: Encoder,
         prices: Prices,
         batches: Batches,
         accounts: Accounts,
@@ -98,6 +103,9 @@ class Intake:
         self.last_data_us: dict[Topic, int] = {}
         self.session_id = 0
         self._codec = codec
+        self._encoder = encoder
+        self._shapes = Shapes()
+        self._session_bytes = b""
         self._prices = prices
         self._batches = batches
         self._accounts = accounts
@@ -112,6 +120,7 @@ class Intake:
     def start_session(self, session_id: int) -> None:
         """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
         self.session_id = session_id
+        self._session_bytes = long_bytes(session_id)
         self._streams = {topic: {} for topic in MARKET_DATA}
 
     def want(self, plan: Plan) -> None:
@@ -172,28 +181,42 @@ class Intake:
     # -- one line -----------------------------------------------------------------------------------------------
 
     def _update(self, update: Update, ingest_us: int) -> None:
-        known = topics_of(update)
-        self._note_unknown_fields(update)
+        shape = self._shapes.of(update)
+        known = shape.topics
+        if shape.unknown:
+            self._note_unknown_fields(shape.unknown)
         wanted = self._events.get(update.symbol, self._topics)
         topics = [topic for topic in known if topic in wanted]
         if not topics:
             self._accounts.filtered["not_subscribed" if known else "empty"] += 1
             return
         # All records of a line are made before the first is let go: a line is dead-lettered whole or not at all.
-        for place in [self._draft(topic, update, ingest_us) for topic in topics]:
-            self._offer(update.symbol, *place)
+        ingest_bytes = long_bytes(ingest_us)
+        for draft in [self._draft(topic, update, ingest_us, ingest_bytes) for topic in topics]:
+            self._offer(update, ingest_us, *draft)
         self._accounts.split += len(topics) - 1
 
     def _draft(
-        self, topic: Topic, update: Update, ingest_us: int
-    ) -> tuple[Topic, SymbolStream, dict[str, object], bytes]:
+        self, topic: Topic, update: Update, ingest_us: int, ingest_bytes: bytes
+    ) -> tuple[Topic, SymbolStream, bytes]:
         stream = self._stream(topic, update.symbol)
-        stamp = Stamp(ingest_us, self.session_id, stream.seq, stream.after_gap)
-        record = build(topic, update, stamp, self._prices)
-        value = self._codec.encode(topic, record)
+        value = stream.encode(
+            update.fields,
+            update.feed_time,
+            stream.symbol_bytes,
+            ingest_bytes,
+            self._session_bytes,
+            stream.seq,
+            stream.after_gap,
+        )
+        if value is None:  # the slow way says what is wrong, or finds that nothing is
+            value = self._codec.encode(topic, self._record(topic, update, stream, ingest_us))
         if len(value) + len(stream.key) > MAX_RECORD_BYTES:
             raise BadLine("record_too_large", f"its record has {len(value)} bytes; Kafka takes {MAX_RECORD_BYTES}")
-        return topic, stream, record, value
+        return topic, stream, value
+
+    def _record(self, topic: Topic, update: Update, stream: SymbolStream, ingest_us: int) -> dict[str, object]:
+        return build(topic, update, Stamp(ingest_us, self.session_id, stream.seq, stream.after_gap), self._prices)
 
     def _stream(self, topic: Topic, symbol: str) -> SymbolStream:
         streams = self._streams[topic]
@@ -201,26 +224,25 @@ class Intake:
         if stream is None:
             if len(streams) >= MAX_SYMBOLS:
                 raise BadLine("too_many_symbols", f"more than {MAX_SYMBOLS} symbols on {topic}")
-            key = symbol.encode()
-            stream = streams[symbol] = SymbolStream(key, self._batches.lane_for(topic, key))
+            lane = self._batches.lane_for(topic, symbol.encode())
+            stream = streams[symbol] = SymbolStream(symbol, lane, self._encoder.of(topic))
         return stream
 
-    def _offer(self, symbol: str, topic: Topic, stream: SymbolStream, record: dict[str, object], value: bytes) -> None:
-        stream.seq += 1
-        ingest_us: int = record["ingest_time_us"]  # type: ignore[assignment]  # an int, see Stamp
+    def _offer(self, update: Update, ingest_us: int, topic: Topic, stream: SymbolStream, value: bytes) -> None:
         self.last_data_us[topic] = ingest_us
-        if topic in CONFLATED and self._must_wait(topic, symbol, stream, ingest_us):
-            self._hold(topic, symbol, stream, record)
+        if topic in CONFLATED and self._must_wait(topic, update.symbol, stream, ingest_us):
+            self._hold(topic, update, stream, ingest_us)
         elif self._batches.has_room_for(len(value)):
             stream.after_gap = False
-            self._batches.add(stream.lane, _lane_record(stream, record, value))
+            self._batches.add(stream.lane, (ingest_us, stream.key, value, None))
         else:
             self._overload(started=True)
             if topic in CONFLATED:
-                self._hold(topic, symbol, stream, record)
+                self._hold(topic, update, stream, ingest_us)
             else:
                 stream.after_gap = True
                 self._accounts.dropped[topic, "overload"] += 1
+        stream.seq += 1
 
     # -- conflation and overload --------------------------------------------------------------------------------
 
@@ -234,11 +256,12 @@ class Intake:
         """Return the number of the conflation interval; -1 where nothing is conflated on purpose."""
         return now_us // self._window_us if self._window_us else -1
 
-    def _hold(self, topic: Topic, symbol: str, stream: SymbolStream, record: dict[str, object]) -> None:
+    def _hold(self, topic: Topic, update: Update, stream: SymbolStream, ingest_us: int) -> None:
+        record = self._record(topic, update, stream, ingest_us)
         stream.after_gap = False
-        held = self._held.get((topic, symbol))
+        held = self._held.get((topic, update.symbol))
         if held is None:
-            self._held[topic, symbol] = Held(stream, record)
+            self._held[topic, update.symbol] = Held(stream, record)
             self._accounts.pending += 1
         else:
             held.merge(stream, record)
@@ -267,8 +290,8 @@ class Intake:
             self._overload(started=True)
             self._accounts.dropped[Topic.DLQ, "overload"] += 1
 
-    def _note_unknown_fields(self, update: Update) -> None:
-        for name in unknown_fields(update):
+    def _note_unknown_fields(self, names: frozenset[str]) -> None:
+        for name in names:
             if name not in self.unknown_fields and len(self.unknown_fields) >= MAX_UNKNOWN_FIELDS:
                 name = "(others)"  # noqa: PLW2901 - the names are the feed's to choose, their number is not
             self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1

@@ -15,6 +15,7 @@ from bridge.codec import Codec, single_object_prefixes
 from bridge.deadletters import MAX_RAW_BYTES, DeadLetters
 from bridge.decimals import Prices
 from bridge.decoder import Decoder
+from bridge.encoder import Encoder
 from bridge.errors import BadLine
 from bridge.intake import Intake
 from bridge.subscriptions import Plan, Subscription
@@ -38,11 +39,14 @@ class Table:
         self.accounts = Accounts()
         self.batches = Batches(topic_names("t", {}), self.accounts, budget_bytes)
         self.batches.open(dict.fromkeys(Topic, 1))
-        codec = Codec(SCHEMAS, single_object_prefixes(SCHEMAS))
+        prefixes = single_object_prefixes(SCHEMAS)
+        codec = Codec(SCHEMAS, prefixes)
+        prices = Prices()
         self.overloads: list[bool] = []
         self.intake = Intake(
             codec=codec,
-            prices=Prices(),
+            encoder=Encoder(SCHEMAS, prefixes, prices),
+            prices=prices,
             batches=self.batches,
             accounts=self.accounts,
             dead_letters=DeadLetters(codec, "envelope"),

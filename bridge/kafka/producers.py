@@ -19,6 +19,8 @@ from bridge.topics import SUBSCRIBABLE, Topic
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from aiokafka.producer.message_accumulator import MessageAccumulator
+
 START_TIMEOUT_SECONDS = 30.0
 CLOSE_TIMEOUT_SECONDS = 3.0
 
@@ -65,7 +67,7 @@ async def abandon(producer: aiokafka.AIOKafkaProducer) -> None:
     requests anew when cancelled.
     """
     producer._closed = True  # noqa: SLF001 - or its finaliser warns
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - see above
+    _fail_all(producer._message_accumulator)  # noqa: SLF001 - see above
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await producer.client.close()
@@ -80,6 +82,13 @@ async def abandon(producer: aiokafka.AIOKafkaProducer) -> None:
         await asyncio.wait([sender], timeout=0.05)
     if sender is not None and not sender.cancelled():
         sender.exception()  # seen: it must not be reported as never retrieved
+
+
+def _fail_all(accumulator: MessageAccumulator) -> None:
+    accumulator.fail_all(ProducerClosed())
+    for batches in accumulator._batches.values():  # noqa: SLF001 - see abandon
+        for batch in batches:
+            batch._drain_waiter.exception()  # noqa: SLF001 - seen: nobody else waits for it
 
 
 def partition_counts(
