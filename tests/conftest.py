@@ -14,11 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Set to 1 where a real Kafka must be tested against: its absence is then a failure.
-REQUIRE_KAFKA = "ARIES_BRIDGE_REQUIRE_KAFKA"
+REQUIRE_KAFKA = "TESTS_REQUIRE_KAFKA"
 #: The first run fetches Kafka; a broker's start takes seconds on a busy machine.
 KAFKA_TIMEOUT_SECONDS = 300
-#: What says so of any tool; the tests that need one look at it themselves.
-REQUIRE = "ARIES_BRIDGE_REQUIRE_"
 OURS = ("ARIES_", "BRIDGE_", "KAFKA_", "SCHEMA_REGISTRY_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy")
 
@@ -31,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[kafka_required] = os.environ.get(REQUIRE_KAFKA) == "1"
     config.stash[running_kafkas] = []
     for name in list(os.environ):
-        if (name.startswith(OURS) and not name.startswith(REQUIRE)) or name.lower() in PROXIES:
+        if name.startswith(OURS) or name.lower() in PROXIES:
             del os.environ[name]
 
 

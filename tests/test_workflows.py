@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).parent.parent
 WORKFLOWS: Final = sorted((ROOT / ".github/workflows").glob("*.yml"))
 ACTIONLINT: Final = "v1.7.12"
 #: Set to 1 where the workflows must be linted: that Go is missing is then a failure.
-REQUIRE_GO: Final = "ARIES_BRIDGE_REQUIRE_GO"
+REQUIRE_GO: Final = "TESTS_REQUIRE_GO"
 FETCH_DEADLINE_SECONDS: Final = 240
 #: All that any job may do beyond reading the sources. To widen it is a decision, and is made here.
 WRITES: Final = {
@@ -138,7 +138,7 @@ def test_every_python_we_name_is_tested() -> None:
 
 def test_what_the_gate_requires_is_required_here_too() -> None:
     """What may not be skipped before a change lands may not be skipped in CI."""
-    required = set(re.findall(r"ARIES_BRIDGE_REQUIRE_\w+", (ROOT / ".ci/run").read_text(encoding="utf-8")))
+    required = set(re.findall(r"TESTS_REQUIRE_\w+", (ROOT / ".ci/run").read_text(encoding="utf-8")))
     assert REQUIRE_GO in required
     assert jobs(CI)["test"]["env"] == dict.fromkeys(required, "1")
 

@@ -82,13 +82,14 @@ class KafkaWords(logging.Handler):
             self._tell(self.last)
 
     def __enter__(self) -> Self:
-        self._propagated, self._logger.propagate = self._logger.propagate, False
         self._logger.addHandler(self)
+        self._logger.propagate = False
         return self
 
     def __exit__(self, *_: object) -> None:
         self._logger.removeHandler(self)
-        self._logger.propagate = self._propagated
+        # Contexts may overlap, in any order: the last to end gives the logger back.
+        self._logger.propagate = not any(isinstance(handler, KafkaWords) for handler in self._logger.handlers)
 
 
 @contextmanager

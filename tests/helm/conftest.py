@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.helm.go_tools import GoTool
 
 #: Set to 1 where the chart must be tested: that Helm or promtool cannot be had is then a failure.
-REQUIRE_HELM = "ARIES_BRIDGE_REQUIRE_HELM"
+REQUIRE_HELM = "TESTS_REQUIRE_HELM"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

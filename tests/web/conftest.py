@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.web.chromium import Browser
 
 #: Set to 1 where the page must be tested in a browser: its absence is then a failure.
-REQUIRE_BROWSER = "ARIES_BRIDGE_REQUIRE_BROWSER"
+REQUIRE_BROWSER = "TESTS_REQUIRE_BROWSER"
 
 
 @pytest.fixture
