@@ -257,7 +257,9 @@ class Intake:
         return now_us // self._window_us if self._window_us else -1
 
     def _hold(self, topic: Topic, update: Update, stream: SymbolStream, ingest_us: int) -> None:
+        rounded = self._prices.rounded
         record = self._record(topic, update, stream, ingest_us)
+        self._prices.rounded = rounded  # they were counted when the bytes were made
         stream.after_gap = False
         held = self._held.get((topic, update.symbol))
         if held is None:
