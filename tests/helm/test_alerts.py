@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-#: The scrapes of the unit tests: one hour of one every 15 s.
+#: Scrapes in the unit tests, of which there are 240 in an hour, and evaluations of the rules.
 INTERVAL = "15s"
-SCRAPES: Final = 240
+EVALUATION_INTERVAL = "30s"
 POD = "r-aries-bridge-5d8f9c7b6d-x2x4z"
 #: A bridge with which all is well; `a+bxn` is a, then n times b more.
 HEALTHY: Final = {
@@ -82,6 +82,19 @@ MOMENTS: Final = {
     "no data just after the start": Moment("3m", set(), {QUOTES: None}),
     "a shard without symbols": Moment("30m", set(), {QUOTES: None, "aries_bridge_symbols": "0x240"}),
     "Kafka does not answer": Moment("3m", {"DeliveryFailing"}, {"aries_bridge_kafka_acking": "0x240"}),
+    "Kafka does not answer, after a reconnect": Moment(
+        "30m", {"DeliveryFailing"}, {"aries_bridge_kafka_acking": "0x240", NETWORK: "3x240"}
+    ),
+    "nothing to send before the first session": Moment(
+        "3m",
+        {"FeedDown"},
+        {
+            "aries_bridge_authenticated": "0x240",
+            "aries_bridge_kafka_acking": "0x240",
+            "aries_bridge_buffer_bytes": "0x240",
+            NETWORK: "1x240",
+        },
+    ),
     "Kafka elects a leader": Moment("6m", set(), {"aries_bridge_kafka_acking": "1x20 0x2 1x200"}),
     "producers are replaced": Moment(
         "12m", {"DeliveryFailing"}, {"aries_bridge_producer_rebuilds_total": "0x20 0+1x220"}
@@ -125,30 +138,41 @@ def _labelled(name: str, target: str) -> str:
     return name.replace("{", f"{{{target},") if "{" in name else f"{name}{{{target}}}"
 
 
-def firing(alerts: set[str], at: str, count: int = 1) -> list[dict[str, Any]]:
-    """Return the expectation that exactly these alerts fire."""
-    samples = [{"labels": f'{{alertname="AriesBridge{name}"}}', "value": count} for name in sorted(alerts)]
-    return [{"expr": 'count by (alertname) (ALERTS{alertstate="firing"})', "eval_time": at, "exp_samples": samples}]
+def firing(alerts: set[str], at: str, moment: str = "") -> list[dict[str, Any]]:
+    """Return the expectation that exactly these alerts fire; of the moment promtool tells the expression alone."""
+    samples = [{"labels": f'{{alertname="AriesBridge{name}"}}', "value": 1} for name in sorted(alerts)]
+    expression = f'count by (alertname) (ALERTS{{alertstate="firing"}}) # {moment}'
+    return [{"expr": expression, "eval_time": at, "exp_samples": samples}]
 
 
 def check(promtool: Path, rules_path: Path, tests: list[dict[str, Any]]) -> None:
     """Have promtool run unit tests of rules."""
     path = rules_path.with_name("tests.yaml")
-    document = {"rule_files": [str(rules_path)], "evaluation_interval": INTERVAL, "tests": tests}
+    document = {"rule_files": [str(rules_path)], "evaluation_interval": EVALUATION_INTERVAL, "tests": tests}
     path.write_text(json.dumps(document))
     done = subprocess.run([promtool, "test", "rules", path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
-def test_an_alert_fires_when_it_should(helm: Helm, promtool: Path, tmp_path: Path, moment: Moment) -> None:
-    """At each moment exactly those alerts fire that belong to it."""
-    test = {
-        "interval": INTERVAL,
-        "input_series": series(moment.otherwise),
-        "promql_expr_test": firing(moment.firing, moment.at),
-    }
-    check(promtool, rules(helm, tmp_path), [test])
+def test_alerts_fire_when_they_should(helm: Helm, promtool: Path, tmp_path: Path) -> None:
+    """At each moment exactly those alerts fire that belong to it; promtool names the moment at which others do."""
+    tests = [
+        {
+            "interval": INTERVAL,
+            "input_series": series(moment.otherwise),
+            "promql_expr_test": firing(moment.firing, moment.at, name),
+        }
+        for name, moment in MOMENTS.items()
+    ]
+    check(promtool, rules(helm, tmp_path), tests)
+
+
+def test_a_wrong_expectation_is_noticed(helm: Helm, promtool: Path, tmp_path: Path) -> None:
+    """The check itself fails where an alert does not fire, and says at which moment."""
+    expected = firing({"FeedDown"}, "5m", "calm")
+    test = {"interval": INTERVAL, "input_series": series({}), "promql_expr_test": expected}
+    with pytest.raises(AssertionError, match="calm"):
+        check(promtool, rules(helm, tmp_path), [test])
 
 
 def test_every_alert_is_tried(helm: Helm) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Maps whose keys are the users' own, or Kubernetes'.
 OPEN = {"affinity", "dnsConfig", "global", "podSecurityContext", "securityContext"}
+#: What a chart above this one may say: values for all, and whether this one is wanted.
+PARENTS = {"enabled", "global"}
 
 
 def _schema() -> dict[str, Any]:
@@ -40,7 +42,7 @@ def test_every_value_is_explained_and_known_to_the_schema() -> None:
             nullable = {name for name, node in value.schema["properties"].items() if "null" in node.get("type", "")}
             assert set(value.schema["required"]) == value.default.keys() - nullable, value.name
     root = _schema()
-    assert root["properties"].keys() - {"global"} == {value.path[0] for value in values_table.values()}
+    assert root["properties"].keys() - PARENTS == {value.path[0] for value in values_table.values()}
     assert root["additionalProperties"] is False
 
 

@@ -60,8 +60,6 @@ class Value:
 def values() -> list[Value]:
     """Return every value and section in the order of values.yaml."""
     schema: Json = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    # Subcharts share values under this name, which Helm always gives.
-    del schema["properties"]["global"]
     defaults: Json = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
     return list(_walk((), defaults, schema, dict(_comments())))
 

@@ -1,0 +1,61 @@
+"""What Helm tells whoever has just installed the chart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.helm.chart import Helm, example
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Helm prints notes only at an installation; as a template like the others they can be had without a cluster.
+_AS_OBJECT = """\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: notes
+data:
+  text: {{ include "aries-bridge/templates/NOTES.txt" . | toJson }}
+"""
+
+
+def notes(helm: Helm, name: str, values: Mapping[str, Any] | None = None) -> str:
+    """Return the notes of an installation with an example's values."""
+    found = helm.render(example(name), {**(values or {}), "extraObjects": [_AS_OBJECT]}).config_map("notes")
+    assert found is not None
+    return found["text"]
+
+
+def test_the_notes_say_how_to_look_at_it(helm: Helm) -> None:
+    """The commands name what was installed, where it was installed."""
+    text = notes(helm, "minimal")
+    for command in (
+        "kubectl --namespace market-data rollout status deployment/r-aries-bridge",
+        "helm --namespace market-data test r --logs",
+        "kubectl --namespace market-data port-forward service/r-aries-bridge 8080:8080",
+    ):
+        assert f"  {command}\n" in text
+
+
+def test_the_notes_warn_of_what_is_open(helm: Helm) -> None:
+    """An image by tag, Kafka in the clear and metrics that nobody scrapes are told, and only where they are so."""
+    warnings = ("image.digest is not set", "kafka.security.protocol is PLAINTEXT", "Nothing scrapes /metrics")
+    assert all(warning in notes(helm, "minimal") for warning in warnings)
+    full = notes(helm, "full")
+    assert not any(warning in full for warning in warnings)
+    assert "two sessions live side by side" in full
+
+
+def test_the_notes_know_shards(helm: Helm) -> None:
+    """Shards have a page each, and are a StatefulSet."""
+    text = notes(helm, "shards")
+    assert "in 3 shards" in text
+    assert "rollout status statefulset/r-aries-bridge" in text
+    assert "port-forward pod/r-aries-bridge-0 8080:8080" in text
+
+
+def test_the_notes_know_how_symbols_change(helm: Helm) -> None:
+    """Whether a change of symbols restarts the pod is told."""
+    assert "the pod restarts" in notes(helm, "minimal")
+    assert "without a restart" in notes(helm, "hotreload")
