@@ -16,7 +16,7 @@ from bridge.verify.sequence import CONFLATED, CompactedPartition, Partition
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bridge.verify.evidence import Jump, Rewind, Tally
+    from bridge.verify.evidence import Break, Jump, Rewind, Tally
     from bridge.verify.heads import Head
     from bridge.verify.lives import Life
 
@@ -140,29 +140,38 @@ class Checker:
 
     # -- repeats ---------------------------------------------------------------------------------------------------
 
+    # Producers are named by id (-1: not idempotent; None: their batch is gone by now). While a producer lives it
+    # repeats nothing (KIP-98); one that was rebuilt has a new id.
+
     def take_rewinds(self) -> list[Rewind]:
-        """Return the runs of repeats that are to be judged by who wrote them."""
+        """Return the runs of repeats that are to be judged."""
         rewinds, self.evidence.rewinds = self.evidence.rewinds, []
         return rewinds
 
-    def judge(self, rewind: Rewind, before: int | None, first: int | None, last: int | None) -> None:
-        """Judge a run of repeats by who wrote the batch before it, its first and its last.
+    def take_breaks(self) -> list[Break]:
+        """Return the places where repeats break off that are to be judged."""
+        breaks, self.evidence.breaks = self.evidence.breaks, []
+        return breaks
 
-        These are ids of producers (-1: not idempotent; None: gone by now). A rebuilt producer has a new one; while it
-        lives it never repeats anything (KIP-98).
-        """
+    def judge_rewind(self, rewind: Rewind, before: int | None, first: int | None, last: int | None) -> None:
+        """Judge a run of repeats by the producers of the batch before it, of its first and of its last."""
         if self._scope.strict:
             self.evidence.report_repeat(rewind, "no repeat is allowed (--strict)")
         elif before is None or first is None or last is None:
             return
-        elif first < 0:
+        elif min(first, last) < 0:
             self.evidence.report_repeat(rewind, "the producer that wrote them is not idempotent, so none of ours")
-        elif first == before:
-            why = f"the same producer ({first}) wrote them as what is before: none was rebuilt"
+        elif before in {first, last}:
+            why = f"the same producer ({before}) wrote them as what is before: none was rebuilt"
             self.evidence.report_repeat(rewind, why)
-        elif first != last:
-            why = f"one producer ({first}) wrote the first of them, another ({last}) the last"
-            self.evidence.report_repeat(rewind, why)
+
+    def judge_break(self, broken: Break, last: int | None, behind: int | None) -> None:
+        """Judge repeats that break off by the producers of the last of them and of what the symbol goes on with.
+
+        The last batch of a producer given up may arrive late and repeat a part alone. Who goes on, repeats all.
+        """
+        if last is not None and last == behind:
+            self.evidence.report_break(broken)
 
     # -- the verdict -----------------------------------------------------------------------------------------------
 
@@ -249,7 +258,7 @@ class Checker:
     def _report_jumps(self, tallies: Iterable[Tally], until_us: float, why: str) -> None:
         for tally in tallies:
             for jump in tally.jumps:
-                if jump.topic in CONFLATED and jump.ingest_us < until_us:
+                if jump.topic in CONFLATED and jump.ingest_us < until_us and not self._is_dead_lettered(jump):
                     self.evidence.report_hole(jump, why)
 
     def _compare_published(self, life: Life, found: int) -> None:

@@ -58,15 +58,28 @@ class Jump:
 
 @dataclass(slots=True)
 class Rewind:
-    """Hold a run of repeats without a break in its partition; ``start`` is the offset of the first of them."""
+    """Hold a run of repeats without a break in its partition; ``place`` is that of the first of them."""
 
     topic: Topic
     place: Place
     symbol: str
     session_id: int
     seq: int
+    #: The offset behind the last of them.
     end: int
     count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Hold a place where the repeats of a symbol end before all was repeated, and the offset where it goes on."""
+
+    topic: Topic
+    place: Place
+    symbol: str
+    session_id: int
+    seq: int
+    goes_on_at: int
 
 
 class Losses:
@@ -130,6 +143,7 @@ class Evidence:
         self.tallies: dict[int, Tally] = {}
         self.holes: list[Jump] = []
         self.rewinds: list[Rewind] = []
+        self.breaks: list[Break] = []
 
     def tally(self, session_id: int, topic: Topic, place: Place) -> Tally:
         """Return the tally of a session; its first record stands at ``place``."""
@@ -150,7 +164,14 @@ class Evidence:
         if len(self.rewinds) < MOST_REWINDS:
             self.rewinds.append(rewind)
         else:
-            self.report_repeat(rewind, "more runs of repeats than rebuilt producers could explain")
+            self.report_repeat(rewind, "there are more runs of repeats than rebuilt producers could explain")
+
+    def question_break(self, broken: Break) -> None:
+        """Keep a place where repeats break off until it is known who wrote them."""
+        if len(self.breaks) < MOST_REWINDS:
+            self.breaks.append(broken)
+        else:
+            self.report_break(broken)
 
     def report_hole(self, jump: Jump, why: str) -> None:
         """Report a jump, once."""
@@ -161,6 +182,12 @@ class Evidence:
 
     def report_repeat(self, rewind: Rewind, why: str) -> None:
         """Report a run of repeats."""
-        said = f"{rewind.count or 1} repeated in a row, from seq {rewind.seq}; {why}"
-        finding = Finding(Kind.REPEAT, rewind.topic, rewind.place, said, rewind.symbol, rewind.session_id)
-        self.findings.add(finding)
+        self._report_repeat(rewind, f"{rewind.count or 1} repeated in a row, from seq {rewind.seq}; {why}")
+
+    def report_break(self, broken: Break) -> None:
+        """Report repeats that break off."""
+        said = f"seq {broken.seq} is repeated, but not what came behind it: its producer goes on at {broken.goes_on_at}"
+        self._report_repeat(broken, said)
+
+    def _report_repeat(self, at: Rewind | Break, said: str) -> None:
+        self.findings.add(Finding(Kind.REPEAT, at.topic, at.place, said, at.symbol, at.session_id))

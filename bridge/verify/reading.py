@@ -108,10 +108,7 @@ class Reading:
             begun = sum(self._next.values())
             await self._read()
             self._note_empty(began_us)
-            for rewind in self.checker.take_rewinds():
-                partition, start = TopicPartition(rewind.place.topic, rewind.place.partition), rewind.place.offset
-                writers = [await self._writer(partition, offset) for offset in (start - 1, start, rewind.end - 1)]
-                self.checker.judge(rewind, *writers)
+            await self._judge_repeats()
         return sum(self._next.values()) - begun
 
     def _note_empty(self, began_us: int) -> None:
@@ -150,7 +147,16 @@ class Reading:
         newest = await header_at(self._consumer, partition, end - 1) if end > beginning else None
         return newest is not None and newest.newest_ms >= from_ms
 
-    async def _writer(self, partition: TopicPartition, offset: int) -> int | None:
+    async def _judge_repeats(self) -> None:
+        for rewind in self.checker.take_rewinds():
+            run = rewind.place.offset - 1, rewind.place.offset, rewind.end - 1
+            self.checker.judge_rewind(rewind, *[await self._writer(rewind.place, offset) for offset in run])
+        for broken in self.checker.take_breaks():
+            ends = broken.place.offset, broken.goes_on_at
+            self.checker.judge_break(broken, *[await self._writer(broken.place, offset) for offset in ends])
+
+    async def _writer(self, place: Place, offset: int) -> int | None:
+        partition = TopicPartition(place.topic, place.partition)
         header = await header_at(self._consumer, partition, offset)
         return header.producer_id if header is not None else None
 

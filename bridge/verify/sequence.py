@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.kafka.partitioner import partition as partition_of
 from bridge.topics import Topic
-from bridge.verify.evidence import Cause, Jump, Rewind
+from bridge.verify.evidence import Break, Cause, Jump, Rewind
 from bridge.verify.findings import Finding, Kind, Place
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Replay(NamedTuple):
     """Say how far the second copy of a stretch has come, as (session, seq), and what comes after the first copy."""
 
     at: tuple[int, int]
+    offset: int
     expected: int
 
 
@@ -166,13 +167,7 @@ class Partition:
     def _go_on(self, stream: Stream, came: Arrival) -> None:
         first = stream.next_seq
         if stream.replay is not None:
-            session_id, seq = stream.replay.at
-            self._report(
-                Kind.REPEAT,
-                came,
-                f"after a repeat of seq {seq} (session {session_id}) comes seq {came.seq}, but the first copy went on "
-                f"to {first - 1}: no batch that was sent again breaks off like that",
-            )
+            self._note_break(stream.replay, came)
             stream.replay = None
         if came.seq > first and not self._is_compacted(came.symbol, came.seq - first):
             self._jump(stream, came, first)
@@ -230,22 +225,29 @@ class Partition:
         """Follow a second copy: it must go on as the first did, up to its end."""
         self.repeats += 1
         at, expected, replay = (came.session_id, came.seq), stream.next_seq, stream.replay
-        goes_back = replay is None or at <= replay.at
-        self._join_run(stream, came, goes_back=goes_back)
-        if replay is not None and not goes_back and not self._may_follow(came, replay.at):
-            self._report(Kind.REPEAT, came, f"among repeats, seq {came.seq} comes after {replay.at[1]}")
+        begins = replay is None or at <= replay.at
+        if replay is not None and not begins and not self._may_follow(came, replay.at):
+            self._note_break(replay, came)
+        self._join_run(stream, came, begins=begins)
         done = at == (stream.session_id, expected - 1)
-        stream.replay = None if done else Replay(at, expected)
+        stream.replay = None if done else Replay(at, came.offset, expected)
         stream.expected = expected if done else None
 
     def _may_follow(self, came: Arrival, at: tuple[int, int]) -> bool:
         """Return whether a record may follow another in a copy: by one, or with a jump like the first copy's."""
         return (came.session_id, came.seq) == (at[0], at[1] + 1) or came.after_gap or self.topic in CONFLATED
 
-    def _join_run(self, stream: Stream, came: Arrival, *, goes_back: bool) -> None:
-        """Count a repeat to the run it stands in: whatever goes back a second time begins another one."""
+    def _note_break(self, replay: Replay, came: Arrival) -> None:
+        """Note that a copy ended before the first one did: it is to be seen whether its producer went on."""
+        session_id, seq = replay.at
+        place = Place(self.name, self.number, replay.offset)
+        broken = Break(self.topic, place, _text(came.symbol), session_id, seq, came.offset)
+        self._evidence.question_break(broken)
+
+    def _join_run(self, stream: Stream, came: Arrival, *, begins: bool) -> None:
+        """Count a repeat to the run it stands in: where a symbol begins to repeat a second time, so does a run."""
         run = self._run
-        if run is None or run.end != came.offset or (goes_back and stream.run is run):
+        if run is None or run.end != came.offset or (begins and stream.run is run):
             run = self._run = Rewind(
                 self.topic, self._at(came), _text(came.symbol), came.session_id, came.seq, came.offset
             )

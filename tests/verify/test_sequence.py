@@ -55,8 +55,12 @@ def check(log: list[Entry], topic: Topic = Topic.TRADES, *, strict: bool = False
         head = head_of(one, offset)
         partition.take(offset, head[1] // 1000, one.symbol, head)
     for rewind in checker.take_rewinds():
-        start = rewind.place.offset
-        checker.judge(rewind, *(log[offset].producer for offset in (start - 1, start, rewind.end - 1)))
+        before, first, last = (
+            log[at].producer for at in (rewind.place.offset - 1, rewind.place.offset, rewind.end - 1)
+        )
+        checker.judge_rewind(rewind, before, first, last)
+    for broken in checker.take_breaks():
+        checker.judge_break(broken, log[broken.place.offset].producer, log[broken.goes_on_at].producer)
     checker.settle(NOW_US)
     return checker
 
@@ -93,8 +97,9 @@ def remembered_kinds(log: list[Entry]) -> set[Kind]:
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[Entry]:
-    """Draw what a bridge writes: sessions, drops, batches, and batches that a rebuilt producer sends again."""
+    """Draw what a bridge writes: sessions, drops, batches, those that a rebuilt producer sends again, late ones."""
     batches: list[list[Entry]] = []
+    late: list[Entry] = []
     next_seq: dict[bytes, int] = {}
     dropped: set[bytes] = set()
     session, producer = 1, 1
@@ -110,7 +115,14 @@ def logs(draw: st.DrawFn) -> list[Entry]:
                 continue
             batch.append(Entry(symbol, session, seq, seq == 0 or symbol in dropped, producer))
             dropped.discard(symbol)
+        if batch and draw(st.integers(0, 7)) == 0:  # it did not arrive in time: its producer was given up
+            late, producer = batch, producer + 1
+            batch = [replace(one, producer=producer) for one in batch]
         batches.append(batch)
+        arrives = draw(st.booleans())
+        if late and arrives:
+            batches.append(late)
+            late, producer = [], producer + 1
         for _ in range(draw(st.sampled_from((0, 0, 0, 1, 2)))):
             producer += 1
             again = batch[: draw(st.integers(1, len(batch)))] if batch else []
@@ -223,11 +235,20 @@ def test_repeats_need_another_producer(first_producer: int, second_producer: int
     assert kinds(check(log, strict=True)) == {Kind.REPEAT}
 
 
-def test_repeats_by_more_than_one_producer_are_found() -> None:
-    """What is sent again in one go has one writer."""
-    log = [entry(0), entry(1), replace(entry(0), producer=8), replace(entry(1), producer=9)]
+def test_repeats_by_a_stranger_behind_others_are_found() -> None:
+    """All of a run of repeats is by rebuilt producers."""
+    log = [entry(0), entry(1), replace(entry(0), producer=8), replace(entry(1), producer=FOREIGN)]
 
-    assert "another (9) the last" in check(log).findings.kept[0].said
+    assert kinds(check(log)) == {Kind.REPEAT}
+
+
+def test_a_producer_that_leaves_out_the_rest_of_its_repeats_is_found() -> None:
+    """A batch that arrives late stands alone; who repeats and goes on repeats all there was."""
+    first = [replace(entry(seq), producer=1) for seq in range(5)]
+    repeats = [replace(entry(seq), producer=2) for seq in (1, 2)]
+
+    assert "not what came behind it" in check([*first, *repeats, replace(entry(5), producer=2)]).findings.kept[0].said
+    assert check([*first, *repeats, replace(entry(5), producer=1)]).findings.kept == []
 
 
 def test_a_copy_with_a_hole_is_found() -> None:
@@ -235,7 +256,8 @@ def test_a_copy_with_a_hole_is_found() -> None:
     log = [entry(seq) for seq in range(5)]
     log += [replace(entry(seq), producer=8) for seq in (1, 3, 4)]
 
-    assert [finding.said for finding in check(log).findings.kept] == ["among repeats, seq 3 comes after 1"]
+    (finding,) = check(log).findings.kept
+    assert finding.said == "seq 1 is repeated, but not what came behind it: its producer goes on at 6"
 
 
 def test_a_beginning_that_is_gone_is_no_hole() -> None:

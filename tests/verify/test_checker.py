@@ -1,0 +1,395 @@
+"""What control and dead letters explain, and what of them does not add up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from bridge.accounts import Accounts
+from bridge.topics import Topic
+from bridge.verify.checker import SESSION_GRACE_US, Checker, Scope
+from bridge.verify.findings import Kind, Place
+
+SESSION = 1_701_450_000_000_000
+SECOND = 1_000_000
+NOW_US = SESSION + 3600 * SECOND
+NAMES = {topic: f"aries.{topic}" for topic in Topic}
+COUNTS = {Topic.QUOTES: 1, Topic.TRADES: 1, Topic.CONTROL: 1, Topic.DLQ: 1}
+
+
+@dataclass
+class Story:
+    """Tell a checker what the topics hold, in few words; times are seconds since the first session."""
+
+    checker: Checker = field(default_factory=lambda: Checker(NAMES, Scope(COUNTS)))
+    accounts: Accounts = field(default_factory=Accounts)
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        beginning = float("-inf")
+        self.partitions = {
+            topic: self.checker.partition(topic, 0, known_from_us=beginning) for topic in (Topic.QUOTES, Topic.TRADES)
+        }
+
+    def record(
+        self, topic: Topic, seq: int, *, after_gap: bool = False, session: int = 0, at: float = 1, symbol: str = "AAPL"
+    ) -> None:
+        """Find a market record; it is read and published according to the accounts, too."""
+        ingest_us = SESSION + session + round(at * SECOND)
+        self.offset += 1
+        self.accounts.lines_received += 1
+        self.accounts.published[topic] += 1
+        head = (symbol.encode(), ingest_us, SESSION + session, seq, after_gap or seq == 0)
+        self.partitions[topic].take(self.offset, ingest_us // 1000, head[0], head)
+
+    def trades(self, *seqs: int) -> None:
+        for seq in seqs:
+            self.record(Topic.TRADES, seq)
+
+    def quotes(self, *seqs: int) -> None:
+        for seq in seqs:
+            self.record(Topic.QUOTES, seq)
+
+    def lost(self, conflated: int = 0, dropped: int = 0) -> None:
+        """Account for lines that became no record of their own."""
+        self.accounts.lines_received += conflated + dropped
+        self.accounts.conflated[Topic.QUOTES] += conflated
+        self.accounts.dropped[Topic.TRADES, "overload"] += dropped
+
+    def control(self, kind: str, *, at: float = 2, session: int | None = 0, shard: int = 0, **counts: int) -> None:
+        time_us = SESSION + round(at * SECOND)
+        self.offset += 1
+        record = {
+            "kind": kind,
+            "instance": "b",
+            "shard": shard,
+            "session_id": None if session is None else SESSION + session,
+            "time_us": time_us,
+            "reason": None,
+            "counts": self.accounts.totals() | counts,
+        }
+        self.checker.control(Place("aries.control", 0, self.offset), time_us // 1000, b"b", record)
+
+    def letter(self, refused: tuple[Topic, int] | None = None, *, session: int = 0) -> None:
+        ingest_us = SESSION + SECOND
+        self.offset += 1
+        letter: dict[str, Any] = {
+            "reason": "record_refused" if refused else "bad_json",
+            "symbol": "AAPL",
+            "session_id": SESSION + session,
+            "ingest_time_us": ingest_us,
+        }
+        held = (refused[0], (b"AAPL", ingest_us, SESSION + session, refused[1], False)) if refused else None
+        self.checker.dead_letter(Place("aries.dlq", 0, self.offset), ingest_us // 1000, b"AAPL", letter, held)
+
+    def found(self, *, final: bool = True, now_us: int = NOW_US) -> list[str]:
+        """Settle, and return all findings so far as text."""
+        self.checker.settle(now_us, final=final)
+        return [str(finding) for finding in self.checker.findings.kept]
+
+
+@pytest.fixture
+def story() -> Story:
+    """Return a story that has begun with a session."""
+    begun = Story()
+    begun.control("SESSION_STARTED", at=0)
+    return begun
+
+
+class TestAPlainLife:
+    def test_passes(self, story: Story) -> None:
+        """Records without a hole, and accounts that fit them, leave nothing to find."""
+        story.trades(0, 1, 2)
+        story.quotes(0, 1)
+        story.control("HEARTBEAT", at=10)
+        story.trades(3)
+        story.control("SESSION_COMPLETED", at=20)
+
+        assert story.found() == []
+        assert story.checker.awaiting == 0
+
+    def test_a_reconnect_belongs_to_it(self, story: Story) -> None:
+        """Sessions of one process share its accounts."""
+        story.trades(0, 1)
+        story.control("GAP", at=3)
+        story.control("SESSION_STARTED", at=4, session=4)
+        story.control("RESUMED", at=4, session=4)
+        story.record(Topic.TRADES, 0, session=4)
+        story.control("SESSION_COMPLETED", at=9, session=4)
+
+        assert story.found() == []
+        assert len(story.checker.lives.lives) == 1
+
+    def test_a_restart_begins_another(self, story: Story) -> None:
+        """After a kill a process of the same name counts from 0 again; what the first had not told yet is no fault."""
+        story.trades(0, 1)
+        story.control("HEARTBEAT", at=3)
+        story.trades(2, 3)
+        story.accounts = Accounts()
+        story.control("SESSION_STARTED", at=4, session=4)
+        story.record(Topic.TRADES, 0, session=4)
+        story.control("SESSION_COMPLETED", at=9, session=4)
+
+        assert story.found() == []
+        assert len(story.checker.lives.lives) == 2
+
+    def test_control_records_sent_again_are_no_restart(self, story: Story) -> None:
+        """A rebuilt producer may repeat control records, too."""
+        story.trades(0)
+        before = story.accounts
+        for _ in range(2):
+            story.accounts = Accounts()
+            story.control("SESSION_STARTED", at=0)
+            story.accounts = before
+            story.control("HEARTBEAT", at=10)
+
+        assert story.found() == []
+        assert len(story.checker.lives.lives) == 1
+
+    def test_shards_have_lives_of_their_own(self, story: Story) -> None:
+        """Two shards of one name are two processes."""
+        story.trades(0)
+        story.control("HEARTBEAT", at=9)
+        story.accounts = Accounts()
+        story.control("SESSION_STARTED", at=1, session=7, shard=1)
+        story.record(Topic.TRADES, 0, session=7, symbol="MSFT")
+        story.control("HEARTBEAT", at=9, session=7, shard=1)
+
+        assert story.found() == []
+        assert len(story.checker.lives.lives) == 2
+
+
+class TestJumps:
+    def test_conflation_explains_quotes_up_to_its_account(self, story: Story) -> None:
+        """What was merged is missing in seq, and counted as conflated."""
+        story.quotes(0, 3, 5)
+        story.lost(conflated=3)
+        story.control("SESSION_COMPLETED", at=9)
+
+        assert story.found() == []
+
+    def test_one_more_than_conflated_is_found(self, story: Story) -> None:
+        """Where the accounts cannot say which record is missing they still say that one is."""
+        story.quotes(0, 3, 5)
+        story.lost(conflated=2)
+        story.control("SESSION_COMPLETED", at=9)
+
+        (finding,) = story.found()
+        assert "jumps on quotes and greeks leave out 3 records until then, but its account of conflated is 2" in finding
+        assert "seq 3 comes after 0" in finding
+
+    def test_without_conflation_each_jump_is_a_hole(self, story: Story) -> None:
+        """If nothing was conflated every jump has its place."""
+        story.quotes(0, 2, 4)
+        story.control("SESSION_COMPLETED", at=9)
+
+        assert [finding.split(":")[0] for finding in story.found()] == ["hole", "hole"]
+
+    def test_conflation_explains_no_other_topic(self, story: Story) -> None:
+        """Trades are never merged."""
+        story.trades(0, 2)
+        story.lost(conflated=1)
+        story.control("SESSION_COMPLETED", at=9)
+
+        (finding,) = story.found()
+        assert finding.startswith("hole: aries.trades")
+
+    def test_what_is_newer_than_the_accounts_awaits_them(self, story: Story) -> None:
+        """A bridge that conflates may have done so since it last spoke, also where it was killed then."""
+        story.quotes(0, 2)
+        story.lost(conflated=1)
+        story.control("HEARTBEAT", at=5)
+        story.record(Topic.QUOTES, 9, at=60)
+
+        assert story.found() == []
+        assert story.checker.awaiting == 6
+
+    def test_a_bridge_that_never_conflates_has_no_such_excuse(self, story: Story) -> None:
+        """While it is followed a jump waits for the next accounts; at the end it is a hole."""
+        story.control("HEARTBEAT", at=5)
+        story.quotes(0)
+        story.record(Topic.QUOTES, 2, at=60)
+
+        assert story.found(final=False) == []
+        (finding,) = story.found()
+        assert "has never told of anything conflated" in finding
+
+    def test_a_drop_is_marked_and_counted(self, story: Story) -> None:
+        """after_gap explains a jump, up to the account of dropped records."""
+        story.trades(0)
+        story.record(Topic.TRADES, 5, after_gap=True)
+        story.lost(dropped=4)
+        story.control("HEARTBEAT", at=5)
+        assert story.found() == []
+
+        story.record(Topic.TRADES, 8, after_gap=True, at=6)
+        story.lost(dropped=1)
+        story.control("HEARTBEAT", at=15)
+        (finding,) = story.found()
+        assert "jumps on after_gap leave out 6 records until then, but its account of dropped is 5" in finding
+
+    @pytest.mark.parametrize("topic", [Topic.TRADES, Topic.QUOTES])
+    def test_a_refused_record_is_found_as_dead_letter(self, topic: Topic, story: Story) -> None:
+        """A hole whose record lies dead-lettered is explained, and only that one."""
+        for seq in (0, 1, 3):
+            story.record(topic, seq)
+        story.accounts.lines_received += 1
+        story.accounts.dead_lettered["record_refused"] += 1
+        story.control("SESSION_COMPLETED", at=9)
+        story.letter((topic, 2))
+        assert story.found() == []
+
+        story.record(topic, 5, at=1)
+        story.accounts.published[topic] -= 1
+        assert [finding.split(":")[0] for finding in story.found() if finding.startswith("hole")] == ["hole"]
+
+    def test_a_hole_waits_for_its_dead_letter_while_followed(self, story: Story) -> None:
+        """The dead letter may come after the hole."""
+        story.trades(0, 2)
+        assert story.found(final=False) == []
+        story.letter((Topic.TRADES, 1))
+        assert story.found() == []
+        assert story.checker.dead_lettered_holes[Topic.TRADES] == 1
+
+
+class TestAccounts:
+    def test_must_add_up(self, story: Story) -> None:
+        """What was read and what became of it are equal, in each record of control."""
+        story.control("HEARTBEAT", at=5, filtered=1)
+
+        (finding,) = story.found()
+        assert "HEARTBEAT of 'b': the accounts do not add up: 0 read, 1 accounted for" in finding
+        assert finding.startswith("accounts: aries.control partition 0 offset 2, session ")
+
+    def test_overload_is_told_with_a_line_in_hand(self, story: Story) -> None:
+        """The line that does not fit any more is read and not accounted for yet, but no other."""
+        story.control("OVERLOAD", at=5, lines_received=1)
+        assert story.found() == []
+        story.control("OVERLOAD", at=6, lines_received=2)
+        assert "do not add up" in story.found()[0]
+
+    def test_never_go_back(self, story: Story) -> None:
+        """Within a session the counters only grow."""
+        story.trades(0, 1)
+        story.control("HEARTBEAT", at=5)
+        story.control("HEARTBEAT", at=15, published=1, filtered=1)
+
+        (finding,) = story.found()
+        assert "the account of published has gone back" in finding
+
+    def test_are_complete(self, story: Story) -> None:
+        """A control record without accounts proves nothing."""
+        checker = story.checker
+        record = {"kind": "HEARTBEAT", "instance": "b", "shard": 0, "session_id": SESSION, "time_us": 1, "counts": {}}
+        checker.control(Place("aries.control", 0, 77), 0, b"b", record)
+
+        assert "the accounts are without lines_received, split, published" in story.found()[0]
+
+    @pytest.mark.parametrize("kind", ["HEARTBEAT", "SESSION_COMPLETED"])
+    def test_published_records_must_be_there(self, kind: str, story: Story) -> None:
+        """A tail that is cut off leaves no jump; the accounts know."""
+        story.trades(0, 1)
+        story.accounts.lines_received += 1
+        story.accounts.published[Topic.TRADES] += 1
+        story.control(kind, at=5)
+
+        (finding,) = story.found()
+        assert "3 records were published until then, and the topics hold 2 of its sessions" in finding
+
+    def test_more_records_than_published_at_the_end_are_found(self, story: Story) -> None:
+        """After its last word a bridge has written nothing; amid its life it may be ahead of its accounts."""
+        story.trades(0, 1)
+        story.control("HEARTBEAT", at=5)
+        story.trades(2)
+        assert story.found() == []
+        story.accounts.published[Topic.TRADES] -= 1
+        story.accounts.lines_received -= 1
+        story.control("SESSION_COMPLETED", at=6)
+
+        (finding,) = story.found()
+        assert "2 records were published in all, but the topics hold 3" in finding
+
+    def test_dead_letters_must_be_there(self, story: Story) -> None:
+        """Each line counted as dead-lettered lies on the topic of dead letters."""
+        story.letter()
+        story.accounts.lines_received += 2
+        story.accounts.dead_lettered["bad_json"] += 2
+        story.control("HEARTBEAT", at=5)
+
+        (finding,) = story.found()
+        assert "2 lines were dead-lettered until then, and aries.dlq holds 1 of them" in finding
+
+    def test_of_a_life_that_is_not_in_view_are_not_compared(self) -> None:
+        """Where control begins amid a life, or data is not all there, what was published cannot be counted."""
+        amid = Story()
+        amid.control("HEARTBEAT", at=5, lines_received=50, published=50)
+        amid.trades(*range(5))
+        assert amid.found() == []
+
+        some = Story(Checker(NAMES, Scope(COUNTS, all_data=False)))
+        some.control("SESSION_STARTED", at=0)
+        some.control("HEARTBEAT", at=5, lines_received=50, published=50)
+        assert some.found() == []
+
+
+class TestSessions:
+    def test_an_unknown_session_is_found(self, story: Story) -> None:
+        """Records of a session that no bridge announced are not ours."""
+        story.control("HEARTBEAT", at=60)
+        story.record(Topic.TRADES, 0, session=77)
+
+        (finding,) = story.found()
+        assert finding.startswith(f"session: aries.trades partition 0 offset 3, session {SESSION + 77}: ")
+
+    def test_a_new_session_is_given_time(self, story: Story) -> None:
+        """Data may be there a moment before control is."""
+        story.record(Topic.TRADES, 0, session=77)
+
+        assert story.found(now_us=SESSION + 77 + SESSION_GRACE_US - 1) == []
+        assert story.found(now_us=SESSION + 77 + SESSION_GRACE_US + 1) != []
+
+    def test_sessions_from_before_control_begins_are_not_judged(self) -> None:
+        """What retention has taken of control is no fault of the bridge."""
+        story = Story()
+        story.checker.cut(Topic.CONTROL, SESSION + SECOND)
+        story.trades(0)
+        story.quotes(0, 4)
+
+        assert story.found() == []
+        assert story.checker.awaiting == 3
+
+    def test_without_control_jumps_of_quotes_are_holes(self) -> None:
+        """Where nobody tells of conflation there is none."""
+        story = Story(Checker(NAMES, Scope({Topic.QUOTES: 1, Topic.TRADES: 1})))
+        story.quotes(0, 4)
+
+        assert [finding.split(":")[0] for finding in story.found()] == ["hole"]
+
+
+class TestFrames:
+    def test_control_and_dead_letters_have_keys_times_and_places(self, story: Story) -> None:
+        """They are checked like market data: key, timestamp, partition."""
+        letter = {"reason": "bad_json", "symbol": None, "session_id": None, "ingest_time_us": SESSION}
+        story.checker.dead_letter(Place("aries.dlq", 3, 5), 0, b"AAPL", letter)
+        story.found()
+
+        kinds = [finding.kind for finding in story.checker.findings.kept]
+        assert kinds == [Kind.KEY, Kind.TIMESTAMP, Kind.PARTITION]
+
+    def test_unequal_partition_counts_are_found(self) -> None:
+        """Consumers join topics partition by partition."""
+        checker = Checker(NAMES, Scope({Topic.QUOTES: 4, Topic.TRADES: 8, Topic.CONTROL: 1}))
+
+        (finding,) = checker.findings.kept
+        assert "aries.quotes: 4, aries.trades: 8" in str(finding)
+
+    def test_findings_of_one_kind_are_kept_up_to_a_number(self, story: Story) -> None:
+        """However much is wrong, memory is bounded and the count is exact."""
+        story.trades(*range(0, 1000, 2))
+        story.found()
+
+        assert len(story.checker.findings) == 499
+        assert len(story.checker.findings.kept) == len(story.checker.findings.take_new()) == 100
+        assert story.checker.findings.take_new() == []

@@ -1,0 +1,388 @@
+"""``aries-bridge verify`` against what the real bridge wrote, whole and damaged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from bridge.kafka.access import kafka_settings
+from bridge.kafka.partitioner import partition
+from bridge.simulator import faults
+from bridge.simulator.server import Simulator
+from bridge.topics import Topic
+from bridge.verify.command import Verification
+from bridge.verify.findings import Finding, Kind
+from bridge.verify.reading import Selection
+from tests.brokers import unique
+from tests.process import process
+from tests.service import environment, eventually, running
+from tests.verify.republishing import copied
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from bridge.app import Bridge
+    from bridge.kafka.embedded_broker import EmbeddedBroker
+    from bridge.verify.report import Report
+    from tests.brokers import RealKafka
+    from tests.consumer import Message
+
+    Change = Callable[[list[Message]], list[Message]]
+
+AAPL_PARTITION = partition(b"AAPL", 4)
+
+
+@asynccontextmanager
+async def bridging(broker: EmbeddedBroker, prefix: str, **more: str) -> AsyncIterator[tuple[Simulator, Bridge]]:
+    """Run a bridge that streams two symbols to new topics; at the end all is accounted for."""
+    broker.create_topics(f"{prefix}.{topic}" for topic in Topic)
+    async with Simulator(dialect="envelope", lines_per_frame=3, seed=5) as simulator:
+        async with running(environment(simulator, broker.bootstrap_servers, prefix, **more)) as bridge:
+            await simulator.subscribed("AAPL", "MSFT")
+            await eventually(lambda: bridge.feed.state == "streaming", "streaming")
+            yield simulator, bridge
+            await settled(simulator, bridge)
+
+
+async def settled(simulator: Simulator, bridge: Bridge) -> None:
+    """Wait until all that was sent is read."""
+    await eventually(lambda: bridge.accounts.lines_received >= simulator.sent.lines, "all lines read")
+
+
+@pytest.fixture(scope="module")
+def written(broker: EmbeddedBroker) -> str:
+    """Return the prefix of topics that a bridge has written: two sessions, a dead letter, a good end."""
+    prefix = unique("written")
+    asyncio.run(write(broker, prefix))
+    return prefix
+
+
+async def write(broker: EmbeddedBroker, prefix: str) -> None:
+    async with bridging(broker, prefix) as (simulator, bridge):
+        await simulator.emit(300)
+        await simulator.send_line(b'{"type":"event","payload":{')
+        await settled(simulator, bridge)
+        await simulator.inject(faults.Drop())
+        await simulator.connected(2)
+        await simulator.subscribed("AAPL", "MSFT")
+        await eventually(lambda: bridge.feed.state == "streaming", "streaming again")
+        await simulator.emit(300)
+
+
+async def verified(broker: EmbeddedBroker | RealKafka, prefix: str, selection: Selection | None = None) -> Report:
+    """Return the report on the topics of a prefix."""
+    settings = kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": prefix})
+    verification = Verification(settings, selection or Selection(), follow=False, tell=lambda _: None)
+    await verification.run()
+    report = verification.close()
+    assert report is not None
+    return report
+
+
+async def damaged(broker: EmbeddedBroker, written: str, topic: Topic, change: Change) -> Report:
+    """Return the report on a copy of what the bridge wrote, one topic of it changed."""
+    copy = unique("damaged")
+    await copied(broker, written, copy, topic, change)
+    return await verified(broker, copy)
+
+
+def of_aapl(messages: list[Message], place: int) -> Message:
+    return [message for message in messages if message.key == b"AAPL"][place]
+
+
+def told(report: Report, kind: Kind, topic: Topic) -> Finding:
+    """Return the first finding of a kind on a topic."""
+    return next(finding for finding in report.findings if (finding.kind, finding.topic) == (kind, topic))
+
+
+class TestWhatTheBridgeWrites:
+    async def test_passes(self, broker: EmbeddedBroker, written: str) -> None:
+        """Two sessions with a dead letter between them are proven, and counted."""
+        report = await verified(broker, written)
+
+        assert report.findings == []
+        assert report.verdict.startswith(f"PROVEN: {report.records:,} records, ")
+        assert report.dead_letters == 1
+        assert {row.sessions for row in report.rows if row.records and not row.topic.endswith("greeks")} == {2}
+        assert {row.symbols for row in report.rows if row.topic.endswith(("quotes", "trades"))} == {2}
+
+    async def test_passes_as_a_copy(self, broker: EmbeddedBroker, written: str) -> None:
+        """A copy without a change has nothing to find: so what is found below is the damage."""
+        report = await damaged(broker, written, Topic.DLQ, list)
+
+        assert report.findings == []
+        assert report.records
+
+    async def test_passes_when_overloaded(self, broker: EmbeddedBroker) -> None:
+        """Records dropped and merged for want of room are explained by after_gap and the accounts."""
+        prefix = unique("overload")
+        async with bridging(broker, prefix, BRIDGE_BUFFER_BYTES="8192") as (simulator, bridge):
+            await simulator.emit(2_000)
+            await eventually(lambda: not bridge.intake.overloaded, "the overload's end")
+            await simulator.emit(20)
+        assert bridge.accounts.dropped
+        assert bridge.accounts.conflated
+
+        report = await verified(broker, prefix)
+
+        assert report.findings == []
+        assert sum(row.jumps_explained for row in report.rows) > 0
+
+    async def test_passes_when_conflating(self, broker: EmbeddedBroker) -> None:
+        """Quotes merged on purpose are explained by the account of conflated ones, and by no more than that."""
+        prefix, copy = unique("conflated"), unique("copy")
+        async with bridging(broker, prefix, BRIDGE_CONFLATE_MS="5") as (simulator, bridge):
+            await simulator.emit(1_000)
+        assert bridge.accounts.conflated
+
+        assert (await verified(broker, prefix)).findings == []
+        await copied(broker, prefix, copy, Topic.QUOTES, lambda messages: messages[:1] + messages[2:])
+        assert {finding.kind for finding in (await verified(broker, copy)).findings} == {Kind.ACCOUNTS}
+
+
+class TestDamage:
+    async def test_a_hole(self, broker: EmbeddedBroker, written: str) -> None:
+        """One record cut out is found with its place, and again by the accounts."""
+        gone: list[Message] = []
+
+        def cut(messages: list[Message]) -> list[Message]:
+            gone.append(of_aapl(messages, 10))
+            return [message for message in messages if message is not gone[0]]
+
+        report = await damaged(broker, written, Topic.TRADES, cut)
+
+        hole = told(report, Kind.HOLE, Topic.TRADES)
+        assert hole.symbol == "AAPL"
+        assert "seq 11 comes after 9: 1 record is missing (seq 10)" in hole.said
+        assert hole.place is not None
+        assert (hole.place.partition, hole.place.offset) == (AAPL_PARTITION, gone[0].offset)
+        assert "published" in told(report, Kind.ACCOUNTS, Topic.CONTROL).said
+        assert report.findings_total == 2
+        assert not report.proven
+
+    async def test_a_hole_among_quotes(self, broker: EmbeddedBroker, written: str) -> None:
+        """Quotes may be merged, but the accounts say that none was."""
+        report = await damaged(
+            broker, written, Topic.QUOTES, lambda messages: [one for one in messages if one != of_aapl(messages, 5)]
+        )
+
+        assert "count nothing conflated" in told(report, Kind.HOLE, Topic.QUOTES).said
+
+    async def test_a_swapped_pair(self, broker: EmbeddedBroker, written: str) -> None:
+        """A record that its successor has overtaken is found, and no other."""
+
+        def swap(messages: list[Message]) -> list[Message]:
+            first, second = (messages.index(of_aapl(messages, place)) for place in (7, 8))
+            messages[first], messages[second] = messages[second], messages[first]
+            return messages
+
+        report = await damaged(broker, written, Topic.TIMESALES, swap)
+
+        assert "seq 7 comes only now, after seq 8" in told(report, Kind.OVERTAKING, Topic.TIMESALES).said
+        assert report.findings_total == 1
+
+    async def test_a_duplicate(self, broker: EmbeddedBroker, written: str) -> None:
+        """A record that is there twice, and not by a rebuilt producer, is found."""
+
+        def twice(messages: list[Message]) -> list[Message]:
+            place = messages.index(of_aapl(messages, 4))
+            return [*messages[: place + 1], *messages[place:]]
+
+        report = await damaged(broker, written, Topic.L2, twice)
+
+        repeat = told(report, Kind.REPEAT, Topic.L2)
+        assert "1 repeated in a row, from seq 4; the producer that wrote them is not idempotent" in repeat.said
+        assert report.findings_total == 1
+
+    async def test_a_foreign_record(self, broker: EmbeddedBroker, written: str) -> None:
+        """What is no record of the topic is found, whatever it is."""
+        foreign = [b"hello", None, b"\xc3\x01" + bytes(20)]
+
+        def add(messages: list[Message]) -> list[Message]:
+            return messages + [replace(messages[-1], key=b"AAPL", value=value) for value in foreign]
+
+        for topic in (Topic.TRADES, Topic.CONTROL, Topic.DLQ):
+            report = await damaged(broker, written, topic, add)
+            assert [(finding.kind, finding.topic) for finding in report.findings] == [(Kind.UNDECODABLE, topic)] * 3
+
+    async def test_a_record_of_another_topic(self, broker: EmbeddedBroker, written: str) -> None:
+        """A trade among the quotes is none of theirs."""
+        trades: list[Message] = []
+
+        def keep(messages: list[Message]) -> list[Message]:
+            trades.extend(messages[:1])
+            return messages
+
+        await damaged(broker, written, Topic.TRADES, keep)
+        report = await damaged(broker, written, Topic.QUOTES, lambda messages: messages + trades)
+
+        assert "is a aries.marketdata.Trade, not a aries.marketdata.Quote" in report.findings[0].said
+
+    @pytest.mark.parametrize("topic", [Topic.TRADES, Topic.CONTROL, Topic.DLQ])
+    async def test_a_wrong_key(self, topic: Topic, broker: EmbeddedBroker, written: str) -> None:
+        """A key that is not what the contract says is found."""
+        report = await damaged(
+            broker, written, topic, lambda messages: [replace(messages[0], key=b"another"), *messages[1:]]
+        )
+
+        assert Kind.KEY in {finding.kind for finding in report.findings}
+
+    async def test_a_wrong_partition(self, broker: EmbeddedBroker, written: str) -> None:
+        """A record on another partition than its key's is found."""
+        other = (AAPL_PARTITION + 1) % 4
+
+        def move(messages: list[Message]) -> list[Message]:
+            moved = of_aapl(messages, 3)
+            return [replace(one, partition=other) if one is moved else one for one in messages]
+
+        report = await damaged(broker, written, Topic.TRADES, move)
+
+        misplaced = told(report, Kind.PARTITION, Topic.TRADES)
+        assert misplaced.place is not None
+        assert misplaced.place.partition == other
+        assert f"belongs to partition {AAPL_PARTITION} of 4" in misplaced.said
+
+    async def test_a_wrong_timestamp(self, broker: EmbeddedBroker, written: str) -> None:
+        """A Kafka timestamp that is not the time of ingest is found."""
+        report = await damaged(
+            broker,
+            written,
+            Topic.L2,
+            lambda messages: [replace(messages[0], timestamp_ms=messages[0].timestamp_ms + 1), *messages[1:]],
+        )
+
+        assert [finding.kind for finding in report.findings] == [Kind.TIMESTAMP]
+
+    async def test_broken_accounts(self, broker: EmbeddedBroker, written: str) -> None:
+        """Dead letters that control counts and nobody finds are told, and so is a control topic that is gone."""
+        report = await damaged(broker, written, Topic.DLQ, lambda _: [])
+        assert "1 lines were dead-lettered until then" in told(report, Kind.ACCOUNTS, Topic.CONTROL).said
+
+        report = await damaged(broker, written, Topic.TRADES, lambda messages: messages[:-1])
+        assert "published" in told(report, Kind.ACCOUNTS, Topic.CONTROL).said
+
+
+class TestSelection:
+    async def test_of_topics(self, broker: EmbeddedBroker, written: str) -> None:
+        """Named topics are read, and no others; accounts of all topics are not held against them."""
+        report = await verified(broker, written, Selection(("quotes", f"{written}.l2")))
+
+        assert [row.topic for row in report.rows] == [f"{written}.quotes", f"{written}.l2"]
+        assert report.findings == []
+
+    async def test_of_a_session_or_a_time(self, broker: EmbeddedBroker, written: str) -> None:
+        """One session is read alone; what is read from a time on begins in the middle without a finding."""
+        whole = await verified(broker, written)
+        (first, second) = sorted(await sessions(broker, written))
+        one = await verified(broker, written, Selection(session_id=first))
+        other = await verified(broker, written, Selection(session_id=second))
+        later = await verified(broker, written, Selection(since_us=second))
+
+        assert one.findings == other.findings == later.findings == []
+        assert one.records + other.records == whole.records
+        assert other.records == later.records > 0
+
+
+async def sessions(broker: EmbeddedBroker, prefix: str) -> set[int]:
+    settings = kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": prefix})
+    verification = Verification(settings, Selection(), follow=False, tell=lambda _: None)
+    await verification.run()
+    assert verification.checker is not None
+    return set(verification.checker.evidence.tallies)
+
+
+class TestFollowing:
+    async def test_findings_come_at_once(self, broker: EmbeddedBroker, topic_prefix: str) -> None:
+        """While the bridge writes nothing is found; a record that nobody asked for is."""
+        settings = kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
+        found: list[Finding] = []
+        verification = Verification(settings, Selection(), follow=True, tell=found.append)
+        async with bridging(broker, topic_prefix) as (simulator, bridge):
+            following = asyncio.create_task(verification.run())
+            await eventually(lambda: verification.checker is not None, "the first round")
+            await simulator.emit(200)
+            await settled(simulator, bridge)
+            await eventually(lambda: _records(verification) >= bridge.accounts.published.total(), "all is followed")
+        assert found == []
+        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
+            await producer.send_and_wait(f"{topic_prefix}.trades", b"hello", key=b"AAPL", partition=0)
+        await eventually(lambda: found, "the finding")
+        following.cancel()
+        await asyncio.wait([following])
+
+        report = verification.close()
+        assert report is not None
+        assert [finding.kind for finding in report.findings] == [Kind.UNDECODABLE]
+
+
+def _records(verification: Verification) -> int:
+    assert verification.checker is not None
+    return sum(one.records for one in verification.checker.partitions)
+
+
+class TestTheProcess:
+    async def test_a_clean_topic_ends_with_0(self, broker: EmbeddedBroker, written: str) -> None:
+        """People get a table and a verdict, and no noise beside them."""
+        async with process(of(broker, written), "verify") as command:
+            assert await command.ended() == 0
+
+        lines = command.output.splitlines()
+        assert " ".join(lines[0].split()) == "topic records symbols sessions explained holes repeats order other"
+        assert lines[-1].startswith("PROVEN: ")
+        assert command.text == []
+
+    async def test_a_finding_ends_with_1(self, broker: EmbeddedBroker, written: str) -> None:
+        """The finding stands before the verdict; as JSON all stands in one object."""
+        copy = unique("damaged")
+        await copied(broker, written, copy, Topic.TRADES, lambda messages: messages[:3] + messages[4:])
+
+        async with process(of(broker, copy), "verify") as command:
+            assert await command.ended() == 1
+        assert command.output.startswith(f"hole: {copy}.trades partition ")
+        assert command.output.splitlines()[-1] == "NOT PROVEN: 2 findings."
+
+        async with process(of(broker, copy), "verify", "--json") as command:
+            assert await command.ended() == 1
+        report: dict[str, Any] = json.loads(command.output)
+        assert (report["proven"], report["findings_total"]) == (False, 2)
+        assert {finding["kind"] for finding in report["findings"]} == {"hole", "accounts"}
+        assert report["findings"][0]["place"]["topic"] == f"{copy}.trades"
+
+    async def test_following_ends_with_a_signal(self, broker: EmbeddedBroker, written: str) -> None:
+        """Ctrl-C ends the following with the report on all that was seen."""
+        async with process(of(broker, written), "verify", "--follow", "--json") as command:
+            await eventually(
+                lambda: any("going on with what comes" in line for line in command.text), "the first round"
+            )
+            command.signal(signal.SIGINT)
+            assert await command.ended() == 0
+
+        assert json.loads(command.output)["proven"] is True
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "words"),
+        [
+            (("--since", "yesterday"), 2, "is neither ISO-8601 nor a number"),
+            (("nothing",), 1, "Kafka has no topic nothing"),
+            (("-b", ""), 2, "problem"),
+        ],
+    )
+    async def test_what_cannot_be_done_is_said(
+        self, arguments: tuple[str, ...], code: int, words: str, broker: EmbeddedBroker, written: str
+    ) -> None:
+        """Wrong words end with 2; what is missing, with 1 and the remedy."""
+        async with process(of(broker, written), "verify", *arguments) as command:
+            assert await command.ended() == code
+
+        assert words in "".join(command.text)
+
+
+def of(broker: EmbeddedBroker, prefix: str) -> dict[str, str]:
+    return {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers, "KAFKA_TOPIC_PREFIX": prefix, "COLUMNS": "200"}
