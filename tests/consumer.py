@@ -42,7 +42,7 @@ def read_all(
     consumer = _consumer(bootstrap_servers, options or {})
     try:
         ends = {
-            (topic, number): consumer.get_watermark_offsets(TopicPartition(topic, number), DEADLINE_SECONDS)
+            (topic, number): _ends(consumer, TopicPartition(topic, number))
             for topic in topics
             for number in _partitions(consumer, topic)
         }
@@ -84,6 +84,20 @@ def _consumer(bootstrap_servers: str, options: Mapping[str, object]) -> Any:
             **options,
         }
     )
+
+
+def _ends(consumer: Any, partition: TopicPartition) -> tuple[int, int]:
+    """Return a partition's first and next offset; one that is just changing its leader is asked again."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(partition, DEADLINE_SECONDS)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return low, high
 
 
 def _partitions(consumer: Any, topic: str) -> list[int]:

@@ -25,12 +25,12 @@ from bridge.kafka.topics_command import arrange
 from bridge.topics import Topic
 from tests import consumer
 from tests.brokers import PASSWORD, USER, Listener
-from tests.check.findings import NO_ARIES, found
+from tests.check.findings import NO_ARIES, Findings, found
 from tests.kafka.test_security import unsecured_jwt
 from tests.token_endpoint import token_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from tests.brokers import RealKafka
@@ -270,21 +270,30 @@ class TestRights:
         hidden.must(kafka_check.IDEMPOTENCE, Status.FAIL, "not authorised", f"Grant Write on the topics to {USER}")
 
         grant(kafka, topic_prefix, AclOperation.DESCRIBE)
-        described = await found(settings)
+        described = await found_once(settings, f"Kafka topic {topic_prefix}.quotes", Status.OK)
         described.must(f"Kafka topic {topic_prefix}.quotes", Status.OK)
         described.must(topics.WRITING, Status.FAIL, "every topic", f"Grant Write on the topics to {USER}")
         described.must(topics.CONFIG, Status.WARN, "DescribeConfigs")
 
         grant(kafka, topic_prefix, AclOperation.WRITE)
-        granted = await found(settings)
+        granted = await found_once(settings, topics.WRITING, Status.OK)
         granted.must(topics.WRITING, Status.OK)
         granted.must(kafka_check.IDEMPOTENCE, Status.OK)
         granted.must(topics.CONFIG, Status.WARN)
 
         grant(kafka, topic_prefix, AclOperation.DESCRIBE_CONFIGS)
-        whole = await found(settings)
+        whole = await found_once(settings, topics.CLEANUP, Status.OK)
         whole.must(topics.CLEANUP, Status.OK)
         assert topics.CONFIG not in whole
+
+
+async def found_once(settings: Mapping[str, str], check: str, status: Status) -> Findings:
+    """Return what is found once a right is in force: a broker learns of a grant a moment after it is given."""
+    async with asyncio.timeout(30):
+        while True:
+            findings = await found(settings)
+            if [finding.status for finding in findings.named(check)] == [status]:
+                return findings
 
 
 def grant(kafka: RealKafka, prefix: str, operation: AclOperation) -> None:
