@@ -95,14 +95,16 @@ async def assign(
     return partitions
 
 
-async def fetched(consumer: AIOKafkaConsumer, wait_seconds: float) -> Mapping[TopicPartition, list[ConsumerRecord]]:
-    """Return what is at hand, or comes within this time.
+async def fetched(
+    consumer: AIOKafkaConsumer, wait_seconds: float, *, most_records: int | None = None
+) -> Mapping[TopicPartition, list[ConsumerRecord]]:
+    """Return what is at hand, or comes within this time; small answers may hold many records, compressed.
 
     Raises TopicsUnfit where we may not read, and KafkaUnreachable for what trying again does not mend.
     """
     try:
         found: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
-            timeout_ms=math.ceil(wait_seconds * 1000)
+            timeout_ms=math.ceil(wait_seconds * 1000), max_records=most_records
         )
     except TopicAuthorizationFailedError as error:
         raise TopicsUnfit(

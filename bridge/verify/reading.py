@@ -24,6 +24,7 @@ from bridge.verify.batch_headers import header_at
 from bridge.verify.checker import REFUSED, Checker, Scope
 from bridge.verify.findings import Place
 from bridge.verify.heads import Head, Reader
+from bridge.verify.sequence import AHEAD_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 1.0
 #: What one answer may hold of a partition: large answers are what makes reading fast.
 PARTITION_FETCH_BYTES: Final = 1 << 20
+#: So many records are at hand at a time, however well they were compressed.
+MOST_RECORDS: Final = 5_000
 _ALWAYS: Final = (Topic.CONTROL, Topic.DLQ)
 
 
@@ -51,8 +54,8 @@ class Selection:
 
     @property
     def from_us(self) -> int | None:
-        """Return from when on records are read."""
-        return self.since_us if self.session_id is None else self.session_id
+        """Return from when on records are read: of a session, a little before it was begun."""
+        return self.since_us if self.session_id is None else self.session_id - 2 * AHEAD_US
 
 
 class Reading:
@@ -167,7 +170,7 @@ class Reading:
         topic = self._topic_of[partition.topic]
         from_us = self._selection.from_us
         if partition in self._early or (from_us is not None and start > beginning):
-            known_from_us: float = (from_us or 0) - 1
+            known_from_us: float = (from_us or 0) + AHEAD_US
         else:
             known_from_us = math.inf if start else -math.inf
         if topic in MARKET_DATA:
@@ -196,7 +199,7 @@ class Reading:
         waiting = {partition for partition, end in self._ends.items() if self._next[partition] < end}
         self._consumer.resume(*waiting)
         while waiting:
-            for partition, messages in (await fetched(self._consumer, POLL_SECONDS)).items():
+            for partition, messages in (await fetched(self._consumer, POLL_SECONDS, most_records=MOST_RECORDS)).items():
                 await self._take(partition, messages)
             for partition in list(waiting):
                 await self._advance(partition)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Where the newest replaces older ones under load, or on purpose: a jump needs no mark there.
 CONFLATED: Final = frozenset({Topic.QUOTES, Topic.GREEKS})
+#: A session begins when the frame that begins it was read already: its first records may be older than its id.
+AHEAD_US: Final = 1_000_000
 _NO_SESSION: Final = -(1 << 63) - 1
 
 
@@ -137,7 +139,7 @@ class Partition:
 
     def _begin(self, came: Arrival) -> Stream:
         if self.known_from_us == math.inf:
-            self.known_from_us = came.ingest_us
+            self.known_from_us = max(came.ingest_us + AHEAD_US, came.session_id)
         place = self._place_of(came.symbol)
         stream = self._streams[came.symbol] = Stream(misplaced=place != self.number)
         if stream.misplaced:

@@ -264,7 +264,7 @@ def test_a_beginning_that_is_gone_is_no_hole() -> None:
     """Where retention has deleted the beginning, sessions count from where they are seen; later ones from 0."""
     checker = Checker(NAMES, Scope({Topic.TRADES: 1}))
     partition = checker.partition(Topic.TRADES, 0, known_from_us=float("inf"), next_offset=500)
-    for offset, one in enumerate([entry(40), entry(41), replace(entry(3, session=90_000), after_gap=False)]):
+    for offset, one in enumerate([entry(40), entry(41), replace(entry(3, session=2_000_000), after_gap=False)]):
         head = head_of(one, offset + 80)
         partition.take(offset + 500, head[1] // 1000, one.symbol, head)
     checker.settle(NOW_US)
