@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: A first build compiles all of Kubernetes' client on what may be two busy cores.
-BUILD_DEADLINE_SECONDS = 900
+BUILD_DEADLINE_SECONDS = 1500
 
 
 @dataclass(frozen=True, slots=True)
