@@ -40,6 +40,7 @@ format: $(READY) ## Mend style where that is mechanical
 docs: $(READY)  ## Regenerate the generated parts of the READMEs
 	@$(BIN)/python -m tests.readme --write
 	@$(BIN)/python -m tests.web.readme --write
+	@$(BIN)/python -m tests.helm.values_table --write
 
 wheel: $(READY) ## Build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel
