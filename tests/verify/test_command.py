@@ -21,6 +21,7 @@ from bridge.verify.command import Verification
 from bridge.verify.findings import Finding, Kind
 from bridge.verify.reading import Selection
 from tests.brokers import unique
+from tests.faults.proof import verified
 from tests.process import process
 from tests.service import environment, eventually, running
 from tests.verify.republishing import copied
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from bridge.app import Bridge
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from bridge.verify.report import Report
-    from tests.brokers import RealKafka
     from tests.consumer import Message
 
     Change = Callable[[list[Message]], list[Message]]
@@ -76,21 +76,11 @@ async def write(broker: EmbeddedBroker, prefix: str) -> None:
         await simulator.emit(300)
 
 
-async def verified(broker: EmbeddedBroker | RealKafka, prefix: str, selection: Selection | None = None) -> Report:
-    """Return the report on the topics of a prefix."""
-    settings = kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": prefix})
-    verification = Verification(settings, selection or Selection(), follow=False, tell=lambda _: None)
-    await verification.run()
-    report = verification.close()
-    assert report is not None
-    return report
-
-
 async def damaged(broker: EmbeddedBroker, written: str, topic: Topic, change: Change) -> Report:
     """Return the report on a copy of what the bridge wrote, one topic of it changed."""
     copy = unique("damaged")
     await copied(broker, written, copy, topic, change)
-    return await verified(broker, copy)
+    return await verified(broker.bootstrap_servers, copy)
 
 
 def of_aapl(messages: list[Message], place: int) -> Message:
@@ -105,7 +95,7 @@ def told(report: Report, kind: Kind, topic: Topic) -> Finding:
 class TestWhatTheBridgeWrites:
     async def test_passes(self, broker: EmbeddedBroker, written: str) -> None:
         """Two sessions with a dead letter between them are proven, and counted."""
-        report = await verified(broker, written)
+        report = await verified(broker.bootstrap_servers, written)
 
         assert report.findings == []
         assert report.verdict.startswith(f"PROVEN: {report.records:,} records, ")
@@ -130,7 +120,7 @@ class TestWhatTheBridgeWrites:
         assert bridge.accounts.dropped
         assert bridge.accounts.conflated
 
-        report = await verified(broker, prefix)
+        report = await verified(broker.bootstrap_servers, prefix)
 
         assert report.findings == []
         assert sum(row.jumps_explained for row in report.rows) > 0
@@ -142,9 +132,10 @@ class TestWhatTheBridgeWrites:
             await simulator.emit(1_000)
         assert bridge.accounts.conflated
 
-        assert (await verified(broker, prefix)).findings == []
+        assert (await verified(broker.bootstrap_servers, prefix)).findings == []
         await copied(broker, prefix, copy, Topic.QUOTES, lambda messages: messages[:1] + messages[2:])
-        assert {finding.kind for finding in (await verified(broker, copy)).findings} == {Kind.ACCOUNTS}
+        found = (await verified(broker.bootstrap_servers, copy)).findings
+        assert {finding.kind for finding in found} == {Kind.ACCOUNTS}
 
 
 class TestDamage:
@@ -272,18 +263,18 @@ class TestDamage:
 class TestSelection:
     async def test_of_topics(self, broker: EmbeddedBroker, written: str) -> None:
         """Named topics are read, and no others; accounts of all topics are not held against them."""
-        report = await verified(broker, written, Selection(("quotes", f"{written}.l2")))
+        report = await verified(broker.bootstrap_servers, written, Selection(("quotes", f"{written}.l2")))
 
         assert [row.topic for row in report.rows] == [f"{written}.quotes", f"{written}.l2"]
         assert report.findings == []
 
     async def test_of_a_session_or_a_time(self, broker: EmbeddedBroker, written: str) -> None:
         """One session is read alone; what is read from a time on begins in the middle without a finding."""
-        whole = await verified(broker, written)
+        whole = await verified(broker.bootstrap_servers, written)
         (first, second) = sorted(await sessions(broker, written))
-        one = await verified(broker, written, Selection(session_id=first))
-        other = await verified(broker, written, Selection(session_id=second))
-        later = await verified(broker, written, Selection(since_us=second))
+        one = await verified(broker.bootstrap_servers, written, Selection(session_id=first))
+        other = await verified(broker.bootstrap_servers, written, Selection(session_id=second))
+        later = await verified(broker.bootstrap_servers, written, Selection(since_us=second))
 
         assert one.findings == other.findings == later.findings == []
         assert one.records + other.records == whole.records

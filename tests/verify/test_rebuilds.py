@@ -12,8 +12,8 @@ from bridge.topics import Topic
 from bridge.verify.findings import Kind
 from bridge.verify.reading import Selection
 from tests.consumer import read_all
+from tests.faults.proof import verified
 from tests.service import environment, eventually, running
-from tests.verify.test_command import verified
 
 if TYPE_CHECKING:
     from bridge.app import Bridge
@@ -48,12 +48,12 @@ async def test_what_a_bridge_writes_through_broker_failures_passes(kafka: RealKa
             await asyncio.to_thread(kafka.restart)
             await published(bridge, 300)
 
-    report = await verified(kafka, topic_prefix)
+    report = await verified(kafka.bootstrap_servers, topic_prefix)
 
     assert report.findings == []
     assert report.records - sum(row.repeats for row in report.rows) == bridge.accounts.published.total()
     if sum(row.repeats for row in report.rows):
-        strict = await verified(kafka, topic_prefix, Selection(strict=True))
+        strict = await verified(kafka.bootstrap_servers, topic_prefix, Selection(strict=True))
         assert {finding.kind for finding in strict.findings} == {Kind.REPEAT}
 
 
@@ -75,7 +75,7 @@ async def test_a_record_that_the_same_producer_repeats_is_found(kafka: RealKafka
                 trades, trade.value, key=trade.key, partition=0, timestamp_ms=trade.timestamp_ms
             )
 
-    (finding,) = (await verified(kafka, topic_prefix)).findings
+    (finding,) = (await verified(kafka.bootstrap_servers, topic_prefix)).findings
 
     assert "none was rebuilt" in finding.said
     assert finding.place is not None

@@ -1,0 +1,48 @@
+"""What every fault must leave behind: topics that ``aries-bridge verify`` passes, and accounts equal to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.kafka.access import kafka_settings
+from bridge.verify.command import Verification
+from bridge.verify.reading import Selection
+
+if TYPE_CHECKING:
+    from bridge.app import Bridge
+    from bridge.simulator.server import Simulator
+    from bridge.verify.report import Report
+
+
+async def verified(bootstrap_servers: str, prefix: str, selection: Selection | None = None) -> Report:
+    """Return the report on the topics of a prefix."""
+    settings = kafka_settings(bootstrap_servers, {"KAFKA_TOPIC_PREFIX": prefix})
+    verification = Verification(settings, selection or Selection(), follow=False, tell=lambda _: None)
+    await verification.run()
+    report = verification.close()
+    assert report is not None
+    return report
+
+
+async def prove(bootstrap_servers: str, prefix: str, *bridges: Bridge) -> Report:
+    """Assert order, no hole and no unexplained repeat, and that the topics hold exactly what these bridges account for.
+
+    The bridges have ended, and nobody else wrote to these topics.
+    """
+    report = await verified(bootstrap_servers, prefix)
+    assert report.findings == []
+    assert [bridge.accounts.balance for bridge in bridges] == [0] * len(bridges)
+    repeats = sum(row.repeats for row in report.rows)
+    assert repeats == 0 or any(bridge.publisher.rebuilds for bridge in bridges)
+    assert report.records - repeats == sum(bridge.accounts.published.total() for bridge in bridges)
+    return report
+
+
+def nothing_lost(bridge: Bridge, simulator: Simulator) -> None:
+    """Assert that every line the simulator sent was read, and that each one became a record on Kafka.
+
+    For faults that leave the connection to Aries alone.
+    """
+    accounts = bridge.accounts
+    assert accounts.lines_received == simulator.sent.lines
+    assert accounts.totals() | {"pending": 0, "undelivered": 0, "dropped": 0, "dead_lettered": 0} == accounts.totals()
