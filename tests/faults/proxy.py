@@ -1,0 +1,184 @@
+"""A TCP proxy on loopback that is the bad network between two ends which are well."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
+    from types import TracebackType
+
+_READ_BYTES = 65_536
+
+
+class Direction(Enum):
+    """Name the two ways through a connection, by where they lead."""
+
+    TO_CLIENT = "to client"
+    TO_SERVER = "to server"
+
+
+BOTH = (Direction.TO_CLIENT, Direction.TO_SERVER)
+
+
+@dataclass
+class _Cut:
+    left_bytes: int
+    reset: bool
+
+
+class Proxy:
+    """Pass bytes between clients and one server while the context is open, until told to do otherwise.
+
+    ``accepted`` counts the connections since the start, ``carried`` the bytes passed on in each direction.
+    """
+
+    def __init__(self, server_port: int, *, server_host: str = "127.0.0.1", port: int = 0) -> None:
+        self.accepted = 0
+        self.carried = dict.fromkeys(Direction, 0)
+        self._server_host = server_host
+        self._server_port = server_port
+        self._port = port
+        self._turns_away = False
+        self._chunk_bytes = _READ_BYTES
+        self._pause_seconds = 0.0
+        self._passes = {direction: asyncio.Event() for direction in Direction}
+        self._cuts: dict[Direction, _Cut] = {}
+        self._writers: set[StreamWriter] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        self.heal()
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for conversation in self._conversations:
+            conversation.cancel()
+        await asyncio.gather(*self._conversations, return_exceptions=True)
+
+    @property
+    def port(self) -> int:
+        """Return the port that is listened on."""
+        return self._port
+
+    @property
+    def connections(self) -> int:
+        """Return how many clients are connected now."""
+        return len(self._conversations)
+
+    def instead_of(self, url: str) -> str:
+        """Return the URL that leads through this proxy to where ``url`` leads directly."""
+        return urlsplit(url)._replace(netloc=f"127.0.0.1:{self.port}").geturl()
+
+    # What can go wrong; each lasts until ``heal``
+
+    def black_hole(self, *directions: Direction) -> None:
+        """Pass nothing on in these directions (by default both), with all sockets open.
+
+        As where packets are lost: what was written meanwhile arrives after ``heal``, late.
+        """
+        for direction in directions or BOTH:
+            self._passes[direction].clear()
+
+    def cut(self, *, after_bytes: int = 0, reset: bool = False, direction: Direction = Direction.TO_CLIENT) -> None:
+        """Pass so many more bytes of this direction, then end the connection they stood in; with ``reset`` by RST.
+
+        It happens once. Where no byte may pass, the connections there are end at once.
+        """
+        if after_bytes:
+            self._cuts[direction] = _Cut(after_bytes, reset)
+            return
+        for writer in list(self._writers):
+            _abort(writer, reset=reset)
+
+    def slow(self, *, chunk_bytes: int = 1, pause_seconds: float = 0.0) -> None:
+        """Pass no more than so many bytes at once, each as a TCP segment of its own, with a pause behind each."""
+        self._chunk_bytes, self._pause_seconds = chunk_bytes, pause_seconds
+
+    def turn_away(self) -> None:
+        """Accept connections, and close them at once."""
+        self._turns_away = True
+
+    def heal(self) -> None:
+        """Be a good network again."""
+        self._chunk_bytes, self._pause_seconds, self._turns_away = _READ_BYTES, 0.0, False
+        self._cuts.clear()
+        for passes in self._passes.values():
+            passes.set()
+
+    # Connections
+
+    async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        self.accepted += 1
+        conversation = asyncio.current_task()
+        assert conversation is not None
+        self._conversations.add(conversation)
+        try:
+            if not self._turns_away:
+                await self._converse(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # one of the two ends is gone, or the test is over
+        finally:
+            self._conversations.discard(conversation)
+            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+
+    async def _converse(self, client: StreamReader, to_client: StreamWriter) -> None:
+        server, to_server = await asyncio.open_connection(self._server_host, self._server_port)
+        writers = {to_client, to_server}
+        self._writers |= writers
+        ways = [
+            asyncio.create_task(self._pass(client, to_server, Direction.TO_SERVER)),
+            asyncio.create_task(self._pass(server, to_client, Direction.TO_CLIENT)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._writers -= writers
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            to_server.close()
+
+    async def _pass(self, source: StreamReader, sink: StreamWriter, direction: Direction) -> None:
+        sink.transport.set_write_buffer_limits(high=0)  # so that drained means handed to the kernel
+        sink.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while True:
+            await self._passes[direction].wait()
+            data = await source.read(self._chunk_bytes)
+            await self._passes[direction].wait()
+            if not data:
+                return
+            cut = self._cuts.get(direction)
+            passed = data if cut is None else data[: cut.left_bytes]
+            sink.write(passed)
+            await sink.drain()
+            self.carried[direction] += len(passed)
+            if cut is not None:
+                cut.left_bytes -= len(data)
+                if cut.left_bytes <= 0:
+                    self._cuts.pop(direction, None)
+                    _abort(sink, reset=cut.reset)
+                    return
+            if self._pause_seconds:
+                await asyncio.sleep(self._pause_seconds)
+
+
+def _abort(writer: StreamWriter, *, reset: bool) -> None:
+    if reset:
+        # A lingering time of zero makes the kernel send RST instead of FIN (socket(7), SO_LINGER).
+        linger = struct.pack("ii", 1, 0)
+        writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
