@@ -97,11 +97,12 @@ class Intake:
         conflate_ms: int = 0,
     ) -> None:
         self.overloaded = False
-        #: Called with True when overload starts and False when it ends.
+        #: Called with True when overload has started and False when it has ended, always between two lines.
         self.on_overload: Callable[[bool], None] = lambda _: None
         self.unknown_fields: dict[str, int] = {}
         self.last_data_us: dict[Topic, int] = {}
         self.session_id = 0
+        self._told_overloaded = False
         self._codec = codec
         self._encoder = encoder
         self._shapes = Shapes()
@@ -137,6 +138,10 @@ class Intake:
         if lane.topic in MARKET_DATA:
             error.symbol = key.decode() if key else None
             self._reject(value, error, ingest_us)
+            self._note_overload()
+            stream = self._streams[lane.topic].get(error.symbol or "")
+            if stream is not None:
+                stream.after_gap = True
         elif lane.topic is Topic.DLQ:
             self._accounts.dropped[Topic.DLQ, error.reason] += 1
 
@@ -154,6 +159,8 @@ class Intake:
         except BadLine as error:
             error.symbol = error.symbol or (event.symbol if type(event) is Update else None)
             self._reject(raw, error, ingest_us)
+        if self.overloaded is not self._told_overloaded:
+            self._note_overload()
 
     def release(self, now_us: int) -> None:
         """Let what is held go to its lanes, as far as there is room; it fills the conflation interval of now."""
@@ -236,7 +243,7 @@ class Intake:
             stream.after_gap = False
             self._batches.add(stream.lane, (ingest_us, stream.key, value, None))
         else:
-            self._overload(started=True)
+            self.overloaded = True
             if topic in CONFLATED:
                 self._hold(topic, update, stream, ingest_us)
             else:
@@ -274,12 +281,14 @@ class Intake:
             return
         self.release(wall_us())
         if not self._held:
-            self._overload(started=False)
+            self.overloaded = False
+            self._note_overload()
 
-    def _overload(self, *, started: bool) -> None:
-        if started is not self.overloaded:
-            self.overloaded = started
-            self.on_overload(started)
+    def _note_overload(self) -> None:
+        """Tell of a change, once the line that brought it is accounted for: what is told has exact accounts."""
+        if self.overloaded is not self._told_overloaded:
+            self._told_overloaded = self.overloaded
+            self.on_overload(self.overloaded)
 
     # -- what is no record --------------------------------------------------------------------------------------
 
@@ -289,7 +298,7 @@ class Intake:
         if self._batches.has_room_for(len(letter[2])):
             self._batches.add(lane, letter)
         else:
-            self._overload(started=True)
+            self.overloaded = True
             self._accounts.dropped[Topic.DLQ, "overload"] += 1
 
     def _note_unknown_fields(self, names: frozenset[str]) -> None:

@@ -180,6 +180,38 @@ async def test_at_the_budget_events_are_dropped_visibly() -> None:
     assert table.accounts.balance == 0
 
 
+def test_an_overload_is_told_of_when_the_line_that_brought_it_is_accounted_for() -> None:
+    """Who is told that overload starts or ends finds accounts that add up, and counts the line in hand."""
+    table = Table(budget_bytes=1200)
+    told: list[tuple[bool, int, int]] = []
+    accounts = table.accounts
+    table.intake.on_overload = lambda started: told.append((started, accounts.balance, accounts.dropped.total()))
+    while not told:
+        table.take(Kind.TIMESALE, price="1", size=1)
+    table.acknowledge()
+    assert told == [(True, 0, 1), (False, 0, 1)]
+
+
+async def test_after_a_record_that_kafka_refused_the_next_one_is_after_a_gap() -> None:
+    """What a broker does not take leaves a dead letter, and tells the consumer of its symbol to start over."""
+    table = Table()
+    for price in ("1", "2"):
+        table.take(Kind.TIMESALE, price=price, size=1)
+    lane = table.batches.lane_for(Topic.TIMESALES, b"AAPL")
+    table.intake.refuse(table.batches.remove_first(lane), lane, BadLine("record_refused", "too large"))
+    for symbol in ("AAPL", "MSFT"):
+        table.take(Kind.TIMESALE, symbol, price="3", size=1)
+    sales = await table.waiting(Topic.TIMESALES)
+    assert [(s["symbol"], s["seq"], s["after_gap"]) for s in sales] == [
+        ("AAPL", 1, False),
+        ("AAPL", 2, True),
+        ("MSFT", 0, True),
+    ]
+    (letter,) = await table.waiting(Topic.DLQ)
+    assert (letter["symbol"], letter["reason"]) == ("AAPL", "record_refused")
+    assert table.accounts.balance == 0
+
+
 async def test_at_the_budget_quotes_are_merged_to_the_newest_state() -> None:
     """While there is no room one quote per symbol waits, with the newest of each field; seq shows the jump."""
     table = Table(budget_bytes=1200)
