@@ -199,9 +199,22 @@ class Intake:
             return
         # All records of a line are made before the first is let go: a line is dead-lettered whole or not at all.
         ingest_bytes = long_bytes(ingest_us)
-        for draft in [self._draft(topic, update, ingest_us, ingest_bytes) for topic in topics]:
+        try:
+            drafts = [self._draft(topic, update, ingest_us, ingest_bytes) for topic in topics]
+        except BadLine:
+            self._skip(update.symbol, topics)
+            raise
+        for draft in drafts:
             self._offer(update, ingest_us, *draft)
         self._accounts.split += len(topics) - 1
+
+    def _skip(self, symbol: str, topics: list[Topic]) -> None:
+        """Let consumers see that the symbol's records of a dead-lettered line are missing."""
+        for topic in topics:
+            stream = self._streams[topic].get(symbol)
+            if stream is not None:
+                stream.seq += 1
+                stream.after_gap = True
 
     def _draft(
         self, topic: Topic, update: Update, ingest_us: int, ingest_bytes: bytes

@@ -122,17 +122,20 @@ def test_market_status_is_wanted_whatever_is_subscribed() -> None:
     assert table.accounts.pending == 1
 
 
-async def test_a_bad_field_dead_letters_the_whole_line_and_no_number_is_used_up() -> None:
-    """A composite with one bad value becomes a dead letter with the raw line, and no record at all."""
+async def test_a_bad_field_dead_letters_the_whole_line_and_consumers_see_that_it_is_missing() -> None:
+    """A composite with one bad value becomes a dead letter and no record; a jump and after_gap stand in its place."""
     table = Table()
+    table.take(Kind.COMPOSITE, bidPrice="1.4", lastPrice="1.3")
     table.take(Kind.COMPOSITE, bidPrice="1.5", lastPrice="not a price")
     table.take(Kind.QUOTE, bidPrice="1.6")
+    table.take(Kind.TRADE, lastPrice="1.7")
     (letter,) = await table.waiting(Topic.DLQ)
     assert (letter["reason"], letter["raw"], letter["symbol"]) == ("bad_field", b"raw", "AAPL")
     assert "lastPrice" in letter["error"]
     assert "not a price" in letter["error"]
-    (quote,) = await table.waiting(Topic.QUOTES)
-    assert quote["seq"] == 0
+    for topic in (Topic.QUOTES, Topic.TRADES):
+        found = await table.waiting(topic)
+        assert [(one["seq"], one["after_gap"]) for one in found] == [(0, True), (2, True)]
     assert table.accounts.balance == 0
 
 

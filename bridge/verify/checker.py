@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bridge.kafka.partitioner import partition as partition_of
 from bridge.topics import SUBSCRIBABLE, Topic
-from bridge.verify.evidence import Evidence
+from bridge.verify.evidence import Cause, Evidence
 from bridge.verify.findings import Finding, Kind, Place
 from bridge.verify.lives import Lives
 from bridge.verify.sequence import CONFLATED, CompactedPartition, Partition
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Control stands on other partitions than data: a session may be new there for so long before it must be known.
 SESSION_GRACE_US: Final = 30_000_000
+#: A composite line holds a quote, a trade and greeks.
+MOST_RECORDS_OF_A_LINE: Final = 3
 #: The reason of dead letters whose ``raw`` is a record that Kafka refused.
 REFUSED: Final = "record_refused"
 _UNEXPLAINED: Final = "after_gap is false, and no dead letter holds what is missing"
@@ -57,6 +59,8 @@ class Checker:
         self._letters_from_us = -math.inf
         self._refused: dict[tuple[Topic, bytes, int], set[int]] = {}
         self._letters_of: dict[int | None, int] = {}
+        #: Lines of a known symbol that became dead letters instead of records, by session.
+        self._lines_lost: Counter[int | None] = Counter()
         self._told_sessions: set[int] = set()
         self._check_counts()
 
@@ -104,6 +108,8 @@ class Checker:
         self._letters_of[session_id] = self._letters_of.get(session_id, 0) + 1
         if refused is not None and letter["reason"] == REFUSED:
             self._note_refused(*refused, place)
+        elif symbol:
+            self._lines_lost[session_id] += 1
 
     def undecodable(self, topic: Topic, place: Place, why: str) -> None:
         """Note a record that cannot be read, or is none of its topic's."""
@@ -217,7 +223,7 @@ class Checker:
         for tally in tallies:
             may_be_known = self._control_from_us < tally.session_id <= now_us - SESSION_GRACE_US
             if not (final and (may_be_known or Topic.CONTROL not in self._scope.counts)):
-                self.awaiting += tally.conflated.later + tally.dropped.later
+                self.awaiting += tally.later
             elif tally.conflated.later:
                 self._report_jumps([tally], math.inf, "control does not tell of anything conflated in this session")
 
@@ -226,13 +232,14 @@ class Checker:
         said_us = math.inf if life.complete else life.time_us
         conflated = sum(tally.conflated.until(said_us) for tally in tallies)
         dropped = sum(tally.dropped.until(said_us) for tally in tallies)
-        self._compare_losses(life, tallies, conflated, dropped)
+        skipped = sum(tally.skipped.until(said_us) for tally in tallies)
+        self._compare_losses(life, tallies, conflated + skipped, dropped)
         later = sum(tally.conflated.later for tally in tallies)
         if later and final and not self.lives.conflates(life.instance):
             why = f"{life.name} has never told of anything conflated; if it still runs, ask again in a minute"
             self._report_jumps(tallies, math.inf, why)
         else:
-            self.awaiting += later + sum(tally.dropped.later for tally in tallies)
+            self.awaiting += sum(tally.later for tally in tallies)
         if self._is_in_view(life):
             self._compare_published(life, sum(tally.found for tally in tallies))
         if life.whole and life.sessions[0] > self._letters_from_us and Topic.DLQ in self._scope.counts:
@@ -240,12 +247,13 @@ class Checker:
 
     def _compare_losses(self, life: Life, tallies: list[Tally], conflated: int, dropped: int) -> None:
         counted_drops = life.counts.get("dropped", 0)
-        if dropped > counted_drops:
+        lettered = self._records_dead_lettered(life)
+        if dropped > counted_drops + lettered:
             jumps = [jump for tally in tallies for jump in tally.jumps if jump.topic not in CONFLATED]
             self._tell(life, "dropped", _over("after_gap", dropped, "dropped", counted_drops, jumps))
         counted = life.counts.get("conflated", 0)
         refused = sum(tally.refused for tally in tallies)
-        spare = max(0, counted_drops - dropped) + refused
+        spare = max(0, counted_drops + lettered - dropped) + refused
         if conflated <= counted + spare:
             return
         if not counted:
@@ -255,10 +263,18 @@ class Checker:
             jumps = [jump for tally in tallies for jump in tally.jumps if jump.topic in CONFLATED]
             self._tell(life, "conflated", _over("quotes and greeks", conflated, "conflated", counted, jumps))
 
+    def _records_dead_lettered(self, life: Life) -> int:
+        """Return how many records at most were not made of lines that are dead letters now."""
+        if Topic.DLQ in self._scope.counts and self._letters_from_us < life.sessions[0]:
+            lines = sum(self._lines_lost[session] for session in life.sessions)
+        else:
+            lines = life.counts.get("dead_lettered", 0)
+        return lines * MOST_RECORDS_OF_A_LINE
+
     def _report_jumps(self, tallies: Iterable[Tally], until_us: float, why: str) -> None:
         for tally in tallies:
             for jump in tally.jumps:
-                if jump.topic in CONFLATED and jump.ingest_us < until_us and not self._is_dead_lettered(jump):
+                if jump.cause is Cause.CONFLATION and jump.ingest_us < until_us and not self._is_dead_lettered(jump):
                     self.evidence.report_hole(jump, why)
 
     def _compare_published(self, life: Life, found: int) -> None:

@@ -26,6 +26,7 @@ class Cause(StrEnum):
 
     CONFLATION = "conflation"  # quotes and greeks: merged into a younger record
     DROP = "drop"  # the record behind the jump is marked after_gap
+    GAP = "gap"  # quotes and greeks behind after_gap: some dead-lettered, others merged, perhaps
 
 
 @dataclass(slots=True)
@@ -117,9 +118,15 @@ class Tally:
     found: int = 0
     conflated: Losses = field(default_factory=Losses)
     dropped: Losses = field(default_factory=Losses)
+    skipped: Losses = field(default_factory=Losses)
     #: Records of topics that conflate which are not missing but dead-lettered.
     refused: int = 0
     jumps: list[Jump] = field(default_factory=list)
+
+    @property
+    def later(self) -> int:
+        """Return how many records are missing of which the accounts have not told yet."""
+        return self.conflated.later + self.dropped.later + self.skipped.later
 
     def note(self, jump: Jump) -> None:
         """Count a jump that says why it is one."""
@@ -132,7 +139,7 @@ class Tally:
         self._losses(jump).add(jump.ingest_us, -1)
 
     def _losses(self, jump: Jump) -> Losses:
-        return self.conflated if jump.cause is Cause.CONFLATION else self.dropped
+        return {Cause.CONFLATION: self.conflated, Cause.GAP: self.skipped}.get(jump.cause or Cause.DROP, self.dropped)
 
 
 class Evidence:

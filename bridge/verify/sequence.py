@@ -177,9 +177,6 @@ class Partition:
         stream.tally.found += 1
 
     def _jump(self, stream: Stream, came: Arrival, first: int) -> None:
-        cause = Cause.CONFLATION if self.topic in CONFLATED else Cause.DROP if came.after_gap else None
-        if not first and not came.after_gap:
-            cause = None  # the first record of a session says so, whatever was merged into it
         jump = Jump(
             self.topic,
             self._at(came),
@@ -188,14 +185,22 @@ class Partition:
             first,
             came.seq - 1,
             came.ingest_us,
-            cause,
+            self._cause(came, first),
         )
         stream.gap = jump
-        if cause is None:
+        if jump.cause is None:
             self._evidence.suspect(jump)
         else:
             self.jumps += 1
             stream.tally.note(jump)
+
+    def _cause(self, came: Arrival, first: int) -> Cause | None:
+        """Return what a jump says of itself; the first record of a session says after_gap, whatever was merged."""
+        if self.topic not in CONFLATED:
+            return Cause.DROP if came.after_gap else None
+        if came.after_gap:
+            return Cause.GAP if first else Cause.CONFLATION
+        return Cause.CONFLATION if first else None
 
     # -- going back ------------------------------------------------------------------------------------------------
 

@@ -125,6 +125,24 @@ class TestWhatTheBridgeWrites:
         assert report.findings == []
         assert sum(row.jumps_explained for row in report.rows) > 0
 
+    async def test_passes_with_lines_dead_lettered_amid_others(self, broker: EmbeddedBroker) -> None:
+        """A jump where a symbol's line became a dead letter is explained by it, without any other account."""
+        prefix, copy = unique("lettered"), unique("copy")
+        async with bridging(broker, prefix) as (simulator, bridge):
+            for number in range(9):
+                price = "none" if number % 4 == 3 else f"{number}.5"
+                await simulator.trade("AAPL", lastPrice=price)
+                await simulator.quote("AAPL", bidPrice=price)
+        assert dict(bridge.accounts.dead_lettered) == {"bad_field": 4}
+
+        report = await verified(broker.bootstrap_servers, prefix)
+
+        assert report.findings == []
+        assert [row.jumps_explained for row in report.rows if row.records > 1] == [2, 2]
+        await copied(broker, prefix, copy, Topic.DLQ, lambda letters: letters[:1])
+        found = (await verified(broker.bootstrap_servers, copy)).findings
+        assert {finding.kind for finding in found} == {Kind.ACCOUNTS}
+
     async def test_passes_when_conflating(self, broker: EmbeddedBroker) -> None:
         """Quotes merged on purpose are explained by the account of conflated ones, and by no more than that."""
         prefix, copy = unique("conflated"), unique("copy")
