@@ -16,6 +16,7 @@
     ├── Undecodable            a Kafka value is none of ours                                 bridge.decoder
     ├── TokenUnavailable       no access token to be had just now: retried
     ├── ConnectionLost         the Aries socket is gone or useless: retried by its cause
+    │   └── HandshakeRefused     … before it opened: no token was shown, so none is to blame
     └── BadLine                one line cannot become a record: dead-lettered
         └── BadField           … because of one field
 """
@@ -128,16 +129,45 @@ class Cause(StrEnum):
 
 
 class ConnectionLost(BridgeError):
-    """Say why the Aries connection is gone; ``retry_after_seconds`` is the server's wish, if it had one."""
+    """Say why the Aries connection is gone; ``retry_after_seconds`` is the server's wish, if it had one.
 
-    def __init__(self, cause: Cause, reason: str, *, retry_after_seconds: float | None = None) -> None:
+    ``remedy`` tells people what they can do, where that is known.
+    """
+
+    def __init__(
+        self, cause: Cause, reason: str, *, remedy: str = "", retry_after_seconds: float | None = None
+    ) -> None:
         self.cause = cause
         self.reason = reason
+        self.remedy = remedy
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(cause, reason)
+        super().__init__(cause, reason, remedy)
 
     def __str__(self) -> str:
-        return self.reason
+        return f"{self.reason}. {self.remedy}" if self.remedy else self.reason
+
+    @property
+    def blames_token(self) -> bool:
+        """Tell whether it was the token that Aries did not accept."""
+        return self.cause is Cause.AUTH_REFUSED
+
+
+class HandshakeRefused(ConnectionLost):
+    """Say with which HTTP answer the server refused to open a WebSocket; ``date`` is when it was sent, as it says."""
+
+    blames_token = False
+
+    def __init__(
+        self,
+        cause: Cause,
+        reason: str,
+        *,
+        remedy: str = "",
+        retry_after_seconds: float | None = None,
+        date: str | None = None,
+    ) -> None:
+        super().__init__(cause, reason, remedy=remedy, retry_after_seconds=retry_after_seconds)
+        self.date = date
 
 
 class BadLine(BridgeError):

@@ -6,18 +6,13 @@ Kafka never pauses this loop: what is read goes into the byte budget or into an 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
 
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.frames import CloseCode
+from websockets.exceptions import ConnectionClosed
 
-import bridge
-from bridge.aries import ending
+from bridge import dial
 from bridge.aries.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
 from bridge.chronicle import Chronicle
 from bridge.clock import SessionIds, wall_us
@@ -26,7 +21,9 @@ from bridge.errors import Cause, ConnectionLost, TokenUnavailable
 from bridge.settings.secret import SecretUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
+
+    from websockets.asyncio.client import ClientConnection
 
     from bridge.aries.dialect import Dialect
     from bridge.aries.liveness import Timing
@@ -41,12 +38,7 @@ log = structlog.get_logger("bridge.feed")
 
 T = TypeVar("T")
 
-OPEN_TIMEOUT_SECONDS = 10.0
-CLOSE_TIMEOUT_SECONDS = 2.0
-SEND_TIMEOUT_SECONDS = 10.0
 TICK_SECONDS = 0.1
-#: A larger frame ends the connection with code 1009; the vendor names no limit.
-MAX_FRAME_BYTES = 16 * 1024 * 1024
 #: Frames handled before the loop gets to turn, where they come faster than we read.
 FRAMES_PER_TURN = 32
 
@@ -105,14 +97,15 @@ class Feed:
     async def _connect_and_stream(self) -> None:
         self.state = "connecting"
         token = await self._token(fresh=False)
-        async with self._connection() as socket:
-            session = self.session = Session(self._dialect, self.plan, self._timing, _now())
-            self.state = "authenticating"
+        socket = await dial.dial(self._url)
+        session = self.session = Session(self._dialect, self.plan, self._timing, _now())
+        self.state = "authenticating"
+        try:
             self._authenticate(session, token)
-            try:
-                await self._converse(socket, session)
-            finally:
-                self._end(session)
+            await self._converse(socket, session)
+        finally:
+            self._end(session)
+            await dial.hang_up(socket)
 
     async def _converse(self, socket: ClientConnection, session: Session) -> None:
         """Run reader and timekeeper until one of them finds the connection lost."""
@@ -153,9 +146,9 @@ class Feed:
             if session.lost is not None:
                 raise session.lost
             for frame in session.take_outgoing():
-                await _taken(socket.send(frame, text=True))
+                await self._taken(socket.send(frame, text=True))
             if session.liveness.take_ping():
-                pong = await _taken(socket.ping())
+                pong = await self._taken(socket.ping())
                 pong.add_done_callback(lambda done: _pong(session, done))  # type: ignore[attr-defined]  # a future
             if session.token_wanted and (renewal is None or renewal.done()):
                 renewal = tasks.create_task(self._authenticate_again(session), name="aries token renewal")
@@ -164,26 +157,14 @@ class Feed:
                     await wake.wait()
             wake.clear()
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[ClientConnection]:
-        """Open the socket, and close it within a deadline whatever happens."""
+    async def _taken(self, sending: Awaitable[T]) -> T:
+        """Wait until the socket has taken what is sent, but no longer than for a pong."""
+        patience_seconds = self._timing.pong_timeout
         try:
-            socket = await connect(
-                self._url,
-                compression=None,  # about 4 µs a frame for little: frames are small
-                max_size=MAX_FRAME_BYTES,
-                max_queue=FRAMES_PER_TURN * 2,
-                open_timeout=OPEN_TIMEOUT_SECONDS,
-                close_timeout=CLOSE_TIMEOUT_SECONDS,
-                ping_interval=None,  # keep-alive is the session's business
-                user_agent_header=f"aries-bridge/{bridge.__version__}",
-            )
-        except (InvalidHandshake, InvalidURI, OSError, EOFError, TimeoutError) as error:
-            raise _not_connected(error, self._url) from error
-        try:
-            yield socket
-        finally:
-            await _close(socket)
+            async with asyncio.timeout(patience_seconds):
+                return await sending
+        except TimeoutError:
+            raise ConnectionLost(Cause.NETWORK, f"Aries took no data for {patience_seconds:g} s") from None
 
     # -- tokens -------------------------------------------------------------------------------------------------
 
@@ -198,9 +179,13 @@ class Feed:
 
     def _authenticate(self, session: Session, token: str) -> None:
         try:
-            session.authenticate(token, _now())
+            session.authenticate(token, _now(), self._token_life_seconds())
         except SecretUnreadable as error:
             raise ConnectionLost(Cause.TOKEN, str(error)) from error
+
+    def _token_life_seconds(self) -> float | None:
+        expires_at = self._tokens.expires_at
+        return None if expires_at is None else max(0.0, expires_at - wall_us() / 1e6)
 
     async def _authenticate_again(self, session: Session) -> None:
         try:
@@ -272,8 +257,8 @@ class Feed:
         self.state = "waiting"
         self.last_loss = lost
         self.reconnects[lost.cause] = self.reconnects.get(lost.cause, 0) + 1
-        self.chronicle.lost(lost.cause, lost.reason, wall_us())
-        if lost.cause is Cause.AUTH_REFUSED:
+        self.chronicle.lost(lost.cause, str(lost), wall_us())
+        if lost.blames_token:
             self._tokens.refused()
         if self._control.session_id is not None and self.chronicle.open_gap is None:
             self.chronicle.begin_gap(self._heard_us, lost.cause)
@@ -285,58 +270,11 @@ class Feed:
         self.next_attempt_us = None
 
 
-def _not_connected(error: Exception, url: str) -> ConnectionLost:
-    """Return why a connection did not come about, and what to do where we know."""
-    host = urlsplit(url).netloc
-    match error:
-        case InvalidStatus(response=answer):
-            retry_after = answer.headers.get("Retry-After")
-            date = answer.headers.get("Date")
-            return ending.refused_handshake(answer.status_code, urlsplit(url).path, retry_after, date)
-        case ssl.SSLCertVerificationError(verify_message=reason):
-            return ConnectionLost(
-                Cause.NETWORK,
-                f"the certificate of {host} was not accepted: {reason}. If an authority of your own signed it, "
-                "name its certificate in SSL_CERT_FILE",
-            )
-        case TimeoutError():
-            return ConnectionLost(Cause.NETWORK, f"{host} did not answer within {OPEN_TIMEOUT_SECONDS:g} s")
-        case InvalidHandshake() | InvalidURI():
-            return ConnectionLost(Cause.HANDSHAKE, f"{host} does not speak WebSocket: {error}")
-    return ConnectionLost(Cause.NETWORK, f"{host} cannot be reached: {str(error) or type(error).__name__}")
-
-
 def _loss(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return what ended a conversation: anything unexpected first, as it must not pass for a lost connection."""
-    losses = [_closed(error) if isinstance(error, ConnectionClosed) else error for error in group.exceptions]
+    losses = [dial.closed(error) if isinstance(error, ConnectionClosed) else error for error in group.exceptions]
     unexpected = [error for error in losses if not isinstance(error, ConnectionLost)]
     return (unexpected or losses)[0]
-
-
-def _closed(error: ConnectionClosed) -> ConnectionLost:
-    if error.sent is not None and not error.rcvd_then_sent:
-        if error.sent.code == CloseCode.MESSAGE_TOO_BIG:
-            return ConnectionLost(Cause.TOO_BIG, f"Aries sent a frame of more than {MAX_FRAME_BYTES} bytes")
-        return ConnectionLost(Cause.NETWORK, f"Aries broke the WebSocket protocol: {error.sent.reason}")
-    return ending.closed(error.rcvd.code, error.rcvd.reason) if error.rcvd else ending.closed(None, "")
-
-
-async def _taken(sending: Awaitable[T]) -> T:
-    """Wait until the socket has taken what is sent, but not for ever."""
-    try:
-        async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-            return await sending
-    except TimeoutError:
-        raise ConnectionLost(Cause.NETWORK, f"Aries took no data for {SEND_TIMEOUT_SECONDS:g} s") from None
-
-
-async def _close(socket: ClientConnection) -> None:
-    """Close the socket; where the closing handshake takes too long, break it off."""
-    try:
-        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS + 1):
-            await socket.close()
-    except TimeoutError:
-        socket.transport.abort()
 
 
 def _pong(session: Session, done: asyncio.Future[float]) -> None:

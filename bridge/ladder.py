@@ -42,7 +42,7 @@ class Ladder:
 
     def delay_seconds(self, lost: ConnectionLost) -> float:
         """Return how long to wait after this loss; raise ``CredentialsRefused`` where waiting is in vain."""
-        if lost.cause is Cause.AUTH_REFUSED:
+        if lost.blames_token:
             self._note_refusal(lost)
             if self._token_has_a_chance:
                 self._token_has_a_chance = False

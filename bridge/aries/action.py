@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from bridge.aries.dialect import Request, batched, expires_in_seconds, symbol_of, text_of
+from bridge.aries.dialect import Request, batched, expires_in_seconds, text_of, update_of
 from bridge.aries.events import (
-    MARKET,
-    MARKET_STATUS,
     Ack,
     AuthAccepted,
     AuthRefused,
@@ -24,9 +22,7 @@ from bridge.aries.events import (
     Kind,
     Pong,
     RequestRefused,
-    Update,
 )
-from bridge.aries.kinds import classify
 from bridge.errors import BadLine
 from bridge.records import FIELDS
 from bridge.subscriptions.symbols import SymbolType
@@ -105,7 +101,7 @@ class Action:
         """Return what a message says; raise ``BadLine`` where it says nothing we know."""
         action = message.get("action")
         if action in UPDATES:
-            return _update(message)
+            return update_of(message, KINDS, FEED_TIME)
         return _answer(message, action)
 
 
@@ -142,20 +138,6 @@ def _fields(subscription: Subscription) -> Sequence[str]:
     if not half_a_composite and not any(chosen.values()):
         return ALL_FIELDS
     return list(dict.fromkeys(name for topic, names in chosen.items() for name in names or FIELDS[topic]))
-
-
-def _update(message: JsonObject) -> Update:
-    data = message.get("data")
-    if type(data) is not dict:
-        raise BadLine("malformed", "an update without an object as its data")
-    word = message.get("type")
-    kind = KINDS.get(word) if type(word) is str else None
-    if kind is None:
-        kind = classify(data)
-        if kind is None:
-            raise BadLine("unknown_kind", f"an update of type {text_of(word, 'nothing')!r} with no field we know")
-    symbol = MARKET if kind is MARKET_STATUS else symbol_of(data, message)
-    return Update(kind, symbol, data, message.get(FEED_TIME))
 
 
 def _answer(message: JsonObject, action: object) -> Event:

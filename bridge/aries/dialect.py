@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
+from bridge.aries.events import MARKET, MARKET_STATUS, Update
+from bridge.aries.kinds import classify
 from bridge.errors import BadLine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from bridge.aries.events import Event, JsonObject
+    from bridge.aries.events import Event, JsonObject, Kind
     from bridge.subscriptions import Subscription
 
 #: Symbols in one request; the server's limit is not known.
@@ -59,6 +61,24 @@ def batched(subscriptions: Sequence[Subscription]) -> Iterator[tuple[Subscriptio
     """Cut subscriptions into the portions of one request each."""
     for start in range(0, len(subscriptions), SYMBOLS_PER_REQUEST):
         yield tuple(subscriptions[start : start + SYMBOLS_PER_REQUEST])
+
+
+def update_of(body: JsonObject, kinds: Mapping[str, Kind], feed_time: str) -> Update:
+    """Return the update in the object that holds its ``type`` and ``data``; raise ``BadLine`` where there is none.
+
+    ``kinds`` are the words a dialect knows; a word that is none of them is classified by the fields beside it.
+    """
+    data = body.get("data")
+    if type(data) is not dict:
+        raise BadLine("malformed", "an update without an object as its data")
+    word = body.get("type")
+    kind = kinds.get(word) if type(word) is str else None
+    if kind is None:
+        kind = classify(data)
+        if kind is None:
+            raise BadLine("unknown_kind", f"an update of type {text_of(word, 'nothing')!r} with no field we know")
+    symbol = MARKET if kind is MARKET_STATUS else symbol_of(data, body)
+    return Update(kind, symbol, data, body.get(feed_time))
 
 
 def symbol_of(fields: JsonObject, beside: JsonObject) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from types import MappingProxyType
 
-from bridge.errors import Cause, ConnectionLost
+from bridge.errors import Cause, ConnectionLost, HandshakeRefused
 
 #: Close codes that say more than "closed" (RFC 6455 section 7.4 and IANA's registry; 4000 and above are the
 #: server's own).
@@ -28,6 +29,7 @@ CODES = {
 }
 #: Words of a close reason that say more than its code.
 WORDS = {
+    Cause.CLOSED: re.compile(r"session (is |has |was )?(expired|lapsed|timed out)", re.IGNORECASE),
     Cause.EVICTED: re.compile(
         r"evict|another (session|connection)|duplicate|replaced|too many (session|connection)", re.IGNORECASE
     ),
@@ -40,6 +42,18 @@ WORDS = {
 }
 #: Where each dialect lives [D].
 OTHER_PATHS = {"/v1/market/ws": "/v1/marketdata/ws", "/v1/marketdata/ws": "/v1/market/ws"}
+#: What people can do about a cause.
+REMEDIES = MappingProxyType(
+    {
+        Cause.AUTH_REFUSED: (
+            "Put a valid token into ARIES_ACCESS_TOKEN, or mend ARIES_REFRESH_TOKEN; if the token is right, see "
+            "whether ARIES_DIALECT fits the URL and whether the account needs ARIES_API_KEY."
+        ),
+        Cause.AUTH_TIMEOUT: "See whether ARIES_DIALECT fits the server at ARIES_WS_URL.",
+        Cause.EVICTED: "Another session of this account took over: see which other clients use it.",
+        Cause.THROTTLED: "See whether other clients use this account.",
+    }
+)
 
 
 def closed(code: int | None, reason: str) -> ConnectionLost:
@@ -53,24 +67,45 @@ def closed(code: int | None, reason: str) -> ConnectionLost:
     return ConnectionLost(CODES.get(code, Cause.CLOSED), said)
 
 
-def refused_handshake(status: int, path: str, retry_after: str | None, date: str | None = None) -> ConnectionLost:
+def refused_handshake(status: int, path: str, retry_after: str | None, date: str | None = None) -> HandshakeRefused:
     """Return what an HTTP answer other than the upgrade says; ``date`` is when it was sent, by its own header."""
-    said = f"Aries answered the WebSocket handshake with HTTP {status}"
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return ConnectionLost(Cause.AUTH_REFUSED, said)
-    if status == HTTPStatus.NOT_FOUND:
-        return ConnectionLost(Cause.HANDSHAKE, f"{said} for {path or '/'}; {_elsewhere(path)}")
     seconds = _retry_after_seconds(retry_after, date) if retry_after else None
-    if status == HTTPStatus.TOO_MANY_REQUESTS or seconds is not None:
-        return ConnectionLost(Cause.THROTTLED, said, retry_after_seconds=seconds)
-    return ConnectionLost(Cause.HANDSHAKE, said)
+    return HandshakeRefused(
+        _refusal_cause(status, seconds),
+        f"Aries answered with HTTP {status} for {path or '/'} instead of a WebSocket",
+        remedy=_refusal_remedy(status, path),
+        retry_after_seconds=seconds,
+        date=date,
+    )
+
+
+def _refusal_cause(status: int, retry_after_seconds: float | None) -> Cause:
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return Cause.AUTH_REFUSED
+    if status == HTTPStatus.TOO_MANY_REQUESTS or retry_after_seconds is not None:
+        return Cause.THROTTLED
+    return Cause.HANDSHAKE
+
+
+def _refusal_remedy(status: int, path: str) -> str:
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return "No token was shown yet, so we are refused by our address: ask Aries, or see what stands between."
+    if status == HTTPStatus.NOT_FOUND:
+        return _elsewhere(path)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return REMEDIES[Cause.THROTTLED]
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return "Check ARIES_WS_URL: the token is shown at no other place than it names, so no redirect is followed."
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "That is the server's trouble, and a matter to try again later; if it lasts, check ARIES_WS_URL."
+    return "Check ARIES_WS_URL."
 
 
 def _elsewhere(path: str) -> str:
     other = OTHER_PATHS.get(path.rstrip("/"))
     if other is None:
-        return f"check ARIES_WS_URL: the dialects live at {' and '.join(OTHER_PATHS)}"
-    return f"check ARIES_WS_URL: the other dialect lives at {other}"
+        return f"Check ARIES_WS_URL: the dialects live at {' and '.join(OTHER_PATHS)}."
+    return f"Check ARIES_WS_URL: the other dialect lives at {other}."
 
 
 def _retry_after_seconds(retry_after: str, date: str | None) -> float | None:

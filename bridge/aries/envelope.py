@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from bridge.aries.dialect import Request, batched, expires_in_seconds, symbol_of, text_of
+from bridge.aries.dialect import Request, batched, expires_in_seconds, text_of, update_of
 from bridge.aries.events import (
-    MARKET,
-    MARKET_STATUS,
     Ack,
     AuthAccepted,
     AuthWanted,
@@ -22,9 +20,7 @@ from bridge.aries.events import (
     Kind,
     Pong,
     RequestRefused,
-    Update,
 )
-from bridge.aries.kinds import classify
 from bridge.errors import BadLine
 from bridge.subscriptions.symbols import SymbolType
 from bridge.topics import Topic
@@ -61,6 +57,7 @@ FIELD_KEYS = {
 LEVEL2_SELECTOR = {"level2": True}  # [A]
 ALL_FIELDS = "*"  # [D]
 SYMBOL_TYPES = {SymbolType.EQUITY: "equity", SymbolType.OPTION: "option"}  # [D]; none is named for indices
+FEED_TIME = "timestamp"  # [D] epoch milliseconds
 EXPIRES_IN_PER_SECOND = 1000.0  # [A] expiresIn is in milliseconds
 ERROR_TEXTS = ("error", "message")  # keys of an error's text: [D] the first, [A] the second
 ACK_STATUS = "status"  # [A] where it is ERROR, the answer is a refusal
@@ -99,7 +96,7 @@ class Envelope:
         outer = message.get("type")
         if outer == EVENT and type(payload) is dict:
             if payload.get("action") == UPDATE:
-                return _update(payload)
+                return update_of(payload, KINDS, FEED_TIME)
             return _session_event(message, payload)
         if outer == PONG:
             return Pong()
@@ -125,20 +122,6 @@ def _symbol_object(subscription: Subscription) -> JsonObject:
     if Topic.L2 in subscription.events:
         asked.update(LEVEL2_SELECTOR)
     return asked
-
-
-def _update(payload: JsonObject) -> Update:
-    data = payload.get("data")
-    if type(data) is not dict:
-        raise BadLine("malformed", "an update without an object as its data")
-    word = payload.get("type")
-    kind = KINDS.get(word) if type(word) is str else None
-    if kind is None:
-        kind = classify(data)
-        if kind is None:
-            raise BadLine("unknown_kind", f"an update of kind {text_of(word, 'nothing')!r} with no field we know")
-    symbol = MARKET if kind is MARKET_STATUS else symbol_of(data, payload)
-    return Update(kind, symbol, data, payload.get("timestamp"))
 
 
 def _session_event(message: JsonObject, payload: JsonObject) -> Event:

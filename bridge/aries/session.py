@@ -101,7 +101,9 @@ class Session:
         self._asked_at = now
         self._reauthenticate_at: float | None = None
         self._refusals = 0
+        self._answered = False
         self._life_seconds: float | None = None
+        self._token_life_seconds: float | None = None
         self._lapses_at: float | None = None
         self._unsettled: dict[str, Request] = {}
         self._settle_at: float | None = None
@@ -109,14 +111,17 @@ class Session:
 
     # -- what the shell does ------------------------------------------------------------------------------------
 
-    def authenticate(self, token: str, now: float) -> None:
+    def authenticate(self, token: str, now: float, life_seconds: float | None = None) -> None:
         """Send the token; the first time, and whenever ``token_wanted`` asked for one.
 
-        Raises ``SecretUnreadable`` where the dialect sends another secret along; then nothing was done.
+        ``life_seconds``: how long the token lasts, where that is known; it counts where the server does not say how
+        long the session does. Raises ``SecretUnreadable`` where the dialect sends another secret along; then nothing
+        was done.
         """
         request_id = self._next_id("auth")
         self._outgoing.append(self._dialect.auth(request_id, token))
         self._auth_id, self._asked_at = request_id, now
+        self._token_life_seconds = life_seconds
         self._reauthenticate_at, self.token_wanted = None, False
 
     def postpone_authentication(self, now: float) -> None:
@@ -217,6 +222,7 @@ class Session:
             return  # a yes to what was not asked, or was refused
         self._auth_id = None
         self._refusals = 0
+        self._answered = True
         self._begin(seconds, now)
 
     def _is_accepted_by_data(self, now: float) -> bool:
@@ -242,10 +248,15 @@ class Session:
     def _expect_life(self, seconds: float | None, now: float) -> None:
         """Know when this session lapses: as long after now as the server says, or said the last time."""
         self._life_seconds = seconds or self._life_seconds
-        self._lapses_at = self._reauthenticate_at = None
-        if self._life_seconds is not None:
-            self._lapses_at = now + self._life_seconds
-            self._reauthenticate_at = now + max(self._life_seconds * REAUTHENTICATE_AT, REAUTHENTICATE_PAUSE_SECONDS)
+        self._lapses_at = None if self._life_seconds is None else now + self._life_seconds
+        self._renew_in_time(now)
+
+    def _renew_in_time(self, now: float) -> None:
+        """Authenticate again before the session lapses; where nobody knows when, before the token does."""
+        life_seconds = self._life_seconds or self._token_life_seconds
+        self._reauthenticate_at = None
+        if life_seconds is not None:
+            self._reauthenticate_at = now + max(life_seconds * REAUTHENTICATE_AT, REAUTHENTICATE_PAUSE_SECONDS)
 
     def _has_lapsed(self, now: float) -> bool:
         return self._lapses_at is not None and now >= self._lapses_at
@@ -259,7 +270,11 @@ class Session:
     def _refuse_authentication(self, error: str, now: float) -> None:
         self._auth_id = None
         self._refusals += 1
-        if self.authenticated and self._refusals == 1:
+        if self._answered and self._lapses_at is None:
+            # Nobody asked for another token, so the session goes on; a server that ends it will say so.
+            self._notices.append(Complaint(error))
+            self._renew_in_time(now)
+        elif self.authenticated and self._refusals == 1:
             self._reauthenticate_at = now  # the session still lives: try once with a newer token before giving it up
         else:
             self._lose(ConnectionLost(Cause.AUTH_REFUSED, f"Aries refused the access token: {error}"))
@@ -281,6 +296,8 @@ class Session:
             self._begin(None, now, implied=True)
         elif self._lapses_at is not None:
             self._reauthenticate_at = now + AUTH_TIMEOUT_SECONDS
+        else:
+            self._renew_in_time(now)
 
     def _has_data_since_lapse(self) -> bool:
         last_data = self.liveness.last_data

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    InvalidHandshake,
-    InvalidProxy,
-    InvalidStatus,
-    ProxyError,
-)
+from websockets.exceptions import InvalidProxy
 from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
 
-import bridge
 from bridge.app import token_source
-from bridge.aries import ending
 from bridge.check import clock, token
 from bridge.check.network import Endpoint, judge_certificate, reach
-from bridge.check.session import AUTHENTICATION, REMEDIES, hold_session
-from bridge.errors import Cause
-from bridge.feed import CLOSE_TIMEOUT_SECONDS, MAX_FRAME_BYTES
+from bridge.check.session import AUTHENTICATION, hold_session
+from bridge.dial import dial, hang_up
+from bridge.errors import ConnectionLost, HandshakeRefused
 from bridge.tokens import FixedToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from websockets.asyncio.client import ClientConnection
 
     from bridge.check.report import Report
     from bridge.settings import Settings
@@ -62,7 +55,7 @@ async def check(
         if session and access_token is not None:
             await hold_session(report, settings, socket, access_token, patience_seconds)
     finally:
-        await _close(socket)
+        await hang_up(socket)
     if not session:
         report.ok(AUTHENTICATION, "not tried (--no-session)")
 
@@ -109,22 +102,13 @@ async def _shake_hands(report: Report, settings: Settings, patience_seconds: flo
     url = settings.aries_ws_url
     asked_at = time.time()
     try:
-        socket = await connect(
-            url,
-            compression=None,
-            max_size=MAX_FRAME_BYTES,
-            open_timeout=patience_seconds,
-            close_timeout=CLOSE_TIMEOUT_SECONDS,
-            ping_interval=None,
-            user_agent_header=f"aries-bridge/{bridge.__version__}",
-        )
-    except InvalidStatus as error:
-        clock.judge(report, error.response.headers.get("Date"), asked_at, time.time())
-        _tell_refused(report, error.response.status_code, url)
-        return None
-    except (InvalidHandshake, OSError, EOFError, TimeoutError) as error:
-        clock.unknown(report, "there was no answer to the handshake")
-        report.fail(HANDSHAKE, *_no_handshake(error, patience_seconds))
+        socket = await dial(url, patience_seconds)
+    except ConnectionLost as lost:
+        if isinstance(lost, HandshakeRefused):
+            clock.judge(report, lost.date, asked_at, time.time())
+        else:
+            clock.unknown(report, "there was no answer to the handshake")
+        report.fail(HANDSHAKE, lost.reason, lost.remedy or _CHECK_URL)
         return None
     assert socket.response is not None
     clock.judge(report, socket.response.headers.get("Date"), asked_at, time.time())
@@ -132,37 +116,3 @@ async def _shake_hands(report: Report, settings: Settings, patience_seconds: flo
         judge_certificate(report, "Aries TLS", urlsplit(url).netloc, secured.getpeercert())
     report.ok(HANDSHAKE, f"a WebSocket at {urlsplit(url).path or '/'}; the dialect to speak is {settings.dialect}")
     return socket
-
-
-def _tell_refused(report: Report, status: int, url: str) -> None:
-    path = urlsplit(url).path
-    lost = ending.refused_handshake(status, path, None)
-    other = ending.OTHER_PATHS.get(path.rstrip("/"), " or ".join(ending.OTHER_PATHS))
-    remedy = _CHECK_URL
-    if lost.cause is Cause.AUTH_REFUSED:
-        remedy = "No token was shown yet, so we are refused by our address: ask Aries, or see what stands between."
-    elif status == 404:  # noqa: PLR2004 - the one that everybody knows
-        remedy = f"Check ARIES_WS_URL: the other dialect lives at {other}."
-    elif lost.cause is Cause.THROTTLED:
-        remedy = REMEDIES[Cause.THROTTLED]
-    elif status >= 500:  # noqa: PLR2004 - RFC 9110 section 15.6
-        remedy = "That is the server's trouble: try again later; if it lasts, check ARIES_WS_URL."
-    report.fail(HANDSHAKE, f"Aries answered with HTTP {status} for {path or '/'} instead of a WebSocket", remedy)
-
-
-def _no_handshake(error: Exception, patience_seconds: float) -> tuple[str, str]:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {patience_seconds:g} s", _CHECK_URL
-    if isinstance(error, ProxyError):
-        return f"the proxy does not let us through: {error}", "Check HTTPS_PROXY, or exempt the host with NO_PROXY."
-    if isinstance(error, InvalidHandshake):
-        return f"the server speaks no WebSocket: {error}", _CHECK_URL
-    return f"the connection broke: {str(error) or type(error).__name__}", _CHECK_URL
-
-
-async def _close(socket: ClientConnection) -> None:
-    try:
-        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS + 1):
-            await socket.close()
-    except TimeoutError:
-        socket.transport.abort()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from bridge.certificates import certificate_remedy
 from bridge.check.report import span
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 #: A certificate that lapses sooner is worth a warning.
 WARN_DAYS = 14
 _DAY_SECONDS = 86_400
-#: OpenSSL's X509_V_ERR_*: what of a certificate was not accepted.
-_NOT_YET_VALID, _EXPIRED, _OTHER_HOST, _OTHER_ADDRESS = 9, 10, 62, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,14 @@ async def _is_secure(report: Report, endpoint: Endpoint, tls: ssl.SSLContext, pa
             )
     except ssl.SSLCertVerificationError as error:
         why = f"the certificate of {endpoint.address} is not accepted: {error.verify_message}"
-        report.fail(check, why, _certificate_remedy(error.verify_code, endpoint))
+        remedy = certificate_remedy(
+            error.verify_code,
+            endpoint.address,
+            named_by=endpoint.named_by,
+            trusted_by=endpoint.trusted_by,
+            any_name=endpoint.any_name,
+        )
+        report.fail(check, why, remedy)
         return False
     except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
         why = _reason(error, patience_seconds)
@@ -127,16 +133,6 @@ def judge_certificate(report: Report, check: str, address: str, certificate: Map
         report.warn(check, f"the certificate of {address} {said}", remedy)
     else:
         report.ok(check, f"the certificate of {address} {said}")
-
-
-def _certificate_remedy(code: int, endpoint: Endpoint) -> str:
-    if code == _EXPIRED:
-        return f"Have it renewed by whoever runs {endpoint.address}, and check this machine's clock."
-    if code == _NOT_YET_VALID:
-        return "Check this machine's clock."
-    if code in (_OTHER_HOST, _OTHER_ADDRESS):
-        return f"Write the name that the certificate is for into {endpoint.named_by}{endpoint.any_name}."
-    return f"If an authority of your own signed it, name that authority's PEM file in {endpoint.trusted_by}."
 
 
 def _reason(error: Exception, patience_seconds: float) -> str:

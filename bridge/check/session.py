@@ -14,8 +14,9 @@ from bridge.aries import ending
 from bridge.aries.liveness import Timing
 from bridge.aries.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
 from bridge.check.report import span
+from bridge.dial import CLOSE_TIMEOUT_SECONDS, closed
 from bridge.errors import Cause, ConnectionLost
-from bridge.feed import CLOSE_TIMEOUT_SECONDS, TICK_SECONDS
+from bridge.feed import TICK_SECONDS
 from bridge.settings.secret import SecretUnreadable
 from bridge.subscriptions import Plan
 
@@ -31,16 +32,10 @@ AUTHENTICATION, SUBSCRIPTION = "Aries authentication", "Aries subscription"
 #: came in (there may be none).
 OTHER_SECONDS = 1.0
 _REFUSALS = (SubscriptionRefused, Complaint)
-_REFUSED = (
-    "Put a valid token into ARIES_ACCESS_TOKEN, or mend ARIES_REFRESH_TOKEN; if the token is right, see whether "
-    "ARIES_DIALECT fits the URL and whether the account needs ARIES_API_KEY."
-)
 REMEDIES = MappingProxyType(
     {
-        Cause.AUTH_REFUSED: _REFUSED,
-        Cause.AUTH_TIMEOUT: "See whether ARIES_DIALECT fits the server at ARIES_WS_URL.",
+        **ending.REMEDIES,
         Cause.EVICTED: "Another session of this account took over: stop it, or check with --no-session beside it.",
-        Cause.THROTTLED: "Wait before the next attempt, and see whether other clients use this account.",
     }
 )
 
@@ -93,9 +88,8 @@ async def hold_session(
         await _unsubscribe(talk)
     except TimeoutError:
         report.fail(check, f"no answer within {patience_seconds:g} s", REMEDIES[Cause.AUTH_TIMEOUT])
-    except ConnectionClosed as closed:
-        end = closed.rcvd
-        _tell_lost(report, check, ending.closed(end.code if end else None, end.reason if end else ""))
+    except ConnectionClosed as end:
+        _tell_lost(report, check, closed(end))
     except ConnectionLost as lost:
         _tell_lost(report, check, lost)
     except SecretUnreadable as error:
@@ -139,7 +133,8 @@ def _tell_subscribed(report: Report, talk: _Conversation, symbol: str) -> None:
 
 
 def _tell_lost(report: Report, check: str, lost: ConnectionLost) -> None:
-    report.fail(check, str(lost), REMEDIES.get(lost.cause, "Try again; if it lasts, check ARIES_WS_URL."))
+    remedy = lost.remedy or REMEDIES.get(lost.cause, "Try again; if it lasts, check ARIES_WS_URL.")
+    report.fail(check, lost.reason, remedy)
 
 
 def _now() -> float:

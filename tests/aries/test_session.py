@@ -168,6 +168,38 @@ def test_a_late_no_is_understood_after_a_greeting_of_data(wire: Wire) -> None:
     assert talk.session.lost.cause is Cause.AUTH_REFUSED
 
 
+def test_without_a_life_of_its_own_a_session_is_renewed_before_its_token_lapses(wire: Wire) -> None:
+    """Where the server does not say how long a session lasts, the token's own life counts; else the server's word."""
+    talk = talk_to(wire)
+    talk.hear(wire.accepted(talk.ask(life_seconds=100)))
+    talk.wait(79)
+    assert not talk.session.token_wanted
+    talk.wait(2)
+    assert talk.session.token_wanted
+    talk.hear(wire.accepted(talk.ask(life_seconds=100), 200_000))
+    talk.wait(150)
+    assert not talk.session.token_wanted
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_renewal_that_nobody_asked_for_costs_no_session(wire: Wire, answered: bool) -> None:  # noqa: FBT001 - a case
+    """A server that refuses or ignores it is let be, and offered the next token in its time."""
+    talk = talk_to(wire)
+    talk.hear(wire.accepted(talk.ask(life_seconds=100)))
+    talk.wait(10)
+    talk.notices()
+    for _ in range(3):
+        talk.wait(81)
+        assert talk.session.token_wanted
+        request = talk.ask("newer", life_seconds=100)
+        if answered:
+            talk.hear(wire.refused(request, "already authenticated"))
+            assert talk.notices() == [Complaint("already authenticated")]
+        else:
+            talk.wait(11)
+        assert talk.session.lost is None
+
+
 def test_data_outside_a_session_is_a_bad_line(wire: Wire) -> None:
     """Data after a refusal, or before any token was sent, begins no session and becomes no record."""
     talk = talk_to(wire)
@@ -286,7 +318,7 @@ def test_a_renewal_refused_once_is_tried_with_a_newer_token(wire: Wire) -> None:
 def test_a_renewal_refused_twice_ends_the_connection(wire: Wire) -> None:
     """Two refusals in a row say that no token will do."""
     talk = talk_to(wire)
-    talk.begin()
+    talk.begin(60_000)
     for token in ("old", "newer"):
         assert talk.session.lost is None
         talk.hear(wire.refused(talk.ask(token)))

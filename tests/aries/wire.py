@@ -152,9 +152,9 @@ class Talk:
         """Return what the session sends."""
         return [json.loads(frame) for frame in self.session.take_outgoing()]
 
-    def ask(self, token: str = "token") -> dict[str, object]:
+    def ask(self, token: str = "token", life_seconds: float | None = None) -> dict[str, object]:
         """Give the session a token; return its request."""
-        self.session.authenticate(token, self.now)
+        self.session.authenticate(token, self.now, life_seconds)
         return self.sent()[-1]
 
     def hear(self, *frames: bytes) -> None:
