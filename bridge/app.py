@@ -39,8 +39,8 @@ from bridge.feed import Feed
 from bridge.intake import Intake
 from bridge.kafka.access import client_options
 from bridge.ladder import Ladder
-from bridge.logs import Redactor
 from bridge.publisher import Publisher
+from bridge.redaction import Redactor
 from bridge.registry import Registry
 from bridge.shards import MARKET_STATUS_SHARD, own_share
 from bridge.subscriptions.file import watch
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from bridge.topics import Topic
 
 log = structlog.get_logger("bridge.app")
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Bridge:
@@ -330,13 +332,12 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
         log.warning("second signal received, exiting at once", signal=name)
         os._exit(RecordsUndelivered.exit_code if bridge.give_up() else 0)
 
-    caught = (signal.SIGTERM, signal.SIGINT)
-    for number in caught:
+    for number in _STOPPING:
         loop.add_signal_handler(number, handle, number.name)
     try:
         yield
     finally:
-        for number in caught:
+        for number in _STOPPING:
             loop.remove_signal_handler(number)
 
 
@@ -344,8 +345,12 @@ async def serve(settings: Settings, redactor: Redactor) -> None:
     """Run a bridge until a signal comes; ``redactor`` keeps secrets out of what it writes."""
     bridge = Bridge(settings, redactor)
     stop = asyncio.Event()
-    with signals(stop, bridge):
-        await bridge.run(stop)
+    try:
+        with signals(stop, bridge):
+            await bridge.run(stop)
+    finally:
+        for number in _STOPPING:  # how it ends is decided: a late signal must not change the exit code
+            signal.signal(number, signal.SIG_IGN)
 
 
 async def _unless(stop: asyncio.Event, work: Awaitable[object]) -> bool:

@@ -1,86 +1,57 @@
-"""The command line: the only place that turns errors into exit codes."""
+"""The command line: the only place that turns errors into exit codes.
+
+Importing all that the commands need takes a second or more, and a signal can come before it is over. So this module
+imports almost nothing at first, and :func:`main` sees to signals before anything else. As the first process of a
+container, the bridge would otherwise not even hear a SIGTERM: the kernel keeps it from a process 1 that has no
+handler (pid_namespaces(7)).
+"""
 
 from __future__ import annotations
 
-import asyncio
+import os
+import signal
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import structlog
-import typer
-import uvloop
+if TYPE_CHECKING:
+    from types import FrameType
 
-import bridge
-from bridge import logs, settings
-from bridge.check.command import check
-from bridge.dev.command import dev
-from bridge.errors import BridgeError
-from bridge.kafka.topics_command import topics
-from bridge.schemas_command import schemas_app
-from bridge.settings.cautions import warnings
-from bridge.settings.command import settings_command
-from bridge.simulator.cli import simulate
-from bridge.tail import tail
-from bridge.verify.command import verify
-
-app = typer.Typer(
-    name="aries-bridge",
-    help="Bridge the Aries market-data WebSocket to Kafka.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a typer callback
-    if wanted:
-        print(f"aries-bridge {bridge.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Bridge the Aries market-data WebSocket to Kafka."""
-
-
-@app.command()
-def run() -> None:
-    """Run the service; all settings come from the environment."""
-    from bridge.app import serve  # noqa: PLC0415 - the other commands start faster without it
-
-    loaded = settings.load()
-    redactor = logs.configure(loaded.bridge_log_level, loaded.bridge_log_format, loaded.secrets)
-    log = structlog.get_logger("bridge.cli")
-    for warning in warnings():
-        log.warning("settings", warning=warning)
-    log.info("starting", version=bridge.__version__, instance=loaded.bridge_instance)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(serve(loaded, redactor))
-        except BridgeError as error:
-            log.critical("the bridge ends", problem=str(error), exit_code=error.exit_code)
-            raise typer.Exit(error.exit_code) from None
-
-
-app.command()(dev)
-app.command()(simulate)
-app.command()(tail)
-app.command("settings")(settings_command)
-app.command()(check)
-app.command()(topics)
-app.command()(verify)
-app.add_typer(schemas_app, name="schemas")
+_STANDARD_ERROR = 2
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> None:
     """Run the command line; an error of ours ends in its message and its exit code."""
+    _open_standard_streams()
+    is_service = sys.argv[1:2] == ["run"]
+    handlers = {number: signal.signal(number, _end_service if is_service else _end) for number in _SIGNALS}
+    from bridge.commands import app  # noqa: PLC0415 - see above
+    from bridge.errors import BridgeError  # noqa: PLC0415 - likewise
+
+    if not is_service:  # which lets ours stand until its own take over
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     try:
         app()
     except BridgeError as error:
         print(f"aries-bridge: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """End a command that has not begun, with the exit code that shells have for a signal."""
+    os._exit(128 + number)
+
+
+def _end_service(_number: int, _frame: FrameType | None) -> None:
+    """End a service that has read nothing yet: so nothing is undelivered."""
+    os._exit(0)
+
+
+def _open_standard_streams() -> None:
+    """Open on nothing what is closed of the three: else the next socket would get its number, and our words."""
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(nowhere)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(_STANDARD_ERROR, "w", closefd=False)

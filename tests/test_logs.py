@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from bridge.logs import Redactor, configure
+from bridge.logs import configure
+from bridge.redaction import Redactor
 from bridge.settings.secret import Secret
 
 if TYPE_CHECKING:

@@ -19,6 +19,8 @@ from bridge.errors import BridgeError, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from bridge.redaction import Redactor
+
 DEFAULT_TIMEOUT_SECONDS = 60.0
 
 
@@ -63,7 +65,7 @@ def check(
     raise typer.Exit(exit_code(findings))
 
 
-def clean(finding: Finding, redactor: logs.Redactor) -> Finding:
+def clean(finding: Finding, redactor: Redactor) -> Finding:
     """Return a finding in one line and without secrets."""
     check, found, remedy = (
         " ".join(redactor.redacted(text).split()) for text in (finding.check, finding.finding, finding.remedy)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from bridge.dev.snapshot import Snapshot
     from bridge.dev.stage import Stage, Wishes
-    from bridge.logs import Redactor
+    from bridge.redaction import Redactor
     from bridge.simulator.server import Simulator
 
 log = structlog.get_logger("bridge.dev")

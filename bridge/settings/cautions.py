@@ -17,13 +17,20 @@ from bridge.settings.field_types import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from bridge.settings.secret import Secret
+    from pathlib import Path
 
 _PREFIXES = ("ARIES_", "KAFKA_", "SCHEMA_REGISTRY_", "BRIDGE_")
 #: What Kubernetes sets for each service it knows, say one called ``kafka``
 #: (kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
 _KUBERNETES = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+
+#: What a secret's file should not permit, the worst first. That a group may read is how Kubernetes gives a secret to a
+#: process that is not root (``fsGroup``).
+_LOOSE = (
+    (stat.S_IWOTH, "everybody may write", "chmod o-w"),
+    (stat.S_IWGRP, "its group may write", "chmod g-w"),
+    (stat.S_IROTH, "everybody may read", "chmod o-r; in Kubernetes defaultMode: 0440"),
+)
 
 
 def warnings(environ: Mapping[str, str] | None = None) -> list[str]:
@@ -34,7 +41,7 @@ def warnings(environ: Mapping[str, str] | None = None) -> list[str]:
         *_unknown(environ),
         *_unused_grant(settings),
         *_in_the_clear(settings),
-        *_writable(settings),
+        *_loose(settings),
         *_doubtful_symbols(settings),
     ]
 
@@ -109,16 +116,28 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _writable(settings: Settings) -> Iterator[str]:
-    for secret in settings.secrets:
-        if secret.path is not None and _mode(secret) & stat.S_IWOTH:
-            yield f"{secret.name}_FILE: everybody may write {str(secret.path)!r}; forbid it (chmod o-w)."
+def _loose(settings: Settings) -> Iterator[str]:
+    files = {f"{secret.name}_FILE": secret.path for secret in settings.secrets}
+    for name, path in {**files, "KAFKA_SSL_KEYFILE": settings.kafka_ssl_keyfile}.items():
+        if path is not None and (looseness := _looseness(path)):
+            yield f"{name}: {looseness}."
 
 
-def _mode(secret: Secret) -> int:
-    assert secret.path is not None
+def _looseness(path: Path) -> str | None:
+    for bit, who_may, remedy in _LOOSE:
+        if _mode(path) & bit and (bit != stat.S_IROTH or _is_within_reach(path)):
+            return f"{who_may} {str(path)!r}; forbid it ({remedy})"
+    return None
+
+
+def _is_within_reach(path: Path) -> bool:
+    """Return whether everybody may go through the directories above a file."""
+    return all(_mode(above) & stat.S_IXOTH for above in path.resolve().parents)
+
+
+def _mode(path: Path) -> int:
     try:
-        return secret.path.stat().st_mode
+        return path.stat().st_mode
     except OSError:  # it was there a moment ago; whoever reads it next will say so
         return 0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from bridge.app import Bridge
-    from bridge.logs import Redactor
+    from bridge.redaction import Redactor
     from bridge.web.probes import Check
 
 log = structlog.get_logger("bridge.web")
@@ -31,6 +32,8 @@ log = structlog.get_logger("bridge.web")
 #: How long open requests may take to end at the stop; they are all short.
 SHUTDOWN_SECONDS: Final = 1.0
 KEEPALIVE_SECONDS: Final = 30.0
+#: Whoever opens more ends the oldest: who keeps probes and Prometheus away must not keep descriptors from the bridge.
+MOST_CONNECTIONS: Final = 64
 READ_METHODS: Final = frozenset({"GET", "HEAD"})
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -69,24 +72,28 @@ class Server:
         )
         await runner.setup()
         try:
-            await self._open(runner)
-            self.history.start()
-            yield
+            with closing(await self._open(runner)) as listening:
+                self._tell_address(listening)
+                self.history.start()
+                yield
         finally:
             self.url = None
             self.history.stop()
             await runner.cleanup()
 
-    async def _open(self, runner: web.AppRunner) -> None:
+    async def _open(self, runner: web.AppRunner) -> asyncio.Server:
         host, port = self._bridge.settings.bridge_http_host, self._bridge.settings.bridge_http_port
+        assert runner.server is not None  # it is set up
         try:
-            await web.TCPSite(runner, host, port).start()
+            return await asyncio.get_running_loop().create_server(partial(_next_connection, runner.server), host, port)
         except OSError as error:
             raise PortUnusable(
                 f"probes, metrics and status cannot be served on {host}, port {port} ({error.strerror or error}): set "
                 "BRIDGE_HTTP_PORT to a port that is free (0 = any), or BRIDGE_HTTP_HOST to an address of this machine."
             ) from error
-        address, port = runner.addresses[0][:2]
+
+    def _tell_address(self, listening: asyncio.Server) -> None:
+        address, port = listening.sockets[0].getsockname()[:2]
         self.url = _url(address, port)
         log.info("HTTP served", address=address, port=port)
 
@@ -126,6 +133,14 @@ class Server:
     async def _show_page(self, _request: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": self._page.policy}
         return web.Response(text=self._page.text, content_type="text/html", headers=headers)
+
+
+def _next_connection(server: web.Server) -> asyncio.BaseProtocol:
+    connections = server.connections
+    for oldest in connections[: max(0, len(connections) - MOST_CONNECTIONS + 1)]:
+        if oldest.transport is not None:
+            oldest.transport.abort()
+    return server()
 
 
 @web.middleware

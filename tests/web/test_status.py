@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import bridge as package
-from bridge.logs import Redactor
+from bridge.redaction import Redactor
 from bridge.settings.secret import REDACTED
 from bridge.simulator import faults
 from bridge.simulator.oauth import TokenEndpoint
