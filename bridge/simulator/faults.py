@@ -9,7 +9,7 @@ simulator behaves: for ``for_seconds`` (in a script: ``for``) or so many ``times
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
@@ -62,6 +62,14 @@ class Lasting(Fault, frozen=True, kw_only=True):
     def befall(self, simulator: Simulator, sessions: Sequence[Session]) -> None:
         """Be kept in mind."""
         simulator.standing.add(self)
+
+
+_BAD_FRAMES: Final = {
+    "compressed": b"\xc1\x05hello",  # RSV1, though no extension was agreed upon
+    "masked": b"\x81\x82\x00\x00\x00\x00{}",  # a server masks nothing
+    "opcode": b"\x83\x00",  # 3 is reserved
+    "long_ping": b"\x89\x7e\x00\x7e" + b"x" * 126,  # a control frame holds 125 bytes at most
+}
 
 
 # Authentication
@@ -130,14 +138,19 @@ class OneSession(Lasting, frozen=True, kw_only=True):
     reason: str = "session replaced by another connection"
 
 
+class RepeatAuth(Lasting, frozen=True, kw_only=True):
+    """Say twice that a token is accepted."""
+
+
 # The connection
 
 
 class Http(Lasting, frozen=True, kw_only=True):
-    """Answer the handshake with an HTTP status; with ``path`` only for that path."""
+    """Answer the handshake with an HTTP status; with ``path`` only for that path, with ``location`` a redirect."""
 
-    status: Annotated[int, msgspec.Meta(ge=400, le=599)]
+    status: Annotated[int, msgspec.Meta(ge=300, le=599)]
     retry_after: Annotated[int, msgspec.Meta(ge=0)] | str | None = None
+    location: str | None = None
     path: str | None = None
     body: str = ""
 
@@ -167,6 +180,14 @@ class Close(Momentary, frozen=True, kw_only=True):
     def strike(self, session: Session) -> None:
         """Say farewell."""
         session.close(self.code, self.reason)
+
+
+class CutShort(Lasting, frozen=True, kw_only=True):
+    """Close each connection as soon as it has come so far; for a subscription that is behind the current state."""
+
+    once: Literal["connected", "authenticated", "subscribed"] = "connected"
+    code: CloseCode = 1011
+    reason: str = ""
 
 
 class NoClosingHandshake(Lasting, frozen=True, kw_only=True):
@@ -247,6 +268,26 @@ class UnknownField(Momentary, frozen=True, kw_only=True):
         session.send_extended({self.name: self.value})
 
 
+class Fragmented(Lasting, frozen=True, kw_only=True):
+    """Send each message as fragments of so many bytes."""
+
+    size_bytes: Annotated[int, msgspec.Meta(ge=1)] = 16
+
+
+class Binary(Lasting, frozen=True, kw_only=True):
+    """Send binary frames instead of text."""
+
+
+class BadFrame(Momentary, frozen=True, kw_only=True):
+    """Break the WebSocket protocol with one frame (RFC 6455, sections 5.1, 5.2 and 5.5)."""
+
+    how: Literal["compressed", "masked", "opcode", "long_ping"] = "compressed"
+
+    def strike(self, session: Session) -> None:
+        """Write a frame that no client may accept."""
+        session.link.write_bytes(_BAD_FRAMES[self.how])
+
+
 class GiantFrame(Momentary, frozen=True, kw_only=True):
     """Send one frame, valid JSON, of so many bytes."""
 
@@ -298,11 +339,15 @@ FAULTS: Final = {
     _snake_case(fault.__name__): fault
     for fault in (
         AcceptTokens,
+        BadFrame,
+        Binary,
         Burst,
         Close,
+        CutShort,
         Drop,
         Expire,
         ForgetAuth,
+        Fragmented,
         Garbage,
         GiantFrame,
         Heal,
@@ -318,6 +363,7 @@ FAULTS: Final = {
         RefuseAuth,
         RefuseSymbol,
         RefuseTokens,
+        RepeatAuth,
         SetMarket,
         Silence,
         SlowAccept,

@@ -103,6 +103,10 @@ class Link:
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.abort()
 
+    def write_bytes(self, data: bytes) -> None:
+        """Write bytes that are no frame of the protocol's, at once."""
+        self._connection.transport.write(data)
+
     async def write(self) -> None:
         """Write what is put until the connection ends."""
         try:
@@ -131,9 +135,18 @@ class Link:
             # Counted before the write, which can wait for a slow client with the bytes already on their way.
             self.sent.add(len(frame.data), frame.marks)
             self._world.sent.add(len(frame.data), frame.marks)
-            await self._connection.send(frame.data, text=True)
+            is_text = self._world.standing.find(faults.Binary) is None
+            await self._connection.send(self._message(frame.data), text=is_text)
         else:
             self._world.skipped.add(len(frame.data), frame.marks)
+
+    def _message(self, data: bytes) -> bytes | list[bytes]:
+        """Return what is sent as one frame, or as fragments."""
+        fragmented = self._world.standing.find(faults.Fragmented)
+        if fragmented is None:
+            return data
+        size = fragmented.size_bytes
+        return [data[start : start + size] for start in range(0, len(data), size)]
 
     def _overlooks(self, opcode: Opcode) -> bool:
         standing = self._world.standing

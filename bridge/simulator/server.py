@@ -408,6 +408,8 @@ class Simulator:
         response = connection.respond(refusal.status, refusal.body)
         if refusal.retry_after is not None:
             response.headers["Retry-After"] = str(refusal.retry_after)
+        if refusal.location is not None:
+            response.headers["Location"] = refusal.location
         return response
 
     async def _converse(self, connection: ServerConnection) -> None:

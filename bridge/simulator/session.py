@@ -80,6 +80,7 @@ class Session:
 
     async def run(self) -> None:
         """Converse until the connection ends."""
+        self._end_if_cut_short("connected")
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self.link.write())
@@ -180,10 +181,12 @@ class Session:
         self._tell("authenticated again" if self.authenticated else "authenticated")
         self.authenticated = True
         self._world.authentications += 1
-        self._say(self.dialect.auth_accepted(request.request_id, terms.expires_in_seconds, now), "auth")
+        for _ in range(2 if self._world.standing.take(faults.RepeatAuth) else 1):
+            self._say(self.dialect.auth_accepted(request.request_id, terms.expires_in_seconds, now), "auth")
         self._start_term(terms.expires_in_seconds, terms.warning_seconds, close=terms.close_on_expiry)
         self.tell_market_status()
         self._rights_changed(self)
+        self._end_if_cut_short("authenticated")
 
     def _refuse_auth(self, request_id: str | None, error: str) -> None:
         self._say(self.dialect.auth_refused(request_id, error, self._world.clock()), "auth")
@@ -236,6 +239,7 @@ class Session:
         self._rights_changed(self)
         for item in taken:
             self._show_current(item)
+        self._end_if_cut_short("subscribed")
 
     def _unsubscribe(self, request: Unsubscribe) -> None:
         for symbol, kinds in request.items:
@@ -322,6 +326,11 @@ class Session:
         """Close the connection behind what is queued already."""
         self._tell("closing", f"{code} {reason}".rstrip())
         self.link.close(code, reason)
+
+    def _end_if_cut_short(self, stage: str) -> None:
+        cut = self._world.standing.take(faults.CutShort, lambda fault: fault.once == stage)
+        if cut:
+            self.close(cut.code, cut.reason)
 
     def _some_line(self, extra: Json | None = None) -> Outgoing | None:
         """Let something happen to what the client subscribed to first."""

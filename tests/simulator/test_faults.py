@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from tests.simulator.plain_client import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from websockets.asyncio.client import ClientConnection
 
 QUOTES = '[{"symbol":"AAPL","quoteFields":"*"}]'
 PING = '{"type":"ping","id":"p1"}'
@@ -278,6 +281,67 @@ async def test_http_faults_take_their_turns(sim: Simulator) -> None:
             await connect(sim.url, proxy=None)
         statuses.append(refused.value.response.status_code)
     assert statuses == [503, 429]
+
+
+async def test_a_redirect(sim: Simulator) -> None:
+    """The handshake can be sent elsewhere; a client that follows gets there."""
+    await sim.inject(faults.Http(status=307, location=sim.url_for("action"), path="/v1/market/ws"))
+    async with connect(sim.url_for("envelope"), proxy=None) as ws:
+        assert (await PlainClient(ws).ask(ACTION_AUTH, "auth"))["message"] == "success"
+
+
+@pytest.mark.parametrize("once", ["connected", "authenticated", "subscribed"])
+async def test_cut_short(sim: Simulator, once: Any) -> None:
+    """A connection is closed as soon as it has come so far, behind what belongs to that."""
+    await sim.inject(faults.CutShort(once=once, code=1012, times=1))
+    async with connect(sim.url, proxy=None) as ws:
+        with contextlib.suppress(ConnectionClosed):
+            await ws.send(ENVELOPE_AUTH)
+            await ws.send(f'{{"type":"subscribe","id":"sub-1","payload":{QUOTES}}}')
+        heard = [frame async for frame in _until_closed(ws)]
+        assert ws.close_code == 1012
+    assert len(heard) == {"connected": 0, "authenticated": 2, "subscribed": 4}[once]
+    async with envelope_client(sim, QUOTES):
+        pass
+
+
+async def _until_closed(ws: ClientConnection) -> AsyncIterator[bytes | str]:
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            yield await ws.recv()
+
+
+async def test_fragments_and_binary_frames(sim: Simulator) -> None:
+    """Messages come in pieces, or as binary; whole they are the same."""
+    async with envelope_client(sim) as client:
+        await sim.inject(faults.Fragmented(size_bytes=3))
+        await sim.send_line(b'"in pieces"')
+        assert [piece async for piece in client.ws.recv_streaming() if piece] == ['"in', " pi", "ece", 's"']
+        await sim.inject(faults.Heal())
+        await sim.inject(faults.Binary())
+        await sim.send_line(b'"binary"')
+        assert await client.ws.recv() == b'"binary"'
+
+
+@pytest.mark.parametrize("how", ["compressed", "masked", "opcode", "long_ping"])
+async def test_frames_that_break_the_protocol(sim: Simulator, how: Any) -> None:
+    """No client accepts such a frame: it closes with 1002."""
+    async with envelope_client(sim) as client:
+        await sim.inject(faults.BadFrame(how=how))
+        with pytest.raises(ConnectionClosedError) as closed:
+            await client.ws.recv()
+        assert closed.value.sent is not None
+        assert closed.value.sent.code == 1002
+
+
+async def test_acceptance_said_twice(sim: Simulator) -> None:
+    """One authentication, two answers."""
+    await sim.inject(faults.RepeatAuth(times=1))
+    async with connect(sim.url, proxy=None) as ws:
+        client = PlainClient(ws)
+        await client.send(ENVELOPE_AUTH)
+        actions = [document["payload"]["action"] for document in await client.documents(3)]
+    assert actions == ["authSuccess", "authSuccess", "update"]
 
 
 async def test_slow_accept(sim: Simulator) -> None:

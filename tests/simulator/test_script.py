@@ -53,7 +53,7 @@ def test_steps_become_faults_in_order() -> None:
         ({"at": 1, "fault": "drop", "for": 2}, "script step 1 (drop): Object contains unknown field `for`"),
         ({"at": 1, "fault": "silence", "for": "2"}, "script step 1 (silence): Expected `float | null`, got `str`"),
         ({"at": 1, "fault": "http"}, "script step 1 (http): Object missing required field `status`"),
-        ({"at": 1, "fault": "http", "status": 200}, "script step 1 (http): Expected `int` >= 400"),
+        ({"at": 1, "fault": "http", "status": 200}, "script step 1 (http): Expected `int` >= 300"),
     ],
 )
 def test_bad_steps_are_named(step: object, problem: str) -> None:
@@ -61,7 +61,7 @@ def test_bad_steps_are_named(step: object, problem: str) -> None:
     with pytest.raises(SettingsError) as error:
         parse_script([step])
     assert error.value.problems[0].startswith(problem)
-    assert "the known faults are: accept_tokens, burst, close, drop" in error.value.problems[-1]
+    assert "the known faults are: accept_tokens, bad_frame, binary, burst, close" in error.value.problems[-1]
 
 
 def test_all_problems_at_once() -> None:
