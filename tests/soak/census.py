@@ -1,0 +1,100 @@
+"""What the topics hold in the end, counted by session and symbol: to be compared with what was sent.
+
+That it is in order, and that what is missing is accounted for, ``aries-bridge verify`` proves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bridge import schemas
+from bridge.kafka.reading import assign, consumer_of, decoder_of, fetched
+from bridge.topics import MARKET_DATA, Topic
+from bridge.verify.heads import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiokafka import ConsumerRecord
+
+    from bridge.decoder import Decoder
+    from bridge.settings import Settings
+
+POLL_SECONDS = 1.0
+MOST_RECORDS = 5_000
+FETCH_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Word:
+    """Hold one control record."""
+
+    kind: str
+    session_id: int | None
+    time_us: int
+    counts: Mapping[str, int]
+
+
+@dataclass
+class Census:
+    """Count records, each once; ``heights`` are the next ``seq`` by session, topic and symbol."""
+
+    heights: dict[tuple[int, Topic, str], int] = field(default_factory=dict)
+    #: Records by session.
+    found: Counter[int] = field(default_factory=Counter)
+    repeats: int = 0
+    words: list[Word] = field(default_factory=list)
+
+    def take(self, topic: Topic, symbol: str, session_id: int, seq: int) -> None:
+        """Count a record."""
+        place = session_id, topic, symbol
+        if seq < self.heights.get(place, 0):
+            self.repeats += 1
+            return
+        self.heights[place] = seq + 1
+        self.found[session_id] += 1
+
+    def listen(self, record: Mapping[str, object]) -> None:
+        """Take a control record; those that a rebuilt producer repeats count once."""
+        word = Word(record["kind"], record["session_id"], record["time_us"], record["counts"])  # type: ignore[arg-type]
+        if word not in self.words[-100:]:
+            self.words.append(word)
+
+
+async def take_census(settings: Settings) -> Census:
+    """Read all topics up to where they end now."""
+    census = Census()
+    async with (
+        decoder_of(settings) as decoder,
+        consumer_of(settings, "soak", partition_fetch_bytes=FETCH_BYTES) as consumer,
+    ):
+        partitions = await assign(consumer, settings, (), beside=(Topic.CONTROL,))
+        ends = await consumer.end_offsets(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        clerk = _Clerk(settings, decoder, census)
+        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+            for messages in (await fetched(consumer, POLL_SECONDS, most_records=MOST_RECORDS)).values():
+                await clerk.enter(messages)
+    return census
+
+
+class _Clerk:
+    def __init__(self, settings: Settings, decoder: Decoder, census: Census) -> None:
+        names = {topic: schema.name for topic, schema in schemas.load().items()}
+        self._topics = {name: topic for topic, name in settings.topics.items()}
+        self._readers = {topic: Reader(names[topic], decoder) for topic in MARKET_DATA}
+        self._decoder = decoder
+        self._census = census
+
+    async def enter(self, messages: list[ConsumerRecord]) -> None:
+        topic = self._topics[messages[0].topic]
+        if topic is Topic.CONTROL:
+            for message in messages:
+                self._census.listen((await self._decoder.decode(message.value)).record)
+        elif topic in self._readers:
+            reader = self._readers[topic]
+            for message in messages:
+                symbol, _, session_id, seq, _ = reader.head(message.value) or await reader.learn(message.value)
+                self._census.take(topic, symbol.decode(), session_id, seq)

@@ -1,0 +1,32 @@
+"""Memory, open files and threads of a process, as the kernel counts them (proc(5))."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """Hold one look at a process."""
+
+    at_seconds: float
+    rss_bytes: int
+    files: int
+    threads: int
+    #: Whether nothing was wrong then, nor is being recovered from.
+    calm: bool
+    #: asyncio tasks, where the bridge tells.
+    tasks: int | None = None
+
+
+def look(pid: int, at_seconds: float, *, calm: bool) -> Vitals | None:
+    """Return how a process is, or None where it has ended."""
+    process = Path("/proc") / str(pid)
+    try:
+        status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+        files = len(list((process / "fd").iterdir()))
+        rss_kib, threads = int(status["VmRSS"].split()[0]), int(status["Threads"])
+    except (OSError, KeyError):  # it has ended, or is about to
+        return None
+    return Vitals(at_seconds, rss_kib * 1024, files, threads, calm)
