@@ -1,0 +1,84 @@
+"""``python -m tests.bench``: measure the bridge beside a straightforward one, and judge it by its targets."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from tests.bench import machine, report
+from tests.bench.brokers import brokers
+from tests.bench.cases import CASES, RATE_CASES, Case, RateCase
+from tests.bench.children import Cores, pinned
+from tests.bench.frames import build
+from tests.bench.rounds import Rounds, measured
+from tests.bench.trial import Latency, Throughput, Trials
+from tests.bench.verdicts import verdicts
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+PAIRS, PAIRS_OF_FULL = 3, 7
+#: What the tables need, also where the output is no terminal.
+WIDTH = 140
+
+
+def main(
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be given again.")] = None,
+    pairs: Annotated[int | None, typer.Option(help="Runs of each side; 3, or 7 with --full.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there, too.")] = None,
+    kafka: Annotated[Literal["embedded", "real"], typer.Option(help="Where records go.")] = "embedded",
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Measure every case.")] = False,
+) -> None:
+    """Measure the bridge beside a straightforward one."""
+    console = Console(stderr=True)
+    chosen = _chosen(case, full=full)
+    if not chosen:
+        raise typer.BadParameter(f"there are {', '.join(one.name for one in (*CASES, *RATE_CASES))}")
+    pairs = pairs or (PAIRS_OF_FULL if full else PAIRS)
+    facts = {**machine.facts(), "broker": kafka}
+    cores = Cores.of_machine()
+    full_speed: list[Rounds[Case, Throughput]] = []
+    rates: list[Rounds[RateCase, Latency]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        pinned(cores.others),
+        brokers(kafka, cores) as publishing,
+        console.status("starting") as status,
+    ):
+        trials = Trials(publishing, cores, Path(folder) / "runs")
+        for one in chosen:
+            note = partial(_note, status, one.name)
+            note("the feed is made")
+            feed = build(one.recipe)
+            saved = feed.save(Path(folder) / "feed")
+            if isinstance(one, Case):
+                full_speed.append(measured(one, pairs, partial(trials.full_speed, feed=feed, saved=saved), note))
+            else:
+                at_rate = partial(trials.at_rate, feed=feed, saved=saved, per_second=one.per_second)
+                rates.append(measured(one, pairs, at_rate, note))
+    judged = verdicts(full_speed, rates)
+    out = Console()
+    out.width = max(out.width, WIDTH)
+    report.show(out, facts, full_speed, rates, judged)
+    if json_file is not None:
+        json_file.write_text(json.dumps(report.document(facts, full_speed, rates, judged), indent=1), "utf-8")
+
+
+def _chosen(names: list[str] | None, *, full: bool) -> list[Case | RateCase]:
+    every: tuple[Case | RateCase, ...] = (*CASES, *RATE_CASES)
+    return [one for one in every if (one.name in names if names else full or one.usual)]
+
+
+def _note(status: Status, name: str, what: str) -> None:
+    status.update(f"{name}: {what}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,143 @@
+"""The benchmark's other processes: pinned to their cores, measured from outside, never left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+#: Only something that hangs takes so long.
+DEADLINE_SECONDS: Final = 60.0
+_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+#: Where user and system time stand in /proc/<pid>/stat, counted behind the command's name (proc(5)).
+_USER, _SYSTEM = 11, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Say which core belongs to the bridge under test, and which to all the rest."""
+
+    subject: frozenset[int]
+    others: frozenset[int]
+
+    @classmethod
+    def of_machine(cls) -> Self:
+        """Return the last core for the subject; on a machine of one core it is shared."""
+        cores = sorted(os.sched_getaffinity(0))
+        return cls(frozenset(cores[-1:]), frozenset(cores[:-1] or cores))
+
+
+class Child:
+    """One process: it writes a JSON document a line, and obeys words on its standard input."""
+
+    def __init__(self, arguments: list[str], environ: Mapping[str, str], cores: frozenset[int], log: Path) -> None:
+        self._log = log
+        with log.open("wb") as errors, pinned(cores):
+            self._process = subprocess.Popen(
+                [sys.executable, *arguments],
+                env={"PATH": os.environ["PATH"], **environ},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        self.pid = self._process.pid
+        self._waiting = selectors.DefaultSelector()
+        self._waiting.register(self._output, selectors.EVENT_READ)
+
+    def hear(self) -> dict[str, Any]:
+        """Wait for its next document."""
+        if not self._waiting.select(DEADLINE_SECONDS):
+            raise TimeoutError(f"{self} said nothing for {DEADLINE_SECONDS:g} s: {self.log_tail()}")
+        line = self._output.readline()
+        if not line:
+            raise ChildProcessError(f"{self} has ended: {self.log_tail()}")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def tell(self, word: str) -> None:
+        """Give it a word."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n".encode())
+        self._process.stdin.flush()
+
+    def stop(self) -> int:
+        """Let it end as the platform would (SIGTERM) and return its exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(DEADLINE_SECONDS)
+
+    @property
+    def running(self) -> bool:
+        """Return whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def cpu_seconds(self) -> float:
+        """Return the user and system time that it has taken, all threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS_PER_SECOND
+
+    def memory_bytes(self, what: str = "VmRSS") -> int:
+        """Return its resident memory, or with ``VmHWM`` the most that it ever had."""
+        for line in Path(f"/proc/{self.pid}/status").read_text("ascii").splitlines():
+            if line.startswith(f"{what}:"):
+                return int(line.split()[1]) * 1024
+        raise ProcessLookupError(f"{self} tells no {what}")
+
+    def log_tail(self, characters: int = 2000) -> str:
+        """Return the end of what it wrote to standard error."""
+        return self._log.read_text("utf-8", "replace")[-characters:]
+
+    def __str__(self) -> str:
+        arguments = self._process.args
+        assert isinstance(arguments, list)
+        return " ".join(map(str, arguments[1:]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._waiting.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    @property
+    def _output(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+
+@contextmanager
+def pinned(cores: frozenset[int]) -> Iterator[None]:
+    """Keep this process, and what it starts meanwhile, on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def wait_until(holds: Any, what: str, *, every_seconds: float = 0.02, deadline_seconds: float = 120.0) -> float:
+    """Return when something came to hold (monotonic seconds)."""
+    deadline = time.monotonic() + deadline_seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {deadline_seconds:g} s in vain for {what}")
+        time.sleep(every_seconds)
+    return time.monotonic()

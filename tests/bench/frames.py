@@ -1,0 +1,174 @@
+"""Feeds built before a run: every frame as it goes onto the wire, and what must come out at the other end.
+
+The market is the simulator's: the full set of fields of each kind, prices that walk, times that pass. The same seed
+makes the same bytes.
+"""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice, product
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+from websockets.frames import Frame, Opcode
+
+from bridge.simulator.action import Action
+from bridge.simulator.clocks import timestamp_writer
+from bridge.simulator.envelope import Envelope
+from bridge.simulator.fields import INDICES, Kind
+from bridge.simulator.instrument import Instrument
+from bridge.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from bridge.simulator.dialect import Dialect
+    from bridge.simulator.instrument import Fields
+
+DialectName = Literal["envelope", "action"]
+#: What happens in a feed, and how often next to the rest. A trade is two lines: itself, and its time and sales.
+Happenings = tuple[tuple[Kind, int], ...]
+
+QUOTES: Final[Happenings] = ((Kind.QUOTE, 1),)
+LEVEL2: Final[Happenings] = ((Kind.LEVEL2, 1),)
+#: Of 100 lines 70 are quotes, 20 trades and time and sales, 10 level 2.
+TRADING_DAY: Final[Happenings] = ((Kind.QUOTE, 70), (Kind.TRADE, 10), (Kind.LEVEL2, 10))
+
+#: Price levels on each side of a book: 20 rows in all, beside a row for each exchange.
+LEVELS_A_SIDE: Final = 10
+#: The feed's own clock: it starts on a trading day, and a millisecond passes with so many lines (10,000 a second).
+FIRST_MS: Final = 1_750_858_200_000
+LINES_PER_MS: Final = 10
+
+_TOPICS: Final = {
+    Kind.QUOTE: Topic.QUOTES,
+    Kind.TRADE: Topic.TRADES,
+    Kind.TIME_AND_SALES: Topic.TIMESALES,
+    Kind.LEVEL2: Topic.L2,
+}
+_ACTION_WORDS: Final = {
+    Kind.QUOTE: "equityComposite",
+    Kind.TRADE: "equityComposite",
+    Kind.TIME_AND_SALES: "timeAndSales",
+    Kind.LEVEL2: "level2",
+}
+#: A name of letters stands for an equity.
+_SYMBOL_LETTERS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Say what a feed is made of."""
+
+    happenings: Happenings
+    lines: int
+    lines_per_frame: int = 1
+    dialect: DialectName = "envelope"
+    symbols: int = 100
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Hold a feed: frames one behind the other, where each of them ends, and how many records each symbol has."""
+
+    recipe: Recipe
+    wire: bytes
+    ends: array[int]
+    records: Mapping[Topic, Mapping[str, int]]
+
+    @property
+    def topics(self) -> list[Topic]:
+        """Return the topics that get records."""
+        return sorted(self.records)
+
+    def save(self, folder: Path) -> Path:
+        """Write it where a feeder finds it, and return the place."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "wire").write_bytes(self.wire)
+        (folder / "ends").write_bytes(self.ends.tobytes())
+        return folder
+
+
+@dataclass(slots=True)
+class _Tape:
+    """Collect lines into frames."""
+
+    lines_per_frame: int
+    frames: list[bytes] = field(default_factory=list)
+    ends: array[int] = field(default_factory=lambda: array("Q"))
+    size: int = 0
+
+    def add(self, lines: list[bytes]) -> None:
+        frame = Frame(Opcode.TEXT, b"\n".join(lines)).serialize(mask=False)
+        self.frames.append(frame)
+        self.size += len(frame)
+        self.ends.append(self.size)
+
+
+def symbols(count: int) -> list[str]:
+    """Return so many names of equities, always the same."""
+    names = ("".join(letters) for letters in product(ascii_uppercase, repeat=_SYMBOL_LETTERS))
+    return random.Random(0).sample([name for name in names if name not in INDICES], count)
+
+
+def build(recipe: Recipe) -> Feed:
+    """Make the feed of a recipe; some 40 µs a line."""
+    records: dict[Topic, Counter[str]] = {}
+    tape = _Tape(recipe.lines_per_frame)
+    pending: list[bytes] = []
+    for kind, symbol, line in islice(_lines(recipe), recipe.lines):
+        records.setdefault(_TOPICS[kind], Counter())[symbol] += 1
+        pending.append(line)
+        if len(pending) == recipe.lines_per_frame:
+            tape.add(pending)
+            pending = []
+    if pending:
+        tape.add(pending)
+    return Feed(recipe, b"".join(tape.frames), tape.ends, records)
+
+
+def lines_of(feed: Feed) -> Iterator[bytes]:
+    """Return a feed's lines, for tests: what the frames carry, without the WebSocket's part."""
+    return (line for _, _, line in islice(_lines(feed.recipe), feed.recipe.lines))
+
+
+def _lines(recipe: Recipe) -> Iterator[tuple[Kind, str, bytes]]:
+    dialect: Dialect = Envelope() if recipe.dialect == "envelope" else Action()
+    encode = msgspec.json.Encoder(decimal_format=dialect.prices).encode
+    words = {kind: _word(dialect, kind) for kind in _TOPICS}
+    for kind, symbol, fields, now_ms in _events(recipe):
+        yield kind, symbol, encode(dialect.update(words[kind], symbol, fields, now_ms))
+
+
+def _word(dialect: Dialect, kind: Kind) -> str:
+    return dialect.kinds[kind] if isinstance(dialect, Envelope) else _ACTION_WORDS[kind]
+
+
+def _events(recipe: Recipe) -> Iterator[tuple[Kind, str, Fields, int]]:
+    rng = random.Random(recipe.seed)
+    instruments = [Instrument(symbol, recipe.seed) for symbol in symbols(recipe.symbols)]
+    drawn = [kind for kind, weight in recipe.happenings for _ in range(weight)]
+    stamp = timestamp_writer("iso")
+    told = 0
+    while True:
+        instrument = instruments[int(rng.random() * len(instruments))]
+        kind = drawn[int(rng.random() * len(drawn))]
+        now_ms = FIRST_MS + told // LINES_PER_MS
+        for one, fields in _happen(instrument, kind, stamp(now_ms)):
+            told += 1
+            yield one, instrument.symbol, fields, now_ms
+
+
+def _happen(instrument: Instrument, kind: Kind, stamp: object) -> Iterable[tuple[Kind, Fields]]:
+    if kind is Kind.TRADE:
+        trade, sale = instrument.trade(stamp)
+        return (Kind.TRADE, trade), (Kind.TIME_AND_SALES, sale)
+    quote = instrument.quote(stamp)  # a book stands around the quote: the market moves for both
+    return ((kind, quote if kind is Kind.QUOTE else instrument.level2(LEVELS_A_SIDE)),)

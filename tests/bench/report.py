@@ -1,0 +1,125 @@
+"""The figures, for people and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.table import Table
+
+from tests.bench.latencies import PARTS
+from tests.bench.trial import SIDES, Latency, Throughput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
+    from tests.bench.cases import Case, RateCase
+    from tests.bench.rounds import Rounds
+    from tests.bench.verdicts import Verdict
+
+    FullSpeed = Sequence[Rounds[Case, Throughput]]
+    Rates = Sequence[Rounds[RateCase, Latency]]
+
+#: Feeder and broker share the other cores; where they are as busy as that, they were measured, not the bridge.
+TOO_BUSY: Final = 0.9
+
+
+def show(
+    console: Console, facts: Mapping[str, str], full_speed: FullSpeed, rates: Rates, verdicts: Sequence[Verdict]
+) -> None:
+    """Print everything: what was measured where, the tables, a line for each target."""
+    console.print(", ".join(f"{name} {value}" for name, value in facts.items()), style="dim", highlight=False)
+    if full_speed:
+        console.print(_throughput_table(full_speed))
+    if rates:
+        console.print(_latency_table(rates))
+    for one in full_speed:
+        if one.pairs and one.spread("bridge", lambda run: run.others_busy).median > TOO_BUSY:
+            console.print(f"{one.case.name}: feeder and broker were the bottleneck", style="bold red")
+    for verdict in verdicts:
+        console.print(str(verdict), style="green" if verdict.met else "bold red", highlight=False)
+
+
+def document(
+    facts: Mapping[str, str], full_speed: FullSpeed, rates: Rates, verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
+    """Return everything as JSON."""
+    return {
+        "machine": dict(facts),
+        "full_speed": [_full_speed(one) for one in full_speed],
+        "rates": [_rate(one) for one in rates],
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+    }
+
+
+def _throughput_table(full_speed: FullSpeed) -> Table:
+    table = Table(title="At full speed: medians of the pairs, ratios with their range")
+    table.add_column("case", no_wrap=True)
+    headings = ("pairs", "µs CPU a record", "baseline", "times as fast", "records/s", "baseline", "times as fast")
+    for heading in (*headings, "per s CPU", "MB peak", "at end"):
+        table.add_column(heading, justify="right")
+    for one in full_speed:
+        table.add_row(one.case.name, *(_throughput_row(one) if one.pairs else ["void"]))
+    return table
+
+
+def _throughput_row(one: Rounds[Case, Throughput]) -> list[str]:
+    cpu_us, baseline_us = (one.spread(side, lambda run: run.cpu_us).median for side in SIDES)
+    speed, baseline_speed = (one.spread(side, lambda run: run.per_second).median for side in SIDES)
+    return [
+        f"{len(one.pairs)}{f' ({len(one.voids)} void)' if one.voids else ''}",
+        f"{cpu_us:.1f}",
+        f"{baseline_us:.1f}",
+        str(one.ratio(lambda run: run.cpu_us)),
+        f"{speed:,.0f}",
+        f"{baseline_speed:,.0f}",
+        str(one.ratio(lambda run: run.wall_seconds)),
+        f"{1e6 / cpu_us:,.0f}",
+        f"{one.spread('bridge', lambda run: run.rss_peak_bytes).highest / 1e6:.0f}",
+        f"{one.spread('bridge', lambda run: run.rss_end_bytes).highest / 1e6:.0f}",
+    ]
+
+
+def _latency_table(rates: Rates) -> Table:
+    table = Table(title="At an offered rate, one quote a frame: receive to acknowledgement in ms, median (range)")
+    for heading in ("case", ""):
+        table.add_column(heading, no_wrap=True)
+    for heading in (*PARTS, "s behind", "of a core", "MB peak"):
+        table.add_column(heading, justify="right")
+    for one in rates:
+        for side in SIDES:
+            if not one.pairs:
+                table.add_row(one.case.name, side, "void")
+                continue
+            parts = [one.spread(side, lambda run, part=part: run.percentiles[part]) for part in PARTS]  # type: ignore[misc]
+            table.add_row(
+                one.case.name,
+                side,
+                *map(str, parts),
+                str(one.spread(side, lambda run: run.behind_seconds)),
+                f"{one.spread(side, lambda run: run.share_of_core).median:.0%}",
+                f"{one.spread(side, lambda run: run.rss_peak_bytes).highest / 1e6:.0f}",
+            )
+    return table
+
+
+def _full_speed(one: Rounds[Case, Throughput]) -> dict[str, Any]:
+    ratios = {
+        "cpu_ratio": asdict(one.ratio(lambda run: run.cpu_us)),
+        "speed_ratio": asdict(one.ratio(lambda run: run.wall_seconds)),
+    }
+    pairs = [
+        {
+            side: {**asdict(run), "cpu_us_per_record": run.cpu_us, "records_per_second": run.per_second}
+            for side, run in pair.items()
+        }
+        for pair in one.pairs
+    ]
+    return {**asdict(one.case), **(ratios if pairs else {}), "pairs": pairs, "void": one.voids}
+
+
+def _rate(one: Rounds[RateCase, Latency]) -> dict[str, Any]:
+    pairs = [{side: asdict(run) for side, run in pair.items()} for pair in one.pairs]
+    return {**asdict(one.case), "pairs": pairs, "void": one.voids}

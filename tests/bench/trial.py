@@ -1,0 +1,173 @@
+"""One run: a feed, a broker, one bridge between them, and what it took."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from tests.bench.children import Child, Cores, wait_until
+from tests.bench.frames import symbols
+from tests.bench.readback import Consuming, Void
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.bench.brokers import Brokers, Target
+    from tests.bench.frames import Feed
+
+Side = Literal["bridge", "baseline"]
+SIDES: Final[tuple[Side, Side]] = ("bridge", "baseline")
+_COMMANDS: Final[dict[Side, list[str]]] = {
+    "bridge": ["-m", "bridge", "run"],
+    "baseline": ["-m", "tests.bench.baseline"],
+}
+_MEASURED: Final[dict[Side, list[str]]] = {
+    "bridge": ["-m", "tests.bench.measured_run"],
+    "baseline": ["-m", "tests.bench.baseline"],
+}
+_PATHS: Final = {"envelope": "/v1/market/ws", "action": "/v1/marketdata/ws"}
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Hold what one run at full speed took: ``cpu_seconds`` the bridge; ``others_busy`` is a part of the wall time."""
+
+    records: int
+    wall_seconds: float
+    cpu_seconds: float
+    feeder_cpu_seconds: float
+    others_busy: float
+    rss_peak_bytes: int
+    rss_end_bytes: int
+
+    @property
+    def cpu_us(self) -> float:
+        """Return CPU time per record in µs."""
+        return self.cpu_seconds / self.records * 1e6
+
+    @property
+    def per_second(self) -> float:
+        """Return records per second of wall time."""
+        return self.records / self.wall_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Hold what one run at an offered rate took; times in milliseconds unless named otherwise."""
+
+    offered: int
+    records: int
+    percentiles: dict[str, float]
+    cpu_seconds: float
+    feed_seconds: float
+    behind_seconds: float
+    rss_peak_bytes: int
+
+    @property
+    def share_of_core(self) -> float:
+        """Return which part of a core the bridge took."""
+        return self.cpu_seconds / (self.feed_seconds + self.behind_seconds)
+
+
+class Trials:
+    """Run one bridge at a time, on its own core, with the settings of production."""
+
+    def __init__(self, brokers: Brokers, cores: Cores, folder: Path) -> None:
+        self._brokers = brokers
+        self._cores = cores
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def full_speed(self, side: Side, feed: Feed, saved: Path) -> Throughput:
+        """Let a bridge have a feed as fast as it can take it; raise Void where the records are not right."""
+        with self._between(side, feed, saved, _COMMANDS[side]) as (subject, feeder, target, consuming):
+            before, others_before = subject.cpu_seconds(), _cpu(target.process)
+            started = time.monotonic()
+            feeder.tell("go")
+            fed = feeder.hear()
+            ended = wait_until(lambda: len(consuming) >= feed.recipe.lines, "all records on Kafka")
+            cpu_seconds = subject.cpu_seconds() - before
+            others = _cpu(target.process) - others_before + fed["cpu_seconds"]
+            result = Throughput(
+                records=feed.recipe.lines,
+                wall_seconds=ended - started,
+                cpu_seconds=cpu_seconds,
+                feeder_cpu_seconds=fed["cpu_seconds"],
+                others_busy=others / (ended - started),
+                rss_peak_bytes=subject.memory_bytes("VmHWM"),
+                rss_end_bytes=subject.memory_bytes(),
+            )
+            consuming.check(feed.records)
+            _end(subject)
+        return result
+
+    def at_rate(self, side: Side, feed: Feed, saved: Path, per_second: int) -> Latency:
+        """Offer a feed at so many lines a second; raise Void where the records are not right."""
+        file = self._folder / "latencies.json"
+        with self._between(side, feed, saved, [*_MEASURED[side], str(file)]) as (subject, feeder, _, consuming):
+            before = subject.cpu_seconds()
+            feeder.tell(f"go {per_second}")
+            fed = feeder.hear()
+            ended = wait_until(lambda: len(consuming) >= feed.recipe.lines, "all records on Kafka", every_seconds=0.005)
+            cpu_seconds = subject.cpu_seconds() - before
+            rss_peak_bytes = subject.memory_bytes("VmHWM")
+            consuming.check(feed.records)
+            _end(subject)
+        return Latency(
+            offered=per_second,
+            records=feed.recipe.lines,
+            percentiles=json.loads(file.read_text("utf-8")),
+            cpu_seconds=cpu_seconds,
+            feed_seconds=fed["seconds"],
+            behind_seconds=max(fed["late_seconds"], ended - fed["sent_at"]),
+            rss_peak_bytes=rss_peak_bytes,
+        )
+
+    @contextmanager
+    def _between(
+        self, side: Side, feed: Feed, saved: Path, command: list[str]
+    ) -> Iterator[tuple[Child, Child, Target, Consuming]]:
+        recipe = feed.recipe
+        serving = ["-m", "tests.bench.feeder", str(saved), str(recipe.lines_per_frame)]
+        with (
+            self._brokers.target(self._folder) as target,
+            Child(serving, {}, self._cores.others, self._folder / "feeder.log") as feeder,
+            Child(
+                command,
+                environment(feed, feeder.hear()["port"], target),
+                self._cores.subject,
+                self._folder / f"{side}.log",
+            ) as subject,
+            closing(Consuming(target, feed.topics)) as consuming,
+        ):
+            feeder.hear()  # the bridge has subscribed
+            yield subject, feeder, target, consuming
+
+
+def environment(feed: Feed, port: int, target: Target) -> dict[str, str]:
+    """Return a bridge's settings: production's, but for the places where feed and broker are."""
+    return {
+        "ARIES_WS_URL": f"ws://127.0.0.1:{port}{_PATHS[feed.recipe.dialect]}",
+        "ARIES_ACCESS_TOKEN": "a-good-token",
+        "ARIES_SYMBOLS": ",".join(symbols(feed.recipe.symbols)),
+        "KAFKA_BOOTSTRAP_SERVERS": target.bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": target.prefix,
+        "BRIDGE_HTTP_HOST": "127.0.0.1",
+        "BRIDGE_HTTP_PORT": "0",
+    }
+
+
+def _cpu(process: Child | None) -> float:
+    return process.cpu_seconds() if process is not None else 0.0
+
+
+def _end(subject: Child) -> None:
+    if not subject.running:
+        raise Void(f"it ended during the run: {subject.log_tail()}")
+    code = subject.stop()
+    if code:
+        raise Void(f"it ended with exit code {code}: {subject.log_tail()}")
