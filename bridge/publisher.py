@@ -22,6 +22,7 @@ from bridge.backoff import Backoff
 from bridge.clock import wall_us
 from bridge.errors import BadLine, KafkaUnreachable, SettingsError, TopicsUnfit
 from bridge.kafka import producers
+from bridge.refusals import Refusals
 from bridge.settings.secret import SecretUnreadable
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS = 0.25, 10.0
 #: How long the other batches in flight get to be acknowledged when one has failed: each that is, is no repeat.
 SETTLE_SECONDS = 1.0
 WATCH_SECONDS = 0.25
+#: How often Kafka is asked anew for what is amiss, and after what silence whether it has moved.
+LOOK_SECONDS, STRANDED_SECONDS = 1.0, 5.0
 #: Records put into batches before the loop gets to turn.
 RECORDS_PER_TURN = 500
 
@@ -48,12 +51,16 @@ RECORD_REFUSED = (
     kafka_errors.RecordListTooLargeError,
     kafka_errors.InvalidTimestampError,
 )
-#: This topic cannot be written just now; the others can.
-TOPIC_REFUSED = (
-    kafka_errors.TopicAuthorizationFailedError,
-    kafka_errors.InvalidTopicError,
-    kafka_errors.UnknownTopicOrPartitionError,
+#: The producer's own state is to blame: a new one has none, and may go on at once.
+PRODUCER_POISONED = (
+    kafka_errors.OutOfOrderSequenceNumber,
+    kafka_errors.UnknownProducerId,
+    kafka_errors.InvalidProducerEpoch,
+    kafka_errors.ProducerFenced,
 )
+#: aiokafka has no name for every answer, such as INVALID_RECORD (KIP-467): one that is repeated so often for a
+#: batch of one is taken for the record's fault.
+TRIES = 4
 
 
 class ProducerLost(Exception):
@@ -105,6 +112,7 @@ class Publisher:
         self._draining = False
         self._landed_all = asyncio.Event()
         self._backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
+        self._refusals = Refusals()
         batches.on_work = self._work.set
 
     async def connect(self) -> None:
@@ -124,10 +132,10 @@ class Publisher:
 
     def partition_drift(self) -> dict[str, int]:
         """Return the topics whose number of partitions is another by now."""
-        if self._producer is None:
+        producer = self._producer
+        if producer is None:
             return {}
-        known = self._producer.client.cluster.partitions_for_topic
-        found = {topic: len(known(self._names[topic]) or ()) for topic in self._topics}
+        found = {topic: len(producers.partitions(producer, self._names[topic])) for topic in self._topics}
         return {
             self._names[topic]: count
             for topic, count in found.items()
@@ -143,6 +151,7 @@ class Publisher:
         """Send what the lanes hold, for ever, through as many producers as it takes."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch(), name="delivery watch")
+            tasks.create_task(self._look_around(), name="look around")
             while True:
                 try:
                     await self._send()
@@ -207,11 +216,11 @@ class Publisher:
         return count
 
     def _is_shut(self, lane: Lane) -> bool:
-        """Return whether a lane's topic is put off, or not known to the producer (any more)."""
-        if self._producer is None:
+        """Return whether a lane's topic is put off, or its partition has no leader, or is not there (any more)."""
+        producer = self._producer
+        if producer is None or producers.leader(producer, lane.name, lane.partition) is None:
             return True
-        known = self._producer.client.cluster.partitions_for_topic(lane.name)
-        return known is None or lane.partition not in known or lane.not_before > _now()
+        return self._refusals.holds(lane.name, _now())
 
     def _landed(self, producer: AIOKafkaProducer, flight: asyncio.Future[object]) -> None:
         lane = self._flights.pop(flight, None)
@@ -222,7 +231,8 @@ class Publisher:
             self._fail(ProducerLost(error, lane))
             return
         self._backoff.reset()
-        lane.recovered()
+        if self._refusals:
+            self._refusals.lift(lane.name)
         self.acking = True
         self._acks.landed(lane, self._move(), wall_us())
         self._batches.landed(lane)
@@ -240,6 +250,35 @@ class Publisher:
                 self._fail(ProducerLost(TimeoutError(reason)))
             if self._batches.has_ready:
                 self._work.set()
+
+    async def _look_around(self) -> None:
+        """Look for topics that are gone and brokers that have moved, as aiokafka does late or not at all."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            producer = self._producer
+            if producer is None:
+                continue
+            self._look_for_leaders(producer)
+            oldest = self._batches.oldest_flight()
+            if oldest is not None and _now() - oldest > STRANDED_SECONDS and await self._is_stranded(producer):
+                self._fail(ProducerLost(kafka_errors.KafkaConnectionError("Kafka is at other addresses now")))
+
+    def _look_for_leaders(self, producer: AIOKafkaProducer) -> None:
+        for lane in self._batches.lanes():
+            if len(lane) and producers.leader(producer, lane.name, lane.partition) is None:
+                producer.client.force_metadata_update()
+                known = producers.partitions(producer, lane.name)
+                if lane.in_flight and lane.partition not in known:
+                    self._fail(ProducerLost(kafka_errors.UnknownTopicOrPartitionError(lane.name), lane))
+                    return
+                self._refusals.note(lane.name, _missing(lane, len(known)))
+
+    async def _is_stranded(self, producer: AIOKafkaProducer) -> bool:
+        try:
+            stranded = await producers.is_stranded(producer, self._options())
+        except (SettingsError, SecretUnreadable):
+            return False
+        return stranded and producer is self._producer
 
     def _fail(self, failure: ProducerLost) -> None:
         self._failure = self._failure or failure
@@ -284,15 +323,21 @@ class Publisher:
 
     def _treat(self, lane: Lane, error: BaseException) -> None:
         if isinstance(error, RECORD_REFUSED):
-            if lane.last_count > 1:
-                lane.max_records = lane.last_count // 2
-                return
-            lane.max_records = 0
-            record = self._batches.remove_first(lane)
-            size = len(record[2]) + len(record[1] or b"")
-            self._refuse(record, lane, BadLine("record_refused", f"Kafka refused its record of {size} bytes: {error}"))
-        elif isinstance(error, TOPIC_REFUSED):
-            lane.not_before = _now() + lane.backoff.next_seconds()
+            self._narrow(lane, error)
+        elif _is_refusal(error):
+            tries = self._refusals.put_off(lane.name, str(error), _now())
+            if isinstance(error, kafka_errors.UnknownError) and tries >= TRIES:
+                self._narrow(lane, error)
+
+    def _narrow(self, lane: Lane, error: BaseException) -> None:
+        """Cut a refused batch in halves; the record that is refused alone is no longer sent."""
+        if lane.last_count > 1:
+            lane.max_records = lane.last_count // 2
+            return
+        lane.max_records = 0
+        record = self._batches.remove_first(lane)
+        size = len(record[2]) + len(record[1] or b"")
+        self._refuse(record, lane, BadLine("record_refused", f"Kafka refused its record of {size} bytes: {error}"))
 
     async def _start_producer(self) -> AIOKafkaProducer:
         backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
@@ -309,6 +354,25 @@ class Publisher:
                 self.connected = True
                 self._work.set()
                 return producer
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Return whether a broker answered that it does not take a topic's records, and may do so later."""
+    if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
+        return True
+    return (
+        isinstance(error, kafka_errors.BrokerResponseError)
+        and not error.retriable
+        and not isinstance(error, PRODUCER_POISONED)
+    )
+
+
+def _missing(lane: Lane, known: int) -> str:
+    if not known:
+        return "it is gone, or we may not see it any more"
+    if lane.partition >= known:
+        return f"it has {known} partitions now: restart the bridge to use them"
+    return f"its partition {lane.partition} has no leader"
 
 
 def _now() -> float:

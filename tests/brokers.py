@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from tests.kafka_distribution import classpath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -66,12 +66,20 @@ def _write_identity(file: Path, issued: trustme.LeafCert) -> None:
     file.write_bytes(pkcs8 + b"".join(blob.bytes() for blob in issued.cert_chain_pems))
 
 
+@dataclass(frozen=True, slots=True)
+class _Ports:
+    listeners: Mapping[Listener, int]
+    controller: int
+    #: Where a listener without security waits, and the port that it advertises instead of its own.
+    behind_proxy: int
+    proxy: int
+
+
 @dataclass
 class _Broker:
     number: int
     directory: Path
-    ports: Mapping[Listener, int]
-    controller_port: int
+    ports: _Ports
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -95,15 +103,9 @@ class RealKafka:
         self._classpath = classpath()
         self._cluster_id = "AriesBridgeTestsAriesB"
         self.certificates = Certificates(directory)
-        ports = iter(_free_ports(brokers * (len(Listener) + 1)))
         self._brokers = {
-            number: _Broker(
-                number,
-                directory / f"broker-{number}",
-                {listener: next(ports) for listener in Listener},
-                next(ports),
-            )
-            for number in range(1, brokers + 1)
+            number: _Broker(number, directory / f"broker-{number}", ports)
+            for number, ports in enumerate(_free_ports(brokers), 1)
         }
 
     def start(self) -> Self:
@@ -140,21 +142,44 @@ class RealKafka:
 
     def addresses(self, listener: Listener) -> str:
         """Return the addresses of one kind of listener on all brokers."""
-        return ",".join(f"localhost:{broker.ports[listener]}" for broker in self._brokers.values())
+        return ",".join(f"localhost:{broker.ports.listeners[listener]}" for broker in self._brokers.values())
+
+    def port(self, listener: Listener = Listener.PLAINTEXT, number: int = 1) -> int:
+        """Return a broker's own port for one kind of listener."""
+        return self._brokers[number].ports.listeners[listener]
+
+    def proxied(self, number: int = 1) -> tuple[int, int]:
+        """Return a plain port of a broker, and the one that it advertises instead: a proxy's, that is to be started."""
+        ports = self._brokers[number].ports
+        return ports.behind_proxy, ports.proxy
+
+    def admin(self) -> AdminClient:
+        """Return a client that may do everything; its answers come only while it lives."""
+        return AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+
+    def throttle(self, client_id: str, bytes_per_second: int | None) -> None:
+        """Let a producer write only so much (KIP-13), or, with None, as much as it likes."""
+        quota = "producer_byte_rate"
+        change = (
+            ["--delete-config", quota] if bytes_per_second is None else ["--add-config", f"{quota}={bytes_per_second}"]
+        )
+        entity = ["--entity-type", "clients", "--entity-name", client_id]
+        servers = ["--bootstrap-server", self.bootstrap_servers]
+        self._run_tool("kafka.admin.ConfigCommand", *servers, "--alter", *entity, *change)
 
     def create_topic(
         self, name: str, partitions: int = 4, replicas: int = 1, config: Mapping[str, str] | None = None
     ) -> None:
         """Create a topic and wait until every partition has a leader."""
         topic = NewTopic(name, partitions, replicas, config=dict(config or {}))
-        admin = self._admin()  # its answers come only while it lives
+        admin = self.admin()
         for created in admin.create_topics([topic], operation_timeout=20).values():
             created.result(timeout=20)
         self._wait("topic without leaders", lambda: self._has_leaders(name, partitions))
 
     def leader_of(self, topic: str, partition: int) -> int:
         """Return the number of the broker that leads a partition."""
-        return int(self._admin().list_topics(topic, timeout=10).topics[topic].partitions[partition].leader)
+        return int(self.admin().list_topics(topic, timeout=10).topics[topic].partitions[partition].leader)
 
     def kill(self, number: int = 1) -> None:
         """End a broker at once (SIGKILL); its records stay on disk."""
@@ -182,6 +207,13 @@ class RealKafka:
         """Start an ended broker on its old ports and storage, and wait for nothing."""
         self._launch(self._brokers[number])
 
+    def move(self) -> None:
+        """Give every broker other ports, to be started on with its old storage; all have ended."""
+        for broker, ports in zip(self._brokers.values(), _free_ports(len(self._brokers)), strict=True):
+            broker.ports = ports
+        for broker in self._brokers.values():
+            self._configure(broker)
+
     def restart(self, number: int = 1) -> None:
         """Start an ended broker on its old ports and storage, and wait until the cluster is whole."""
         self.launch(number)
@@ -201,19 +233,25 @@ class RealKafka:
 
     def _format(self, broker: _Broker) -> None:
         broker.directory.mkdir(parents=True)
-        broker.properties_file.write_text(
-            "\n".join(f"{name}={value}" for name, value in self._properties(broker).items())
-        )
+        self._configure(broker)
         scram = [
             argument
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
             for argument in ("--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]")
         ]
         arguments = ["format", "-t", self._cluster_id, "-c", str(broker.properties_file), *scram]
-        command = [*_JAVA, "-cp", self._classpath, "kafka.tools.StorageTool", *arguments]
+        self._run_tool("kafka.tools.StorageTool", *arguments)
+
+    def _configure(self, broker: _Broker) -> None:
+        broker.properties_file.write_text(
+            "\n".join(f"{name}={value}" for name, value in self._properties(broker).items())
+        )
+
+    def _run_tool(self, name: str, *arguments: str) -> None:
+        command = [*_JAVA, "-cp", self._classpath, name, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         if done.returncode != 0:
-            raise RuntimeError(f"Kafka's storage could not be formatted: {done.stdout}{done.stderr}")
+            raise RuntimeError(f"Kafka's {name} failed: {done.stdout}{done.stderr}")
 
     def _launch(self, broker: _Broker) -> None:
         with broker.log_file.open("ab") as log:
@@ -231,17 +269,14 @@ class RealKafka:
             raise RuntimeError(f"broker {number} was never started")
         return process
 
-    def _admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
-
     def _is_whole(self) -> bool:
         return all(
-            len(_members(f"localhost:{broker.ports[Listener.PLAINTEXT]}")) == len(self._brokers)
+            len(_members(f"localhost:{broker.ports.listeners[Listener.PLAINTEXT]}")) == len(self._brokers)
             for broker in self._brokers.values()
         )
 
     def _has_leaders(self, topic: str, partitions: int) -> bool:
-        listed = self._admin().list_topics(topic, timeout=10).topics[topic].partitions.values()
+        listed = self.admin().list_topics(topic, timeout=10).topics[topic].partitions.values()
         return len(listed) == partitions and all(partition.leader > 0 for partition in listed)
 
     def _wait(self, problem: str, done: Callable[[], bool]) -> None:
@@ -254,17 +289,27 @@ class RealKafka:
 
     def _properties(self, broker: _Broker) -> dict[str, str]:
         replicas = str(min(3, len(self._brokers)))
-        voters = (f"{peer.number}@localhost:{peer.controller_port}" for peer in self._brokers.values())
-        ports = [f"{listener.name}://localhost:{broker.ports[listener]}" for listener in Listener]
+        voters = (f"{peer.number}@localhost:{peer.ports.controller}" for peer in self._brokers.values())
+        ports = [f"{listener.name}://localhost:{port}" for listener, port in broker.ports.listeners.items()]
         return {
             "process.roles": "broker,controller",
             "node.id": str(broker.number),
             "controller.quorum.voters": ",".join(voters),
             "controller.listener.names": "CONTROLLER",
-            "listeners": ",".join([*ports, f"CONTROLLER://localhost:{broker.controller_port}"]),
-            "advertised.listeners": ",".join(ports),
+            "listeners": ",".join(
+                [
+                    *ports,
+                    f"PROXIED://localhost:{broker.ports.behind_proxy}",
+                    f"CONTROLLER://localhost:{broker.ports.controller}",
+                ]
+            ),
+            "advertised.listeners": ",".join([*ports, f"PROXIED://localhost:{broker.ports.proxy}"]),
             "listener.security.protocol.map": ",".join(
-                ["CONTROLLER:PLAINTEXT", *(f"{listener.name}:{listener}" for listener in Listener)]
+                [
+                    "CONTROLLER:PLAINTEXT",
+                    "PROXIED:PLAINTEXT",
+                    *(f"{listener.name}:{listener}" for listener in Listener),
+                ]
             ),
             "inter.broker.listener.name": Listener.PLAINTEXT.name,
             "log.dirs": str(broker.directory / "data"),
@@ -328,13 +373,20 @@ def _has_ended(broker: _Broker) -> bool:
     return broker.process is not None and broker.process.poll() is not None
 
 
-def _free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(count)]
+def _free_ports(brokers: int) -> list[_Ports]:
+    """Return ports for so many brokers that were free a moment ago, all different."""
+    each = len(Listener) + 3
+    sockets = [socket.socket() for _ in range(brokers * each)]
     try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        ports = [int(one.getsockname()[1]) for one in sockets]
     finally:
-        for each in sockets:
-            each.close()
+        for one in sockets:
+            one.close()
+    return [_ports(ports[start : start + each]) for start in range(0, len(ports), each)]
+
+
+def _ports(free: Sequence[int]) -> _Ports:
+    *listeners, controller, behind_proxy, proxy = free
+    return _Ports(dict(zip(Listener, listeners, strict=True)), controller, behind_proxy, proxy)

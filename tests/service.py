@@ -72,9 +72,9 @@ async def running(environ: Mapping[str, str]) -> AsyncIterator[Bridge]:
         await task
 
 
-async def eventually(holds: Callable[[], object], what: str) -> None:
+async def eventually(holds: Callable[[], object], what: str, deadline_seconds: float = DEADLINE_SECONDS) -> None:
     """Wait until something holds."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with asyncio.timeout(deadline_seconds):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.005)
     assert holds(), what

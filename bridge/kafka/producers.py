@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiokafka
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from bridge.errors import KafkaUnreachable, TopicsUnfit
@@ -19,6 +21,7 @@ from bridge.topics import SUBSCRIBABLE, Topic
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from aiokafka.conn import AIOKafkaConnection
     from aiokafka.producer.message_accumulator import MessageAccumulator
 
 START_TIMEOUT_SECONDS = 30.0
@@ -47,7 +50,24 @@ async def start(options: Mapping[str, object]) -> aiokafka.AIOKafkaProducer:
     except (KafkaUnreachable, asyncio.CancelledError):
         await abandon(producer)
         raise
+    _watch_sender(producer)
     return producer
+
+
+async def is_stranded(producer: aiokafka.AIOKafkaProducer, options: Mapping[str, object]) -> bool:
+    """Return whether none of the brokers that a producer knows is there, while Kafka can be reached otherwise.
+
+    A client of aiokafka never asks its bootstrap servers again, as Kafka's own does (KIP-899): where all brokers
+    have moved, it looks for them at their old addresses for ever.
+    """
+    try:
+        async with asyncio.timeout(START_TIMEOUT_SECONDS):
+            if await producer.client.force_metadata_update():
+                return False
+            await close(await start(options))
+            return not await producer.client.force_metadata_update()
+    except (TimeoutError, KafkaUnreachable):
+        return False
 
 
 async def close(producer: aiokafka.AIOKafkaProducer) -> None:
@@ -67,28 +87,64 @@ async def abandon(producer: aiokafka.AIOKafkaProducer) -> None:
     requests anew when cancelled.
     """
     producer._closed = True  # noqa: SLF001 - or its finaliser warns
-    _fail_all(producer._message_accumulator)  # noqa: SLF001 - see above
+    _fail_all(producer._message_accumulator, ProducerClosed())  # noqa: SLF001 - see above
+    client = producer.client
+    for connection in client._conns.values():  # noqa: SLF001 - see above
+        _abort(connection)
+    synchronizer, client._sync_task = client._sync_task, None  # noqa: SLF001 - it may have failed, and close() would say so
+    await _end(synchronizer)
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-            await producer.client.close()
+            await client.close()
     except (TimeoutError, KafkaError, OSError) as error:
         logging.getLogger(__name__).debug("closing connections: %s", error)
-    sender = producer._sender.sender_task  # noqa: SLF001 - see above
-    if sender is not None:
-        # It fails all batches, which is done already, and then a transaction, which there is none of.
-        sender.remove_done_callback(producer._sender._fail_all)  # noqa: SLF001 - see above
-    while sender is not None and not sender.done():
-        sender.cancel()
-        await asyncio.wait([sender], timeout=0.05)
-    if sender is not None and not sender.cancelled():
-        sender.exception()  # seen: it must not be reported as never retrieved
+    await _end(producer._sender.sender_task)  # noqa: SLF001 - see above
 
 
-def _fail_all(accumulator: MessageAccumulator) -> None:
-    accumulator.fail_all(ProducerClosed())
+async def _end(task: asyncio.Task[None] | None) -> None:
+    """Cancel a task until it gives in, and see how it ended: it must not be reported as never retrieved."""
+    while task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.05)
+    if task is not None and not task.cancelled():
+        task.exception()
+
+
+def _abort(connection: AIOKafkaConnection) -> None:
+    """Drop what a connection has not sent yet, which would arrive late or keep it open for ever."""
+    writer = connection._writer  # noqa: SLF001 - there is no public way to it
+    if writer is not None:
+        writer.transport.abort()
+
+
+def _watch_sender(producer: aiokafka.AIOKafkaProducer) -> None:
+    """Let the end of the sender fail the batches alone: aiokafka also fails a transaction, and there is none."""
+    sender = producer._sender  # noqa: SLF001 - see above
+    sender.sender_task.remove_done_callback(sender._fail_all)  # noqa: SLF001 - see above
+    sender.sender_task.add_done_callback(partial(_sender_ended, producer._message_accumulator))  # noqa: SLF001
+
+
+def _sender_ended(accumulator: MessageAccumulator, task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    _fail_all(accumulator, error or ProducerClosed())
+
+
+def _fail_all(accumulator: MessageAccumulator, error: BaseException) -> None:
+    accumulator.fail_all(error)
     for batches in accumulator._batches.values():  # noqa: SLF001 - see abandon
         for batch in batches:
             batch._drain_waiter.exception()  # noqa: SLF001 - seen: nobody else waits for it
+
+
+def partitions(producer: aiokafka.AIOKafkaProducer, topic: str) -> Collection[int]:
+    """Return the partitions of a topic as a producer knows them, none where it is not there."""
+    return producer.client.cluster.partitions_for_topic(topic) or ()
+
+
+def leader(producer: aiokafka.AIOKafkaProducer, topic: str, partition: int) -> int | None:
+    """Return the broker that leads a partition as a producer knows it, None where there is none."""
+    number = producer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
+    return None if number is None or number < 0 else number
 
 
 def partition_counts(
@@ -99,7 +155,7 @@ def partition_counts(
     Raises ``TopicsUnfit`` where a topic is missing, or where the data topics' counts differ: a symbol must
     have the same partition on each of them, or consumers could not join them.
     """
-    counts = {topic: len(producer.client.cluster.partitions_for_topic(names[topic]) or ()) for topic in topics}
+    counts = {topic: len(partitions(producer, names[topic])) for topic in topics}
     missing = [names[topic] for topic, count in counts.items() if not count]
     if missing:
         raise TopicsUnfit(

@@ -1,0 +1,110 @@
+"""A bridge under load between a simulator and a real Kafka: what each fault of Kafka happens to."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from bridge.simulator.server import Simulator
+from bridge.topics import Topic
+from tests.faults.proof import nothing_lost, prove
+from tests.service import environment, eventually, running
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, MutableMapping
+
+    from bridge.app import Bridge
+    from bridge.verify.report import Report
+    from tests.brokers import RealKafka
+
+GIVEN_UP = "producer given up, its records are sent again"
+REBUILT = "producer rebuilt"
+NOT_USABLE = "Kafka is not usable, trying again"
+LINES_PER_SECOND = 1_000
+#: A broker starts in seconds, and backs off for some more.
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """Hold a bridge, what feeds it, and what it logged."""
+
+    kafka: RealKafka
+    prefix: str
+    simulator: Simulator
+    bridge: Bridge
+    logs: list[MutableMapping[str, Any]]
+
+    async def flows(self, records: int = 300) -> None:
+        """Wait until so many more records are acknowledged."""
+        target = self.acknowledged + records
+        await eventually(lambda: self.acknowledged >= target, f"{records} more records", PATIENCE_SECONDS)
+
+    async def piles_up(self, lines: int = 300) -> None:
+        """Wait until so many more lines are read, whatever becomes of them."""
+        target = self.bridge.accounts.lines_received + lines
+        await eventually(lambda: self.bridge.accounts.lines_received >= target, f"{lines} more lines")
+
+    async def gives_up(self, times: int = 1) -> None:
+        """Wait until so many producers were given up since the start."""
+        await eventually(lambda: self.bridge.publisher.rebuilds >= times, "a producer given up", PATIENCE_SECONDS)
+
+    async def comes_to_rest(self) -> None:
+        """Stop the market, and wait until every line that was sent is read."""
+        self.simulator.rate = 0
+        await self.simulator.drained()
+        sent = self.simulator.sent
+        await eventually(lambda: self.bridge.accounts.lines_received == sent.lines, "all lines read")
+
+    @property
+    def acknowledged(self) -> int:
+        """Return how many records of market data Kafka has acknowledged."""
+        return self.bridge.accounts.published.total()
+
+    def logged(self, event: str) -> list[MutableMapping[str, Any]]:
+        """Return the log lines of an event so far."""
+        return [line for line in self.logs if line["event"] == event]
+
+    async def proof(self) -> Report:
+        """Assert that every line sent is a record on Kafka, in order, and that each rebuild was logged once.
+
+        The bridge has ended.
+        """
+        nothing_lost(self.bridge, self.simulator)
+        assert len(self.logged(GIVEN_UP)) == len(self.logged(REBUILT)) == self.bridge.publisher.rebuilds
+        return await prove(self.kafka.bootstrap_servers, self.prefix, self.bridge)
+
+
+@asynccontextmanager
+async def under_load(
+    kafka: RealKafka, prefix: str, *, servers: str | None = None, rate: float = LINES_PER_SECOND, **settings: str
+) -> AsyncIterator[Load]:
+    """Run a bridge that publishes until the block ends; then let all arrive that was sent.
+
+    ``servers`` are where it reaches Kafka, by default the plain listeners.
+    """
+    async with Simulator(rate=rate, lines_per_frame=5) as simulator:
+        quick = {"KAFKA_DELIVERY_TIMEOUT_SECONDS": "1", "BRIDGE_DRAIN_SECONDS": "20"}
+        environ = environment(simulator, servers or kafka.bootstrap_servers, prefix, **quick | settings)
+        with structlog.testing.capture_logs() as logs:
+            async with running(environ) as bridge:
+                load = Load(kafka, prefix, simulator, bridge, logs)
+                await load.flows()
+                yield load
+                await load.comes_to_rest()
+
+
+def create_topics(
+    kafka: RealKafka,
+    prefix: str,
+    *,
+    partitions: int = 4,
+    replicas: int = 1,
+    config: Mapping[str, str] | None = None,
+) -> None:
+    """Create the topics of a prefix."""
+    for topic in Topic:
+        kafka.create_topic(f"{prefix}.{topic}", partitions, replicas, config)

@@ -1,0 +1,78 @@
+"""Brokers that die, hang, stay away, or come back elsewhere, while the bridge publishes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.kafka.load import GIVEN_UP, NOT_USABLE, create_topics, under_load
+from tests.faults.proxy import Proxy
+from tests.service import eventually
+
+if TYPE_CHECKING:
+    from tests.brokers import RealKafka
+
+
+@pytest.fixture
+def prefix(kafka: RealKafka, topic_prefix: str) -> str:
+    """Return a prefix whose topics exist."""
+    create_topics(kafka, topic_prefix)
+    return topic_prefix
+
+
+async def test_a_killed_broker_that_comes_back_in_time_costs_nothing(kafka: RealKafka, prefix: str) -> None:
+    """Within the delivery timeout the same producer goes on: not even a repeat."""
+    async with under_load(kafka, prefix, KAFKA_DELIVERY_TIMEOUT_SECONDS="60") as load:
+        await asyncio.to_thread(kafka.kill)
+        await load.piles_up()
+        await asyncio.to_thread(kafka.restart)
+        await load.flows()
+
+    report = await load.proof()
+
+    assert load.bridge.publisher.rebuilds == 0
+    assert sum(row.repeats for row in report.rows) == 0
+
+
+async def test_a_hanging_broker_costs_the_producer_and_nothing_else(kafka: RealKafka, prefix: str) -> None:
+    """A broker that hangs longer than the delivery timeout: what it may have or not is sent again by a new producer."""
+    async with under_load(kafka, prefix) as load:
+        await asyncio.to_thread(kafka.pause)
+        await load.gives_up()
+        await asyncio.to_thread(kafka.resume)
+        await load.flows()
+
+    await load.proof()
+
+    (given_up,) = load.logged(GIVEN_UP)
+    assert given_up["reason"] == "no acknowledgement within 1 s"
+
+
+async def test_brokers_may_stay_away_for_many_delivery_timeouts(kafka: RealKafka, prefix: str) -> None:
+    """However long the outage, one producer is given up, attempts go on ever more rarely, and the backlog arrives."""
+    async with under_load(kafka, prefix, KAFKA_DELIVERY_TIMEOUT_SECONDS="0.5") as load:
+        await asyncio.to_thread(kafka.kill)
+        await eventually(lambda: len(load.logged(NOT_USABLE)) >= 3, "attempts to reach Kafka")
+        assert len(load.logged(GIVEN_UP)) == 1
+        assert "Check KAFKA_BOOTSTRAP_SERVERS" in load.logged(NOT_USABLE)[-1]["reason"]
+        await asyncio.to_thread(kafka.restart)
+        await load.flows()
+
+    await load.proof()
+
+
+async def test_a_cluster_that_comes_back_on_other_ports_is_found_again(kafka: RealKafka, prefix: str) -> None:
+    """All that stays is the bootstrap address: new brokers are learnt from it, long before the delivery timeout."""
+    async with Proxy(kafka.port()) as before:
+        port = before.port
+        async with under_load(kafka, prefix, servers=f"localhost:{port}", KAFKA_DELIVERY_TIMEOUT_SECONDS="60") as load:
+            await asyncio.to_thread(kafka.kill)
+            await before.__aexit__(None, None, None)
+            kafka.move()
+            async with Proxy(kafka.port(), port=port):
+                await asyncio.to_thread(kafka.restart)
+                await load.flows()
+
+    await load.proof()
