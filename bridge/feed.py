@@ -84,6 +84,7 @@ class Feed:
             try:
                 await self._connect_and_stream()
             except ConnectionLost as lost:
+                _heed_cancellation()
                 await self._wait_before_reconnect(lost)
 
     def replan(self, plan: Plan) -> None:
@@ -268,6 +269,13 @@ class Feed:
         self.next_attempt_us = wall_us() + round(delay * 1e6)
         await asyncio.sleep(delay)
         self.next_attempt_us = None
+
+
+def _heed_cancellation() -> None:
+    """Raise what a TaskGroup forgets: that it was cancelled just when one of its tasks failed (CPython gh-116720)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _loss(group: BaseExceptionGroup[BaseException]) -> BaseException:
