@@ -95,12 +95,15 @@ class Batches:
         lanes = self._lanes[topic]
         return lanes[partition(key, len(lanes))] if key is not None else lanes[0]
 
-    def has_room_for(self, size: int) -> bool:
-        """Return whether a record of this many bytes fits the budget."""
-        return self.bytes + size + RECORD_OVERHEAD_BYTES <= self.budget_bytes
+    def offer(self, lane: Lane, record: Record) -> bool:
+        """Append a record to its lane if it fits the budget; return whether it did."""
+        if self.bytes + size_of(record) > self.budget_bytes:
+            return False
+        self.add(lane, record)
+        return True
 
     def add(self, lane: Lane, record: Record) -> None:
-        """Append a record to its lane."""
+        """Append a record to its lane, also beyond the budget."""
         lane.waiting.append(record)
         self.bytes += size_of(record)
         if lane.topic is not Topic.CONTROL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from fastavro import schemaless_writer
+from fastavro import schemaless_reader, schemaless_writer
 
 from bridge.errors import BadLine
 
@@ -44,6 +44,18 @@ class Codec:
         (reason ``encode``) for a record that does not fit its schema.
         """
         prefix, schema = self._of_topic[topic]
+        return self._written(topic, prefix, schema, record)
+
+    def changed(self, topic: Topic, value: bytes, **fields: object) -> bytes:
+        """Return an encoded record with other values in some fields, under the prefix it had."""
+        prefix, schema = self._of_topic[topic]
+        body = BytesIO(value)
+        prefix = body.read(len(prefix))
+        record = schemaless_reader(body, schema, None)
+        assert isinstance(record, dict)  # as every schema of ours is a record
+        return self._written(topic, prefix, schema, record | fields)
+
+    def _written(self, topic: Topic, prefix: bytes, schema: object, record: Record) -> bytes:
         buffer = self._buffer
         buffer.seek(0)
         buffer.truncate()

@@ -136,12 +136,11 @@ class Intake:
         """Dead-letter a record that Kafka does not take; a dead letter itself ends in the account of drops."""
         ingest_us, key, value, _ = record
         if lane.topic in MARKET_DATA:
-            error.symbol = key.decode() if key else None
+            assert key is not None  # a symbol, as for every market record
+            error.symbol = key.decode()
             self._reject(value, error, ingest_us)
             self._note_overload()
-            stream = self._streams[lane.topic].get(error.symbol or "")
-            if stream is not None:
-                stream.after_gap = True
+            self._mark_gap(lane, error.symbol)
         elif lane.topic is Topic.DLQ:
             self._accounts.dropped[Topic.DLQ, error.reason] += 1
 
@@ -166,12 +165,11 @@ class Intake:
         """Let what is held go to its lanes, as far as there is room; it fills the conflation interval of now."""
         for place, held in list(self._held.items()):
             value = self._codec.encode(place[0], held.record)
-            if not self._batches.has_room_for(len(value)):
+            if not self._batches.offer(held.stream.lane, _lane_record(held.stream, held.record, value)):
                 return
-            del self._held[place]
-            held.stream.window = self._window(now_us)
             self._accounts.pending -= 1  # the lane counts it from here on
-            self._batches.add(held.stream.lane, _lane_record(held.stream, held.record, value))
+            held.stream.window = self._window(now_us)
+            del self._held[place]
 
     def give_up(self) -> None:
         """Count what is still held as undelivered."""
@@ -252,9 +250,8 @@ class Intake:
         self.last_data_us[topic] = ingest_us
         if topic in CONFLATED and self._must_wait(topic, update.symbol, stream, ingest_us):
             self._hold(topic, update, stream, ingest_us)
-        elif self._batches.has_room_for(len(value)):
+        elif self._batches.offer(stream.lane, (ingest_us, stream.key, value, None)):
             stream.after_gap = False
-            self._batches.add(stream.lane, (ingest_us, stream.key, value, None))
         else:
             self.overloaded = True
             if topic in CONFLATED:
@@ -263,6 +260,19 @@ class Intake:
                 stream.after_gap = True
                 self._accounts.dropped[topic, "overload"] += 1
         stream.seq += 1
+
+    def _mark_gap(self, lane: Lane, symbol: str) -> None:
+        """Let the next record of a symbol tell that one before it is missing: it may have been made already."""
+        key, streams = symbol.encode(), self._streams[lane.topic]
+        for place, (ingest_us, of, value, reason) in enumerate(lane.waiting):
+            if of == key:
+                marked = self._codec.changed(lane.topic, value, after_gap=True)
+                lane.waiting[place] = ingest_us, key, marked, reason
+                return
+        if (lane.topic, symbol) in self._held:
+            self._held[lane.topic, symbol].record["after_gap"] = True
+        elif symbol in streams:
+            streams[symbol].after_gap = True
 
     # -- conflation and overload --------------------------------------------------------------------------------
 
@@ -307,10 +317,7 @@ class Intake:
 
     def _reject(self, raw: bytes, error: BadLine, ingest_us: int) -> None:
         letter = self._dead_letters.write(raw, error, session_id=self.session_id, ingest_time_us=ingest_us)
-        lane = self._batches.lane_for(Topic.DLQ, letter[1])
-        if self._batches.has_room_for(len(letter[2])):
-            self._batches.add(lane, letter)
-        else:
+        if not self._batches.offer(self._batches.lane_for(Topic.DLQ, letter[1]), letter):
             self.overloaded = True
             self._accounts.dropped[Topic.DLQ, "overload"] += 1
 

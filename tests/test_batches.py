@@ -75,10 +75,15 @@ def test_dead_letters_are_counted_by_reason_when_they_are_acknowledged() -> None
 def test_room_is_what_the_budget_leaves() -> None:
     """Records count with their overhead, from the moment they are read until they are acknowledged."""
     first = record(b"AAPL", b"x" * 100)
-    batches, _ = opened(budget_bytes=size_of(first) + 50)
-    assert batches.has_room_for(100)
-    batches.add(batches.lane_for(Topic.QUOTES, b"AAPL"), first)
-    assert not batches.has_room_for(100)
+    batches, accounts = opened(budget_bytes=size_of(first))
+    lane = batches.lane_for(Topic.QUOTES, b"AAPL")
+    assert [batches.offer(lane, first), batches.offer(lane, first)] == [True, False]
+    batches.take_ready()
+    batches.sent(lane, 1, now=0)
+    assert not batches.offer(lane, first)
+    batches.landed(lane)
+    assert batches.offer(lane, first)
+    assert (accounts.published.total(), accounts.pending) == (1, 1)
 
 
 class LanesMachine(RuleBasedStateMachine):

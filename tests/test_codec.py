@@ -239,3 +239,12 @@ def test_the_examples_for_consumers_work(codec: Codec, example: str, monkeypatch
     exec(example, consumer)
     record = consumer["read"](codec.encode(Topic.QUOTES, record_of(Topic.QUOTES, {"bidPrice": "101.25"})))
     assert (record["symbol"], record["bid_price"]) == ("AAPL", Decimal("101.25"))
+
+
+@pytest.mark.parametrize(("topic", "record"), [(topic, record) for topic, record, _ in EXAMPLES if "seq" in record])
+def test_a_record_changed_in_one_field_is_the_same_in_all_others(codec: Codec, topic: Topic, record: Record) -> None:
+    """A flag turned on and off again leaves every byte, the prefix too, as it was."""
+    value = codec.encode(topic, record)
+    marked = codec.changed(topic, value, after_gap=True)
+    assert sum(one != other for one, other in zip(value, marked, strict=True)) == 1
+    assert codec.changed(topic, marked, after_gap=False) == value

@@ -65,9 +65,9 @@ class Core(RuleBasedStateMachine):
         self.now_us = 1_000_000
         self.consumer = Consumer()
         self.sent: Counter[Stream] = Counter()
-        #: What a consumer would know of a symbol that had got every line up to this one.
-        self.truth: dict[Stream, dict[int, dict[str, Any]]] = defaultdict(dict)
-        self.latest: dict[Stream, dict[str, Any]] = defaultdict(dict)
+        #: What each quote said, and the numbers of those that are lost.
+        self.said: dict[Stream, dict[int, dict[str, Any]]] = defaultdict(dict)
+        self.lost: dict[Stream, set[int]] = defaultdict(set)
         self.letters = 0
 
     # -- the feed -----------------------------------------------------------------------------------------------
@@ -79,8 +79,7 @@ class Core(RuleBasedStateMachine):
         for name in ("bid_price", "ask_price"):
             if name in said:
                 said[name] = Decimal(str(said[name])).quantize(Decimal("1e-9"))
-        self.latest[stream] = self.latest[stream] | said
-        self.truth[stream][self.sent[stream]] = self.latest[stream]
+        self.said[stream][self.sent[stream]] = said
         self.sent[stream] += 1
         self.table.take(Kind.QUOTE, symbol, at_us=self.now_us, **fields)
 
@@ -94,9 +93,9 @@ class Core(RuleBasedStateMachine):
     def bad_quote(self, symbol: str) -> None:
         """Say something of a symbol that cannot be understood: what was known of it is not up to date any more."""
         stream = self.session_id, Topic.QUOTES, symbol
-        self.table.take(Kind.QUOTE, symbol, at_us=self.now_us, bidPrice="x")
+        self.lost[stream].add(self.sent[stream])
         self.sent[stream] += 1
-        self.latest[stream] = {}
+        self.table.take(Kind.QUOTE, symbol, at_us=self.now_us, bidPrice="x")
 
     @rule()
     def bad_line(self) -> None:
@@ -139,9 +138,20 @@ class Core(RuleBasedStateMachine):
     @precondition(lambda self: self.idle(Topic.TIMESALES))
     @rule()
     def refuse_a_sale(self) -> None:
-        lane = self.idle(Topic.TIMESALES)[0]
+        self.refuse(self.idle(Topic.TIMESALES)[0])
+
+    @precondition(lambda self: self.idle(Topic.QUOTES))
+    @rule()
+    def refuse_a_quote(self) -> None:
+        """Let Kafka not take a quote: what it said is lost, and what is said after it begins anew."""
+        lane = self.idle(Topic.QUOTES)[0]
+        found = self.refuse(lane)
+        self.lost[found["session_id"], Topic.QUOTES, found["symbol"]].add(found["seq"])
+
+    def refuse(self, lane: Lane) -> dict[str, Any]:
         record = self.table.batches.remove_first(lane)
         self.table.intake.refuse(record, lane, BadLine("record_refused", "too large"))
+        return decoded(lane.topic, record[2])
 
     # -- what must hold -----------------------------------------------------------------------------------------
 
@@ -200,12 +210,17 @@ class Core(RuleBasedStateMachine):
         if not before:
             assert found["after_gap"], "the first record of a session says so"
         elif topic not in CONFLATED and found["seq"] != before[0] + 1:
-            assert found["after_gap"] or self.letters or self.waiting_letters()
+            assert found["after_gap"], "a jump says so"
         if topic is Topic.QUOTES:
-            assert self.consumer.known[stream] == self.truth[stream][found["seq"]], "no state is lost by merging"
+            assert self.consumer.known[stream] == self.truth(stream, found["seq"]), "no state is lost by merging"
 
-    def waiting_letters(self) -> bool:
-        return any(len(lane) for lane in self.table.batches.lanes() if lane.topic is Topic.DLQ)
+    def truth(self, stream: Stream, seq: int) -> dict[str, Any]:
+        """Return what one knows who got every quote up to this one, and forgot all at each that is lost."""
+        first = max((lost + 1 for lost in self.lost[stream] if lost < seq), default=0)
+        known: dict[str, Any] = {}
+        for number in range(first, seq + 1):
+            known |= self.said[stream][number]
+        return known
 
     def in_flight(self) -> list[Lane]:
         return [lane for lane in self.table.batches.lanes() if lane.in_flight]

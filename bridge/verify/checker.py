@@ -118,7 +118,7 @@ class Checker:
     def _note_refused(self, topic: Topic, head: Head, place: Place) -> None:
         symbol, _, session_id, seq, _ = head
         seqs = self._refused.setdefault((topic, symbol, session_id), set())
-        if seq not in seqs and topic in CONFLATED:
+        if seq not in seqs:
             self.evidence.tally(session_id, topic, place).refused += 1
         seqs.add(seq)
 
@@ -247,13 +247,12 @@ class Checker:
 
     def _compare_losses(self, life: Life, tallies: list[Tally], conflated: int, dropped: int) -> None:
         counted_drops = life.counts.get("dropped", 0)
-        lettered = self._records_dead_lettered(life)
+        lettered = self._records_dead_lettered(life) + sum(tally.refused for tally in tallies)
         if dropped > counted_drops + lettered:
             jumps = [jump for tally in tallies for jump in tally.jumps if jump.topic not in CONFLATED]
             self._tell(life, "dropped", _over("after_gap", dropped, "dropped", counted_drops, jumps))
         counted = life.counts.get("conflated", 0)
-        refused = sum(tally.refused for tally in tallies)
-        spare = max(0, counted_drops + lettered - dropped) + refused
+        spare = max(0, counted_drops + lettered - dropped)
         if conflated <= counted + spare:
             return
         if not counted:
@@ -264,7 +263,7 @@ class Checker:
             self._tell(life, "conflated", _over("quotes and greeks", conflated, "conflated", counted, jumps))
 
     def _records_dead_lettered(self, life: Life) -> int:
-        """Return how many records at most were not made of lines that are dead letters now."""
+        """Return how many records at most were never made, as their lines became dead letters."""
         if Topic.DLQ in self._scope.counts and self._letters_from_us < life.sessions[0]:
             lines = sum(self._lines_lost[session] for session in life.sessions)
         else:

@@ -119,7 +119,7 @@ class Tally:
     conflated: Losses = field(default_factory=Losses)
     dropped: Losses = field(default_factory=Losses)
     skipped: Losses = field(default_factory=Losses)
-    #: Records of topics that conflate which are not missing but dead-lettered.
+    #: Records which Kafka refused: they are not missing but dead-lettered.
     refused: int = 0
     jumps: list[Jump] = field(default_factory=list)
 
