@@ -84,7 +84,6 @@ class Feed:
             try:
                 await self._connect_and_stream()
             except ConnectionLost as lost:
-                _heed_cancellation()
                 await self._wait_before_reconnect(lost)
 
     def replan(self, plan: Plan) -> None:
@@ -109,14 +108,21 @@ class Feed:
             await dial.hang_up(socket)
 
     async def _converse(self, socket: ClientConnection, session: Session) -> None:
-        """Run reader and timekeeper until one of them finds the connection lost."""
+        """Run reader and timekeeper until one of them finds the connection lost.
+
+        Not in a TaskGroup: before Python 3.13 it forgets that it was cancelled just when one of its tasks failed
+        (CPython gh-116720), and a bridge that is told to stop would dial again.
+        """
         wake = asyncio.Event()
+        tasks = [
+            asyncio.create_task(self._keep(socket, session, wake), name="aries timekeeper"),
+            asyncio.create_task(self._read(socket, session, wake), name="aries reader"),
+        ]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep(socket, session, wake, tasks), name="aries timekeeper")
-                tasks.create_task(self._read(socket, session, wake), name="aries reader")
-        except BaseExceptionGroup as group:
-            raise _loss(group) from None
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            errors = await _ended(*tasks)
+        raise _loss(errors)
 
     async def _read(self, socket: ClientConnection, session: Session, wake: asyncio.Event) -> None:
         intake = self._intake
@@ -136,27 +142,35 @@ class Feed:
             if frames % FRAMES_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    async def _keep(
-        self, socket: ClientConnection, session: Session, wake: asyncio.Event, tasks: asyncio.TaskGroup
-    ) -> None:
+    async def _keep(self, socket: ClientConnection, session: Session, wake: asyncio.Event) -> None:
         """Do what is due by the clock, and send what the session wants sent: the reader never waits for that."""
         renewal: asyncio.Task[None] | None = None
-        while True:
-            session.tick(_now())
-            self._note_all(session)
-            if session.lost is not None:
-                raise session.lost
-            for frame in session.take_outgoing():
-                await self._taken(socket.send(frame, text=True))
-            if session.liveness.take_ping():
-                pong = await self._taken(socket.ping())
-                pong.add_done_callback(lambda done: _pong(session, done))  # type: ignore[attr-defined]  # a future
-            if session.token_wanted and (renewal is None or renewal.done()):
-                renewal = tasks.create_task(self._authenticate_again(session), name="aries token renewal")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TICK_SECONDS):
-                    await wake.wait()
-            wake.clear()
+        try:
+            while True:
+                session.tick(_now())
+                self._note_all(session)
+                if session.lost is not None:
+                    raise session.lost
+                await self._send(socket, session)
+                if renewal is not None and renewal.done():
+                    renewal.result()
+                    renewal = None
+                if session.token_wanted and renewal is None:
+                    renewal = asyncio.create_task(self._authenticate_again(session), name="aries token renewal")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TICK_SECONDS):
+                        await wake.wait()
+                wake.clear()
+        finally:
+            if renewal is not None:
+                await _ended(renewal)
+
+    async def _send(self, socket: ClientConnection, session: Session) -> None:
+        for frame in session.take_outgoing():
+            await self._taken(socket.send(frame, text=True))
+        if session.liveness.take_ping():
+            pong = await self._taken(socket.ping())
+            pong.add_done_callback(lambda done: _pong(session, done))  # type: ignore[attr-defined]  # a future
 
     async def _taken(self, sending: Awaitable[T]) -> T:
         """Wait until the socket has taken what is sent, but no longer than for a pong."""
@@ -219,7 +233,9 @@ class Feed:
     def _note_authenticated(self, notice: Authenticated) -> None:
         if not notice.implied:
             self._ladder.accepted()
-        if notice.again:
+        if notice.lapsed:
+            self._begin_gap(self._last_data_us(), Cause.CLOSED, "the session had lapsed on the open socket")
+        if notice.again and not notice.lapsed:
             log.info("authenticated again on the open socket", expires_in_seconds=notice.expires_in_seconds)
         else:
             self._start_session(notice)
@@ -239,6 +255,16 @@ class Feed:
             answered=not notice.implied,
         )
         self._control.announce(ControlKind.SESSION_STARTED)
+
+    def _begin_gap(self, from_us: int, cause: Cause, reason: str) -> None:
+        if self._control.session_id is not None and self.chronicle.open_gap is None:
+            self.chronicle.begin_gap(from_us, cause)
+            self._control.announce(ControlKind.GAP, gap_from_us=from_us, reason=f"{cause}: {reason}")
+
+    def _last_data_us(self) -> int:
+        """Return when market data came in last, if any did in this session."""
+        last_data = self.session.liveness.last_data if self.session is not None else None
+        return self._heard_us if last_data is None else wall_us() - round((_now() - last_data) * 1e6)
 
     def _resume(self) -> None:
         self.state = "streaming"
@@ -261,9 +287,7 @@ class Feed:
         self.chronicle.lost(lost.cause, str(lost), wall_us())
         if lost.blames_token:
             self._tokens.refused()
-        if self._control.session_id is not None and self.chronicle.open_gap is None:
-            self.chronicle.begin_gap(self._heard_us, lost.cause)
-            self._control.announce(ControlKind.GAP, gap_from_us=self._heard_us, reason=f"{lost.cause}: {lost}")
+        self._begin_gap(self._heard_us, lost.cause, str(lost))
         delay = self._ladder.delay_seconds(lost)
         log.warning("Aries connection lost", cause=lost.cause, reason=str(lost), retry_seconds=round(delay, 2))
         self.next_attempt_us = wall_us() + round(delay * 1e6)
@@ -271,18 +295,19 @@ class Feed:
         self.next_attempt_us = None
 
 
-def _heed_cancellation() -> None:
-    """Raise what a TaskGroup forgets: that it was cancelled just when one of its tasks failed (CPython gh-116720)."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-def _loss(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _loss(errors: list[BaseException]) -> BaseException:
     """Return what ended a conversation: anything unexpected first, as it must not pass for a lost connection."""
-    losses = [dial.closed(error) if isinstance(error, ConnectionClosed) else error for error in group.exceptions]
+    losses = [dial.closed(error) if isinstance(error, ConnectionClosed) else error for error in errors]
     unexpected = [error for error in losses if not isinstance(error, ConnectionLost)]
     return (unexpected or losses)[0]
+
+
+async def _ended(*tasks: asyncio.Task[None]) -> list[BaseException]:
+    """Cancel tasks and wait for their end; return the errors of those that had one."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    return [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
 
 
 def _pong(session: Session, done: asyncio.Future[float]) -> None:

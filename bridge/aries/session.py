@@ -47,11 +47,15 @@ MOST_HALVINGS = 1000
 
 
 class Authenticated(msgspec.Struct, frozen=True):
-    """Note that the session is authenticated; ``implied`` where data came without an answer."""
+    """Note that the session is authenticated; ``implied`` where data came without an answer.
+
+    ``lapsed``: it comes too late to keep the session, so another begins; what was missed meanwhile is lost.
+    """
 
     again: bool
     expires_in_seconds: float | None
     implied: bool = False
+    lapsed: bool = False
 
 
 class Subscribed(msgspec.Struct, frozen=True):
@@ -237,12 +241,12 @@ class Session:
 
     def _begin(self, seconds: float | None, now: float, *, implied: bool = False) -> None:
         again, self.authenticated = self.authenticated, True
-        had_lapsed = self._has_lapsed(now)
+        lapsed = again and not implied and self._has_lapsed(now)
         self._expect_life(seconds, now)
-        self._notices.append(Authenticated(again, seconds, implied))
+        self._notices.append(Authenticated(again, seconds, implied, lapsed))
         if not again:
             self.liveness.live(now)
-        if not again or (had_lapsed and not implied):
+        if not again or lapsed:
             self._subscribe_all(now)
 
     def _expect_life(self, seconds: float | None, now: float) -> None:
