@@ -36,6 +36,8 @@ def main() -> None:
     except BridgeError as error:
         print(f"aries-bridge: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    finally:
+        _let_go_of_standard_error()
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
@@ -46,6 +48,14 @@ def _end(number: int, _frame: FrameType | None) -> None:
 def _end_service(_number: int, _frame: FrameType | None) -> None:
     """End a service that has read nothing yet: so nothing is undelivered."""
     os._exit(0)
+
+
+def _let_go_of_standard_error() -> None:
+    """Keep one that takes nothing, as on a full disk, from changing the exit code when the interpreter flushes it."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_ERROR)
 
 
 def _open_standard_streams() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from typing import Annotated
 
 import structlog
@@ -21,6 +23,9 @@ from bridge.settings.command import settings_command
 from bridge.simulator.cli import simulate
 from bridge.tail import tail
 from bridge.verify.command import verify
+
+#: How long threads may take to end when all is done.
+LEAVE_SECONDS = 2.0
 
 app = typer.Typer(
     name="aries-bridge",
@@ -58,12 +63,22 @@ def run() -> None:
     for warning in warnings():
         log.warning("settings", warning=warning)
     log.info("starting", version=bridge.__version__, instance=loaded.bridge_instance)
+    code = 0
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(serve(loaded, redactor))
         except BridgeError as error:
             log.critical("the bridge ends", problem=str(error), exit_code=error.exit_code)
-            raise typer.Exit(error.exit_code) from None
+            code = error.exit_code
+        _wait_for_no_thread(code)
+    raise typer.Exit(code)
+
+
+def _wait_for_no_thread(code: int) -> None:
+    """End the process soon, though a thread hangs in a look-up of the DNS or in a file: loop and interpreter wait."""
+    exiting = threading.Timer(LEAVE_SECONDS, os._exit, (code,))
+    exiting.daemon = True
+    exiting.start()
 
 
 app.command()(dev)

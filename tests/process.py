@@ -28,6 +28,11 @@ class Process:
         self._changed = asyncio.Condition()
         self._reading = [asyncio.create_task(self._read_logs()), asyncio.create_task(self._read_output())]
 
+    @property
+    def pid(self) -> int:
+        """Return the number the system knows it by."""
+        return self._subprocess.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._subprocess.send_signal(number)
