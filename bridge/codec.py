@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastavro import schemaless_reader, schemaless_writer
 
@@ -55,7 +55,7 @@ class Codec:
         assert isinstance(record, dict)  # as every schema of ours is a record
         return self._written(topic, prefix, schema, record | fields)
 
-    def _written(self, topic: Topic, prefix: bytes, schema: object, record: Record) -> bytes:
+    def _written(self, topic: Topic, prefix: bytes, schema: Any, record: Record) -> bytes:
         buffer = self._buffer
         buffer.seek(0)
         buffer.truncate()
