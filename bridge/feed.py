@@ -289,7 +289,7 @@ class Feed:
             self._tokens.refused()
         self._begin_gap(self._heard_us, lost.cause, str(lost))
         delay = self._ladder.delay_seconds(lost)
-        log.warning("Aries connection lost", cause=lost.cause, reason=str(lost), retry_seconds=round(delay, 2))
+        log.warning("Aries connection lost", cause=lost.cause, reason=str(lost), retry_seconds=round(delay, 3))
         self.next_attempt_us = wall_us() + round(delay * 1e6)
         await asyncio.sleep(delay)
         self.next_attempt_us = None

@@ -36,15 +36,19 @@ class _Cut:
 class Proxy:
     """Pass bytes between clients and one server while the context is open, until told to do otherwise.
 
-    ``accepted`` counts the connections since the start, ``carried`` the bytes passed on in each direction.
+    ``accepted`` counts the connections since the start, ``carried`` the bytes passed on in each direction. A small
+    ``window_bytes`` makes a client's send buffer fill soon where its bytes are not passed on.
     """
 
-    def __init__(self, server_port: int, *, server_host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, server_port: int, *, server_host: str = "127.0.0.1", port: int = 0, window_bytes: int | None = None
+    ) -> None:
         self.accepted = 0
         self.carried = dict.fromkeys(Direction, 0)
         self._server_host = server_host
         self._server_port = server_port
         self._port = port
+        self._window_bytes = window_bytes
         self._turns_away = False
         self._chunk_bytes = _READ_BYTES
         self._pause_seconds = 0.0
@@ -56,8 +60,11 @@ class Proxy:
 
     async def __aenter__(self) -> Self:
         self.heal()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
+        listener = socket.create_server(("127.0.0.1", self._port))
+        if self._window_bytes is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._window_bytes)  # as later accepted sockets
+        self._port = listener.getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, sock=listener)
         return self
 
     async def __aexit__(
@@ -82,6 +89,11 @@ class Proxy:
     def instead_of(self, url: str) -> str:
         """Return the URL that leads through this proxy to where ``url`` leads directly."""
         return urlsplit(url)._replace(netloc=f"127.0.0.1:{self.port}").geturl()
+
+    def lead_to(self, server_port: int) -> None:
+        """Lead new connections to another server; those there are end."""
+        self._server_port = server_port
+        self.cut()
 
     # What can go wrong; each lasts until ``heal``
 

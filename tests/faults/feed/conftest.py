@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge import dial
+from tests.brokers import unique
+from tests.faults.feed.scene import Stage
+
+if TYPE_CHECKING:
+    from bridge.kafka.embedded_broker import EmbeddedBroker
+
+
+@pytest.fixture
+def stage(broker: EmbeddedBroker, topic_prefix: str) -> Stage:
+    """Return where a test's bridge publishes to; its topics are there."""
+    return Stage.of(broker, topic_prefix)
+
+
+@pytest.fixture
+def other_stage(broker: EmbeddedBroker) -> Stage:
+    """Return another place to publish to, for a second bridge."""
+    return Stage.of(broker, unique("aries"))
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less for the answer to our close where none will come."""
+    monkeypatch.setattr(dial, "CLOSE_TIMEOUT_SECONDS", 0.2)

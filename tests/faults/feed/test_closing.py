@@ -1,0 +1,86 @@
+"""The end of a connection, wanted or not; ``tests/test_run.py`` has a close that is never answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.errors import Cause
+from bridge.simulator import faults
+from bridge.simulator.clocks import wall_clock_ms
+from bridge.simulator.server import Simulator
+from tests.faults.feed.scene import PING_SOON
+from tests.faults.proxy import BOTH, Proxy
+
+if TYPE_CHECKING:
+    from tests.faults.feed.scene import Stage
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "cause"),
+    [
+        (1000, "", Cause.CLOSED),
+        (1001, "going away", Cause.CLOSED),
+        (1008, "session expired", Cause.CLOSED),
+        (1011, "internal error", Cause.CLOSED),
+        (1013, "try again later", Cause.THROTTLED),
+        (4429, "too many requests", Cause.THROTTLED),
+    ],
+)
+async def test_a_close_is_told_by_its_code_and_reason(code: int, reason: str, cause: Cause, stage: Stage) -> None:
+    """Whatever the server closes with, what it sent before is kept, and the next session comes."""
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+            simulator.burst(100)
+            await simulator.inject(faults.Close(code=code, reason=reason))
+            sent = simulator.sent.lines
+            await scene.takes(sent)
+            await scene.flows(sessions=2)
+        assert scene.causes == [cause]
+        assert str(code) in scene.losses[0]["reason"]
+        assert reason in scene.losses[0]["reason"]
+        assert scene.bridge.accounts.lines_received == simulator.sent.lines
+    await scene.proof(cause)
+
+
+@pytest.mark.parametrize("fault", ["no closing handshake", "black hole"])
+async def test_a_stop_meets_its_deadline_whatever_the_server_does(fault: str, stage: Stage) -> None:
+    """Our close has a deadline of its own; what was read is on Kafka, and the last word on control is said."""
+    async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
+        async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
+            await scene.flows(sessions=1)
+            if fault == "black hole":
+                proxy.black_hole(*BOTH)
+            else:
+                await simulator.inject(faults.NoClosingHandshake())
+        assert not scene.causes
+    told = await scene.proof()
+    assert told[-1]["kind"] == "SESSION_COMPLETED"
+
+
+async def test_a_loss_whose_close_is_not_answered_is_dialled_again(stage: Stage) -> None:
+    """A server that answers neither pings nor the close costs no more than the two deadlines."""
+    async with Simulator(dialect="action") as simulator, Proxy(simulator.port) as proxy:
+        async with stage.bridge(simulator, proxy.instead_of(simulator.url), **PING_SOON) as scene:
+            await scene.flows(sessions=1)
+            proxy.black_hole(*BOTH)
+            await scene.loses()
+            assert simulator.connections
+            proxy.heal()
+            await scene.flows(sessions=2)
+        assert scene.causes[0] is Cause.PONG_TIMEOUT
+    await scene.proof(Cause.PONG_TIMEOUT)
+
+
+@pytest.mark.parametrize("off_seconds", [-10 * 365 * 86_400, 200 * 365 * 86_400])
+async def test_a_server_with_a_clock_that_is_wildly_off(off_seconds: int, stage: Stage) -> None:
+    """Its times are passed on as its own; order, sessions and our times are by our clock."""
+    async with Simulator(dialect="envelope", clock=lambda: wall_clock_ms() + off_seconds * 1000) as simulator:
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+            await simulator.inject(faults.Drop())
+            await scene.flows(sessions=2)
+        assert scene.causes == [Cause.NETWORK]
+    await scene.proof(Cause.NETWORK)

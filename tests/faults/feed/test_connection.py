@@ -1,0 +1,183 @@
+"""The connection is cut, swallowed, slow, taken by another, or not to be had for long."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bridge.errors import Cause
+from bridge.simulator import faults
+from bridge.simulator.requests import Authenticate
+from bridge.simulator.server import Simulator
+from bridge.topics import Topic
+from tests.faults.feed.scene import PING_SOON, take_away_jitter
+from tests.faults.proof import prove
+from tests.faults.proxy import BOTH, Direction, Proxy
+from tests.service import by_symbol, control, environment, eventually, read, running
+
+if TYPE_CHECKING:
+    from tests.faults.feed.scene import Stage
+
+#: An hour of the longest delays, 3,000 times faster.
+FAST = {"ARIES_BACKOFF_MIN_SECONDS": "0.002", "ARIES_BACKOFF_MAX_SECONDS": "0.01"}
+ATTEMPTS_IN_AN_HOUR = 120
+#: More bytes to ask for than the buffers on the way hold.
+MANY_SYMBOLS = ",".join(f"S{number:059}" for number in range(20_000))
+#: Sessions of a single line of data, which therefore never flowed for a while.
+ONE_LINE = {"ARIES_SYMBOLS": "AAPL", "ARIES_EVENTS": "quotes"}
+CYCLES = 200
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+async def test_a_cut_connection_is_resumed_with_a_visible_gap(reset: bool, stage: Stage) -> None:  # noqa: FBT001
+    """All subscriptions are back unasked, and consumers see where the gap was, on control and in the records."""
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+            await simulator.inject(faults.Drop(reset=reset))
+            await scene.flows(sessions=2)
+            await scene.flows("MSFT")
+        assert scene.causes == [Cause.NETWORK]
+        assert len(scene.logged("resumed after a gap")) == 1
+    told = await scene.proof(Cause.NETWORK)
+    assert [record["kind"] for record in told] == [
+        *("SESSION_STARTED", "SUBSCRIBED", "GAP", "SESSION_STARTED", "SUBSCRIBED", "RESUMED", "SESSION_COMPLETED")
+    ]
+    quotes = by_symbol(await read(stage.bootstrap_servers, stage.prefix, Topic.QUOTES))[Topic.QUOTES, "AAPL"]
+    first, second = sorted({quote["session_id"] for quote in quotes})
+    assert [quote["session_id"] for quote in quotes if quote["after_gap"]] == [first, second]
+
+
+@pytest.mark.parametrize("fault", ["accepted", "subscribed"])
+async def test_accept_then_close_for_an_hour_is_no_storm(fault: str, stage: Stage) -> None:
+    """However far a connection comes, as long as no data flows for a while the delays only grow, and stay long."""
+    async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
+        if fault == "accepted":
+            proxy.turn_away()
+        else:
+            await simulator.inject(faults.CutShort(once=fault))  # type: ignore[arg-type]  # one of its words
+        async with stage.bridge(simulator, proxy.instead_of(simulator.url), **FAST, **ONE_LINE) as scene:
+            take_away_jitter(scene.bridge)
+            await scene.loses(ATTEMPTS_IN_AN_HOUR)
+            assert proxy.accepted <= len(scene.losses) + 1
+            proxy.heal()
+            simulator.standing.clear()
+            await scene.flows()
+        delays = [line["retry_seconds"] for line in scene.losses]
+        assert delays == [0.002, 0.004, 0.008, *[0.01] * (len(delays) - 3)]
+    gaps = 0 if fault == "accepted" else len(scene.losses)
+    await scene.proof(*[Cause.CLOSED] * gaps)
+
+
+@pytest.mark.parametrize("lost", [BOTH, (Direction.TO_CLIENT,), (Direction.TO_SERVER,)], ids=["both", "in", "out"])
+async def test_a_half_open_connection_is_found_by_ping(lost: tuple[Direction, ...], stage: Stage) -> None:
+    """A network that swallows one direction or both, with all sockets open, is found within interval and timeout."""
+    async with Simulator(dialect="action") as simulator, Proxy(simulator.port) as proxy:
+        async with stage.bridge(simulator, proxy.instead_of(simulator.url), **PING_SOON) as scene:
+            await scene.flows(sessions=1)
+            proxy.black_hole(*lost)
+            await scene.loses()
+            proxy.heal()
+            await scene.flows(sessions=2)
+        assert scene.causes[0] is Cause.PONG_TIMEOUT
+        assert "a ping stayed without an answer for 0.2 s" in scene.losses[0]["reason"]
+    await scene.proof(Cause.PONG_TIMEOUT)
+
+
+async def test_a_server_that_reads_nothing_is_left(stage: Stage) -> None:
+    """Where our requests are not taken and the send buffer is full, the connection is given up; reading goes on."""
+    async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port, window_bytes=4096) as proxy:
+        settings = {"ARIES_SYMBOLS": MANY_SYMBOLS, "ARIES_PONG_TIMEOUT_SECONDS": "0.3"}
+        async with stage.bridge(simulator, proxy.instead_of(simulator.url), **settings) as scene:
+            await simulator.requested(Authenticate)
+            proxy.black_hole(Direction.TO_SERVER)
+            await scene.loses()
+        assert scene.causes[0] == Cause.NETWORK
+        assert scene.losses[0]["reason"] == "Aries took no data for 0.3 s"
+    await prove(stage.bootstrap_servers, stage.prefix, scene.bridge)
+
+
+async def test_a_network_of_one_byte_at_a_time(stage: Stage) -> None:
+    """Lines come whole, however small the pieces in which they come."""
+    async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
+        proxy.slow(chunk_bytes=1)
+        async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
+            await scene.flows(sessions=1)
+            await simulator.emit(20)
+            await scene.takes(simulator.sent.lines)
+        assert scene.bridge.accounts.lines_received == simulator.sent.lines
+        assert not scene.causes
+        assert not scene.bridge.accounts.dead_lettered
+    await scene.proof()
+
+
+async def test_a_burst_behind_the_subscription(stage: Stage) -> None:
+    """Five thousand events at once, before anybody said that the subscription is taken, are all there."""
+    async with Simulator(dialect="envelope") as simulator:
+        await simulator.inject(faults.NoAcks())
+        async with stage.bridge(simulator) as scene:
+            await simulator.subscribed("AAPL", "MSFT")
+            await simulator.inject(faults.Burst(events=5_000))
+            await scene.takes(simulator.sent.lines)
+        assert scene.bridge.accounts.lines_received == simulator.sent.lines
+        assert simulator.skipped.lines == 0
+    await scene.proof()
+
+
+async def test_an_eviction_is_told_as_one(stage: Stage) -> None:
+    """Another session of the account takes ours: that is its own cause, and waited for on the slow rung."""
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator) as scene:
+            take_away_jitter(scene.bridge)
+            await scene.flows(sessions=1)
+            await simulator.inject(faults.Close(code=1008, reason="session replaced by another connection"))
+            await scene.flows(sessions=2)
+        assert scene.causes == [Cause.EVICTED]
+        assert scene.losses[0]["retry_seconds"] == 0.08
+        assert "session replaced by another connection" in scene.losses[0]["reason"]
+    await scene.proof(Cause.EVICTED)
+
+
+async def test_two_bridges_that_evict_one_another_do_so_ever_more_slowly(stage: Stage, other_stage: Stage) -> None:
+    """Where an account has one session, two bridges take turns without a storm; each turn is a gap in the records."""
+    async with Simulator(dialect="envelope") as simulator:
+        await simulator.inject(faults.OneSession())
+        other_environ = environment(simulator, other_stage.bootstrap_servers, other_stage.prefix, **FAST, **ONE_LINE)
+        async with stage.bridge(simulator, **FAST, **ONE_LINE) as one, running(other_environ) as other:
+            for bridge in (one.bridge, other):
+                take_away_jitter(bridge)
+            await one.loses(12)
+            simulator.standing.clear()
+            await eventually(lambda: one.bridge.feed.state == other.feed.state == "streaming", "both stream")
+        delays = [line["retry_seconds"] for line in one.losses]
+        assert delays == [0.008, 0.008, 0.016, 0.016, 0.032, 0.032, *[0.04] * (len(delays) - 6)]
+        assert set(one.causes) == {Cause.EVICTED}
+    for at, bridge in ((stage, one.bridge), (other_stage, other)):
+        await prove(at.bootstrap_servers, at.prefix, bridge)
+        words = [record["kind"] for record in control(await read(at.bootstrap_servers, at.prefix, Topic.CONTROL))]
+        assert words.count("GAP") == words.count("RESUMED") == bridge.feed.reconnects[Cause.EVICTED]
+
+
+async def test_reconnects_leave_nothing_behind(stage: Stage) -> None:
+    """Neither tasks nor open files grow with the number of sessions."""
+    quick = {"ARIES_BACKOFF_MIN_SECONDS": "0.0001", "ARIES_BACKOFF_MAX_SECONDS": "0.0001"}
+    async with Simulator(dialect="envelope") as simulator:
+        await simulator.inject(faults.CutShort(once="subscribed", times=20))
+        async with stage.bridge(simulator, **ONE_LINE, **quick) as scene:
+            await scene.flows(sessions=21)
+            before = _left_open()
+            await simulator.inject(faults.CutShort(once="subscribed", times=CYCLES))
+            await simulator.inject(faults.Drop())
+            await eventually(lambda: len(scene.losses) == 21 + CYCLES, "all reconnects")
+            await scene.flows()
+            assert _left_open() == before
+            assert len(scene.bridge.feed.chronicle.losses) <= 50
+    await scene.proof(*scene.causes)
+
+
+def _left_open() -> tuple[int, set[Any]]:
+    """Return how many files are open, and which tasks run."""
+    return len(os.listdir("/proc/self/fd")), {task.get_name().partition("-")[0] for task in asyncio.all_tasks()}  # noqa: PTH208 - no Path is needed

@@ -1,0 +1,133 @@
+"""Frames that are too big, torn, split, in pieces, binary, or none that the protocol knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bridge import dial
+from bridge.errors import Cause
+from bridge.simulator import faults
+from bridge.simulator.server import Simulator
+from bridge.topics import Topic
+from tests.faults.proxy import Proxy
+from tests.service import read
+
+if TYPE_CHECKING:
+    from tests.faults.feed.scene import Stage
+
+QUOTE = b'{"type":"event","payload":{"action":"update","type":"quote","data":{"symbol":"AAPL","bidPrice":%d}}}'
+
+
+async def test_a_frame_over_the_limit_ends_the_connection_and_names_the_limit(stage: Stage) -> None:
+    """The largest frame that fits is read; one byte more is code 1009, told with the limit, and survived."""
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+            await simulator.inject(faults.GiantFrame(size_bytes=dial.MAX_FRAME_BYTES))
+            await scene.flows()
+            assert not scene.causes
+            assert scene.bridge.accounts.dead_lettered.total() == 1
+            await simulator.inject(faults.GiantFrame(size_bytes=dial.MAX_FRAME_BYTES + 1))
+            await scene.flows(sessions=2)
+        assert scene.causes == [Cause.TOO_BIG]
+        assert scene.losses[0]["reason"] == "Aries sent a frame of more than 16777216 bytes"
+    await scene.proof(Cause.TOO_BIG)
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+async def test_a_frame_torn_in_the_middle_of_a_line_is_no_line(reset: bool, stage: Stage) -> None:  # noqa: FBT001
+    """What came of it is no record and no dead letter: the server sent it, but nobody has read it."""
+    lines = b"\n".join(QUOTE % number for number in range(1000))
+    async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
+        async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
+            await scene.flows(sessions=1)
+            before = scene.bridge.accounts.lines_received
+            proxy.cut(after_bytes=len(lines) // 2, reset=reset)
+            await simulator.send_frame(lines)
+            await scene.loses()
+            assert scene.bridge.accounts.lines_received == before
+            await scene.flows(sessions=2)
+        assert scene.causes == [Cause.NETWORK]
+        assert scene.losses[0]["reason"] == "the connection broke off without a closing handshake"
+        assert not scene.bridge.accounts.dead_lettered
+    await scene.proof(Cause.NETWORK)
+
+
+async def test_a_line_split_over_two_frames_is_two_bad_lines(stage: Stage) -> None:
+    """A message holds whole lines: halves are dead letters, each with its bytes, and cost no connection."""
+    line = QUOTE % 7
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+            await simulator.send_frame(QUOTE % 1 + b"\n" + line[:40])
+            await simulator.send_frame(line[40:] + b"\n" + QUOTE % 2)
+            await scene.flows()
+        assert not scene.causes
+        letters = await read(stage.bootstrap_servers, stage.prefix, Topic.DLQ)
+        assert {letter.record["raw"] for letter in letters} == {line[:40], line[40:]}
+        prices = [one.record["bid_price"] for one in await read(stage.bootstrap_servers, stage.prefix, Topic.QUOTES)]
+        assert {1, 2} < set(prices)
+        assert 7 not in prices
+    await scene.proof()
+
+
+async def test_messages_in_fragments_and_in_binary_frames_are_messages(stage: Stage) -> None:
+    """However a message is framed, its lines are read."""
+    async with Simulator(dialect="envelope", lines_per_frame=3) as simulator:
+        await simulator.inject(faults.Fragmented(size_bytes=7))
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+            await simulator.emit(100)
+            await simulator.inject(faults.Binary())
+            await simulator.emit(100)
+            await scene.takes(simulator.sent.lines)
+        assert scene.bridge.accounts.lines_received == simulator.sent.lines
+        assert not scene.bridge.accounts.dead_lettered
+        assert not scene.causes
+    await scene.proof()
+
+
+@pytest.mark.parametrize("how", ["compressed", "masked", "opcode", "long_ping"])
+async def test_a_frame_that_breaks_the_protocol_ends_the_connection(how: Any, stage: Stage) -> None:
+    """Compressed though nothing was negotiated, masked, of an unknown opcode, a ping too long: close and dial again."""
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+            await simulator.inject(faults.BadFrame(how=how))
+            await scene.flows(sessions=2)
+        assert scene.causes == [Cause.NETWORK]
+        assert "Aries broke the WebSocket protocol" in scene.losses[0]["reason"]
+    await scene.proof(Cause.NETWORK)
+
+
+async def test_bytes_of_no_kind(stage: Stage) -> None:
+    """Lines that are no JSON, no UTF-8, of no known kind or of no content cost themselves alone."""
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+            for fault in (faults.Garbage(), faults.NotUtf8(), faults.UnknownKind(), faults.UnknownField()):
+                await simulator.inject(fault)
+            await simulator.send_frame(b"\r\n\n \n")
+            await simulator.send_frame(b"")
+            await scene.flows()
+        accounts = scene.bridge.accounts
+        assert accounts.lines_received == simulator.sent.lines
+        assert accounts.dead_lettered.total() == 3
+        assert not scene.causes
+    await scene.proof()
+
+
+@pytest.mark.parametrize("after_bytes", [1, 50, 150, 250, 400, 700])
+async def test_a_connection_torn_at_any_byte(after_bytes: int, stage: Stage) -> None:
+    """In the handshake, in an answer or in data: there are whole lines or none, and another connection."""
+    async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
+        proxy.cut(after_bytes=after_bytes)
+        async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
+            await scene.loses()
+            await scene.flows()
+        assert not scene.bridge.accounts.dead_lettered
+        assert scene.causes[0] in {Cause.NETWORK, Cause.HANDSHAKE}
+        gaps = len(scene.logged("session started")) - 1
+    await scene.proof(*[Cause.NETWORK] * gaps)

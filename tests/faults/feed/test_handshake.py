@@ -1,0 +1,196 @@
+"""The socket does not open: HTTP answers, servers of another kind, TLS, names and ports."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from bridge import dial
+from bridge.errors import Cause
+from bridge.simulator import faults
+from bridge.simulator.server import Simulator
+from tests.check.findings import authority_file, server_tls
+from tests.faults.feed.scene import take_away_jitter
+from tests.faults.proxy import BOTH, Proxy
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
+    from pathlib import Path
+
+    from tests.faults.feed.scene import Stage
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "cause", "words"),
+    [
+        (429, None, Cause.THROTTLED, "other clients use this account"),
+        (429, 1, Cause.THROTTLED, "HTTP 429"),
+        (500, None, Cause.HANDSHAKE, "the server's trouble"),
+        (503, None, Cause.HANDSHAKE, "the server's trouble"),
+        (503, 0, Cause.THROTTLED, "HTTP 503"),
+        (404, None, Cause.HANDSHAKE, "the other dialect lives at /v1/marketdata/ws"),
+    ],
+)
+async def test_an_http_answer_is_retried_as_it_says(
+    status: int, retry_after: int | None, cause: Cause, words: str, stage: Stage
+) -> None:
+    """Whatever HTTP says instead of a WebSocket is told with its remedy, and tried again, not before Retry-After."""
+    async with Simulator(dialect="envelope") as simulator:
+        await simulator.inject(faults.Http(status=status, retry_after=retry_after, times=1))
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+        [lost] = scene.losses
+        assert lost["cause"] is cause
+        assert words in lost["reason"]
+        assert lost["retry_seconds"] >= (retry_after or 0)
+    await scene.proof()
+
+
+async def test_retry_after_may_be_a_date(stage: Stage) -> None:
+    """A date is compared with the server's own clock, so that ours may be wrong."""
+    async with Simulator(dialect="envelope") as simulator:
+        await simulator.inject(faults.Http(status=429, retry_after=formatdate(time.time() + 1, usegmt=True), times=1))
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+            assert scene.bridge.feed.last_loss is not None
+            assert scene.bridge.feed.last_loss.retry_after_seconds in {0, 1}
+        assert scene.causes == [Cause.THROTTLED]
+    await scene.proof()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_forbidden_handshake_blames_no_token(status: int, stage: Stage) -> None:
+    """No token was shown yet: it is tried again slowly, for ever, though the token is a fixed one."""
+    async with Simulator(dialect="envelope") as simulator:
+        await simulator.inject(faults.Http(status=status, times=4))
+        async with stage.bridge(simulator, ARIES_BACKOFF_MIN_SECONDS="0.01") as scene:
+            take_away_jitter(scene.bridge)
+            await scene.flows(sessions=1)
+        assert scene.causes == [Cause.AUTH_REFUSED] * 4
+        assert [line["retry_seconds"] for line in scene.losses] == [0.04, 0.08, 0.16, 0.32]
+        assert "refused by our address" in scene.losses[0]["reason"]
+    await scene.proof()
+
+
+async def test_a_redirect_is_not_followed(stage: Stage) -> None:
+    """The token is shown at the configured place and at no other, whatever that place says."""
+    async with Simulator(dialect="envelope") as elsewhere, Simulator(dialect="envelope") as simulator:
+        await simulator.inject(faults.Http(status=302, location=elsewhere.url, times=2))
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+        assert scene.causes == [Cause.HANDSHAKE] * 2
+        assert "no redirect is followed" in scene.losses[0]["reason"]
+        assert not elsewhere.received
+        with pytest.raises(TimeoutError):
+            await elsewhere.connected(timeout_seconds=0)
+    await scene.proof()
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause", "words"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Cause.HANDSHAKE, "HTTP 200"),
+        (b"220 mail.example ESMTP\r\n", Cause.HANDSHAKE, "speaks no WebSocket"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", Cause.HANDSHAKE, "speaks no WebSocket"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", Cause.HANDSHAKE, "speaks no WebSocket"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 100_000, Cause.HANDSHAKE, "speaks no WebSocket"),
+        (b"", Cause.HANDSHAKE, "speaks no WebSocket"),
+    ],
+    ids=["plain HTTP", "mail", "half an upgrade", "TLS", "endless header", "nothing"],
+)
+async def test_a_server_of_another_kind(answer: bytes, cause: Cause, words: str, stage: Stage) -> None:
+    """What speaks no WebSocket is told as such, and tried again until it does."""
+    async with await _server(answer) as server, Simulator(dialect="envelope") as simulator:
+        async with Proxy(server.sockets[0].getsockname()[1]) as proxy:
+            async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
+                await scene.loses(2)
+                proxy.lead_to(simulator.port)
+                await scene.flows(sessions=1)
+        assert set(scene.causes) == {cause}
+        assert words in scene.losses[0]["reason"]
+    await scene.proof()
+
+
+async def test_a_server_that_never_answers_the_handshake(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handshake has a deadline, also where the network swallows it."""
+    monkeypatch.setattr(dial, "OPEN_TIMEOUT_SECONDS", 0.2)
+    async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
+        await simulator.inject(faults.SlowAccept(by_seconds=30, times=1))
+        async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
+            await scene.loses(1)
+            proxy.black_hole(*BOTH)
+            await scene.loses(2)
+            proxy.heal()
+            await scene.flows(sessions=1)
+        assert set(scene.causes) == {Cause.NETWORK}
+        assert all("gave no answer within 0.2 s" in line["reason"] for line in scene.losses)
+    await scene.proof()
+
+
+@pytest.mark.parametrize("fault", ["unknown authority", "other name", "expired", "not yet valid", "no TLS"])
+async def test_a_server_whose_certificate_does_not_do(
+    fault: str, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not spoken to, each reason has its remedy, and a server with a good certificate is taken at once."""
+    known, now = trustme.CA(), datetime.now(UTC)
+    monkeypatch.setenv("SSL_CERT_FILE", authority_file(known, tmp_path))
+    bad, words = {
+        "unknown authority": (server_tls(trustme.CA()), "authority's PEM file in SSL_CERT_FILE"),
+        "other name": (server_tls(known, "other.example"), "Write the name that the certificate is for into ARIES_WS"),
+        "expired": (server_tls(known, until=now - timedelta(hours=1)), "Have it renewed by whoever runs"),
+        "not yet valid": (server_tls(known, from_=now + timedelta(hours=1)), "Check this machine's clock"),
+        "no TLS": (None, "cannot be reached"),
+    }[fault]
+    async with Simulator(dialect="envelope", ssl=server_tls(known)) as good:
+        async with Simulator(dialect="envelope", ssl=bad) as simulator, Proxy(simulator.port) as proxy:
+            async with stage.bridge(good, proxy.instead_of(good.url)) as scene:
+                await scene.loses(2)
+                assert not simulator.received
+                proxy.lead_to(good.port)
+                await scene.flows(sessions=1)
+        assert set(scene.causes) == {Cause.NETWORK}
+        assert words in scene.losses[0]["reason"]
+    await scene.proof()
+
+
+async def test_a_name_without_an_address(stage: Stage) -> None:
+    """A name that the DNS does not know is told with the name, and looked up again and again."""
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator, "ws://aries.invalid/v1/market/ws") as scene:
+            await scene.loses(3)
+        assert set(scene.causes) == {Cause.NETWORK}
+        assert "aries.invalid cannot be reached" in scene.losses[0]["reason"]
+    await scene.proof()
+
+
+async def test_nobody_listens(stage: Stage) -> None:
+    """A refused connection is tried again until somebody does."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    simulator = Simulator(dialect="envelope", port=port)
+    async with AsyncExitStack() as later:
+        async with stage.bridge(simulator) as scene:
+            await scene.loses(2)
+            await later.enter_async_context(simulator)
+            await scene.flows(sessions=1)
+        assert set(scene.causes) == {Cause.NETWORK}
+        assert f"127.0.0.1:{port} cannot be reached" in scene.losses[0]["reason"]
+    await scene.proof()
+
+
+async def _server(answer: bytes) -> asyncio.Server:
+    async def say(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readline()
+        writer.write(answer)
+        writer.close()
+
+    return await asyncio.start_server(say, "127.0.0.1", 0)

@@ -1,0 +1,71 @@
+"""The connection stays, but nothing comes: a stall, missing pongs, a market that is closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bridge.errors import Cause
+from bridge.simulator import faults
+from bridge.simulator.server import Simulator
+from bridge.simulator.status import MarketState
+from tests.faults.feed.scene import PING_SOON
+from tests.service import eventually
+
+if TYPE_CHECKING:
+    from tests.faults.feed.scene import Stage
+
+
+async def test_a_silent_stall_in_market_hours_ends_in_a_reconnect(stage: Stage) -> None:
+    """Data stops while pongs go on: after the time that is too long, and one probe, the connection is given up."""
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator, ARIES_STALE_AFTER_SECONDS="0.3", **PING_SOON) as scene:
+            await scene.flows(sessions=1)
+            await simulator.inject(faults.Silence())
+            await scene.loses()
+            simulator.standing.clear()
+            await scene.flows(sessions=2)
+        assert scene.causes[0] is Cause.STALE
+        assert "though the market is not closed; a probe did not help" in scene.losses[0]["reason"]
+    await scene.proof(*scene.causes)
+
+
+async def test_the_silence_of_a_closed_market_is_none(stage: Stage) -> None:
+    """Outside market hours the same silence costs no connection, as long as pings are answered."""
+    async with Simulator(dialect="envelope", market=MarketState.CLOSED) as simulator:
+        async with stage.bridge(simulator, ARIES_STALE_AFTER_SECONDS="0.2", **PING_SOON) as scene:
+            await scene.flows(sessions=1)
+            pings = simulator.received_counts["Ping"]
+            await eventually(lambda: simulator.received_counts["Ping"] >= pings + 3, "longer than stale")
+        assert not scene.causes
+    await scene.proof()
+
+
+@pytest.mark.parametrize("dialect", ["action", "envelope"])
+async def test_missing_pongs_end_in_a_reconnect(dialect: Any, stage: Stage) -> None:
+    """A peer that answers no ping is given up within the pong timeout, though data may go on."""
+    async with Simulator(dialect=dialect, rate=50) as simulator:
+        async with stage.bridge(simulator, **PING_SOON) as scene:
+            await scene.flows(sessions=1)
+            await eventually(lambda: simulator.received_counts["Ping"] >= 2, "pings that are answered")
+            await simulator.inject(faults.NoPongs())
+            await scene.loses()
+            simulator.standing.clear()
+            simulator.rate = 0
+            await scene.flows(sessions=2)
+        assert scene.causes[0] is Cause.PONG_TIMEOUT
+    await scene.proof(*scene.causes)
+
+
+async def test_a_server_that_says_nothing_at_all(stage: Stage) -> None:
+    """Neither data nor pongs, nor an answer to our close: the connection is broken off, and another one made."""
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator, **PING_SOON) as scene:
+            await scene.flows(sessions=1)
+            await simulator.inject(faults.Silence(pongs=False))
+            await scene.loses()
+            simulator.standing.clear()
+            await scene.flows(sessions=2)
+        assert scene.causes == [Cause.PONG_TIMEOUT]
+    await scene.proof(Cause.PONG_TIMEOUT)

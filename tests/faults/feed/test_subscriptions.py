@@ -1,0 +1,101 @@
+"""What is asked for is refused, not answered, or changes in the wrong moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.errors import Cause
+from bridge.simulator import faults
+from bridge.simulator.server import Simulator
+from bridge.topics import Topic
+from tests.service import by_symbol, eventually, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults.feed.scene import Stage
+
+CHANGED = "subscriptions changed"
+NOT_USABLE = "new subscriptions not usable, the old ones stay"
+
+
+async def test_a_refused_symbol_costs_no_other_its_subscription(stage: Stage) -> None:
+    """Where the server refuses one symbol of many, it is said by name, and all the others flow."""
+    async with Simulator(dialect="envelope") as simulator:
+        await simulator.inject(faults.RefuseSymbol(symbol="NOPE"))
+        async with stage.bridge(simulator, ARIES_SYMBOLS="A,B,C,NOPE,D,E,F") as scene:
+            await simulator.subscribed("A", "B", "C", "D", "E", "F")
+            for symbol in "ABCDEF":
+                await scene.flows(symbol)
+        [refused] = scene.logged("Aries refused a symbol: remove it from the subscriptions")
+        assert (refused["symbol"], refused["answer"]) == ("NOPE", "unknown symbol: NOPE")
+        assert not scene.causes
+    told = await scene.proof()
+    assert "6 symbols, 1 refused" in [record["reason"] for record in told if record["kind"] == "SUBSCRIBED"]
+
+
+async def test_without_acknowledgements_the_subscriptions_count_all_the_same(stage: Stage) -> None:
+    """A server that never acknowledges is served as well: the first data says that it streams."""
+    async with Simulator(dialect="action") as simulator:
+        await simulator.inject(faults.NoAcks())
+        async with stage.bridge(simulator) as scene:
+            await scene.flows(sessions=1)
+            await simulator.inject(faults.Drop())
+            await scene.flows(sessions=2)
+    await scene.proof(Cause.NETWORK)
+
+
+async def test_a_change_is_applied_on_the_live_socket(stage: Stage, tmp_path: Path) -> None:
+    """A changed file is applied by the difference, without a reconnect; what cannot be read changes nothing."""
+    file = tmp_path / "subscriptions.json"
+    file.write_text('[{"symbol":"AAPL"},{"symbol":"MSFT"}]')
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator, ARIES_SYMBOLS="", ARIES_SUBSCRIPTIONS_FILE=str(file)) as scene:
+            await scene.flows("MSFT", sessions=1)
+            file.write_text('[{"symbol":"AAPL"},{"symb')
+            await eventually(lambda: scene.logged(NOT_USABLE), "the complaint")
+            await scene.flows("MSFT")
+            file.write_text('[{"symbol":"AAPL"},{"symbol":"TSLA"}]')
+            await simulator.unsubscribed("MSFT")
+            await scene.flows("TSLA")
+            await scene.flows("AAPL")
+        assert len(scene.logged(CHANGED)) == len(scene.logged(NOT_USABLE)) == 1
+        assert len(scene.logged("session started")) == 1
+    await scene.proof()
+
+
+async def test_a_change_while_disconnected_counts_from_the_next_session_on(stage: Stage, tmp_path: Path) -> None:
+    """What was removed meanwhile is not asked for again; what was added is."""
+    file = tmp_path / "subscriptions.json"
+    file.write_text('[{"symbol":"AAPL"},{"symbol":"MSFT"}]')
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator, ARIES_SYMBOLS="", ARIES_SUBSCRIPTIONS_FILE=str(file)) as scene:
+            await scene.flows(sessions=1)
+            await simulator.inject(faults.Http(status=503))
+            await simulator.inject(faults.Drop())
+            await scene.loses()
+            file.write_text('[{"symbol":"AAPL"},{"symbol":"TSLA"}]')
+            await eventually(lambda: scene.logged(CHANGED), "the change")
+            simulator.standing.clear()
+            await scene.flows("TSLA", sessions=2)
+            await simulator.unsubscribed("MSFT")
+    await scene.proof(Cause.NETWORK)
+
+
+async def test_a_symbol_that_went_and_came_back_goes_on_counting(stage: Stage, tmp_path: Path) -> None:
+    """Its ``seq`` continues where it was, so that its return is not taken for a loss."""
+    file = tmp_path / "subscriptions.json"
+    both, one = '[{"symbol":"AAPL"},{"symbol":"MSFT"}]', '[{"symbol":"AAPL"}]'
+    file.write_text(both)
+    async with Simulator(dialect="action") as simulator:
+        async with stage.bridge(simulator, ARIES_SYMBOLS="", ARIES_SUBSCRIPTIONS_FILE=str(file)) as scene:
+            await scene.flows("MSFT", sessions=1)
+            file.write_text(one)
+            await simulator.unsubscribed("MSFT")
+            file.write_text(both)
+            await scene.flows("MSFT")
+        assert len(scene.logged("session started")) == 1
+        quotes = by_symbol(await read(stage.bootstrap_servers, stage.prefix, Topic.QUOTES))[Topic.QUOTES, "MSFT"]
+        assert [quote["seq"] for quote in quotes] == list(range(len(quotes)))
+        assert len(quotes) >= 4
+    await scene.proof()

@@ -1,0 +1,200 @@
+"""The token endpoint is down, slow or talks nonsense, and the session lives or ends by it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.aries import session
+from bridge.errors import Cause
+from bridge.simulator import faults
+from bridge.simulator.oauth import TokenEndpoint
+from bridge.simulator.server import Simulator
+from bridge.simulator.tokens import Tokens
+from bridge.tokens import RefreshingToken
+from tests.faults.feed.scene import take_away_jitter
+from tests.service import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from bridge.app import Bridge
+    from tests.faults.feed.scene import Stage
+
+RENEWAL_FAILED = "token not renewed, the present one serves on"
+
+
+@asynccontextmanager
+async def granting(
+    *, dialect: str = "envelope", lasts_seconds: int = 3600
+) -> AsyncIterator[tuple[TokenEndpoint, Simulator]]:
+    """Run a token endpoint, and a server that takes what it issues."""
+    tokens = Tokens()
+    async with (
+        TokenEndpoint(tokens=tokens, expires_in_seconds=lasts_seconds) as endpoint,
+        Simulator(dialect=dialect, tokens=tokens) as simulator,  # type: ignore[arg-type]  # a dialect
+    ):
+        yield endpoint, simulator
+
+
+def by_grant(endpoint: TokenEndpoint, **more: str) -> dict[str, str]:
+    """Return the settings of a bridge that asks this endpoint for its tokens."""
+    return {
+        "ARIES_ACCESS_TOKEN": "",
+        "ARIES_TOKEN_URL": endpoint.url,
+        "ARIES_REFRESH_TOKEN": endpoint.refresh_token,
+        "ARIES_CLIENT_ID": endpoint.client_id,
+        "ARIES_CLIENT_SECRET": endpoint.client_secret,
+        **more,
+    }
+
+
+def be_impatient(bridge: Bridge) -> None:
+    """Shorten the deadline of token requests."""
+    assert isinstance(bridge.tokens, RefreshingToken)
+    bridge.tokens._endpoint = replace(bridge.tokens._endpoint, deadline_seconds=0.2)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("500", "failed (HTTP 500"),
+        ("HTML", "with text/html instead of a JSON object"),
+        ("HTML 502", "failed (HTTP 502"),
+        ("busy", "is busy (HTTP 429)"),
+        ("slow", "gave no answer within 0.2 s"),
+    ],
+)
+async def test_an_endpoint_in_trouble_is_asked_again(trouble: str, words: str, stage: Stage) -> None:
+    """Without a token nothing is dialled; the endpoint is asked until it grants one, not before it wants to be."""
+    async with granting() as (endpoint, simulator):
+        {
+            "500": lambda: endpoint.fail(500, times=2),
+            "HTML": lambda: endpoint.answer_html(times=2),
+            "HTML 502": lambda: endpoint.answer_html(502, times=2),
+            "busy": lambda: endpoint.throttle(1),
+            "slow": lambda: endpoint.be_slow(30, times=2),
+        }[trouble]()
+        async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
+            be_impatient(scene.bridge)
+            await scene.flows(sessions=1)
+        assert set(scene.causes) == {Cause.TOKEN}
+        assert words in scene.losses[0]["reason"]
+        assert scene.losses[0]["retry_seconds"] >= (1 if trouble == "busy" else 0)
+        assert len(simulator._known) == 1
+    await scene.proof()
+
+
+async def test_an_endpoint_that_is_down_is_asked_again(stage: Stage) -> None:
+    """Nobody at its address is told with the address and the setting."""
+    async with granting() as (endpoint, simulator):
+        async with TokenEndpoint() as gone:
+            pass
+        async with stage.bridge(simulator, **by_grant(endpoint, ARIES_TOKEN_URL=gone.url)) as scene:
+            await scene.loses(3)
+        assert set(scene.causes) == {Cause.TOKEN}
+        assert "cannot be reached" in scene.losses[0]["reason"]
+        assert "ARIES_TOKEN_URL" in scene.losses[0]["reason"]
+    await scene.proof()
+
+
+async def test_a_renewal_that_fails_leaves_the_session_alone(stage: Stage) -> None:
+    """While the held token is good, it renews the session even when the endpoint is down just then."""
+    async with granting() as (endpoint, simulator):
+        async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
+            await scene.flows(sessions=1)
+            endpoint.fail(500, times=1)
+            await simulator.inject(faults.Expire(warning_seconds=5))
+            await simulator.authenticated(2)
+            await scene.flows()
+        assert len(scene.logged(RENEWAL_FAILED)) == 1
+        assert len(endpoint.issued) == 1
+    await scene.proof()
+
+
+async def test_a_session_that_cannot_be_renewed_ends_and_begins_again(stage: Stage) -> None:
+    """Endpoint down, token revoked, session at its end: it ends with a gap, and goes on when there is a token."""
+    async with granting() as (endpoint, simulator):
+        async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
+            await scene.flows(sessions=1)
+            endpoint.fail(503, times=4)
+            simulator.tokens.refuse(*endpoint.issued)
+            await simulator.inject(faults.Expire(warning_seconds=5))
+            await scene.flows(sessions=2)
+        assert scene.causes[0] is Cause.AUTH_REFUSED
+        assert set(scene.causes[1:]) == {Cause.TOKEN}
+        assert len(endpoint.issued) == 2
+    await scene.proof(Cause.AUTH_REFUSED)
+
+
+async def test_no_token_at_all_for_a_renewal(stage: Stage) -> None:
+    """The held token has lapsed, too, and there is no other: the session goes on until the server ends it."""
+    async with granting(lasts_seconds=1) as (endpoint, simulator):
+        async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
+            await scene.flows(sessions=1)
+            lapses_at = scene.bridge.tokens.expires_at
+            assert lapses_at is not None
+            assert isinstance(scene.bridge.tokens, RefreshingToken)
+            scene.bridge.tokens._current._clock = lambda: lapses_at + 1
+            endpoint.fail(500, times=1)
+            await simulator.inject(faults.Expire(warning_seconds=0.8))
+            await scene.flows(sessions=2)
+        assert len(scene.logged("no new access token; the session goes on with the old one")) == 1
+        assert scene.causes == [Cause.CLOSED]
+        assert "session expired" in scene.losses[0]["reason"]
+    await scene.proof(Cause.CLOSED)
+
+
+async def test_a_refresh_token_that_serves_once_is_replaced_by_the_newest(stage: Stage) -> None:
+    """The server rotates it and refuses the old one: each renewal is with the newest, and said once."""
+    async with granting() as (endpoint, simulator):
+        assert endpoint.rotating
+        async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
+            await scene.flows(sessions=1)
+            await simulator.inject(faults.Expire(warning_seconds=5))
+            await simulator.authenticated(2)
+            await simulator.inject(faults.RefuseTokens(tokens=tuple(endpoint.issued)))
+            await simulator.inject(faults.Drop())
+            await scene.flows(sessions=2)
+        assert len(endpoint.issued) == endpoint.asked == 3
+        assert len(scene.logged("the server replaced the refresh token")) == 1
+        assert scene.causes == [Cause.NETWORK, Cause.AUTH_REFUSED]
+        assert scene.losses[1]["retry_seconds"] == 0  # another token may do, and does
+        assert endpoint.refresh_token not in str(scene.logs)
+    await scene.proof(Cause.NETWORK)
+
+
+async def test_a_refresh_token_that_is_used_up_waits_for_a_person(stage: Stage, tmp_path: Path) -> None:
+    """``invalid_grant`` is asked slowly for ever; the new token that a person puts into the file is used."""
+    file = tmp_path / "refresh"
+    file.write_text("used-up")
+    async with granting() as (endpoint, simulator):
+        settings = by_grant(endpoint, ARIES_REFRESH_TOKEN="", ARIES_REFRESH_TOKEN_FILE=str(file))
+        slow = {"ARIES_BACKOFF_MIN_SECONDS": "0.01", "ARIES_BACKOFF_MAX_SECONDS": "0.03"}
+        async with stage.bridge(simulator, **settings, **slow) as scene:
+            take_away_jitter(scene.bridge)
+            await scene.loses(5)
+            file.write_text(endpoint.refresh_token)
+            await scene.flows(sessions=1)
+        assert set(scene.causes) == {Cause.TOKEN_REFUSED}
+        assert [line["retry_seconds"] for line in scene.losses[:5]] == [0.04, 0.08, 0.12, 0.12, 0.12]
+        assert "a person must log in to Aries again" in scene.losses[0]["reason"]
+    await scene.proof()
+
+
+async def test_a_session_without_a_known_life_is_renewed_by_the_life_of_its_token(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older dialect does not say how long a session lasts: the token's own life does, on the open socket."""
+    monkeypatch.setattr(session, "REAUTHENTICATE_AT", 0.2)
+    async with granting(dialect="action", lasts_seconds=2) as (endpoint, simulator):
+        async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
+            await simulator.authenticated(3)
+            await eventually(lambda: len(endpoint.issued) >= 3, "a token for each")
+            await scene.flows(sessions=1)
+        assert len(scene.logged("session started")) == 1
+    await scene.proof()
