@@ -42,6 +42,7 @@ from bridge.ladder import Ladder
 from bridge.publisher import Publisher
 from bridge.redaction import Redactor
 from bridge.registry import Registry
+from bridge.settings.field_types import shown
 from bridge.shards import MARKET_STATUS_SHARD, own_share
 from bridge.subscriptions.file import watch
 from bridge.tokens import FixedToken, RefreshingToken
@@ -49,7 +50,7 @@ from bridge.topics import ALWAYS
 from bridge.web.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
     from bridge.aries.dialect import Dialect
     from bridge.batches import Lane, Record
@@ -78,7 +79,7 @@ class Bridge:
         self.batches = Batches(settings.topics, self.accounts, settings.bridge_buffer_bytes)
         self.acks = Acks()
         self.prices = Prices()
-        self.tokens = token_source(settings)
+        self.tokens = token_source(settings, redactor.learn)
         self.schemas = schemas.load()
         self.publisher = Publisher(
             self.batches,
@@ -176,7 +177,7 @@ class Bridge:
     async def _stream(self, stop: asyncio.Event) -> BridgeError | None:
         """Run the source until it is stopped; return why it ended by itself, if it did."""
         self.phase = "running"
-        log.info("source starts", url=self.settings.aries_ws_url, symbols=len(self.plan))
+        log.info("source starts", url=shown(self.settings.aries_ws_url), symbols=len(self.plan))
         sources: list[Awaitable[None]] = [self.feed.run(), self._beat(), self._release(), self._watch(stop)]
         try:
             await _unless(stop, _together(sources))
@@ -287,8 +288,8 @@ class Bridge:
                     return {topic: confluent_prefix(schema_id) for topic, schema_id in ids.items()}
 
 
-def token_source(settings: Settings) -> TokenSource:
-    """Return where access tokens come from."""
+def token_source(settings: Settings, learn_secret: Callable[[str], None] = lambda _: None) -> TokenSource:
+    """Return where access tokens come from; ``learn_secret`` is told of secrets that come with them."""
     if settings.aries_access_token is not None:
         return FixedToken(settings.aries_access_token)
     assert settings.aries_client_id is not None  # the settings' rules see to both
@@ -298,6 +299,7 @@ def token_source(settings: Settings) -> TokenSource:
         client_id=settings.aries_client_id,
         refresh_token=settings.aries_refresh_token,
         client_secret=settings.aries_client_secret,
+        learn_secret=learn_secret,
     )
 
 

@@ -31,16 +31,17 @@ class DeadLetters:
         text = self._redact(str(error))
         if len(raw) > MAX_RAW_BYTES:
             text += f" (the line has {len(raw)} bytes, of which the first {MAX_RAW_BYTES} are kept)"
+        symbol = error.symbol and self._redact(error.symbol)
         letter: dict[str, object] = {
             "reason": error.reason,
             "error": text,
             # A server may echo what it was sent, a token among it. Latin-1 maps every byte to itself.
             "raw": self._redact(raw[:MAX_RAW_BYTES].decode("latin-1")).encode("latin-1"),
-            "symbol": error.symbol,
+            "symbol": symbol,
             "dialect": self._dialect,
             "session_id": session_id or None,
             "ingest_time_us": ingest_time_us,
             "bridge_version": bridge.__version__,
         }
-        key = error.symbol.encode() if error.symbol else None
+        key = symbol.encode() if symbol else None
         return ingest_time_us, key, self._codec.encode(Topic.DLQ, letter), error.reason

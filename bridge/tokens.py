@@ -88,7 +88,7 @@ class RefreshingToken:
     """Give tokens granted for a refresh token (Aries OAuth2: JSON body, grant ``refresh_token``).
 
     A refresh token in an answer replaces the one before, since the server may accept each only once; one that
-    a person puts into the secret's file replaces them all.
+    a person puts into the secret's file replaces them all. ``learn_secret`` is told each that an answer brings.
     """
 
     can_change = True
@@ -100,10 +100,12 @@ class RefreshingToken:
         client_id: str,
         refresh_token: Revealable,
         client_secret: Revealable | None = None,
+        learn_secret: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
         deadline_seconds: float = DEADLINE_SECONDS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._learn_secret = learn_secret
         self._endpoint = TokenEndpoint(url, "ARIES_TOKEN_URL", REMEDIES, deadline_seconds=deadline_seconds, tls=tls)
         self._client_id = client_id
         self._client_secret = client_secret
@@ -131,6 +133,7 @@ class RefreshingToken:
     async def _renew(self) -> Grant:
         grant = await self._endpoint.grant(self._request())
         if grant.refresh_token is not None:
+            self._learn_secret(grant.refresh_token)
             self._replace_refresh_token(grant.refresh_token)
         return grant
 

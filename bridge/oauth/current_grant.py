@@ -36,13 +36,15 @@ class CurrentGrant:
         renew: Callable[[], Awaitable[Grant]],
         *,
         clock: Callable[[], float] = time.time,
+        steady_clock: Callable[[], float] = time.monotonic,
         assumed_lifetime_seconds: float = ASSUMED_LIFETIME_SECONDS,
     ) -> None:
         self._renew = renew
         self._clock = clock
+        self._steady_clock = steady_clock
         self._assumed_lifetime_seconds = assumed_lifetime_seconds
         self._held: Grant | None = None
-        self._obtained_at = 0.0
+        self._obtained_at = self._obtained_at_steady = 0.0
         self._renewal: asyncio.Task[Grant] | None = None
 
     @property
@@ -79,9 +81,9 @@ class CurrentGrant:
 
     async def _renew_once(self) -> Grant:
         # The life counts from before the request: too early by its length, never too late.
-        started_at = self._clock()
+        started_at, started_at_steady = self._clock(), self._steady_clock()
         self._held = await self._renew()
-        self._obtained_at = started_at
+        self._obtained_at, self._obtained_at_steady = started_at, started_at_steady
         return self._held
 
     def _renewal_ended(self, renewal: asyncio.Task[Grant]) -> None:
@@ -90,7 +92,8 @@ class CurrentGrant:
             renewal.exception()  # seen, even when every caller is gone
 
     def _age(self) -> float:
-        return self._clock() - self._obtained_at
+        # The wall clock can be set back, the steady one stands while the machine sleeps: the later of them is right.
+        return max(self._clock() - self._obtained_at, self._steady_clock() - self._obtained_at_steady)
 
     def _lifetime(self) -> float:
         if self._held is None or self._held.lifetime_seconds is None:

@@ -39,8 +39,12 @@ class Given:
 
 
 def shown(text: str) -> str:
-    """Return a value as it may be shown: without the user, password and query that a URL may hold."""
-    return re.sub(r"\?\S+", "?***", re.sub(r"(?<=//)[^/\s]*@", "***@", text))
+    """Return a value as it may be shown: without the user, password and query that a URL may hold, however written.
+
+    A password that should have been encoded may have any character, so what counts is the last ``@``.
+    """
+    without_user = re.sub(r"(?<=//).*@|^[^@:]*:(?!//).*@", "***@", text, flags=re.DOTALL)
+    return re.sub(r"\?.+", "?***", without_user, flags=re.DOTALL)
 
 
 def items(value: object) -> object:

@@ -1,0 +1,296 @@
+"""Whatever others do with the bridge's secrets, nothing that the bridge emits shows one.
+
+Others echo them where they should not: in errors, close reasons, bodies of refusals, garbage. Each test collects
+everything that real processes emit, standard output and error at DEBUG, HTTP, their arguments and raw Kafka records,
+and looks for planted secrets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import html
+import json
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from bridge.simulator import faults
+from bridge.simulator.server import Simulator
+from bridge.topics import Topic
+from tests import consumer
+from tests.brokers import PASSWORD, USER, Listener
+from tests.fake_registry import FakeRegistry
+from tests.faults.security import planted
+from tests.process import process
+from tests.service import environment
+from tests.token_endpoint import token_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bridge.kafka.embedded_broker import EmbeddedBroker
+    from tests.brokers import RealKafka
+    from tests.process import Process
+
+TERM = signal.SIGTERM
+PATHS = ("/", "/livez", "/readyz", "/metrics", "/status", "/nowhere")
+LOUD = {"BRIDGE_LOG_LEVEL": "DEBUG", "PYTHONASYNCIODEBUG": "1"}
+
+
+def basic(user: str, password: str) -> str:
+    """Return credentials as HTTP carries them."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+async def said(bridge: Process) -> bytes:
+    """Return what a process has written and is called with, and what it answers over HTTP while it runs."""
+    heard = [*bridge.text, bridge.output]
+    cmdline = Path(f"/proc/{bridge.pid}/cmdline")
+    heard += [cmdline.read_text()] if cmdline.exists() else []  # noqa: ASYNC240 - no disk is behind it
+    for line in bridge.all("HTTP served") if cmdline.exists() else []:  # noqa: ASYNC240 - likewise
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{line['port']}") as http:
+            for path in PATHS:
+                async with http.get(path) as answer:
+                    heard.append(f"{answer.headers}{await answer.text()}")
+    return "".join(heard).encode()
+
+
+async def run(environ: Mapping[str, str], *command: str) -> bytes:
+    """Run a command to its end and return what it says."""
+    async with process({**environ, **LOUD}, *command) as running:
+        await running.ended()
+        return await said(running)
+
+
+async def records(bootstrap_servers: str, prefix: str) -> bytes:
+    """Return every key and value on the topics of a prefix."""
+    names = [f"{prefix}.{topic}" for topic in Topic]
+    messages = await asyncio.to_thread(consumer.read_all, bootstrap_servers, names)
+    return b"".join((message.key or b"") + (message.value or b"") for message in messages)
+
+
+async def test_a_feed_that_echoes_token_and_key_everywhere(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """In errors, garbage, names, refusals and close reasons, cut or whole: neither logs, HTTP nor Kafka repeat it."""
+    async with Simulator(rate=100, dialect="action", api_key=planted.API_KEY) as simulator:
+        environ = environment(
+            simulator,
+            broker.bootstrap_servers,
+            topic_prefix,
+            ARIES_WS_URL=f"{simulator.url}?{planted.URL_QUERY}",
+            ARIES_ACCESS_TOKEN=planted.ACCESS_TOKEN,
+            ARIES_API_KEY=planted.API_KEY,
+            **LOUD,
+        )
+        token, key = planted.ACCESS_TOKEN, planted.API_KEY
+        await simulator.inject(faults.RefuseSymbol(symbol="MSFT", error=f"no rights with {token}"))
+        async with process(environ, "run") as bridge:
+            await bridge.logged("subscribed")
+            for echo in (token, key, quote(token), json.dumps(key), html.escape(key), basic("u", key), token[:100]):
+                for fault in _echoes(echo):
+                    await simulator.inject(fault)
+            heard = [await said(bridge)]
+            for number, echo in enumerate((f"bad token {token}"[:120], f"bad key {key}"), 1):
+                await simulator.inject(faults.Close(code=4000, reason=echo))
+                await bridge.logged("Aries connection lost", number)
+                await bridge.logged("subscribed", number + 1)
+            await simulator.inject(faults.Http(status=503, body=token, retry_after=key, times=1))
+            await simulator.inject(faults.Drop())
+            await bridge.logged("Aries connection lost", 4)
+            await bridge.logged("subscribed", 4)
+            heard.append(await said(bridge))
+            bridge.signal(TERM)
+            assert await bridge.ended() == 0
+            heard.append(await said(bridge))
+    stored = await records(broker.bootstrap_servers, topic_prefix)
+    assert stored.count(b"***") > 10  # the echoes are there, without what they echo
+    commands = (("tail", "--json", "--from-beginning", "--count", "50"), ("verify",), ("settings", "--json"))
+    heard += [await run(environ, *command) for command in commands]
+    assert planted.shown_in(b"".join((*heard, stored))) == []
+
+
+def _echoes(echo: str) -> Iterator[faults.Fault]:
+    yield faults.UnknownKind(kind=echo, fields={"something": echo})
+    yield faults.UnknownField(name=echo, value=echo)
+    yield faults.Garbage(line=f"<html>{echo}</html>")
+    for message in (
+        {"action": "error", "message": f"what is {echo}?"},
+        {"action": echo, "message": echo},
+        {"type": "equityComposite", "data": {"symbol": "AAPL", "bidPrice": echo}},
+        {"type": "equityComposite", "data": {"symbol": echo, "bidPrice": echo}},
+    ):
+        yield faults.Garbage(line=json.dumps(message))
+
+
+async def test_a_feed_that_refuses_the_token_with_the_token(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """The last word before exit code 3 tells what to do and not what was refused; so does the preflight."""
+    async with Simulator() as simulator:
+        await simulator.inject(faults.RefuseAuth(error=f"no such token: {planted.ACCESS_TOKEN}"))
+        environ = environment(
+            simulator, broker.bootstrap_servers, topic_prefix, ARIES_ACCESS_TOKEN=planted.ACCESS_TOKEN
+        )
+        heard = [await run(environ, "run"), await run(environ, "check"), await run(environ, "check", "--json")]
+    assert b"no such token: ***" in heard[0]
+    assert planted.shown_in(b"".join((*heard, await records(broker.bootstrap_servers, topic_prefix)))) == []
+
+
+async def test_a_token_endpoint_that_echoes_what_it_was_sent(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """Refusals in JSON and in HTML, and tokens that were granted, and so learnt, only while the bridge ran."""
+    async with Simulator(rate=100) as simulator, token_endpoint() as endpoint:
+        sent = f"{planted.REFRESH_TOKEN} and {planted.CLIENT_SECRET}"
+        endpoint.will_answer(500, {"error": sent, "error_description": planted.CLIENT_SECRET})
+        endpoint.will_answer(503, f"<html>{html.escape(sent)}</html>")
+        endpoint.will_answer(200, f"<html>{html.escape(sent)}</html>")
+        granted = {
+            "access_token": planted.NEXT_ACCESS_TOKEN,
+            "refresh_token": planted.ROTATED_REFRESH_TOKEN,
+            "expires_in": 3600,
+        }
+        endpoint.will_answer(200, granted)
+        environ = environment(
+            simulator,
+            broker.bootstrap_servers,
+            topic_prefix,
+            ARIES_ACCESS_TOKEN="",
+            ARIES_CLIENT_ID="client",
+            ARIES_CLIENT_SECRET=planted.CLIENT_SECRET,
+            ARIES_REFRESH_TOKEN=planted.REFRESH_TOKEN,
+            ARIES_TOKEN_URL=f"{endpoint.url}?{planted.URL_QUERY}",
+            **LOUD,
+        )
+        async with process(environ, "run") as bridge:
+            await bridge.logged("subscribed")
+            heard = [await said(bridge)]
+            echo = f"{planted.NEXT_ACCESS_TOKEN} {planted.ROTATED_REFRESH_TOKEN}"
+            refused = {"error": "server_error", "error_description": echo}
+            for _ in range(5):
+                endpoint.will_answer(500, refused)
+            await simulator.inject(faults.Garbage(line=echo))
+            await simulator.inject(faults.Expire(warning_seconds=1))
+            await bridge.logged("token not renewed, the present one serves on")
+            heard.append(await said(bridge))
+            bridge.signal(TERM)
+            assert await bridge.ended() == 0
+            heard.append(await said(bridge))
+    assert planted.shown_in(b"".join((*heard, await records(broker.bootstrap_servers, topic_prefix)))) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (401, {"error_code": 401, "message": basic("the-user", planted.REGISTRY_PASSWORD)}),
+        (422, {"error_code": 422, "message": f"{planted.REGISTRY_PASSWORD}, {basic('us', planted.REGISTRY_PASSWORD)}"}),
+        (500, {"message": planted.REGISTRY_PASSWORD}),
+    ],
+    ids=lambda answer: str(answer[0]),
+)
+async def test_a_registry_that_echoes_the_password(
+    answer: tuple[int, dict[str, object]], broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """Refused, unprocessable or broken: the password is repeated neither as it is nor as HTTP carries it."""
+    async with Simulator() as simulator, FakeRegistry().serving() as registry:
+        environ = environment(
+            simulator,
+            broker.bootstrap_servers,
+            topic_prefix,
+            SCHEMA_REGISTRY_URL=registry.url,
+            SCHEMA_REGISTRY_USERNAME="the-user",
+            SCHEMA_REGISTRY_PASSWORD=planted.REGISTRY_PASSWORD,
+            **LOUD,
+        )
+        status, body = answer
+        registry.answers += [web.json_response(body, status=status) for _ in range(50)]
+        async with process(environ, "run") as bridge:
+            if status >= 500:
+                await bridge.logged("schema registry not usable, trying again")
+                heard = [await said(bridge)]
+                bridge.signal(TERM)
+            code = await bridge.ended()
+            assert code == (0 if status >= 500 else 1)
+            heard = [await said(bridge)]
+        heard.append(await run(environ, "schemas", "list"))
+    assert planted.shown_in(b"".join(heard)) == []
+
+
+async def test_a_kafka_that_refuses_the_password_or_accepts_it(
+    kafka: RealKafka, kafka_topics: None, topic_prefix: str
+) -> None:
+    """Neither a failed login nor a working one shows how it was tried, whichever way."""
+    async with Simulator(rate=100) as simulator, token_endpoint() as endpoint:
+        for _ in range(20):
+            echo = basic("client", planted.OAUTH_SECRET)
+            endpoint.will_answer(401, {"error": "invalid_client", "error_description": f"not {echo}"})
+        environ = {
+            **environment(simulator, kafka.addresses(Listener.SASL), topic_prefix),
+            "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        }
+        login = {"KAFKA_SASL_USERNAME": USER, "KAFKA_SASL_PASSWORD": planted.SASL_PASSWORD}
+        oauth = {
+            "KAFKA_OAUTH_TOKEN_URL": endpoint.url,
+            "KAFKA_OAUTH_CLIENT_ID": "client",
+            "KAFKA_OAUTH_CLIENT_SECRET": planted.OAUTH_SECRET,
+        }
+        heard = []
+        for mechanism, how in (("PLAIN", login), ("SCRAM-SHA-512", login), ("OAUTHBEARER", oauth)):
+            tried = {**environ, **how, **LOUD, "KAFKA_SASL_MECHANISM": mechanism}
+            async with process(tried, "run") as bridge:
+                await bridge.logged("Kafka is not usable, trying again")
+                heard.append(await said(bridge))
+                bridge.signal(TERM)
+                assert await bridge.ended() == 0
+                heard.append(await said(bridge))
+        good = {**environ, **login, **LOUD, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_PASSWORD": PASSWORD}
+        async with process(good, "run") as bridge:
+            await bridge.logged("subscribed")
+            heard.append(await said(bridge))
+            bridge.signal(TERM)
+            assert await bridge.ended() == 0
+            heard.append(await said(bridge))
+        heard.append(await run(good, "topics", "--help"))
+        heard.append(await run({**good, **login}, "topics"))
+    emitted = b"".join(heard)
+    assert PASSWORD.encode() not in emitted
+    assert planted.shown_in(emitted) == []
+
+
+async def test_secrets_in_the_wrong_place_are_not_repeated_by_what_says_so(tmp_path: Path) -> None:
+    """Settings that are refused are told by name, and URLs without what may be a credential."""
+    file = tmp_path / "secret"
+    file.write_bytes(planted.SASL_PASSWORD.encode("utf-16"))
+    environ = {
+        "ARIES_WS_URL": f"wss://user:{quote(planted.API_KEY, safe='')}@feed.example.com/?{planted.URL_QUERY}",
+        "ARIES_TOKEN_URL": f"ftp://user:{quote(planted.CLIENT_SECRET, safe='')}@idp.example.com/",
+        "ARIES_ACCESS_TOKEN": planted.ACCESS_TOKEN,
+        "ARIES_ACCESS_TOKEN_FILE": str(file),
+        "ARIES_ACESS_TOKEN": planted.ACCESS_TOKEN,
+        "ARIES_REFRESH_TOKEN": planted.REFRESH_TOKEN,
+        "ARIES_API_KEY": planted.API_KEY,
+        "KAFKA_BOOTSTRAP_SERVERS": f"user:{planted.SASL_PASSWORD}@kafka:9092",
+        "KAFKA_SASL_PASSWORD_FILE": str(file),
+        "KAFKA_OAUTH_CLIENT_SECRET": planted.OAUTH_SECRET,
+        "SCHEMA_REGISTRY_URL": f"https://user:{planted.REGISTRY_PASSWORD}@registry/?{planted.URL_QUERY}",
+        "SCHEMA_REGISTRY_PASSWORD": planted.REGISTRY_PASSWORD,
+    }
+    commands = (("run",), ("settings",), ("settings", "--json"), ("settings", "--check"), ("check",), ("verify",))
+    heard = [await run(environ, *command) for command in commands]
+    assert all(len(words) > 100 for words in heard)
+    assert planted.shown_in(b"".join(heard)) == []
+
+
+def test_the_search_itself_finds_every_form() -> None:
+    """A secret that is shown, whole or cut, as it is or encoded, does not escape these tests."""
+    for name, value in planted.SECRETS.items():
+        for text in (value, quote(value), json.dumps(value), html.escape(value), basic("me", value), value[:65]):
+            assert any(found.startswith(name) for found in planted.shown_in(text.encode())), (name, text)
+    assert planted.shown_in(b"nothing of the kind: *** and eyJhbGciOiJSUzI1NiIsInR5cCI6") == []
