@@ -49,7 +49,7 @@ async def dial(url: str, patience_seconds: float | None = None) -> ClientConnect
             ping_interval=None,  # keep-alive is the session's business
             user_agent_header=f"aries-bridge/{bridge.__version__}",
         )
-    except (InvalidHandshake, InvalidURI, OSError, EOFError, UnicodeError, TimeoutError) as error:
+    except (InvalidHandshake, InvalidURI, ConnectionClosed, OSError, EOFError, UnicodeError, TimeoutError) as error:
         raise _not_connected(error, url, patience_seconds) from error
 
 
@@ -92,5 +92,7 @@ def _not_connected(error: Exception, url: str, patience_seconds: float) -> Conne
             return ConnectionLost(Cause.NETWORK, f"the proxy does not let us through: {error}", remedy=remedy)
         case InvalidHandshake() | InvalidURI():
             return ConnectionLost(Cause.HANDSHAKE, f"{host} speaks no WebSocket: {error}", remedy=_CHECK_URL)
+        case ConnectionClosed():  # so early that not even our request was sent
+            return ConnectionLost(Cause.NETWORK, f"{host} closed the connection at once")
     said = f"{host} cannot be reached: {str(error) or type(error).__name__}"
     return ConnectionLost(Cause.NETWORK, said)
