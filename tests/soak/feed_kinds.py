@@ -60,7 +60,7 @@ def feed_kinds() -> tuple[Kind, ...]:
         ),
         while_dialling("handshake_slow", faults.SlowAccept, by_seconds=between(0.5, 4)),
         while_dialling("no_acknowledgements", faults.NoAcks),
-        while_dialling("symbol_refused", faults.RefuseSymbol, symbol=one_of("EQ1", "SPX")),
+        while_dialling("symbol_refused", faults.RefuseSymbol, symbol=one_of("AB", "SPX")),
         while_dialling("closing_unanswered", faults.NoClosingHandshake),
         _kind("market_closed", market_closed, seconds=between(1, 8)),
         _kind("evicted", evicted),

@@ -6,7 +6,7 @@ Everything here is pure: it looks at what the run has collected, and tells what 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -148,11 +148,12 @@ def intervals(life: Biography, own: Sequence[Connection], census: Census) -> lis
     losses = {word.session_id: word.counts["lines_received"] for word in census.words if word.kind == "GAP"}
     rest, before = deque(own), 0
     found, present = [], Interval()
-    for session_id in life.sessions:
-        while rest and rest[0].connected_us <= session_id:
+    for connection, sessions in _visits(life, own):
+        while rest and rest[0].number <= connection.number:
             present.connections.append(rest.popleft())
-        if session_id in losses:
-            present.lines, before = losses[session_id] - before, losses[session_id]
+        if sessions[-1] in losses:
+            read = losses[sessions[-1]]
+            present.lines, before = read - before, read
             found.append(present)
             present = Interval()
     present.connections += rest
@@ -160,33 +161,45 @@ def intervals(life: Biography, own: Sequence[Connection], census: Census) -> lis
     return [*found, present]
 
 
-def _judge_records(life: Biography, own: Sequence[Connection], census: Census) -> Iterable[str]:
-    """Compare for each session, topic and symbol what was numbered with what was sent: no more, and the last of it."""
-    numbered: dict[int, dict[tuple[Topic, str], int]] = defaultdict(dict)
-    for (session_id, topic, symbol), height in census.heights.items():
-        numbered[session_id][topic, symbol] = height
-    missing_at_ends = 0
+def _visits(life: Biography, own: Sequence[Connection]) -> list[tuple[Connection, list[int]]]:
+    """Return the connections that became sessions: one, or more where they lapsed and were renewed.
+
+    A session begins when its connection is there, and before there is another.
+    """
+    found: list[tuple[Connection, list[int]]] = []
     for session_id in life.sessions:
-        connection = _connection_of(session_id, own)
+        connection = next((one for one in reversed(own) if one.connected_us <= session_id), None)
         if connection is None:
-            yield f"it began session {session_id}, but no connection was there"
-            continue
-        for place, height in numbered[session_id].items():
+            continue  # see _judge_records
+        if found and found[-1][0] is connection:
+            found[-1][1].append(session_id)
+        else:
+            found.append((connection, [session_id]))
+    return found
+
+
+def _judge_records(life: Biography, own: Sequence[Connection], census: Census) -> Iterable[str]:
+    """Compare for each connection, topic and symbol what was numbered with what was sent: no more, and the last of it."""
+    if life.sessions and (not own or life.sessions[0] < own[0].connected_us):
+        yield f"it began session {life.sessions[0]}, but no connection was there"
+    heights: dict[int, dict[tuple[Topic, str], int]] = defaultdict(dict)
+    for (session_id, topic, symbol), height in census.heights.items():
+        heights[session_id][topic, symbol] = height
+    missing_at_ends = 0
+    for connection, sessions in _visits(life, own):
+        numbered: Counter[tuple[Topic, str]] = Counter()
+        for session_id in sessions:
+            numbered.update(heights[session_id])
+        for place, height in numbered.items():
             if height > (sent := connection.records.get(place, 0)):
-                yield f"session {session_id} numbers {height} records of {place}, of {sent} sent"
+                yield f"{height} records of {place} are numbered on connection {connection.number}, of {sent} sent"
         if connection.in_order:
-            left = (count - numbered[session_id].get(place, 0) for place, count in connection.records.items())
-            missing_at_ends += sum(left)
+            missing_at_ends += sum(count - numbered[place] for place, count in connection.records.items())
     if life.stopped is None:
         return
     allowed = sum(life.stopped[name] for name in _LOST)
     if missing_at_ends > allowed:
         yield f"{missing_at_ends} records are missing at the ends of its sessions, of which {allowed} are accounted for"
-
-
-def _connection_of(session_id: int, own: Sequence[Connection]) -> Connection | None:
-    """Return where a session took place: it begins when its connection is there, and before there is another."""
-    return next((one for one in reversed(own) if one.connected_us <= session_id), None)
 
 
 def _judge_strangers(lives: Sequence[Biography], census: Census) -> Iterable[str]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import ElectionType
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all the same
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -15,8 +14,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 )
 
 from bridge.topics import Topic
+from tests.faults.proxy import Direction
 from tests.soak.plan import Family, Kind, between, one_of, whole
-from tests.soak.stage import DELIVERY_TIMEOUT_SECONDS
+from tests.soak.stage import DELIVERY_TIMEOUT_SECONDS, INSTANCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.soak.stage import Stage
 
 ADMIN_TIMEOUT_SECONDS = 20.0
+_WAYS = one_of("both", *(direction.name for direction in Direction))
 
 
 def kafka_kinds(brokers: int) -> tuple[Kind, ...]:
@@ -39,6 +40,12 @@ def kafka_kinds(brokers: int) -> tuple[Kind, ...]:
         _kind("all_brokers_killed", all_brokers_killed, seconds=between(1, 8)),
         _kind("all_brokers_hang", all_brokers_hang, seconds=between(1, 9)),
         _kind(
+            "kafka_cut", kafka_cut, broker=broker, after_bytes=one_of(0, 1, 777, 20_000), reset=one_of(*(False, True))
+        ),
+        _kind("kafka_black_hole", kafka_black_hole, broker=broker, direction=_WAYS, seconds=between(1, 9)),
+        _kind("kafka_slow", kafka_slow, broker=broker, chunk_bytes=one_of(5_000, 30_000), seconds=between(1, 6)),
+        _kind("kafka_throttles", kafka_throttles, bytes_per_second=one_of(20_000, 200_000), seconds=between(1, 6)),
+        _kind(
             "batches_too_large",
             batches_too_large,
             topic=one_of(*Topic),
@@ -46,7 +53,7 @@ def kafka_kinds(brokers: int) -> tuple[Kind, ...]:
             seconds=between(2, 6),
         ),
     )
-    if brokers < 2:
+    if brokers == 1:
         return always
     return (
         *always,
@@ -124,15 +131,46 @@ async def batches_too_large(stage: Stage, topic: Topic, bytes: int, seconds: flo
     await asyncio.to_thread(_alter, stage, "max.message.bytes", None, topic)
 
 
+async def kafka_cut(stage: Stage, broker: int, after_bytes: int, *, reset: bool) -> None:
+    """Cut the connections to a broker after so many bytes of its answers."""
+    network = stage.kafka_network[broker]
+    network.cut(after_bytes=after_bytes, reset=reset)
+    await asyncio.sleep(1)
+    network.heal()
+
+
+async def kafka_black_hole(stage: Stage, broker: int, direction: str, seconds: float) -> None:
+    """Lose what goes to a broker, what comes from it, or both."""
+    network = stage.kafka_network[broker]
+    network.black_hole(*([] if direction == "both" else [Direction[direction]]))
+    await asyncio.sleep(seconds)
+    network.heal()
+
+
+async def kafka_slow(stage: Stage, broker: int, chunk_bytes: int, seconds: float) -> None:
+    """Let little through to a broker at a time."""
+    network = stage.kafka_network[broker]
+    network.slow(chunk_bytes=chunk_bytes, pause_seconds=0.1)
+    await asyncio.sleep(seconds)
+    network.heal()
+
+
+async def kafka_throttles(stage: Stage, bytes_per_second: int, seconds: float) -> None:
+    """Let the brokers hold the bridge to a quota."""
+    client = f"aries-bridge-{INSTANCE}"
+    await asyncio.to_thread(stage.kafka.throttle, client, bytes_per_second)
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(stage.kafka.throttle, client, None)
+
+
 def _elect_preferred(stage: Stage) -> None:
-    admin = AdminClient({"bootstrap.servers": stage.kafka.bootstrap_servers, "log_level": 0})
-    elected = admin.elect_leaders(ElectionType.PREFERRED, None, request_timeout=ADMIN_TIMEOUT_SECONDS)
-    elected.result(ADMIN_TIMEOUT_SECONDS)
+    admin = stage.kafka.admin()  # its answers come only while it lives
+    admin.elect_leaders(ElectionType.PREFERRED, None).result(ADMIN_TIMEOUT_SECONDS)
 
 
 def _alter(stage: Stage, name: str, value: str | None, *topics: Topic) -> None:
     """Set a topic's configuration; None takes it away."""
-    admin = AdminClient({"bootstrap.servers": stage.kafka.bootstrap_servers, "log_level": 0})
+    admin = stage.kafka.admin()
     operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
     resources = [
         ConfigResource(

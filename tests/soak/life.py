@@ -79,7 +79,12 @@ class Life:
     @property
     def ended(self) -> bool:
         """Return whether it has ended, by itself or not."""
-        return self.process._subprocess.returncode is not None
+        return self.returned is not None
+
+    @property
+    def returned(self) -> int | None:
+        """Return its exit code, if it has ended."""
+        return self.process._subprocess.returncode
 
     @property
     def sessions(self) -> list[int]:
@@ -110,7 +115,7 @@ class Life:
 
     async def _look(self) -> None:
         while True:
-            seen = look(self.process._subprocess.pid, time.time(), calm=self.calm)
+            seen = look(self.process.pid, time.time(), calm=self.calm)
             if seen is not None:
                 self.vitals.append(seen)
             await asyncio.sleep(LOOK_SECONDS)

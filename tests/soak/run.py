@@ -214,10 +214,10 @@ def _biography(life: Life) -> Biography:
 
 def _outcries(life: Life) -> list[str]:
     """Return what no fault may make it say: text beside the log, tracebacks, and complaints of asyncio."""
-    texts = [text.strip() for text in life.process.text if not text.startswith("{")]
+    texts = "".join(text for text in life.process.text if not text.startswith("{")).strip()
     cries = [
         f"{line['event']} {line.get('exception', '')}"
         for line in life.process.logs
         if line.get("logger") == "asyncio" or "exception" in line
     ]
-    return [f"it said {cry[:2000]!r}" for cry in (*texts, *cries)]
+    return [f"it said {cry[-2000:]}" for cry in (texts, *cries) if cry]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from itertools import product
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Self
 
 from bridge.simulator.oauth import TokenEndpoint
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from tests.brokers import RealKafka
 
 PARTITIONS = 4
+INSTANCE = "soaked"
 DRAIN_SECONDS = 10.0
 #: What an exit may take beyond ``BRIDGE_DRAIN_SECONDS``.
 EXIT_SECONDS = 8.0
@@ -40,8 +43,9 @@ LINES_PER_FRAME = 8
 
 def symbols(count: int) -> list[str]:
     """Return an index, a fifth of options, and equities."""
-    options = [f"EQ{number}270115C00100000" for number in range(count // 5)]
-    return ["SPX", *options, *(f"EQ{number}" for number in range(count - 1 - len(options)))]
+    roots = [first + second for first, second in product(ascii_uppercase, repeat=2)][:count]
+    options = [f"{root}270115C00100000" for root in roots[: count // 5]]
+    return ["SPX", *options, *roots[: count - 1 - len(options)]]
 
 
 class Stage:
@@ -66,6 +70,9 @@ class Stage:
             watch=self.onlooker.watch,
         )
         self.onlooker.look_at(self.simulator)
+        #: The networks before the feed and before each broker.
+        self.network: Proxy
+        self.kafka_network: dict[int, Proxy] = {}
         self.lives: list[Life] = []
         self._seed = seed
         self._symbols = symbols(symbol_count)
@@ -79,6 +86,10 @@ class Stage:
         await self._stack.enter_async_context(self.tokens)
         await self._stack.enter_async_context(self.simulator)
         self.network = await self._stack.enter_async_context(Proxy(self.simulator.port))
+        for broker in self.broker_numbers:
+            own_port, advertised_port = self.kafka.proxied(broker)
+            proxy = Proxy(own_port, server_host="localhost", port=advertised_port)
+            self.kafka_network[broker] = await self._stack.enter_async_context(proxy)
         return self
 
     async def __aexit__(
@@ -135,10 +146,10 @@ class Stage:
             "ARIES_STALE_AFTER_SECONDS": "4",
             "ARIES_BACKOFF_MIN_SECONDS": "0.1",
             "ARIES_BACKOFF_MAX_SECONDS": "1",
-            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "KAFKA_BOOTSTRAP_SERVERS": ",".join(f"localhost:{proxy.port}" for proxy in self.kafka_network.values()),
             "KAFKA_TOPIC_PREFIX": self.prefix,
             "KAFKA_DELIVERY_TIMEOUT_SECONDS": f"{DELIVERY_TIMEOUT_SECONDS:g}",
-            "BRIDGE_INSTANCE": "soaked",
+            "BRIDGE_INSTANCE": INSTANCE,
             "BRIDGE_HTTP_HOST": "127.0.0.1",
             "BRIDGE_HTTP_PORT": "0",
             "BRIDGE_DRAIN_SECONDS": f"{DRAIN_SECONDS:g}",
@@ -156,7 +167,7 @@ class Stage:
                 if wrong is None:
                     return None
             if self.life.ended:
-                return f"the bridge has ended by itself, with code {self.life.process._subprocess.returncode}"
+                return f"the bridge has ended by itself, with code {self.life.returned}"
             if time.monotonic() > deadline:
                 return "its /status is not answered" if said is None else wrong
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
