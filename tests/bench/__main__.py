@@ -62,7 +62,7 @@ def main(
                 full_speed.append(measured(one, pairs, partial(trials.full_speed, feed=feed, saved=saved), note))
             else:
                 at_rate = partial(trials.at_rate, feed=feed, saved=saved, per_second=one.per_second)
-                rates.append(measured(one, pairs, at_rate, note))
+                rates.append(measured(one, pairs, at_rate, note, sides=one.sides))
     judged = verdicts(full_speed, rates)
     out = Console()
     out.width = max(out.width, WIDTH)

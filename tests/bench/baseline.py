@@ -196,7 +196,12 @@ async def run(configured: Settings, latencies: Latencies | None) -> None:
     )
     await producer.start()
     try:
-        async with connect(configured.aries_ws_url, compression=None, max_size=16 * 1024 * 1024) as socket:
+        async with connect(
+            configured.aries_ws_url,
+            compression=None,
+            max_size=16 * 1024 * 1024,
+            ping_interval=None,  # under a full load its pongs come so late that it would cut its own connection
+        ) as socket:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: asyncio.ensure_future(socket.close()))
             session_id = await open_session(socket, configured)
             await stream(socket, producer, configured, session_id, latencies)

@@ -51,6 +51,8 @@ class Conversation:
         for event in self._protocol.events_received():
             self._answer(event)
         self._flush()
+        if self._protocol.close_expected():
+            self.open = False
         return True
 
     def write(self, frames: memoryview) -> None:

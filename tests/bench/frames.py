@@ -134,9 +134,9 @@ def build(recipe: Recipe) -> Feed:
     return Feed(recipe, b"".join(tape.frames), tape.ends, records)
 
 
-def lines_of(feed: Feed) -> Iterator[bytes]:
-    """Return a feed's lines, for tests: what the frames carry, without the WebSocket's part."""
-    return (line for _, _, line in islice(_lines(feed.recipe), feed.recipe.lines))
+def lines_of(recipe: Recipe) -> Iterator[bytes]:
+    """Yield the lines of a feed, without frames around them."""
+    return (line for _, _, line in islice(_lines(recipe), recipe.lines))
 
 
 def _lines(recipe: Recipe) -> Iterator[tuple[Kind, str, bytes]]:

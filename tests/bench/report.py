@@ -89,7 +89,7 @@ def _latency_table(rates: Rates) -> Table:
     for heading in (*PARTS, "s behind", "of a core", "MB peak"):
         table.add_column(heading, justify="right")
     for one in rates:
-        for side in SIDES:
+        for side in one.case.sides:
             if not one.pairs:
                 table.add_row(one.case.name, side, "void")
                 continue

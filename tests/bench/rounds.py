@@ -51,13 +51,21 @@ class Rounds(Generic[C, R]):
         return Spread.of([figure(pair["baseline"]) / figure(pair["bridge"]) for pair in self.pairs])
 
 
-def measured(case: C, pairs: int, run: Callable[[Side], R], note: Callable[[str], None]) -> Rounds[C, R]:
+def measured(
+    case: C,
+    pairs: int,
+    run: Callable[[Side], R],
+    note: Callable[[str], None],
+    *,
+    sides: Sequence[Side] = SIDES,
+) -> Rounds[C, R]:
     """Run so many pairs; a void run voids its pair."""
     rounds: Rounds[C, R] = Rounds(case)
     for number in range(pairs):
         pair: dict[Side, R] = {}
         try:
-            for side in _order(number):
+            # Each side is first as often as the other: what one leaves behind favours neither.
+            for side in sides if number % 2 == 0 else sides[::-1]:
                 note(f"pair {number + 1} of {pairs}, {side}")
                 pair[side] = run(side)
         except Void as void:
@@ -65,8 +73,3 @@ def measured(case: C, pairs: int, run: Callable[[Side], R], note: Callable[[str]
         else:
             rounds.pairs.append(pair)
     return rounds
-
-
-def _order(number: int) -> tuple[Side, ...]:
-    """Let each side be first as often as the other: what one leaves behind favours neither."""
-    return SIDES if number % 2 == 0 else SIDES[::-1]
