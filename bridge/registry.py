@@ -32,6 +32,8 @@ _ANSWERS = (200, _NOT_FOUND, _CONFLICT, _UNPROCESSABLE)
 _REFUSALS = (401, 403)
 _MOST_ID = 2**31 - 1
 _SHOWN_CHARS = 300
+#: A schema is some KiB; Confluent's registry keeps each in a Kafka record, which has at most 1 MiB by default.
+_MOST_BYTES = 1 << 21
 
 _REGISTER = "Register it with `aries-bridge schemas register`, or set SCHEMA_REGISTRY_AUTO_REGISTER=true."
 
@@ -198,7 +200,7 @@ class Registry:
             async with self._http.request(
                 method, url, data=data, headers=server.headers, ssl=self._tls, allow_redirects=False
             ) as response:
-                return _answer(server, response.status, await response.read())
+                return _answer(server, response.status, await _whole(response))
         except aiohttp.ClientConnectorCertificateError as error:
             raise _Unusable(f"{error}; SCHEMA_REGISTRY_CAFILE names the authority to trust") from None
         except TimeoutError:
@@ -210,6 +212,15 @@ class Registry:
 def subject_of(kafka_topic: str) -> str:
     """Return the subject of a topic's values (Confluent's TopicNameStrategy)."""
     return f"{kafka_topic}-value"
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    body = b""
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > _MOST_BYTES:
+            raise _Unusable(f"HTTP {response.status} with more than {_MOST_BYTES} bytes")
+    return body
 
 
 def _answer(server: _Server, status: int, data: bytes) -> _Answer:

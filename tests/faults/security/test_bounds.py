@@ -1,0 +1,168 @@
+"""Whatever others send, only so much of it is kept: by the feed, over HTTP, from a registry."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from aiohttp import web
+
+from bridge.errors import RegistryUnreachable
+from bridge.registry import Registry
+from bridge.simulator import faults
+from bridge.simulator.server import Simulator
+from bridge.topics import Topic
+from bridge.web.server import MOST_CONNECTIONS
+from tests.fake_registry import FakeRegistry
+from tests.faults.proof import prove
+from tests.service import DEADLINE_SECONDS, environment, eventually, read, running
+from tests.web.client import client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bridge.app import Bridge
+    from bridge.kafka.embedded_broker import EmbeddedBroker
+
+
+def _update(kind: str, **data: object) -> str:
+    payload = {"action": "update", "type": kind, "data": {"symbol": "AAPL", **data}, "timestamp": 1701450000123}
+    return json.dumps({"type": "event", "payload": payload})
+
+
+def _hostile() -> Iterator[tuple[str, str]]:
+    """Yield lines no feed should send, with the reason that each is dead-lettered for."""
+    yield "[" * 200_000, "not_json"
+    yield '{"type":' * 100_000 + "1" + "}" * 100_000, "not_json"
+    yield '{"type":"event","payload":{"action":"update","x":' + "9" * 5_000 + "}}", "not_json"
+    yield _update("quote", symbol="A" * 1_000_000, bidPrice="1"), "bad_symbol"
+    yield _update("quote", symbol="A\nB", bidPrice="1"), "bad_symbol"
+    yield _update("quote", bidPrice="9" * 1_000_000), "bad_field"
+    yield _update("quote", bidPrice="1e999999999"), "bad_field"
+    yield _update("quote", bidSize=10**30), "bad_field"
+    yield _update("level2", orderBook=["1:1:1"] * 20_000), "bad_field"
+    yield _update("level2", orderBook=["1:1:1:1:1:1"]), "bad_field"
+    yield (
+        _update("marketStatus", market="open", exchanges={f"exchange {n}": "o" * 20 for n in range(50_000)}),
+        "record_too_large",
+    )
+    yield _update("quote", bidExchange="N" * 2_000_000), "record_too_large"
+    yield json.dumps({"type": "x" * 1_000_000}), "unknown_message"
+
+
+async def test_lines_that_are_too_much_are_dead_letters_and_their_neighbours_are_not(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """Depth, digits, names, rows, maps and sizes beyond reason end in their account, and the feed goes on."""
+    lines = list(_hostile())
+    async with Simulator() as simulator:
+        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
+            await simulator.subscribed("AAPL", "MSFT")
+            for line, _ in lines:
+                await simulator.inject(faults.Garbage(line=line))
+            await eventually(lambda: bridge.accounts.lines_received == simulator.sent.lines, "all lines")
+            assert bridge.feed.reconnects == {}
+    expected: dict[str, int] = {}
+    for _, reason in lines:
+        expected[reason] = expected.get(reason, 0) + 1
+    assert dict(bridge.accounts.dead_lettered) == expected
+    await prove(broker.bootstrap_servers, topic_prefix, bridge)
+    letters = await read(broker.bootstrap_servers, topic_prefix, Topic.DLQ)
+    assert all(len(one.record["raw"]) <= 512 * 1024 and len(one.record["error"]) < 1_000 for one in letters)
+
+
+async def test_names_the_feed_makes_up_are_counted_in_a_bounded_number_of_labels(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """Thousands of unknown fields neither fill the metrics nor the status."""
+    async with Simulator() as simulator:
+        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
+            await simulator.subscribed("AAPL", "MSFT")
+            names = {f"made up {number} " + "x" * 500: 1 for number in range(5_000)}
+            await simulator.inject(faults.Garbage(line=_update("quote", bidPrice="1", **names)))
+            await eventually(lambda: bridge.intake.unknown_fields, "the names")
+            async with client(bridge) as http:
+                metrics, status = (await http.get("/metrics")).text, await http.get("/status")
+    labels = [line for line in metrics.splitlines() if line.startswith("aries_bridge_unknown_fields_total{")]
+    assert 2 <= len(labels) <= 101
+    assert max(map(len, labels)) < 200
+    assert len(status.document["accounts"]["unknown_fields"]) == len(labels)
+    assert len(status.text) < 100_000
+
+
+async def test_requests_that_are_too_large_are_refused(broker: EmbeddedBroker, topics: None, topic_prefix: str) -> None:
+    """Long lines, many or long headers and bodies end with an answer or the connection, and others are served on."""
+    requests = (
+        b"GET /" + b"x" * 1_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X%d: 1\r\n" % n for n in range(10_000)) + b"\r\n",
+        b"\x16\x03\x01" + os.urandom(10_000),
+        b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n" + b"x" * 1_000_000,
+    )
+    async with Simulator() as simulator:
+        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
+            async with client(bridge) as http:
+                for request in requests:
+                    assert (await _asked(bridge, request)).split()[1] in {b"400", b"405", b"431"}
+                    assert (await http.get("/livez")).status == 200
+
+
+async def _asked(bridge: Bridge, request: bytes) -> bytes:
+    """Send bytes, and return the beginning of the answer."""
+    reader, writer = await _connected(bridge)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        writer.write(request)
+        answer = await reader.readline()
+    await _closed(writer)
+    return answer
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):  # the other side was first
+        await writer.wait_closed()
+
+
+async def _connected(bridge: Bridge) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    url = urlsplit(bridge.http.url or "")
+    return await asyncio.open_connection(url.hostname, url.port)
+
+
+async def test_connections_that_say_nothing_keep_nobody_away(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """Only so many are kept open, the oldest go first: descriptors are left, and probes are answered."""
+    async with Simulator() as simulator:
+        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
+            async with client(bridge) as http, AsyncExitStack() as idle:
+                await http.becomes(200)
+                held = []
+                for number in range(3 * MOST_CONNECTIONS):
+                    reader, writer = await _connected(bridge)
+                    idle.push_async_callback(_closed, writer)
+                    writer.write(b"GET /livez HTTP/1.1\r\nHost: " + b"x" * number)
+                    held.append(reader)
+                    if number % MOST_CONNECTIONS == 0:
+                        assert (await http.get("/livez")).status == 200
+                await eventually(lambda: sum(map(_is_open, held)) <= MOST_CONNECTIONS, "the oldest to be closed")
+                assert (await http.get("/livez")).status == 200
+                assert _is_open(held[-1])
+                assert not _is_open(held[0])
+
+
+def _is_open(reader: asyncio.StreamReader) -> bool:
+    return not reader.at_eof() and reader.exception() is None
+
+
+@pytest.mark.parametrize("answer", [b"[" * 4_000_000, b'{"id":1' + b" " * 4_000_000 + b"}"])
+async def test_a_registry_that_does_not_stop_is_not_heard_to_the_end(answer: bytes) -> None:
+    """An answer beyond any schema's size is no answer, and says so."""
+    async with FakeRegistry().serving() as server, Registry(server.url) as registry:
+        server.answers.append(web.Response(body=answer))
+        with pytest.raises(RegistryUnreachable, match="HTTP 200 with more than 2097152 bytes"):
+            await registry.fetch(1)
