@@ -14,7 +14,6 @@ import pytest
 import structlog
 
 from bridge.logs import configure
-from bridge.redaction import Redactor
 from bridge.settings.secret import Secret
 
 if TYPE_CHECKING:
@@ -164,27 +163,6 @@ def test_a_secret_from_a_file_is_redacted_old_and_new(capsys: pytest.CaptureFixt
     path.unlink()
     structlog.get_logger().info("new-token again")
     assert [event["event"] for event in lines(capsys)] == ["***", "*** after ***", "*** again"]
-
-
-def test_tokens_from_elsewhere_can_be_learnt(capsys: pytest.CaptureFixture[str]) -> None:
-    """A token that came over the network is redacted once it was told, however many come after a fixed secret."""
-    redactor = configure("INFO", "json", [Secret.fixed("PASSWORD", "fixed-one")])
-    for number in range(200):
-        redactor.learn(f"token-{number:03}")
-    structlog.get_logger().info("token-199 and fixed-one")
-    assert lines(capsys)[0]["event"] == "*** and ***"
-
-
-def test_very_short_secrets_do_not_black_out_the_log() -> None:
-    """A word of less than four letters is no secret that redaction could keep."""
-    redactor = Redactor([Secret.fixed("PASSWORD", "abc")])
-    assert redactor.redacted("the abc") == "the abc"
-
-
-def test_a_secret_within_another_is_redacted_whole() -> None:
-    """Where one secret begins like another, the longer one is replaced as a whole."""
-    redactor = Redactor([Secret.fixed("A", "token"), Secret.fixed("B", "token-long")])
-    assert redactor.redacted("my token-long and token") == "my *** and ***"
 
 
 def test_the_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from bridge.settings.cautions import is_loopback, names, warnings
 from tests.settings.test_environment import LEAST
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 def warned(extra: dict[str, str]) -> list[str]:
@@ -125,16 +128,64 @@ def test_what_stays_here_or_carries_no_secret_is_not_warned_about(extra: dict[st
     assert warned(extra) == []
 
 
-def test_a_secret_that_everybody_may_replace_is_warned_about(tmp_path: Path) -> None:
-    """A file that all may write is told; one that all may read is usual for mounted secrets."""
-    path = tmp_path / "token"
-    path.write_text("s3cret")
-    environ = {"ARIES_ACCESS_TOKEN": "", "ARIES_ACCESS_TOKEN_FILE": str(path)}
-    path.chmod(0o644)
+@pytest.fixture
+def token_file() -> Iterator[Path]:
+    """Return a file in a directory that everybody may enter, as those of mounted secrets are."""
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        path = Path(directory) / "token"
+        path.write_text("s3cret")
+        yield path
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        (0o400, None),
+        (0o600, None),
+        (0o440, None),  # what Kubernetes makes of a secret for a process that is not root
+        (0o444, "everybody may read"),
+        (0o644, "everybody may read"),
+        (0o460, "its group may write"),
+        (0o666, "everybody may write"),
+    ],
+)
+def test_a_secret_s_file_that_is_too_open_is_warned_about(token_file: Path, mode: int, said: str | None) -> None:
+    """Whoever may read a token can use it, and whoever may write it can replace it: the worst is told, once."""
+    token_file.chmod(mode)
+    found = warned({"ARIES_ACCESS_TOKEN": "", "ARIES_ACCESS_TOKEN_FILE": str(token_file)})
+    if said is None:
+        assert found == []
+    else:
+        [warning] = found
+        assert warning.startswith(f"ARIES_ACCESS_TOKEN_FILE: {said}")
+        assert "chmod" in warning
+        assert "s3cret" not in warning
+
+
+def test_a_secret_s_file_is_as_open_as_the_directories_above_it(token_file: Path) -> None:
+    """Who cannot reach a file cannot read it; behind a link, the file's own directories count."""
+    environ = {"ARIES_ACCESS_TOKEN": "", "ARIES_ACCESS_TOKEN_FILE": str(token_file)}
+    token_file.parent.chmod(0o700)
     assert warned(environ) == []
-    path.chmod(0o646)
-    (warning,) = warned(environ)
-    assert warning.startswith("ARIES_ACCESS_TOKEN_FILE: everybody may write")
+    with TemporaryDirectory() as elsewhere:
+        Path(elsewhere).chmod(0o755)
+        target = token_file.rename(Path(elsewhere) / "token")
+        target.chmod(0o644)
+        token_file.symlink_to(target)
+        assert len(warned(environ)) == 1
+
+
+def test_a_private_key_that_is_too_open_is_warned_about(token_file: Path, tmp_path: Path) -> None:
+    """The key of the client certificate is a secret, too."""
+    identity = trustme.CA().issue_cert("bridge")
+    certificate = tmp_path / "certificate.pem"
+    identity.cert_chain_pems[0].write_to_path(certificate)
+    identity.private_key_pem.write_to_path(token_file)
+    token_file.chmod(0o644)
+    files = {"KAFKA_SSL_CERTFILE": str(certificate), "KAFKA_SSL_KEYFILE": str(token_file)}
+    [warning] = warned({"KAFKA_SECURITY_PROTOCOL": "SSL", **files})
+    assert warning.startswith("KAFKA_SSL_KEYFILE: everybody may read")
 
 
 def test_symbols_that_look_unintended_are_told() -> None:
