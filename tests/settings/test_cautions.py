@@ -128,6 +128,12 @@ def test_what_stays_here_or_carries_no_secret_is_not_warned_about(extra: dict[st
     assert warned(extra) == []
 
 
+def test_no_setting_lets_a_certificate_go_unchecked() -> None:
+    """Who trusts an authority of their own names it; nothing switches the check off but a broker's host name."""
+    words = ("VERIFY", "INSECURE", "TRUST", "CHECK", "VALIDATE", "SKIP")
+    assert [name for name in names() if any(word in name for word in words)] == ["KAFKA_SSL_CHECK_HOSTNAME"]
+
+
 @pytest.fixture
 def token_file() -> Iterator[Path]:
     """Return a file in a directory that everybody may enter, as those of mounted secrets are."""
