@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
 #: Only something that hangs takes so long.
@@ -133,7 +133,9 @@ def pinned(cores: frozenset[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def wait_until(holds: Any, what: str, *, every_seconds: float = 0.02, deadline_seconds: float = 120.0) -> float:
+def wait_until(
+    holds: Callable[[], bool], what: str, *, every_seconds: float = 0.01, deadline_seconds: float = DEADLINE_SECONDS
+) -> float:
     """Return when something came to hold (monotonic seconds)."""
     deadline = time.monotonic() + deadline_seconds
     while not holds():

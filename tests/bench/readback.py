@@ -67,7 +67,7 @@ class Consuming:
         left = sum(sum(counts.values()) for counts in expected.values())
         sessions: set[int] = set()
         while left > 0:
-            messages = self._consumer.consume(_AT_ONCE, ANSWER_DEADLINE_SECONDS)
+            messages = self._consumer.consume(min(_AT_ONCE, left), ANSWER_DEADLINE_SECONDS)  # waits for so many
             if not messages:
                 raise Void(f"{left} records cannot be read: lost, or no longer kept by the broker")
             left -= len(messages)

@@ -23,7 +23,7 @@ def test_bridge_and_baseline_write_the_same_records_byte_for_byte(dialect: Diale
     """For every kind of line, in each dialect, both publish the same values under the same keys, in the same order."""
     recipe = Recipe(TRADING_DAY, lines=2000, dialect=dialect, symbols=20)
     core, translation = Core(recipe), Translation()
-    straightforward = []
+    straightforward: list[tuple[Topic, bytes, bytes]] = []
     for line in lines_of(recipe):
         core.take(line)
         straightforward += translation.records(line, INGEST_US, SESSION_ID)

@@ -89,7 +89,7 @@ class Trials:
             started = time.monotonic()
             feeder.tell("go")
             fed = feeder.hear()
-            ended = wait_until(lambda: len(consuming) >= feed.recipe.lines, "all records on Kafka")
+            ended = _published(consuming, feed, subject)
             cpu_seconds = subject.cpu_seconds() - before
             others = _cpu(target.process) - others_before + fed["cpu_seconds"]
             result = Throughput(
@@ -112,7 +112,7 @@ class Trials:
             before = subject.cpu_seconds()
             feeder.tell(f"go {per_second}")
             fed = feeder.hear()
-            ended = wait_until(lambda: len(consuming) >= feed.recipe.lines, "all records on Kafka", every_seconds=0.005)
+            ended = _published(consuming, feed, subject)
             cpu_seconds = subject.cpu_seconds() - before
             rss_peak_bytes = subject.memory_bytes("VmHWM")
             consuming.check(feed.records)
@@ -159,6 +159,14 @@ def environment(feed: Feed, port: int, target: Target) -> dict[str, str]:
         "BRIDGE_HTTP_HOST": "127.0.0.1",
         "BRIDGE_HTTP_PORT": "0",
     }
+
+
+def _published(consuming: Consuming, feed: Feed, subject: Child) -> float:
+    """Wait until every record is on Kafka, and return when that was; raise Void where it does not come about."""
+    try:
+        return wait_until(lambda: len(consuming) >= feed.recipe.lines, "all records on Kafka")
+    except TimeoutError as late:
+        raise Void(f"{late}; only {len(consuming)} are there: {subject.log_tail()}") from late
 
 
 def _cpu(process: Child | None) -> float:
