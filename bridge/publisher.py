@@ -39,9 +39,12 @@ log = structlog.get_logger("bridge.publisher")
 BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS = 0.25, 10.0
 #: How long the other batches in flight get to be acknowledged when one has failed: each that is, is no repeat.
 SETTLE_SECONDS = 1.0
+#: How long an attempt to reach Kafka may take: short at first, as each asks brokers at random, and one may hang.
+START_MIN_SECONDS, START_MAX_SECONDS = 5.0, 30.0
 WATCH_SECONDS = 0.25
 #: How often Kafka is asked anew for what is amiss, and after what silence whether it has moved.
 LOOK_SECONDS, STRANDED_SECONDS = 1.0, 5.0
+STRANDED = "none of the brokers it knew can be used any more, and Kafka is reached anew"
 #: Records put into batches before the loop gets to turn.
 RECORDS_PER_TURN = 500
 
@@ -57,6 +60,12 @@ PRODUCER_POISONED = (
     kafka_errors.UnknownProducerId,
     kafka_errors.InvalidProducerEpoch,
     kafka_errors.ProducerFenced,
+)
+#: So is what its connections were told; with OAUTHBEARER a refused token ends in an illegal state.
+CONNECTION_REFUSED = (
+    kafka_errors.IllegalSaslStateError,
+    kafka_errors.SaslAuthenticationFailed,
+    kafka_errors.ClusterAuthorizationFailedError,
 )
 #: aiokafka has no name for every answer, such as INVALID_RECORD (KIP-467): one that is repeated so often for a
 #: batch of one is taken for the record's fault.
@@ -113,6 +122,8 @@ class Publisher:
         self._landed_all = asyncio.Event()
         self._backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
         self._refusals = Refusals()
+        #: Names of topics of which a partition that we have records for has no leader, or is gone.
+        self._leaderless: set[str] = set()
         batches.on_work = self._work.set
 
     async def connect(self) -> None:
@@ -218,7 +229,7 @@ class Publisher:
     def _is_shut(self, lane: Lane) -> bool:
         """Return whether a lane's topic is put off, or its partition has no leader, or is not there (any more)."""
         producer = self._producer
-        if producer is None or producers.leader(producer, lane.name, lane.partition) is None:
+        if producer is None or not producers.has_leader(producer, lane):
             return True
         return self._refusals.holds(lane.name, _now())
 
@@ -231,7 +242,7 @@ class Publisher:
             self._fail(ProducerLost(error, lane))
             return
         self._backoff.reset()
-        if self._refusals:
+        if self._refusals and lane.name not in self._leaderless:
             self._refusals.lift(lane.name)
         self.acking = True
         self._acks.landed(lane, self._move(), wall_us())
@@ -258,20 +269,25 @@ class Publisher:
             producer = self._producer
             if producer is None:
                 continue
+            if producers.has_ended(producer):
+                self._fail(ProducerLost(kafka_errors.ProducerClosed("a task of the producer has ended by itself")))
             self._look_for_leaders(producer)
             oldest = self._batches.oldest_flight()
             if oldest is not None and _now() - oldest > STRANDED_SECONDS and await self._is_stranded(producer):
-                self._fail(ProducerLost(kafka_errors.KafkaConnectionError("Kafka is at other addresses now")))
+                self._fail(ProducerLost(kafka_errors.KafkaConnectionError(STRANDED)))
 
     def _look_for_leaders(self, producer: AIOKafkaProducer) -> None:
-        for lane in self._batches.lanes():
-            if len(lane) and producers.leader(producer, lane.name, lane.partition) is None:
-                producer.client.force_metadata_update()
-                known = producers.partitions(producer, lane.name)
-                if lane.in_flight and lane.partition not in known:
-                    self._fail(ProducerLost(kafka_errors.UnknownTopicOrPartitionError(lane.name), lane))
-                    return
-                self._refusals.note(lane.name, _missing(lane, len(known)))
+        lanes = [lane for lane in self._batches.lanes() if len(lane) and not producers.has_leader(producer, lane)]
+        self._leaderless = {lane.name for lane in lanes}
+        if lanes:
+            producer.client.force_metadata_update()
+        for lane in lanes:
+            known = producers.partitions(producer, lane.name)
+            if lane.in_flight and lane.partition not in known:
+                reason = _missing(lane, len(known))
+                self._fail(ProducerLost(kafka_errors.UnknownTopicOrPartitionError(reason), lane))
+                return
+            self._refusals.note(lane.name, _missing(lane, len(known)))
 
     async def _is_stranded(self, producer: AIOKafkaProducer) -> bool:
         try:
@@ -341,12 +357,14 @@ class Publisher:
 
     async def _start_producer(self) -> AIOKafkaProducer:
         backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
+        patience_seconds = START_MIN_SECONDS
         while True:
             self._move()
             try:
-                producer = await producers.start(self._options())
+                producer = await producers.start(self._options(), patience_seconds)
             except (KafkaUnreachable, SettingsError, SecretUnreadable) as error:
                 self.last_error = str(error)
+                patience_seconds = min(2 * patience_seconds, START_MAX_SECONDS)
                 delay = backoff.next_seconds()
                 log.warning("Kafka is not usable, trying again", reason=str(error), retry_seconds=round(delay, 2))
                 await asyncio.sleep(delay)
@@ -363,7 +381,7 @@ def _is_refusal(error: BaseException) -> bool:
     return (
         isinstance(error, kafka_errors.BrokerResponseError)
         and not error.retriable
-        and not isinstance(error, PRODUCER_POISONED)
+        and not isinstance(error, PRODUCER_POISONED + CONNECTION_REFUSED)
     )
 
 

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Self
 
 import trustme
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # public all the same
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all the same
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -156,6 +163,15 @@ class RealKafka:
     def admin(self) -> AdminClient:
         """Return a client that may do everything; its answers come only while it lives."""
         return AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+
+    def configure(self, name: str, value: str | None, number: int = 1) -> None:
+        """Set one of the settings that a broker takes while it runs, or, with None, back to its default."""
+        operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
+        entry = ConfigEntry(name, value, incremental_operation=operation)
+        broker = ConfigResource(ResourceType.BROKER, str(number), incremental_configs=[entry])
+        admin = self.admin()
+        for altered in admin.incremental_alter_configs([broker]).values():
+            altered.result(timeout=20)
 
     def throttle(self, client_id: str, bytes_per_second: int | None) -> None:
         """Let a producer write only so much (KIP-13), or, with None, as much as it likes."""
@@ -322,6 +338,8 @@ class RealKafka:
             # Seconds instead of the default's many: tests wait for a killed broker to be noticed.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
+            # … and for forgotten producers to be forgotten, where one lets them be.
+            "producer.id.expiration.check.interval.ms": "500",
             "num.network.threads": "2",
             "num.io.threads": "2",
             "log.cleaner.dedupe.buffer.size": "4194304",
@@ -346,6 +364,9 @@ class RealKafka:
         }
         return {
             **logins,
+            # From here on the end of a token ends its connection (KIP-368), and a password is asked for again.
+            "listener.name.sasl.oauthbearer.connections.max.reauth.ms": "3600000",
+            "listener.name.sasl.scram-sha-256.connections.max.reauth.ms": "3000",
             "sasl.enabled.mechanisms": ",".join(mechanism.upper() for mechanism in modules),
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(self.certificates.server_file),

@@ -38,19 +38,6 @@ async def test_real_kafka_keeps_what_is_produced(kafka: RealKafka, topic_prefix:
     ]
 
 
-async def test_records_survive_a_killed_broker(kafka: RealKafka, topic_prefix: str) -> None:
-    """A broker killed and started again still has its records, at its old address."""
-    kafka.create_topic(topic_prefix)
-    await produce(kafka.bootstrap_servers, topic_prefix, [b"before"])
-
-    kafka.kill()
-    kafka.restart()
-    await produce(kafka.bootstrap_servers, topic_prefix, [b"after"])
-
-    values = [message.value for message in wait_for(kafka.bootstrap_servers, [topic_prefix], 2)]
-    assert values == [b"before", b"after"]
-
-
 async def test_paused_broker_answers_when_resumed(kafka: RealKafka, topic_prefix: str) -> None:
     """A paused broker acknowledges nothing; resumed, it acknowledges what was sent."""
     kafka.create_topic(topic_prefix)
@@ -70,20 +57,6 @@ def test_topics_are_not_created_by_accident(kafka: RealKafka) -> None:
     """Asking a real broker for a topic that is not there does not create it."""
     with pytest.raises(KafkaException, match="UNKNOWN_TOPIC"):
         read_all(kafka.bootstrap_servers, [unique("missing")])
-
-
-async def test_cluster_survives_the_loss_of_a_leader(kafka_cluster: RealKafka, topic_prefix: str) -> None:
-    """With three brokers, another one takes over a killed leader's partition, and the dead one can return."""
-    kafka_cluster.create_topic(topic_prefix, replicas=3, config={"min.insync.replicas": "2"})
-    await produce(kafka_cluster.bootstrap_servers, topic_prefix, [b"before"])
-    leader = kafka_cluster.leader_of(topic_prefix, 1)
-
-    kafka_cluster.kill(leader)
-    await produce(kafka_cluster.bootstrap_servers, topic_prefix, [b"after"])
-    kafka_cluster.restart(leader)
-
-    messages = wait_for(kafka_cluster.bootstrap_servers, [topic_prefix], 2)
-    assert [message.value for message in messages] == [b"before", b"after"]
 
 
 def test_tests_of_a_module_share_the_embedded_broker(broker: EmbeddedBroker, topic_prefix: str) -> None:

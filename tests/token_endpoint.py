@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class FakeTokenEndpoint:
     """Grant ``access-1``, ``access-2`` …, or give the next of ``answers``; ``gate`` can hold them back."""
 
     url: str = ""
+    #: Makes the n-th token granted.
+    make: Callable[[int], str] = "access-{}".format
     expires_in: object = 3600
     received: list[Received] = field(default_factory=list)
     answers: deque[web.Response] = field(default_factory=deque)
@@ -53,7 +55,7 @@ class FakeTokenEndpoint:
 
     def _grant(self) -> web.Response:
         self.granted += 1
-        fields: dict[str, object] = {"access_token": f"access-{self.granted}", "token_type": "Bearer"}
+        fields: dict[str, object] = {"access_token": self.make(self.granted), "token_type": "Bearer"}
         if self.expires_in is not None:
             fields["expires_in"] = self.expires_in
         return web.json_response(fields)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from functools import partial
 from typing import TYPE_CHECKING
 
 import aiokafka
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerClosed
 
 from bridge.errors import KafkaUnreachable, TopicsUnfit
 from bridge.kafka.access import reaching
@@ -21,14 +22,19 @@ from bridge.topics import SUBSCRIBABLE, Topic
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from aiokafka.client import AIOKafkaClient
     from aiokafka.conn import AIOKafkaConnection
     from aiokafka.producer.message_accumulator import MessageAccumulator
+
+    from bridge.batches import Lane
 
 START_TIMEOUT_SECONDS = 30.0
 CLOSE_TIMEOUT_SECONDS = 3.0
 
 
-async def start(options: Mapping[str, object]) -> aiokafka.AIOKafkaProducer:
+async def start(
+    options: Mapping[str, object], timeout_seconds: float = START_TIMEOUT_SECONDS
+) -> aiokafka.AIOKafkaProducer:
     """Return a started idempotent producer that knows all topics; a fresh one per attempt (aiokafka #759).
 
     ``options`` are the connection's and the batches' keyword arguments. Raises ``KafkaUnreachable``.
@@ -41,8 +47,9 @@ async def start(options: Mapping[str, object]) -> aiokafka.AIOKafkaProducer:
     )
     try:
         with reaching(str(options["bootstrap_servers"])):
-            async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                await producer.start()
+            async with asyncio.timeout(timeout_seconds):
+                await _bootstrap(producer.client)
+                await producer._sender.start()  # noqa: SLF001 - what producer.start() does next
                 # No topic is ever named in a metadata request: naming a missing one would create it on a
                 # broker that permits that. A request without names returns all and creates none.
                 if not await producer.client.force_metadata_update():
@@ -52,6 +59,26 @@ async def start(options: Mapping[str, object]) -> aiokafka.AIOKafkaProducer:
         raise
     _watch_sender(producer)
     return producer
+
+
+async def _bootstrap(client: AIOKafkaClient) -> None:
+    try:
+        await client.bootstrap()
+    except asyncio.CancelledError as cancelled:
+        # aiokafka leaves the connection that it is asking just now to the garbage collector, which complains.
+        for frame, _ in traceback.walk_tb(cancelled.__traceback__):
+            connection = frame.f_locals.get("bootstrap_conn")
+            if connection is not None:
+                connection.close()
+        raise
+    if not client.cluster.brokers():  # how a refused OAUTHBEARER token looks to aiokafka; it would wait for ever
+        raise KafkaConnectionError("No broker metadata in the answer")
+
+
+def has_ended(producer: aiokafka.AIOKafkaProducer) -> bool:
+    """Return whether a task has ended that a producer cannot do without: its sender, or what learns the leaders."""
+    tasks = producer._sender.sender_task, producer.client._sync_task  # noqa: SLF001 - there is no public way to it
+    return any(task is None or task.done() for task in tasks)
 
 
 async def is_stranded(producer: aiokafka.AIOKafkaProducer, options: Mapping[str, object]) -> bool:
@@ -141,10 +168,10 @@ def partitions(producer: aiokafka.AIOKafkaProducer, topic: str) -> Collection[in
     return producer.client.cluster.partitions_for_topic(topic) or ()
 
 
-def leader(producer: aiokafka.AIOKafkaProducer, topic: str, partition: int) -> int | None:
-    """Return the broker that leads a partition as a producer knows it, None where there is none."""
-    number = producer.client.cluster.leader_for_partition(TopicPartition(topic, partition))
-    return None if number is None or number < 0 else number
+def has_leader(producer: aiokafka.AIOKafkaProducer, lane: Lane) -> bool:
+    """Return whether a producer knows a broker to send a lane's records to."""
+    number = producer.client.cluster.leader_for_partition(TopicPartition(lane.name, lane.partition))
+    return number is not None and number >= 0
 
 
 def partition_counts(

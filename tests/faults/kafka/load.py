@@ -14,7 +14,7 @@ from tests.faults.proof import nothing_lost, prove
 from tests.service import environment, eventually, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, MutableMapping
+    from collections.abc import AsyncIterator, Collection, Mapping, MutableMapping
 
     from bridge.app import Bridge
     from bridge.verify.report import Report
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 GIVEN_UP = "producer given up, its records are sent again"
 REBUILT = "producer rebuilt"
 NOT_USABLE = "Kafka is not usable, trying again"
+CANNOT = "a topic cannot be written, its records wait"
+CAN_AGAIN = "the topic can be written again"
 LINES_PER_SECOND = 1_000
+QUICK = {"KAFKA_DELIVERY_TIMEOUT_SECONDS": "1", "BRIDGE_DRAIN_SECONDS": "20"}
+#: Time in which no fault of a test lasts: the same producer is to go on.
+PATIENT = {"KAFKA_DELIVERY_TIMEOUT_SECONDS": "60"}
 #: A broker starts in seconds, and backs off for some more.
 PATIENCE_SECONDS = 60.0
 
@@ -80,19 +85,25 @@ class Load:
 
 @asynccontextmanager
 async def under_load(
-    kafka: RealKafka, prefix: str, *, servers: str | None = None, rate: float = LINES_PER_SECOND, **settings: str
+    kafka: RealKafka,
+    prefix: str,
+    settings: Mapping[str, str] | None = None,
+    *,
+    servers: str | None = None,
+    flowing: bool = True,
 ) -> AsyncIterator[Load]:
     """Run a bridge that publishes until the block ends; then let all arrive that was sent.
 
-    ``servers`` are where it reaches Kafka, by default the plain listeners.
+    ``servers`` are where it reaches Kafka, by default the plain listeners. The block begins when records flow,
+    unless it says not to wait for that.
     """
-    async with Simulator(rate=rate, lines_per_frame=5) as simulator:
-        quick = {"KAFKA_DELIVERY_TIMEOUT_SECONDS": "1", "BRIDGE_DRAIN_SECONDS": "20"}
-        environ = environment(simulator, servers or kafka.bootstrap_servers, prefix, **quick | settings)
+    async with Simulator(rate=LINES_PER_SECOND, lines_per_frame=5) as simulator:
+        environ = environment(simulator, servers or kafka.bootstrap_servers, prefix)
         with structlog.testing.capture_logs() as logs:
-            async with running(environ) as bridge:
+            async with running({**environ, **QUICK, **(settings or {})}) as bridge:
                 load = Load(kafka, prefix, simulator, bridge, logs)
-                await load.flows()
+                if flowing:
+                    await load.flows()
                 yield load
                 await load.comes_to_rest()
 
@@ -104,7 +115,10 @@ def create_topics(
     partitions: int = 4,
     replicas: int = 1,
     config: Mapping[str, str] | None = None,
+    limits: Mapping[Topic, Mapping[str, str]] | None = None,
+    lone: Collection[Topic] = (),
 ) -> None:
-    """Create the topics of a prefix."""
+    """Create the topics of a prefix, all with ``config``, some with ``limits``, ``lone`` ones with a single replica."""
     for topic in Topic:
-        kafka.create_topic(f"{prefix}.{topic}", partitions, replicas, config)
+        own = {**(config or {}), **(limits or {}).get(topic, {})}
+        kafka.create_topic(f"{prefix}.{topic}", partitions, 1 if topic in lone else replicas, own)

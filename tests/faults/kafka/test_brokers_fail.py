@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.kafka.load import GIVEN_UP, NOT_USABLE, create_topics, under_load
+from tests.faults.kafka.load import GIVEN_UP, NOT_USABLE, PATIENT, create_topics, under_load
 from tests.faults.proxy import Proxy
 from tests.service import eventually
 
@@ -24,7 +25,7 @@ def prefix(kafka: RealKafka, topic_prefix: str) -> str:
 
 async def test_a_killed_broker_that_comes_back_in_time_costs_nothing(kafka: RealKafka, prefix: str) -> None:
     """Within the delivery timeout the same producer goes on: not even a repeat."""
-    async with under_load(kafka, prefix, KAFKA_DELIVERY_TIMEOUT_SECONDS="60") as load:
+    async with under_load(kafka, prefix, PATIENT) as load:
         await asyncio.to_thread(kafka.kill)
         await load.piles_up()
         await asyncio.to_thread(kafka.restart)
@@ -52,7 +53,7 @@ async def test_a_hanging_broker_costs_the_producer_and_nothing_else(kafka: RealK
 
 async def test_brokers_may_stay_away_for_many_delivery_timeouts(kafka: RealKafka, prefix: str) -> None:
     """However long the outage, one producer is given up, attempts go on ever more rarely, and the backlog arrives."""
-    async with under_load(kafka, prefix, KAFKA_DELIVERY_TIMEOUT_SECONDS="0.5") as load:
+    async with under_load(kafka, prefix, {"KAFKA_DELIVERY_TIMEOUT_SECONDS": "0.5"}) as load:
         await asyncio.to_thread(kafka.kill)
         await eventually(lambda: len(load.logged(NOT_USABLE)) >= 3, "attempts to reach Kafka")
         assert len(load.logged(GIVEN_UP)) == 1
@@ -65,14 +66,15 @@ async def test_brokers_may_stay_away_for_many_delivery_timeouts(kafka: RealKafka
 
 async def test_a_cluster_that_comes_back_on_other_ports_is_found_again(kafka: RealKafka, prefix: str) -> None:
     """All that stays is the bootstrap address: new brokers are learnt from it, long before the delivery timeout."""
-    async with Proxy(kafka.port()) as before:
-        port = before.port
-        async with under_load(kafka, prefix, servers=f"localhost:{port}", KAFKA_DELIVERY_TIMEOUT_SECONDS="60") as load:
+    async with AsyncExitStack() as after, AsyncExitStack() as before:
+        bootstrap = await before.enter_async_context(Proxy(kafka.port()))
+        async with under_load(kafka, prefix, PATIENT, servers=f"localhost:{bootstrap.port}") as load:
             await asyncio.to_thread(kafka.kill)
-            await before.__aexit__(None, None, None)
+            await before.aclose()
             kafka.move()
-            async with Proxy(kafka.port(), port=port):
-                await asyncio.to_thread(kafka.restart)
-                await load.flows()
+            await after.enter_async_context(Proxy(kafka.port(), port=bootstrap.port))
+            await asyncio.to_thread(kafka.restart)
+            await load.flows()
 
     await load.proof()
+    assert "reached anew" in load.logged(GIVEN_UP)[0]["reason"]

@@ -1,0 +1,87 @@
+"""Leaders that move, brokers that are replaced in turn, replicas that are missing: a cluster of three."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from confluent_kafka import ElectionType, TopicPartition
+
+from bridge.topics import Topic
+from tests.faults.kafka.load import CAN_AGAIN, CANNOT, PATIENT, create_topics, under_load
+from tests.service import eventually
+
+if TYPE_CHECKING:
+    from tests.brokers import RealKafka
+
+
+async def test_every_broker_restarted_in_turn(kafka_cluster: RealKafka, topic_prefix: str) -> None:
+    """A rolling restart, and leaders that move back at its end, cost neither the producer nor a repeat."""
+    create_topics(kafka_cluster, topic_prefix, partitions=3, replicas=3, config={"min.insync.replicas": "2"})
+    async with under_load(kafka_cluster, topic_prefix, PATIENT) as load:
+        for number in (1, 2, 3):
+            await asyncio.to_thread(kafka_cluster.terminate, number)
+            await load.flows(100)
+            await asyncio.to_thread(kafka_cluster.restart, number)
+            await load.flows(100)
+        await asyncio.to_thread(elect_preferred, kafka_cluster, topic_prefix)
+        await load.flows()
+
+    report = await load.proof()
+    assert load.bridge.publisher.rebuilds == 0
+    assert sum(row.repeats for row in report.rows) == 0
+
+
+async def test_a_killed_broker_stops_only_what_nobody_else_can_take(
+    kafka_cluster: RealKafka, topic_prefix: str
+) -> None:
+    """Other replicas take over; where there is none, records wait, visibly, until it is back."""
+    create_topics(
+        kafka_cluster,
+        topic_prefix,
+        partitions=1,
+        replicas=3,
+        config={"min.insync.replicas": "2"},
+        limits={Topic.L2: {"min.insync.replicas": "1"}},
+        lone=[Topic.L2],
+    )
+    books = f"{topic_prefix}.l2"
+    leader = kafka_cluster.leader_of(books, 0)
+    async with under_load(kafka_cluster, topic_prefix, PATIENT) as load:
+        published = load.bridge.accounts.published
+        await asyncio.to_thread(kafka_cluster.kill, leader)
+        await eventually(lambda: load.logged(CANNOT), "the missing leader is noticed")
+        books_before = published[Topic.L2]
+        await load.flows(1_000)
+        assert published[Topic.L2] == books_before
+        await asyncio.to_thread(kafka_cluster.restart, leader)
+        await eventually(lambda: load.logged(CAN_AGAIN), "the leader is back")
+        await load.flows()
+
+    report = await load.proof()
+    assert load.bridge.publisher.rebuilds == 0
+    assert sum(row.repeats for row in report.rows) == 0
+    assert [(line["topic"], line["reason"]) for line in load.logged(CANNOT)] == [
+        (books, "its partition 0 has no leader")
+    ]
+
+
+async def test_too_few_replicas_in_sync(kafka_cluster: RealKafka, topic_prefix: str) -> None:
+    """Below `min.insync.replicas` nothing is acknowledged, whatever is tried; once replicas are back it all goes out.
+
+    The broker that is missing hangs: those that are asked at random meet it, too.
+    """
+    create_topics(kafka_cluster, topic_prefix, partitions=1, replicas=3, config={"min.insync.replicas": "3"})
+    async with under_load(kafka_cluster, topic_prefix) as load:
+        await asyncio.to_thread(kafka_cluster.pause, 2)
+        await load.gives_up(2)
+        await asyncio.to_thread(kafka_cluster.resume, 2)
+        await load.flows()
+
+    await load.proof()
+
+
+def elect_preferred(kafka: RealKafka, prefix: str) -> None:
+    partitions = [TopicPartition(f"{prefix}.{topic}", number) for topic in Topic for number in range(3)]
+    admin = kafka.admin()
+    admin.elect_leaders(ElectionType.PREFERRED, partitions).result(timeout=20)

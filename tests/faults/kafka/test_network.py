@@ -1,0 +1,112 @@
+"""A bad network between the bridge and a broker that is well."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.verify.findings import Kind
+from bridge.verify.reading import Selection
+from tests.faults.kafka.load import GIVEN_UP, NOT_USABLE, PATIENT, create_topics, under_load
+from tests.faults.proof import verified
+from tests.faults.proxy import Direction, Proxy
+from tests.service import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from tests.brokers import RealKafka
+    from tests.faults.kafka.load import Load
+
+
+@pytest.fixture
+def prefix(kafka: RealKafka, topic_prefix: str) -> str:
+    """Return a prefix whose topics exist."""
+    create_topics(kafka, topic_prefix)
+    return topic_prefix
+
+
+@asynccontextmanager
+async def under_load_through_a_proxy(
+    kafka: RealKafka, prefix: str, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[Load, Proxy]]:
+    behind, port = kafka.proxied()
+    async with Proxy(behind, port=port) as network:
+        async with under_load(kafka, prefix, settings, servers=f"localhost:{port}") as load:
+            yield load, network
+
+
+async def connected_anew(network: Proxy, accepted: int) -> None:
+    await eventually(lambda: network.accepted > accepted, "a new connection")
+
+
+@pytest.mark.parametrize("direction", Direction)
+async def test_a_black_hole_costs_the_producer(kafka: RealKafka, prefix: str, direction: Direction) -> None:
+    """Bytes are swallowed with all sockets open; what was held back and arrives late does no harm."""
+    async with under_load_through_a_proxy(kafka, prefix) as (load, network):
+        network.black_hole(direction)
+        await load.gives_up()
+        assert "no acknowledgement within 1 s" in load.logged(GIVEN_UP)[0]["reason"]
+        network.heal()
+        await load.flows()
+
+    report = await load.proof()
+    strict = await verified(kafka.bootstrap_servers, prefix, Selection(strict=True))
+    repeated = any(row.repeats for row in report.rows)
+    assert {finding.kind for finding in strict.findings} == ({Kind.REPEAT} if repeated else set())
+
+
+async def test_a_slow_network_only_slows(kafka: RealKafka, prefix: str) -> None:
+    """Every piece takes a while: acknowledgements are late, batches grow, and no producer is given up."""
+    async with under_load_through_a_proxy(kafka, prefix) as (load, network):
+        network.slow(chunk_bytes=65_536, pause_seconds=0.2)
+        await load.flows(2_000)
+        network.heal()
+        await load.flows()
+
+    await load.proof()
+    assert load.bridge.publisher.rebuilds == 0
+
+
+async def test_connections_that_are_reset_again_and_again(kafka: RealKafka, prefix: str) -> None:
+    """Every few hundred milliseconds all connections are cut: the same producer goes on, without a repeat."""
+    async with under_load_through_a_proxy(kafka, prefix, PATIENT) as (load, network):
+        for turn in range(12):
+            accepted = network.accepted
+            network.cut(reset=bool(turn % 2))
+            await connected_anew(network, accepted)
+            await load.flows(100)
+
+    report = await load.proof()
+
+    assert load.bridge.publisher.rebuilds == 0
+    assert sum(row.repeats for row in report.rows) == 0
+
+
+async def test_answers_cut_in_the_middle(kafka: RealKafka, prefix: str) -> None:
+    """A connection that ends within an answer leaves it open whether the batch was taken; it is not taken twice."""
+    async with under_load_through_a_proxy(kafka, prefix, PATIENT) as (load, network):
+        for after_bytes in range(1, 60, 7):
+            accepted = network.accepted
+            network.cut(after_bytes=after_bytes)
+            await connected_anew(network, accepted)
+            await load.flows(50)
+
+    report = await load.proof()
+    assert sum(row.repeats for row in report.rows) == 0
+
+
+async def test_kafka_that_comes_up_after_the_bridge(kafka: RealKafka, prefix: str) -> None:
+    """Attempts at the start are visible, and go on until one works; a name without an address does not matter."""
+    behind, port = kafka.proxied()
+    servers = f"no-such-host.invalid:9092,localhost:{port}"
+    async with AsyncExitStack() as later:
+        async with under_load(kafka, prefix, servers=servers, flowing=False) as load:
+            await eventually(lambda: len(load.logged(NOT_USABLE)) >= 2, "attempts to reach Kafka")
+            await later.enter_async_context(Proxy(behind, port=port))
+            await load.flows()
+
+    await load.proof()
+    assert all(servers in line["reason"] for line in load.logged(NOT_USABLE))

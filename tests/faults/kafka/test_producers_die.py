@@ -1,0 +1,134 @@
+"""Producers that are no good any more, in each way that is known: a new one goes on, in order and without a hole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from aiokafka.producer.transaction_manager import PidAndEpoch
+from confluent_kafka import TopicPartition
+
+from tests.faults.kafka.load import GIVEN_UP, LINES_PER_SECOND, PATIENT, create_topics, under_load
+from tests.faults.proof import nothing_lost, verified
+from tests.service import eventually
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaProducer
+
+    from tests.brokers import RealKafka
+
+Harm = Callable[["AIOKafkaProducer"], Awaitable[None]]
+
+
+@pytest.fixture
+def prefix(kafka: RealKafka, topic_prefix: str) -> str:
+    """Return a prefix whose topics exist."""
+    create_topics(kafka, topic_prefix)
+    return topic_prefix
+
+
+async def closed(producer: AIOKafkaProducer) -> None:
+    """Stop it, as nobody but the publisher should."""
+    await producer.stop()
+
+
+async def sender_cancelled(producer: AIOKafkaProducer) -> None:
+    producer._sender.sender_task.cancel()
+
+
+async def sender_failed(producer: AIOKafkaProducer) -> None:
+    """Let the sender meet an error that nobody thought of."""
+
+    async def fail() -> None:
+        raise ValueError("unheard of")
+
+    producer._sender._maybe_wait_for_pid = fail
+
+
+async def metadata_stale(producer: AIOKafkaProducer) -> None:
+    """Let the task end that learns of leaders: none would ever be found again."""
+    producer.client._sync_task.cancel()
+    producer.client.cluster._partitions.clear()
+
+
+async def out_of_order(producer: AIOKafkaProducer) -> None:
+    """Leave a hole in the sequence, as a batch that has expired does (aiokafka #1017): the broker refuses the next."""
+    manager = producer._txn_manager
+    for partition in list(manager._sequence_numbers):
+        manager.increment_sequence_number(partition, 5)
+
+
+async def fenced(producer: AIOKafkaProducer) -> None:
+    """Write once under the next epoch and go back to the old one: the broker refuses whoever has an old epoch."""
+    manager = producer._txn_manager
+    old, sequences = manager._pid_and_epoch, dict(manager._sequence_numbers)
+    manager._sequence_numbers.clear()
+    manager._pid_and_epoch = PidAndEpoch(old.pid, old.epoch + 1)
+    await eventually(lambda: manager._sequence_numbers, "something is written")
+    await asyncio.sleep(0)
+    manager._pid_and_epoch = old
+    manager._sequence_numbers.update(sequences)
+
+
+HARMS = {
+    closed: "ProducerClosed",
+    sender_cancelled: "ProducerClosed",
+    sender_failed: "KafkaError",
+    metadata_stale: "ProducerClosed",
+    out_of_order: "OutOfOrderSequenceNumber",
+    fenced: "ProducerFenced",
+}
+
+
+@pytest.mark.parametrize(("harm", "error"), HARMS.items(), ids=[harm.__name__ for harm in HARMS])
+async def test_a_producer_that_is_no_good_is_replaced(
+    kafka: RealKafka, prefix: str, caplog: pytest.LogCaptureFixture, harm: Harm, error: str
+) -> None:
+    """It is given up with its error's name, and what it had in flight is sent again by the next one."""
+    async with under_load(kafka, prefix, PATIENT) as load:
+        producer = load.bridge.publisher._producer
+        assert producer is not None
+        await harm(producer)
+        await load.gives_up()
+        await load.flows()
+
+    await load.proof()
+    assert load.logged(GIVEN_UP)[0]["error"] == error
+    assert len(load.logged(GIVEN_UP)) == 1
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+async def test_a_broker_that_forgets_producers_takes_them_for_new(kafka: RealKafka, prefix: str) -> None:
+    """Idle longer than `producer.id.expiration.ms`, a producer goes on all the same."""
+    expiration = "producer.id.expiration.ms"
+    await asyncio.to_thread(kafka.configure, expiration, "1000")
+    try:
+        async with under_load(kafka, prefix) as load:
+            load.simulator.rate = 0
+            await eventually(lambda: not load.bridge.accounts.pending, "all acknowledged")
+            await asyncio.sleep(2)  # the broker tells nobody when it forgets
+            load.simulator.rate = LINES_PER_SECOND
+            await load.flows()
+    finally:
+        await asyncio.to_thread(kafka.configure, expiration, None)
+    await load.proof()
+
+
+async def test_records_deleted_under_a_producer(kafka: RealKafka, prefix: str) -> None:
+    """Deleting all records of a topic takes what the broker knew of its producers with it; they go on."""
+    quotes = f"{prefix}.quotes"
+    async with under_load(kafka, prefix) as load:
+        await asyncio.to_thread(delete_records, kafka, quotes)
+        await load.flows()
+
+    nothing_lost(load.bridge, load.simulator)
+    assert (await verified(kafka.bootstrap_servers, prefix)).findings == []
+
+
+def delete_records(kafka: RealKafka, topic: str) -> None:
+    ends = [TopicPartition(topic, number, -1) for number in range(4)]
+    admin = kafka.admin()
+    for deleted in admin.delete_records(ends).values():
+        deleted.result(timeout=20)
