@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 _READ: Final = ("lines_received", "split")
 _ACCOUNTS: Final = tuple(Accounts().totals())
 _GROWING: Final = tuple(name for name in _ACCOUNTS if name != "pending")
-#: OVERLOAD is announced while one line is in hand: it is counted as read, and its records (up to three, of which
-#: all but the first are ``split``) are counted one by one.
-_IN_HAND: Final = range(-2, 2)
 
 
 @dataclass(slots=True)
@@ -115,8 +112,7 @@ class Lives:
             return
         read = sum(counts[name] for name in _READ)
         ended = sum(counts[name] for name in _ACCOUNTS) - read
-        allowed = _IN_HAND if record["kind"] == ControlKind.OVERLOAD else (0,)
-        if read - ended not in allowed:
+        if read != ended:
             listed = ", ".join(f"{name} {counts[name]}" for name in _ACCOUNTS)
             self._report(place, record, f"the accounts do not add up: {read} read, {ended} accounted for ({listed})")
 

@@ -255,20 +255,14 @@ class TestJumps:
 
 
 class TestAccounts:
-    def test_must_add_up(self, story: Story) -> None:
+    @pytest.mark.parametrize("kind", ["HEARTBEAT", "OVERLOAD"])
+    def test_must_add_up(self, kind: str, story: Story) -> None:
         """What was read and what became of it are equal, in each record of control."""
-        story.control("HEARTBEAT", at=5, filtered=1)
+        story.control(kind, at=5, filtered=1)
 
         (finding,) = story.found()
-        assert "HEARTBEAT of 'b': the accounts do not add up: 0 read, 1 accounted for" in finding
+        assert f"{kind} of 'b': the accounts do not add up: 0 read, 1 accounted for" in finding
         assert finding.startswith("accounts: aries.control partition 0 offset 2, session ")
-
-    def test_overload_is_told_with_a_line_in_hand(self, story: Story) -> None:
-        """The line that does not fit any more is read and not accounted for yet, but no other."""
-        story.control("OVERLOAD", at=5, lines_received=1)
-        assert story.found() == []
-        story.control("OVERLOAD", at=6, lines_received=2)
-        assert "do not add up" in story.found()[0]
 
     def test_never_go_back(self, story: Story) -> None:
         """Within a session the counters only grow."""
