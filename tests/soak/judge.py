@@ -179,7 +179,7 @@ def _visits(life: Biography, own: Sequence[Connection]) -> list[tuple[Connection
 
 
 def _judge_records(life: Biography, own: Sequence[Connection], census: Census) -> Iterable[str]:
-    """Compare for each connection, topic and symbol what was numbered with what was sent: no more, and the last of it."""
+    """Compare for each connection and symbol what was numbered with what was sent: no more, and the last of it."""
     if life.sessions and (not own or life.sessions[0] < own[0].connected_us):
         yield f"it began session {life.sessions[0]}, but no connection was there"
     heights: dict[int, dict[tuple[Topic, str], int]] = defaultdict(dict)

@@ -218,6 +218,11 @@ def _outcries(life: Life) -> list[str]:
     cries = [
         f"{line['event']} {line.get('exception', '')}"
         for line in life.process.logs
-        if line.get("logger") == "asyncio" or "exception" in line
+        if (line.get("logger") == "asyncio" or "exception" in line) and not _is_of_aiokafka(line)
     ]
     return [f"it said {cry[-2000:]}" for cry in (texts, *cries) if cry]
+
+
+def _is_of_aiokafka(line: dict[str, Any]) -> bool:
+    """Return whether a task of the library's own died: an abandoned producer's tasks do, and nobody needs them."""
+    return "aiokafka/producer" in line["event"]
