@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from bridge.errors import Cause, ConnectionLost, CredentialsRefused
+from bridge.errors import Cause, ConnectionLost, CredentialsRefused, HandshakeRefused
 from bridge.ladder import MAX_RETRY_AFTER_SECONDS, SLOW, Ladder
 from tests.test_backoff import Highest
 
@@ -67,6 +67,14 @@ def test_a_fixed_token_is_refused_for_good_the_third_time() -> None:
         subject.delay_seconds(lost(Cause.AUTH_REFUSED))
     assert caught.value.exit_code == 3
     assert "3 times (because)" in str(caught.value)
+
+
+def test_a_refused_handshake_is_no_refusal_of_a_token() -> None:
+    """No token was shown: waiting may help, and it is done slowly, for ever."""
+    subject = ladder(token_can_change=False)
+    refused = HandshakeRefused(Cause.AUTH_REFUSED, "HTTP 403")
+    assert [subject.delay_seconds(refused) for _ in range(5)] == [2, 4, 8, 16, 32]
+    assert subject.refusals == 0
 
 
 def test_other_losses_between_refusals_do_not_give_a_fixed_token_more_chances() -> None:

@@ -32,6 +32,7 @@ from bridge.errors import Cause
         (1008, "token is expired", Cause.AUTH_REFUSED),
         (1000, "invalid token", Cause.AUTH_REFUSED),
         (1001, "session expired", Cause.CLOSED),
+        (1008, "Session has expired", Cause.CLOSED),
     ],
 )
 def test_a_close_is_told_by_its_words_then_by_its_code(code: int | None, reason: str, cause: Cause) -> None:
@@ -69,6 +70,7 @@ def test_a_refused_handshake_is_told_by_its_status(
     lost = refused_handshake(status, "/v1/market/ws", retry_after, "Wed, 21 Oct 2015 07:28:00 GMT")
     assert (lost.cause, lost.retry_after_seconds) == (cause, seconds)
     assert f"HTTP {status}" in str(lost)
+    assert not lost.blames_token
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ class Proxy:
         for conversation in self._conversations:
             conversation.cancel()
         await asyncio.gather(*self._conversations, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports close in the loop's next turn
 
     @property
     def port(self) -> int:
@@ -145,7 +146,7 @@ class Proxy:
             pass  # one of the two ends is gone, or the test is over
         finally:
             self._conversations.discard(conversation)
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+            _close(writer)
 
     async def _converse(self, client: StreamReader, to_client: StreamWriter) -> None:
         server, to_server = await asyncio.open_connection(self._server_host, self._server_port)
@@ -162,7 +163,7 @@ class Proxy:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            to_server.close()
+            _close(to_server)
 
     async def _pass(self, source: StreamReader, sink: StreamWriter, direction: Direction) -> None:
         sink.transport.set_write_buffer_limits(high=0)  # so that drained means handed to the kernel
@@ -186,6 +187,11 @@ class Proxy:
                     return
             if self._pause_seconds:
                 await asyncio.sleep(self._pause_seconds)
+
+
+def _close(writer: StreamWriter) -> None:
+    """Close by FIN; what the other end does not take is given up."""
+    writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
 
 def _abort(writer: StreamWriter, *, reset: bool) -> None:
