@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.soak.plan import Kind, Step
 
 #: Time for the libraries to load what they load once, before memory is compared.
-WARM_UP_SECONDS = 5.0
+WARM_UP_SECONDS = 6.0
 FOLLOWER_SECONDS = 120.0
 
 
@@ -45,6 +45,7 @@ class Options:
     symbols: int = 50
     brokers: int = 3
     prefix: str = "soak"
+    warm_up_seconds: float = WARM_UP_SECONDS
 
 
 class Soak:
@@ -86,13 +87,13 @@ class Soak:
 
     async def _play_all(self) -> None:
         self._stage.life.calm = True
-        await asyncio.sleep(WARM_UP_SECONDS)
+        await asyncio.sleep(self._options.warm_up_seconds)
         for step in steps(self._options.seed, self._kinds):
             await asyncio.sleep(step.calm_seconds)
             await self._play(step)
             if self._elapsed() > self._options.seconds:
                 break
-        await asyncio.sleep(WARM_UP_SECONDS)
+        await asyncio.sleep(self._options.warm_up_seconds)
 
     async def _play(self, step: Step) -> None:
         stage, began = self._stage, self._elapsed()
