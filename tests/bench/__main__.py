@@ -16,6 +16,7 @@ from tests.bench.brokers import brokers
 from tests.bench.cases import CASES, RATE_CASES, Case, RateCase
 from tests.bench.children import Cores, pinned
 from tests.bench.frames import build
+from tests.bench.growth import measure
 from tests.bench.rounds import Rounds, measured
 from tests.bench.trial import Latency, Throughput, Trials
 from tests.bench.verdicts import verdicts
@@ -35,9 +36,16 @@ def main(
     kafka: Annotated[Literal["embedded", "real"], typer.Option(help="Where records go.")] = "embedded",
     *,
     full: Annotated[bool, typer.Option("--full", help="Measure every case.")] = False,
+    growth: Annotated[
+        bool, typer.Option("--growth", help="Measure growth instead: symbols, partitions, time, start-up.")
+    ] = False,
+    growth_minutes: Annotated[float, typer.Option(help="How long growth over time is looked at.", min=0.5)] = 5,
 ) -> None:
     """Measure the bridge beside a straightforward one."""
     console = Console(stderr=True)
+    if growth:
+        _measure_growth(console, growth_minutes, json_file)
+        return
     chosen = _chosen(case, full=full)
     if not chosen:
         raise typer.BadParameter(f"there are {', '.join(one.name for one in (*CASES, *RATE_CASES))}")
@@ -64,11 +72,24 @@ def main(
                 at_rate = partial(trials.at_rate, feed=feed, saved=saved, per_second=one.per_second)
                 rates.append(measured(one, pairs, at_rate, note, sides=one.sides))
     judged = verdicts(full_speed, rates)
-    out = Console()
-    out.width = max(out.width, WIDTH)
-    report.show(out, facts, full_speed, rates, judged)
+    report.show(_wide(), facts, full_speed, rates, judged)
     if json_file is not None:
         json_file.write_text(json.dumps(report.document(facts, full_speed, rates, judged), indent=1), "utf-8")
+
+
+def _measure_growth(console: Console, minutes: float, json_file: Path | None) -> None:
+    facts = machine.facts()
+    with console.status("starting") as status:
+        found = measure(Cores.of_machine(), minutes, status.update)
+    report.show_growth(_wide(), facts, found)
+    if json_file is not None:
+        json_file.write_text(json.dumps({"machine": facts, "growth": found.document()}, indent=1), "utf-8")
+
+
+def _wide() -> Console:
+    console = Console()
+    console.width = max(console.width, WIDTH)
+    return console
 
 
 def _chosen(names: list[str] | None, *, full: bool) -> list[Case | RateCase]:

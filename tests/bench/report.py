@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tests.bench.cases import Case, RateCase
+    from tests.bench.growth import Growth
     from tests.bench.rounds import Rounds
     from tests.bench.verdicts import Verdict
 
@@ -30,7 +31,7 @@ def show(
     console: Console, facts: Mapping[str, str], full_speed: FullSpeed, rates: Rates, verdicts: Sequence[Verdict]
 ) -> None:
     """Print everything: what was measured where, the tables, a line for each target."""
-    console.print(", ".join(f"{name} {value}" for name, value in facts.items()), style="dim", highlight=False)
+    _show_facts(console, facts)
     if full_speed:
         console.print(_throughput_table(full_speed))
     if rates:
@@ -38,6 +39,31 @@ def show(
     for one in full_speed:
         if one.pairs and one.spread("bridge", lambda run: run.others_busy).median > TOO_BUSY:
             console.print(f"{one.case.name}: feeder and broker were the bottleneck", style="bold red")
+    _show_verdicts(console, verdicts)
+
+
+def show_growth(console: Console, facts: Mapping[str, str], growth: Growth) -> None:
+    """Print how CPU time and memory grow."""
+    _show_facts(console, facts)
+    table = Table(title="Growth: medians")
+    for heading in ("with", "µs CPU a record", "MB at the end"):
+        table.add_column(heading, justify="right")
+    for unit, sizes in (
+        ("symbols", growth.by_symbols),
+        ("partitions", growth.by_partitions),
+        ("seconds", growth.by_seconds),
+    ):
+        for one in sizes:
+            table.add_row(f"{one.size:,.0f} {unit}", f"{one.cpu_us:.1f}", f"{one.rss_bytes / 1e6:.1f}")
+    console.print(table)
+    _show_verdicts(console, growth.verdicts())
+
+
+def _show_facts(console: Console, facts: Mapping[str, str]) -> None:
+    console.print(", ".join(f"{name} {value}" for name, value in facts.items()), style="dim", highlight=False)
+
+
+def _show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         console.print(str(verdict), style="green" if verdict.met else "bold red", highlight=False)
 

@@ -128,17 +128,24 @@ class Trials:
         )
 
     @contextmanager
+    def subscribed(self, side: Side, feed: Feed, saved: Path) -> Iterator[tuple[Child, Child, Consuming]]:
+        """Hold a bridge that has subscribed to a feeder, the feeder, and a look at what it publishes."""
+        with self._between(side, feed, saved, _COMMANDS[side]) as (subject, feeder, _, consuming):
+            yield subject, feeder, consuming
+
+    @contextmanager
     def _between(
         self, side: Side, feed: Feed, saved: Path, command: list[str]
     ) -> Iterator[tuple[Child, Child, Target, Consuming]]:
         recipe = feed.recipe
+        listed = symbols(recipe.symbols)
         serving = ["-m", "tests.bench.feeder", str(saved), str(recipe.lines_per_frame)]
         with (
             self._brokers.target(self._folder) as target,
             Child(serving, {}, self._cores.others, self._folder / "feeder.log") as feeder,
             Child(
                 command,
-                environment(feed, feeder.hear()["port"], target),
+                bridge_settings(f"ws://127.0.0.1:{feeder.hear()['port']}{_PATHS[recipe.dialect]}", listed, target),
                 self._cores.subject,
                 self._folder / f"{side}.log",
             ) as subject,
@@ -148,12 +155,12 @@ class Trials:
             yield subject, feeder, target, consuming
 
 
-def environment(feed: Feed, port: int, target: Target) -> dict[str, str]:
+def bridge_settings(url: str, listed: list[str], target: Target) -> dict[str, str]:
     """Return a bridge's settings: production's, but for the places where feed and broker are."""
     return {
-        "ARIES_WS_URL": f"ws://127.0.0.1:{port}{_PATHS[feed.recipe.dialect]}",
+        "ARIES_WS_URL": url,
         "ARIES_ACCESS_TOKEN": "a-good-token",
-        "ARIES_SYMBOLS": ",".join(symbols(feed.recipe.symbols)),
+        "ARIES_SYMBOLS": ",".join(listed),
         "KAFKA_BOOTSTRAP_SERVERS": target.bootstrap_servers,
         "KAFKA_TOPIC_PREFIX": target.prefix,
         "BRIDGE_HTTP_HOST": "127.0.0.1",
