@@ -18,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 from bridge.errors import RecordsUndelivered
 from bridge.topics import Topic
 from tests.brokers import PASSWORD, USER, Listener
-from tests.faults.kafka.load import CAN_AGAIN, CANNOT, PATIENCE_SECONDS, create_topics, under_load
+from tests.faults.kafka.load import CAN_AGAIN, CANNOT, create_topics, under_load
 from tests.faults.proof import nothing_lost, verified
 from tests.service import by_symbol, eventually, read
 
@@ -108,12 +108,12 @@ async def test_records_of_a_partition_that_is_gone_wait_visibly(kafka: RealKafka
     with pytest.raises(RecordsUndelivered) as raised:  # noqa: PT012 - it is the end of this block that raises
         async with under_load(kafka, prefix, {"BRIDGE_DRAIN_SECONDS": "1"}) as load:
             await asyncio.to_thread(delete, kafka, trades)
-            await asyncio.to_thread(kafka.create_topic, trades, partitions=1)
+            await asyncio.to_thread(kafka.create_topic, trades, partitions=2)
             await eventually(lambda: load.logged(CANNOT), "the missing partitions are noticed")
             await load.flows(2_000)
 
     assert len(load.logged(CANNOT)) <= 2  # first the topic was missing, perhaps
-    assert "it has 1 partitions now: restart the bridge" in load.logged(CANNOT)[-1]["reason"]
+    assert "it has 2 partitions now: restart the bridge" in load.logged(CANNOT)[-1]["reason"]
     assert load.bridge.accounts.undelivered == {Topic.TRADES: raised.value.count}
     assert load.bridge.accounts.balance == 0
 
@@ -137,7 +137,7 @@ async def test_a_right_that_is_withdrawn_and_given_back_costs_nothing(
             await asyncio.to_thread(unmake, kafka, must_not_write(quotes))
         else:
             await asyncio.to_thread(make, kafka, may_write(topic_prefix))
-        await eventually(lambda: load.logged(CAN_AGAIN), "the right is noticed", PATIENCE_SECONDS)
+        await eventually(lambda: load.logged(CAN_AGAIN), "the right is noticed")
         await load.flows()
 
     await load.proof()
