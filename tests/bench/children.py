@@ -56,10 +56,10 @@ class Child:
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._output, selectors.EVENT_READ)
 
-    def hear(self) -> dict[str, Any]:
+    def hear(self, deadline_seconds: float = DEADLINE_SECONDS) -> dict[str, Any]:
         """Wait for its next document."""
-        if not self._waiting.select(DEADLINE_SECONDS):
-            raise TimeoutError(f"{self} said nothing for {DEADLINE_SECONDS:g} s: {self.log_tail()}")
+        if not self._waiting.select(deadline_seconds):
+            raise TimeoutError(f"{self} said nothing for {deadline_seconds:g} s: {self.log_tail()}")
         line = self._output.readline()
         if not line:
             raise ChildProcessError(f"{self} has ended: {self.log_tail()}")

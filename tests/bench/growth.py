@@ -138,7 +138,7 @@ def _by_seconds(cores: Cores, folder: Path, seconds: float, note: Callable[[str]
             time.sleep(SAMPLE_SECONDS)
             samples.append((time.monotonic(), subject.cpu_seconds(), subject.memory_bytes()))
         sent = int(RATE * seconds)
-        feeder.hear()
+        feeder.hear()  # it has sent all
         wait_until(lambda: len(consuming) >= sent, f"all of {sent} records on Kafka")
     return [
         Growing(there[0] - started, (there[1] - here[1]) / (there[0] - here[0]) / RATE * 1e6, there[2])

@@ -68,7 +68,7 @@ def measured(
             for side in sides if number % 2 == 0 else sides[::-1]:
                 note(f"pair {number + 1} of {pairs}, {side}")
                 pair[side] = run(side)
-        except Void as void:
+        except (Void, TimeoutError, ChildProcessError) as void:
             rounds.voids.append(f"{side}: {void}")
         else:
             rounds.pairs.append(pair)

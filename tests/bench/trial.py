@@ -29,6 +29,8 @@ _MEASURED: Final[dict[Side, list[str]]] = {
     "bridge": ["-m", "tests.bench.measured_run"],
     "baseline": ["-m", "tests.bench.baseline"],
 }
+#: A baseline on a busy machine takes long; longer than this nobody wants to wait for it.
+FEED_DEADLINE_SECONDS: Final = 400.0
 _PATHS: Final = {"envelope": "/v1/market/ws", "action": "/v1/marketdata/ws"}
 
 
@@ -88,7 +90,7 @@ class Trials:
             before, others_before = subject.cpu_seconds(), _cpu(target.process)
             started = time.monotonic()
             feeder.tell("go")
-            fed = feeder.hear()
+            fed = feeder.hear(FEED_DEADLINE_SECONDS)
             ended = _published(consuming, feed, subject)
             cpu_seconds = subject.cpu_seconds() - before
             others = _cpu(target.process) - others_before + fed["cpu_seconds"]
@@ -111,7 +113,7 @@ class Trials:
         with self._between(side, feed, saved, [*_MEASURED[side], str(file)]) as (subject, feeder, _, consuming):
             before = subject.cpu_seconds()
             feeder.tell(f"go {per_second}")
-            fed = feeder.hear()
+            fed = feeder.hear(FEED_DEADLINE_SECONDS)
             ended = _published(consuming, feed, subject)
             cpu_seconds = subject.cpu_seconds() - before
             rss_peak_bytes = subject.memory_bytes("VmHWM")
