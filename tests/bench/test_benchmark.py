@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
 from rich.console import Console
 
 from tests.bench import report
@@ -19,9 +20,8 @@ from tests.bench.verdicts import verdicts
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
-
+@pytest.mark.timeout(240)  # nine processes start, one after the other, perhaps on a busy machine
 def test_a_small_run_ends_in_figures_and_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both sides publish a mixed feed whole, at full speed and at a rate, and the report has figures of each."""
     cores = Cores.of_machine()
