@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -21,6 +22,8 @@ CLOSE_TIMEOUT_SECONDS = 2.0
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 #: Frames the library holds for us; with more it stops reading until we have taken some.
 MAX_QUEUED_FRAMES = 64
+#: The connection that the caller wants.
+Opened = TypeVar("Opened", bound=ClientConnection)
 _CHECK_URL = "Check ARIES_WS_URL."
 
 
@@ -32,15 +35,16 @@ class _Connect(connect):
         return exc
 
 
-async def dial(url: str, patience_seconds: float | None = None) -> ClientConnection:
+async def dial(url: str, connection: type[Opened], patience_seconds: float | None = None) -> Opened:
     """Open a WebSocket; raises ``ConnectionLost`` (``HandshakeRefused`` where HTTP said no).
 
     ``patience_seconds`` is the longest wait, by default ``OPEN_TIMEOUT_SECONDS``.
     """
     patience_seconds = OPEN_TIMEOUT_SECONDS if patience_seconds is None else patience_seconds
     try:
-        return await _Connect(
+        socket = await _Connect(
             url,
+            create_connection=connection,
             compression=None,  # about 4 µs a frame for little: frames are small
             max_size=MAX_FRAME_BYTES,
             max_queue=MAX_QUEUED_FRAMES,
@@ -51,6 +55,8 @@ async def dial(url: str, patience_seconds: float | None = None) -> ClientConnect
         )
     except (InvalidHandshake, InvalidURI, ConnectionClosed, OSError, EOFError, UnicodeError, TimeoutError) as error:
         raise _not_connected(error, url, patience_seconds) from error
+    assert isinstance(socket, connection)  # it made it
+    return socket
 
 
 async def hang_up(socket: ClientConnection) -> None:

@@ -16,14 +16,13 @@ from bridge import dial
 from bridge.aries.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
 from bridge.chronicle import Chronicle
 from bridge.clock import SessionIds, wall_us
+from bridge.connection import Connection
 from bridge.control import ControlKind
 from bridge.errors import Cause, ConnectionLost, TokenUnavailable
 from bridge.settings.secret import SecretUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from websockets.asyncio.client import ClientConnection
 
     from bridge.aries.dialect import Dialect
     from bridge.aries.liveness import Timing
@@ -39,8 +38,6 @@ log = structlog.get_logger("bridge.feed")
 T = TypeVar("T")
 
 TICK_SECONDS = 0.1
-#: Frames handled before the loop gets to turn, where they come faster than we read.
-FRAMES_PER_TURN = 32
 
 
 class Feed:
@@ -97,7 +94,7 @@ class Feed:
     async def _connect_and_stream(self) -> None:
         self.state = "connecting"
         token = await self._token(fresh=False)
-        socket = await dial.dial(self._url)
+        socket = await dial.dial(self._url, Connection)
         session = self.session = Session(self._dialect, self.plan, self._timing, _now())
         self.state = "authenticating"
         try:
@@ -107,7 +104,7 @@ class Feed:
             self._end(session)
             await dial.hang_up(socket)
 
-    async def _converse(self, socket: ClientConnection, session: Session) -> None:
+    async def _converse(self, socket: Connection, session: Session) -> None:
         """Run reader and timekeeper until one of them finds the connection lost.
 
         Not in a TaskGroup: before Python 3.13 it forgets that it was cancelled just when one of its tasks failed
@@ -124,25 +121,42 @@ class Feed:
             errors = await _ended(*tasks)
         raise _loss(errors)
 
-    async def _read(self, socket: ClientConnection, session: Session, wake: asyncio.Event) -> None:
-        intake = self._intake
-        frames = 0
-        while True:
-            frame = await socket.recv(decode=False)
-            self._heard_us = ingest_us = wall_us()
-            lines = session.receive(frame, _now())
+    async def _read(self, socket: Connection, session: Session, wake: asyncio.Event) -> None:
+        """Hear what comes, from the socket's own callback, until the socket ends or something comes of it."""
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def hear(messages: list[bytes]) -> None:
+            try:
+                self._hear(messages, session, wake)
+            except BaseException as error:  # noqa: BLE001 - raised again below: what goes wrong here ends the reader
+                socket.listen(_ignore)
+                failed.set_exception(error)
+
+        socket.listen(hear)
+        closed = asyncio.create_task(socket.wait_closed())
+        try:
+            await asyncio.wait((failed, closed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            socket.listen(_ignore)
+            closed.cancel()
+        if failed.done():
+            failed.result()
+        raise socket.protocol.close_exc
+
+    def _hear(self, messages: list[bytes], session: Session, wake: asyncio.Event) -> None:
+        self._heard_us = ingest_us = wall_us()
+        now = _now()
+        for message in messages:
+            lines = session.receive(message, now)
             if session.eventful:
                 self._note_all(session)  # before the lines: their session may have begun in this very frame
                 wake.set()
             for line in lines:
-                intake.take(line, ingest_us)
+                self._intake.take(line, ingest_us)
             if session.lost is not None:
                 raise session.lost
-            frames += 1
-            if frames % FRAMES_PER_TURN == 0:
-                await asyncio.sleep(0)
 
-    async def _keep(self, socket: ClientConnection, session: Session, wake: asyncio.Event) -> None:
+    async def _keep(self, socket: Connection, session: Session, wake: asyncio.Event) -> None:
         """Do what is due by the clock, and send what the session wants sent: the reader never waits for that."""
         renewal: asyncio.Task[None] | None = None
         try:
@@ -165,7 +179,7 @@ class Feed:
             if renewal is not None:
                 await _ended(renewal)
 
-    async def _send(self, socket: ClientConnection, session: Session) -> None:
+    async def _send(self, socket: Connection, session: Session) -> None:
         for frame in session.take_outgoing():
             await self._taken(socket.send(frame, text=True))
         if session.liveness.take_ping():
@@ -308,6 +322,10 @@ async def _ended(*tasks: asyncio.Task[None]) -> list[BaseException]:
         task.cancel()
     await asyncio.wait(tasks)
     return [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
+
+
+def _ignore(_: list[bytes]) -> None:
+    """Let go unread what comes while the connection ends."""
 
 
 def _pong(session: Session, done: asyncio.Future[float]) -> None:

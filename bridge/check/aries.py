@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidProxy
 from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
@@ -21,8 +22,6 @@ from bridge.tokens import FixedToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from websockets.asyncio.client import ClientConnection
 
     from bridge.check.report import Report
     from bridge.settings import Settings
@@ -102,7 +101,7 @@ async def _shake_hands(report: Report, settings: Settings, patience_seconds: flo
     url = settings.aries_ws_url
     asked_at = time.time()
     try:
-        socket = await dial(url, patience_seconds)
+        socket = await dial(url, ClientConnection, patience_seconds)
     except ConnectionLost as lost:
         if isinstance(lost, HandshakeRefused):
             clock.judge(report, lost.date, asked_at, time.time())
