@@ -7,7 +7,7 @@ ARGS   ?=
 
 READY := $(VENV)/.ready
 
-.PHONY: help dev test lint types format docs wheel wheel-check lock clean
+.PHONY: help dev test soak bench lint types format docs wheel wheel-check lock clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1\t/' | expand -t 14
@@ -25,6 +25,12 @@ dev: $(READY)   ## Run simulator, bridge and embedded broker, and show what flow
 
 test: $(READY)  ## Run all tests (ARGS go to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: $(READY)  ## Run real Kafka, simulator and bridge through random faults, and judge it (ARGS="--minutes 10 --seed 7")
+	@$(BIN)/python -m tests.soak $(ARGS)
+
+bench: $(READY) ## Measure the bridge beside a straightforward one (ARGS="--full")
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(READY)  ## Check style
 	@$(BIN)/ruff check .
