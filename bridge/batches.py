@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from bridge.backoff import Backoff
 from bridge.kafka.partitioner import partition
 from bridge.topics import Topic
 
@@ -23,21 +22,17 @@ if TYPE_CHECKING:
 Record = tuple[int, bytes | None, bytes, str | None]
 #: What a record costs beyond its key and value: a tuple, two bytes objects and an int on CPython.
 RECORD_OVERHEAD_BYTES = 192
-#: How long a topic that refuses us is left alone.
-TOPIC_BACKOFF_MIN_SECONDS, TOPIC_BACKOFF_MAX_SECONDS = 1.0, 30.0
 
 
 class Lane:
     """Hold the records of one partition in order: those in flight, then those waiting."""
 
     __slots__ = (
-        "backoff",
         "in_flight",
         "is_ready",
         "last_count",
         "max_records",
         "name",
-        "not_before",
         "partition",
         "sent_at",
         "topic",
@@ -54,13 +49,6 @@ class Lane:
         self.sent_at = 0.0
         #: How many records the last batch had, and how many the next may have (0 = as many as fit).
         self.last_count = self.max_records = 0
-        #: Not to be tried again before this moment (monotonic seconds).
-        self.not_before = 0.0
-        self.backoff = Backoff(TOPIC_BACKOFF_MIN_SECONDS, TOPIC_BACKOFF_MAX_SECONDS)
-
-    def recovered(self) -> None:
-        """Note that a batch was acknowledged; a cap on its size stays, as the broker's limit does."""
-        self.backoff.reset()
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.in_flight)
