@@ -281,9 +281,11 @@ def test_what_lapsed_is_subscribed_again(wire: Wire, word: str, symbols: list[st
     talk = talk_to(wire)
     talk.begin()
     talk.wait(10)
+    talk.notices()
     talk.hear(wire.word(word))
     talk.hear(wire.accepted(talk.ask("newer")))
     assert symbols_of(talk.sent()) == symbols
+    assert talk.notices() == [Authenticated(again=True, expires_in_seconds=None, lapsed=bool(symbols))]
 
 
 def test_a_server_that_asks_all_the_time_is_not_answered_all_the_time(wire: Wire) -> None:

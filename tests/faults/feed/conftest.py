@@ -3,13 +3,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 from bridge import dial
 from tests.brokers import unique
 from tests.faults.feed.scene import Stage
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
     from bridge.kafka.embedded_broker import EmbeddedBroker
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run on the loop that the service runs on: it ends connections in its own ways."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

@@ -119,19 +119,23 @@ async def test_a_server_of_another_kind(answer: bytes, cause: Cause, words: str,
     await scene.proof()
 
 
-async def test_a_server_that_never_answers_the_handshake(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handshake has a deadline, also where the network swallows it."""
-    monkeypatch.setattr(dial, "OPEN_TIMEOUT_SECONDS", 0.2)
+@pytest.mark.parametrize("fault", ["slow server", "black hole"])
+async def test_a_server_that_never_answers_the_handshake(
+    fault: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handshake has a deadline, whether the server or the network swallows it."""
+    monkeypatch.setattr(dial, "OPEN_TIMEOUT_SECONDS", 0.3)
     async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
-        await simulator.inject(faults.SlowAccept(by_seconds=30, times=1))
-        async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
-            await scene.loses(1)
+        if fault == "black hole":
             proxy.black_hole(*BOTH)
+        else:
+            await simulator.inject(faults.SlowAccept(by_seconds=30, times=2))
+        async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
             await scene.loses(2)
             proxy.heal()
             await scene.flows(sessions=1)
         assert set(scene.causes) == {Cause.NETWORK}
-        assert all("gave no answer within 0.2 s" in line["reason"] for line in scene.losses)
+        assert "gave no answer within 0.3 s" in scene.losses[0]["reason"]
     await scene.proof()
 
 
@@ -173,17 +177,17 @@ async def test_a_name_without_an_address(stage: Stage) -> None:
 
 async def test_nobody_listens(stage: Stage) -> None:
     """A refused connection is tried again until somebody does."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    simulator = Simulator(dialect="envelope", port=port)
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))  # and not listening
+    simulator = Simulator(dialect="envelope", port=taken.getsockname()[1])
     async with AsyncExitStack() as later:
         async with stage.bridge(simulator) as scene:
-            await scene.loses(2)
+            with taken:
+                await scene.loses(2)
             await later.enter_async_context(simulator)
             await scene.flows(sessions=1)
         assert set(scene.causes) == {Cause.NETWORK}
-        assert f"127.0.0.1:{port} cannot be reached" in scene.losses[0]["reason"]
+        assert f"127.0.0.1:{simulator.port} cannot be reached" in scene.losses[0]["reason"]
     await scene.proof()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -92,10 +93,11 @@ async def test_an_endpoint_in_trouble_is_asked_again(trouble: str, words: str, s
 async def test_an_endpoint_that_is_down_is_asked_again(stage: Stage) -> None:
     """Nobody at its address is told with the address and the setting."""
     async with granting() as (endpoint, simulator):
-        async with TokenEndpoint() as gone:
-            pass
-        async with stage.bridge(simulator, **by_grant(endpoint, ARIES_TOKEN_URL=gone.url)) as scene:
-            await scene.loses(3)
+        with socket.socket() as taken:  # and not listening
+            taken.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1/oauth2/token"
+            async with stage.bridge(simulator, **by_grant(endpoint, ARIES_TOKEN_URL=url)) as scene:
+                await scene.loses(3)
         assert set(scene.causes) == {Cause.TOKEN}
         assert "cannot be reached" in scene.losses[0]["reason"]
         assert "ARIES_TOKEN_URL" in scene.losses[0]["reason"]
