@@ -34,6 +34,7 @@ class Life:
         self.exit_code: int | None = None
         #: How long it took from the first deadly signal to the end.
         self.dying_seconds = 0.0
+        self._tasks: int | None = None
         self._stack = AsyncExitStack()
         self._process: Process | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -111,11 +112,12 @@ class Life:
                 said: dict[str, Any] = await answer.json()
         except (aiohttp.ClientError, TimeoutError):
             return None
+        self._tasks = said.get("tasks")
         return said
 
     async def _look(self) -> None:
         while True:
-            seen = look(self.process.pid, time.time(), calm=self.calm)
+            seen = look(self.process.pid, time.time(), calm=self.calm, tasks=self._tasks)
             if seen is not None:
                 self.vitals.append(seen)
             await asyncio.sleep(LOOK_SECONDS)

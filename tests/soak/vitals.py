@@ -16,11 +16,11 @@ class Vitals:
     threads: int
     #: Whether nothing was wrong then, nor is being recovered from.
     calm: bool
-    #: asyncio tasks, where the bridge tells.
+    #: asyncio tasks, where its ``/status`` tells.
     tasks: int | None = None
 
 
-def look(pid: int, at_seconds: float, *, calm: bool) -> Vitals | None:
+def look(pid: int, at_seconds: float, *, calm: bool, tasks: int | None = None) -> Vitals | None:
     """Return how a process is, or None where it has ended."""
     process = Path("/proc") / str(pid)
     try:
@@ -29,4 +29,4 @@ def look(pid: int, at_seconds: float, *, calm: bool) -> Vitals | None:
         rss_kib, threads = int(status["VmRSS"].split()[0]), int(status["Threads"])
     except (OSError, KeyError):  # it has ended, or is about to
         return None
-    return Vitals(at_seconds, rss_kib * 1024, files, threads, calm)
+    return Vitals(at_seconds, rss_kib * 1024, files, threads, calm, tasks)
