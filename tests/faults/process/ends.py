@@ -35,7 +35,7 @@ async def accounted_end(bridge: Process) -> Accounts:
     assert stopped["undelivered"] == accounts["undelivered"]
     assert code == (4 if accounts["undelivered"] else 0)
     assert "Traceback" not in "".join(bridge.text)
-    assert not [line for line in bridge.logs if line["logger"] == "asyncio"]
+    assert [line for line in bridge.logs if line["logger"] == "asyncio"] == []
     return accounts
 
 
