@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: (time of reading in µs since the epoch, key, value, reason of a dead letter)
 Record = tuple[int, bytes | None, bytes, str | None]
-#: What a record costs beyond its key and value: a tuple, two bytes objects and an int on CPython.
+#: What a record costs beyond its value: a tuple, a bytes object and an int on CPython. Its symbol's key it shares.
 RECORD_OVERHEAD_BYTES = 192
 
 
@@ -84,10 +84,15 @@ class Batches:
         return lanes[partition(key, len(lanes))] if key is not None else lanes[0]
 
     def offer(self, lane: Lane, record: Record) -> bool:
-        """Append a record to its lane if it fits the budget; return whether it did."""
-        if self.bytes + size_of(record) > self.budget_bytes:
+        """Append what became of a line to its lane if it fits the budget; return whether it did."""
+        size = self.bytes + len(record[2]) + RECORD_OVERHEAD_BYTES
+        if size > self.budget_bytes:
             return False
-        self.add(lane, record)
+        self.bytes = size
+        self._accounts.pending += 1
+        lane.waiting.append(record)
+        if not lane.is_ready and not lane.in_flight:
+            self._make_ready(lane)
         return True
 
     def add(self, lane: Lane, record: Record) -> None:
@@ -122,7 +127,7 @@ class Batches:
     def landed(self, lane: Lane) -> None:
         """Note that Kafka has acknowledged what was in flight."""
         records, lane.in_flight = lane.in_flight, []
-        self.bytes -= sum(map(size_of, records))
+        self.bytes -= sum([len(value) for _, _, value, _ in records]) + len(records) * RECORD_OVERHEAD_BYTES
         self._settle(lane.topic, records)
         if lane.waiting and not lane.is_ready:
             self._make_ready(lane)
@@ -203,8 +208,7 @@ class Batches:
 
 def size_of(record: Record) -> int:
     """Return what a record takes from the budget, in bytes."""
-    _, key, value, _ = record
-    return len(value) + (len(key) if key else 0) + RECORD_OVERHEAD_BYTES
+    return len(record[2]) + RECORD_OVERHEAD_BYTES
 
 
 def _nothing() -> None:

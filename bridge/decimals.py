@@ -14,6 +14,8 @@ _WHOLE_DIGITS = 19  # of 2^63 - 1
 _WHOLE_BITS = 63
 
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?)([0-9]+))?")
+#: What the digits of a plain price are multiplied by, for each number of them behind the point.
+_POWERS = tuple(10 ** (SCALE - places) for places in range(SCALE + 1))
 #: A longer exponent is as good as 10^12: both move the point out of any text that fits into memory.
 _EXPONENT_DIGITS = 12
 
@@ -43,7 +45,7 @@ class Prices(dict[str | int, bytes]):
             return _price_bytes(price * 10**SCALE)
         if type(price) is not str:
             raise ValueError(_PRICE_EXPECTED)
-        unscaled, exact = _shifted(price, SCALE, PRECISION, _PRICE_EXPECTED)
+        unscaled, exact = _plain(price) or _shifted(price, SCALE, PRECISION, _PRICE_EXPECTED)
         data = _price_bytes(unscaled)
         if not exact:
             self.rounded += 1
@@ -80,6 +82,17 @@ def _price_bytes(unscaled: int) -> bytes:
         raise ValueError(_PRICE_EXPECTED)
     bits = (unscaled + (unscaled < 0)).bit_length()  # without the sign
     return unscaled.to_bytes(bits // 8 + 1, "big", signed=True)
+
+
+def _plain(text: str) -> tuple[int, bool] | None:
+    """Return what ``_shifted`` does for the notation of nearly every price (``-101.25``); None for all others."""
+    magnitude = text.removeprefix("-")
+    whole, _, fraction = magnitude.partition(".")
+    digits = whole + fraction
+    if len(fraction) > SCALE or len(digits) > PRECISION or not (digits.isdigit() and digits.isascii()):
+        return None
+    unscaled = int(digits) * _POWERS[len(fraction)]
+    return (-unscaled if text.startswith("-") else unscaled), True
 
 
 def _shifted(text: str, places: int, most_digits: int, expected: str) -> tuple[int, bool]:

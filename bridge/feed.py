@@ -151,8 +151,7 @@ class Feed:
             if session.eventful:
                 self._note_all(session)  # before the lines: their session may have begun in this very frame
                 wake.set()
-            for line in lines:
-                self._intake.take(line, ingest_us)
+            self._intake.take(lines, ingest_us)
             if session.lost is not None:
                 raise session.lost
 

@@ -17,7 +17,7 @@ from bridge.records import Stamp, build
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bridge.accounts import Accounts
     from bridge.aries.session import Line
@@ -51,9 +51,12 @@ _FILTERED = {
 class SymbolStream:
     """Keep what the records of one symbol on one topic have in common during a session."""
 
-    __slots__ = ("after_gap", "encode", "key", "lane", "seq", "symbol_bytes", "window")
+    __slots__ = ("after_gap", "conflates", "encode", "key", "lane", "seq", "symbol", "symbol_bytes", "topic", "window")
 
-    def __init__(self, symbol: str, lane: Lane, encode: Encode) -> None:
+    def __init__(self, topic: Topic, symbol: str, lane: Lane, encode: Encode) -> None:
+        self.topic = topic
+        self.symbol = symbol
+        self.conflates = topic in CONFLATED
         self.key = symbol.encode()
         self.symbol_bytes = string_bytes(symbol)
         self.lane = lane
@@ -112,10 +115,13 @@ class Intake:
         self._accounts = accounts
         self._dead_letters = dead_letters
         self._always = frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
-        self.want(plan)
         self._window_us = conflate_ms * 1000
         self._streams: dict[Topic, dict[str, SymbolStream]] = {}
+        #: Where the records go of updates about a symbol that say something to these topics.
+        self._routes: dict[tuple[tuple[Topic, ...], str], tuple[SymbolStream, ...]] = {}
         self._held: dict[tuple[Topic, str], Held] = {}
+        self._events: dict[str, frozenset[Topic]] = {}
+        self.want(plan)
         batches.on_room = self._relieve
 
     def start_session(self, session_id: int) -> None:
@@ -123,6 +129,7 @@ class Intake:
         self.session_id = session_id
         self._session_bytes = long_bytes(session_id)
         self._streams = {topic: {} for topic in MARKET_DATA}
+        self._routes.clear()
 
     def want(self, plan: Plan) -> None:
         """Take what is subscribed to from now on, and market status where this is the bridge that publishes it.
@@ -130,7 +137,14 @@ class Intake:
         A symbol that the feed writes otherwise than we asked for it gets whatever anybody asked for.
         """
         self._topics = plan.topics | self._always
+        before = self._events
         self._events = {symbol: subscription.events for symbol, subscription in plan.items()}
+        self._routes.clear()
+        for symbol, events in self._events.items():
+            for topic in events.difference(before.get(symbol, ())):
+                streams = self._streams.get(topic, {})
+                if symbol in streams:  # wanted again: it has missed something
+                    streams[symbol].after_gap = True
 
     def refuse(self, record: Record, lane: Lane, error: BadLine) -> None:
         """Dead-letter a record that Kafka does not take; a dead letter itself ends in the account of drops."""
@@ -144,22 +158,23 @@ class Intake:
         elif lane.topic is Topic.DLQ:
             self._accounts.dropped[Topic.DLQ, error.reason] += 1
 
-    def take(self, line: Line, ingest_us: int) -> None:
-        """Account for one line and pass on what it holds."""
-        raw, event = line
-        self._accounts.lines_received += 1
-        try:
+    def take(self, lines: Iterable[Line], ingest_us: int) -> None:
+        """Account for lines read at one time (µs since the epoch), each before the next, and pass on what they hold."""
+        ingest_bytes = long_bytes(ingest_us)
+        for raw, event in lines:
+            self._accounts.lines_received += 1
             if type(event) is Update:
-                self._update(event, ingest_us)
+                try:
+                    self._update(event, ingest_us, ingest_bytes)
+                except BadLine as error:
+                    error.symbol = error.symbol or event.symbol
+                    self._reject(raw, error, ingest_us)
             elif isinstance(event, BadLine):
                 self._reject(raw, event, ingest_us)
             else:
                 self._accounts.filtered[_FILTERED[type(event)]] += 1
-        except BadLine as error:
-            error.symbol = error.symbol or (event.symbol if type(event) is Update else None)
-            self._reject(raw, error, ingest_us)
-        if self.overloaded is not self._told_overloaded:
-            self._note_overload()
+            if self.overloaded is not self._told_overloaded:
+                self._note_overload()
 
     def release(self, now_us: int) -> None:
         """Let what is held go to its lanes, as far as there is room; it fills the conflation interval of now."""
@@ -185,56 +200,70 @@ class Intake:
 
     # -- one line -----------------------------------------------------------------------------------------------
 
-    def _update(self, update: Update, ingest_us: int) -> None:
+    def _update(self, update: Update, ingest_us: int, ingest_bytes: bytes) -> None:
         shape = self._shapes.of(update)
-        known = shape.topics
         if shape.unknown:
             self._note_unknown_fields(shape.unknown)
-        wanted = self._events.get(update.symbol, self._topics)
-        topics = [topic for topic in known if topic in wanted]
-        if not topics:
-            self._accounts.filtered["not_subscribed" if known else "empty"] += 1
+        streams = self._routes.get((shape.topics, update.symbol)) or self._route(shape.topics, update.symbol)
+        if not streams:
+            self._accounts.filtered["not_subscribed" if shape.topics else "empty"] += 1
             return
+        fields, feed_time, session_bytes = update.fields, update.feed_time, self._session_bytes
         # All records of a line are made before the first is let go: a line is dead-lettered whole or not at all.
-        ingest_bytes = long_bytes(ingest_us)
+        values = []
         try:
-            drafts = [self._draft(topic, update, ingest_us, ingest_bytes) for topic in topics]
+            for stream in streams:
+                value = stream.encode(
+                    fields, feed_time, stream.symbol_bytes, ingest_bytes, session_bytes, stream.seq, stream.after_gap
+                )
+                if value is None or len(value) > MAX_RECORD_BYTES:
+                    value = self._encode(stream, update, ingest_us, value)
+                values.append(value)
         except BadLine:
-            self._skip(update.symbol, topics)
+            self._skip(streams)
             raise
-        for draft in drafts:
-            self._offer(update, ingest_us, *draft)
-        self._accounts.split += len(topics) - 1
+        for stream, value in zip(streams, values, strict=True):
+            self._offer(stream, value, update, ingest_us)
+        self._accounts.split += len(streams) - 1
 
-    def _skip(self, symbol: str, topics: list[Topic]) -> None:
-        """Let consumers see that the symbol's records of a dead-lettered line are missing."""
-        for topic in topics:
-            stream = self._streams[topic].get(symbol)
-            if stream is not None:
-                stream.seq += 1
-                stream.after_gap = True
+    def _route(self, topics: tuple[Topic, ...], symbol: str) -> tuple[SymbolStream, ...]:
+        """Return where the records of a symbol go, as far as they are wanted; remember it, as it holds for long."""
+        wanted = self._events.get(symbol, self._topics)
+        streams = tuple(self._stream(topic, symbol) for topic in topics if topic in wanted)
+        if streams:
+            self._routes[topics, symbol] = streams
+        return streams
 
-    def _draft(
-        self, topic: Topic, update: Update, ingest_us: int, ingest_bytes: bytes
-    ) -> tuple[Topic, SymbolStream, bytes]:
-        stream = self._stream(topic, update.symbol)
-        value = stream.encode(
-            update.fields,
-            update.feed_time,
-            stream.symbol_bytes,
-            ingest_bytes,
-            self._session_bytes,
-            stream.seq,
-            stream.after_gap,
-        )
-        if value is None:  # the slow way says what is wrong, or finds that nothing is
-            value = self._codec.encode(topic, self._record(topic, update, stream, ingest_us))
-        if len(value) + len(stream.key) > MAX_RECORD_BYTES:
+    def _encode(self, stream: SymbolStream, update: Update, ingest_us: int, value: bytes | None) -> bytes:
+        """Make a record the slow way, which says what is wrong or finds that nothing is; raise ``BadLine``."""
+        if value is None:
+            value = self._codec.encode(stream.topic, self._record(stream, update, ingest_us))
+        if len(value) > MAX_RECORD_BYTES:
             raise BadLine("record_too_large", f"its record has {len(value)} bytes; Kafka takes {MAX_RECORD_BYTES}")
-        return topic, stream, value
+        return value
 
-    def _record(self, topic: Topic, update: Update, stream: SymbolStream, ingest_us: int) -> dict[str, object]:
-        return build(topic, update, Stamp(ingest_us, self.session_id, stream.seq, stream.after_gap), self._prices)
+    def _record(self, stream: SymbolStream, update: Update, ingest_us: int) -> dict[str, object]:
+        stamp = Stamp(ingest_us, self.session_id, stream.seq, stream.after_gap)
+        return build(stream.topic, update, stamp, self._prices)
+
+    def _offer(self, stream: SymbolStream, value: bytes, update: Update, ingest_us: int) -> None:
+        self.last_data_us[stream.topic] = ingest_us
+        if (
+            stream.conflates
+            and (self.overloaded or self._held or self._window_us)
+            and self._must_wait(stream, ingest_us)
+        ):
+            self._hold(stream, update, ingest_us)
+        elif self._batches.offer(stream.lane, (ingest_us, stream.key, value, None)):
+            stream.after_gap = False
+        else:
+            self.overloaded = True
+            if stream.conflates:
+                self._hold(stream, update, ingest_us)
+            else:
+                stream.after_gap = True
+                self._accounts.dropped[stream.topic, "overload"] += 1
+        stream.seq += 1
 
     def _stream(self, topic: Topic, symbol: str) -> SymbolStream:
         streams = self._streams[topic]
@@ -243,23 +272,16 @@ class Intake:
             if len(streams) >= MAX_SYMBOLS:
                 raise BadLine("too_many_symbols", f"more than {MAX_SYMBOLS} symbols on {topic}")
             lane = self._batches.lane_for(topic, symbol.encode())
-            stream = streams[symbol] = SymbolStream(symbol, lane, self._encoder.of(topic))
+            stream = streams[symbol] = SymbolStream(topic, symbol, lane, self._encoder.of(topic))
         return stream
 
-    def _offer(self, update: Update, ingest_us: int, topic: Topic, stream: SymbolStream, value: bytes) -> None:
-        self.last_data_us[topic] = ingest_us
-        if topic in CONFLATED and self._must_wait(topic, update.symbol, stream, ingest_us):
-            self._hold(topic, update, stream, ingest_us)
-        elif self._batches.offer(stream.lane, (ingest_us, stream.key, value, None)):
-            stream.after_gap = False
-        else:
-            self.overloaded = True
-            if topic in CONFLATED:
-                self._hold(topic, update, stream, ingest_us)
-            else:
-                stream.after_gap = True
-                self._accounts.dropped[topic, "overload"] += 1
-        stream.seq += 1
+    # -- what is missing ----------------------------------------------------------------------------------------
+
+    def _skip(self, streams: Iterable[SymbolStream]) -> None:
+        """Let consumers see that the records of a dead-lettered line are missing."""
+        for stream in streams:
+            stream.seq += 1
+            stream.after_gap = True
 
     def _mark_gap(self, lane: Lane, symbol: str) -> None:
         """Let the next record of a symbol tell that one before it is missing: it may have been made already."""
@@ -276,28 +298,31 @@ class Intake:
 
     # -- conflation and overload --------------------------------------------------------------------------------
 
-    def _must_wait(self, topic: Topic, symbol: str, stream: SymbolStream, ingest_us: int) -> bool:
-        if self.overloaded or (self._held and (topic, symbol) in self._held):
+    def _must_wait(self, stream: SymbolStream, ingest_us: int) -> bool:
+        if self.overloaded or (stream.topic, stream.symbol) in self._held:
             return True
+        if not self._window_us:
+            return False
         window, stream.window = stream.window, self._window(ingest_us)
-        return window == stream.window >= 0
+        return window == stream.window
 
     def _window(self, now_us: int) -> int:
         """Return the number of the conflation interval; -1 where nothing is conflated on purpose."""
         return now_us // self._window_us if self._window_us else -1
 
-    def _hold(self, topic: Topic, update: Update, stream: SymbolStream, ingest_us: int) -> None:
+    def _hold(self, stream: SymbolStream, update: Update, ingest_us: int) -> None:
         rounded = self._prices.rounded
-        record = self._record(topic, update, stream, ingest_us)
+        record = self._record(stream, update, ingest_us)
         self._prices.rounded = rounded  # they were counted when the bytes were made
         stream.after_gap = False
-        held = self._held.get((topic, update.symbol))
+        place = stream.topic, stream.symbol
+        held = self._held.get(place)
         if held is None:
-            self._held[topic, update.symbol] = Held(stream, record)
+            self._held[place] = Held(stream, record)
             self._accounts.pending += 1
         else:
             held.merge(stream, record)
-            self._accounts.conflated[topic] += 1
+            self._accounts.conflated[stream.topic] += 1
 
     def _relieve(self) -> None:
         if not self.overloaded or self._batches.bytes > self._batches.budget_bytes * RELIEF:

@@ -99,7 +99,7 @@ class Core(RuleBasedStateMachine):
 
     @rule()
     def bad_line(self) -> None:
-        self.table.intake.take((b"{", BadLine("not_json", "no JSON")), self.now_us)
+        self.table.intake.take([(b"{", BadLine("not_json", "no JSON"))], self.now_us)
 
     @rule()
     def reconnect(self) -> None:

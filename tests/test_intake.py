@@ -57,7 +57,7 @@ class Table:
         self.intake.start_session(7)
 
     def take(self, kind: Kind, symbol: str = "AAPL", *, at_us: int = 1_000_000, **fields: object) -> None:
-        self.intake.take((b"raw", Update(kind, symbol, dict(fields))), at_us)
+        self.intake.take([(b"raw", Update(kind, symbol, dict(fields)))], at_us)
 
     def acknowledge(self) -> None:
         """Let everything that is in the lanes be published."""
@@ -108,7 +108,7 @@ async def test_a_composite_line_becomes_a_quote_and_a_trade_and_is_counted_as_sp
 def test_a_line_that_is_no_record_by_design_is_filtered_by_kind() -> None:
     """Session matters, empty updates and event types nobody asked for are counted, each by its name."""
     table = Table(events=(Topic.QUOTES,))
-    table.intake.take((b"raw", Pong()), 1)
+    table.intake.take([(b"raw", Pong())], 1)
     table.take(Kind.QUOTE, instrumentType="e")
     table.take(Kind.TIMESALE, price="1", size=1)
     assert dict(table.accounts.filtered) == {"pong": 1, "empty": 1, "not_subscribed": 1}
@@ -142,7 +142,7 @@ async def test_a_bad_field_dead_letters_the_whole_line_and_consumers_see_that_it
 async def test_a_line_too_long_for_kafka_is_cut_in_its_dead_letter_and_the_letter_says_so() -> None:
     """A dead letter always fits."""
     table = Table(budget_bytes=1 << 24)
-    table.intake.take((b"x" * 2_000_000, BadLine("not_json", "no JSON")), 1)
+    table.intake.take([(b"x" * 2_000_000, BadLine("not_json", "no JSON"))], 1)
     (letter,) = await table.waiting(Topic.DLQ)
     assert len(letter["raw"]) == MAX_RAW_BYTES
     assert "2000000 bytes" in letter["error"]
@@ -161,7 +161,7 @@ def test_unknown_fields_are_counted_by_name_within_bounds() -> None:
     table = Table()
     table.take(Kind.QUOTE, bidPrice="1", brandNew=1)
     invented: dict[str, object] = {f"field{n}": n for n in range(1000)}
-    table.intake.take((b"raw", Update(Kind.QUOTE, "AAPL", {"bidPrice": "1", **invented})), 1)
+    table.intake.take([(b"raw", Update(Kind.QUOTE, "AAPL", {"bidPrice": "1", **invented}))], 1)
     assert table.intake.unknown_fields["brandNew"] == 1
     assert len(table.intake.unknown_fields) <= 101
     assert sum(table.intake.unknown_fields.values()) == 1001
@@ -317,6 +317,19 @@ def test_the_accounts_add_up_after_every_line(
         if reconnected:
             table.intake.start_session(8 + number)
         assert table.accounts.balance == 0
+
+
+async def test_a_symbol_that_was_not_wanted_for_a_while_has_missed_something() -> None:
+    """Subscribed to again, it counts on and says that there is a gap, also if the feed was late to fall silent."""
+    table = Table()
+    both = Plan([Subscription(symbol, SymbolType.EQUITY, frozenset({Topic.QUOTES})) for symbol in ("AAPL", "MSFT")])
+    for plan in (both, Plan([both["MSFT"]]), both):
+        table.intake.want(plan)
+        for symbol in ("AAPL", "MSFT"):
+            table.take(Kind.QUOTE, symbol, bidPrice="1")
+    quotes = await table.waiting(Topic.QUOTES)
+    assert [(q["seq"], q["after_gap"]) for q in quotes if q["symbol"] == "AAPL"] == [(0, True), (1, False), (2, True)]
+    assert [(q["seq"], q["after_gap"]) for q in quotes if q["symbol"] == "MSFT"] == [(0, True), (1, False), (2, False)]
 
 
 def test_a_symbol_gets_only_the_events_it_is_subscribed_to() -> None:

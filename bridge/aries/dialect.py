@@ -77,8 +77,9 @@ def update_of(body: JsonObject, kinds: Mapping[str, Kind], feed_time: str) -> Up
         kind = classify(data)
         if kind is None:
             raise BadLine("unknown_kind", f"an update of type {text_of(word, 'nothing')!r} with no field we know")
-    symbol = MARKET if kind is MARKET_STATUS else symbol_of(data, body)
-    return Update(kind, symbol, data, body.get(feed_time))
+    if kind is MARKET_STATUS:
+        return Update(kind, MARKET, data, body.get(feed_time))
+    return Update(kind, symbol_of(data, body), data, body.get(feed_time))
 
 
 def symbol_of(fields: JsonObject, beside: JsonObject) -> str:

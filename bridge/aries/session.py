@@ -135,6 +135,8 @@ class Session:
     def receive(self, frame: bytes, now: float) -> list[Line]:
         """Return each line of a frame with what it says; session matters are dealt with on the way."""
         self.liveness.heard(now)
+        if b"\n" not in frame:  # the usual frame
+            return [(frame, self._read(frame, now))] if frame.strip() else []
         return [(line, self._read(line, now)) for line in split(frame)]
 
     def tick(self, now: float) -> None:
@@ -192,17 +194,13 @@ class Session:
             return error
         if type(event) is not Update:
             self._note(event, now)
-        elif self.authenticated or self._is_accepted_by_data(now):
-            self._note_update(event, now)
-        else:
+        elif not (self.authenticated or self._is_accepted_by_data(now)):
             return BadLine("no_session", "market data came though no session was authenticated", symbol=event.symbol)
-        return event
-
-    def _note_update(self, update: Update, now: float) -> None:
-        if update.kind is MARKET_STATUS:
-            self.liveness.market(update.fields, now)
+        elif event.kind is MARKET_STATUS:
+            self.liveness.market(event.fields, now)
         elif self.liveness.data(now):
             self._notices.append(Flowing())
+        return event
 
     def _note(self, event: Event, now: float) -> None:
         match event:

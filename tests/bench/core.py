@@ -59,8 +59,7 @@ class Core:
 
     def take(self, frame: bytes) -> None:
         """Take in one frame, as ``Feed`` does it."""
-        for line in self.session.receive(frame, _NOW):
-            self.intake.take(line, INGEST_US)
+        self.intake.take(self.session.receive(frame, _NOW), INGEST_US)
 
     def waiting(self) -> Iterator[tuple[Topic, bytes, bytes]]:
         """Yield topic, key and value of what waits in the lanes, lane by lane."""

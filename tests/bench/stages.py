@@ -101,7 +101,7 @@ class Stages:
 
         def work() -> None:
             for line in lines:
-                core.intake.take(line, INGEST_US)
+                core.intake.take((line,), INGEST_US)
 
         return work
 

@@ -80,11 +80,11 @@ def take(core: Core, frames: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("happenings", "dialect", "lines_per_frame", "most_python", "most_c"),
     [
-        pytest.param(QUOTES, "envelope", 1, 38, 50, id="quotes, one a frame"),
-        pytest.param(QUOTES, "envelope", 10, 32, 49, id="quotes, ten a frame"),
-        pytest.param(QUOTES, "action", 1, 38, 48, id="quotes of the older dialect"),
-        pytest.param(LEVEL2, "envelope", 1, 41, 79, id="books of twenty rows"),
-        pytest.param(TRADING_DAY, "envelope", 10, 37, 57, id="a trading day"),
+        pytest.param(QUOTES, "envelope", 1, 23, 45, id="quotes, one a frame"),
+        pytest.param(QUOTES, "envelope", 10, 18, 45, id="quotes, ten a frame"),
+        pytest.param(QUOTES, "action", 1, 23, 43, id="quotes of the older dialect"),
+        pytest.param(LEVEL2, "envelope", 1, 28, 74, id="books of twenty rows"),
+        pytest.param(TRADING_DAY, "envelope", 10, 23, 53, id="a trading day"),
     ],
 )
 def test_calls_per_record_stay_few(
