@@ -9,7 +9,7 @@ import asyncio
 import logging
 import traceback
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiokafka
 from aiokafka import TopicPartition
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aiokafka.client import AIOKafkaClient
     from aiokafka.conn import AIOKafkaConnection
     from aiokafka.producer.message_accumulator import MessageAccumulator
+    from aiokafka.producer.sender import Sender
 
     from bridge.batches import Lane
 
@@ -109,32 +110,47 @@ async def close(producer: aiokafka.AIOKafkaProducer) -> None:
 async def abandon(producer: aiokafka.AIOKafkaProducer) -> None:
     """End a producer in whatever state, without waiting for acknowledgements.
 
-    ``stop()`` waits for all acknowledgements, without a deadline (aiokafka #1101). So what is pending is failed
-    first, the connections are closed, and the sender task is cancelled until it gives in: it awaits each of its
-    requests anew when cancelled.
+    ``stop()`` waits for all acknowledgements, without a deadline (aiokafka #1101). So the connections are cut, then
+    all that works on batches is ended, and only then the batches are failed: a request that still lives would put
+    its failed batches back, and complain that they are not as it left them.
     """
     producer._closed = True  # noqa: SLF001 - or its finaliser warns
-    _fail_all(producer._message_accumulator, ProducerClosed())  # noqa: SLF001 - see above
     client = producer.client
     for connection in client._conns.values():  # noqa: SLF001 - see above
         _abort(connection)
     synchronizer, client._sync_task = client._sync_task, None  # noqa: SLF001 - it may have failed, and close() would say so
-    await _end(synchronizer)
+    await _end(_sender_tasks(producer._sender) | ({synchronizer} if synchronizer is not None else set()))  # noqa: SLF001
+    _fail_all(producer._message_accumulator, ProducerClosed())  # noqa: SLF001 - see above
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await client.close()
     except (TimeoutError, KafkaError, OSError) as error:
         logging.getLogger(__name__).debug("closing connections: %s", error)
-    await _end(producer._sender.sender_task)  # noqa: SLF001 - see above
 
 
-async def _end(task: asyncio.Task[None] | None) -> None:
-    """Cancel a task until it gives in, and see how it ended: it must not be reported as never retrieved."""
-    while task is not None and not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=0.05)
-    if task is not None and not task.cancelled():
-        task.exception()
+def _sender_tasks(sender: Sender) -> set[asyncio.Task[Any]]:
+    """Return what a sender runs: its routine, and a request for each broker, which it keeps in a local variable."""
+    return {task for task in asyncio.all_tasks() if _runs_for(sender, task)}
+
+
+def _runs_for(sender: Sender, task: asyncio.Task[Any]) -> bool:
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    return frame is not None and frame.f_locals.get("self") is sender
+
+
+async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until all give in, and see how they ended: it must not be reported as never retrieved."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.05)
+    for task in tasks:
+        _see(task)
+
+
+def _see(task: asyncio.Task[Any]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()
 
 
 def _abort(connection: AIOKafkaConnection) -> None:
@@ -148,19 +164,27 @@ def _watch_sender(producer: aiokafka.AIOKafkaProducer) -> None:
     """Let the end of the sender fail the batches alone: aiokafka also fails a transaction, and there is none."""
     sender = producer._sender  # noqa: SLF001 - see above
     sender.sender_task.remove_done_callback(sender._fail_all)  # noqa: SLF001 - see above
-    sender.sender_task.add_done_callback(partial(_sender_ended, producer._message_accumulator))  # noqa: SLF001
+    sender.sender_task.add_done_callback(partial(_sender_ended, producer))
 
 
-def _sender_ended(accumulator: MessageAccumulator, task: asyncio.Task[None]) -> None:
-    error = None if task.cancelled() else task.exception()
-    _fail_all(accumulator, error or ProducerClosed())
+def _sender_ended(producer: aiokafka.AIOKafkaProducer, task: asyncio.Task[None]) -> None:
+    for request in _sender_tasks(producer._sender):  # noqa: SLF001 - see above
+        request.cancel()
+        request.add_done_callback(_see)
+    _fail_all(producer._message_accumulator, _see(task) or ProducerClosed())  # noqa: SLF001 - see above
 
 
 def _fail_all(accumulator: MessageAccumulator, error: BaseException) -> None:
+    """Fail all batches, those on their way and those that wait.
+
+    aiokafka's takes for granted that none of them is settled while it waits to be sent again, so none waits any more.
+    """
+    waiting = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001 - see abandon
+    accumulator._batches.clear()  # noqa: SLF001 - see abandon
+    accumulator._pending_batches.update(waiting)  # noqa: SLF001 - see abandon
     accumulator.fail_all(error)
-    for batches in accumulator._batches.values():  # noqa: SLF001 - see abandon
-        for batch in batches:
-            batch._drain_waiter.exception()  # noqa: SLF001 - seen: nobody else waits for it
+    for batch in waiting:
+        batch._drain_waiter.exception()  # noqa: SLF001 - seen: nobody else waits for it
 
 
 def partitions(producer: aiokafka.AIOKafkaProducer, topic: str) -> Collection[int]:

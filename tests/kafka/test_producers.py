@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,13 +16,66 @@ from tests.faults.proxy import Direction, Proxy
 from tests.service import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiokafka import AIOKafkaProducer
+
     from bridge.kafka.embedded_broker import EmbeddedBroker
+    from tests.brokers import RealKafka
+
+
+#: What a sender says when it puts batches back, to send them again a moment later.
+PUT_BACK = "Got error produce response"
+LANES = 16
 
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what asyncio says of things that were left open or never looked at."""
+    """Return what asyncio and aiokafka say of things left open, never looked at, or not as they ought to be."""
     gc.collect()
-    return [record.getMessage() for record in caplog.records if record.name == "asyncio"]
+    wrong = [record for record in caplog.records if record.name == "asyncio" or record.levelno >= logging.ERROR]
+    return [record.getMessage() for record in wrong]
+
+
+def accumulated(producer: AIOKafkaProducer) -> tuple[int, int]:
+    """Return for how many lanes batches wait, and how many batches are on their way."""
+    accumulator = producer._message_accumulator
+    return len(accumulator._batches), len(accumulator._pending_batches)
+
+
+def cut(producer: AIOKafkaProducer) -> None:
+    """Cut all connections, so that requests fail."""
+    for connection in producer.client._conns.values():
+        connection._writer.transport.abort()
+
+
+async def errors(flights: list[asyncio.Future[object]]) -> set[str]:
+    """Wait until all flights are over, and return the names of their errors."""
+    ended = await asyncio.gather(*flights, return_exceptions=True)
+    return {type(error).__name__ for error in ended}
+
+
+@asynccontextmanager
+async def unanswered(
+    kafka: RealKafka, topic: str
+) -> AsyncIterator[tuple[AIOKafkaProducer, list[asyncio.Future[object]]]]:
+    """Give a producer with a batch on its way for each of many lanes, to a broker that hangs."""
+    kafka.create_topic(topic, LANES)
+    producer = await producers.start({"bootstrap_servers": kafka.bootstrap_servers})
+    kafka.pause()
+    try:
+        flights = [await send(producer, topic, partition) for partition in range(LANES)]
+        await eventually(lambda: accumulated(producer) == (0, LANES), "all on their way")
+        yield producer, flights
+    finally:
+        kafka.resume()
+
+
+async def send(producer: AIOKafkaProducer, topic: str, partition: int) -> asyncio.Future[object]:
+    """Hand over a batch of one record."""
+    batch = producer.create_batch()
+    batch.append(timestamp=0, key=None, value=b"1")
+    flight: asyncio.Future[object] = await producer.send_batch(batch, topic, partition=partition)
+    return flight
 
 
 @pytest.mark.parametrize("ends", ["cancelled", "too late"])
@@ -64,3 +119,45 @@ async def test_a_producer_whose_task_failed_is_let_go_of(
     del producer
 
     assert complaints(caplog) == []
+
+
+@pytest.mark.parametrize("state", ["on their way", "about to be put back", "put back"])
+async def test_batches_that_nobody_acknowledged_are_failed_in_peace(
+    kafka: RealKafka, topic_prefix: str, caplog: pytest.LogCaptureFixture, state: str
+) -> None:
+    """Whatever a producer is about to do with them, it ends without an error of its own tasks."""
+    async with unanswered(kafka, topic_prefix) as (producer, flights):
+        if state != "on their way":
+            cut(producer)
+            await eventually(lambda: PUT_BACK in caplog.text, "a failed request")
+        if state == "put back":
+            await eventually(lambda: accumulated(producer) == (LANES, 0), "all put back")
+        await producers.abandon(producer)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert await errors(flights) == {"ProducerClosed"}
+    del flights
+
+    assert complaints(caplog) == []
+
+
+async def test_a_sender_that_fails_takes_its_requests_along(
+    kafka: RealKafka, topic_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request that is about to put batches back does not outlive the sender, which has failed them all."""
+
+    async def fail() -> None:
+        raise ValueError("unheard of")
+
+    async with unanswered(kafka, topic_prefix) as (producer, flights):
+        cut(producer)
+        await eventually(lambda: PUT_BACK in caplog.text, "a failed request")
+        requests = [task for task in asyncio.all_tasks() if "_send_produce_req" in repr(task.get_coro())]
+        producer._sender._maybe_wait_for_pid = fail
+        producer._message_accumulator._waiter_future.set_result(None)
+        assert await errors(flights) == {"KafkaError"}
+        await asyncio.wait(requests)
+        assert all(request.cancelled() for request in requests)
+        await producers.abandon(producer)
+    del flights
+
+    assert complaints(caplog) == ["Unexpected error in sender routine"]
