@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# So many test processes side by side; most tests wait for brokers and processes. A file's tests stay together.
+WORKERS ?= 2
 # Passed on to the command behind a target: make dev ARGS="--seconds 15 --plain"
 ARGS   ?=
 
@@ -24,7 +26,7 @@ dev: $(READY)   ## Run simulator, bridge and embedded broker, and show what flow
 	@$(BIN)/aries-bridge dev $(ARGS)
 
 test: $(READY)  ## Run all tests (ARGS go to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 soak: $(READY)  ## Run real Kafka, simulator and bridge through random faults, and judge it (ARGS="--minutes 10 --seed 7")
 	@$(BIN)/python -m tests.soak $(ARGS)

@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from tests.one_at_a_time import one_at_a_time
+
 VERSION = "4.1.1"
 FETCH_DEADLINE_SECONDS = 240
 # The broker brings no logging of its own; this binding prints to standard output.
@@ -46,8 +48,9 @@ def classpath() -> str:
     if shutil.which("java") is None:
         raise KafkaMissing("java is not installed (Java 17 or newer is needed)")
     jars = _cache() / "kafka" / VERSION
-    if not jars.is_dir():
-        _fetch(jars)
+    with one_at_a_time(jars):
+        if not jars.is_dir():
+            _fetch(jars)
     return f"{jars}/*"
 
 
@@ -60,7 +63,6 @@ def _fetch(jars: Path) -> None:
     """Fill a directory beside the wanted one and rename it, so that it is there whole or not at all."""
     if shutil.which("mvn") is None:
         raise KafkaMissing("mvn is not installed, and Kafka's jars are not in the cache yet")
-    jars.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=jars.parent) as work:
         (Path(work) / "pom.xml").write_text(POM)
         _run_maven(work)

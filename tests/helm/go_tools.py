@@ -9,6 +9,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.one_at_a_time import one_at_a_time
+
 #: A first build compiles all of Kubernetes' client on what may be two busy cores.
 BUILD_DEADLINE_SECONDS = 1500
 
@@ -35,8 +37,9 @@ class ToolMissing(Exception):
 def binary(tool: GoTool) -> Path:
     """Return the path of a tool; the first call on a machine builds it. Raises ToolMissing."""
     path = _cache() / f"{tool.name}-{tool.version}" / tool.name
-    if not path.exists():
-        _build(tool, path)
+    with one_at_a_time(path):
+        if not path.exists():
+            _build(tool, path)
     return path
 
 
@@ -50,7 +53,6 @@ def _build(tool: GoTool, path: Path) -> None:
     """Build beside the wanted place and rename, so that the tool is there whole or not at all."""
     if shutil.which("go") is None:
         raise ToolMissing(f"go is not installed, and {tool.name} {tool.version} is not in the cache")
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
         _install(tool, work)
         Path(work, tool.name).rename(path)
