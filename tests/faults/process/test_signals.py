@@ -302,7 +302,7 @@ async def test_a_second_signal_in_the_midst_of_a_drain(kafka: RealKafka, kafka_t
 
 async def test_a_signal_while_kafka_is_dead(kafka: RealKafka, kafka_topics: None, topic_prefix: str) -> None:
     """Nobody listens any more: the bridge lives, is not ready, and ends in time with the count of what is left."""
-    async with _with_kafka(kafka, topic_prefix) as bridge:
+    async with _with_kafka(kafka, topic_prefix, KAFKA_DELIVERY_TIMEOUT_SECONDS="1") as bridge:
         kafka.kill()
         try:
             now = await until(bridge, lambda now: not now["checks"]["kafka"]["ok"], "that Kafka is away")
