@@ -34,8 +34,8 @@ CONFLATED = frozenset({Topic.QUOTES, Topic.GREEKS})
 MAX_RECORD_BYTES = 1_000_000
 #: Symbols a feed may make us remember per topic; far above any subscription, far below our memory.
 MAX_SYMBOLS = 100_000
-#: Names of unknown fields we count one by one; the rest share a name.
-MAX_UNKNOWN_FIELDS = 100
+#: Names of unknown fields we count one by one, and how much of each we keep; the rest share a name.
+MAX_UNKNOWN_FIELDS, MAX_FIELD_NAME_CHARACTERS = 100, 100
 #: Overload ends when the buffer has drained to this part of its budget.
 RELIEF = 0.8
 _FILTERED = {
@@ -348,6 +348,7 @@ class Intake:
 
     def _note_unknown_fields(self, names: frozenset[str]) -> None:
         for name in names:
+            name = name[:MAX_FIELD_NAME_CHARACTERS]  # noqa: PLW2901 - it is the feed's to choose, its length is not
             if name not in self.unknown_fields and len(self.unknown_fields) >= MAX_UNKNOWN_FIELDS:
                 name = "(others)"  # noqa: PLW2901 - the names are the feed's to choose, their number is not
             self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1

@@ -17,7 +17,7 @@ from bridge.decimals import Prices
 from bridge.decoder import Decoder
 from bridge.encoder import Encoder
 from bridge.errors import BadLine
-from bridge.intake import Intake
+from bridge.intake import MAX_FIELD_NAME_CHARACTERS, Intake
 from bridge.subscriptions import Plan, Subscription
 from bridge.subscriptions.symbols import SymbolType
 from bridge.topics import Topic, topic_names
@@ -160,10 +160,11 @@ def test_unknown_fields_are_counted_by_name_within_bounds() -> None:
     """Drift of the vendor's format is visible, and cannot be used to fill our memory."""
     table = Table()
     table.take(Kind.QUOTE, bidPrice="1", brandNew=1)
-    invented: dict[str, object] = {f"field{n}": n for n in range(1000)}
+    invented: dict[str, object] = {f"field{n}" + 10_000 * "x": n for n in range(1000)}
     table.intake.take([(b"raw", Update(Kind.QUOTE, "AAPL", {"bidPrice": "1", **invented}))], 1)
     assert table.intake.unknown_fields["brandNew"] == 1
     assert len(table.intake.unknown_fields) <= 101
+    assert max(map(len, table.intake.unknown_fields)) == MAX_FIELD_NAME_CHARACTERS
     assert sum(table.intake.unknown_fields.values()) == 1001
 
 
