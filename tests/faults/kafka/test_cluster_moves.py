@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 from typing import TYPE_CHECKING
 
 from confluent_kafka import ElectionType, TopicPartition
@@ -12,14 +14,24 @@ from tests.faults.kafka.load import CAN_AGAIN, CANNOT, PATIENT, create_topics, u
 from tests.service import eventually
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.brokers import RealKafka
+
+#: What aiokafka rightly logs as an error while a broker is away.
+ABSENT = (
+    'Unable connect to "%s:%s": %s',
+    "Unable connect to node with id %s: %s",
+    "Unable to update metadata from %s",
+)
+BROKERS = (1, 2, 3)
 
 
 async def test_every_broker_restarted_in_turn(kafka_cluster: RealKafka, topic_prefix: str) -> None:
     """A rolling restart, and leaders that move back at its end, cost neither the producer nor a repeat."""
     create_topics(kafka_cluster, topic_prefix, partitions=3, replicas=3, config={"min.insync.replicas": "2"})
     async with under_load(kafka_cluster, topic_prefix, PATIENT) as load:
-        for number in (1, 2, 3):
+        for number in BROKERS:
             await asyncio.to_thread(kafka_cluster.terminate, number)
             await load.flows(100)
             await asyncio.to_thread(kafka_cluster.restart, number)
@@ -79,6 +91,38 @@ async def test_too_few_replicas_in_sync(kafka_cluster: RealKafka, topic_prefix: 
         await load.flows()
 
     await load.proof()
+
+
+async def test_rebuilds_leave_no_error_of_the_library(
+    kafka_cluster: RealKafka, topic_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many lanes are in flight when brokers hang or die, no task or callback of aiokafka is left to fail."""
+    caplog.set_level(logging.ERROR, "aiokafka")  # records of warnings would keep what failed from being looked at
+    create_topics(kafka_cluster, topic_prefix, partitions=12)
+    async with under_load(kafka_cluster, topic_prefix, {"KAFKA_DELIVERY_TIMEOUT_SECONDS": "0.5"}) as load:
+        for times in range(1, 4):
+            for number in BROKERS:
+                kafka_cluster.pause(number)
+            await load.gives_up(times)
+            await asyncio.sleep(1)  # nobody tells when a task that is left over would have failed
+            for number in BROKERS:
+                kafka_cluster.resume(number)
+            await load.flows()
+        before = load.bridge.publisher.rebuilds
+        await asyncio.to_thread(kafka_cluster.kill, 1)
+        await load.gives_up(before + 1)
+        await asyncio.to_thread(kafka_cluster.restart, 1)
+        await load.flows()
+
+    await load.proof()
+    gc.collect()
+    assert library_errors(caplog) == []
+
+
+def library_errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what the libraries logged as an error, but for a broker's absence, which is one."""
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    return [record.getMessage() for record in errors if record.msg not in ABSENT]
 
 
 def elect_preferred(kafka: RealKafka, prefix: str) -> None:
