@@ -7,11 +7,13 @@ ends the connection once ``lost`` is set.
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from bridge.aries.blame import symbol_named
 from bridge.aries.events import (
     MARKET_STATUS,
     Ack,
@@ -42,7 +44,10 @@ REAUTHENTICATE_AT = 0.8
 REAUTHENTICATE_PAUSE_SECONDS = 0.5
 #: Whether subscriptions are acknowledged is not known: without a word they count as accepted after this.
 SUBSCRIBE_GRACE_SECONDS = 5.0
-#: Refused requests that are tried again by halves; a server that refuses more has another reason than a symbol.
+#: Errors that name symbols of one request come together: when none has come for so long, the rest of
+#: the request is asked for again.
+MORE_NAMES_SECONDS = 0.5
+#: Refused requests that are tried again in part; a server that refuses more has another reason than a symbol.
 MOST_HALVINGS = 1000
 
 
@@ -111,6 +116,9 @@ class Session:
         self._lapses_at: float | None = None
         self._unsettled: dict[str, Request] = {}
         self._settle_at: float | None = None
+        self._refused_in_part: set[str] = set()  # ids of unsettled requests
+        self._errors_due: Counter[str] = Counter()  # one for each time that a symbol was asked for
+        self._ask_for_rest_at: float | None = None
         self._halvings = 0
 
     # -- what the shell does ------------------------------------------------------------------------------------
@@ -144,6 +152,7 @@ class Session:
         if self.lost is not None:
             return
         self._watch_authentication(now)
+        self._ask_for_rest(now)
         self._settle_by_grace(now)
         if not self.authenticated:
             return
@@ -316,6 +325,7 @@ class Session:
         for request in self._dialect.subscribe(subscriptions, self._ids("sub")):
             self._unsettled[request.request_id] = request
             self._outgoing.append(request.frame)
+            self._errors_due.update(one.symbol for one in request.subscriptions)
         self._settle_at = now + SUBSCRIBE_GRACE_SECONDS
         self._settle()
 
@@ -337,7 +347,10 @@ class Session:
     def _refuse_request(self, refusal: RequestRefused, now: float) -> None:
         if self._is_about_authentication(refusal):
             self._refuse_authentication(refusal.error, now)
-            return
+        elif not self._refuse_by_name(refusal, now):
+            self._refuse_whole(refusal, now)
+
+    def _refuse_whole(self, refusal: RequestRefused, now: float) -> None:
         request = self._take_answered(refusal.request_id)
         if request is None:
             self._notices.append(Complaint(refusal.error))
@@ -354,8 +367,62 @@ class Session:
     def _take_answered(self, request_id: str | None) -> Request | None:
         """Return the request that an answer means; one without an id means the oldest, if any answer is due [A]."""
         if request_id is None and self._settle_at is not None:
-            request_id = next(iter(self._unsettled), None)
-        return self._unsettled.pop(request_id, None) if request_id is not None else None
+            request_id = next((one for one in self._unsettled if one not in self._refused_in_part), None)
+        if request_id is None:
+            return None
+        self._refused_in_part.discard(request_id)
+        return self._unsettled.pop(request_id, None)
+
+    def _refuse_by_name(self, refusal: RequestRefused, now: float) -> bool:
+        """Leave out the symbol that an error names; return False where it names none that an answer is due for."""
+        symbol = symbol_named(refusal.error, self._plan)
+        if symbol is None or self._halvings >= MOST_HALVINGS:
+            return False
+        for request in self._requests_due(refusal.request_id):
+            if any(one.symbol == symbol for one in request.subscriptions):
+                self._errors_due[symbol] -= 1
+                self._leave_out_of(request, symbol, refusal.error, now)
+                return True
+        return self._is_said_again(symbol, refusal.error)
+
+    def _is_said_again(self, symbol: str, error: str) -> bool:
+        """Return whether an error is another answer about a refused symbol, which had been asked for again by then.
+
+        As many of them can come as the symbol was asked for; one more has the symbol's name by chance, as a word.
+        """
+        again = symbol in self.refused_symbols and self._errors_due[symbol] > 0
+        if again:
+            self._errors_due[symbol] -= 1
+            self._notices.append(Complaint(error))
+        return again
+
+    def _requests_due(self, request_id: str | None) -> list[Request]:
+        """Return the requests, oldest first, that an answer can mean."""
+        if request_id is None:
+            return list(self._unsettled.values()) if self._settle_at is not None else []
+        return [self._unsettled[request_id]] if request_id in self._unsettled else []
+
+    def _leave_out_of(self, request: Request, symbol: str, error: str, now: float) -> None:
+        blamed = [one for one in request.subscriptions if one.symbol == symbol]
+        rest = tuple(one for one in request.subscriptions if one.symbol != symbol)
+        if rest:
+            self._unsettled[request.request_id] = msgspec.structs.replace(request, subscriptions=rest)
+            self._refused_in_part.add(request.request_id)
+            self._ask_for_rest_at, self._settle_at = now + MORE_NAMES_SECONDS, now + SUBSCRIBE_GRACE_SECONDS
+        else:
+            self._take_answered(request.request_id)
+        self._leave_out(blamed, error)
+
+    def _ask_for_rest(self, now: float) -> None:
+        """Ask again for the symbols that no error named: whether the server took them is not known [A]."""
+        if self._ask_for_rest_at is None or now < self._ask_for_rest_at:
+            return
+        self._ask_for_rest_at = None
+        for request_id in sorted(self._refused_in_part):
+            request = self._take_answered(request_id)
+            if request is not None:
+                self._halvings += 1
+                self._subscribe(request.subscriptions, now)
 
     def _ask_by_halves(self, subscriptions: Sequence[Subscription], error: str, now: float) -> None:
         """Ask again, so that the symbol to blame is left out alone: the server does not say which it is."""
@@ -387,6 +454,7 @@ class Session:
     def _note_subscribed(self) -> None:
         self._settle_at = None
         self._halvings = 0
+        self._errors_due.clear()
         self._notices.append(Subscribed(self.subscribed_symbols, tuple(sorted(self.refused_symbols))))
 
     # -- the rest -----------------------------------------------------------------------------------------------

@@ -461,6 +461,162 @@ def test_a_refused_symbol_is_found_by_halves(wire: Wire, acknowledged: bool) -> 
     ]
 
 
+@pytest.mark.parametrize("takes_the_rest", [True, False], ids=["in part", "whole"])
+@pytest.mark.parametrize("names_all", [True, False], ids=["each named", "first named"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "late"])
+def test_symbols_that_errors_name_are_left_out_and_no_others(
+    wire: Wire, *, takes_the_rest: bool, names_all: bool, at_once: bool
+) -> None:
+    """Whether a server takes the rest of a request that it refuses, or nothing of it, all the rest is subscribed."""
+    symbols = [f"S{number}" for number in range(50)]
+    bad = symbols[2:40:4]
+    names_all = names_all or takes_the_rest
+    talk = talk_to(wire, *symbols)
+    pending = talk.begin()
+    talk.notices()
+    subscribed: list[str] = []
+    requests = 0
+    while pending:
+        request = pending.pop(0)
+        requests += 1
+        refused = [symbol for symbol in symbols_of([request]) if symbol in bad]
+        if takes_the_rest or not refused:
+            subscribed += [symbol for symbol in symbols_of([request]) if symbol not in refused]
+        for symbol in refused if names_all else refused[:1]:
+            talk.hear(wire.error(request, f"no such option: {symbol}"))
+            talk.wait(0 if at_once else 0.7)
+        if not refused:
+            talk.hear(wire.ack(request))
+        talk.wait(0.7)
+        pending += talk.sent()
+    talk.wait(6)
+    refusals = [SubscriptionRefused(symbol, f"no such option: {symbol}") for symbol in bad]
+    said = talk.notices()
+    assert [notice for notice in said if isinstance(notice, SubscriptionRefused)] == refusals
+    assert [one for one in said if isinstance(one, Subscribed)][-1] == Subscribed(40, tuple(sorted(bad)))
+    assert set(subscribed) == set(symbols) - set(bad)
+    assert requests <= 1 + len(bad)
+    if at_once and names_all:
+        assert requests == 2
+        assert said == [*refusals, Subscribed(40, tuple(sorted(bad)))]
+
+
+def test_an_error_that_names_a_symbol_is_not_about_the_oldest_request() -> None:
+    """Without ids the name tells which of several requests is refused; the answers of the others keep their order."""
+    wire = ActionWire()
+    talk = talk_to(wire, "AAPL", "AAPL290119C00150000", "MSFT", "MSFT290119C00150000")
+    equities, options = talk.begin()
+    talk.notices()
+    talk.hear(wire.error(options, "no such option: MSFT290119C00150000"), wire.ack(equities))
+    assert talk.notices() == [SubscriptionRefused("MSFT290119C00150000", "no such option: MSFT290119C00150000")]
+    assert talk.sent() == []
+    talk.wait(0.6)
+    (rest,) = talk.sent()
+    assert symbols_of([rest]) == ["AAPL290119C00150000"]
+    talk.hear(wire.ack(rest))
+    assert talk.notices() == [Subscribed(3, ("MSFT290119C00150000",))]
+
+
+def test_an_error_about_a_symbol_that_was_asked_for_twice_blames_no_other() -> None:
+    """A name that comes late finds its symbol asked for again, and draws a second error: that is only reported."""
+    wire = ActionWire()
+    talk = talk_to(wire, "AAPL", "BAD", "WORSE", "AAPL290119C00150000")
+    equities, _ = talk.begin()
+    talk.notices()
+    talk.hear(wire.error(equities, "unknown symbol: BAD"))
+    talk.wait(0.6)
+    (rest,) = talk.sent()
+    assert symbols_of([rest]) == ["AAPL", "WORSE"]
+    talk.hear(wire.error(equities, "unknown symbol: WORSE"), wire.error(rest, "unknown symbol: WORSE"))
+    assert talk.notices() == [
+        SubscriptionRefused("BAD", "unknown symbol: BAD"),
+        SubscriptionRefused("WORSE", "unknown symbol: WORSE"),
+        Complaint("unknown symbol: WORSE"),
+    ]
+    assert talk.session.refused_symbols == {"BAD", "WORSE"}
+
+
+def test_a_word_that_is_a_symbol_by_chance_does_not_hide_a_refusal() -> None:
+    """It is blamed once; as the cause stays, the rest is asked for by halves as after any error."""
+    wire = ActionWire()
+    talk = talk_to(wire, "ALL", "AAPL", "MSFT")
+    (request,) = talk.begin()
+    talk.hear(wire.error(request, "ALL slots are taken"))
+    talk.wait(0.6)
+    (rest,) = talk.sent()
+    talk.hear(wire.error(rest, "ALL slots are taken"))
+    assert [symbols_of([half]) for half in talk.sent()] == [["AAPL"], ["MSFT"]]
+
+
+def test_a_name_that_comes_after_the_halves_were_asked_for_is_blamed_there(wire: Wire) -> None:
+    """A request refused without a name is asked for by halves; an error that names one symbol needs no more of them."""
+    talk = talk_to(wire, "A", "BAD", "C", "D")
+    (request,) = talk.begin()
+    talk.hear(wire.error(request, "bad request"))
+    first, second = talk.sent()
+    talk.hear(wire.error(first, "unknown symbol: BAD"), wire.ack(second))
+    talk.wait(0.6)
+    (rest,) = talk.sent()
+    assert symbols_of([rest]) == ["A"]
+    talk.hear(wire.ack(rest))
+    assert talk.notices()[-2:] == [SubscriptionRefused("BAD", "unknown symbol: BAD"), Subscribed(3, ("BAD",))]
+
+
+def test_an_acknowledged_rest_is_not_asked_for_again() -> None:
+    """A server that names its request in both says that it took the rest."""
+    wire = EnvelopeWire()
+    talk = talk_to(wire, "A", "BAD", "C")
+    (request,) = talk.begin()
+    talk.notices()
+    talk.hear(wire.error(request, "unknown symbol: BAD"), wire.ack(request))
+    assert talk.notices() == [SubscriptionRefused("BAD", "unknown symbol: BAD"), Subscribed(2, ("BAD",))]
+    talk.wait(6)
+    assert talk.sent() == []
+
+
+def test_what_is_no_longer_wanted_is_not_in_the_rest(wire: Wire) -> None:
+    """A plan that changes while more names may come counts for the rest as well."""
+    talk = talk_to(wire, "A", "BAD", "C", "D")
+    (request,) = talk.begin()
+    talk.hear(wire.error(request, "unknown symbol: BAD"))
+    talk.session.replan(plan(["A", "BAD", "C"], ["quotes", "trades"]), talk.now)
+    talk.sent()
+    talk.wait(0.6)
+    assert symbols_of(talk.sent()) == ["A", "C"]
+
+
+def test_an_error_that_names_a_symbol_long_after_all_is_settled_is_a_complaint() -> None:
+    """Without an id it may be about anything, so nothing is asked for again."""
+    wire = ActionWire()
+    talk = talk_to(wire)
+    talk.begin()
+    talk.wait(6)
+    talk.notices()
+    talk.hear(wire.error(None, "AAPL is halted"))
+    talk.wait(6)
+    assert talk.notices() == [Complaint("AAPL is halted")]
+    assert (talk.sent(), talk.session.refused_symbols) == ([], set())
+
+
+def test_a_server_that_names_one_symbol_after_the_other_is_not_stormed(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What names refuse is bounded like halves are: then the request is left out as a whole."""
+    monkeypatch.setattr("bridge.aries.session.MOST_HALVINGS", 5)
+    talk = talk_to(wire, *(f"S{number}" for number in range(200)))
+    pending = talk.begin()
+    requests = 0
+    while pending:
+        (request,) = pending
+        requests += 1
+        talk.hear(wire.error(request, f"unknown symbol: {symbols_of([request])[0]}"))
+        talk.wait(0.7)
+        pending = talk.sent()
+    assert requests == 6
+    assert talk.session.subscribed_symbols == 0
+    assert isinstance(talk.notices()[-1], Subscribed)
+
+
 def test_a_server_that_refuses_everything_is_not_stormed(wire: Wire) -> None:
     """Where every request is refused, asking by halves has an end."""
     talk = talk_to(wire, *(f"S{number}" for number in range(5000)))

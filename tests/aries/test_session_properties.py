@@ -88,9 +88,9 @@ class AnyOrder(RuleBasedStateMachine):
     def acknowledge(self) -> None:
         self.talk.hear(self.talk.wire.ack(self.newest("subscribe")))
 
-    @rule(named=st.booleans())
-    def complain(self, named: bool) -> None:  # noqa: FBT001 - drawn
-        self.talk.hear(self.talk.wire.error(self.newest("subscribe") if named else None, "no"))
+    @rule(named=st.booleans(), text=st.sampled_from(["no", "unknown symbol: AAPL", "MSFT: no rights"]))
+    def complain(self, named: bool, text: str) -> None:  # noqa: FBT001 - drawn
+        self.talk.hear(self.talk.wire.error(self.newest("subscribe") if named else None, text))
 
     @rule(is_open=st.booleans())
     def tell_status(self, is_open: bool) -> None:  # noqa: FBT001 - drawn
@@ -157,6 +157,14 @@ class AnyOrder(RuleBasedStateMachine):
         session = self.talk.session
         assert session.refused_symbols <= session._plan.keys()
         assert 0 <= session.subscribed_symbols <= len(session._plan)
+
+    @invariant()
+    def what_is_asked_for_again_was_not_forgotten(self) -> None:
+        session = self.talk.session
+        assert session._refused_in_part <= session._unsettled.keys()
+        if session._refused_in_part:
+            assert session._settle_at is not None
+            assert session._ask_for_rest_at is not None
 
     @invariant()
     def one_token_is_on_its_way_at_most(self) -> None:

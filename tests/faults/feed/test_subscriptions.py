@@ -27,11 +27,33 @@ async def test_a_refused_symbol_costs_no_other_its_subscription(stage: Stage) ->
             await simulator.subscribed("A", "B", "C", "D", "E", "F")
             for symbol in "ABCDEF":
                 await scene.flows(symbol)
+            await eventually(lambda: scene.logged("subscribed"), "all requests are answered")
         [refused] = scene.logged("Aries refused a symbol: remove it from the subscriptions")
         assert (refused["symbol"], refused["answer"]) == ("NOPE", "unknown symbol: NOPE")
         assert not scene.causes
     told = await scene.proof()
     assert "6 symbols, 1 refused" in [record["reason"] for record in told if record["kind"] == "SUBSCRIBED"]
+
+
+async def test_several_symbols_refused_in_one_request_are_told_by_name(stage: Stage) -> None:
+    """Errors without ids, one for each bad option: just these are left out, whichever request was sent first."""
+    bad = [f"EQ9270115C0010000{number}" for number in range(5)]
+    good = ["A", "EQ2", "B", "A290119C00150000", "B290119C00150000"]
+    async with Simulator(dialect="action") as simulator:
+        for symbol in bad:
+            await simulator.inject(faults.RefuseSymbol(symbol=symbol, error="no such option"))
+        async with stage.bridge(simulator, ARIES_SYMBOLS=",".join([*good[:4], *bad, *good[4:]])) as scene:
+            await eventually(lambda: scene.logged("subscribed"), "all requests are answered")
+            assert scene.bridge.feed.session is not None
+            assert scene.bridge.feed.session.refused_symbols == set(bad)
+            for symbol in good:
+                await scene.flows(symbol)
+        told = scene.logged("Aries refused a symbol: remove it from the subscriptions")
+        assert {line["symbol"]: line["answer"] for line in told} == {one: f"no such option: {one}" for one in bad}
+        assert not scene.logged("Aries reported an error")
+        assert [(line["symbols"], line["refused"]) for line in scene.logged("subscribed")] == [(5, bad)]
+        assert not scene.causes
+    await scene.proof()
 
 
 async def test_without_acknowledgements_the_subscriptions_count_all_the_same(stage: Stage) -> None:
