@@ -43,7 +43,7 @@ async def test_a_frame_torn_in_the_middle_of_a_line_is_no_line(reset: bool, stag
     async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
         async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
             await scene.flows(sessions=1)
-            before = scene.bridge.accounts.lines_received
+            await scene.takes(before := simulator.sent.lines)
             proxy.cut(after_bytes=len(lines) // 2, reset=reset)
             await simulator.send_frame(lines)
             await scene.loses()
