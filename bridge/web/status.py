@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -29,7 +30,8 @@ MOST_REFUSED: Final = 100
 def status(bridge: Bridge, history: History, now: float, now_us: int) -> Json:
     """Return how a bridge is at this moment (monotonic seconds, and µs since the epoch).
 
-    Times are ISO 8601 in UTC, durations seconds; null is "not known" or "not so".
+    Times are ISO 8601 in UTC, durations seconds; null is "not known" or "not so". Raises ``RuntimeError`` where no
+    event loop runs.
     """
     settings = bridge.settings
     ready = readiness(bridge, now)
@@ -59,6 +61,7 @@ def status(bridge: Bridge, history: History, now: float, now_us: int) -> Json:
         "gaps": [_gap(gap, now_us) for gap in reversed(bridge.feed.chronicle.gaps)],
         "losses": [_loss(loss) for loss in reversed(bridge.feed.chronicle.losses)],
         "event_loop_lag_seconds": round(history.lag_seconds, 4),
+        "tasks": len(asyncio.all_tasks()),
     }
 
 

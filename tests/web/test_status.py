@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from bridge.simulator.oauth import TokenEndpoint
 from bridge.simulator.server import Simulator
 from bridge.simulator.tokens import Tokens
 from bridge.topics import Topic
+from bridge.web.history import History
+from bridge.web.status import status
 from tests.service import environment, eventually, running
 from tests.web.client import PATHS, client
 
@@ -115,6 +118,25 @@ async def test_it_says_who_and_where_this_is(broker: EmbeddedBroker, topic_prefi
         "last_error": None,
     }
     assert (status["gaps"], status["losses"], status["gap_seconds"]) == ([], [], 0)
+
+
+async def test_it_counts_the_tasks_of_the_event_loop(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Three tasks more are three more: a leak of them shows."""
+    async with Simulator() as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
+        async with running(environ) as bridge:
+
+            def tasks() -> int:
+                found: int = status(bridge, History(bridge.accounts), 0.0, 0)["tasks"]
+                return found
+
+            await eventually(lambda: bridge.feed.state == "streaming", "streaming")
+            before = tasks()
+            waiting = [asyncio.create_task(asyncio.Event().wait()) for _ in range(3)]
+            assert tasks() == len(asyncio.all_tasks()) == before + 3
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting)
 
 
 async def test_gaps_and_losses_are_told_with_their_times(broker: EmbeddedBroker, topic_prefix: str) -> None:
