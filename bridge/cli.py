@@ -25,19 +25,30 @@ def main() -> None:
     _open_standard_streams()
     is_service = sys.argv[1:2] == ["run"]
     handlers = {number: signal.signal(number, _end_service if is_service else _end) for number in _SIGNALS}
-    from bridge.commands import app  # noqa: PLC0415 - see above
-    from bridge.errors import BridgeError  # noqa: PLC0415 - likewise
+    from bridge.errors import BridgeError  # noqa: PLC0415 - see above
 
-    if not is_service:  # which lets ours stand until its own take over
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     try:
-        app()
+        if sys.argv[1:] == ["run"]:
+            _serve()
+        else:
+            from bridge.commands import app  # noqa: PLC0415 - likewise
+
+            if not is_service:  # which lets ours stand until its own take over
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+            app()
     except BridgeError as error:
         print(f"aries-bridge: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     finally:
         _let_go_of_standard_error()
+
+
+def _serve() -> None:
+    """Run the service alone: it starts faster without what the other commands need."""
+    from bridge import service  # noqa: PLC0415 - see above
+
+    sys.exit(service.run())
 
 
 def _end(number: int, _frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 
 from bridge.errors import SettingsError
@@ -113,6 +114,11 @@ def plan(
     ``ARIES_EVENTS``; ``described``, JSON as in ``ARIES_SUBSCRIPTIONS``, adds to and overrides both, and
     ``source`` is what messages call it.
     """
+    return _plan(tuple(listed), tuple(events), described, source)
+
+
+@lru_cache(maxsize=1)  # thousands of symbols cost a tenth of a second, and a start asks three times for the same
+def _plan(listed: Sequence[str], events: Sequence[str], described: str | None, source: str) -> Plan:
     problems: list[str] = []
     common = entries.events(events, lambda complaint: problems.append(f"ARIES_EVENTS: {complaint}"))
     if not events:

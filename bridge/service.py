@@ -1,0 +1,48 @@
+"""The service as a process: its settings, logs, loop and exit code, and nothing of the other commands.
+
+``aries-bridge run`` comes here without them: importing them costs a tenth of its start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+import structlog
+import uvloop
+
+import bridge
+from bridge import logs, settings
+from bridge.app import serve
+from bridge.errors import BridgeError
+from bridge.settings.cautions import warnings
+
+#: How long threads may take to end when all is done.
+LEAVE_SECONDS = 2.0
+
+
+def run() -> int:
+    """Run the service until it ends, and return its exit code; raise ``SettingsError`` where it cannot begin."""
+    loaded = settings.load()
+    redactor = logs.configure(loaded.bridge_log_level, loaded.bridge_log_format, loaded.secrets)
+    log = structlog.get_logger("bridge.cli")
+    for warning in warnings():
+        log.warning("settings", warning=warning)
+    log.info("starting", version=bridge.__version__, instance=loaded.bridge_instance)
+    code = 0
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(serve(loaded, redactor))
+        except BridgeError as error:
+            log.critical("the bridge ends", problem=str(error), exit_code=error.exit_code)
+            code = error.exit_code
+        _wait_for_no_thread(code)
+    return code
+
+
+def _wait_for_no_thread(code: int) -> None:
+    """End the process soon, though a thread hangs in a look-up of the DNS or in a file: loop and interpreter wait."""
+    exiting = threading.Timer(LEAVE_SECONDS, os._exit, (code,))
+    exiting.daemon = True
+    exiting.start()
