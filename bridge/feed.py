@@ -281,7 +281,7 @@ class Feed:
 
     def _resume(self) -> None:
         self.state = "streaming"
-        now_us = wall_us()
+        now_us = self._heard_us = max(wall_us(), self._heard_us)  # the next gap begins no sooner than this one ends
         gap = self.chronicle.end_gap(now_us)
         if gap is not None:
             log.info("resumed after a gap", gap_seconds=round(gap.seconds(now_us), 3))
