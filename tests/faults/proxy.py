@@ -72,6 +72,7 @@ class Proxy:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        await asyncio.sleep(0)  # who was accepted just now has a conversation then
         for conversation in self._conversations:
             conversation.cancel()
         await asyncio.gather(*self._conversations, return_exceptions=True)

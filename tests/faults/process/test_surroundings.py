@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 TERM = signal.SIGTERM
 #: Makes the whole file system read-only for one command, in namespaces of its own.
-READ_ONLY = 'mount --make-rprivate / && mount -t tmpfs -o ro none /tmp && mount -o remount,bind,ro / && exec "$@"'
+READ_ONLY = """
+mount --make-rprivate / && mount --bind /tmp /tmp &&
+mount -o remount,bind,ro /tmp && mount -o remount,bind,ro / && exec "$@"
+"""
 ALONE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", READ_ONLY, "sh")
 
 
