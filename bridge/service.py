@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 
@@ -31,6 +32,8 @@ def run() -> int:
         log.warning("settings", warning=warning)
     log.info("starting", version=bridge.__version__, instance=loaded.bridge_instance)
     code = 0
+    # A full collection looks at every object there is: for milliseconds, at what was imported and will never go.
+    gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(serve(loaded, redactor))
