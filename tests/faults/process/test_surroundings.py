@@ -256,6 +256,7 @@ async def test_descriptors_that_run_out_cost_nothing_once_there_are_some_again(
             await bridge.logged("resumed after a gap")
             await until(bridge, lambda now: now["ready"], "readiness")
             bridge.signal(TERM)
-            accounts = await accounted_end(bridge)
+            # Without descriptors asyncio itself may complain: in one of some thirty runs it did.
+            accounts = await accounted_end(bridge, may_complain=True)
     assert accounts["undelivered"] == 0
     await proven(kafka.bootstrap_servers, topic_prefix, accounts)
