@@ -116,7 +116,7 @@ class Intake:
         self._dead_letters = dead_letters
         self._always = frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
         self._window_us = conflate_ms * 1000
-        self._streams: dict[Topic, dict[str, SymbolStream]] = {}
+        self._streams: dict[Topic, dict[str, SymbolStream]] = {topic: {} for topic in MARKET_DATA}
         #: Where the records go of updates about a symbol that say something to these topics.
         self._routes: dict[tuple[tuple[Topic, ...], str], tuple[SymbolStream, ...]] = {}
         self._held: dict[tuple[Topic, str], Held] = {}
@@ -142,7 +142,7 @@ class Intake:
         self._routes.clear()
         for symbol, events in self._events.items():
             for topic in events.difference(before.get(symbol, ())):
-                streams = self._streams.get(topic, {})
+                streams = self._streams[topic]
                 if symbol in streams:  # wanted again: it has missed something
                     streams[symbol].after_gap = True
 

@@ -40,6 +40,13 @@ START_DEADLINE_SECONDS = 60.0
 STOP_DEADLINE_SECONDS = 20.0
 USER = "bridge"
 PASSWORD = "correct horse"
+#: How the bridge is told to log in at the SASL listener.
+LOGIN = {
+    "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+    "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+    "KAFKA_SASL_USERNAME": USER,
+    "KAFKA_SASL_PASSWORD": PASSWORD,
+}
 _JAVA = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _LOG_LEVEL = "-Dorg.apache.logging.log4j.level=INFO"
 

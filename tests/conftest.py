@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.kafka.embedded_broker import EmbeddedBroker
+from bridge.topics import Topic
 from tests.brokers import RealKafka, unique
 from tests.kafka_distribution import KafkaMissing
 
@@ -63,6 +64,12 @@ def broker() -> Iterator[EmbeddedBroker]:
 def topic_prefix() -> str:
     """Return a topic prefix that no other test has."""
     return unique("aries")
+
+
+@pytest.fixture
+def topics(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Create the topics of one test on the embedded broker."""
+    broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
 
 
 @pytest.fixture(scope="session")

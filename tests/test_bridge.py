@@ -22,12 +22,6 @@ DATA = (Topic.QUOTES, Topic.TRADES, Topic.TIMESALES, Topic.L2, Topic.GREEKS)
 OPTION = "AAPL240119C00150000"
 
 
-@pytest.fixture
-def topics(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """Create the topics of one test."""
-    broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
-
-
 def settled(bridge: Bridge, lines: int) -> bool:
     """Return whether so many lines are read and all of them accounted for."""
     return bridge.accounts.lines_received >= lines and bridge.accounts.pending == 0

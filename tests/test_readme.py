@@ -8,6 +8,7 @@ import pytest
 
 from bridge.settings import table as settings_table
 from tests import readme
+from tests.generated import MarkersMissing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ def test_only_what_is_between_the_markers_is_generated() -> None:
 @pytest.mark.parametrize("text", ["", f"{readme.BEGIN}\n", f"{readme.END}\n{readme.BEGIN}\n"])
 def test_missing_markers_are_told(text: str) -> None:
     """Without both markers there is no place for the table."""
-    with pytest.raises(readme.MarkersMissing, match="settings:begin"):
+    with pytest.raises(MarkersMissing, match="settings:begin"):
         readme.generated(text)
 
 

@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("topics")
 
 
-@pytest.fixture
-def topics(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """Create the topics of one test."""
-    broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
-
-
 async def test_values_carry_the_registrys_ids_and_it_may_be_gone_afterwards(
     broker: EmbeddedBroker, topic_prefix: str
 ) -> None:

@@ -24,12 +24,6 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 
 
 @pytest.fixture
-def topics(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """Create the topics of one test."""
-    broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
-
-
-@pytest.fixture
 def nobody() -> str:
     """Return an address at which nobody listens."""
     with socket.socket() as taken:

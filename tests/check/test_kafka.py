@@ -24,7 +24,7 @@ from bridge.kafka.topic_design import Design
 from bridge.kafka.topics_command import arrange
 from bridge.topics import Topic
 from tests import consumer
-from tests.brokers import PASSWORD, USER, Listener
+from tests.brokers import LOGIN, PASSWORD, USER, Listener
 from tests.check.findings import NO_ARIES, Findings, found
 from tests.kafka.test_security import unsecured_jwt
 from tests.token_endpoint import token_endpoint
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from tests.brokers import RealKafka
-
-LOGIN = {
-    "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
-    "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
-    "KAFKA_SASL_USERNAME": USER,
-    "KAFKA_SASL_PASSWORD": PASSWORD,
-}
 
 
 def environ(servers: str, prefix: str = "aries", **more: str) -> dict[str, str]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tests import generated as generated_part
+from tests.generated import with_part
 from tests.helm.chart import CHART, VALUES
 
 if TYPE_CHECKING:
@@ -137,27 +138,12 @@ def _range(schema: Json) -> str:
 
 def generated(readme: str) -> str:
     """Return the README with the tables as they are now."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{README}: the lines {BEGIN.strip()} and {END} must both be there.")
-    return f"{before}{begin}{table()}{end}{after}"
+    return with_part(README, readme, BEGIN, table(), END)
 
 
 def main(arguments: list[str] | None = None) -> str | None:
     """Write or check the README; return what is wrong with it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.helm.values_table", description=__doc__)
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--write", action="store_true", help="bring the README up to date")
-    choice.add_argument("--check", action="store_true", help="only say whether it is up to date")
-    write = parser.parse_args(arguments).write
-    now = README.read_text(encoding="utf-8")
-    wanted = generated(now)
-    if write:
-        README.write_text(wanted, encoding="utf-8")
-    elif now != wanted:
-        return f"{README}: the tables of values are not up to date: run python -m tests.helm.values_table --write."
-    return None
+    return generated_part.main("tests.helm.values_table", README, generated, arguments)
 
 
 if __name__ == "__main__":

@@ -5,24 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.topics import Topic
 from tests.web.chromium import ChromiumMissing, browser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from bridge.kafka.embedded_broker import EmbeddedBroker
     from tests.web.chromium import Browser
 
 #: Set to 1 where the page must be tested in a browser: its absence is then a failure.
 REQUIRE_BROWSER = "TESTS_REQUIRE_BROWSER"
-
-
-@pytest.fixture
-def topics(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """Create the topics of one test."""
-    broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
 
 
 @pytest.fixture

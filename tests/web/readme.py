@@ -14,6 +14,8 @@ from bridge import settings
 from bridge.app import Bridge
 from bridge.metrics import PREFIX, BridgeCollector
 from bridge.web.history import History
+from tests import generated as generated_part
+from tests.generated import with_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,21 +48,12 @@ def _rows(bridge: Bridge) -> Iterator[str]:
 
 def generated(readme: str) -> str:
     """Return the README with the table of metrics as it is now."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert begin
-    assert end
-    return f"{before}{begin}{asyncio.run(table())}{end}{after}"
+    return with_part(README, readme, BEGIN, asyncio.run(table()), END)
 
 
 def main(*, write: bool) -> str | None:
     """Write or check the README; return what is wrong with it."""
-    now = README.read_text(encoding="utf-8")
-    wanted = generated(now)
-    if write:
-        README.write_text(wanted, encoding="utf-8")
-        return None
-    return None if now == wanted else f"{README}: not up to date: run `python -m tests.web.readme --write`"
+    return generated_part.main("tests.web.readme", README, generated, ["--write"] if write else [])
 
 
 if __name__ == "__main__":

@@ -17,20 +17,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 
 from bridge.errors import RecordsUndelivered
 from bridge.topics import Topic
-from tests.brokers import PASSWORD, USER, Listener
+from tests.brokers import LOGIN, USER, Listener
 from tests.faults.kafka.load import CAN_AGAIN, CANNOT, create_topics, under_load
 from tests.faults.proof import nothing_lost, verified
 from tests.service import by_symbol, eventually, read
 
 if TYPE_CHECKING:
     from tests.brokers import RealKafka
-
-LOGIN = {
-    "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
-    "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
-    "KAFKA_SASL_USERNAME": USER,
-    "KAFKA_SASL_PASSWORD": PASSWORD,
-}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What tests of process faults share."""
+"""What tests of faults share."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ import pytest
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from bridge.kafka.embedded_broker import EmbeddedBroker
     from tests.brokers import RealKafka
-
-
-@pytest.fixture
-def topics(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """Create the topics of one test on the embedded broker."""
-    broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
 
 
 @pytest.fixture
