@@ -89,6 +89,7 @@ class Bridge:
             options=lambda: producer_options(settings),
             refuse=self._refuse,
             linger_seconds=settings.kafka_linger_ms / 1000,
+            compression=settings.kafka_compression,
             batch_bytes=settings.kafka_batch_bytes,
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
         )
@@ -314,8 +315,6 @@ def dialect(settings: Settings) -> Dialect:
 def producer_options(settings: Settings) -> dict[str, object]:
     """Return what a producer is built with; secrets and certificates are read anew."""
     return {
-        "compression_type": None if settings.kafka_compression == "none" else settings.kafka_compression,
-        "max_batch_size": settings.kafka_batch_bytes,
         "metadata_max_age_ms": 60_000,
         **client_options(settings, settings.bridge_instance),
     }

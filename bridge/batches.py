@@ -181,6 +181,10 @@ class Batches:
         """Return whether any lane waits to be sent."""
         return bool(self._ready)
 
+    def oldest_ready_us(self) -> int:
+        """Return when the oldest record of the lanes that wait to be sent was read (µs since the epoch), 0 for none."""
+        return min((lane.waiting[0][0] for lane in self._ready), default=0)
+
     @property
     def empty(self) -> bool:
         """Return whether everything is acknowledged."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bridge.aries.dialect import Dialect
     from bridge.aries.liveness import Timing
-    from bridge.aries.session import Line, Notice
+    from bridge.aries.session import Notice
     from bridge.control import Control
     from bridge.intake import Intake
     from bridge.ladder import Ladder
@@ -146,20 +146,18 @@ class Feed:
     def _hear(self, messages: list[bytes], session: Session, wake: asyncio.Event) -> None:
         self._heard_us = ingest_us = wall_us()
         now = _now()
-        lines: list[Line] = []
-        for message in messages:
-            heard = session.receive(message, now)
-            if session.eventful:
+        frames = iter(messages)
+        while True:
+            lines, calm = session.receive_all(frames, now)
+            if calm == len(lines):
                 self._intake.take(lines, ingest_us)
-                lines = []
-                self._note_all(session)  # before its lines: their session may have begun in this very message
-                wake.set()
-            lines += heard
+                return
+            self._intake.take(lines[:calm], ingest_us)
+            self._note_all(session)  # before the frame's own lines: their session may have begun in it
+            wake.set()
+            self._intake.take(lines[calm:], ingest_us)
             if session.lost is not None:
-                break
-        self._intake.take(lines, ingest_us)
-        if session.lost is not None:
-            raise session.lost
+                raise session.lost
 
     async def _keep(self, socket: Connection, session: Session, wake: asyncio.Event) -> None:
         """Do what is due by the clock, and send what the session wants sent: the reader never waits for that."""

@@ -22,6 +22,7 @@ from bridge.backoff import Backoff
 from bridge.clock import wall_us
 from bridge.errors import BadLine, KafkaUnreachable, SettingsError, TopicsUnfit
 from bridge.kafka import producers
+from bridge.kafka.record_batch import batch_maker
 from bridge.refusals import Refusals
 from bridge.settings.secret import SecretUnreadable
 
@@ -94,6 +95,7 @@ class Publisher:
         options: Callable[[], Mapping[str, object]],
         refuse: Callable[[Record, Lane, BadLine], None],
         linger_seconds: float,
+        compression: str,
         batch_bytes: int,
         delivery_timeout_seconds: float,
     ) -> None:
@@ -112,6 +114,7 @@ class Publisher:
         self._refuse = refuse
         self._linger_seconds = linger_seconds
         self._batch_bytes = batch_bytes
+        self._new_batch = batch_maker(compression, batch_bytes)
         self._delivery_timeout_seconds = delivery_timeout_seconds
         self._producer: AIOKafkaProducer | None = None
         self._flights: dict[asyncio.Future[object], Lane] = {}
@@ -200,10 +203,13 @@ class Publisher:
                     await asyncio.sleep(0)
 
     async def _linger(self) -> None:
-        """Give more records the time to join (Kafka's ``linger.ms``)."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._linger_seconds):
-                await self._urgent.wait()
+        """Give more records the time to join the oldest that waits (Kafka's ``linger.ms``)."""
+        age_seconds = (wall_us() - self._batches.oldest_ready_us()) / 1e6
+        left_seconds = min(self._linger_seconds - age_seconds, self._linger_seconds)  # a clock may be set back
+        if left_seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_seconds):
+                    await self._urgent.wait()
 
     async def _launch(self, lane: Lane) -> int:
         producer = self._producer
@@ -211,12 +217,8 @@ class Publisher:
         if self._is_shut(lane):
             self._batches.postpone(lane)
             return 0
-        batch = producer.create_batch()
-        count = 0
-        for ingest_us, key, value, _ in islice(lane.waiting, lane.max_records or None):
-            if batch.append(timestamp=ingest_us // 1000, key=key, value=value) is None:
-                break
-            count += 1
+        batch = self._new_batch()
+        count = batch.fill(islice(lane.waiting, lane.max_records or None))
         try:
             flight = await producer.send_batch(batch, lane.name, partition=lane.partition)
         except kafka_errors.KafkaError as error:

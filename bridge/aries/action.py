@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from bridge.aries.dialect import Request, batched, expires_in_seconds, text_of, update_of
+from bridge.aries.dialect import Request, batched, expires_in_seconds, text_of, update_of, usual_update
 from bridge.aries.events import (
     Ack,
     AuthAccepted,
@@ -22,7 +22,9 @@ from bridge.aries.events import (
     Kind,
     Pong,
     RequestRefused,
+    Update,
 )
+from bridge.aries.lines import decoder_of
 from bridge.errors import BadLine
 from bridge.records import FIELDS
 from bridge.subscriptions.symbols import SymbolType
@@ -66,6 +68,16 @@ EXPIRES_IN_PER_SECOND = 1000.0  # [A] expiresIn, if there is one, is as in the n
 _COMPOSED = frozenset({Topic.QUOTES, Topic.TRADES})
 
 
+class _Message(msgspec.Struct, gc=False, rename={"feed_time": FEED_TIME}):
+    type: str
+    data: JsonObject
+    action: str | None = None
+    feed_time: object = None
+
+
+_decoded = decoder_of(_Message)
+
+
 class Action:
     """Speak the older dialect; ``api_key`` gives what is sent along with the token where it is asked for."""
 
@@ -103,6 +115,13 @@ class Action:
         if action in UPDATES:
             return update_of(message, KINDS, FEED_TIME)
         return _answer(message, action)
+
+    def update(self, line: bytes) -> Update | None:
+        """Return what ``read`` would, for the usual update."""
+        message = _decoded(line)
+        if message is None or message.action not in UPDATES:
+            return None
+        return usual_update(KINDS.get(message.type), message.data, message.feed_time)
 
 
 def _request(

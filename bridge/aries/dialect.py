@@ -56,6 +56,12 @@ class Dialect(Protocol):
     def read(self, message: JsonObject) -> Event:
         """Return what a message says; raise ``BadLine`` where it says nothing we know."""
 
+    def update(self, line: bytes) -> Update | None:
+        """Return what ``parse`` and ``read`` make of the usual line, an update about a symbol, and of no other.
+
+        Nearly all lines are such, and decoded in one step they take half as long.
+        """
+
 
 def batched(subscriptions: Sequence[Subscription]) -> Iterator[tuple[Subscription, ...]]:
     """Cut subscriptions into the portions of one request each."""
@@ -82,14 +88,26 @@ def update_of(body: JsonObject, kinds: Mapping[str, Kind], feed_time: str) -> Up
     return Update(kind, symbol_of(data, body), data, body.get(feed_time))
 
 
+def usual_update(kind: Kind | None, fields: JsonObject, feed_time: object) -> Update | None:
+    """Return an update as ``update_of`` would, where nothing about it has to be looked at twice."""
+    symbol = fields.get("symbol")
+    if kind is None or kind is MARKET_STATUS or type(symbol) is not str or not _may_be_symbol(symbol):
+        return None
+    return Update(kind, symbol, fields, feed_time)
+
+
 def symbol_of(fields: JsonObject, beside: JsonObject) -> str:
     """Return the symbol among the fields, or beside them [A]; raise ``BadLine`` where it is none."""
     symbol = fields.get("symbol")
     if symbol is None:
         symbol = beside.get("symbol")
-    if type(symbol) is str and 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
+    if type(symbol) is str and _may_be_symbol(symbol):
         return symbol
     raise BadLine("bad_symbol", "the message names no symbol, or one that cannot be one")
+
+
+def _may_be_symbol(text: str) -> bool:
+    return 0 < len(text) <= MAX_SYMBOL_CHARACTERS and text.isprintable()
 
 
 def text_of(value: object, otherwise: str) -> str:

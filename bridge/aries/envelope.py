@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from bridge.aries.dialect import Request, batched, expires_in_seconds, text_of, update_of
+from bridge.aries.dialect import Request, batched, expires_in_seconds, text_of, update_of, usual_update
 from bridge.aries.events import (
     Ack,
     AuthAccepted,
@@ -20,7 +20,9 @@ from bridge.aries.events import (
     Kind,
     Pong,
     RequestRefused,
+    Update,
 )
+from bridge.aries.lines import decoder_of
 from bridge.errors import BadLine
 from bridge.subscriptions.symbols import SymbolType
 from bridge.topics import Topic
@@ -61,6 +63,21 @@ FEED_TIME = "timestamp"  # [D] epoch milliseconds
 EXPIRES_IN_PER_SECOND = 1000.0  # [A] expiresIn is in milliseconds
 ERROR_TEXTS = ("error", "message")  # keys of an error's text: [D] the first, [A] the second
 ACK_STATUS = "status"  # [A] where it is ERROR, the answer is a refusal
+
+
+class _Payload(msgspec.Struct, gc=False, rename={"feed_time": FEED_TIME}):
+    action: str
+    type: str
+    data: JsonObject
+    feed_time: object = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    type: str
+    payload: _Payload
+
+
+_decoded = decoder_of(_Message)
 
 
 class Envelope:
@@ -105,6 +122,14 @@ class Envelope:
         if outer == ERROR:
             return _refusal(message, payload if type(payload) is dict else message)
         raise BadLine("unknown_message", f"a message of type {text_of(outer, 'nothing')!r} is not known")
+
+    def update(self, line: bytes) -> Update | None:
+        """Return what ``read`` would, for the usual update."""
+        message = _decoded(line)
+        if message is None or message.type != EVENT or message.payload.action != UPDATE:
+            return None
+        payload = message.payload
+        return usual_update(KINDS.get(payload.type), payload.data, payload.feed_time)
 
 
 def _request(word: str, request_id: str, symbols: list[JsonObject], portion: tuple[Subscription, ...]) -> Request:

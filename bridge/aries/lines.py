@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from bridge.aries.events import JsonObject
+
+T = TypeVar("T")
 
 #: ``float_hook=str`` keeps the digits of a number as they were written.
 _decode: Callable[[bytes], object] = msgspec.json.Decoder(float_hook=str).decode
@@ -41,10 +43,29 @@ def parse(line: bytes) -> JsonObject:
         raise _nested_too_deeply() from None
     if type(value) is not dict:
         raise BadLine("not_an_object", f"the line is a JSON {_json_type(value)}, not an object")
-    # The cheap questions first: each level takes two brackets, and few lines have as many.
-    if len(line) > 2 * MOST_NESTED and line.count(b"{") + line.count(b"[") > MOST_NESTED and _is_deep(value):
+    if _may_be_deep(line) and _is_deep(value):
         raise _nested_too_deeply()
     return value
+
+
+def decoder_of(message: type[T]) -> Callable[[bytes], T | None]:
+    """Return a function that decodes a line of just this structure, as ``parse`` does; None for any other line."""
+    decode = msgspec.json.Decoder(message, float_hook=str).decode
+
+    def decoded(line: bytes) -> T | None:
+        if _may_be_deep(line):
+            return None
+        try:
+            return decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+
+    return decoded
+
+
+def _may_be_deep(line: bytes) -> bool:
+    """Ask the cheap questions: each level takes two brackets, and few lines have as many."""
+    return len(line) > 2 * MOST_NESTED and line.count(b"{") + line.count(b"[") > MOST_NESTED
 
 
 def _is_deep(value: object) -> bool:

@@ -102,6 +102,7 @@ class Session:
         self.liveness = Liveness(timing, pong_expected=dialect.pong_is_documented, now=now)
         self._dialect = dialect
         self._understand = dialect.read
+        self._usual_update = dialect.update
         self._plan = plan
         self._outgoing: list[bytes] = []
         self._notices: list[Notice] = []
@@ -142,10 +143,35 @@ class Session:
 
     def receive(self, frame: bytes, now: float) -> list[Line]:
         """Return each line of a frame with what it says; session matters are dealt with on the way."""
+        return self.receive_all(iter((frame,)), now)[0]
+
+    def receive_all(self, frames: Iterator[bytes], now: float) -> tuple[list[Line], int]:
+        """Return the lines of frames with what they say, and how many of them come before anything eventful.
+
+        The first frame that makes the session eventful is the last that is taken from ``frames``.
+        """
         self.liveness.heard(now)
-        if b"\n" not in frame:  # the usual frame
-            return [(frame, self._read(frame, now))] if frame.strip() else []
-        return [(line, self._read(line, now)) for line in split(frame)]
+        usual_update = self._usual_update if self._flows else _none
+        lines: list[Line] = []
+        flowed = False
+        for frame in frames:
+            calm, plain = len(lines), True
+            for line in split(frame) if b"\n" in frame else (frame,):
+                event: Event | BadLine | None = usual_update(line)
+                if event is not None:
+                    flowed = True
+                elif line.strip():
+                    event, plain = self._read(line, now), False
+                else:
+                    continue
+                lines.append((line, event))
+            if not plain and self.eventful:
+                break
+        else:
+            calm = len(lines)
+        if flowed:
+            self.liveness.data(now)
+        return lines, calm
 
     def tick(self, now: float) -> None:
         """Do what is due by the clock."""
@@ -178,6 +204,11 @@ class Session:
     def eventful(self) -> bool:
         """Return whether there is anything to take, to send or to give up."""
         return bool(self._notices or self._outgoing or self.token_wanted or self.lost)
+
+    @property
+    def _flows(self) -> bool:
+        """Return whether market data has come in, so that more of it changes nothing about the session."""
+        return self.authenticated and self.liveness.first_data is not None
 
     @property
     def subscribed_symbols(self) -> int:
@@ -468,3 +499,7 @@ class Session:
 
     def _ids(self, word: str) -> Iterator[str]:
         return (f"{word}-{number:03}" for number in self._numbers)
+
+
+def _none(_: bytes) -> None:
+    pass

@@ -21,7 +21,7 @@ from bridge.topics import SUBSCRIBABLE, Topic, topic_names
 from tests.bench.frames import symbols
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from bridge.batches import Lane
     from tests.bench.frames import Recipe
@@ -59,7 +59,12 @@ class Core:
 
     def take(self, frame: bytes) -> None:
         """Take in one frame, as ``Feed`` does it."""
-        self.intake.take(self.session.receive(frame, _NOW), INGEST_US)
+        self.take_all((frame,))
+
+    def take_all(self, frames: Iterable[bytes]) -> None:
+        """Take in the frames of one read, as ``Feed`` does it."""
+        lines, _ = self.session.receive_all(iter(frames), _NOW)
+        self.intake.take(lines, INGEST_US)
 
     def waiting(self) -> Iterator[tuple[Topic, bytes, bytes]]:
         """Yield topic, key and value of what waits in the lanes, lane by lane."""

@@ -1,0 +1,90 @@
+"""One batch of records in Kafka's format, made with a compressor that is kept.
+
+aiokafka makes a new zstd compressor for each batch, which for a batch of a few records costs more than the rest of it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
+from zstandard import ZstdCompressor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bridge.batches import Record
+
+#: The codecs' numbers (Kafka protocol, RecordBatch, attributes).
+CODECS: Final = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+_MAGIC: Final = 2
+_NO_HEADERS: Final[list[tuple[str, bytes | None]]] = []
+#: Where things stand in a batch (same place), and where what its length counts begins.
+_LENGTH, _BEHIND_LENGTH, _CRC, _ATTRIBUTES, _RECORDS = 8, 12, 17, 21, 61
+
+
+class RecordBatch:
+    """Be to aiokafka's producer what its ``create_batch`` returns: a ``BatchBuilder`` that is full."""
+
+    def __init__(self, batch_bytes: int, codec: int, zstd: ZstdCompressor | None) -> None:
+        codec = codec if zstd is None else CODECS["none"]
+        self._builder = DefaultRecordBatchBuilder(_MAGIC, codec, 0, -1, -1, 0, batch_bytes)
+        self._zstd = zstd
+        self._count = 0
+        self._built: bytearray | None = None
+
+    def fill(self, records: Iterable[Record]) -> int:
+        """Take as many records as fit, at least one; return how many."""
+        append, no_headers = self._builder.append, _NO_HEADERS
+        count = 0
+        for ingest_us, key, value, _ in records:
+            if append(count, ingest_us // 1000, key, value, no_headers) is None:
+                break
+            count += 1
+        self._count = count
+        return count
+
+    def record_count(self) -> int:
+        """Return how many records it has."""
+        return self._count
+
+    def closed(self) -> bool:
+        """Return that it takes no more."""
+        return True
+
+    def close(self) -> None:
+        """Take no more."""
+
+    def size(self) -> int:
+        """Return its size in bytes, compressed once it is built."""
+        return self._builder.size() if self._built is None else len(self._built)
+
+    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
+        self._builder.set_producer_state(producer_id, producer_epoch, base_sequence)
+
+    def _build(self) -> bytearray:
+        if self._built is None:  # it is asked for again where it is sent again
+            self._built = self._builder.build()
+            if self._zstd is not None:
+                _compress(self._built, self._zstd)
+        return self._built
+
+
+def batch_maker(compression: str, batch_bytes: int) -> Callable[[], RecordBatch]:
+    """Return what makes an empty batch, of at most so many bytes before compression."""
+    codec = CODECS[compression]
+    zstd = ZstdCompressor() if compression == "zstd" else None
+    return lambda: RecordBatch(batch_bytes, codec, zstd)
+
+
+def _compress(batch: bytearray, zstd: ZstdCompressor) -> None:
+    """Compress the records of a finished batch, where that makes them smaller."""
+    packed = zstd.compress(memoryview(batch)[_RECORDS:])
+    if len(packed) >= len(batch) - _RECORDS:
+        return
+    batch[_RECORDS:] = packed
+    struct.pack_into(">i", batch, _LENGTH, len(batch) - _BEHIND_LENGTH)
+    struct.pack_into(">h", batch, _ATTRIBUTES, CODECS["zstd"])
+    struct.pack_into(">I", batch, _CRC, calc_crc32c(memoryview(batch)[_ATTRIBUTES:]))
