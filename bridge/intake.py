@@ -7,13 +7,14 @@ OVERLOAD on control, the account). The same merging serves ``BRIDGE_CONFLATE_MS`
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bridge.aries.events import Ack, AuthAccepted, AuthRefused, AuthWanted, Pong, RequestRefused, Update
+from bridge.aries.events import Ack, AuthAccepted, AuthRefused, AuthWanted, Kind, Pong, RequestRefused, Update
 from bridge.clock import wall_us
 from bridge.encoder import Shapes, long_bytes, string_bytes
 from bridge.errors import BadLine
-from bridge.records import Stamp, build
+from bridge.records import Stamp, build, topics_of
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from bridge.codec import Codec
     from bridge.deadletters import DeadLetters
     from bridge.decimals import Prices
-    from bridge.encoder import Encode, Encoder
+    from bridge.encoder import Encoder
     from bridge.subscriptions import Plan
 
 #: Newer replaces older without loss of meaning: these conflate; the others are events of their own.
@@ -51,16 +52,15 @@ _FILTERED = {
 class SymbolStream:
     """Keep what the records of one symbol on one topic have in common during a session."""
 
-    __slots__ = ("after_gap", "conflates", "encode", "key", "lane", "seq", "symbol", "symbol_bytes", "topic", "window")
+    __slots__ = ("after_gap", "conflates", "key", "lane", "seq", "symbol", "symbol_bytes", "topic", "window")
 
-    def __init__(self, topic: Topic, symbol: str, lane: Lane, encode: Encode) -> None:
+    def __init__(self, topic: Topic, symbol: str, lane: Lane) -> None:
         self.topic = topic
         self.symbol = symbol
         self.conflates = topic in CONFLATED
         self.key = symbol.encode()
         self.symbol_bytes = string_bytes(symbol)
         self.lane = lane
-        self.encode = encode
         self.seq = 0
         self.after_gap = True
         self.window = -1
@@ -108,7 +108,7 @@ class Intake:
         self._told_overloaded = False
         self._codec = codec
         self._encoder = encoder
-        self._shapes = Shapes()
+        self._shapes = {kind: Shapes(kind, encoder) for kind in Kind}
         self._session_bytes = b""
         self._prices = prices
         self._batches = batches
@@ -117,8 +117,8 @@ class Intake:
         self._always = frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
         self._window_us = conflate_ms * 1000
         self._streams: dict[Topic, dict[str, SymbolStream]] = {topic: {} for topic in MARKET_DATA}
-        #: Where the records go of updates about a symbol that say something to these topics.
-        self._routes: dict[tuple[tuple[Topic, ...], str], tuple[SymbolStream, ...]] = {}
+        #: Where the records go of updates that say something to these topics, by symbol.
+        self._routes: defaultdict[tuple[Topic, ...], dict[str, tuple[SymbolStream, ...]]] = defaultdict(dict)
         self._held: dict[tuple[Topic, str], Held] = {}
         self._events: dict[str, frozenset[Topic]] = {}
         self.want(plan)
@@ -201,41 +201,62 @@ class Intake:
     # -- one line -----------------------------------------------------------------------------------------------
 
     def _update(self, update: Update, ingest_us: int, ingest_bytes: bytes) -> None:
-        shape = self._shapes.of(update)
+        fields, feed_time, session_bytes = update.fields, update.feed_time, self._session_bytes
+        shapes = self._shapes[update.kind]
+        names = tuple(fields)
+        shape = shapes.known.get(names) or shapes.new(names)
         if shape.unknown:
             self._note_unknown_fields(shape.unknown)
-        streams = self._routes.get((shape.topics, update.symbol)) or self._route(shape.topics, update.symbol)
-        if not streams:
-            self._accounts.filtered["not_subscribed" if shape.topics else "empty"] += 1
-            return
-        fields, feed_time, session_bytes = update.fields, update.feed_time, self._session_bytes
+        streams = self._routes[shape.topics].get(update.symbol) or self._route(shape.topics, update.symbol)
+        rounded = self._prices.rounded
         # All records of a line are made before the first is let go: a line is dead-lettered whole or not at all.
         values = []
+        for stream in streams:
+            value = shape.encode[stream.topic](
+                fields, feed_time, stream.symbol_bytes, ingest_bytes, session_bytes, stream.seq, stream.after_gap
+            )
+            if value is None or len(value) > MAX_RECORD_BYTES:
+                break
+            values.append(value)
+        if values and len(values) == len(streams):
+            self._offer_all(streams, values, update, ingest_us)
+        else:
+            self._prices.rounded = rounded
+            self._update_slowly(update, ingest_us)
+
+    def _update_slowly(self, update: Update, ingest_us: int) -> None:
+        """Do as ``_update`` does, the way that finds what is null, what nobody wants, and what is wrong."""
+        topics = topics_of(update)
+        streams = self._routes[topics].get(update.symbol) or self._route(topics, update.symbol)
+        if not streams:
+            self._accounts.filtered["not_subscribed" if topics else "empty"] += 1
+            return
         try:
-            for stream in streams:
-                value = stream.encode(
-                    fields, feed_time, stream.symbol_bytes, ingest_bytes, session_bytes, stream.seq, stream.after_gap
-                )
-                if value is None or len(value) > MAX_RECORD_BYTES:
-                    value = self._encode(stream, update, ingest_us, value)
-                values.append(value)
+            values = [self._encode(stream, update, ingest_us) for stream in streams]
         except BadLine:
             self._skip(streams)
             raise
-        for stream, value in zip(streams, values, strict=True):
-            self._offer(stream, value, update, ingest_us)
-        self._accounts.split += len(streams) - 1
+        self._offer_all(streams, values, update, ingest_us)
 
     def _route(self, topics: tuple[Topic, ...], symbol: str) -> tuple[SymbolStream, ...]:
         """Return where the records of a symbol go, as far as they are wanted; remember it, as it holds for long."""
         wanted = self._events.get(symbol, self._topics)
         streams = tuple(self._stream(topic, symbol) for topic in topics if topic in wanted)
         if streams:
-            self._routes[topics, symbol] = streams
+            self._routes[topics][symbol] = streams
         return streams
 
-    def _encode(self, stream: SymbolStream, update: Update, ingest_us: int, value: bytes | None) -> bytes:
-        """Make a record the slow way, which says what is wrong or finds that nothing is; raise ``BadLine``."""
+    def _encode(self, stream: SymbolStream, update: Update, ingest_us: int) -> bytes:
+        """Make a record whatever the shape of its update; raise ``BadLine`` that says what is wrong."""
+        value = self._encoder.of(stream.topic)(
+            update.fields,
+            update.feed_time,
+            stream.symbol_bytes,
+            long_bytes(ingest_us),
+            self._session_bytes,
+            stream.seq,
+            stream.after_gap,
+        )
         if value is None:
             value = self._codec.encode(stream.topic, self._record(stream, update, ingest_us))
         if len(value) > MAX_RECORD_BYTES:
@@ -246,11 +267,18 @@ class Intake:
         stamp = Stamp(ingest_us, self.session_id, stream.seq, stream.after_gap)
         return build(stream.topic, update, stamp, self._prices)
 
+    def _offer_all(
+        self, streams: tuple[SymbolStream, ...], values: list[bytes], update: Update, ingest_us: int
+    ) -> None:
+        for stream, value in zip(streams, values):  # noqa: B905 - as many; saying so costs as much as a look-up
+            self._offer(stream, value, update, ingest_us)
+        self._accounts.split += len(streams) - 1
+
     def _offer(self, stream: SymbolStream, value: bytes, update: Update, ingest_us: int) -> None:
         self.last_data_us[stream.topic] = ingest_us
         if (
-            stream.conflates
-            and (self.overloaded or self._held or self._window_us)
+            (self._window_us or self._held or self.overloaded)
+            and stream.conflates
             and self._must_wait(stream, ingest_us)
         ):
             self._hold(stream, update, ingest_us)
@@ -272,7 +300,7 @@ class Intake:
             if len(streams) >= MAX_SYMBOLS:
                 raise BadLine("too_many_symbols", f"more than {MAX_SYMBOLS} symbols on {topic}")
             lane = self._batches.lane_for(topic, symbol.encode())
-            stream = streams[symbol] = SymbolStream(topic, symbol, lane, self._encoder.of(topic))
+            stream = streams[symbol] = SymbolStream(topic, symbol, lane)
         return stream
 
     # -- what is missing ----------------------------------------------------------------------------------------

@@ -91,9 +91,11 @@ def update_of(body: JsonObject, kinds: Mapping[str, Kind], feed_time: str) -> Up
 def usual_update(kind: Kind | None, fields: JsonObject, feed_time: object) -> Update | None:
     """Return an update as ``update_of`` would, where nothing about it has to be looked at twice."""
     symbol = fields.get("symbol")
-    if kind is None or kind is MARKET_STATUS or type(symbol) is not str or not _may_be_symbol(symbol):
+    if kind is None or kind is MARKET_STATUS or type(symbol) is not str:
         return None
-    return Update(kind, symbol, fields, feed_time)
+    if 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
+        return Update(kind, symbol, fields, feed_time)
+    return None
 
 
 def symbol_of(fields: JsonObject, beside: JsonObject) -> str:
@@ -101,13 +103,9 @@ def symbol_of(fields: JsonObject, beside: JsonObject) -> str:
     symbol = fields.get("symbol")
     if symbol is None:
         symbol = beside.get("symbol")
-    if type(symbol) is str and _may_be_symbol(symbol):
+    if type(symbol) is str and 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
         return symbol
     raise BadLine("bad_symbol", "the message names no symbol, or one that cannot be one")
-
-
-def _may_be_symbol(text: str) -> bool:
-    return 0 < len(text) <= MAX_SYMBOL_CHARACTERS and text.isprintable()
 
 
 def text_of(value: object, otherwise: str) -> str:

@@ -21,6 +21,8 @@ _decode: Callable[[bytes], object] = msgspec.json.Decoder(float_hook=str).decode
 #: Objects and arrays within one another; messages have five. Python's own limit (1,000) counts from who calls: what
 #: is read at one depth could at another not even be printed.
 MOST_NESTED = 250
+#: A line of so many bytes cannot hold more.
+_SHALLOW = 2 * MOST_NESTED
 
 
 def split(frame: bytes) -> list[bytes]:
@@ -53,7 +55,7 @@ def decoder_of(message: type[T]) -> Callable[[bytes], T | None]:
     decode = msgspec.json.Decoder(message, float_hook=str).decode
 
     def decoded(line: bytes) -> T | None:
-        if _may_be_deep(line):
+        if len(line) > _SHALLOW and _may_be_deep(line):
             return None
         try:
             return decode(line)
@@ -65,7 +67,7 @@ def decoder_of(message: type[T]) -> Callable[[bytes], T | None]:
 
 def _may_be_deep(line: bytes) -> bool:
     """Ask the cheap questions: each level takes two brackets, and few lines have as many."""
-    return len(line) > 2 * MOST_NESTED and line.count(b"{") + line.count(b"[") > MOST_NESTED
+    return len(line) > _SHALLOW and line.count(b"{") + line.count(b"[") > MOST_NESTED
 
 
 def _is_deep(value: object) -> bool:

@@ -20,6 +20,9 @@ _SIGN_BIT = 63
 _CONTINUED = tuple(bytes((pair & 0x7F | 0x80, pair >> 7 | 0x80)) for pair in range(_PAIRS))
 _LAST = tuple(bytes((n,)) if n < _ONE_BYTE else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(_PAIRS))
 
+#: The longs from 0 on that have two bytes at most.
+SMALL_LONGS = _LAST[::2]
+
 double_bytes = struct.Struct("<d").pack
 
 

@@ -1,4 +1,4 @@
-"""What an update is about, by the names of its fields: the answers for a few shapes serve a whole feed."""
+"""What updates are about, by the names of their fields: the answers for a few shapes serve a whole feed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bridge.aries.events import Kind, Update
-from bridge.records import FIELDS, topics_of, unknown_fields
+from bridge.records import topics_of, unknown_fields
 
 if TYPE_CHECKING:
+    from bridge.encoder.encoder import Encode, Encoder
     from bridge.topics import Topic
 
 #: Shapes of one kind; a feed that sends only what changed has hundreds.
@@ -19,37 +20,37 @@ _NAMES, _CHARS = 64, 1024
 
 
 class Shape(msgspec.Struct, frozen=True, gc=False):
-    """Carry what ``topics_of`` and ``unknown_fields`` say of an update, as long as no witness is null."""
+    """Carry what ``topics_of`` and ``unknown_fields`` say of an update with no nulls, and what encodes its records.
+
+    A null may leave a topic without a record: its function then returns None.
+    """
 
     topics: tuple[Topic, ...]
     unknown: frozenset[str]
-    witnesses: tuple[str, ...] = ()
+    encode: dict[Topic, Encode]
 
 
 class Shapes:
-    """Answer ``topics_of`` and ``unknown_fields`` in one look-up."""
+    """Give the shape of updates of one kind by the names of their fields, in their order.
 
-    def __init__(self) -> None:
-        self._of_kind: dict[Kind, dict[tuple[str, ...], Shape]] = {kind: {} for kind in Kind}
+    ``known.get(names) or new(names)``; see ``OfTexts``.
+    """
 
-    def of(self, update: Update) -> Shape:
-        """Return the topics that get a record of the update, and the names in it that nobody knows."""
-        fields = update.fields
-        names = tuple(fields)
-        shape = self._of_kind[update.kind].get(names) or self._learn(update.kind, names)
-        for witness in shape.witnesses:
-            if fields[witness] is None:  # then another field of the topic may still say something
-                return Shape(topics_of(update), shape.unknown)
-        return shape
+    __slots__ = ("_encoder", "_kind", "known")
 
-    def _learn(self, kind: Kind, names: tuple[str, ...]) -> Shape:
-        example = Update(kind, "", dict.fromkeys(names, ""))
-        topics = topics_of(example)
-        witnesses = tuple(next(name for name in names if name in FIELDS[topic]) for topic in topics)
-        shape = Shape(topics, unknown_fields(example), witnesses)
-        known = self._of_kind[kind]
-        if len(names) <= _NAMES and sum(map(len, names)) <= _CHARS:
-            if len(known) >= _SHAPES:
-                known.clear()
-            known[names] = shape
+    def __init__(self, kind: Kind, encoder: Encoder) -> None:
+        self.known: dict[tuple[str, ...], Shape] = {}
+        self._kind = kind
+        self._encoder = encoder
+
+    def new(self, names: tuple[str, ...]) -> Shape:
+        """Return a shape that is not known."""
+        example = Update(self._kind, "", dict.fromkeys(names, ""))
+        topics, unknown = topics_of(example), unknown_fields(example)
+        if len(names) > _NAMES or sum(map(len, names)) > _CHARS:
+            return Shape(topics, unknown, {topic: self._encoder.of(topic) for topic in topics})
+        if len(self.known) >= _SHAPES:
+            self.known.clear()
+        shape = Shape(topics, unknown, {topic: self._encoder.of(topic, names) for topic in topics})
+        self.known[names] = shape
         return shape

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+from bridge.encoder.binary import NULL
 from bridge.records import FIELDS, SHARED_FIELDS
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from bridge.encoder.tables import Tables, Type
     from bridge.records import Field
 
 _ENCODE = '''\
 def encode(fields, feed_time, symbol, ingest_time, session_id, seq, after_gap):
     """Write a record of {topic}; None for what is left to the slow path."""
-    get = fields.get
+    {unpack}
+    if ({silent}):
+        return None
     rounded = prices.rounded
     try:
         return join((
@@ -43,13 +49,14 @@ def {name}(rows):
 
 
 '''
+_SAME = "\n" + 12 * " " + "is "
 _BREAK = ",\n" + 12 * " "
 #: What the bridge itself adds.
 _STAMP = {
     "symbol": "symbol",
     "ingest_time_us": "ingest_time",
     "session_id": "session_id",
-    "seq": "long_bytes(seq)",
+    "seq": "SMALL[seq] if seq < MOST_SMALL else long_bytes(seq)",
     "after_gap": "TRUE if after_gap else FALSE",
 }
 #: The columns of level 2's rows (protocol §3), by the names that quotes and trades have for the same things.
@@ -64,23 +71,50 @@ _COLUMNS = {
 }
 
 
-def source_of(topic: Topic, record: Type, tables: Tables) -> str:
-    """Return the text of ``encode`` for the records of one topic, and of what writes their arrays."""
-    arrays = {field["name"]: field["type"]["items"] for field in record["fields"] if _is_array(field["type"])}
-    values = {field.name: (f'get("{wire}")', field.convert) for wire, field in _fields_of(topic).items()}
-    values["feed_time"] = ("feed_time", FIELDS[Topic.QUOTES]["quoteTimestamp"].convert)
+def source_of(topic: Topic, record: Type, tables: Tables, names: Sequence[str] | None = None) -> str:
+    """Return the text of ``encode`` for the records of one topic; None where no field of the topic's says anything.
 
-    def part(name: str, declared: Type) -> str:
-        if name in _STAMP:
-            return _STAMP[name]
-        if name not in values:
-            return _null(topic, name, declared)
-        value, convert = values[name]
-        return f"{name}({value})" if name in arrays else tables.field(declared, convert, value)
+    With ``names`` it is for updates that have just these fields, in this order: it need not look for them.
+    """
+    values = {name: f'get("{name}")' for name in _fields_of(topic)}
+    unpack = "get = fields.get"
+    if names is not None:
+        values = {name: f"v{place}" for place, name in enumerate(names) if name in values}
+        unpack = f"[{', '.join(values.get(name, '_') for name in names)}] = fields.values()"
+    parts = [_part(topic, field["name"], field["type"], tables, values) for field in record["fields"]]
+    silent = _SAME.join(["None", *(value for name, value in values.items() if name in FIELDS[topic]), "None"])
+    return _ENCODE.format(topic=topic, unpack=unpack, silent=silent, parts=_BREAK.join(_joined(parts)))
 
-    parts = [part(field["name"], field["type"]) for field in record["fields"]]
-    rows = [_rows(name, row, tables) for name, row in arrays.items()]
-    return "".join(rows) + _ENCODE.format(topic=topic, parts=_BREAK.join(parts))
+
+def arrays_of(record: Type, tables: Tables) -> str:
+    """Return the text of the functions that write a record's arrays."""
+    return "".join(
+        _rows(field["name"], field["type"]["items"], tables) for field in record["fields"] if _is_array(field)
+    )
+
+
+def _part(topic: Topic, name: str, declared: Type, tables: Tables, values: Mapping[str, str]) -> str:
+    """Return the expression for one field of the record, given those for the values that an update has."""
+    if name in _STAMP:
+        return _STAMP[name]
+    if name == "feed_time":
+        return tables.field(declared, FIELDS[Topic.QUOTES]["quoteTimestamp"].convert, "feed_time")
+    filled = {field.name: (wire, field.convert) for wire, field in _fields_of(topic).items()}
+    if name not in filled and not isinstance(declared, list):
+        raise ValueError(f"nothing in an update fills the field {name} of {topic}, and it cannot be null")
+    if name not in filled or filled[name][0] not in values:
+        return "NULL"  # as well as an array or a map without an entry
+    wire, convert = filled[name]
+    if _is_array({"type": declared}):
+        return f"{name}({values[wire]})"
+    return tables.field(declared, convert, values[wire])
+
+
+def _joined(parts: Sequence[str]) -> Iterator[str]:
+    """Write nulls in a row as one part."""
+    for is_null, run in groupby(parts, "NULL".__eq__):
+        found = list(run)
+        yield from [repr(NULL * len(found))] if is_null else found
 
 
 def _fields_of(topic: Topic) -> dict[str, Field]:
@@ -93,12 +127,5 @@ def _rows(name: str, row: Type, tables: Tables) -> str:
     return _ROWS.format(name=name, columns=", ".join(columns), parts=_BREAK.join(parts))
 
 
-def _null(topic: Topic, name: str, declared: Type) -> str:
-    """Return the part of a field that this topic's updates never have."""
-    if isinstance(declared, list):
-        return "NULL"
-    raise ValueError(f"nothing in an update fills the field {name} of {topic}, and it cannot be null")
-
-
-def _is_array(declared: Type) -> bool:
-    return isinstance(declared, dict) and declared["type"] == "array"
+def _is_array(field: Type) -> bool:
+    return isinstance(field["type"], dict) and field["type"]["type"] == "array"

@@ -31,6 +31,7 @@ _LOOKED_UP = frozenset({"bytes", "string", "double"})
 _TIMESTAMP = "timestamp-millis"
 #: Parts in one table: most prices of a hundred symbols at a time, in 3 MB.
 _ENTRIES = 1 << 14
+_FURTHER = "\n" + 16 * " "
 #: Sizes come again, volumes and sequence numbers hardly ever. Times do, but only within a burst.
 _LARGE, _TIMES = 1 << 13, 1 << 10
 
@@ -45,11 +46,14 @@ class Tables:
         self._prices = prices
         self._write_time = time_writer()
         self._converters: dict[str, Convert] = {}
+        self.tables: dict[str, OfTexts | OfIntegers] = {}
         self.names: dict[str, Any] = {
             "EMPTY": binary.EMPTY,
             "FALSE": binary.boolean_bytes(False),  # noqa: FBT003 - the value to write
             "MOST_ROWS": MOST_ROWS,
+            "MOST_SMALL": len(binary.SMALL_LONGS),
             "NULL": binary.NULL,
+            "SMALL": binary.SMALL_LONGS,
             "TRUE": binary.boolean_bytes(True),  # noqa: FBT003 - the value to write
             "join": b"".join,
             "long_bytes": binary.long_bytes,
@@ -59,7 +63,7 @@ class Tables:
     def field(self, declared: Type, convert: Convert, value: str) -> str:
         """Return the expression for the part of a field, given the one for its value."""
         inner, may_be_null = _branch(declared)
-        name = f"{self._name(convert)}_part"
+        name = self._name(convert)
         if inner.get("logicalType") == _TIMESTAMP:
             return self._of_long(name, value, self._write_time, TOO_LARGE, _TIMES)
         branch = nullable if may_be_null else defaulting
@@ -67,8 +71,7 @@ class Tables:
         if inner["type"] == "long":
             return self._of_long(name, value, write, _LARGE, _ENTRIES)
         if inner["type"] in _LOOKED_UP:
-            self.names.setdefault(name, OfTexts(write, self._prices, _ENTRIES))
-            return f"{name}[{value}]"
+            return self._of_text(name, value, write, _ENTRIES)
         self.names.setdefault(name, write)
         return f"{name}({value})"
 
@@ -78,13 +81,27 @@ class Tables:
         name = f"{self._name(convert)}_{'or_null' if may_be_null else 'column'}"
         branch = nullable_column if may_be_null else column
         write = branch(_WRITERS[inner["type"]], convert, self._prices)
-        self.names.setdefault(name, OfTexts(write, self._prices, _ENTRIES))
-        return f"{name}[{text}]"
+        return self._of_text(name, text, write, _ENTRIES)
 
     def _of_long(self, name: str, value: str, write: Write, large: int, entries: int) -> str:
-        self.names.setdefault(name, OfTexts(write, self._prices, entries))
-        self.names.setdefault(f"int_{name}", OfIntegers(write, large, entries))
-        return f"int_{name}[v] if type(v := {value}) is int else {name}[v]"
+        seen = value if value.isidentifier() else "v"
+        number = self._looked_up(f"int_{name}", seen, lambda: OfIntegers(write, large, entries))
+        text = self._of_text(name, seen, write, entries)
+        asked = value if seen == value else f"{seen} := {value}"
+        return f"{number} if type({asked}) is int{_FURTHER}else {text}"
+
+    def _of_text(self, name: str, value: str, write: Write, entries: int) -> str:
+        return self._looked_up(name, value, lambda: OfTexts(write, self._prices, entries))
+
+    def _looked_up(self, name: str, value: str, table: Callable[[], OfTexts | OfIntegers]) -> str:
+        """Return the expression for a part in a table, which is made where it is not there yet."""
+        made = self.tables.get(name)
+        if made is None:
+            made = self.tables[name] = table()
+            self.names |= {f"{name}_known": made.known.get, f"{name}_new": made.new}
+        if value.isidentifier():
+            return f"{name}_known({value}) or {name}_new({value})"
+        return f"{name}_known(v := {value}) or {name}_new(v)"
 
     def _name(self, convert: Convert) -> str:
         name = convert.__name__.strip("_")

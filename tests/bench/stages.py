@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
-from aiokafka.producer.message_accumulator import BatchBuilder
 from rich.console import Console
 from rich.table import Table
 from websockets.client import ClientProtocol
@@ -21,7 +20,8 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from bridge.aries.events import Update
-from bridge.aries.lines import parse, split
+from bridge.aries.lines import split
+from bridge.kafka.record_batch import batch_maker
 from tests.bench.core import INGEST_US, Core
 from tests.bench.frames import LEVEL2, QUOTES, TRADING_DAY, Recipe, build, lines_of
 
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 WARM, COUNTED, REPEATS = 6_000, 2_000, 15
 #: What one read of the socket brings, and how many records a batch has at full speed.
 CHUNK_BYTES: Final = 1 << 16
+FRAMES_PER_READ: Final = 12
 RECORDS_PER_BATCH: Final = 85
-#: aiokafka's numbers for codecs (KIP-110 has zstd's).
-ZSTD, NO_COMPRESSION = 4, 0
 FEEDS: Final = {"quotes": QUOTES, "level2": LEVEL2, "mix": TRADING_DAY}
 
 #: Prepares a stage, unmeasured, and returns what is to be measured.
@@ -57,11 +56,11 @@ class Stages:
         return {
             "WebSocket frames (Sans-I/O core)": self._websocket,
             "lines to events (session.receive)": self._receive,
-            "  JSON": self._json,
+            "  JSON, to an update": self._json,
             "events to lanes (intake.take)": self._take,
             "  Avro": self._encode,
-            "lanes to batches (append)": partial(self._batch, NO_COMPRESSION),
-            "compression (zstd, with append)": partial(self._batch, ZSTD),
+            "lanes to batches (append)": partial(self._batch, "none"),
+            "compression (zstd, with append)": partial(self._batch, "zstd"),
             "acknowledged (accounts, budget)": self._acknowledge,
         }
 
@@ -81,17 +80,18 @@ class Stages:
         session = self._core().session
 
         def work() -> None:
-            for frame in self._frames:
-                session.receive(frame, 0.0)
+            for at in range(0, len(self._frames), FRAMES_PER_READ):
+                session.receive_all(iter(self._frames[at : at + FRAMES_PER_READ]), 0.0)
 
         return work
 
     def _json(self) -> Callable[[], None]:
         lines = [line for frame in self._frames for line in split(frame)]
+        update = self._core().session._usual_update
 
         def work() -> None:
             for line in lines:
-                parse(line)
+                update(line)
 
         return work
 
@@ -100,8 +100,8 @@ class Stages:
         lines = [line for frame in self._frames for line in core.session.receive(frame, 0.0)]
 
         def work() -> None:
-            for line in lines:
-                core.intake.take((line,), INGEST_US)
+            for at in range(0, len(lines), FRAMES_PER_READ):
+                core.intake.take(lines[at : at + FRAMES_PER_READ], INGEST_US)
 
         return work
 
@@ -111,9 +111,10 @@ class Stages:
         for frame in self._frames:
             for _, event in core.session.receive(frame, 0.0):
                 assert isinstance(event, Update)
-                for topic in core.intake._shapes.of(event).topics:
-                    stream = core.intake._stream(topic, event.symbol)
-                    calls.append((stream.encode, event.fields, event.feed_time, stream.symbol_bytes))
+                shape = core.intake._shapes[event.kind].known[tuple(event.fields)]
+                for topic, encode in shape.encode.items():
+                    symbol = core.intake._stream(topic, event.symbol).symbol_bytes
+                    calls.append((encode, event.fields, event.feed_time, symbol))
 
         def work() -> None:
             for encode, fields, feed_time, symbol in calls:
@@ -121,7 +122,8 @@ class Stages:
 
         return work
 
-    def _batch(self, codec: int) -> Callable[[], None]:
+    def _batch(self, compression: str) -> Callable[[], None]:
+        new_batch = batch_maker(compression, 1 << 19)
         batches = [
             records[at : at + RECORDS_PER_BATCH]
             for records in self._records()
@@ -130,10 +132,8 @@ class Stages:
 
         def work() -> None:
             for records in batches:
-                batch = BatchBuilder(1 << 19, codec, is_transactional=False, key_serializer=None, value_serializer=None)
-                for ingest_us, key, value, _ in records:
-                    batch.append(timestamp=ingest_us // 1000, key=key, value=value)
-                batch.close()
+                batch = new_batch()
+                batch.fill(records)
                 batch._build()
 
         return work

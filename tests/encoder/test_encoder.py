@@ -13,7 +13,7 @@ from bridge.aries.events import Kind, Update
 from bridge.codec import Codec, confluent_prefix, single_object_prefixes
 from bridge.decimals import Prices
 from bridge.encoder import Encoder, long_bytes, string_bytes
-from bridge.encoder.parts import OfIntegers, OfTexts
+from bridge.encoder.encoder import MOST_OF_NAMES
 from bridge.errors import BadLine
 from bridge.records import FIELDS, MOST_ROWS, SHARED_FIELDS, Stamp, build
 from bridge.schemas import Schema, load, schema_of
@@ -87,13 +87,17 @@ class Paths:
         self.encoder = Encoder(SCHEMAS, PREFIXES, self.fast_prices)
 
     def slow(self, topic: Topic, update: Update, stamp: Stamp = STAMP) -> bytes | None:
+        if all(update.fields.get(name) is None for name in FIELDS[topic]):
+            return None  # no record at all
         try:
             return self.codec.encode(topic, build(topic, update, stamp, self.slow_prices))
         except BadLine:
             return None
 
-    def fast(self, topic: Topic, update: Update, stamp: Stamp = STAMP) -> bytes | None:
-        return self.encoder.of(topic)(
+    def fast(
+        self, topic: Topic, update: Update, stamp: Stamp = STAMP, names: tuple[str, ...] | None = None
+    ) -> bytes | None:
+        return self.encoder.of(topic, names)(
             update.fields,
             update.feed_time,
             string_bytes(update.symbol),
@@ -135,6 +139,8 @@ def test_both_paths_write_the_same_bytes_and_refuse_the_same_updates(topic: Topi
     assert PATHS.fast(topic, update, stamp) == expected
     rounded = (PATHS.slow_prices.rounded - before[0]) if expected else 0
     assert PATHS.fast_prices.rounded - before[1] == rounded
+    assert PATHS.fast(topic, update, stamp, tuple(fields)) == expected
+    assert PATHS.fast_prices.rounded - before[1] == 2 * rounded
 
 
 @pytest.mark.parametrize(("topic", "name"), [(topic, name) for topic in MARKET_DATA for name in FIELDS[topic]])
@@ -187,15 +193,14 @@ def test_what_is_remembered_is_bounded(paths: Paths) -> None:
         fields = {"bidPrice": f"{number}.5", "bidSize": -number, "bidSizeChange": -number, "quoteTimestamp": number}
         paths.fast(Topic.QUOTES, Update(Kind.QUOTE, "AAPL", fields | {"bidSize": f"{number}"}))
         paths.fast(Topic.QUOTES, Update(Kind.QUOTE, "AAPL", {"bidExchange": f"{number}", "askSize": number}))
-    names = paths.encoder._names[Topic.QUOTES]
-    tables = [table for table in names.values() if isinstance(table, OfTexts | OfIntegers)]
-    assert 1 << 13 <= max(map(len, tables)) <= 1 << 14
+    sizes = [len(table.known) for table in paths.encoder._tables.tables.values()]
+    assert 1 << 13 <= max(sizes) <= 1 << 14
     assert paths.fields(Topic.QUOTES, {"bidPrice": "19999.5", "bidSize": "19999", "quoteTimestamp": 19_999})
 
 
 def test_a_long_text_is_not_remembered(paths: Paths) -> None:
     """Who sends long texts does not fill the memory with them."""
-    texts = paths.encoder._names[Topic.QUOTES]["text_part"]
+    texts = paths.encoder._tables.tables["text"].known
     before = len(texts)
     assert paths.fields(Topic.QUOTES, {"bidExchange": "x" * 1000})
     assert len(texts) <= before + 1  # null, for the fields that are not there
@@ -203,12 +208,31 @@ def test_a_long_text_is_not_remembered(paths: Paths) -> None:
 
 def test_prefixes_change_also_for_functions_handed_out_before(paths: Paths) -> None:
     """A registry that answers late still gets its ids into every value."""
-    encode = paths.encoder.of(Topic.QUOTES)
+    fields: dict[str, object] = {"bidPrice": "1"}
+    known = paths.encoder.of(Topic.QUOTES), paths.encoder.of(Topic.QUOTES, ("bidPrice",))
     after_gap = True
     paths.encoder.prefix_with({topic: confluent_prefix(77) for topic in Topic})
-    value = encode({}, None, string_bytes("AAPL"), long_bytes(1), long_bytes(2), 0, after_gap)
-    assert value is not None
-    assert value.startswith(confluent_prefix(77) + b"\x08AAPL")
+    for encode in (*known, paths.encoder.of(Topic.QUOTES, ("bidPrice", "askPrice"))):
+        value = encode(
+            fields | ({"askPrice": "1"} if encode not in known else {}),
+            None,
+            string_bytes("AAPL"),
+            long_bytes(1),
+            long_bytes(2),
+            0,
+            after_gap,
+        )
+        assert value is not None
+        assert value.startswith(confluent_prefix(77) + b"\x08AAPL")
+
+
+def test_functions_for_certain_names_are_few(paths: Paths) -> None:
+    """A feed that invents names without end gets as many functions as fit, and the right bytes all the same."""
+    for number in range(MOST_OF_NAMES + 50):
+        fields: dict[str, object] = {"bidPrice": "1.5", f"x{number}": None}
+        update = Update(Kind.QUOTE, "AAPL", fields)
+        assert paths.fast(Topic.QUOTES, update, names=tuple(fields)) == paths.slow(Topic.QUOTES, update)
+    assert len(paths.encoder._of_names) == MOST_OF_NAMES
 
 
 @pytest.mark.parametrize("topic", MARKET_DATA)
