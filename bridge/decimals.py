@@ -19,28 +19,21 @@ _POWERS = tuple(10 ** (SCALE - places) for places in range(SCALE + 1))
 #: A longer exponent is as good as 10^12: both move the point out of any text that fits into memory.
 _EXPONENT_DIGITS = 12
 
-#: Longer texts are rare, and may be chosen by somebody who wants to fill the memory.
-_CACHED_TEXT_CHARS = 32
 
-
-class Prices(dict[str | int, bytes]):
+class Prices:
     """Give the bytes of a price by its text or integer: ``prices["1.5"]``.
 
     The bytes are the two's complement, big-endian, of the value times 10^9 (Avro 1.12, logical type decimal).
-    Texts seen before are looked up; at ``entries`` of them the memory starts anew. ``rounded`` counts every
-    price that had more than nine decimals and was rounded half-even. Raise ValueError, naming the limit, for
-    what is no number, and for a number of 10^9 or more.
+    ``rounded`` counts every price that had more than nine decimals and was rounded half-even. Raise ValueError,
+    naming the limit, for what is no number, and for a number of 10^9 or more.
     """
 
-    __slots__ = ("_entries", "rounded")
+    __slots__ = ("rounded",)
 
-    def __init__(self, entries: int = 1 << 16) -> None:
-        super().__init__()
-        self._entries = entries
+    def __init__(self) -> None:
         self.rounded = 0
 
-    def __missing__(self, price: str | int) -> bytes:
-        # Only texts are kept: the keys 1, 1.0 and True are one and the same key of a dict.
+    def __getitem__(self, price: str | int) -> bytes:
         if type(price) is int:
             return _price_bytes(price * 10**SCALE)
         if type(price) is not str:
@@ -49,14 +42,7 @@ class Prices(dict[str | int, bytes]):
         data = _price_bytes(unscaled)
         if not exact:
             self.rounded += 1
-        elif len(price) <= _CACHED_TEXT_CHARS:
-            self._keep(price, data)
         return data
-
-    def _keep(self, price: str, data: bytes) -> None:
-        if len(self) >= self._entries:
-            self.clear()
-        self[price] = data
 
 
 def whole_number(value: str | int) -> int:

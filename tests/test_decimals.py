@@ -163,25 +163,6 @@ def test_long_numbers_of_moderate_value_are_read(text: str, value: str) -> None:
     assert read(Prices()[text]) == Decimal(value)
 
 
-def test_the_memory_is_bounded() -> None:
-    """However many different prices pass, few are kept, and no long or rounded text among them."""
-    prices = Prices(entries=100)
-    for cents in range(1000):
-        assert read(prices[f"{cents}.25"]) == Decimal(f"{cents}.25")
-        assert len(prices) <= 100
-    prices.clear()
-    assert prices["1.50000000000000000000000000000000000000"]
-    assert prices["1.00000000001"]
-    assert prices[7]
-    assert not prices
-
-
-def test_prices_seen_before_are_looked_up() -> None:
-    """The second look finds the very same bytes."""
-    prices = Prices()
-    assert prices["101.25"] is prices["101.25"]
-
-
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_whole_numbers_survive(value: int) -> None:
     """Every 64-bit integer is read from an int, from its digits, and from an integral decimal."""

@@ -29,8 +29,8 @@ _WRITERS: Mapping[str, Callable[[Any], bytes]] = {
 }
 _LOOKED_UP = frozenset({"bytes", "string", "double"})
 _TIMESTAMP = "timestamp-millis"
-#: Parts in one table: most prices of a hundred symbols at a time, in 3 MB.
-_ENTRIES = 1 << 14
+#: Parts in one table. Prices have a larger one: those of some thousand symbols at a time, in 12 MB once it is full.
+_ENTRIES, _PRICES = 1 << 14, 1 << 16
 _FURTHER = "\n" + 16 * " "
 #: Sizes come again, volumes and sequence numbers hardly ever. Times do, but only within a burst.
 _LARGE, _TIMES = 1 << 13, 1 << 10
@@ -71,7 +71,7 @@ class Tables:
         if inner["type"] == "long":
             return self._of_long(name, value, write, _LARGE, _ENTRIES)
         if inner["type"] in _LOOKED_UP:
-            return self._of_text(name, value, write, _ENTRIES)
+            return self._of_text(name, value, write, _entries(inner))
         self.names.setdefault(name, write)
         return f"{name}({value})"
 
@@ -81,7 +81,7 @@ class Tables:
         name = f"{self._name(convert)}_{'or_null' if may_be_null else 'column'}"
         branch = nullable_column if may_be_null else column
         write = branch(_WRITERS[inner["type"]], convert, self._prices)
-        return self._of_text(name, text, write, _ENTRIES)
+        return self._of_text(name, text, write, _entries(inner))
 
     def _of_long(self, name: str, value: str, write: Write, large: int, entries: int) -> str:
         seen = value if value.isidentifier() else "v"
@@ -115,3 +115,7 @@ def _branch(declared: Type) -> tuple[Mapping[str, Any], bool]:
     may_be_null = isinstance(declared, list)
     inner = declared[1] if may_be_null else declared
     return (inner if isinstance(inner, dict) else {"type": inner}), may_be_null
+
+
+def _entries(declared: Mapping[str, Any]) -> int:
+    return _PRICES if declared["type"] == "bytes" else _ENTRIES
