@@ -8,7 +8,7 @@ library alone decides what it means.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import DATA_OPCODES, Frame
@@ -28,6 +28,9 @@ _LENGTH_IN_2, _LENGTH_IN_8 = 126, 127
 _END_OF_HEAD: Final = b"\r\n\r\n"
 #: A longer frame is the library's from its first byte on: it keeps the limit, and joins many reads cheaply.
 _LONG_FRAME: Final = 64 * 1024
+#: What is handed over before the event loop gets to turn. libuv would read eight megabytes without a pause, some 20,000
+#: lines, and nothing would be published meanwhile.
+_TURN_BYTES: Final = 32 * 1024
 
 
 class Connection(ClientConnection):
@@ -41,11 +44,18 @@ class Connection(ClientConnection):
     _unread = b""
     #: Bytes still to come of a frame that is the library's.
     _passing = 0
+    #: Whether messages wait for the loop to turn, and nothing more is read until they are handed over.
+    _waits = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._messages: list[bytes] = []
+        self._fragments: list[bytes] = []
 
     def listen(self, receive: Receive) -> None:
         """Hand over messages from now on, those of one read together and in order; ``receive`` must not raise."""
-        self._messages: list[bytes] = []
-        self._fragments: list[bytes] = []
+        self._messages.clear()
+        self._fragments.clear()
         self._receive = receive
         if self.protocol.state is State.OPEN:
             self._open_received(b"")
@@ -60,6 +70,14 @@ class Connection(ClientConnection):
             self._unread += data
         else:
             self._open_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hand over all that came, before anybody hears that it was the last."""
+        self._waits = False
+        messages, self._messages = self._messages, []
+        if messages and self._receive is not None:
+            self._receive(messages)
+        super().connection_lost(exc)
 
     def process_event(self, event: Event) -> None:
         """Take what the library has read."""
@@ -108,10 +126,27 @@ class Connection(ClientConnection):
                 self._passing = end - start
                 start = self._pass(data, start)
         self._unread = data[start:]
-        if messages:
+        if not self._waits:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Hand over what one turn of the loop is for, and the rest in the next; read nothing until then."""
+        portion, self._messages = self._messages, []
+        if len(portion) > 1 and not self.transport.is_closing():
+            portion, self._messages = _portion(portion)
+        if bool(self._messages) is not self._waits:
+            self._waits = not self._waits
+            if not self.transport.is_closing():
+                (self.transport.pause_reading if self._waits else self.transport.resume_reading)()
+        if self._waits:
+            self.loop.call_soon(self._next_turn)
+        if portion:
             assert self._receive is not None  # see data_received
-            self._messages = []
-            self._receive(messages)
+            self._receive(portion)
+
+    def _next_turn(self) -> None:
+        if self._waits:
+            self._hand_over()
 
     def _pass(self, data: bytes, start: int) -> int:
         """Pass on what is the library's, and all that is behind it once the connection is closing; return its end."""
@@ -123,3 +158,13 @@ class Connection(ClientConnection):
         if end < len(data):
             super().data_received(data[end:])
         return len(data)
+
+
+def _portion(messages: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Return the messages that one turn of the loop is for, and the others."""
+    size = 0
+    for place, message in enumerate(messages):
+        if size >= _TURN_BYTES:
+            return messages[:place], messages[place:]
+        size += len(message)
+    return messages, []

@@ -149,13 +149,13 @@ class Feed:
         frames = iter(messages)
         while True:
             lines, calm = session.receive_all(frames, now)
-            if calm == len(lines):
-                self._intake.take(lines, ingest_us)
+            if not lines:
                 return
             self._intake.take(lines[:calm], ingest_us)
-            self._note_all(session)  # before the frame's own lines: their session may have begun in it
-            wake.set()
-            self._intake.take(lines[calm:], ingest_us)
+            if calm < len(lines):
+                self._note_all(session)  # before the frame's own lines: their session may have begun in it
+                wake.set()
+                self._intake.take(lines[calm:], ingest_us)
             if session.lost is not None:
                 raise session.lost
 

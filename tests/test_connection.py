@@ -6,8 +6,11 @@ import asyncio
 from itertools import pairwise
 from typing import Final
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.client import ClientProtocol
 from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.http11 import Response
@@ -63,6 +66,15 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes] = []
+        self.reading = True
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
@@ -126,6 +138,8 @@ async def heard(stream: bytes, cuts: list[int], *, late: bool) -> tuple[list[byt
             listening = True
     if late:
         connection.listen(messages.extend)
+    while not wire.reading:  # noqa: ASYNC110 - a turn of the loop is what is waited for
+        await asyncio.sleep(0)
     return messages, unmasked(b"".join(wire.written)), protocol.state, protocol.close_sent
 
 
@@ -168,3 +182,63 @@ async def test_a_stream_byte_by_byte_says_the_same(messages: list[Drawn], end: s
     """No cut is too awkward."""
     stream = b"".join(map(serialized, messages)) + ENDS[end][:200]
     assert await heard(stream, list(range(len(stream) + 200)), late=False) == heard_by_the_library(stream)
+
+
+async def test_a_long_read_is_handed_over_in_turns_and_nothing_is_read_meanwhile() -> None:
+    """Whoever else waits for the loop gets its turn between portions of a long read, which keep their order."""
+    protocol = ClientProtocol(URI)
+    connection, wire = Connection(protocol), Wire()
+    connection.connection_made(wire)
+    connection.data_received(answered(protocol))
+    heard: list[list[bytes]] = []
+    connection.listen(heard.append)
+    sent = [b"%05d" % number * 20 for number in range(2000)]
+    connection.data_received(b"".join(Frame(Opcode.TEXT, one).serialize(mask=False) for one in sent))
+    turns = [len(heard)]
+    while not wire.reading:
+        await asyncio.sleep(0)
+        turns.append(len(heard))
+    assert turns == list(range(1, len(heard) + 1))
+    assert [one for portion in heard for one in portion] == sent
+    assert max(sum(map(len, portion)) for portion in heard) < 64 * 1024
+    connection.data_received(Frame(Opcode.TEXT, b"more").serialize(mask=False))
+    assert heard[-1] == [b"more"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_waits_for_its_turn_is_heard_before_the_end(kept: bool) -> None:  # noqa: FBT001 - a parameter
+    """A connection that is lost has handed over all it read, unless nobody listens any more."""
+    protocol = ClientProtocol(URI)
+    connection, wire = Connection(protocol), Wire()
+    connection.connection_made(wire)
+    connection.data_received(answered(protocol))
+    heard: list[bytes] = []
+    connection.listen(heard.extend)
+    sent = [bytes([number % 256]) * 1000 for number in range(500)]
+    connection.data_received(b"".join(Frame(Opcode.TEXT, one).serialize(mask=False) for one in sent))
+    if not kept:
+        heard.clear()
+        connection.listen(heard.extend)
+    connection.connection_lost(None)
+    await connection.wait_closed()
+    assert heard == (sent if kept else [])
+    await asyncio.sleep(0)  # the turn that was planned
+    assert heard == (sent if kept else [])
+
+
+async def test_a_server_that_sends_much_and_goes_is_heard_to_the_end() -> None:
+    """Over a real socket, all in front of the close frame arrives before the connection is known to be closed."""
+    sent = [f"{number:06d}" * 30 for number in range(20_000)]
+
+    async def talk(server: ServerConnection) -> None:
+        for message in sent:
+            await server.send(message)
+
+    heard: list[bytes] = []
+    async with serve(talk, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        connection = await connect(f"ws://127.0.0.1:{port}", create_connection=Connection, compression=None)
+        assert isinstance(connection, Connection)
+        connection.listen(heard.extend)
+        await connection.wait_closed()
+        assert [message.decode() for message in heard] == sent

@@ -47,6 +47,8 @@ SUBSCRIBE_GRACE_SECONDS = 5.0
 #: Errors that name symbols of one request come together: when none has come for so long, the rest of
 #: the request is asked for again.
 MORE_NAMES_SECONDS = 0.5
+#: Lines that are decoded before what they say is used: all of a long read at once would not fit into the CPU's cache.
+PORTION = 50
 #: Refused requests that are tried again in part; a server that refuses more has another reason than a symbol.
 MOST_HALVINGS = 1000
 
@@ -146,16 +148,17 @@ class Session:
         return self.receive_all(iter((frame,)), now)[0]
 
     def receive_all(self, frames: Iterator[bytes], now: float) -> tuple[list[Line], int]:
-        """Return the lines of frames with what they say, and how many of them come before anything eventful.
+        """Return some of the lines of frames with what they say, and how many come before anything eventful.
 
-        The first frame that makes the session eventful is the last that is taken from ``frames``.
+        As many frames are taken as make a portion of lines, or until one makes the session eventful. No lines: the
+        frames are used up.
         """
         self.liveness.heard(now)
         usual_update = self._usual_update if self._flows else _none
         lines: list[Line] = []
-        flowed = False
+        calm, flowed = 0, False
         for frame in frames:
-            calm, plain = len(lines), True
+            plain = True
             for line in split(frame) if b"\n" in frame else (frame,):
                 event: Event | BadLine | None = usual_update(line)
                 if event is not None:
@@ -167,8 +170,9 @@ class Session:
                 lines.append((line, event))
             if not plain and self.eventful:
                 break
-        else:
             calm = len(lines)
+            if calm >= PORTION:
+                break
         if flowed:
             self.liveness.data(now)
         return lines, calm

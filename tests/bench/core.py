@@ -63,8 +63,9 @@ class Core:
 
     def take_all(self, frames: Iterable[bytes]) -> None:
         """Take in the frames of one read, as ``Feed`` does it."""
-        lines, _ = self.session.receive_all(iter(frames), _NOW)
-        self.intake.take(lines, INGEST_US)
+        rest = iter(frames)
+        while lines := self.session.receive_all(rest, _NOW)[0]:
+            self.intake.take(lines, INGEST_US)
 
     def waiting(self) -> Iterator[tuple[Topic, bytes, bytes]]:
         """Yield topic, key and value of what waits in the lanes, lane by lane."""
