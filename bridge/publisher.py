@@ -199,7 +199,7 @@ class Publisher:
             if self._failure is not None:
                 raise self._failure
             for lane in self._batches.take_ready():
-                if await self._launch(lane) > RECORDS_PER_TURN:
+                if self._launch(lane) > RECORDS_PER_TURN:
                     await asyncio.sleep(0)
 
     async def _linger(self) -> None:
@@ -211,7 +211,7 @@ class Publisher:
                 async with asyncio.timeout(left_seconds):
                     await self._urgent.wait()
 
-    async def _launch(self, lane: Lane) -> int:
+    def _launch(self, lane: Lane) -> int:
         producer = self._producer
         assert producer is not None
         if self._is_shut(lane):
@@ -220,7 +220,7 @@ class Publisher:
         batch = self._new_batch()
         count = batch.fill(islice(lane.waiting, lane.max_records or None))
         try:
-            flight = await producer.send_batch(batch, lane.name, partition=lane.partition)
+            flight = producers.send(producer, batch, lane)
         except kafka_errors.KafkaError as error:
             raise ProducerLost(error, lane) from error
         self._batches.sent(lane, count, self._move())

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SYMBOLS: Final = (10, 100, 1000, 5000)
 PARTITIONS: Final = (1, 4, 24)
-LINES: Final = 100_000
+LINES: Final = 200_000
 ROUNDS: Final = 3
 RATE: Final = 5_000
 SAMPLE_SECONDS: Final = 10.0
@@ -119,7 +119,7 @@ def _in_turn(
         for size, trial in trials.items():
             note(f"growth to {size}: run {number + 1} of {ROUNDS}")
             run = trial.full_speed("bridge", feeds[size], feeds[size].save(folder / "feed"))
-            runs[size].append((run.cpu_us, run.rss_end_bytes))
+            runs[size].append((run.settled_cpu_us, run.rss_end_bytes))
     return [
         Growing(size, median(cpu for cpu, _ in found), median(rss for _, rss in found)) for size, found in runs.items()
     ]

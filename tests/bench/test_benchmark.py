@@ -60,7 +60,7 @@ def test_pairs_take_turns_in_being_first() -> None:
 
     def run(side: str) -> Throughput:
         order.append(side)
-        return Throughput(1, 1.0, 1.0, 0.0, 0.0, 1, 1)
+        return Throughput(1, 1.0, 1.0, 0.0, 0.0, 1, 1, 1, 1.0)
 
     measured(Case("none", Recipe(QUOTES, 1)), 2, run, lambda _: None)
     assert order == [*SIDES, *reversed(SIDES)]
