@@ -112,7 +112,7 @@ def _latency_table(rates: Rates) -> Table:
     table = Table(title="At an offered rate, one quote a frame: receive to acknowledgement in ms, median (range)")
     for heading in ("case", ""):
         table.add_column(heading, no_wrap=True)
-    for heading in (*PARTS, "s behind", "of a core", "MB peak"):
+    for heading in (*PARTS, "s behind", "of a core", "MB peak", "stolen"):
         table.add_column(heading, justify="right")
     for one in rates:
         for side in one.case.sides:
@@ -127,6 +127,7 @@ def _latency_table(rates: Rates) -> Table:
                 str(one.spread(side, lambda run: run.behind_seconds)),
                 f"{one.spread(side, lambda run: run.share_of_core).median:.0%}",
                 f"{one.spread(side, lambda run: run.rss_peak_bytes).highest / 1e6:.0f}",
+                f"{one.spread(side, lambda run: run.stolen).highest:.1%}",
             )
     return table
 

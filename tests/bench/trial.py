@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from tests.bench.children import Child, Cores, wait_until
 from tests.bench.frames import symbols
+from tests.bench.machine import stolen_seconds
 from tests.bench.readback import Consuming, Void
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ _MEASURED: Final[dict[Side, list[str]]] = {
 }
 #: A baseline on a busy machine takes long; longer than this nobody wants to wait for it.
 FEED_DEADLINE_SECONDS: Final = 400.0
+#: From which part of the time on that is stolen a run at an offered rate is made again, and how often at most.
+CALM: Final = 0.01
+MOST_RUNS: Final = 4
 _PATHS: Final = {"envelope": "/v1/market/ws", "action": "/v1/marketdata/ws"}
 
 
@@ -76,6 +80,8 @@ class Latency:
     feed_seconds: float
     behind_seconds: float
     rss_peak_bytes: int
+    #: Which part of the time a core was taken away from this machine.
+    stolen: float
 
     @property
     def share_of_core(self) -> float:
@@ -120,14 +126,24 @@ class Trials:
         return result
 
     def at_rate(self, side: Side, feed: Feed, saved: Path, per_second: int) -> Latency:
-        """Offer a feed at so many lines a second; raise Void where the records are not right."""
+        """Offer a feed at so many lines a second; raise Void where the records are not right.
+
+        Nobody answers while the machine stands still: where it did for too long, the calmest of a few runs counts.
+        """
+        runs: list[Latency] = []
+        while len(runs) < MOST_RUNS and all(run.stolen > CALM for run in runs):
+            runs.append(self._at_rate(side, feed, saved, per_second))
+        return min(runs, key=lambda run: run.stolen)
+
+    def _at_rate(self, side: Side, feed: Feed, saved: Path, per_second: int) -> Latency:
         file = self._folder / "latencies.json"
         with self._between(side, feed, saved, [*_MEASURED[side], str(file)]) as (subject, feeder, _, consuming):
-            before = subject.cpu_seconds()
+            before, stolen_before, started = subject.cpu_seconds(), stolen_seconds(), time.monotonic()
             feeder.tell(f"go {per_second}")
             fed = feeder.hear(FEED_DEADLINE_SECONDS)
             ended = _published(consuming, feed.recipe.lines, subject)
             cpu_seconds = subject.cpu_seconds() - before
+            stolen = (stolen_seconds() - stolen_before) / (ended - started)
             rss_peak_bytes = subject.memory_bytes("VmHWM")
             consuming.check(feed.records)
             _end(subject)
@@ -139,6 +155,7 @@ class Trials:
             feed_seconds=fed["seconds"],
             behind_seconds=max(fed["late_seconds"], ended - fed["sent_at"]),
             rss_peak_bytes=rss_peak_bytes,
+            stolen=stolen,
         )
 
     @contextmanager
