@@ -42,6 +42,8 @@ BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS = 0.25, 10.0
 SETTLE_SECONDS = 1.0
 #: How long an attempt to reach Kafka may take: short at first, as each asks brokers at random, and one may hang.
 START_MIN_SECONDS, START_MAX_SECONDS = 5.0, 30.0
+#: What uvloop's timers are late in the mean: they count whole milliseconds.
+TIMERS_LATE_SECONDS = 0.0005
 WATCH_SECONDS = 0.25
 #: How often Kafka is asked anew for what is amiss, and after what silence whether it has moved.
 LOOK_SECONDS, STRANDED_SECONDS = 1.0, 5.0
@@ -206,6 +208,7 @@ class Publisher:
         """Give more records the time to join the oldest that waits (Kafka's ``linger.ms``)."""
         age_seconds = (wall_us() - self._batches.oldest_ready_us()) / 1e6
         left_seconds = min(self._linger_seconds - age_seconds, self._linger_seconds)  # a clock may be set back
+        left_seconds -= TIMERS_LATE_SECONDS
         if left_seconds > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_seconds):
