@@ -8,6 +8,7 @@ library alone decides what it means.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from websockets.asyncio.client import ClientConnection
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from websockets.protocol import Event
 
-    Receive = Callable[[list[bytes]], None]
+    Receive = Callable[[deque[bytes]], None]
 
 #: The first byte of a text frame in one piece (RFC 6455 §5.2).
 _WHOLE_TEXT: Final = 0x81
@@ -28,13 +29,13 @@ _LENGTH_IN_2, _LENGTH_IN_8 = 126, 127
 _END_OF_HEAD: Final = b"\r\n\r\n"
 #: A longer frame is the library's from its first byte on: it keeps the limit, and joins many reads cheaply.
 _LONG_FRAME: Final = 64 * 1024
-#: What is handed over before the event loop gets to turn. libuv would read eight megabytes without a pause, some 20,000
-#: lines, and nothing would be published meanwhile.
-_TURN_BYTES: Final = 32 * 1024
 
 
 class Connection(ClientConnection):
     """Hand over the messages of each read at once; its ``recv`` is not used.
+
+    While messages are left nothing more is read: libuv would read eight megabytes, some 20,000 lines, before anything
+    else gets its turn.
 
     To be given to ``websockets.asyncio.client.connect`` as ``create_connection``.
     """
@@ -44,16 +45,20 @@ class Connection(ClientConnection):
     _unread = b""
     #: Bytes still to come of a frame that is the library's.
     _passing = 0
-    #: Whether messages wait for the loop to turn, and nothing more is read until they are handed over.
+    #: Whether messages are left for the next turn of the loop.
     _waits = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._messages: list[bytes] = []
+        self._messages: deque[bytes] = deque()
         self._fragments: list[bytes] = []
 
     def listen(self, receive: Receive) -> None:
-        """Hand over messages from now on, those of one read together and in order; ``receive`` must not raise."""
+        """Hand over messages from now on, in order, as a queue.
+
+        ``receive`` takes from its left what it has time for, at least one; it is called again for what it leaves, once
+        the event loop has turned. It must not raise.
+        """
         self._messages.clear()
         self._fragments.clear()
         self._receive = receive
@@ -74,9 +79,8 @@ class Connection(ClientConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Hand over all that came, before anybody hears that it was the last."""
         self._waits = False
-        messages, self._messages = self._messages, []
-        if messages and self._receive is not None:
-            self._receive(messages)
+        while self._messages and self._receive is not None:
+            self._receive(self._messages)
         super().connection_lost(exc)
 
     def process_event(self, event: Event) -> None:
@@ -130,19 +134,16 @@ class Connection(ClientConnection):
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Hand over what one turn of the loop is for, and the rest in the next; read nothing until then."""
-        portion, self._messages = self._messages, []
-        if len(portion) > 1 and not self.transport.is_closing():
-            portion, self._messages = _portion(portion)
-        if bool(self._messages) is not self._waits:
-            self._waits = not self._waits
-            if not self.transport.is_closing():
-                (self.transport.pause_reading if self._waits else self.transport.resume_reading)()
-        if self._waits:
-            self.loop.call_soon(self._next_turn)
-        if portion:
+        if self._messages:
             assert self._receive is not None  # see data_received
-            self._receive(portion)
+            self._receive(self._messages)
+        left = bool(self._messages)
+        if left is not self._waits:
+            self._waits = left
+            if not self.transport.is_closing():
+                (self.transport.pause_reading if left else self.transport.resume_reading)()
+        if left:
+            self.loop.call_soon(self._next_turn)
 
     def _next_turn(self) -> None:
         if self._waits:
@@ -158,13 +159,3 @@ class Connection(ClientConnection):
         if end < len(data):
             super().data_received(data[end:])
         return len(data)
-
-
-def _portion(messages: list[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """Return the messages that one turn of the loop is for, and the others."""
-    size = 0
-    for place, message in enumerate(messages):
-        if size >= _TURN_BYTES:
-            return messages[:place], messages[place:]
-        size += len(message)
-    return messages, []

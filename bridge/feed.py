@@ -22,6 +22,7 @@ from bridge.errors import Cause, ConnectionLost, TokenUnavailable
 from bridge.settings.secret import SecretUnreadable
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Awaitable, Callable
 
     from bridge.aries.dialect import Dialect
@@ -125,7 +126,7 @@ class Feed:
         """Hear what comes, from the socket's own callback, until the socket ends or something comes of it."""
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def hear(messages: list[bytes]) -> None:
+        def hear(messages: deque[bytes]) -> None:
             try:
                 self._hear(messages, session, wake)
             except BaseException as error:  # noqa: BLE001 - raised again below: what goes wrong here ends the reader
@@ -143,21 +144,16 @@ class Feed:
             failed.result()
         raise socket.protocol.close_exc
 
-    def _hear(self, messages: list[bytes], session: Session, wake: asyncio.Event) -> None:
+    def _hear(self, messages: deque[bytes], session: Session, wake: asyncio.Event) -> None:
         self._heard_us = ingest_us = wall_us()
-        now = _now()
-        frames = iter(messages)
-        while True:
-            lines, calm = session.receive_all(frames, now)
-            if not lines:
-                return
-            self._intake.take(lines[:calm], ingest_us)
-            if calm < len(lines):
-                self._note_all(session)  # before the frame's own lines: their session may have begun in it
-                wake.set()
-                self._intake.take(lines[calm:], ingest_us)
-            if session.lost is not None:
-                raise session.lost
+        lines, calm = session.receive_some(messages, _now())
+        self._intake.take(lines[:calm], ingest_us)
+        if calm < len(lines):
+            self._note_all(session)  # before the frame's own lines: their session may have begun in it
+            wake.set()
+            self._intake.take(lines[calm:], ingest_us)
+        if session.lost is not None:
+            raise session.lost
 
     async def _keep(self, socket: Connection, session: Session, wake: asyncio.Event) -> None:
         """Do what is due by the clock, and send what the session wants sent: the reader never waits for that."""
@@ -327,8 +323,9 @@ async def _ended(*tasks: asyncio.Task[None]) -> list[BaseException]:
     return [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
 
 
-def _ignore(_: list[bytes]) -> None:
+def _ignore(messages: deque[bytes]) -> None:
     """Let go unread what comes while the connection ends."""
+    messages.clear()
 
 
 def _pong(session: Session, done: asyncio.Future[float]) -> None:

@@ -25,9 +25,10 @@ MOST_NESTED = 250
 _SHALLOW = 2 * MOST_NESTED
 
 
-def split(frame: bytes) -> list[bytes]:
-    """Return the lines of a frame (NDJSON); empty ones are not lines."""
-    return [line for line in frame.split(b"\n") if line.strip()]
+def cut(frame: bytes, most: int) -> tuple[list[bytes], bytes]:
+    """Return at most so many lines of a frame (NDJSON), blank ones among them, and the rest of the frame."""
+    lines = frame.split(b"\n", most)
+    return lines, lines.pop() if len(lines) > most else b""
 
 
 def parse(line: bytes) -> JsonObject:

@@ -7,7 +7,7 @@ ends the connection once ``lost`` is set.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from bridge.aries.events import (
     RequestRefused,
     Update,
 )
-from bridge.aries.lines import parse, split
+from bridge.aries.lines import cut, parse
 from bridge.aries.liveness import Liveness
 from bridge.errors import BadLine, Cause, ConnectionLost
 from bridge.subscriptions import difference
@@ -47,8 +47,8 @@ SUBSCRIBE_GRACE_SECONDS = 5.0
 #: Errors that name symbols of one request come together: when none has come for so long, the rest of
 #: the request is asked for again.
 MORE_NAMES_SECONDS = 0.5
-#: Lines that are decoded before what they say is used: all of a long read at once would not fit into the CPU's cache.
-PORTION = 50
+#: Lines after which others get their turn: some milliseconds, whatever a read or a frame brings.
+PORTION = 64
 #: Refused requests that are tried again in part; a server that refuses more has another reason than a symbol.
 MOST_HALVINGS = 1000
 
@@ -145,21 +145,30 @@ class Session:
 
     def receive(self, frame: bytes, now: float) -> list[Line]:
         """Return each line of a frame with what it says; session matters are dealt with on the way."""
-        return self.receive_all(iter((frame,)), now)[0]
+        frames, lines = deque((frame,)), []
+        while frames:
+            lines += self.receive_some(frames, now)[0]
+        return lines
 
-    def receive_all(self, frames: Iterator[bytes], now: float) -> tuple[list[Line], int]:
-        """Return some of the lines of frames with what they say, and how many come before anything eventful.
+    def receive_some(self, frames: deque[bytes], now: float) -> tuple[list[Line], int]:
+        """Return a portion of the lines of frames with what they say, and how many come before anything eventful.
 
-        As many frames are taken as make a portion of lines, or until one makes the session eventful. No lines: the
-        frames are used up.
+        What was taken from ``frames`` ends with the portion, or with the frame that made the session eventful; of a
+        frame of very many lines the rest is left.
         """
         self.liveness.heard(now)
         usual_update = self._usual_update if self._flows else _none
         lines: list[Line] = []
         calm, flowed = 0, False
-        for frame in frames:
-            plain = True
-            for line in split(frame) if b"\n" in frame else (frame,):
+        while frames and calm < PORTION:
+            frame, plain = frames.popleft(), True
+            if b"\n" in frame:
+                framed, rest = cut(frame, PORTION)
+                if rest:
+                    frames.appendleft(rest)
+            else:
+                framed = [frame]
+            for line in framed:
                 event: Event | BadLine | None = usual_update(line)
                 if event is not None:
                     flowed = True
@@ -171,8 +180,6 @@ class Session:
             if not plain and self.eventful:
                 break
             calm = len(lines)
-            if calm >= PORTION:
-                break
         if flowed:
             self.liveness.data(now)
         return lines, calm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 
 import pytest
 
@@ -11,9 +12,11 @@ from bridge.aries.events import AuthAccepted, Update
 from bridge.aries.liveness import Timing
 from bridge.aries.session import (
     MOST_HALVINGS,
+    PORTION,
     Authenticated,
     Complaint,
     Flowing,
+    Line,
     Session,
     Subscribed,
     SubscriptionRefused,
@@ -875,3 +878,40 @@ def test_a_silent_stall_is_probed_and_given_up(wire: Wire) -> None:
     assert talk.session.lost.cause is Cause.STALE
     assert talk.now == pytest.approx(1070, abs=1)
     assert sum("ping" in one.values() for one in talk.sent()) == 3
+
+
+# -- portions ---------------------------------------------------------------------------------------------------
+
+
+def test_much_is_heard_in_portions(wire: Wire) -> None:
+    """However lines come, in one frame or in many, no portion is much longer than others may have to wait for."""
+    talk = talk_to(wire)
+    talk.settle()
+    symbols = [f"S{number}" for number in range(1000)]
+    quotes = [wire.quote(symbol) for symbol in symbols]
+    tens = [b"\n".join(quotes[at : at + 10]) for at in range(0, len(quotes), 10)]
+    for frames in ([b"\n".join(quotes)], quotes, tens, [b"\r\n", *tens]):
+        waiting = deque(frames)
+        heard: list[Line] = []
+        while waiting:
+            lines, calm = talk.session.receive_some(waiting, talk.now)
+            assert len(lines) < 2 * PORTION
+            assert calm == len(lines) or not heard  # the first data of the session is eventful
+            heard += lines
+            talk.notices()
+        assert [event.symbol for _, event in heard if isinstance(event, Update)] == symbols
+
+
+def test_what_comes_behind_something_eventful_waits(wire: Wire) -> None:
+    """The frame that changes the session ends the portion, and its own lines are told from those before it."""
+    talk = talk_to(wire)
+    talk.settle()
+    talk.hear(wire.quote("AAPL"))
+    talk.notices()
+    talk.sent()
+    word = b"\n".join((wire.quote("B"), wire.error(None, "something is wrong"), wire.quote("C")))
+    frames = deque((wire.quote("A"), word, wire.quote("D")))
+    lines, calm = talk.session.receive_some(frames, talk.now)
+    assert (len(lines), calm) == (4, 1)
+    assert talk.notices() == [Complaint("something is wrong")]
+    assert list(frames) == [wire.quote("D")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from bridge import schemas
@@ -63,9 +64,9 @@ class Core:
 
     def take_all(self, frames: Iterable[bytes]) -> None:
         """Take in the frames of one read, as ``Feed`` does it."""
-        rest = iter(frames)
-        while lines := self.session.receive_all(rest, _NOW)[0]:
-            self.intake.take(lines, INGEST_US)
+        rest = deque(frames)
+        while rest:
+            self.intake.take(self.session.receive_some(rest, _NOW)[0], INGEST_US)
 
     def waiting(self) -> Iterator[tuple[Topic, bytes, bytes]]:
         """Yield topic, key and value of what waits in the lanes, lane by lane."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -20,7 +21,6 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from bridge.aries.events import Update
-from bridge.aries.lines import split
 from bridge.kafka.record_batch import batch_maker
 from tests.bench.core import INGEST_US, Core
 from tests.bench.frames import LEVEL2, QUOTES, TRADING_DAY, Recipe, build, lines_of
@@ -55,7 +55,7 @@ class Stages:
         """Return the stages by name; those indented are part of the one above."""
         return {
             "WebSocket frames (Sans-I/O core)": self._websocket,
-            "lines to events (session.receive)": self._receive,
+            "lines to events (session.receive_some)": self._receive,
             "  JSON, to an update": self._json,
             "events to lanes (intake.take)": self._take,
             "  Avro": self._encode,
@@ -81,12 +81,12 @@ class Stages:
 
         def work() -> None:
             for at in range(0, len(self._frames), FRAMES_PER_READ):
-                session.receive_all(iter(self._frames[at : at + FRAMES_PER_READ]), 0.0)
+                session.receive_some(deque(self._frames[at : at + FRAMES_PER_READ]), 0.0)
 
         return work
 
     def _json(self) -> Callable[[], None]:
-        lines = [line for frame in self._frames for line in split(frame)]
+        lines = [line for frame in self._frames for line in frame.split(b"\n")]
         update = self._core().session._usual_update
 
         def work() -> None:
