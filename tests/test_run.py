@@ -124,17 +124,17 @@ async def test_a_fixed_token_refused_three_times_ends_with_3(
             assert "a-good-token" not in "".join(bridge.text)
 
 
-async def test_records_that_kafka_does_not_take_in_time_are_counted_and_end_with_4(
-    broker: EmbeddedBroker, topics: None, topic_prefix: str
-) -> None:
+async def test_records_that_kafka_does_not_take_in_time_are_counted_and_end_with_4(topic_prefix: str) -> None:
     """A forced exit says how many records were left, and the accounts agree."""
+    gone = EmbeddedBroker().start()
+    gone.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator(rate=300) as simulator:
-        environ = environment(
-            simulator, broker.bootstrap_servers, topic_prefix, BRIDGE_DRAIN_SECONDS="0", KAFKA_LINGER_MS="60000"
-        )
+        environ = environment(simulator, gone.bootstrap_servers, topic_prefix, BRIDGE_DRAIN_SECONDS="0")
         async with process(environ, "run") as bridge:
             await bridge.logged("subscribed")
-            await simulator.wait_for(lambda: simulator.sent.market_data > 50, what="data")
+            gone.close()
+            before = simulator.sent.market_data
+            await simulator.wait_for(lambda: simulator.sent.market_data > before + 50, what="data")
             bridge.signal(TERM)
             assert await bridge.ended() == 4
             stopped = await bridge.logged("stopped")
