@@ -59,7 +59,7 @@ class Dialect(Protocol):
     def update(self, line: bytes) -> Update | None:
         """Return what ``parse`` and ``read`` make of the usual line, an update about a symbol, and of no other.
 
-        Nearly all lines are such, and decoded in one step they take half as long.
+        Nearly all lines are such; to decode them in one step saves an eighth of the way from frame to lane.
         """
 
 

@@ -22,7 +22,7 @@ _TEXT_CHARS = 48
 class OfTexts:
     """Give the part of a text or null: ``known.get(text) or new(text)``.
 
-    A subclass of dict would say it with less, but takes twice as long for each look-up (CPython gh-78501).
+    A subclass of dict would say it with less, but CPython looks for its ``__getitem__`` by name, each time.
     Only texts of usual length are remembered, and null, so nothing is found under a key it only is equal to. A part
     that holds a rounded price is not remembered either, so that each is counted. At ``entries`` parts the memory
     starts anew.

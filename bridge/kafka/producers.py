@@ -81,8 +81,7 @@ def send(producer: aiokafka.AIOKafkaProducer, batch: RecordBatch, lane: Lane) ->
     """Hand a batch to a producer that knows the lane's partition; return its acknowledgement to come.
 
     This is the end of ``producer.send_batch``, which before it looks for the partition, and waits for a batch of the
-    same lane that there never is: a third of what it takes to hand over a few records. Raises ``KafkaError`` where
-    the producer takes none any more.
+    same lane that there never is. Raises ``KafkaError`` where the producer takes none any more.
     """
     accumulator: MessageAccumulator = producer._message_accumulator  # noqa: SLF001 - there is no public way to it
     if accumulator._closed or accumulator._exception is not None:  # noqa: SLF001 - see above

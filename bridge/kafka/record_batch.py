@@ -1,6 +1,6 @@
 """One batch of records in Kafka's format, made with a compressor that is kept.
 
-aiokafka makes a new zstd compressor for each batch, which for a batch of a few records costs more than the rest of it.
+aiokafka makes a new zstd compressor for each batch: for a few records that costs about as much as all the rest.
 """
 
 from __future__ import annotations
