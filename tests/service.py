@@ -72,6 +72,27 @@ async def running(environ: Mapping[str, str]) -> AsyncIterator[Bridge]:
         await task
 
 
+@asynccontextmanager
+async def publishing(bootstrap_servers: str, prefix: str, **more: str) -> AsyncIterator[Bridge]:
+    """Let the publisher of a bridge run alone, without a feed."""
+    environ = {
+        "ARIES_ACCESS_TOKEN": "a-good-token",
+        "ARIES_SYMBOLS": "AAPL",
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": prefix,
+        **more,
+    }
+    bridge = Bridge(settings.load(environ))
+    await bridge.publisher.connect()
+    task = asyncio.create_task(bridge.publisher.run())
+    try:
+        yield bridge
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await bridge.publisher.close()
+
+
 async def eventually(holds: Callable[[], object], what: str, deadline_seconds: float = DEADLINE_SECONDS) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(deadline_seconds):

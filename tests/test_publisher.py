@@ -3,59 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from bridge import settings
-from bridge.app import Bridge
 from bridge.clock import wall_us
-from bridge.topics import Topic, topic_names
-from tests.service import eventually
+from bridge.topics import Topic
+from tests.service import eventually, publishing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from bridge.kafka.embedded_broker import EmbeddedBroker
 
 A_MINUTE_MS = 60_000
+LINGERING = {"KAFKA_LINGER_MS": str(A_MINUTE_MS)}
 #: Of the event loop: without a time to wait a record is sent in the first of them.
 TURNS = 100
 
 
-@asynccontextmanager
-async def publishing(broker: EmbeddedBroker, topic_prefix: str) -> AsyncIterator[Bridge]:
-    """Let a publisher run that gives records a minute to be sent together."""
-    broker.create_topics(topic_names(topic_prefix, {}).values())
-    environ = {
-        "ARIES_ACCESS_TOKEN": "a-good-token",
-        "ARIES_SYMBOLS": "AAPL",
-        "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-        "KAFKA_TOPIC_PREFIX": topic_prefix,
-        "KAFKA_LINGER_MS": str(A_MINUTE_MS),
-    }
-    bridge = Bridge(settings.load(environ))
-    await bridge.publisher.connect()
-    running = asyncio.create_task(bridge.publisher.run())
-    try:
-        yield bridge
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
-        await bridge.publisher.close()
-
-
-async def test_a_record_that_has_waited_long_enough_is_sent_at_once(broker: EmbeddedBroker, topic_prefix: str) -> None:
+async def test_a_record_that_has_waited_long_enough_is_sent_at_once(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
     """The time to wait for more counts from when the oldest record was read, not from when its partition is free."""
-    async with publishing(broker, topic_prefix) as bridge:
+    async with publishing(broker.bootstrap_servers, topic_prefix, **LINGERING) as bridge:
         lane = bridge.batches.lane_for(Topic.QUOTES, b"AAPL")
         bridge.batches.add(lane, (wall_us() - A_MINUTE_MS * 1000, b"AAPL", b"old", None))
         bridge.batches.add(lane, (wall_us(), b"AAPL", b"new", None))
         await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == 2, "both are published")
 
 
-async def test_a_new_record_waits_for_more_until_the_bridge_stops(broker: EmbeddedBroker, topic_prefix: str) -> None:
+async def test_a_new_record_waits_for_more_until_the_bridge_stops(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
     """A batch is given its time to grow; a bridge that stops sends what it has."""
-    async with publishing(broker, topic_prefix) as bridge:
+    async with publishing(broker.bootstrap_servers, topic_prefix, **LINGERING) as bridge:
         lane = bridge.batches.lane_for(Topic.QUOTES, b"AAPL")
         bridge.batches.add(lane, (wall_us(), b"AAPL", b"new", None))
         for _ in range(TURNS):

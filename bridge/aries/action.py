@@ -121,7 +121,8 @@ class Action:
         message = _decoded(line)
         if message is None or message.action not in UPDATES:
             return None
-        return usual_update(KINDS.get(message.type), message.data, message.feed_time)
+        data = message.data
+        return usual_update(KINDS.get(message.type), data.get("symbol"), data, message.feed_time)
 
 
 def _request(

@@ -85,27 +85,22 @@ def update_of(body: JsonObject, kinds: Mapping[str, Kind], feed_time: str) -> Up
             raise BadLine("unknown_kind", f"an update of type {text_of(word, 'nothing')!r} with no field we know")
     if kind is MARKET_STATUS:
         return Update(kind, MARKET, data, body.get(feed_time))
-    return Update(kind, symbol_of(data, body), data, body.get(feed_time))
+    symbol = data.get("symbol")
+    if symbol is None:
+        symbol = body.get("symbol")  # [A] beside the fields
+    update = usual_update(kind, symbol, data, body.get(feed_time))
+    if update is None:
+        raise BadLine("bad_symbol", "the message names no symbol, or one that cannot be one")
+    return update
 
 
-def usual_update(kind: Kind | None, fields: JsonObject, feed_time: object) -> Update | None:
-    """Return an update as ``update_of`` would, where nothing about it has to be looked at twice."""
-    symbol = fields.get("symbol")
+def usual_update(kind: Kind | None, symbol: object, fields: JsonObject, feed_time: object) -> Update | None:
+    """Return the update about a symbol; None where it is about none, or names what cannot be one."""
     if kind is None or kind is MARKET_STATUS or type(symbol) is not str:
         return None
     if 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
         return Update(kind, symbol, fields, feed_time)
     return None
-
-
-def symbol_of(fields: JsonObject, beside: JsonObject) -> str:
-    """Return the symbol among the fields, or beside them [A]; raise ``BadLine`` where it is none."""
-    symbol = fields.get("symbol")
-    if symbol is None:
-        symbol = beside.get("symbol")
-    if type(symbol) is str and 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
-        return symbol
-    raise BadLine("bad_symbol", "the message names no symbol, or one that cannot be one")
 
 
 def text_of(value: object, otherwise: str) -> str:

@@ -128,8 +128,8 @@ class Envelope:
         message = _decoded(line)
         if message is None or message.type != EVENT or message.payload.action != UPDATE:
             return None
-        payload = message.payload
-        return usual_update(KINDS.get(payload.type), payload.data, payload.feed_time)
+        payload, data = message.payload, message.payload.data
+        return usual_update(KINDS.get(payload.type), data.get("symbol"), data, payload.feed_time)
 
 
 def _request(word: str, request_id: str, symbols: list[JsonObject], portion: tuple[Subscription, ...]) -> Request:

@@ -46,7 +46,7 @@ def parse(line: bytes) -> JsonObject:
         raise _nested_too_deeply() from None
     if type(value) is not dict:
         raise BadLine("not_an_object", f"the line is a JSON {_json_type(value)}, not an object")
-    if _may_be_deep(line) and _is_deep(value):
+    if len(line) > _SHALLOW and _may_be_deep(line) and _is_deep(value):
         raise _nested_too_deeply()
     return value
 
@@ -67,8 +67,8 @@ def decoder_of(message: type[T]) -> Callable[[bytes], T | None]:
 
 
 def _may_be_deep(line: bytes) -> bool:
-    """Ask the cheap questions: each level takes two brackets, and few lines have as many."""
-    return len(line) > _SHALLOW and line.count(b"{") + line.count(b"[") > MOST_NESTED
+    """Ask the cheap question: each level takes two brackets, and few lines have as many."""
+    return line.count(b"{") + line.count(b"[") > MOST_NESTED
 
 
 def _is_deep(value: object) -> bool:

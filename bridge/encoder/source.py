@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bridge.encoder.tables import Tables, Type
-    from bridge.records import Field
+    from bridge.records import Convert, Field
 
 _ENCODE = '''\
 def encode(fields, feed_time, symbol, ingest_time, session_id, seq, after_gap):
@@ -81,7 +81,9 @@ def source_of(topic: Topic, record: Type, tables: Tables, names: Sequence[str] |
     if names is not None:
         values = {name: f"v{place}" for place, name in enumerate(names) if name in values}
         unpack = f"[{', '.join(values.get(name, '_') for name in names)}] = fields.values()"
-    parts = [_part(topic, field["name"], field["type"], tables, values) for field in record["fields"]]
+    filled = {field.name: (values.get(wire), field.convert) for wire, field in _fields_of(topic).items()}
+    filled["feed_time"] = ("feed_time", FIELDS[Topic.QUOTES]["quoteTimestamp"].convert)
+    parts = [_part(topic, field, tables, filled) for field in record["fields"]]
     silent = _SAME.join(["None", *(value for name, value in values.items() if name in FIELDS[topic]), "None"])
     return _ENCODE.format(topic=topic, unpack=unpack, silent=silent, parts=_BREAK.join(_joined(parts)))
 
@@ -93,21 +95,17 @@ def arrays_of(record: Type, tables: Tables) -> str:
     )
 
 
-def _part(topic: Topic, name: str, declared: Type, tables: Tables, values: Mapping[str, str]) -> str:
-    """Return the expression for one field of the record, given those for the values that an update has."""
+def _part(topic: Topic, field: Type, tables: Tables, filled: Mapping[str, tuple[str | None, Convert]]) -> str:
+    """Return the expression for a field of the record, given those for what fills it; None: the update has it not."""
+    name, declared = field["name"], field["type"]
     if name in _STAMP:
         return _STAMP[name]
-    if name == "feed_time":
-        return tables.field(declared, FIELDS[Topic.QUOTES]["quoteTimestamp"].convert, "feed_time")
-    filled = {field.name: (wire, field.convert) for wire, field in _fields_of(topic).items()}
     if name not in filled and not isinstance(declared, list):
         raise ValueError(f"nothing in an update fills the field {name} of {topic}, and it cannot be null")
-    if name not in filled or filled[name][0] not in values:
-        return "NULL"  # as well as an array or a map without an entry
-    wire, convert = filled[name]
-    if _is_array({"type": declared}):
-        return f"{name}({values[wire]})"
-    return tables.field(declared, convert, values[wire])
+    value, convert = filled.get(name, (None, None))
+    if value is None or convert is None:
+        return "NULL"  # as well an array or a map without an entry
+    return f"{name}({value})" if _is_array(field) else tables.field(declared, convert, value)
 
 
 def _joined(parts: Sequence[str]) -> Iterator[str]:

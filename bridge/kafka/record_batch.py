@@ -26,7 +26,7 @@ _LENGTH, _BEHIND_LENGTH, _CRC, _ATTRIBUTES, _RECORDS = 8, 12, 17, 21, 61
 
 
 class RecordBatch:
-    """Be to aiokafka's producer what its ``create_batch`` returns: a ``BatchBuilder`` that is full."""
+    """Be to aiokafka's producer what it asks of a ``BatchBuilder`` that is full."""
 
     def __init__(self, batch_bytes: int, codec: int, zstd: ZstdCompressor | None) -> None:
         codec = codec if zstd is None else CODECS["none"]
@@ -53,13 +53,6 @@ class RecordBatch:
     def closed(self) -> bool:
         """Return that it takes no more."""
         return True
-
-    def close(self) -> None:
-        """Take no more."""
-
-    def size(self) -> int:
-        """Return its size in bytes, compressed once it is built."""
-        return self._builder.size() if self._built is None else len(self._built)
 
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         self._builder.set_producer_state(producer_id, producer_epoch, base_sequence)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SESSION_ID: Final = 1_750_858_200_000_000
 INGEST_US: Final = 1_750_858_201_234_567
 PARTITIONS: Final = 4
+#: What one read of the socket brings at 10,000 frames a second.
+FRAMES_PER_READ: Final = 12
 _EVENTS: Final = ("quotes", "trades", "timesales", "l2")
 _NOW: Final = 0.0
 

@@ -22,7 +22,7 @@ from websockets.uri import parse_uri
 
 from bridge.aries.events import Update
 from bridge.kafka.record_batch import batch_maker
-from tests.bench.core import INGEST_US, Core
+from tests.bench.core import FRAMES_PER_READ, INGEST_US, Core
 from tests.bench.frames import LEVEL2, QUOTES, TRADING_DAY, Recipe, build, lines_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 WARM, COUNTED, REPEATS = 6_000, 2_000, 15
 #: What one read of the socket brings, and how many records a batch has at full speed.
 CHUNK_BYTES: Final = 1 << 16
-FRAMES_PER_READ: Final = 12
 RECORDS_PER_BATCH: Final = 85
 FEEDS: Final = {"quotes": QUOTES, "level2": LEVEL2, "mix": TRADING_DAY}
 
