@@ -29,10 +29,10 @@ test: $(READY)  ## Run all tests (ARGS go to pytest)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 soak: $(READY)  ## Run real Kafka, simulator and bridge through random faults, and judge it (ARGS="--minutes 10 --seed 7")
-	@$(BIN)/python -m tests.soak $(ARGS)
+	@$(BIN)/python -m tests.programs.soak $(ARGS)
 
 bench: $(READY) ## Measure the bridge beside a straightforward one (ARGS="--full")
-	@$(BIN)/python -m tests.bench $(ARGS)
+	@$(BIN)/python -m tests.programs.bench $(ARGS)
 
 lint: $(READY)  ## Check style
 	@$(BIN)/ruff check .
@@ -46,9 +46,9 @@ format: $(READY) ## Mend style where that is mechanical
 	@$(BIN)/ruff format .
 
 docs: $(READY)  ## Regenerate the generated parts of the READMEs
-	@$(BIN)/python -m tests.readme --write
-	@$(BIN)/python -m tests.web.readme --write
-	@$(BIN)/python -m tests.helm.values_table --write
+	@$(BIN)/python -m tests.programs.docs.settings_table --write
+	@$(BIN)/python -m tests.programs.docs.http_paths --write
+	@$(BIN)/python -m tests.programs.docs.chart_values --write
 
 wheel: $(READY) ## Build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel

@@ -7,8 +7,8 @@ import pytest
 
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.topics import Topic
-from tests.brokers import RealKafka, unique
-from tests.kafka_distribution import KafkaMissing
+from tests.support.brokers import RealKafka, unique
+from tests.support.kafka_distribution import KafkaMissing
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping

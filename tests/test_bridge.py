@@ -11,7 +11,7 @@ from bridge.kafka.partitioner import partition
 from bridge.simulator.fields import Kind
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests.service import by_symbol, environment, eventually, read, running
+from tests.support.service import by_symbol, environment, eventually, read, running
 
 if TYPE_CHECKING:
     from bridge.app import Bridge

@@ -6,7 +6,6 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import avro.io
@@ -23,10 +22,10 @@ from bridge.errors import BadLine
 from bridge.records import Record, Stamp, build
 from bridge.schemas import load
 from bridge.topics import Topic
+from tests.support.paths import ROOT
 
 SCHEMAS = load()
 PREFIXES = single_object_prefixes(SCHEMAS)
-ROOT = Path(__file__).parent.parent
 PYTHON_EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "avro" / "README.md").read_text("utf-8"), re.DOTALL)
 STAMP = Stamp(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=2**40, after_gap=False)
 PREFIX_BYTES = 10

@@ -18,7 +18,7 @@ from bridge.records import Record, Stamp, build
 from bridge.registry import Registry
 from bridge.schemas import load
 from bridge.topics import Topic
-from tests.fake_registry import FakeRegistry
+from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

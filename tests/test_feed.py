@@ -10,8 +10,8 @@ import pytest
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.faults.proxy import Proxy
-from tests.process import process
-from tests.service import environment, eventually, running
+from tests.support.process import process
+from tests.support.service import environment, eventually, running
 
 if TYPE_CHECKING:
     from bridge.kafka.embedded_broker import EmbeddedBroker

@@ -10,7 +10,7 @@ import socket
 import tomllib
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,19 +18,19 @@ import bridge
 from bridge.settings import Settings
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests import clean_root
-from tests.dockerfile import parse
-from tests.process import Process
-from tests.service import environment
+from tests.support import clean_root
+from tests.support.dockerfile import parse
+from tests.support.paths import ROOT
+from tests.support.process import Process
+from tests.support.service import environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
-    from tests.clean_root import Image
+    from tests.support.clean_root import Image
 
-CONTEXT: Final = Path(__file__).parent.parent
-DEFAULTS, STAGES = parse((CONTEXT / "Dockerfile").read_text(encoding="utf-8"))
+DEFAULTS, STAGES = parse((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 BUILD, RUNTIME = STAGES
 LABELS = ("title", "description", "licenses", "version", "revision", "created", "source", "base.name")
 #: The steps fetch wheels, as the image's build does.
@@ -54,7 +54,7 @@ def test_the_user_is_a_number_other_than_root() -> None:
 
 def test_commands_are_in_exec_form() -> None:
     """No shell stands between the engine's signals and the program."""
-    scripts = tomllib.loads((CONTEXT / "pyproject.toml").read_text())["project"]["scripts"]
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert RUNTIME.one("ENTRYPOINT").exec_form() == ["aries-bridge"]
     assert RUNTIME.one("ENTRYPOINT").exec_form()[0] in scripts
     assert RUNTIME.one("CMD").exec_form() == ["run"]
@@ -106,15 +106,15 @@ def test_no_secret_is_built_in() -> None:
 
 def test_what_is_sent_is_denied_first() -> None:
     """Nothing but what the Dockerfile copies leaves the checkout: a secret that lies around does not."""
-    lines = (CONTEXT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert next(line for line in lines if not line.startswith("#")) == "*"
     copied = {word for one in BUILD.all("COPY") for word in one.words()[:-1]}
-    assert {path.split("/")[0] for path in clean_root.sent(CONTEXT)} == copied
+    assert {path.split("/")[0] for path in clean_root.sent(ROOT)} == copied
 
 
 def test_what_the_interpreter_left_behind_is_not_sent(tmp_path: Path) -> None:
     """Byte code of another Python is no part of the sources, and a file beside them is not either."""
-    (tmp_path / ".dockerignore").write_text((CONTEXT / ".dockerignore").read_text(encoding="utf-8"))
+    (tmp_path / ".dockerignore").write_text((ROOT / ".dockerignore").read_text(encoding="utf-8"))
     for name in ("bridge/app.py", "bridge/__pycache__/app.pyc", "bridge/dev/__pycache__/x.pyc", ".env", "tests/t.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -128,7 +128,7 @@ def test_what_the_interpreter_left_behind_is_not_sent(tmp_path: Path) -> None:
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """Run every step of the Dockerfile, in a root of its own."""
     try:
-        return clean_root.build(CONTEXT, tmp_path_factory.mktemp("image"), {"VERSION": bridge.__version__})
+        return clean_root.build(ROOT, tmp_path_factory.mktemp("image"), {"VERSION": bridge.__version__})
     except clean_root.NoCleanRoot as missing:
         pytest.skip(f"THE IMAGE'S STEPS WERE NOT RUN: {missing}")
 

@@ -20,7 +20,7 @@ from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import MARKET_DATA, Topic
 from bridge.web.history import History
-from tests.service import environment, eventually, running
+from tests.support.service import environment, eventually, running
 from tests.web.client import client
 
 if TYPE_CHECKING:

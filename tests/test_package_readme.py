@@ -5,15 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.support.paths import PACKAGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGE: Final = Path(__file__).parent.parent / "bridge"
 README: Final = (PACKAGE / "README.md").read_text(encoding="utf-8")
 LEVELS: Final = ("debug", "info", "warning", "error", "critical", "exception")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bridge.clock import wall_us
 from bridge.topics import Topic
-from tests.service import eventually, publishing
+from tests.support.service import eventually, publishing
 
 if TYPE_CHECKING:
     from bridge.kafka.embedded_broker import EmbeddedBroker

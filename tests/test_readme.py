@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.settings import table as settings_table
-from tests import readme
-from tests.generated import MarkersMissing
+from tests.programs.docs import settings_table as readme
+from tests.support.generated import MarkersMissing
 
 if TYPE_CHECKING:
     from pathlib import Path

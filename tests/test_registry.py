@@ -14,7 +14,7 @@ from bridge.errors import RegistryUnreachable, SchemaUnfit, SettingsError
 from bridge.registry import Registry, RegistryRefused, subject_of
 from bridge.schemas import load
 from bridge.topics import Topic, topic_names
-from tests.fake_registry import FakeRegistry
+from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,9 +10,9 @@ from bridge import schemas
 from bridge.registry import Registry, subject_of
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests.fake_registry import FakeRegistry
-from tests.process import process
-from tests.service import environment, eventually, read, running
+from tests.support.fake_registry import FakeRegistry
+from tests.support.process import process
+from tests.support.service import environment, eventually, read, running
 
 if TYPE_CHECKING:
     from bridge.kafka.embedded_broker import EmbeddedBroker

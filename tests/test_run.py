@@ -14,8 +14,8 @@ from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests.process import process
-from tests.service import by_symbol, environment, read
+from tests.support.process import process
+from tests.support.service import by_symbol, environment, read
 
 if TYPE_CHECKING:
     from pathlib import Path

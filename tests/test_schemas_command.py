@@ -15,7 +15,7 @@ from bridge.errors import BridgeError, RegistryUnreachable, SettingsError
 from bridge.registry import RegistryRefused
 from bridge.schemas_command import schemas_app
 from bridge.topics import Topic
-from tests.fake_registry import FakeRegistry
+from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,14 +23,14 @@ from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.readable import json_line, text_line
 from bridge.tail import Selection, follow
 from bridge.topics import Topic
-from tests.fake_registry import FakeRegistry
+from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from bridge.records import Record
     from bridge.settings import Settings
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 SCHEMAS = schemas.load()
 NOWHERE = "127.0.0.1:1"

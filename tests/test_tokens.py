@@ -13,7 +13,7 @@ from bridge.errors import TokenUnavailable
 from bridge.oauth.endpoint import TokenEndpointError
 from bridge.settings.secret import Secret
 from bridge.tokens import FixedToken, RefreshingToken
-from tests.token_endpoint import FakeTokenEndpoint, token_endpoint
+from tests.support.token_endpoint import FakeTokenEndpoint, token_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,16 +7,17 @@ import re
 import shutil
 import subprocess
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import yaml
 
+from tests.support.paths import ROOT, cache
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT: Final = Path(__file__).parent.parent
 WORKFLOWS: Final = sorted((ROOT / ".github/workflows").glob("*.yml"))
 ACTIONLINT: Final = "v1.7.12"
 #: Set to 1 where the workflows must be linted: that Go is missing is then a failure.
@@ -191,7 +192,7 @@ def test_the_pins_are_kept_up_to_date() -> None:
 @pytest.fixture(scope="module")
 def actionlint() -> Path:
     """Return actionlint, built once by Go and kept in the checkout's cache."""
-    binary = ROOT / ".cache/bin" / f"actionlint-{ACTIONLINT}" / "actionlint"
+    binary = cache() / "bin" / f"actionlint-{ACTIONLINT}" / "actionlint"
     if binary.exists():
         return binary
     if shutil.which("go") is None:

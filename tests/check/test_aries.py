@@ -19,7 +19,7 @@ from bridge.simulator import faults
 from bridge.simulator.requests import Authenticate, Subscribe, Unsubscribe
 from bridge.simulator.server import PATHS, Simulator
 from tests.check.findings import NO_KAFKA, Findings, authority_file, found, server_tls
-from tests.token_endpoint import token_endpoint
+from tests.support.token_endpoint import token_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,9 +13,9 @@ from bridge.settings.secret import Secret
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests.process import process
-from tests.service import environment
-from tests.token_endpoint import token_endpoint
+from tests.support.process import process
+from tests.support.service import environment
+from tests.support.token_endpoint import token_endpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

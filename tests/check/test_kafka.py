@@ -23,17 +23,17 @@ from bridge.kafka.access import kafka_settings
 from bridge.kafka.topic_design import Design
 from bridge.kafka.topics_command import arrange
 from bridge.topics import Topic
-from tests import consumer
-from tests.brokers import LOGIN, PASSWORD, USER, Listener
 from tests.check.findings import NO_ARIES, Findings, found
 from tests.kafka.test_security import unsecured_jwt
-from tests.token_endpoint import token_endpoint
+from tests.support import consumer
+from tests.support.brokers import LOGIN, PASSWORD, USER, Listener
+from tests.support.token_endpoint import token_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 
 def environ(servers: str, prefix: str = "aries", **more: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from bridge.registry import subject_of
 from bridge.settings import load
 from bridge.topics import Topic
 from tests.check.findings import NO_ARIES, NO_KAFKA, Findings, authority_file, found, server_tls
-from tests.fake_registry import FakeRegistry
+from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from bridge.check import token
 from bridge.check.report import Status
 from bridge.settings import Settings, load
 from tests.check.findings import NO_KAFKA, Findings
-from tests.token_endpoint import FakeTokenEndpoint, token_endpoint
+from tests.support.token_endpoint import FakeTokenEndpoint, token_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests.service import DEADLINE_SECONDS, by_symbol, control, environment, read
+from tests.support.service import DEADLINE_SECONDS, by_symbol, control, environment, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

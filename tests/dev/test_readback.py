@@ -16,12 +16,12 @@ from bridge.dev.readback import RATE_OVER_SECONDS, Flow, ReadBack
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests.service import environment, eventually, running
+from tests.support.service import environment, eventually, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 
 @pytest.fixture

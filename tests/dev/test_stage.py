@@ -12,7 +12,7 @@ from bridge.errors import SettingsError
 from bridge.kafka.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
 from bridge.settings.cautions import warnings
 from bridge.topics import Topic
-from tests.consumer import read_all
+from tests.support.consumer import read_all
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 
 @pytest.fixture

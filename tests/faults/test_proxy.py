@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.proxy import Direction, Proxy
-from tests.service import eventually
+from tests.support.service import eventually
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter

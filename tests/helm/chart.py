@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tests.support.paths import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     Json = dict[str, Any]
 
-ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "helm"
 VALUES = CHART / "values.yaml"
 #: Values with which people use the chart; each is rendered, checked, and given to the program.

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.helm import go_tools
 from tests.helm.chart import Helm
+from tests.support import go_tools
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.helm.go_tools import GoTool
+    from tests.support.go_tools import GoTool
 
 #: Set to 1 where the chart must be tested: that Helm or promtool cannot be had is then a failure.
 REQUIRE_HELM = "TESTS_REQUIRE_HELM"

@@ -13,7 +13,7 @@ from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.helm.chart import CHART, Helm, example
-from tests.service import environment, eventually, running
+from tests.support.service import environment, eventually, running
 from tests.web.client import client
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.helm import values_table
 from tests.helm.chart import CHART, VALUES, Helm, example
+from tests.programs.docs import chart_values as values_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,15 +15,15 @@ from bridge import settings
 from bridge.settings import Settings, cautions
 from bridge.settings import table as settings_table
 from bridge.settings.field_types import is_secret
-from tests.helm import values_table
 from tests.helm.chart import EXAMPLES, Helm, example, merged
 from tests.helm.pod_environment import Files, environment
+from tests.programs.docs import chart_values as values_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.helm.chart import Objects
-    from tests.helm.values_table import Value
+    from tests.programs.docs.chart_values import Value
 
 each_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem.removesuffix("-values"))
 #: Where the chart takes less than the program: a pod's port must be known, and above those of the system.

@@ -12,7 +12,7 @@ from bridge.kafka.cluster import FoundPartition, FoundTopic, _DescribeTopics, co
 
 if TYPE_CHECKING:
     from bridge.kafka.embedded_broker import EmbeddedBroker
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 METADATA = 3
 

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
 from bridge.kafka.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
-from tests.consumer import Message, wait_for
+from tests.support.consumer import Message, wait_for
 
 
 async def produce(bootstrap_servers: str, topic: str, compression: str | None = None) -> None:

@@ -13,7 +13,7 @@ import pytest
 from bridge.errors import KafkaUnreachable
 from bridge.kafka import producers
 from tests.faults.proxy import Direction, Proxy
-from tests.service import eventually
+from tests.support.service import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 
 #: What a sender says when it puts batches back, to send them again a moment later.

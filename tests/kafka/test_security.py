@@ -24,16 +24,16 @@ from bridge.kafka.advice import advice
 from bridge.kafka.oauth import ClientCredentials
 from bridge.kafka.security import KafkaSecuritySettings, security_options
 from bridge.settings.secret import Secret
-from tests.brokers import PASSWORD, USER, Listener
-from tests.consumer import wait_for
-from tests.token_endpoint import FakeTokenEndpoint, token_endpoint
+from tests.support.brokers import PASSWORD, USER, Listener
+from tests.support.consumer import wait_for
+from tests.support.token_endpoint import FakeTokenEndpoint, token_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from bridge.settings import Settings
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 CLIENT_SECRET = "the:client/secret"
 

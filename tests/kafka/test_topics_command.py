@@ -23,7 +23,7 @@ from bridge.topics import SUBSCRIBABLE, Topic
 if TYPE_CHECKING:
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from bridge.settings import Settings
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 NOWHERE = "127.0.0.1:1"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiokafka import AIOKafkaProducer
 
 from bridge.topics import Topic
-from tests.consumer import Message, read_all
+from tests.support.consumer import Message, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable

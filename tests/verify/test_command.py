@@ -20,10 +20,10 @@ from bridge.topics import Topic
 from bridge.verify.command import Verification
 from bridge.verify.findings import Finding, Kind
 from bridge.verify.reading import Selection
-from tests.brokers import unique
 from tests.faults.proof import verified
-from tests.process import process
-from tests.service import environment, eventually, running
+from tests.support.brokers import unique
+from tests.support.process import process
+from tests.support.service import environment, eventually, running
 from tests.verify.republishing import copied
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bridge.app import Bridge
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from bridge.verify.report import Report
-    from tests.consumer import Message
+    from tests.support.consumer import Message
 
     Change = Callable[[list[Message]], list[Message]]
 

@@ -14,7 +14,7 @@ from bridge.kafka.access import kafka_settings
 from bridge.registry import Registry
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.heads import Head, Reader
-from tests.fake_registry import FakeRegistry
+from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
     from bridge.records import Record

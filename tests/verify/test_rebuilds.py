@@ -9,13 +9,13 @@ from aiokafka import AIOKafkaProducer
 
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests.consumer import read_all
 from tests.faults.proof import verified
-from tests.service import environment, eventually, running
+from tests.support.consumer import read_all
+from tests.support.service import environment, eventually, running
 
 if TYPE_CHECKING:
     from bridge.app import Bridge
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 
 async def published(bridge: Bridge, more: int) -> None:

@@ -13,7 +13,7 @@ from bridge.app import Bridge
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests.service import environment, eventually, running
+from tests.support.service import environment, eventually, running
 from tests.web.chromium import TAB
 from tests.web.client import client
 

@@ -7,7 +7,7 @@ import time
 from bridge.accounts import Accounts
 from bridge.topics import Topic
 from bridge.web.history import LINES, TICK_SECONDS, History, settled
-from tests.service import eventually
+from tests.support.service import eventually
 
 
 async def test_rates_follow_what_was_settled() -> None:

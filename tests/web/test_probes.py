@@ -17,11 +17,11 @@ from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from bridge.web.probes import ACK_OVERDUE_SECONDS, liveness, readiness
-from tests.service import environment, eventually, running
+from tests.support.service import environment, eventually, running
 from tests.web.client import client
 
 if TYPE_CHECKING:
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 
 @pytest.fixture

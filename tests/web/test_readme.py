@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.web import readme
+from tests.programs.docs import http_paths as readme
 
 
 def test_the_readme_has_every_metric() -> None:

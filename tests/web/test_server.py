@@ -12,8 +12,8 @@ from bridge import settings
 from bridge.app import Bridge
 from bridge.simulator.server import Simulator
 from bridge.web.server import PortUnusable
-from tests.process import process
-from tests.service import environment, running
+from tests.support.process import process
+from tests.support.service import environment, running
 from tests.web.client import PATHS, client
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from bridge.simulator.tokens import Tokens
 from bridge.topics import Topic
 from bridge.web.history import History
 from bridge.web.status import status
-from tests.service import environment, eventually, running
+from tests.support.service import environment, eventually, running
 from tests.web.client import PATHS, client
 
 if TYPE_CHECKING:

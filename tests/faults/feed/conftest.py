@@ -6,8 +6,8 @@ import pytest
 import uvloop
 
 from bridge import dial
-from tests.brokers import unique
 from tests.faults.feed.scene import Stage
+from tests.support.brokers import unique
 
 if TYPE_CHECKING:
     import asyncio

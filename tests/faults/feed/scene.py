@@ -11,7 +11,7 @@ import structlog
 
 from bridge.topics import Topic
 from tests.faults.proof import prove
-from tests.service import control, environment, eventually, read, running
+from tests.support.service import control, environment, eventually, read, running
 from tests.test_backoff import Highest
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from bridge.simulator.requests import Authenticate, Subscribe
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.faults.feed.scene import take_away_jitter
-from tests.service import by_symbol, read
+from tests.support.service import by_symbol, read
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from bridge.topics import Topic
 from tests.faults.feed.scene import PING_SOON, take_away_jitter
 from tests.faults.proof import prove
 from tests.faults.proxy import BOTH, Direction, Proxy
-from tests.service import by_symbol, control, environment, eventually, read, running
+from tests.support.service import by_symbol, control, environment, eventually, read, running
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.faults.proxy import Proxy
-from tests.service import read
+from tests.support.service import read
 
 if TYPE_CHECKING:
     from tests.faults.feed.scene import Stage

@@ -11,7 +11,7 @@ from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.simulator.status import MarketState
 from tests.faults.feed.scene import PING_SOON
-from tests.service import eventually
+from tests.support.service import eventually
 
 if TYPE_CHECKING:
     from tests.faults.feed.scene import Stage

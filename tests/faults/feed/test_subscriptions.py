@@ -8,7 +8,7 @@ from bridge.errors import Cause
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests.service import by_symbol, eventually, read
+from tests.support.service import by_symbol, eventually, read
 
 if TYPE_CHECKING:
     from pathlib import Path

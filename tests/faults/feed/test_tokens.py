@@ -17,7 +17,7 @@ from bridge.simulator.server import Simulator
 from bridge.simulator.tokens import Tokens
 from bridge.tokens import RefreshingToken
 from tests.faults.feed.scene import take_away_jitter
-from tests.service import eventually
+from tests.support.service import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,14 +11,14 @@ import structlog
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.faults.proof import nothing_lost, prove
-from tests.service import environment, eventually, running
+from tests.support.service import environment, eventually, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, MutableMapping
 
     from bridge.app import Bridge
     from bridge.verify.report import Report
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 GIVEN_UP = "producer given up, its records are sent again"
 REBUILT = "producer rebuilt"

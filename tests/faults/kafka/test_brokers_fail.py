@@ -10,10 +10,10 @@ import pytest
 
 from tests.faults.kafka.load import GIVEN_UP, NOT_USABLE, PATIENT, create_topics, under_load
 from tests.faults.proxy import Proxy
-from tests.service import eventually
+from tests.support.service import eventually
 
 if TYPE_CHECKING:
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from confluent_kafka import ElectionType, TopicPartition
 
 from bridge.topics import Topic
 from tests.faults.kafka.load import CAN_AGAIN, CANNOT, PATIENT, create_topics, under_load
-from tests.service import eventually
+from tests.support.service import eventually
 
 if TYPE_CHECKING:
     import pytest
 
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 #: What aiokafka rightly logs as an error while a broker is away.
 ABSENT = (

@@ -12,18 +12,18 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
     UserScramCredentialUpsertion,
 )
 
-from tests.brokers import Listener
 from tests.faults.kafka.load import GIVEN_UP, NOT_USABLE, PATIENT, create_topics, under_load
 from tests.kafka.test_security import unsecured_jwt
-from tests.service import eventually
-from tests.token_endpoint import token_endpoint
+from tests.support.brokers import Listener
+from tests.support.service import eventually
+from tests.support.token_endpoint import token_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.brokers import RealKafka
-    from tests.token_endpoint import FakeTokenEndpoint
+    from tests.support.brokers import RealKafka
+    from tests.support.token_endpoint import FakeTokenEndpoint
 
 TOKEN_SECONDS = 2
 LAPSED = -60

@@ -12,13 +12,13 @@ from bridge.verify.reading import Selection
 from tests.faults.kafka.load import GIVEN_UP, NOT_USABLE, PATIENT, create_topics, under_load
 from tests.faults.proof import verified
 from tests.faults.proxy import Direction, Proxy
-from tests.service import eventually
+from tests.support.service import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from tests.brokers import RealKafka
     from tests.faults.kafka.load import Load
+    from tests.support.brokers import RealKafka
 
 
 @pytest.fixture

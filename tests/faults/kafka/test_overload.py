@@ -12,11 +12,11 @@ from bridge.topics import Topic
 from tests.faults.kafka.load import NOT_USABLE, create_topics
 from tests.faults.proof import verified
 from tests.faults.proxy import Proxy
-from tests.process import process
-from tests.service import control, environment, read
+from tests.support.process import process
+from tests.support.service import control, environment, read
 
 if TYPE_CHECKING:
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 #: Far below what piles up in the outage; memory may grow by no more than some times as much.
 BUDGET_BYTES = 1_000_000

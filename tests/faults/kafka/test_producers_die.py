@@ -12,12 +12,12 @@ from confluent_kafka import TopicPartition
 
 from tests.faults.kafka.load import GIVEN_UP, LINES_PER_SECOND, PATIENT, create_topics, under_load
 from tests.faults.proof import nothing_lost, verified
-from tests.service import eventually
+from tests.support.service import eventually
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 Harm = Callable[["AIOKafkaProducer"], Awaitable[None]]
 

@@ -9,10 +9,10 @@ from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.faults.kafka.load import create_topics
 from tests.faults.proof import prove
-from tests.service import environment, eventually, read, running
+from tests.support.service import environment, eventually, read, running
 
 if TYPE_CHECKING:
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 
 async def test_a_record_too_large_for_the_broker(kafka: RealKafka, topic_prefix: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tests.faults.kafka.load import PATIENT, create_topics, under_load
 
 if TYPE_CHECKING:
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 
 async def test_a_quota_slows_the_bridge_and_loses_nothing(kafka: RealKafka, topic_prefix: str) -> None:

@@ -17,13 +17,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 
 from bridge.errors import RecordsUndelivered
 from bridge.topics import Topic
-from tests.brokers import LOGIN, USER, Listener
 from tests.faults.kafka.load import CAN_AGAIN, CANNOT, create_topics, under_load
 from tests.faults.proof import nothing_lost, verified
-from tests.service import by_symbol, eventually, read
+from tests.support.brokers import LOGIN, USER, Listener
+from tests.support.service import by_symbol, eventually, read
 
 if TYPE_CHECKING:
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 
 @pytest.fixture

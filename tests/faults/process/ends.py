@@ -10,13 +10,13 @@ import aiohttp
 
 from bridge.errors import KafkaUnreachable
 from tests.faults.proof import verified
-from tests.service import DEADLINE_SECONDS
+from tests.support.service import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bridge.verify.report import Report
-    from tests.process import Process
+    from tests.support.process import Process
 
 Accounts = dict[str, int]
 _ENDS = ("published", "conflated", "filtered", "dead_lettered", "dropped", "undelivered")

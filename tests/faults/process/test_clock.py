@@ -16,7 +16,7 @@ from bridge.oauth.endpoint import Grant
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from tests.faults.proof import prove
-from tests.service import control, environment, eventually, read, running
+from tests.support.service import control, environment, eventually, read, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,15 +11,15 @@ from bridge.simulator.server import Simulator
 from bridge.topics import MARKET_DATA, Topic
 from tests.faults.process.ends import accounted_end, proven, until
 from tests.faults.proof import verified
-from tests.process import process
-from tests.service import by_symbol, control, environment, read
+from tests.support.process import process
+from tests.support.service import by_symbol, control, environment, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
-    from tests.brokers import RealKafka
-    from tests.process import Process
+    from tests.support.brokers import RealKafka
+    from tests.support.process import Process
 
 KILL, STOP, CONT, TERM = signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM
 #: Longer than the test's pongs may take, shorter than anybody wants to wait.

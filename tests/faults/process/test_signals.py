@@ -16,15 +16,15 @@ import pytest
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from tests.faults.process.ends import accounted_end, proven, until
-from tests.process import process
-from tests.service import control, environment, eventually, read
+from tests.support.process import process
+from tests.support.service import control, environment, eventually, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
-    from tests.brokers import RealKafka
-    from tests.process import Process
+    from tests.support.brokers import RealKafka
+    from tests.support.process import Process
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 DRAINING = "stopping: the source has ended, records drain"

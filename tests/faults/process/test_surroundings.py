@@ -23,14 +23,14 @@ from bridge.simulator.server import Simulator
 from tests.faults.process.ends import accounted_end, proven, until
 from tests.faults.proof import verified
 from tests.faults.proxy import Proxy
-from tests.process import process
-from tests.service import DEADLINE_SECONDS, environment, eventually
+from tests.support.process import process
+from tests.support.service import DEADLINE_SECONDS, environment, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
-    from tests.brokers import RealKafka
+    from tests.support.brokers import RealKafka
 
 TERM = signal.SIGTERM
 #: Makes the whole file system read-only for one command, in namespaces of its own.

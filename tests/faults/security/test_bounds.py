@@ -18,9 +18,9 @@ from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from bridge.web.server import MOST_CONNECTIONS
-from tests.fake_registry import FakeRegistry
 from tests.faults.proof import prove
-from tests.service import DEADLINE_SECONDS, environment, eventually, read, running
+from tests.support.fake_registry import FakeRegistry
+from tests.support.service import DEADLINE_SECONDS, environment, eventually, read, running
 from tests.web.client import client
 
 if TYPE_CHECKING:

@@ -23,20 +23,20 @@ from aiohttp import web
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests import consumer
-from tests.brokers import PASSWORD, USER, Listener
-from tests.fake_registry import FakeRegistry
 from tests.faults.security import planted
-from tests.process import process
-from tests.service import environment
-from tests.token_endpoint import token_endpoint
+from tests.support import consumer
+from tests.support.brokers import PASSWORD, USER, Listener
+from tests.support.fake_registry import FakeRegistry
+from tests.support.process import process
+from tests.support.service import environment
+from tests.support.token_endpoint import token_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
-    from tests.brokers import RealKafka
-    from tests.process import Process
+    from tests.support.brokers import RealKafka
+    from tests.support.process import Process
 
 TERM = signal.SIGTERM
 PATHS = ("/", "/livez", "/readyz", "/metrics", "/status", "/nowhere")

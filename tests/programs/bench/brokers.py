@@ -1,0 +1,97 @@
+"""Where a run's records go: an embedded broker of its own, or one real Kafka for all runs."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from bridge.topics import Topic
+from tests.programs.bench.children import Child, Cores, pinned
+from tests.support.brokers import RealKafka, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BrokerKind = Literal["embedded", "real"]
+#: The embedded broker has no other number.
+PARTITIONS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Say where one run publishes, and which process works for that, where it is one of ours."""
+
+    bootstrap_servers: str
+    prefix: str
+    process: Child | None = None
+
+    def names(self) -> dict[Topic, str]:
+        """Return the names of its topics."""
+        return {topic: f"{self.prefix}.{topic}" for topic in Topic}
+
+
+class Brokers(Protocol):
+    """Give each run topics of its own."""
+
+    def target(self, folder: Path) -> AbstractContextManager[Target]:
+        """Hold one; its records are gone afterwards, or out of the way."""
+
+
+class Embedded:
+    """Start a new embedded broker for each run: it keeps all in memory, so that an old one would be slower."""
+
+    def __init__(self, cores: Cores) -> None:
+        self._cores = cores
+
+    @contextmanager
+    def target(self, folder: Path) -> Iterator[Target]:
+        """Yield the topics of a broker that ends with the run."""
+        prefix = unique("bench")
+        names = [f"{prefix}.{topic}" for topic in Topic]
+        with Child(
+            ["-m", "tests.programs.bench.broker", *names], {}, self._cores.others, folder / "broker.log"
+        ) as process:
+            yield Target(process.hear()["bootstrap_servers"], prefix, process)
+
+
+class Real:
+    """Create the topics of each run on one real Kafka."""
+
+    def __init__(self, kafka: RealKafka, partitions: int = PARTITIONS) -> None:
+        self._kafka = kafka
+        self._partitions = partitions
+
+    @contextmanager
+    def target(self, folder: Path) -> Iterator[Target]:
+        """Yield new topics."""
+        target = Target(self._kafka.bootstrap_servers, unique("bench"))
+        for topic, name in target.names().items():
+            own = topic in (Topic.CONTROL, Topic.DLQ, Topic.MARKET_STATUS)
+            self._kafka.create_topic(name, 1 if own else self._partitions)
+        yield target
+
+
+@contextmanager
+def brokers(kind: BrokerKind, cores: Cores) -> Iterator[Brokers]:
+    """Hold what a benchmark publishes to."""
+    if kind == "embedded":
+        yield Embedded(cores)
+        return
+    with real_kafka(cores) as kafka:
+        yield Real(kafka)
+
+
+@contextmanager
+def real_kafka(cores: Cores) -> Iterator[RealKafka]:
+    """Run one real broker beside the bridge, not on its core; raises KafkaMissing."""
+    with tempfile.TemporaryDirectory(prefix="bench-kafka-") as folder:
+        kafka = RealKafka(Path(folder))
+        with pinned(cores.others):
+            kafka.start()
+        try:
+            yield kafka
+        finally:
+            kafka.stop()

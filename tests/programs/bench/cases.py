@@ -1,0 +1,74 @@
+"""What is measured: feeds at full speed, and at offered rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tests.programs.bench.frames import LEVEL2, QUOTES, TRADING_DAY, DialectName, Recipe
+from tests.programs.bench.trial import SIDES, Side
+
+if TYPE_CHECKING:
+    from tests.programs.bench.frames import Happenings
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Name one feed at full speed; ``usual``: it is measured unless others are asked for."""
+
+    name: str
+    recipe: Recipe
+    usual: bool = True
+    #: How many times as fast as the baseline the bridge is to be, in CPU time.
+    target: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateCase:
+    """Name one offered rate of quotes at one line a frame."""
+
+    name: str
+    per_second: int
+    seconds: int
+    usual: bool = True
+    #: Where the baseline could not follow, only the bridge is measured.
+    sides: tuple[Side, ...] = SIDES
+
+    @property
+    def recipe(self) -> Recipe:
+        """Return the feed; it ends when the time is over."""
+        return Recipe(QUOTES, self.per_second * self.seconds)
+
+
+def _case(
+    name: str,
+    happenings: Happenings,
+    lines: int,
+    lines_per_frame: int,
+    *,
+    dialect: DialectName = "envelope",
+    usual: bool = True,
+    target: float | None = None,
+) -> Case:
+    return Case(name, Recipe(happenings, lines, lines_per_frame, dialect), usual, target)
+
+
+CASES: Final = (
+    _case("quotes-1", QUOTES, 50_000, 1, target=3),
+    _case("quotes-10", QUOTES, 50_000, 10, target=4),
+    _case("quotes-100", QUOTES, 50_000, 100),
+    _case("level2", LEVEL2, 15_000, 1, target=4),
+    _case("mix-1", TRADING_DAY, 40_000, 1, target=3),
+    _case("mix-10", TRADING_DAY, 40_000, 10, target=3),
+    _case("quotes-1-action", QUOTES, 50_000, 1, dialect="action", target=3),
+    _case("quotes-10-action", QUOTES, 50_000, 10, dialect="action", target=4),
+    _case("quotes-100-action", QUOTES, 50_000, 100, dialect="action", usual=False),
+    _case("level2-action", LEVEL2, 15_000, 1, dialect="action", usual=False, target=4),
+    _case("mix-1-action", TRADING_DAY, 40_000, 1, dialect="action", usual=False, target=3),
+    _case("mix-10-action", TRADING_DAY, 40_000, 10, dialect="action", usual=False, target=3),
+)
+RATE_CASES: Final = (
+    RateCase("rate-1k", 1_000, 10, usual=False),
+    RateCase("rate-10k", 10_000, 8),
+    RateCase("rate-50k", 50_000, 6, sides=("bridge",)),
+)

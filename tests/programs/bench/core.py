@@ -1,0 +1,88 @@
+"""The bridge from a frame to its lanes, without socket and Kafka: for counting, comparing and taking apart."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from bridge import schemas
+from bridge.accounts import Accounts
+from bridge.aries.action import Action
+from bridge.aries.envelope import Envelope
+from bridge.aries.liveness import Timing
+from bridge.aries.session import Session
+from bridge.batches import Batches
+from bridge.codec import Codec, single_object_prefixes
+from bridge.deadletters import DeadLetters
+from bridge.decimals import Prices
+from bridge.encoder import Encoder
+from bridge.intake import Intake
+from bridge.subscriptions import plan
+from bridge.topics import SUBSCRIBABLE, Topic, topic_names
+from tests.programs.bench.frames import symbols
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bridge.batches import Lane
+    from tests.programs.bench.frames import Recipe
+
+SESSION_ID: Final = 1_750_858_200_000_000
+INGEST_US: Final = 1_750_858_201_234_567
+PARTITIONS: Final = 4
+#: What one read of the socket brings at 10,000 frames a second.
+FRAMES_PER_READ: Final = 12
+_EVENTS: Final = ("quotes", "trades", "timesales", "l2")
+_NOW: Final = 0.0
+
+
+class Core:
+    """Hold a session that is authenticated and subscribed, and an intake behind it."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        loaded = schemas.load()
+        prefixes = single_object_prefixes(loaded)
+        codec, prices, accounts = Codec(loaded, prefixes), Prices(), Accounts()
+        wanted = plan(symbols(recipe.symbols), _EVENTS)
+        dialect = Envelope() if recipe.dialect == "envelope" else Action()
+        self.batches = Batches(topic_names("bench", {}), accounts, 1 << 30)
+        self.batches.open({topic: PARTITIONS if topic in SUBSCRIBABLE else 1 for topic in Topic})
+        self.intake = Intake(
+            codec=codec,
+            encoder=Encoder(loaded, prefixes, prices),
+            prices=prices,
+            batches=self.batches,
+            accounts=accounts,
+            dead_letters=DeadLetters(codec, dialect.name),
+            plan=wanted,
+        )
+        self.intake.start_session(SESSION_ID)
+        self.session = Session(dialect, wanted, Timing(30, 10, 60), _NOW)
+        self.session.authenticate("a-good-token", _NOW)
+
+    def take(self, frame: bytes) -> None:
+        """Take in one frame, as ``Feed`` does it."""
+        self.take_all((frame,))
+
+    def take_all(self, frames: Iterable[bytes]) -> None:
+        """Take in the frames of one read, as ``Feed`` does it."""
+        rest = deque(frames)
+        while rest:
+            self.intake.take(self.session.receive_some(rest, _NOW)[0], INGEST_US)
+
+    def waiting(self) -> Iterator[tuple[Topic, bytes, bytes]]:
+        """Yield topic, key and value of what waits in the lanes, lane by lane."""
+        for lane in self.batches.lanes():
+            for record in lane.waiting:
+                _, key, value, *_ = record
+                assert key is not None
+                yield lane.topic, key, value
+
+    def acknowledge(self) -> None:
+        """Let everything that waits be published."""
+        for lane in self.batches.take_ready():
+            self._land(lane)
+
+    def _land(self, lane: Lane) -> None:
+        self.batches.sent(lane, len(lane.waiting), _NOW)
+        self.batches.landed(lane)

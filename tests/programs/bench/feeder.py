@@ -1,0 +1,200 @@
+"""The Aries server of the benchmark: ``python -m tests.programs.bench.feeder FOLDER``; as cheap as a server can be.
+
+It accepts a session in either dialect, and on the word ``go`` writes ready-made frames: one system call for many
+of them. ``go 10000`` offers frames at 10,000 lines a second, ``loop 10000 60`` does so for 60 s, over and over.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import select
+import socket
+import sys
+import time
+from array import array
+from bisect import bisect_right
+from pathlib import Path
+from typing import Any, Final
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+#: What one system call writes where there is no rate to keep.
+CHUNK_BYTES: Final = 1 << 18
+#: How often an offered rate is served.
+TICK_SECONDS: Final = 0.001
+#: No further request for so long: the client has subscribed to all it wants.
+QUIET_SECONDS: Final = 0.3
+
+
+class Conversation:
+    """Hold one client's connection: it is answered before and between the frames."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._protocol = ServerProtocol()
+        self.subscribed = False
+        self.open = True
+
+    def hear(self, seconds: float) -> bool:
+        """Wait so long for the client at most, answer it, and return whether it said anything."""
+        if not self.open or not select.select([self._connection], [], [], seconds)[0]:
+            return False
+        data = self._connection.recv(1 << 16)
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+            self.open = False
+        for event in self._protocol.events_received():
+            self._answer(event)
+        self._flush()
+        if self._protocol.close_expected():
+            self.open = False
+        return True
+
+    def write(self, frames: memoryview) -> None:
+        """Write whole frames; wait while the client does not read."""
+        self._connection.sendall(frames)
+
+    def _answer(self, event: object) -> None:
+        if isinstance(event, Request):
+            self._protocol.send_response(self._protocol.accept(event))
+        elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+            for document in self._answers(json.loads(bytes(event.data))):
+                self._protocol.send_text(json.dumps(document).encode())
+
+    def _answers(self, said: dict[str, Any]) -> list[dict[str, Any]]:
+        request_id = said.get("id")
+        match said:
+            case {"action": ("auth" | "subscribe") as action}:
+                self.subscribed |= action == "subscribe"
+                return [{"action": action, "message": "success"}]
+            case {"action": "ping"}:
+                return [{"action": "ping", "message": "pong"}]
+            case {"type": "request"}:
+                payload = {"action": "authSuccess", "id": request_id, "data": {"expiresIn": 2_700_000}}
+                return [{"type": "event", "payload": payload}]
+            case {"type": "subscribe"}:
+                self.subscribed = True
+                return [{"type": "response", "id": request_id, "payload": {"status": "success"}}]
+            case {"type": "ping"}:
+                return [{"type": "pong", "id": request_id}]
+        return []
+
+    def _flush(self) -> None:
+        data = b"".join(self._protocol.data_to_send())
+        if data:
+            self._connection.sendall(data)
+
+
+class Frames:
+    """Hold the frames of a saved feed and where they end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._wire = memoryview((folder / "wire").read_bytes())
+        self.ends = array("Q")
+        self.ends.frombytes((folder / "ends").read_bytes())
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def between(self, first: int, last: int) -> memoryview:
+        """Return the frames from one to before another."""
+        start = self.ends[first - 1] if first else 0
+        return self._wire[start : self.ends[last - 1]]
+
+    def next_chunk(self, first: int) -> int:
+        """Return behind which frame a chunk ends that starts with this one."""
+        start = self.ends[first - 1] if first else 0
+        return max(first + 1, bisect_right(self.ends, start + CHUNK_BYTES))
+
+
+def write_all(conversation: Conversation, frames: Frames) -> float:
+    """Write everything as fast as it is read; return by how much it was late, which is nothing."""
+    first = 0
+    while first < len(frames) and conversation.open:
+        last = frames.next_chunk(first)
+        conversation.write(frames.between(first, last))
+        conversation.hear(0)
+        first = last
+    return 0.0
+
+
+def offer(conversation: Conversation, frames: Frames, frames_per_second: float, count: int) -> float:
+    """Write so many frames at a rate, from the first again after the last; return by how much it was late at worst."""
+    started = time.monotonic()
+    told, late = 0, 0.0
+    while told < count and conversation.open:
+        due = min(count, int((time.monotonic() - started) * frames_per_second))
+        while told < due:
+            place = told % len(frames)
+            last = min(len(frames), place + due - told)
+            conversation.write(frames.between(place, last))
+            told += last - place
+        late = max(late, time.monotonic() - started - due / frames_per_second)
+        conversation.hear(0)
+        time.sleep(TICK_SECONDS)
+    return late
+
+
+def obey(word: str, conversation: Conversation, frames: Frames, lines_per_frame: int) -> float:
+    """Do what a word asks for: ``go``, ``go LINES_PER_SECOND``, ``loop LINES_PER_SECOND SECONDS``."""
+    match word.split():
+        case ["go"]:
+            return write_all(conversation, frames)
+        case ["go", rate]:
+            return offer(conversation, frames, float(rate) / lines_per_frame, len(frames))
+        case ["loop", rate, seconds]:
+            frames_per_second = float(rate) / lines_per_frame
+            return offer(conversation, frames, frames_per_second, round(frames_per_second * float(seconds)))
+    raise ValueError(f"{word!r} is no word of the feeder's")
+
+
+def main(folder: Path, lines_per_frame: int) -> None:
+    """Serve one client until it goes."""
+    frames = Frames(folder)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        tell(port=listener.getsockname()[1])
+        connection, _ = listener.accept()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with connection:
+        conversation = Conversation(connection)
+        while conversation.hear(QUIET_SECONDS) or (conversation.open and not conversation.subscribed):
+            pass
+        tell(subscribed=True)
+        word = await_word(conversation)
+        before, started = cpu_seconds(), time.monotonic()
+        late = obey(word, conversation, frames, lines_per_frame)
+        tell(
+            seconds=time.monotonic() - started,
+            cpu_seconds=cpu_seconds() - before,
+            late_seconds=late,
+            sent_at=time.monotonic(),
+        )
+        while conversation.open:
+            conversation.hear(1.0)
+
+
+def await_word(conversation: Conversation) -> str:
+    """Wait for a word on standard input, and answer the client meanwhile."""
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        conversation.hear(0.01)
+    return sys.stdin.readline().strip()
+
+
+def cpu_seconds() -> float:
+    """Return the user and system time of this process."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def tell(**facts: object) -> None:
+    """Write one document."""
+    print(json.dumps(facts), flush=True)  # noqa: T201 - its answers
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

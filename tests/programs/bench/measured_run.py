@@ -1,0 +1,41 @@
+"""``aries-bridge run``, with the latency of every record noted: ``python -m tests.programs.bench.measured_run FILE``.
+
+For the latency cases alone; throughput is measured on the command as it is. The bridge's own histogram has the
+oldest record of each batch, in buckets: too coarse for a percentile.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridge import app, cli
+from bridge.acks import Acks
+from bridge.topics import Topic
+from tests.programs.bench.latencies import Latencies
+
+if TYPE_CHECKING:
+    from bridge.batches import Lane
+
+
+def main(file: Path) -> None:
+    """Run the service, then write what was noted."""
+    latencies = Latencies()
+
+    class EveryRecord(Acks):
+        def landed(self, lane: Lane, now: float, now_us: int) -> None:
+            super().landed(lane, now, now_us)
+            if lane.topic is not Topic.CONTROL:
+                latencies.note_all((record[0] for record in lane.in_flight), now_us)
+
+    setattr(app, "Acks", EveryRecord)  # noqa: B010 - the bridge makes its own; mypy knows that it is imported there
+    sys.argv[1:] = ["run"]
+    try:
+        cli.main()
+    finally:
+        latencies.save(file)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

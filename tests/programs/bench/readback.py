@@ -1,0 +1,94 @@
+"""What a consumer finds after a run: whether every record is there once, in its symbol's order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from bridge import schemas
+from bridge.decoder import Decoder
+from bridge.verify.heads import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.topics import Topic
+    from tests.programs.bench.brokers import Target
+
+ANSWER_DEADLINE_SECONDS: Final = 20.0
+_AT_ONCE: Final = 5000
+
+
+class Void(Exception):
+    """Say why a run does not count."""
+
+
+class Consuming:
+    """Look at the topics of one run with librdkafka, which shares no code with the bridge."""
+
+    def __init__(self, target: Target, topics: list[Topic]) -> None:
+        names = target.names()
+        self._topics = {names[topic]: topic for topic in topics}
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": target.bootstrap_servers,
+                "group.id": "bench",  # required by the library; never joined
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 20,
+                "log_level": 0,
+            }
+        )
+        metadata = self._consumer.list_topics(timeout=ANSWER_DEADLINE_SECONDS).topics
+        self._partitions = [
+            TopicPartition(name, number) for name in self._topics for number in metadata[name].partitions
+        ]
+
+    def __len__(self) -> int:
+        """Return how many records the topics hold by now."""
+        ends = (self._consumer.get_watermark_offsets(one, ANSWER_DEADLINE_SECONDS) for one in self._partitions)
+        return sum(high for _, high in ends)
+
+    def check(self, expected: Mapping[Topic, Mapping[str, int]]) -> None:
+        """Read everything; raise Void where a record is missing, twice there, or not in its place."""
+        asyncio.run(self._check(expected))
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._consumer.close()
+
+    async def _check(self, expected: Mapping[Topic, Mapping[str, int]]) -> None:
+        loaded = schemas.load()
+        readers = {name: Reader(loaded[topic].name, Decoder(loaded)) for name, topic in self._topics.items()}
+        found: dict[Topic, Counter[bytes]] = {topic: Counter() for topic in self._topics.values()}
+        self._consumer.assign([TopicPartition(one.topic, one.partition, OFFSET_BEGINNING) for one in self._partitions])
+        left = sum(sum(counts.values()) for counts in expected.values())
+        sessions: set[int] = set()
+        while left > 0:
+            messages = self._consumer.consume(min(_AT_ONCE, left), ANSWER_DEADLINE_SECONDS)  # waits for so many
+            if not messages:
+                raise Void(f"{left} records cannot be read: lost, or no longer kept by the broker")
+            left -= len(messages)
+            for message in messages:
+                name: Any = message.topic()
+                value: Any = message.value()
+                reader = readers[name]
+                symbol, _, session_id, seq, _ = reader.head(value) or await reader.learn(value)
+                counts = found[self._topics[name]]
+                if message.key() != symbol or seq != counts[symbol]:
+                    raise Void(f"{name}: {symbol!r} has seq {seq} in place of {counts[symbol]}")
+                counts[symbol] += 1
+                sessions.add(session_id)
+        _compare(found, expected, sessions)
+
+
+def _compare(
+    found: Mapping[Topic, Mapping[bytes, int]], expected: Mapping[Topic, Mapping[str, int]], sessions: set[int]
+) -> None:
+    wanted = {topic: {symbol.encode(): count for symbol, count in counts.items()} for topic, counts in expected.items()}
+    if found != wanted:
+        raise Void("the symbols do not have as many records as they had lines")
+    if len(sessions) > 1:
+        raise Void(f"the records are of {len(sessions)} sessions: the connection was lost in between")

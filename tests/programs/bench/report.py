@@ -1,0 +1,152 @@
+"""The figures, for people and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.table import Table
+
+from tests.programs.bench.latencies import PARTS
+from tests.programs.bench.trial import SIDES, Latency, Throughput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
+    from tests.programs.bench.cases import Case, RateCase
+    from tests.programs.bench.growth import Growth
+    from tests.programs.bench.rounds import Rounds
+    from tests.programs.bench.verdicts import Verdict
+
+    FullSpeed = Sequence[Rounds[Case, Throughput]]
+    Rates = Sequence[Rounds[RateCase, Latency]]
+
+#: Feeder and broker share the other cores; where they are as busy as that, they were measured, not the bridge.
+TOO_BUSY: Final = 0.9
+
+
+def show(
+    console: Console, facts: Mapping[str, str], full_speed: FullSpeed, rates: Rates, verdicts: Sequence[Verdict]
+) -> None:
+    """Print everything: what was measured where, the tables, a line for each target."""
+    _show_facts(console, facts)
+    if full_speed:
+        console.print(_throughput_table(full_speed))
+    if rates:
+        console.print(_latency_table(rates))
+    for one in full_speed:
+        if one.pairs and one.spread("bridge", lambda run: run.others_busy).median > TOO_BUSY:
+            console.print(f"{one.case.name}: feeder and broker were the bottleneck", style="bold red")
+    _show_verdicts(console, verdicts)
+
+
+def show_growth(console: Console, facts: Mapping[str, str], growth: Growth) -> None:
+    """Print how CPU time and memory grow."""
+    _show_facts(console, facts)
+    table = Table(title="Growth: medians")
+    for heading in ("with", "µs CPU a record", "MB at the end"):
+        table.add_column(heading, justify="right")
+    for unit, sizes in (
+        ("symbols", growth.by_symbols),
+        ("partitions", growth.by_partitions),
+        ("seconds", growth.by_seconds),
+    ):
+        for one in sizes:
+            table.add_row(f"{one.size:,.0f} {unit}", f"{one.cpu_us:.1f}", f"{one.rss_bytes / 1e6:.1f}")
+    console.print(table)
+    _show_verdicts(console, growth.verdicts())
+
+
+def _show_facts(console: Console, facts: Mapping[str, str]) -> None:
+    console.print(", ".join(f"{name} {value}" for name, value in facts.items()), style="dim", highlight=False)
+
+
+def _show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
+    for verdict in verdicts:
+        console.print(str(verdict), style="green" if verdict.met else "bold red", highlight=False)
+
+
+def document(
+    facts: Mapping[str, str], full_speed: FullSpeed, rates: Rates, verdicts: Sequence[Verdict]
+) -> dict[str, Any]:
+    """Return everything as JSON."""
+    return {
+        "machine": dict(facts),
+        "full_speed": [_full_speed(one) for one in full_speed],
+        "rates": [_rate(one) for one in rates],
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+    }
+
+
+def _throughput_table(full_speed: FullSpeed) -> Table:
+    table = Table(title="At full speed: medians of the pairs, ratios with their range")
+    table.add_column("case", no_wrap=True)
+    headings = ("pairs", "µs CPU a record", "baseline", "times as fast", "records/s", "baseline", "times as fast")
+    for heading in (*headings, "per s CPU", "MB peak", "at end"):
+        table.add_column(heading, justify="right")
+    for one in full_speed:
+        table.add_row(one.case.name, *(_throughput_row(one) if one.pairs else ["void"]))
+    return table
+
+
+def _throughput_row(one: Rounds[Case, Throughput]) -> list[str]:
+    cpu_us, baseline_us = (one.spread(side, lambda run: run.cpu_us).median for side in SIDES)
+    speed, baseline_speed = (one.spread(side, lambda run: run.per_second).median for side in SIDES)
+    return [
+        f"{len(one.pairs)}{f' ({len(one.voids)} void)' if one.voids else ''}",
+        f"{cpu_us:.1f}",
+        f"{baseline_us:.1f}",
+        str(one.ratio(lambda run: run.cpu_us)),
+        f"{speed:,.0f}",
+        f"{baseline_speed:,.0f}",
+        str(one.ratio(lambda run: run.wall_seconds)),
+        f"{1e6 / cpu_us:,.0f}",
+        f"{one.spread('bridge', lambda run: run.rss_peak_bytes).highest / 1e6:.0f}",
+        f"{one.spread('bridge', lambda run: run.rss_end_bytes).highest / 1e6:.0f}",
+    ]
+
+
+def _latency_table(rates: Rates) -> Table:
+    table = Table(title="At an offered rate, one quote a frame: receive to acknowledgement in ms, median (range)")
+    for heading in ("case", ""):
+        table.add_column(heading, no_wrap=True)
+    for heading in (*PARTS, "s behind", "of a core", "MB peak", "stolen"):
+        table.add_column(heading, justify="right")
+    for one in rates:
+        for side in one.case.sides:
+            if not one.pairs:
+                table.add_row(one.case.name, side, "void")
+                continue
+            parts = [one.spread(side, lambda run, part=part: run.percentiles[part]) for part in PARTS]  # type: ignore[misc]
+            table.add_row(
+                one.case.name,
+                side,
+                *map(str, parts),
+                str(one.spread(side, lambda run: run.behind_seconds)),
+                f"{one.spread(side, lambda run: run.share_of_core).median:.0%}",
+                f"{one.spread(side, lambda run: run.rss_peak_bytes).highest / 1e6:.0f}",
+                f"{one.spread(side, lambda run: run.stolen).highest:.1%}",
+            )
+    return table
+
+
+def _full_speed(one: Rounds[Case, Throughput]) -> dict[str, Any]:
+    ratios = {
+        "cpu_ratio": asdict(one.ratio(lambda run: run.cpu_us)),
+        "speed_ratio": asdict(one.ratio(lambda run: run.wall_seconds)),
+    }
+    pairs = [
+        {
+            side: {**asdict(run), "cpu_us_per_record": run.cpu_us, "records_per_second": run.per_second}
+            for side, run in pair.items()
+        }
+        for pair in one.pairs
+    ]
+    return {**asdict(one.case), **(ratios if pairs else {}), "pairs": pairs, "void": one.voids}
+
+
+def _rate(one: Rounds[RateCase, Latency]) -> dict[str, Any]:
+    pairs = [{side: asdict(run) for side, run in pair.items()} for pair in one.pairs]
+    return {**asdict(one.case), "pairs": pairs, "void": one.voids}

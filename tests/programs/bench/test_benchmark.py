@@ -1,0 +1,66 @@
+"""The benchmark itself still works: a small run of it, from the command line to the verdicts."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from tests.programs.bench import report
+from tests.programs.bench.brokers import Embedded
+from tests.programs.bench.cases import Case, RateCase
+from tests.programs.bench.children import Cores
+from tests.programs.bench.frames import QUOTES, TRADING_DAY, Recipe, build
+from tests.programs.bench.rounds import Rounds, measured
+from tests.programs.bench.trial import SIDES, Throughput, Trials
+from tests.programs.bench.verdicts import verdicts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.timeout(240)  # nine processes start, one after the other, perhaps on a busy machine
+def test_a_small_run_ends_in_figures_and_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both sides publish a mixed feed whole, at full speed and at a rate, and the report has figures of each."""
+    cores = Cores.of_machine()
+    trials = Trials(Embedded(cores), cores, tmp_path / "runs")
+    case = Case("mix", Recipe(TRADING_DAY, 300, lines_per_frame=4, dialect="action", symbols=10), target=0.001)
+    feed = build(case.recipe)
+    run = partial(trials.full_speed, feed=feed, saved=feed.save(tmp_path / "feed"))
+    full_speed = measured(case, 1, run, lambda _: None)
+    rate = RateCase("rate", 2000, 2, sides=("bridge",))
+    feed = build(rate.recipe)
+    run_rate = partial(trials.at_rate, feed=feed, saved=feed.save(tmp_path / "feed"), per_second=2000)
+    rates = measured(rate, 1, run_rate, lambda _: None, sides=rate.sides)
+    judged = verdicts([full_speed], [rates])
+    assert (full_speed.voids, rates.voids) == ([], [])
+    assert rates.pairs[0]["bridge"].percentiles["count"] > 1000
+    assert {verdict.target.partition(":")[0] for verdict in judged} > {"mix"}
+    report.show(Console(width=160), {"python": "any"}, [full_speed], [rates], judged)
+    shown = capsys.readouterr().out
+    assert "mix" in shown
+    assert "rate" in shown
+    assert report.document({}, [full_speed], [rates], judged)["full_speed"][0]["cpu_ratio"]["median"] > 0
+
+
+def test_a_void_run_is_said_and_fails_a_verdict(tmp_path: Path) -> None:
+    """No figure is taken from a bridge that does not publish everything."""
+    recipe = Recipe(QUOTES, 50)
+    void: Rounds[Case, Throughput] = Rounds(Case("quotes", recipe, target=1), voids=["bridge: a hole"])
+    verdict = verdicts([void], [])[0]
+    assert not verdict.met
+    assert "quotes: bridge: a hole" in verdict.found
+
+
+def test_pairs_take_turns_in_being_first() -> None:
+    """What one run leaves behind must favour neither side."""
+    order: list[str] = []
+
+    def run(side: str) -> Throughput:
+        order.append(side)
+        return Throughput(1, 1.0, 1.0, 0.0, 0.0, 1, 1, 1, 1.0)
+
+    measured(Case("none", Recipe(QUOTES, 1)), 2, run, lambda _: None)
+    assert order == [*SIDES, *reversed(SIDES)]

@@ -1,0 +1,205 @@
+"""What goes wrong with the feed: the Aries server, its token endpoint, and the network before them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from bridge.simulator import faults
+from bridge.simulator.requests import Authenticate
+from bridge.simulator.status import MarketState
+from tests.faults.proxy import Direction
+from tests.programs.soak.plan import Family, Kind, between, one_of, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+    from typing import Any
+
+    from bridge.simulator.faults import Fault
+    from tests.programs.soak.plan import Play
+    from tests.programs.soak.stage import Stage
+
+CLIENT_SECONDS = 10.0
+MANY = 10_000
+CLOSE_CODES = (1000, 1001, 1008, 1011, 1012, 1013, 3000, 4000, 4401, 4429)
+_SECONDS = between(1, 5)
+RIVAL = "rival-token"
+
+
+def feed_kinds() -> tuple[Kind, ...]:
+    """Return all kinds."""
+    yes_or_no = one_of(*(False, True))
+    some = whole(1, 20)
+    momentary, lasting, while_dialling = _momentary, _lasting, _while_dialling
+    return (
+        momentary("dropped", faults.Drop, reset=yes_or_no),
+        momentary("closed", faults.Close, code=one_of(*CLOSE_CODES), reason=one_of("", "going away", "rate limit")),
+        momentary("session_expires", faults.Expire, warning_seconds=one_of(0, 1, 3), close=yes_or_no),
+        momentary("authentication_forgotten", faults.ForgetAuth),
+        momentary("garbage", faults.Garbage, repeated=some),
+        momentary("not_utf8", faults.NotUtf8, repeated=some),
+        momentary("unknown_kind", faults.UnknownKind, repeated=some),
+        momentary("unknown_field", faults.UnknownField, repeated=some),
+        momentary("giant_frame", faults.GiantFrame, size_bytes=one_of(2 << 20, 15 << 20, 17 << 20)),
+        momentary("burst", faults.Burst, events=whole(2_000, 20_000)),
+        lasting("silence", faults.Silence, seconds=between(1, 8), pongs=yes_or_no),
+        lasting("no_pongs", faults.NoPongs, seconds=between(1, 6), application=yes_or_no, protocol=yes_or_no),
+        lasting("partial_updates", faults.Partial, seconds=_SECONDS),
+        while_dialling("authentication_refused", faults.RefuseAuth, close=yes_or_no),
+        while_dialling("authentication_ignored", faults.IgnoreAuth, times=one_of(1)),
+        while_dialling("authentication_late", faults.LateAuth, by_seconds=between(0.5, 4)),
+        while_dialling(
+            "handshake_refused", faults.Http, status=one_of(401, 404, 429, 500, 503), retry_after=one_of(None, 1)
+        ),
+        while_dialling("handshake_slow", faults.SlowAccept, by_seconds=between(0.5, 4)),
+        while_dialling("no_acknowledgements", faults.NoAcks),
+        while_dialling("symbol_refused", faults.RefuseSymbol, symbol=one_of("AB", "SPX")),
+        while_dialling("closing_unanswered", faults.NoClosingHandshake),
+        _kind("market_closed", market_closed, seconds=between(1, 8)),
+        _kind("evicted", evicted),
+        _kind("tokens_refused", tokens_refused, how=one_of("503", "html", "slow", "throttled"), seconds=_SECONDS),
+        _kind("network_cut", network_cut, after_bytes=one_of(0, 1, 777, 50_000), reset=yes_or_no),
+        _kind(
+            "black_hole",
+            black_hole,
+            direction=one_of("both", *(str(one.name) for one in Direction)),
+            seconds=between(1, 8),
+        ),
+        _kind("network_slow", network_slow, chunk_bytes=one_of(20_000, 60_000), seconds=_SECONDS),
+        _kind("turned_away", turned_away, seconds=_SECONDS),
+    )
+
+
+def _kind(name: str, play: Play, **draws: Callable[[Random], Any]) -> Kind:
+    return Kind(name, Family.FEED, play, draws)
+
+
+def _momentary(name: str, fault: type[Fault], **draws: Callable[[Random], Any]) -> Kind:
+    return _kind(name, partial(_strike, fault), **draws)
+
+
+def _lasting(name: str, fault: type[Fault], **draws: Callable[[Random], Any]) -> Kind:
+    return _kind(name, partial(_last, fault), **draws)
+
+
+def _while_dialling(name: str, fault: type[Fault], **draws: Callable[[Random], Any]) -> Kind:
+    return _kind(name, partial(_dial_again, fault), seconds=_SECONDS, **draws)
+
+
+async def _strike(fault: type[Fault], stage: Stage, repeated: int = 1, **parameters: Any) -> None:
+    await _client(stage)
+    for _ in range(repeated):
+        _befall(stage, fault(**parameters))
+        await asyncio.sleep(0.02)
+
+
+async def _last(fault: type[Fault], stage: Stage, seconds: float, **parameters: Any) -> None:
+    await _client(stage)
+    _befall(stage, fault(**parameters))
+    await asyncio.sleep(seconds)
+    stage.simulator.standing.clear()
+
+
+async def _dial_again(fault: type[Fault], stage: Stage, seconds: float, **parameters: Any) -> None:
+    """Let something be wrong while the bridge has to connect anew."""
+    await _client(stage)
+    _befall(stage, fault(**parameters))
+    _befall(stage, faults.Drop())
+    await asyncio.sleep(seconds)
+    stage.simulator.standing.clear()
+
+
+async def market_closed(stage: Stage, seconds: float) -> None:
+    """Close the market for a time: nothing comes, and nothing is wrong."""
+    stage.simulator.set_market(MarketState.CLOSED)
+    await asyncio.sleep(seconds)
+    stage.simulator.set_market(MarketState.OPEN)
+
+
+async def evicted(stage: Stage) -> None:
+    """Let another client take the only session there is; the bridge takes it back."""
+    simulator = stage.simulator
+    await _client(stage)
+    simulator.tokens.accept(RIVAL)
+    _befall(stage, faults.OneSession())
+    body = {"action": "auth", "token": RIVAL}
+    request = {"type": "request", "id": "r", "payload": {"method": "post", "path": "/auth", "body": body}}
+    with suppress(ConnectionClosed, TimeoutError):
+        async with asyncio.timeout(CLIENT_SECONDS), connect(simulator.url_for("envelope"), compression=None) as rival:
+            await rival.send(json.dumps(request))
+            async for _ in rival:
+                pass
+    simulator.standing.clear()
+    for received in simulator.received:
+        if isinstance(received.request, Authenticate) and received.request.token == RIVAL:
+            stage.onlooker.is_stranger(received.session)
+
+
+async def tokens_refused(stage: Stage, how: str, seconds: float) -> None:
+    """Let all tokens be refused and the endpoint give none."""
+    endpoint = stage.tokens
+    await _client(stage)
+    match how:
+        case "503":
+            endpoint.fail(503, times=MANY)
+        case "html":
+            endpoint.answer_html(times=MANY)
+        case "slow":
+            endpoint.be_slow(2, times=MANY)
+        case _:
+            endpoint.throttle(1, times=MANY)
+    stage.simulator.tokens.refuse(*endpoint.issued)
+    _befall(stage, faults.Drop())
+    await asyncio.sleep(seconds)
+    endpoint._troubles.clear()
+
+
+async def network_cut(stage: Stage, after_bytes: int, *, reset: bool) -> None:
+    """Cut the connection after so many bytes, wherever in a frame that is."""
+    await _client(stage)
+    stage.network.cut(after_bytes=after_bytes, reset=reset)
+    await asyncio.sleep(1)
+    stage.network.heal()
+
+
+async def black_hole(stage: Stage, direction: str, seconds: float) -> None:
+    """Lose everything in one direction, or in both."""
+    stage.network.black_hole(*([] if direction == "both" else [Direction[direction]]))
+    await asyncio.sleep(seconds)
+    stage.network.heal()
+
+
+async def network_slow(stage: Stage, chunk_bytes: int, seconds: float) -> None:
+    """Let little through at a time."""
+    stage.network.slow(chunk_bytes=chunk_bytes, pause_seconds=0.1)
+    await asyncio.sleep(seconds)
+    stage.network.heal()
+
+
+async def turned_away(stage: Stage, seconds: float) -> None:
+    """Accept connections and close them at once."""
+    stage.network.turn_away()
+    stage.network.cut()
+    await asyncio.sleep(seconds)
+    stage.network.heal()
+
+
+async def _client(stage: Stage) -> None:
+    """Wait until there is somebody to harm, but not for ever: something else may keep the bridge away."""
+    with suppress(TimeoutError):
+        await stage.simulator.wait_for(
+            lambda: any(session.authenticated for session in stage.simulator.connections),
+            timeout_seconds=CLIENT_SECONDS,
+        )
+
+
+def _befall(stage: Stage, fault: Fault) -> None:
+    """Let it happen without waiting until it is written, as ``Simulator.inject`` does."""
+    fault.befall(stage.simulator, tuple(stage.simulator.connections))

@@ -1,0 +1,184 @@
+"""What goes wrong with Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from confluent_kafka import ElectionType
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all the same
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from bridge.topics import Topic
+from tests.faults.proxy import Direction
+from tests.programs.soak.plan import Family, Kind, between, one_of, whole
+from tests.programs.soak.stage import DELIVERY_TIMEOUT_SECONDS, INSTANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+    from typing import Any
+
+    from tests.programs.soak.plan import Play
+    from tests.programs.soak.stage import Stage
+
+ADMIN_TIMEOUT_SECONDS = 20.0
+_WAYS = one_of("both", *(direction.name for direction in Direction))
+
+
+def kafka_kinds(brokers: int) -> tuple[Kind, ...]:
+    """Return the kinds that so many brokers allow."""
+    broker = whole(1, brokers)
+    always = (
+        _kind("broker_killed", broker_killed, broker=broker, seconds=between(0, 5)),
+        _kind("broker_hangs_briefly", broker_hangs, broker=broker, seconds=between(0.5, DELIVERY_TIMEOUT_SECONDS - 2)),
+        _kind("broker_hangs", broker_hangs, broker=broker, seconds=between(DELIVERY_TIMEOUT_SECONDS + 1, 9)),
+        _kind("all_brokers_killed", all_brokers_killed, seconds=between(1, 8)),
+        _kind("all_brokers_hang", all_brokers_hang, seconds=between(1, 9)),
+        _kind(
+            "kafka_cut", kafka_cut, broker=broker, after_bytes=one_of(0, 1, 777, 20_000), reset=one_of(*(False, True))
+        ),
+        _kind("kafka_black_hole", kafka_black_hole, broker=broker, direction=_WAYS, seconds=between(1, 9)),
+        _kind("kafka_slow", kafka_slow, broker=broker, chunk_bytes=one_of(5_000, 30_000), seconds=between(1, 6)),
+        _kind("kafka_throttles", kafka_throttles, bytes_per_second=one_of(20_000, 200_000), seconds=between(1, 6)),
+        _kind(
+            "batches_too_large",
+            batches_too_large,
+            topic=one_of(*Topic),
+            bytes=one_of(1500, 3000),
+            seconds=between(2, 6),
+        ),
+    )
+    if brokers == 1:
+        return always
+    return (
+        *always,
+        _kind("leaders_moved", leaders_moved, broker=broker),
+        _kind("brokers_restarted_in_turn", brokers_restarted_in_turn),
+        _kind("too_few_in_sync", too_few_in_sync, broker=broker, seconds=between(2, 8)),
+    )
+
+
+def _kind(name: str, play: Play, **draws: Callable[[Random], Any]) -> Kind:
+    return Kind(name, Family.KAFKA, play, draws)
+
+
+async def broker_killed(stage: Stage, broker: int, seconds: float) -> None:
+    """Kill a broker, and start it again."""
+    await asyncio.to_thread(stage.kafka.kill, broker)
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(stage.kafka.restart, broker)
+
+
+async def broker_hangs(stage: Stage, broker: int, seconds: float) -> None:
+    """Let a broker stand still for a time."""
+    await asyncio.to_thread(stage.kafka.pause, broker)
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(stage.kafka.resume, broker)
+
+
+async def all_brokers_killed(stage: Stage, seconds: float) -> None:
+    """Kill the whole cluster, and start it again."""
+    for broker in stage.broker_numbers:
+        await asyncio.to_thread(stage.kafka.kill, broker)
+    await asyncio.sleep(seconds)
+    for broker in stage.broker_numbers:
+        stage.kafka.launch(broker)
+    await asyncio.to_thread(stage.kafka.wait_until_ready)
+
+
+async def all_brokers_hang(stage: Stage, seconds: float) -> None:
+    """Let the whole cluster stand still for a time."""
+    for broker in stage.broker_numbers:
+        await asyncio.to_thread(stage.kafka.pause, broker)
+    await asyncio.sleep(seconds)
+    for broker in stage.broker_numbers:
+        await asyncio.to_thread(stage.kafka.resume, broker)
+
+
+async def leaders_moved(stage: Stage, broker: int) -> None:
+    """End a broker in good order: it hands its partitions over; then let it lead them again."""
+    await asyncio.to_thread(stage.kafka.terminate, broker)
+    await asyncio.to_thread(stage.kafka.restart, broker)
+    await asyncio.to_thread(_elect_preferred, stage)
+
+
+async def brokers_restarted_in_turn(stage: Stage) -> None:
+    """Restart one broker after the other, as an upgrade does."""
+    for broker in stage.broker_numbers:
+        await asyncio.to_thread(stage.kafka.terminate, broker)
+        await asyncio.to_thread(stage.kafka.restart, broker)
+    await asyncio.to_thread(_elect_preferred, stage)
+
+
+async def too_few_in_sync(stage: Stage, broker: int, seconds: float) -> None:
+    """Ask for more replicas in sync than there are."""
+    await asyncio.to_thread(_alter, stage, "min.insync.replicas", str(stage.brokers), *Topic)
+    await asyncio.to_thread(stage.kafka.kill, broker)
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(stage.kafka.restart, broker)
+    await asyncio.to_thread(_alter, stage, "min.insync.replicas", "2", *Topic)
+
+
+async def batches_too_large(stage: Stage, topic: Topic, bytes: int, seconds: float) -> None:  # noqa: A002 - as Kafka says
+    """Let a topic take only small batches for a time."""
+    await asyncio.to_thread(_alter, stage, "max.message.bytes", str(bytes), topic)
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(_alter, stage, "max.message.bytes", None, topic)
+
+
+async def kafka_cut(stage: Stage, broker: int, after_bytes: int, *, reset: bool) -> None:
+    """Cut the connections to a broker after so many bytes of its answers."""
+    network = stage.kafka_network[broker]
+    network.cut(after_bytes=after_bytes, reset=reset)
+    await asyncio.sleep(1)
+    network.heal()
+
+
+async def kafka_black_hole(stage: Stage, broker: int, direction: str, seconds: float) -> None:
+    """Lose what goes to a broker, what comes from it, or both."""
+    network = stage.kafka_network[broker]
+    network.black_hole(*([] if direction == "both" else [Direction[direction]]))
+    await asyncio.sleep(seconds)
+    network.heal()
+
+
+async def kafka_slow(stage: Stage, broker: int, chunk_bytes: int, seconds: float) -> None:
+    """Let little through to a broker at a time."""
+    network = stage.kafka_network[broker]
+    network.slow(chunk_bytes=chunk_bytes, pause_seconds=0.1)
+    await asyncio.sleep(seconds)
+    network.heal()
+
+
+async def kafka_throttles(stage: Stage, bytes_per_second: int, seconds: float) -> None:
+    """Let the brokers hold the bridge to a quota."""
+    client = f"aries-bridge-{INSTANCE}"
+    await asyncio.to_thread(stage.kafka.throttle, client, bytes_per_second)
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(stage.kafka.throttle, client, None)
+
+
+def _elect_preferred(stage: Stage) -> None:
+    admin = stage.kafka.admin()  # its answers come only while it lives
+    admin.elect_leaders(ElectionType.PREFERRED, None).result(ADMIN_TIMEOUT_SECONDS)
+
+
+def _alter(stage: Stage, name: str, value: str | None, *topics: Topic) -> None:
+    """Set a topic's configuration; None takes it away."""
+    admin = stage.kafka.admin()
+    operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
+    resources = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            stage.topic(topic),
+            incremental_configs=[ConfigEntry(name, value or "", incremental_operation=operation)],
+        )
+        for topic in topics
+    ]
+    for altered in admin.incremental_alter_configs(resources, request_timeout=ADMIN_TIMEOUT_SECONDS).values():
+        altered.result(ADMIN_TIMEOUT_SECONDS)

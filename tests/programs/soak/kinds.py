@@ -1,0 +1,27 @@
+"""All that can go wrong, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.programs.soak.feed_kinds import feed_kinds
+from tests.programs.soak.kafka_kinds import kafka_kinds
+from tests.programs.soak.process_kinds import process_kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tests.programs.soak.plan import Kind
+
+
+class NoSuchKind(Exception):
+    """Say which names are no kinds of fault."""
+
+
+def kinds(brokers: int, only: Collection[str] = ()) -> tuple[Kind, ...]:
+    """Return all kinds, or those of these names or families; raises NoSuchKind."""
+    known = (*kafka_kinds(brokers), *feed_kinds(), *process_kinds())
+    unknown = set(only) - {kind.name for kind in known} - {str(kind.family) for kind in known}
+    if unknown:
+        raise NoSuchKind(f"no kind of fault, nor a family of them: {', '.join(sorted(unknown))}")
+    return tuple(kind for kind in known if not only or kind.name in only or kind.family in only)

@@ -1,0 +1,123 @@
+"""One process of the bridge, from its start to its end: what it said, how it was, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+
+from tests.programs.soak.vitals import Vitals, look
+from tests.support.process import Process, process
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Mapping
+
+LOOK_SECONDS = 1.0
+STATUS_TIMEOUT_SECONDS = 2.0
+
+
+class Life:
+    """Run ``aries-bridge run`` with an environment until it is ended; ``exit_code`` is there from then on."""
+
+    def __init__(self, number: int, environ: Mapping[str, str]) -> None:
+        self.number = number
+        self.environ = dict(environ)
+        self.began_us = time.time_ns() // 1000
+        self.vitals: list[Vitals] = []
+        self.calm = False
+        #: The signals that it was sent, by name.
+        self.signals: list[str] = []
+        self.exit_code: int | None = None
+        #: How long it took from the first deadly signal to the end.
+        self.dying_seconds = 0.0
+        self._tasks: int | None = None
+        self._stack = AsyncExitStack()
+        self._process: Process | None = None
+        self._looking: asyncio.Task[None] | None = None
+
+    async def begin(self) -> Self:
+        """Start the process."""
+        self._process = await self._stack.enter_async_context(process(self.environ, "run"))
+        self._looking = asyncio.create_task(self._look())
+        return self
+
+    async def end(self, *signals: signal.Signals, within_seconds: float) -> int | None:
+        """Send signals and wait for the end; None: it did not come in time, and had to be forced."""
+        began = time.monotonic()
+        for number in signals:
+            self.signal(number)
+        try:
+            async with asyncio.timeout(within_seconds):
+                self.exit_code = await self.process._subprocess.wait()
+        except TimeoutError:
+            self.exit_code = None
+        self.dying_seconds = time.monotonic() - began
+        await self.close()
+        return self.exit_code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.signals.append(number.name)
+        if not self.ended:
+            self.process.signal(number)
+
+    async def close(self) -> None:
+        """Let go of the process, whatever it does."""
+        if self._looking is not None:
+            self._looking.cancel()
+        await self._stack.aclose()
+
+    @property
+    def process(self) -> Process:
+        """Return the process."""
+        assert self._process is not None, "begin comes first"
+        return self._process
+
+    @property
+    def ended(self) -> bool:
+        """Return whether it has ended, by itself or not."""
+        return self.returned is not None
+
+    @property
+    def returned(self) -> int | None:
+        """Return its exit code, if it has ended."""
+        return self.process._subprocess.returncode
+
+    @property
+    def sessions(self) -> list[int]:
+        """Return the ids of its sessions, in their order."""
+        return [line["session_id"] for line in self.process.all("session started")]
+
+    @property
+    def stopped(self) -> dict[str, int] | None:
+        """Return its accounts as it said them last of all."""
+        said = self.process.all("stopped")
+        return dict(said[-1]["accounts"]) if said else None
+
+    async def status(self) -> dict[str, Any] | None:
+        """Return what ``/status`` says, or None where it does not answer."""
+        served = self.process.all("HTTP served")
+        if not served or self.ended:
+            return None
+        timeout = aiohttp.ClientTimeout(total=STATUS_TIMEOUT_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as http,
+                http.get(f"http://127.0.0.1:{served[-1]['port']}/status") as answer,
+            ):
+                said: dict[str, Any] = await answer.json()
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+        self._tasks = said.get("tasks")
+        return said
+
+    async def _look(self) -> None:
+        while True:
+            seen = look(self.process.pid, time.time(), calm=self.calm, tasks=self._tasks)
+            if seen is not None:
+                self.vitals.append(seen)
+            await asyncio.sleep(LOOK_SECONDS)

@@ -1,0 +1,70 @@
+"""What goes wrong when."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import islice
+
+import pytest
+
+from tests.programs.soak.kinds import NoSuchKind, kinds
+from tests.programs.soak.plan import CALM_SECONDS, life_settings, steps
+
+
+def plan(seed: int, count: int = 60) -> list[str]:
+    """Return a plan's first steps as they are told."""
+    return [str(step) for step in islice(steps(seed, kinds(3)), count)]
+
+
+def test_a_plan_is_a_function_of_its_seed() -> None:
+    """The same seed brings the same faults in the same order, and another seed others."""
+    assert plan(7) == plan(7)
+    assert plan(7) != plan(8)
+    assert [life_settings(7, number) for number in range(9)] == [life_settings(7, number) for number in range(9)]
+
+
+def test_a_plan_is_the_same_in_another_process() -> None:
+    """What a failing run has told can be replayed."""
+    command = [sys.executable, "-m", "tests.programs.soak", "--plan", "--seed", "7"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50).stdout.splitlines()
+
+    assert told == plan(7, len(told))
+
+
+def test_every_kind_comes_before_any_comes_again() -> None:
+    """As many faults as there are kinds are all kinds."""
+    all_kinds = kinds(3)
+    drawn = [fault.kind.name for step in islice(steps(1, all_kinds), len(all_kinds)) for fault in step.faults]
+
+    assert sorted(drawn[: len(all_kinds)]) == sorted(kind.name for kind in all_kinds)
+
+
+def test_two_faults_at_once_are_of_different_families() -> None:
+    """Some steps hold two faults, which do not undo each other."""
+    pairs = [step.faults for step in islice(steps(3, kinds(3)), 100) if len(step.faults) > 1]
+
+    assert pairs
+    assert all(one.kind.family is not other.kind.family for one, other in pairs)
+
+
+def test_there_is_calm_between_steps() -> None:
+    """Each step waits for a while first."""
+    assert all(CALM_SECONDS[0] <= step.calm_seconds <= CALM_SECONDS[1] for step in islice(steps(3, kinds(1)), 50))
+
+
+def test_kinds_are_chosen_by_name_or_family() -> None:
+    """``--only`` takes both; a name that is none is an error."""
+    assert {kind.name for kind in kinds(1, ["process", "dropped"])} >= {"killed", "restarted", "dropped"}
+    assert {kind.family for kind in kinds(3, ["kafka"])} == {"kafka"}
+    with pytest.raises(NoSuchKind, match="dropt"):
+        kinds(1, ["dropt"])
+
+
+def test_a_single_broker_is_not_asked_to_hand_over() -> None:
+    """Kinds that need several brokers come with three of them."""
+    assert {kind.name for kind in kinds(3)} - {kind.name for kind in kinds(1)} == {
+        "leaders_moved",
+        "brokers_restarted_in_turn",
+        "too_few_in_sync",
+    }

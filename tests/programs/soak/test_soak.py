@@ -1,0 +1,28 @@
+"""A short soak of few kinds: the tool itself works, and finds a hole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.programs.soak.kinds import kinds
+from tests.programs.soak.run import Options, Soak
+
+if TYPE_CHECKING:
+    from tests.support.brokers import RealKafka
+
+KINDS = ("dropped", "closed", "garbage", "broker_hangs_briefly", "kafka_cut", "restarted", "killed")
+
+
+async def test_a_short_soak_passes(kafka: RealKafka, topic_prefix: str) -> None:
+    """Seven kinds of fault on one broker are survived, with nothing lost in silence."""
+    options = Options(seed=5, seconds=15, rate=500, symbols=10, brokers=1, prefix=topic_prefix, warm_up_seconds=0.5)
+    told: list[str] = []
+
+    verdict = await Soak(options, kafka, kinds(1, KINDS), told.append).run()
+
+    assert verdict.problems == []
+    assert verdict.unsurvived == []
+    assert verdict.verify_exit_code == 0, verdict.verified
+    assert verdict.passed
+    assert verdict.totals["records"] > 100
+    assert len(told) == len(verdict.played)

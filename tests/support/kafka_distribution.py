@@ -1,0 +1,81 @@
+"""Apache Kafka's jars, fetched once by Maven and kept in the checkout's cache."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.support.one_at_a_time import one_at_a_time
+from tests.support.paths import cache
+
+VERSION = "4.1.1"
+FETCH_DEADLINE_SECONDS = 240
+# The broker brings no logging of its own; this binding prints to standard output.
+POM = f"""\
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>aries.bridge.tests</groupId>
+  <artifactId>real-kafka</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.kafka</groupId>
+      <artifactId>kafka_2.13</artifactId>
+      <version>{VERSION}</version>
+    </dependency>
+    <dependency>
+      <groupId>org.apache.logging.log4j</groupId>
+      <artifactId>log4j-slf4j-impl</artifactId>
+      <version>2.24.3</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
+
+
+class KafkaMissing(Exception):
+    """Say why no real Kafka can be run on this machine."""
+
+
+def classpath() -> str:
+    """Return Java's classpath of the broker; the first call on a machine fetches it, later ones ask nobody.
+
+    Raises KafkaMissing.
+    """
+    if shutil.which("java") is None:
+        raise KafkaMissing("java is not installed (Java 17 or newer is needed)")
+    jars = cache() / "kafka" / VERSION
+    with one_at_a_time(jars):
+        if not jars.is_dir():
+            _fetch(jars)
+    return f"{jars}/*"
+
+
+def _fetch(jars: Path) -> None:
+    """Fill a directory beside the wanted one and rename it, so that it is there whole or not at all."""
+    if shutil.which("mvn") is None:
+        raise KafkaMissing("mvn is not installed, and Kafka's jars are not in the cache yet")
+    with tempfile.TemporaryDirectory(dir=jars.parent) as work:
+        (Path(work) / "pom.xml").write_text(POM)
+        _run_maven(work)
+        Path(work, "jars").rename(jars)
+
+
+def _run_maven(work: str) -> None:
+    command = ["mvn", "-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime"]
+    try:
+        done = subprocess.run(
+            [*command, f"-DoutputDirectory={work}/jars"],
+            cwd=work,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=FETCH_DEADLINE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise KafkaMissing(f"Maven did not fetch Kafka within {FETCH_DEADLINE_SECONDS} s") from None
+    if done.returncode != 0:
+        raise KafkaMissing(f"Maven could not fetch Kafka: {(done.stdout + done.stderr)[-2000:]}")

@@ -1,0 +1,16 @@
+"""Where things stand: the checkout, the package, and what tests fetch or build once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGE: Final = ROOT / "bridge"
+
+
+def cache() -> Path:
+    """Return the folder of what is fetched or built once, such as Kafka's jars and Helm."""
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    return Path(xdg) / "aries-bridge" if xdg else ROOT / ".cache"

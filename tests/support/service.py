@@ -1,0 +1,138 @@
+"""Run the real service in a test: environment in, a bridge that runs until the block ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bridge import schemas, settings
+from bridge.app import Bridge
+from bridge.decoder import Decoder
+from bridge.topics import Topic
+from tests.support import consumer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from bridge.registry import Registry
+    from bridge.simulator.server import Simulator
+
+#: Time for anything that should happen; only a failing test waits so long.
+DEADLINE_SECONDS = 20.0
+#: Times short enough to wait for.
+QUICK = {
+    "ARIES_BACKOFF_MIN_SECONDS": "0.02",
+    "ARIES_BACKOFF_MAX_SECONDS": "0.2",
+    "BRIDGE_HTTP_HOST": "127.0.0.1",
+    "BRIDGE_HTTP_PORT": "0",
+    "BRIDGE_INSTANCE": "test-bridge",
+    "BRIDGE_DRAIN_SECONDS": "10",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Hold one record as a consumer finds it."""
+
+    topic: Topic
+    key: str | None
+    partition: int
+    offset: int
+    timestamp_ms: int
+    name: str
+    record: dict[str, Any]
+
+
+def environment(simulator: Simulator, bootstrap_servers: str, prefix: str, **more: str) -> dict[str, str]:
+    """Return the environment of a bridge between a simulator and a broker."""
+    return {
+        **QUICK,
+        "ARIES_WS_URL": simulator.url,
+        "ARIES_ACCESS_TOKEN": "a-good-token",
+        "ARIES_SYMBOLS": "AAPL,MSFT",
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": prefix,
+        **more,
+    }
+
+
+@asynccontextmanager
+async def running(environ: Mapping[str, str]) -> AsyncIterator[Bridge]:
+    """Run a bridge until the block ends, then stop it as a signal would and let it drain."""
+    bridge = Bridge(settings.load(environ))
+    stop = asyncio.Event()
+    task = asyncio.create_task(bridge.run(stop))
+    try:
+        yield bridge
+    finally:
+        stop.set()
+        await task
+
+
+@asynccontextmanager
+async def publishing(bootstrap_servers: str, prefix: str, **more: str) -> AsyncIterator[Bridge]:
+    """Let the publisher of a bridge run alone, without a feed."""
+    environ = {
+        "ARIES_ACCESS_TOKEN": "a-good-token",
+        "ARIES_SYMBOLS": "AAPL",
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": prefix,
+        **more,
+    }
+    bridge = Bridge(settings.load(environ))
+    await bridge.publisher.connect()
+    task = asyncio.create_task(bridge.publisher.run())
+    try:
+        yield bridge
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await bridge.publisher.close()
+
+
+async def eventually(holds: Callable[[], object], what: str, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(deadline_seconds):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.005)
+    assert holds(), what
+
+
+async def read(
+    bootstrap_servers: str, prefix: str, *topics: Topic, registry: Registry | None = None
+) -> list[Published]:
+    """Return all that the topics (by default all) hold now, decoded, as another client reads it."""
+    names = {f"{prefix}.{topic}": topic for topic in topics or Topic}
+    messages = await asyncio.to_thread(consumer.read_all, bootstrap_servers, names)
+    decoder = Decoder(schemas.load(), registry)
+    found = []
+    for message in messages:
+        decoded = await decoder.decode(message.value)
+        found.append(
+            Published(
+                topic=names[message.topic],
+                key=None if message.key is None else message.key.decode(),
+                partition=message.partition,
+                offset=message.offset,
+                timestamp_ms=message.timestamp_ms,
+                name=decoded.name,
+                record=decoded.record,
+            )
+        )
+    return sorted(found, key=lambda one: (one.topic, one.partition, one.offset))
+
+
+def by_symbol(found: list[Published]) -> dict[tuple[Topic, str | None], list[dict[str, Any]]]:
+    """Return the records of each topic and symbol in the order of the topic."""
+    grouped: dict[tuple[Topic, str | None], list[dict[str, Any]]] = defaultdict(list)
+    for one in found:
+        grouped[one.topic, one.key].append(one.record)
+    return grouped
+
+
+def control(found: list[Published]) -> list[dict[str, Any]]:
+    """Return the control records, oldest first."""
+    return [one.record for one in found if one.topic is Topic.CONTROL]

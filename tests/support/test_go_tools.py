@@ -1,0 +1,53 @@
+"""How Helm and promtool are had."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import go_tools
+from tests.support.go_tools import HELM, ToolMissing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Writes what it was asked for instead of compiling it.
+WORKS = '#!/bin/sh\necho "$@" > "$GOBIN/helm"\n'
+FAILS = "#!/bin/sh\necho no such module >&2\nexit 1\n"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be on a machine with an empty cache and a PATH of one directory, which is returned."""
+    path = tmp_path / "bin"
+    path.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(path))
+    return path
+
+
+def install_go(directory: Path, script: str) -> None:
+    """Put a command ``go`` there."""
+    command = directory / "go"
+    command.write_text(script)
+    command.chmod(0o755)
+
+
+def test_a_tool_is_built_once(machine: Path) -> None:
+    """The first call builds the pinned version, the second finds it, also when go is gone."""
+    install_go(machine, WORKS)
+    built = go_tools.binary(HELM)
+    assert f"{HELM.package}@{HELM.version}" in built.read_text()
+    (machine / "go").unlink()
+    assert go_tools.binary(HELM) == built
+
+
+@pytest.mark.parametrize(("script", "why"), [("", "go is not installed"), (FAILS, "no such module")])
+def test_it_is_told_why_there_is_none(machine: Path, script: str, why: str) -> None:
+    """Without go, or where go fails, the reason is told, and nothing half made stays."""
+    if script:
+        install_go(machine, script)
+    with pytest.raises(ToolMissing, match=why):
+        go_tools.binary(HELM)
+    assert not list(machine.parent.glob("cache/**/helm"))
