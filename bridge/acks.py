@@ -15,7 +15,7 @@ from bridge.topics import Topic
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.batches import Lane
+    from bridge.pipeline.record_buffer import Lane
 
 #: Upper bounds of the histograms, in seconds.
 BUCKETS: Final = (

@@ -14,20 +14,17 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from bridge import schemas
-from bridge.accounts import Accounts
 from bridge.acks import Acks
-from bridge.aries.action import Action
-from bridge.aries.envelope import Envelope
-from bridge.aries.liveness import Timing
+from bridge.aries.access_token import FixedToken, RefreshingToken
+from bridge.aries.client import Feed
+from bridge.aries.protocol.action import Action
+from bridge.aries.protocol.envelope import Envelope
+from bridge.aries.protocol.keep_alive import Timing
+from bridge.aries.reconnect import Ladder
+from bridge.aries.subscriptions.file_watch import watch
+from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, own_share
 from bridge.backoff import Backoff
-from bridge.batches import Batches
 from bridge.clock import wall_us
-from bridge.codec import Codec, confluent_prefix, single_object_prefixes
-from bridge.control import HEARTBEAT_SECONDS, Control, ControlKind
-from bridge.deadletters import DeadLetters
-from bridge.decimals import Prices
-from bridge.encoder import Encoder
 from bridge.errors import (
     BridgeError,
     CredentialsRefused,
@@ -35,29 +32,32 @@ from bridge.errors import (
     RegistryUnreachable,
     TopicsUnfit,
 )
-from bridge.feed import Feed
-from bridge.intake import Intake
 from bridge.kafka.access import client_options
-from bridge.ladder import Ladder
+from bridge.pipeline.accounts import Accounts
+from bridge.pipeline.control_events import HEARTBEAT_SECONDS, Control, ControlKind
+from bridge.pipeline.dead_letters import DeadLetters
+from bridge.pipeline.ingest import Intake
+from bridge.pipeline.record_buffer import Batches
 from bridge.publisher import Publisher
 from bridge.redaction import Redactor
-from bridge.registry import Registry
+from bridge.serialization import schemas
+from bridge.serialization.decimals import Prices
+from bridge.serialization.fast import Encoder
+from bridge.serialization.schema_registry import Registry
+from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefixes
 from bridge.settings.field_types import shown
-from bridge.shards import MARKET_STATUS_SHARD, own_share
-from bridge.subscriptions.file import watch
-from bridge.tokens import FixedToken, RefreshingToken
 from bridge.topics import ALWAYS
 from bridge.web.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
-    from bridge.aries.dialect import Dialect
-    from bridge.batches import Lane, Record
+    from bridge.aries.access_token import TokenSource
+    from bridge.aries.protocol.dialect import Dialect
+    from bridge.aries.subscriptions import Plan
     from bridge.errors import BadLine
+    from bridge.pipeline.record_buffer import Lane, Record
     from bridge.settings import Settings
-    from bridge.subscriptions import Plan
-    from bridge.tokens import TokenSource
     from bridge.topics import Topic
 
 log = structlog.get_logger("bridge.app")

@@ -11,9 +11,9 @@
     ├── PortUnusable           HTTP cannot be served where the settings say        (exit 1)  bridge.web.server
     ├── KafkaUnreachable       no broker answered: retried
     ├── RegistryUnreachable    the registry did not answer: retried
-    ├── RegistryRefused        the registry refuses our credentials                (exit 1)  bridge.registry
+    ├── RegistryRefused        the registry refuses our credentials                (exit 1)  bridge.serialization.schema_registry
     ├── SecretUnreadable       a secret's file cannot be read just now: retried              bridge.settings.secret
-    ├── Undecodable            a Kafka value is none of ours                                 bridge.decoder
+    ├── Undecodable            a Kafka value is none of ours                                 bridge.serialization.deserializer
     ├── TokenUnavailable       no access token to be had just now: retried
     ├── ConnectionLost         the Aries socket is gone or useless: retried by its cause
     │   └── HandshakeRefused     … before it opened: no token was shown, so none is to blame

@@ -25,7 +25,7 @@ import bridge as package
 from bridge.acks import BUCKETS
 from bridge.clock import wall_us
 from bridge.errors import Cause
-from bridge.intake import CONFLATED
+from bridge.pipeline.ingest import CONFLATED
 from bridge.topics import MARKET_DATA, Topic
 from bridge.web.probes import readiness
 

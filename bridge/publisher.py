@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
     from bridge.acks import Acks
-    from bridge.batches import Batches, Lane, Record
+    from bridge.pipeline.record_buffer import Batches, Lane, Record
     from bridge.topics import Topic
 
 log = structlog.get_logger("bridge.publisher")

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge import schemas, settings
+from bridge import settings
 from bridge.errors import BridgeError, SchemaUnfit, SettingsError
-from bridge.registry import Registry, subject_of
+from bridge.serialization import schemas
+from bridge.serialization.schema_registry import Registry, subject_of
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from bridge.schemas import Schema
+    from bridge.serialization.schemas import Schema
     from bridge.settings import Settings
 
     #: Treat one subject: return a word and details, and whether all is well with it.

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.decoder import Undecodable
 from bridge.foreground import Complaints, let_go_of_the_pipe, note, until_signalled
 from bridge.kafka.access import KafkaWords, kafka_settings, reaching, servers
 from bridge.kafka.reading import assign, consumer_of, decoder_of, fetched
-from bridge.readable import json_line, text_line
+from bridge.serialization.deserializer import Undecodable
+from bridge.serialization.formatting import json_line, text_line
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-    from bridge.decoder import Decoded, Decoder
+    from bridge.serialization.deserializer import Decoded, Decoder
     from bridge.settings import Settings
 
     Line = Callable[[ConsumerRecord, Decoded], str]

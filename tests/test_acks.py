@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.acks import BUCKETS, MOST_RECENT, RECENT_SECONDS, Acks, Histogram, percentile
-from bridge.batches import Lane
+from bridge.pipeline.record_buffer import Lane
 from bridge.topics import Topic
 
 SECOND_US = 1_000_000

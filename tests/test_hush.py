@@ -18,8 +18,8 @@ def test_the_same_message_passes_once_in_a_while() -> None:
     assert not hush.filter(said("aiokafka.producer", "node %s is away", 2))
     assert hush.filter(said("aiokafka.producer", "node %s is back", 1))
     assert hush.filter(said("aiokafka", "node %s is away", 1))
-    assert hush.filter(said("bridge.feed", "lost"))
-    assert hush.filter(said("bridge.feed", "lost"))
+    assert hush.filter(said("bridge.aries.client", "lost"))
+    assert hush.filter(said("bridge.aries.client", "lost"))
 
 
 def test_it_passes_again_after_that_while() -> None:

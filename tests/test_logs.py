@@ -47,13 +47,13 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def test_an_event_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     """Time in UTC, level, logger and event come first, then the fields."""
     configure("INFO", "json")
-    structlog.get_logger("bridge.feed").info("connected", url="ws://x", attempts=3, delays=(0.5, float("nan")))
+    structlog.get_logger("bridge.aries.client").info("connected", url="ws://x", attempts=3, delays=(0.5, float("nan")))
     (event,) = lines(capsys)
     stamp = datetime.fromisoformat(event.pop("timestamp"))
     assert abs(datetime.now(UTC) - stamp) < timedelta(minutes=5)
     assert list(event.items()) == [
         ("level", "info"),
-        ("logger", "bridge.feed"),
+        ("logger", "bridge.aries.client"),
         ("event", "connected"),
         ("url", "ws://x"),
         ("attempts", 3),
@@ -94,11 +94,11 @@ def test_libraries_log_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_level_holds(capsys: pytest.CaptureFixture[str], level: str, ours: list[str], theirs: list[str]) -> None:
     """Ours speak from the level on; libraries never below INFO, where they would print frames with credentials."""
     configure(level, "json")
-    for name in ("bridge.feed", "websockets.client"):
+    for name in ("bridge.aries.client", "websockets.client"):
         for method in ("debug", "info", "warning", "error"):
             getattr(structlog.get_logger(name), method)("x")
     events = lines(capsys)
-    assert [event["level"] for event in events if event["logger"] == "bridge.feed"] == ours
+    assert [event["level"] for event in events if event["logger"] == "bridge.aries.client"] == ours
     assert [event["level"] for event in events if event["logger"] == "websockets.client"] == theirs
 
 

@@ -14,8 +14,8 @@ import bridge as package
 from bridge import settings
 from bridge.app import Bridge
 from bridge.errors import Cause
-from bridge.intake import _FILTERED
 from bridge.metrics import DEAD_LETTER_REASONS, DROPS, FILTERED_KINDS, BridgeCollector, exposition, registry
+from bridge.pipeline.ingest import _FILTERED
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import MARKET_DATA, Topic

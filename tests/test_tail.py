@@ -14,13 +14,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from bridge import schemas
-from bridge.codec import Codec, confluent_prefix, single_object_prefixes
-from bridge.decimals import Prices
 from bridge.errors import KafkaUnreachable, TopicsUnfit
 from bridge.kafka.access import kafka_settings
 from bridge.kafka.embedded_broker import EmbeddedBroker
-from bridge.readable import json_line, text_line
+from bridge.serialization import schemas
+from bridge.serialization.decimals import Prices
+from bridge.serialization.formatting import json_line, text_line
+from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefixes
 from bridge.tail import Selection, follow
 from bridge.topics import Topic
 from tests.support.fake_registry import FakeRegistry
@@ -28,7 +28,7 @@ from tests.support.fake_registry import FakeRegistry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from bridge.records import Record
+    from bridge.serialization.records import Record
     from bridge.settings import Settings
     from tests.support.brokers import RealKafka
 

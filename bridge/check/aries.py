@@ -13,12 +13,12 @@ from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
 
 from bridge.app import token_source
+from bridge.aries.access_token import FixedToken
+from bridge.aries.connect import dial, hang_up
 from bridge.check import clock, token
 from bridge.check.network import Endpoint, judge_certificate, reach
 from bridge.check.session import AUTHENTICATION, hold_session
-from bridge.dial import dial, hang_up
 from bridge.errors import ConnectionLost, HandshakeRefused
-from bridge.tokens import FixedToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable

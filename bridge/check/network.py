@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bridge.certificates import certificate_remedy
+from bridge.aries.certificates import certificate_remedy
 from bridge.check.report import span
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bridge import schemas
 from bridge.check.network import Endpoint, reach
 from bridge.check.report import in_turn
 from bridge.errors import RegistryUnreachable, SchemaUnfit
-from bridge.registry import Registry, RegistryRefused, subject_of
+from bridge.serialization import schemas
+from bridge.serialization.schema_registry import Registry, RegistryRefused, subject_of
 
 if TYPE_CHECKING:
     from bridge.check.report import Report

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 from websockets.exceptions import ConnectionClosed
 
 from bridge.app import dialect
-from bridge.aries import ending
-from bridge.aries.liveness import Timing
-from bridge.aries.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
+from bridge.aries.client import TICK_SECONDS
+from bridge.aries.connect import CLOSE_TIMEOUT_SECONDS, closed
+from bridge.aries.protocol import close_codes as ending
+from bridge.aries.protocol.keep_alive import Timing
+from bridge.aries.protocol.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
+from bridge.aries.subscriptions import Plan
 from bridge.check.report import span
-from bridge.dial import CLOSE_TIMEOUT_SECONDS, closed
 from bridge.errors import Cause, ConnectionLost
-from bridge.feed import TICK_SECONDS
 from bridge.settings.secret import SecretUnreadable
-from bridge.subscriptions import Plan
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-    from bridge.aries.session import Notice
+    from bridge.aries.protocol.session import Notice
     from bridge.check.report import Report
     from bridge.settings import Settings
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bridge.aries.access_token import FixedToken, RefreshingToken
 from bridge.check.report import span
 from bridge.errors import TokenUnavailable
 from bridge.oauth.endpoint import TokenEndpointError
-from bridge.tokens import FixedToken, RefreshingToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bridge.aries.access_token import TokenSource
     from bridge.check.report import Report
     from bridge.settings import Settings
-    from bridge.tokens import TokenSource
 
 CHECK = "Aries token"
 _FRESH = "Put a valid one into ARIES_ACCESS_TOKEN (or its file), or use ARIES_REFRESH_TOKEN with ARIES_CLIENT_ID."

@@ -5,12 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.readable import fields
+from bridge.serialization.formatting import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from bridge.decoder import Decoded
+    from bridge.serialization.deserializer import Decoded
 
     Record = dict[str, Any]
 

@@ -16,7 +16,6 @@ from rich.console import Console
 from bridge import logs
 from bridge.app import Bridge, signals
 from bridge.clock import wall_us
-from bridge.decoder import Decoder
 from bridge.dev.live import LiveView
 from bridge.dev.log_lines import LogLines
 from bridge.dev.plain import PlainView
@@ -25,7 +24,8 @@ from bridge.dev.snapshot import Photographer
 from bridge.dev.stage import stage
 from bridge.dev.summary import summary
 from bridge.errors import BridgeError
-from bridge.registry import Registry
+from bridge.serialization.deserializer import Decoder
+from bridge.serialization.schema_registry import Registry
 from bridge.settings.cautions import warnings
 
 if TYPE_CHECKING:

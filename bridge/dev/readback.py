@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from bridge.decoder import Undecodable
 from bridge.dev.glance import glance
 from bridge.errors import BridgeError
 from bridge.kafka.access import client_options, close_consumer
+from bridge.serialization.deserializer import Undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aiokafka.structs import OffsetAndTimestamp
 
     from bridge.app import Bridge
-    from bridge.decoder import Decoder
+    from bridge.serialization.deserializer import Decoder
     from bridge.topics import Topic
 
 LOOK_EVERY_SECONDS: Final = 0.25

@@ -10,8 +10,8 @@ from bridge.topics import MARKET_DATA, Topic
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bridge.accounts import Accounts
     from bridge.dev.snapshot import Aries, Row, Snapshot
+    from bridge.pipeline.accounts import Accounts
 
 _NEXT = """\
 Next: the same with your account and your Kafka (see README.md):

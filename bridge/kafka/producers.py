@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from aiokafka.producer.message_accumulator import MessageAccumulator
     from aiokafka.producer.sender import Sender
 
-    from bridge.batches import Lane
     from bridge.kafka.record_batch import RecordBatch
+    from bridge.pipeline.record_buffer import Lane
 
 START_TIMEOUT_SECONDS = 30.0
 CLOSE_TIMEOUT_SECONDS = 3.0

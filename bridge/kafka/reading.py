@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from bridge import schemas
-from bridge.decoder import Decoder
 from bridge.errors import KafkaUnreachable, TopicsUnfit
 from bridge.kafka.access import (
     CONNECT_TIMEOUT_SECONDS,
@@ -21,7 +19,9 @@ from bridge.kafka.access import (
     reaching,
     servers,
 )
-from bridge.registry import Registry
+from bridge.serialization import schemas
+from bridge.serialization.deserializer import Decoder
+from bridge.serialization.schema_registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

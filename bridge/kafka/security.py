@@ -12,7 +12,7 @@ from bridge.kafka.oauth import ClientCredentials
 if TYPE_CHECKING:
     import os
 
-    from bridge.tokens import Revealable
+    from bridge.aries.access_token import Revealable
 
 
 class KafkaSecuritySettings(Protocol):

@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge import shards, subscriptions
+from bridge.aries import subscriptions
+from bridge.aries.subscriptions import file_watch as subscriptions_file
+from bridge.aries.subscriptions import shards
 from bridge.errors import SettingsError
 from bridge.settings import rules as setting_rules
 from bridge.settings.field_types import (
@@ -42,7 +44,6 @@ from bridge.settings.field_types import (
     shown,
 )
 from bridge.settings.secret import Secret
-from bridge.subscriptions import file as subscriptions_file
 from bridge.topics import Topic, topic_names
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-    from bridge.subscriptions import Plan
+    from bridge.aries.subscriptions import Plan
 
 _HOUR_SECONDS = 3600
 _GIB = 1 << 30

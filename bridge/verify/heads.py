@@ -10,11 +10,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from bridge.codec import CONFLUENT_ID_BYTES, CONFLUENT_MARKER, FINGERPRINT_BYTES, SINGLE_OBJECT_MARKER
-from bridge.decoder import Undecodable
+from bridge.serialization.deserializer import Undecodable
+from bridge.serialization.serializer import (
+    CONFLUENT_ID_BYTES,
+    CONFLUENT_MARKER,
+    FINGERPRINT_BYTES,
+    SINGLE_OBJECT_MARKER,
+)
 
 if TYPE_CHECKING:
-    from bridge.decoder import Decoder
+    from bridge.serialization.deserializer import Decoder
 
 #: (symbol in UTF-8, ``ingest_time_us``, ``session_id``, ``seq``, ``after_gap``)
 Head = tuple[bytes, int, int, int, bool]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from bridge.accounts import Accounts
-from bridge.control import ControlKind
+from bridge.pipeline.accounts import Accounts
+from bridge.pipeline.control_events import ControlKind
 from bridge.topics import Topic
 from bridge.verify.findings import Finding, Kind
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
 
-from bridge import schemas
 from bridge.clock import wall_us
-from bridge.decoder import Undecodable
 from bridge.kafka.access import reaching, servers
 from bridge.kafka.reading import assign, fetched
+from bridge.serialization import schemas
+from bridge.serialization.deserializer import Undecodable
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.batch_headers import header_at
 from bridge.verify.checker import REFUSED, Checker, Scope
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-    from bridge.decoder import Decoder
+    from bridge.serialization.deserializer import Decoder
     from bridge.settings import Settings
     from bridge.verify.sequence import Partition
 

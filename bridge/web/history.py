@@ -15,7 +15,7 @@ from bridge.topics import MARKET_DATA, Topic
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.accounts import Accounts
+    from bridge.pipeline.accounts import Accounts
 
 #: How far back the history goes, and what a rate is the mean of.
 HISTORY_SECONDS: Final = 120

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import trustme
 from aiohttp import web
 
-from bridge import schemas
 from bridge.check import registry
 from bridge.check.report import Status
-from bridge.registry import subject_of
+from bridge.serialization import schemas
+from bridge.serialization.schema_registry import subject_of
 from bridge.settings import load
 from bridge.topics import Topic
 from tests.check.findings import NO_ARIES, NO_KAFKA, Findings, authority_file, found, server_tls

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bridge.accounts import Accounts
 from bridge.dev.snapshot import Aries, Kafka, Row, Snapshot
+from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
 
 STREAMING = Aries(

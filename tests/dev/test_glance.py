@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bridge import schemas
-from bridge.codec import Codec, single_object_prefixes
-from bridge.decimals import Prices
-from bridge.decoder import Decoded, Decoder
 from bridge.dev.glance import MOST_CHARACTERS, glance, printable
+from bridge.serialization import schemas
+from bridge.serialization.decimals import Prices
+from bridge.serialization.deserializer import Decoded, Decoder
+from bridge.serialization.serializer import Codec, single_object_prefixes
 from bridge.topics import Topic
 
 SCHEMAS = schemas.load()

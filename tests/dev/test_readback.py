@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from bridge import schemas, settings
+from bridge import settings
 from bridge.app import Bridge
 from bridge.clock import wall_us
-from bridge.decoder import Decoder
 from bridge.dev.readback import RATE_OVER_SECONDS, Flow, ReadBack
 from bridge.kafka.embedded_broker import EmbeddedBroker
+from bridge.serialization import schemas
+from bridge.serialization.deserializer import Decoder
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.support.service import environment, eventually, running

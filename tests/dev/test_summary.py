@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bridge.accounts import Accounts
 from bridge.dev.summary import summary
+from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
 from tests.dev.moments import EMBEDDED, STREAMING, accounts, rows, snapshot
 

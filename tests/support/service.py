@@ -8,16 +8,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bridge import schemas, settings
+from bridge import settings
 from bridge.app import Bridge
-from bridge.decoder import Decoder
+from bridge.serialization import schemas
+from bridge.serialization.deserializer import Decoder
 from bridge.topics import Topic
 from tests.support import consumer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from bridge.registry import Registry
+    from bridge.serialization.schema_registry import Registry
     from bridge.simulator.server import Simulator
 
 #: Time for anything that should happen; only a failing test waits so long.

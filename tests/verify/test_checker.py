@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.accounts import Accounts
+from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
 from bridge.verify.checker import SESSION_GRACE_US, Checker, Scope
 from bridge.verify.findings import Kind, Place

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import schemas
-from bridge.codec import Codec, confluent_prefix, single_object_prefixes
-from bridge.decoder import Decoder, Undecodable
 from bridge.kafka.access import kafka_settings
-from bridge.registry import Registry
+from bridge.serialization import schemas
+from bridge.serialization.deserializer import Decoder, Undecodable
+from bridge.serialization.schema_registry import Registry
+from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefixes
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.heads import Head, Reader
 from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
-    from bridge.records import Record
+    from bridge.serialization.records import Record
 
 SCHEMAS = schemas.load()
 CODEC = Codec(SCHEMAS, single_object_prefixes(SCHEMAS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bridge.accounts import Accounts
+from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
 from bridge.web.history import LINES, TICK_SECONDS, History, settled
 from tests.support.service import eventually

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from bridge import dial
+from bridge.aries import connect as dial
 from tests.faults.feed.scene import Stage
 from tests.support.brokers import unique
 

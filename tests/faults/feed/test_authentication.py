@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.aries import session
+from bridge.aries.protocol import session
 from bridge.errors import Cause
 from bridge.simulator import faults
 from bridge.simulator.requests import Authenticate, Subscribe

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge import dial
+from bridge.aries import connect as dial
 from bridge.errors import Cause
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.aries import session
+from bridge.aries.access_token import RefreshingToken
+from bridge.aries.protocol import session
 from bridge.errors import Cause
 from bridge.simulator import faults
 from bridge.simulator.oauth import TokenEndpoint
 from bridge.simulator.server import Simulator
 from bridge.simulator.tokens import Tokens
-from bridge.tokens import RefreshingToken
 from tests.faults.feed.scene import take_away_jitter
 from tests.support.service import eventually
 

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from bridge.errors import RegistryUnreachable
-from bridge.registry import Registry
+from bridge.serialization.schema_registry import Registry
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic

@@ -24,8 +24,9 @@ from aiokafka import AIOKafkaProducer
 from fastavro import schemaless_writer
 from websockets.asyncio.client import connect
 
-from bridge import schemas, settings
-from bridge.codec import single_object_prefixes
+from bridge import settings
+from bridge.serialization import schemas
+from bridge.serialization.serializer import single_object_prefixes
 from bridge.topics import Topic
 from tests.programs.bench.latencies import Latencies
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from bridge import schemas
-from bridge.accounts import Accounts
-from bridge.aries.action import Action
-from bridge.aries.envelope import Envelope
-from bridge.aries.liveness import Timing
-from bridge.aries.session import Session
-from bridge.batches import Batches
-from bridge.codec import Codec, single_object_prefixes
-from bridge.deadletters import DeadLetters
-from bridge.decimals import Prices
-from bridge.encoder import Encoder
-from bridge.intake import Intake
-from bridge.subscriptions import plan
+from bridge.aries.protocol.action import Action
+from bridge.aries.protocol.envelope import Envelope
+from bridge.aries.protocol.keep_alive import Timing
+from bridge.aries.protocol.session import Session
+from bridge.aries.subscriptions import plan
+from bridge.pipeline.accounts import Accounts
+from bridge.pipeline.dead_letters import DeadLetters
+from bridge.pipeline.ingest import Intake
+from bridge.pipeline.record_buffer import Batches
+from bridge.serialization import schemas
+from bridge.serialization.decimals import Prices
+from bridge.serialization.fast import Encoder
+from bridge.serialization.serializer import Codec, single_object_prefixes
 from bridge.topics import SUBSCRIBABLE, Topic, topic_names
 from tests.programs.bench.frames import symbols
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.batches import Lane
+    from bridge.pipeline.record_buffer import Lane
     from tests.programs.bench.frames import Recipe
 
 SESSION_ID: Final = 1_750_858_200_000_000

@@ -16,7 +16,7 @@ from bridge.topics import Topic
 from tests.programs.bench.latencies import Latencies
 
 if TYPE_CHECKING:
-    from bridge.batches import Lane
+    from bridge.pipeline.record_buffer import Lane
 
 
 def main(file: Path) -> None:

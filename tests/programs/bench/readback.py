@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from bridge import schemas
-from bridge.decoder import Decoder
+from bridge.serialization import schemas
+from bridge.serialization.deserializer import Decoder
 from bridge.verify.heads import Reader
 
 if TYPE_CHECKING:

@@ -20,13 +20,13 @@ from websockets.client import ClientProtocol
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from bridge.aries.events import Update
+from bridge.aries.protocol.messages import Update
 from bridge.kafka.record_batch import batch_maker
 from tests.programs.bench.core import FRAMES_PER_READ, INGEST_US, Core
 from tests.programs.bench.frames import LEVEL2, QUOTES, TRADING_DAY, Recipe, build, lines_of
 
 if TYPE_CHECKING:
-    from bridge.batches import Record
+    from bridge.pipeline.record_buffer import Record
     from tests.programs.bench.frames import DialectName, Feed
 
 WARM, COUNTED, REPEATS = 6_000, 2_000, 15

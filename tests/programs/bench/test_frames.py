@@ -10,7 +10,7 @@ from websockets.frames import Frame
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from bridge.records import FIELDS, SHARED_FIELDS
+from bridge.serialization.records import FIELDS, SHARED_FIELDS
 from bridge.topics import Topic
 from tests.programs.bench.feeder import Frames
 from tests.programs.bench.frames import LEVEL2, QUOTES, TRADING_DAY, Recipe, build, lines_of

@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bridge import schemas
 from bridge.kafka.reading import assign, consumer_of, decoder_of, fetched
+from bridge.serialization import schemas
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.heads import Reader
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aiokafka import ConsumerRecord
 
-    from bridge.decoder import Decoder
+    from bridge.serialization.deserializer import Decoder
     from bridge.settings import Settings
 
 POLL_SECONDS = 1.0

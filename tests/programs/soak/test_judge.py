@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.accounts import Accounts
+from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
 from tests.programs.soak.census import Census, Word
 from tests.programs.soak.connections import Connection

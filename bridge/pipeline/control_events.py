@@ -1,0 +1,86 @@
+"""What the bridge says of itself on ``aries.control``: sessions, gaps, overload, and the accounts."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from bridge.clock import wall_us
+from bridge.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.pipeline.accounts import Accounts
+    from bridge.pipeline.record_buffer import Batches
+    from bridge.serialization.serializer import Codec
+
+HEARTBEAT_SECONDS = 10.0
+
+
+class ControlKind(StrEnum):
+    """Name what a control record announces (the enum of ``control.avsc``)."""
+
+    SESSION_STARTED = "SESSION_STARTED"
+    SUBSCRIBED = "SUBSCRIBED"
+    HEARTBEAT = "HEARTBEAT"
+    GAP = "GAP"
+    RESUMED = "RESUMED"
+    SESSION_COMPLETED = "SESSION_COMPLETED"
+    OVERLOAD = "OVERLOAD"
+
+
+class Control:
+    """Announce what happens, keyed by instance, with the accounts as they stand."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        batches: Batches,
+        accounts: Accounts,
+        *,
+        instance: str,
+        redact: Callable[[str], str] = str,
+        shard: int = 0,
+    ) -> None:
+        self.session_id: int | None = None
+        self._codec = codec
+        self._batches = batches
+        self._accounts = accounts
+        self._instance = instance
+        self._redact = redact
+        self._shard = shard
+
+    def announce(
+        self,
+        kind: ControlKind,
+        *,
+        reason: str | None = None,
+        gap_from_us: int | None = None,
+        gap_to_us: int | None = None,
+    ) -> None:
+        """Queue one control record."""
+        now_us = wall_us()
+        record: dict[str, object] = {
+            "kind": kind.value,
+            "instance": self._instance,
+            "shard": self._shard,
+            "session_id": self.session_id,
+            "time_us": now_us,
+            "gap_from_us": gap_from_us,
+            "gap_to_us": gap_to_us,
+            "reason": None if reason is None else self._redact(reason),
+            "counts": self._accounts.totals(),
+        }
+        key = self._instance.encode()
+        lane = self._batches.lane_for(Topic.CONTROL, key)
+        self._batches.add(lane, (now_us, key, self._codec.encode(Topic.CONTROL, record), None))
+
+    def heartbeat(self) -> None:
+        """Announce the accounts, unless the last word still waits: an outage must not pile up heartbeats."""
+        if not self._batches.lane_for(Topic.CONTROL, self._instance.encode()).waiting:
+            self.announce(ControlKind.HEARTBEAT)
+
+    def overload(self, started: bool) -> None:  # noqa: FBT001 - the one fact of this callback
+        """Announce that overload has started or ended."""
+        self.announce(ControlKind.OVERLOAD, reason="started" if started else "ended")

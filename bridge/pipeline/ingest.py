@@ -1,0 +1,396 @@
+"""From lines to records in their lanes: synchronous, and every line is accounted for before the next is looked at.
+
+Where the budget is used up the socket is still read: quotes and greeks are merged to the newest state per symbol
+and wait outside the lanes; everything else is dropped, visibly (``seq`` jumps, ``after_gap`` on the next record,
+OVERLOAD on control, the account). The same merging serves ``BRIDGE_CONFLATE_MS``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from bridge.aries.protocol.messages import (
+    Ack,
+    AuthAccepted,
+    AuthRefused,
+    AuthWanted,
+    Kind,
+    Pong,
+    RequestRefused,
+    Update,
+)
+from bridge.clock import wall_us
+from bridge.errors import BadLine
+from bridge.serialization.fast import Shapes, long_bytes, string_bytes
+from bridge.serialization.records import Stamp, build, topics_of
+from bridge.topics import MARKET_DATA, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bridge.aries.protocol.session import Line
+    from bridge.aries.subscriptions import Plan
+    from bridge.pipeline.accounts import Accounts
+    from bridge.pipeline.dead_letters import DeadLetters
+    from bridge.pipeline.record_buffer import Batches, Lane, Record
+    from bridge.serialization.decimals import Prices
+    from bridge.serialization.fast import Encoder
+    from bridge.serialization.serializer import Codec
+
+#: Newer replaces older without loss of meaning: these conflate; the others are events of their own.
+CONFLATED = frozenset({Topic.QUOTES, Topic.GREEKS})
+#: Kafka's default ``max.message.bytes`` is 1 MiB + 12; the rest is for the key and the batch's own header.
+MAX_RECORD_BYTES = 1_000_000
+#: Symbols a feed may make us remember per topic; far above any subscription, far below our memory.
+MAX_SYMBOLS = 100_000
+#: Names of unknown fields we count one by one, and how much of each we keep; the rest share a name.
+MAX_UNKNOWN_FIELDS, MAX_FIELD_NAME_CHARACTERS = 100, 100
+#: Overload ends when the buffer has drained to this part of its budget.
+RELIEF = 0.8
+_FILTERED = {
+    AuthAccepted: "auth",
+    AuthRefused: "auth",
+    AuthWanted: "auth",
+    Pong: "pong",
+    Ack: "ack",
+    RequestRefused: "error",
+}
+
+
+class SymbolStream:
+    """Keep what the records of one symbol on one topic have in common during a session."""
+
+    __slots__ = ("after_gap", "conflates", "key", "lane", "seq", "symbol", "symbol_bytes", "topic", "window")
+
+    def __init__(self, topic: Topic, symbol: str, lane: Lane) -> None:
+        self.topic = topic
+        self.symbol = symbol
+        self.conflates = topic in CONFLATED
+        self.key = symbol.encode()
+        self.symbol_bytes = string_bytes(symbol)
+        self.lane = lane
+        self.seq = 0
+        self.after_gap = True
+        self.window = -1
+
+
+class Held:
+    """Hold the merged newest state of a symbol until it may go to its lane."""
+
+    __slots__ = ("record", "stream")
+
+    def __init__(self, stream: SymbolStream, record: dict[str, object]) -> None:
+        self.stream = stream
+        self.record = record
+
+    def merge(self, stream: SymbolStream, newer: dict[str, object]) -> None:
+        """Take over what the newer record says; behind a gap nothing older counts."""
+        if not newer["after_gap"]:
+            said = {name: value for name, value in newer.items() if value is not None}
+            newer = self.record | said | {"after_gap": self.record["after_gap"]}
+        self.record, self.stream = newer, stream
+
+
+class Intake:
+    """Turn lines into records, decide where each goes, and account for it."""
+
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        encoder: Encoder,
+        prices: Prices,
+        batches: Batches,
+        accounts: Accounts,
+        dead_letters: DeadLetters,
+        plan: Plan,
+        market_status: bool = True,
+        conflate_ms: int = 0,
+    ) -> None:
+        self.overloaded = False
+        #: Called with True when overload has started and False when it has ended, always between two lines.
+        self.on_overload: Callable[[bool], None] = lambda _: None
+        self.unknown_fields: dict[str, int] = {}
+        self.last_data_us: dict[Topic, int] = {}
+        self.session_id = 0
+        self._told_overloaded = False
+        self._codec = codec
+        self._encoder = encoder
+        self._shapes = {kind: Shapes(kind, encoder) for kind in Kind}
+        self._session_bytes = b""
+        self._prices = prices
+        self._batches = batches
+        self._accounts = accounts
+        self._dead_letters = dead_letters
+        self._always = frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
+        self._window_us = conflate_ms * 1000
+        self._streams: dict[Topic, dict[str, SymbolStream]] = {topic: {} for topic in MARKET_DATA}
+        #: Where the records go of updates that say something to these topics, by symbol.
+        self._routes: defaultdict[tuple[Topic, ...], dict[str, tuple[SymbolStream, ...]]] = defaultdict(dict)
+        self._held: dict[tuple[Topic, str], Held] = {}
+        self._events: dict[str, frozenset[Topic]] = {}
+        self.want(plan)
+        batches.on_room = self._relieve
+
+    def start_session(self, session_id: int) -> None:
+        """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
+        self.session_id = session_id
+        self._session_bytes = long_bytes(session_id)
+        self._streams = {topic: {} for topic in MARKET_DATA}
+        self._routes.clear()
+
+    def want(self, plan: Plan) -> None:
+        """Take what is subscribed to from now on, and market status where this is the bridge that publishes it.
+
+        A symbol that the feed writes otherwise than we asked for it gets whatever anybody asked for.
+        """
+        self._topics = plan.topics | self._always
+        before = self._events
+        self._events = {symbol: subscription.events for symbol, subscription in plan.items()}
+        self._routes.clear()
+        for symbol, events in self._events.items():
+            for topic in events.difference(before.get(symbol, ())):
+                streams = self._streams[topic]
+                if symbol in streams:  # wanted again: it has missed something
+                    streams[symbol].after_gap = True
+
+    def refuse(self, record: Record, lane: Lane, error: BadLine) -> None:
+        """Dead-letter a record that Kafka does not take; a dead letter itself ends in the account of drops."""
+        ingest_us, key, value, _ = record
+        if lane.topic in MARKET_DATA:
+            assert key is not None  # a symbol, as for every market record
+            error.symbol = key.decode()
+            self._reject(value, error, ingest_us)
+            self._note_overload()
+            self._mark_gap(lane, error.symbol)
+        elif lane.topic is Topic.DLQ:
+            self._accounts.dropped[Topic.DLQ, error.reason] += 1
+
+    def take(self, lines: Iterable[Line], ingest_us: int) -> None:
+        """Account for lines read at one time (µs since the epoch), each before the next, and pass on what they hold."""
+        ingest_bytes = long_bytes(ingest_us)
+        for raw, event in lines:
+            self._accounts.lines_received += 1
+            if type(event) is Update:
+                try:
+                    self._update(event, ingest_us, ingest_bytes)
+                except BadLine as error:
+                    error.symbol = error.symbol or event.symbol
+                    self._reject(raw, error, ingest_us)
+            elif isinstance(event, BadLine):
+                self._reject(raw, event, ingest_us)
+            else:
+                self._accounts.filtered[_FILTERED[type(event)]] += 1
+            if self.overloaded is not self._told_overloaded:
+                self._note_overload()
+
+    def release(self, now_us: int) -> None:
+        """Let what is held go to its lanes, as far as there is room; it fills the conflation interval of now."""
+        for place, held in list(self._held.items()):
+            value = self._codec.encode(place[0], held.record)
+            if not self._batches.offer(held.stream.lane, _lane_record(held.stream, held.record, value)):
+                return
+            self._accounts.pending -= 1  # the lane counts it from here on
+            held.stream.window = self._window(now_us)
+            del self._held[place]
+
+    def give_up(self) -> None:
+        """Count what is still held as undelivered."""
+        for topic, _ in self._held:
+            self._accounts.undelivered[topic] += 1
+        self._accounts.pending -= len(self._held)
+        self._held.clear()
+
+    @property
+    def holding(self) -> int:
+        """Return how many merged records wait outside the lanes."""
+        return len(self._held)
+
+    # -- one line -----------------------------------------------------------------------------------------------
+
+    def _update(self, update: Update, ingest_us: int, ingest_bytes: bytes) -> None:
+        fields, feed_time, session_bytes = update.fields, update.feed_time, self._session_bytes
+        shapes = self._shapes[update.kind]
+        names = tuple(fields)
+        shape = shapes.known.get(names) or shapes.new(names)
+        if shape.unknown:
+            self._note_unknown_fields(shape.unknown)
+        streams = self._routes[shape.topics].get(update.symbol) or self._route(shape.topics, update.symbol)
+        rounded = self._prices.rounded
+        # All records of a line are made before the first is let go: a line is dead-lettered whole or not at all.
+        values = []
+        for stream in streams:
+            value = shape.encode[stream.topic](
+                fields, feed_time, stream.symbol_bytes, ingest_bytes, session_bytes, stream.seq, stream.after_gap
+            )
+            if value is None or len(value) > MAX_RECORD_BYTES:
+                break
+            values.append(value)
+        if values and len(values) == len(streams):
+            self._offer_all(streams, values, update, ingest_us)
+        else:
+            self._prices.rounded = rounded
+            self._update_slowly(update, ingest_us)
+
+    def _update_slowly(self, update: Update, ingest_us: int) -> None:
+        """Do as ``_update`` does, the way that finds what is null, what nobody wants, and what is wrong."""
+        topics = topics_of(update)
+        streams = self._routes[topics].get(update.symbol) or self._route(topics, update.symbol)
+        if not streams:
+            self._accounts.filtered["not_subscribed" if topics else "empty"] += 1
+            return
+        try:
+            values = [self._encode(stream, update, ingest_us) for stream in streams]
+        except BadLine:
+            self._skip(streams)
+            raise
+        self._offer_all(streams, values, update, ingest_us)
+
+    def _route(self, topics: tuple[Topic, ...], symbol: str) -> tuple[SymbolStream, ...]:
+        """Return where the records of a symbol go, as far as they are wanted; remember it, as it holds for long."""
+        wanted = self._events.get(symbol, self._topics)
+        streams = tuple(self._stream(topic, symbol) for topic in topics if topic in wanted)
+        if streams:
+            self._routes[topics][symbol] = streams
+        return streams
+
+    def _encode(self, stream: SymbolStream, update: Update, ingest_us: int) -> bytes:
+        """Make a record whatever the shape of its update; raise ``BadLine`` that says what is wrong."""
+        value = self._encoder.of(stream.topic)(
+            update.fields,
+            update.feed_time,
+            stream.symbol_bytes,
+            long_bytes(ingest_us),
+            self._session_bytes,
+            stream.seq,
+            stream.after_gap,
+        )
+        if value is None:
+            value = self._codec.encode(stream.topic, self._record(stream, update, ingest_us))
+        if len(value) > MAX_RECORD_BYTES:
+            raise BadLine("record_too_large", f"its record has {len(value)} bytes; Kafka takes {MAX_RECORD_BYTES}")
+        return value
+
+    def _record(self, stream: SymbolStream, update: Update, ingest_us: int) -> dict[str, object]:
+        stamp = Stamp(ingest_us, self.session_id, stream.seq, stream.after_gap)
+        return build(stream.topic, update, stamp, self._prices)
+
+    def _offer_all(
+        self, streams: tuple[SymbolStream, ...], values: list[bytes], update: Update, ingest_us: int
+    ) -> None:
+        for stream, value in zip(streams, values):  # noqa: B905 - as many; saying so costs as much as a look-up
+            self._offer(stream, value, update, ingest_us)
+        self._accounts.split += len(streams) - 1
+
+    def _offer(self, stream: SymbolStream, value: bytes, update: Update, ingest_us: int) -> None:
+        self.last_data_us[stream.topic] = ingest_us
+        if (
+            (self._window_us or self._held or self.overloaded)
+            and stream.conflates
+            and self._must_wait(stream, ingest_us)
+        ):
+            self._hold(stream, update, ingest_us)
+        elif self._batches.offer(stream.lane, (ingest_us, stream.key, value, None)):
+            stream.after_gap = False
+        else:
+            self.overloaded = True
+            if stream.conflates:
+                self._hold(stream, update, ingest_us)
+            else:
+                stream.after_gap = True
+                self._accounts.dropped[stream.topic, "overload"] += 1
+        stream.seq += 1
+
+    def _stream(self, topic: Topic, symbol: str) -> SymbolStream:
+        streams = self._streams[topic]
+        stream = streams.get(symbol)
+        if stream is None:
+            if len(streams) >= MAX_SYMBOLS:
+                raise BadLine("too_many_symbols", f"more than {MAX_SYMBOLS} symbols on {topic}")
+            lane = self._batches.lane_for(topic, symbol.encode())
+            stream = streams[symbol] = SymbolStream(topic, symbol, lane)
+        return stream
+
+    # -- what is missing ----------------------------------------------------------------------------------------
+
+    def _skip(self, streams: Iterable[SymbolStream]) -> None:
+        """Let consumers see that the records of a dead-lettered line are missing."""
+        for stream in streams:
+            stream.seq += 1
+            stream.after_gap = True
+
+    def _mark_gap(self, lane: Lane, symbol: str) -> None:
+        """Let the next record of a symbol tell that one before it is missing: it may have been made already."""
+        key, streams = symbol.encode(), self._streams[lane.topic]
+        for place, (ingest_us, of, value, reason) in enumerate(lane.waiting):
+            if of == key:
+                marked = self._codec.changed(lane.topic, value, after_gap=True)
+                lane.waiting[place] = ingest_us, key, marked, reason
+                return
+        if (lane.topic, symbol) in self._held:
+            self._held[lane.topic, symbol].record["after_gap"] = True
+        elif symbol in streams:
+            streams[symbol].after_gap = True
+
+    # -- conflation and overload --------------------------------------------------------------------------------
+
+    def _must_wait(self, stream: SymbolStream, ingest_us: int) -> bool:
+        if self.overloaded or (stream.topic, stream.symbol) in self._held:
+            return True
+        if not self._window_us:
+            return False
+        window, stream.window = stream.window, self._window(ingest_us)
+        return window == stream.window
+
+    def _window(self, now_us: int) -> int:
+        """Return the number of the conflation interval; -1 where nothing is conflated on purpose."""
+        return now_us // self._window_us if self._window_us else -1
+
+    def _hold(self, stream: SymbolStream, update: Update, ingest_us: int) -> None:
+        rounded = self._prices.rounded
+        record = self._record(stream, update, ingest_us)
+        self._prices.rounded = rounded  # they were counted when the bytes were made
+        stream.after_gap = False
+        place = stream.topic, stream.symbol
+        held = self._held.get(place)
+        if held is None:
+            self._held[place] = Held(stream, record)
+            self._accounts.pending += 1
+        else:
+            held.merge(stream, record)
+            self._accounts.conflated[stream.topic] += 1
+
+    def _relieve(self) -> None:
+        if not self.overloaded or self._batches.bytes > self._batches.budget_bytes * RELIEF:
+            return
+        self.release(wall_us())
+        if not self._held:
+            self.overloaded = False
+            self._note_overload()
+
+    def _note_overload(self) -> None:
+        """Tell of a change, once the line that brought it is accounted for: what is told has exact accounts."""
+        if self.overloaded is not self._told_overloaded:
+            self._told_overloaded = self.overloaded
+            self.on_overload(self.overloaded)
+
+    # -- what is no record --------------------------------------------------------------------------------------
+
+    def _reject(self, raw: bytes, error: BadLine, ingest_us: int) -> None:
+        letter = self._dead_letters.write(raw, error, session_id=self.session_id, ingest_time_us=ingest_us)
+        if not self._batches.offer(self._batches.lane_for(Topic.DLQ, letter[1]), letter):
+            self.overloaded = True
+            self._accounts.dropped[Topic.DLQ, "overload"] += 1
+
+    def _note_unknown_fields(self, names: frozenset[str]) -> None:
+        for name in names:
+            name = name[:MAX_FIELD_NAME_CHARACTERS]  # noqa: PLW2901 - it is the feed's to choose, its length is not
+            if name not in self.unknown_fields and len(self.unknown_fields) >= MAX_UNKNOWN_FIELDS:
+                name = "(others)"  # noqa: PLW2901 - the names are the feed's to choose, their number is not
+            self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
+
+
+def _lane_record(stream: SymbolStream, record: dict[str, object], value: bytes) -> Record:
+    ingest_us: int = record["ingest_time_us"]  # type: ignore[assignment]  # an int, see Stamp
+    return ingest_us, stream.key, value, None

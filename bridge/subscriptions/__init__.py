@@ -1,5 +1,0 @@
-"""What to ask the feed for: symbols and their types, events and fields, from settings or from a watched file."""
-
-from bridge.subscriptions.planning import Difference, Plan, Subscription, difference, plan
-
-__all__ = ["Difference", "Plan", "Subscription", "difference", "plan"]

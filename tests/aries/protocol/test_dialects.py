@@ -1,0 +1,95 @@
+"""What holds for both dialects, whatever is received."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.aries.protocol.action import Action
+from bridge.aries.protocol.envelope import Envelope
+from bridge.aries.protocol.messages import Event, Kind, Update
+from bridge.aries.protocol.ndjson import parse
+from bridge.errors import BadLine
+from tests.aries.protocol.documents import DOCUMENTS
+
+if TYPE_CHECKING:
+    from bridge.aries.protocol.dialect import Dialect
+
+
+@pytest.mark.parametrize("dialect", [Action(), Envelope()], ids=lambda dialect: str(dialect.name))
+@given(document=DOCUMENTS)
+def test_any_document_is_an_event_or_a_bad_line(dialect: Dialect, document: object) -> None:
+    """Whatever a line holds, reading it gives an event or a BadLine with a reason, nothing else."""
+    found = read(dialect, json.dumps(document).encode())
+    if isinstance(found, BadLine):
+        assert found.reason
+        assert str(found)
+    else:
+        assert isinstance(found, get_args(Event))
+        if isinstance(found, Update):
+            assert found.symbol.encode()
+
+
+def read(dialect: Dialect, line: bytes) -> Event | BadLine:
+    try:
+        return dialect.read(parse(line))
+    except BadLine as error:
+        return error
+
+
+USUAL: dict[str, list[Any]] = {
+    "action": ["publish", None, "update"],
+    "type": ["quote", "equityComposite", "trade", "marketStatus", "level2", "", None, 5, "nothing"],
+    "symbol": ["AAPL", "", None, 7, "x" * 64, "x" * 65, "a\tb", "\u20ac"],
+    "value": ["1.5", 1.50, 12345678901234567890, None, True, [], {"a": [1.25]}, "\ud83d\ude00"],
+}
+
+
+@given(st.data())
+def test_the_usual_update_is_what_reading_it_closely_gives(data: st.DataObject) -> None:
+    """What a dialect takes for a usual update is the very update that the line holds, to the last digit."""
+    parts = {name: data.draw(st.sampled_from(values)) for name, values in USUAL.items()}
+    fields = {"symbol": parts["symbol"], "bidPrice": parts["value"], "price": parts["value"]}
+    body: dict[str, Any] = {name: parts[name] for name in data.draw(st.permutations(["action", "type"]))}
+    body |= {"data": data.draw(st.sampled_from([fields, [fields], None])), "timestamp": parts["value"]}
+    left_out = data.draw(st.sampled_from(["", "", "", "data", "timestamp", "type", "action"]))
+    body.pop(left_out, None)
+    for dialect, message in ((Action(), body), (Envelope(), {"type": "event", "payload": body})):
+        line = json.dumps(message).encode()
+        assert dialect.update(line) in (None, read(dialect, line))
+
+
+@given(document=DOCUMENTS)
+def test_no_line_is_taken_for_a_usual_update_that_is_none(document: object) -> None:
+    """Whatever a line holds, it is a usual update only if reading it closely gives the same one."""
+    line = json.dumps(document).encode()
+    for dialect in (Action(), Envelope()):
+        assert dialect.update(line) in (None, read(dialect, line))
+
+
+def test_ordinary_lines_are_usual_updates() -> None:
+    """What a feed sends all day takes the short way; session messages and broken lines do not."""
+    quote = b'{"symbol":"AAPL","bidPrice":1.50}'
+    action, envelope = Action(), Envelope()
+    assert action.update(b'{"type":"equityComposite","data":' + quote + b"}") == Update(
+        Kind.COMPOSITE, "AAPL", {"symbol": "AAPL", "bidPrice": "1.50"}
+    )
+    usual = b'{"type":"event","payload":{"action":"update","type":"quote","timestamp":5,"data":' + quote + b"}}"
+    assert envelope.update(usual) == Update(Kind.QUOTE, "AAPL", {"symbol": "AAPL", "bidPrice": "1.50"}, 5)
+    for line in (
+        b"",
+        b"{}",
+        b"\xff",
+        b'{"type":"pong"}',
+        usual[:-1],
+        usual + b"}",
+        b"[" * 5000,
+        usual.replace(b"AAPL", b"\xff"),
+    ):
+        assert envelope.update(line) is action.update(line) is None
+    deep = usual.replace(b"1.50", b"[" * 260 + b"]" * 260)
+    assert envelope.update(deep) is None

@@ -1,0 +1,273 @@
+"""The newer dialect, message by message as the protocol file has them."""
+
+from __future__ import annotations
+
+import json
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.aries.protocol.envelope import Envelope
+from bridge.aries.protocol.messages import (
+    MARKET,
+    Ack,
+    AuthAccepted,
+    AuthWanted,
+    Event,
+    Kind,
+    Pong,
+    RequestRefused,
+    Update,
+)
+from bridge.aries.protocol.ndjson import parse
+from bridge.aries.subscriptions import plan
+from bridge.errors import BadLine
+from tests.aries.protocol.wire import STATUS, TIMESTAMP, line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENVELOPE = Envelope()
+
+
+def read(text: str | bytes) -> Event:
+    return ENVELOPE.read(parse(text.encode() if isinstance(text, str) else text))
+
+
+def event(**payload: object) -> bytes:
+    return line({"type": "event", "payload": payload})
+
+
+def ids() -> Iterator[str]:
+    return (f"sub-{number}" for number in count(1))
+
+
+def asked(described: object) -> list[object]:
+    """Return the symbol objects that ask for what is described."""
+    wanted = plan([], ["quotes", "trades", "l2", "timesales"], json.dumps(described))
+    (request,) = ENVELOPE.subscribe(tuple(wanted.values()), ids())
+    message = json.loads(request.frame)
+    assert (message.pop("type"), message.pop("id")) == ("subscribe", "sub-1")
+    (payload,) = message.values()
+    assert isinstance(payload, list)
+    return payload
+
+
+# -- out --------------------------------------------------------------------------------------------------------
+
+
+def test_the_auth_request_is_the_documented_one() -> None:
+    """The token is a direct property of the body."""
+    assert ENVELOPE.auth("auth-001", 'to"ken').decode() == (
+        '{"type":"request","id":"auth-001","payload":'
+        '{"method":"post","path":"/auth","body":{"action":"auth","token":"to\\"ken"}}}'
+    )
+
+
+def test_the_ping_is_the_one_of_the_sibling_sockets() -> None:
+    """A ping has its type and an id."""
+    assert ENVELOPE.ping("p1") == b'{"type":"ping","id":"p1"}'
+
+
+def test_all_events_of_a_symbol_are_asked_for_in_one_object() -> None:
+    """Each event has its key; without a choice of fields all are wanted."""
+    assert asked([{"symbol": "AAPL"}]) == [
+        {
+            "symbol": "AAPL",
+            "symbolType": "equity",
+            "quoteFields": "*",
+            "tradeFields": "*",
+            "timeAndSalesFields": "*",
+            "level2": True,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("described", "expected"),
+    [
+        (
+            {"symbol": "AAPL", "events": ["quotes"], "fields": {"quotes": ["bidPrice", "askPrice"]}},
+            {"symbol": "AAPL", "symbolType": "equity", "quoteFields": ["bidPrice", "askPrice"]},
+        ),
+        ({"symbol": "AAPL", "events": ["trades"]}, {"symbol": "AAPL", "symbolType": "equity", "tradeFields": "*"}),
+        ({"symbol": "SPX"}, {"symbol": "SPX", "tradeFields": "*"}),
+        (
+            {"symbol": "AAPL240119C00150000", "events": ["greeks", "l2"], "fields": {"greeks": ["delta"]}},
+            {"symbol": "AAPL240119C00150000", "symbolType": "option", "greeksFields": ["delta"], "level2": True},
+        ),
+        (
+            {"symbol": "AAPL", "events": ["timesales"], "fields": {"timesales": ["price"]}},
+            {"symbol": "AAPL", "symbolType": "equity", "timeAndSalesFields": ["price"]},
+        ),
+    ],
+)
+def test_symbols_say_type_events_and_fields(described: object, expected: object) -> None:
+    """Options say that they are options, indices ask for trades alone, chosen fields are named."""
+    assert asked([described]) == [expected]
+
+
+def test_many_symbols_take_several_requests() -> None:
+    """5,000 symbols are 25 requests of 200, each with its id and what it asks for."""
+    wanted = plan([f"S{number}" for number in range(5000)], ["quotes"])
+    requests = list(ENVELOPE.subscribe(tuple(wanted.values()), ids()))
+    assert len(requests) == 25
+    assert len({request.request_id for request in requests}) == 25
+    for request in requests:
+        symbols = [one["symbol"] for one in json.loads(request.frame)["payload"]]
+        assert symbols == [one.symbol for one in request.subscriptions]
+        assert len(symbols) == 200
+
+
+def test_unsubscribe_names_the_symbols_alone() -> None:
+    """An unsubscribe request needs no fields."""
+    wanted = plan(["AAPL", "SPX"], ["quotes", "trades"])
+    (request,) = ENVELOPE.unsubscribe(tuple(wanted.values()), ids())
+    assert request.frame == b'{"type":"unsubscribe","id":"sub-1","payload":[{"symbol":"AAPL"},{"symbol":"SPX"}]}'
+    assert list(ENVELOPE.unsubscribe((), ids())) == []
+
+
+# -- in ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            (
+                '{"type":"event","payload":'
+                '{"action":"authSuccess","id":"auth-001","data":{"expiresIn":2700000},"timestamp":1701450000123}}'
+            ),
+            AuthAccepted(2700.0),
+        ),
+        (
+            (
+                '{"type":"event","payload":'
+                '{"action":"error","error":"authentication failed","id":"auth-001","timestamp":1701450000123}}'
+            ),
+            RequestRefused("auth-001", "authentication failed"),
+        ),
+        (
+            '{"type":"event","id":"auth-001","payload":{"action":"error","error":"token is required"}}',
+            RequestRefused("auth-001", "token is required"),
+        ),
+        ('{"type":"event","payload":{"action":"error","error":"no"}}', RequestRefused(None, "no")),
+        ('{"type":"event","payload":{"action":"error"}}', RequestRefused(None, "an error without a text")),
+        ('{"type":"error","id":"7","payload":{"error":"no"}}', RequestRefused("7", "no")),
+        ('{"type":"error","id":"7","error":"no"}', RequestRefused("7", "no")),
+        ('{"type":"event","payload":{"action":"authRequired","timestamp":1}}', AuthWanted(0.0)),
+        ('{"type":"event","payload":{"action":"refreshAuth","timestamp":1}}', AuthWanted(300.0)),
+        ('{"type":"event","payload":{"action":"authExpired","timestamp":1}}', AuthWanted(0.0)),
+        ('{"type":"pong","id":"p1"}', Pong()),
+        ('{"type":"response","id":"sub-1","payload":{}}', Ack("sub-1")),
+        ('{"type":"response","id":"sub-1"}', Ack("sub-1")),
+        ('{"type":"response","payload":{"id":"sub-1","status":"success"}}', Ack("sub-1")),
+        ('{"type":"response","id":"sub-1","payload":{"error":"no"}}', RequestRefused("sub-1", "no")),
+        (
+            '{"type":"response","id":"sub-1","payload":{"status":"error","message":"no"}}',
+            RequestRefused("sub-1", "no"),
+        ),
+    ],
+)
+def test_session_messages_are_understood(text: str, expected: Event) -> None:
+    """Answers and warnings become events, with the id from inside the payload or from the top."""
+    assert read(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "seconds"),
+    [
+        ('{"expiresIn":1500}', 1.5),
+        ('{"expiresIn":1500.5}', 1.5005),
+        ('{"expiresIn":"3000"}', 3.0),
+        ('{"expiresIn":0}', None),
+        ('{"expiresIn":-5}', None),
+        ('{"expiresIn":true}', None),
+        ('{"expiresIn":null}', None),
+        ('{"expiresIn":"soon"}', None),
+        ('{"expiresIn":"nan"}', None),
+        ('{"expiresIn":1e999}', None),
+        ('{"expiresIn":%s}' % ("9" * 400), None),
+        ('{"expiresIn":[1]}', None),
+        ("{}", None),
+        ("[]", None),
+        ("null", None),
+    ],
+)
+def test_a_session_life_is_a_positive_number_or_unknown(data: str, seconds: float | None) -> None:
+    """``expiresIn`` is milliseconds; what is no such number is as good as absent."""
+    message = '{"type":"event","payload":{"action":"authSuccess","data":DATA}}'.replace("DATA", data)
+    assert read(message) == AuthAccepted(seconds)
+
+
+def test_market_status_is_an_update_of_the_market() -> None:
+    """The documented market status keeps all its fields, and the server's stamp."""
+    message = event(action="update", type="marketStatus", data=STATUS, timestamp=TIMESTAMP)
+    assert read(message) == Update(Kind.MARKET_STATUS, MARKET, dict(STATUS), TIMESTAMP)
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("quote", Kind.QUOTE),
+        ("trade", Kind.TRADE),
+        ("level2", Kind.LEVEL2),
+        ("timeAndSales", Kind.TIMESALE),
+        ("greeks", Kind.GREEKS),
+    ],
+)
+@pytest.mark.parametrize("beside", [False, True])
+def test_updates_are_told_by_their_type(word: str, kind: Kind, beside: bool) -> None:  # noqa: FBT001 - a case
+    """Each type has its kind, whether the symbol stands in the data or beside it."""
+    payload = {"symbol": "AAPL", "data": {"x": "1.10"}} if beside else {"data": {"symbol": "AAPL", "x": "1.10"}}
+    update = read(event(action="update", type=word, timestamp=TIMESTAMP, **payload))
+    assert update == Update(kind, "AAPL", payload["data"], TIMESTAMP)  # type: ignore[arg-type]  # an object
+
+
+@pytest.mark.parametrize("word", ["somethingNew", "", None, 7, ["quote"], {"quote": 1}])
+def test_an_unknown_kind_is_told_by_its_content(word: object) -> None:
+    """What the type does not tell, the fields do."""
+    update = read(event(action="update", type=word, data={"symbol": "AAPL", "orderBook": ["1:2:3"]}))
+    assert update == Update(Kind.LEVEL2, "AAPL", {"symbol": "AAPL", "orderBook": ["1:2:3"]})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{}", "unknown_message"),
+        ('{"type":"news"}', "unknown_message"),
+        ('{"type":["event"]}', "unknown_message"),
+        ('{"type":{"event":1}}', "unknown_message"),
+        ('{"type":"event"}', "unknown_message"),
+        ('{"type":"event","payload":[1]}', "unknown_message"),
+        ('{"type":"event","payload":{}}', "unknown_message"),
+        ('{"type":"event","payload":{"action":["update"]}}', "unknown_message"),
+        ('{"type":"event","payload":{"action":{"update":1}}}', "unknown_message"),
+        ('{"type":"event","payload":{"action":"dance"}}', "unknown_message"),
+        ('{"type":"event","payload":{"action":"update"}}', "malformed"),
+        ('{"type":"event","payload":{"action":"update","type":"quote","data":[1]}}', "malformed"),
+        ('{"type":"event","payload":{"action":"update","type":"quote","data":null}}', "malformed"),
+        ('{"type":"event","payload":{"action":"update","type":"x","data":{"symbol":"A","y":1}}}', "unknown_kind"),
+    ],
+)
+def test_what_says_nothing_we_know_is_a_bad_line(text: str, reason: str) -> None:
+    """A message of no known shape has its reason."""
+    with pytest.raises(BadLine) as caught:
+        read(text)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("symbol", [None, "", 7, True, [], {}, ["AAPL"], "A\nB", "A\u0000", "x" * 65, "\ud7ff\u2028"])
+def test_what_cannot_be_a_symbol_is_a_bad_line(symbol: object) -> None:
+    """A symbol is a text that can be printed, of bounded length."""
+    with pytest.raises(BadLine) as caught:
+        read(event(action="update", type="quote", data={"symbol": symbol, "bidPrice": 1}))
+    assert caught.value.reason == "bad_symbol"
+
+
+def test_a_long_answer_is_cut() -> None:
+    """An error's text goes to logs, and must not flood them."""
+    refusal = read(event(action="error", error="x" * 100_000))
+    assert isinstance(refusal, RequestRefused)
+    assert len(refusal.error) == 200

@@ -1,0 +1,114 @@
+"""Frames into lines, lines into objects."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.aries.protocol import ndjson as lines
+from bridge.errors import BadLine
+
+OBJECT = b'{"a":1}'
+
+
+def whole(frame: bytes) -> list[bytes]:
+    """Return all lines of a frame, cut two at a time."""
+    found, rest = lines.cut(frame, 2)
+    return found + whole(rest) if rest else found
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (OBJECT, [OBJECT]),
+        (OBJECT + b"\n", [OBJECT]),
+        (OBJECT + b"\r\n" + OBJECT + b"\r\n", [OBJECT + b"\r", OBJECT + b"\r"]),
+        (b"\n\n" + OBJECT + b"\n \t\r\n" + OBJECT, [OBJECT, OBJECT]),
+        (b"", []),
+        (b" ", []),
+        (b"\r\n\r\n", []),
+        (b"bad\n" + OBJECT, [b"bad", OBJECT]),
+    ],
+)
+def test_a_frame_is_cut_at_newlines(frame: bytes, expected: list[bytes]) -> None:
+    """A frame holds 0, 1 or many lines; blank ones are none, and a carriage return does no harm."""
+    assert [line for line in whole(frame) if line.strip()] == expected
+    assert all(lines.parse(line) == {"a": 1} for line in expected if line != b"bad")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"this is no JSON", "not_json"),
+        (b'{"a":NaN}', "not_json"),
+        (b'{"a":Infinity}', "not_json"),
+        (b'{"a":1}{"b":2}', "not_json"),
+        (b'{"a":1', "not_json"),
+        (b'{"a":"\\ud800"}', "not_json"),
+        (b"\xef\xbb\xbf{}", "not_json"),
+        (b'{"a":' + b"9" * 5000 + b"}", "not_json"),
+        (b'{"a":"\xff"}', "not_utf8"),
+        (b'{"\xc3\x28":1}', "not_utf8"),
+        (b'{"a":"\xed\xa0\x80"}', "not_utf8"),
+        (b"null", "not_an_object"),
+        (b"true", "not_an_object"),
+        (b"42", "not_an_object"),
+        (b"4.2", "not_an_object"),
+        (b'"text"', "not_an_object"),
+        (b"[{}]", "not_an_object"),
+    ],
+)
+def test_what_is_no_object_is_a_bad_line(line: bytes, reason: str) -> None:
+    """Each way of not being a JSON object has its reason, and a sentence."""
+    with pytest.raises(BadLine) as caught:
+        lines.parse(line)
+    assert caught.value.reason == reason
+    assert str(caught.value).startswith("the line is")
+
+
+@pytest.mark.parametrize("depth", [lines.MOST_NESTED + 1, 900, 1000, 100_000])
+@pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_what_is_nested_too_deeply_is_a_bad_line(depth: int, opened: bytes, closed: bytes) -> None:
+    """A line nested beyond all sense is refused, long before its depth could trouble anybody else."""
+    line = b'{"a":' + opened * (depth - 1) + b"0" + closed * (depth - 1) + b"}"
+    with pytest.raises(BadLine, match="nested too deeply"):
+        lines.parse(line)
+
+
+def test_depth_is_not_width() -> None:
+    """A line as deep as allowed, and one with many shallow objects, are fine; so are brackets in texts."""
+    deep = b'{"a":' * lines.MOST_NESTED + b"0" + b"}" * lines.MOST_NESTED
+    assert str(lines.parse(deep)).count("{") == lines.MOST_NESTED
+    wide = {"a": [{"b": []} for _ in range(2000)], "c": "[" * 5000}
+    assert lines.parse(json.dumps(wide).encode()) == wide
+
+
+@pytest.mark.parametrize("digits", ["1.10", "-0.0", "1e5", "0.1234567890123456789", "1E400", "1." + "1" * 3000])
+def test_no_digit_of_a_number_is_lost(digits: str) -> None:
+    """A number with a fraction or an exponent stays the text it was."""
+    assert lines.parse(b'{"a":%s}' % digits.encode()) == {"a": digits}
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**63, 2**64, -(2**70), 10**4000])
+def test_whole_numbers_are_integers_of_any_size(number: int) -> None:
+    """A whole number is an int, beyond 64 bits as well."""
+    assert lines.parse(b'{"a":' + b"%d" % number + b"}") == {"a": number}
+
+
+def test_a_long_line_is_a_line() -> None:
+    """A line of 2 MB is read like any other."""
+    assert lines.parse(b'{"a":"' + b"x" * 2_000_000 + b'"}') == {"a": "x" * 2_000_000}
+
+
+@given(st.binary())
+def test_any_bytes_are_lines_or_bad_lines(frame: bytes) -> None:
+    """Whatever comes, each line is an object or a BadLine; nothing but blanks is left out."""
+    found = [line for line in whole(frame) if line.strip()]
+    assert found == [line for line in frame.split(b"\n") if line.strip()]
+    for line in found:
+        with suppress(BadLine):
+            assert type(lines.parse(line)) is dict

@@ -1,0 +1,182 @@
+"""What holds for a session whatever is received, in whatever order things happen."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bridge.aries.protocol.messages import Event, Update
+from bridge.aries.protocol.session import Notice
+from bridge.aries.subscriptions import plan
+from bridge.errors import BadLine
+from tests.aries.protocol.documents import DOCUMENTS
+from tests.aries.protocol.wire import OPEN, STATUS, ActionWire, EnvelopeWire, Talk, Wire
+
+CLOSED: dict[str, object] = dict(STATUS)
+WIRES = [ActionWire(), EnvelopeWire()]
+FRAMES = st.lists(DOCUMENTS.map(lambda one: json.dumps(one).encode()) | st.binary(max_size=20), max_size=4).map(
+    b"\n".join
+)
+PLANS = st.builds(
+    plan,
+    st.lists(st.sampled_from(["AAPL", "MSFT", "SPX", "NVDA"]), min_size=1, unique=True),
+    st.sampled_from([["quotes", "trades"], ["trades"], ["trades", "l2", "timesales"]]),
+)
+
+
+def is_of(message: dict[str, object], word: str) -> bool:
+    return word in (message.get("action"), message.get("type"))
+
+
+def is_auth(message: dict[str, object]) -> bool:
+    return is_of(message, "auth") or is_of(message, "request")
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=["action", "envelope"])
+@given(frames=st.lists(FRAMES, max_size=5))
+def test_receive_never_raises_and_loses_no_line(wire: Wire, frames: list[bytes]) -> None:
+    """Any bytes in any order: each line that is not blank comes back once, with an event or a reason."""
+    talk = Talk(wire, "AAPL")
+    talk.ask()
+    for frame in frames:
+        found = talk.session.receive(frame, talk.now)
+        assert [line for line, _ in found] == [line for line in frame.split(b"\n") if line.strip()]
+        assert all(isinstance(event, (*get_args(Event), BadLine)) for _, event in found)
+        talk.wait(1)
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Let a server, the clock and the shell do what they like."""
+
+    @initialize(wire=st.sampled_from(WIRES))
+    def connect(self, wire: Wire) -> None:
+        self.talk = Talk(wire, "AAPL", "MSFT")
+        self.said: list[dict[str, object]] = []
+        self.lost: object = None
+        self.ids: set[object] = set()
+        self.ask()
+
+    def ask(self) -> None:
+        self.talk.session.authenticate("token", self.talk.now)
+        assert not self.talk.session.token_wanted
+
+    # -- what may happen ----------------------------------------------------------------------------------------
+
+    @rule(frame=FRAMES)
+    def hear_anything(self, frame: bytes) -> None:
+        self.talk.hear(frame)
+
+    @rule(expires_in_ms=st.none() | st.integers(1, 100_000))
+    def accept(self, expires_in_ms: int | None) -> None:
+        self.talk.hear(self.talk.wire.accepted(self.newest("auth"), expires_in_ms))
+
+    @rule()
+    def refuse(self) -> None:
+        self.talk.hear(self.talk.wire.refused(self.newest("auth")))
+
+    @rule(word=st.sampled_from(["authRequired", "refreshAuth", "authExpired"]))
+    def ask_for_a_token(self, word: str) -> None:
+        self.talk.hear(self.talk.wire.word(word))
+
+    @rule()
+    def acknowledge(self) -> None:
+        self.talk.hear(self.talk.wire.ack(self.newest("subscribe")))
+
+    @rule(named=st.booleans(), text=st.sampled_from(["no", "unknown symbol: AAPL", "MSFT: no rights"]))
+    def complain(self, named: bool, text: str) -> None:  # noqa: FBT001 - drawn
+        self.talk.hear(self.talk.wire.error(self.newest("subscribe") if named else None, text))
+
+    @rule(is_open=st.booleans())
+    def tell_status(self, is_open: bool) -> None:  # noqa: FBT001 - drawn
+        self.talk.hear(self.talk.wire.status(OPEN if is_open else CLOSED))
+
+    @rule()
+    def tell_quote(self) -> None:
+        ((_, event),) = self.talk.session.receive(self.talk.wire.quote("AAPL"), self.talk.now)
+        assert isinstance(event, Update) is self.talk.session.authenticated
+
+    @rule(application=st.booleans(), protocol=st.booleans())
+    def answer_pings(self, application: bool, protocol: bool) -> None:  # noqa: FBT001 - drawn
+        self.talk.session.liveness.take_ping()
+        if application:
+            self.talk.hear(self.talk.wire.pong())
+        if protocol:
+            self.talk.session.liveness.protocol_pong(self.talk.now)
+
+    @rule(seconds=st.floats(0, 30))
+    def let_time_pass(self, seconds: float) -> None:
+        self.talk.now += seconds
+        self.talk.session.tick(self.talk.now)
+
+    @rule(new=PLANS)
+    def change_plan(self, new: object) -> None:
+        self.talk.session.replan(new, self.talk.now)  # type: ignore[arg-type]  # a plan, drawn
+
+    @precondition(lambda self: self.talk.session.token_wanted)
+    @rule(there_is_one=st.booleans())
+    def answer_wish_for_token(self, there_is_one: bool) -> None:  # noqa: FBT001 - drawn
+        if there_is_one:
+            self.ask()
+        else:
+            self.talk.session.postpone_authentication(self.talk.now)
+            assert not self.talk.session.token_wanted
+
+    # -- what must hold -----------------------------------------------------------------------------------------
+
+    @invariant()
+    def messages_are_in_order(self) -> None:
+        session = self.talk.session
+        new = self.talk.sent()
+        if not session.authenticated:
+            assert all(is_auth(message) for message in new)
+        self.said += new
+        new_ids = [message["id"] for message in new if "id" in message]
+        assert len(set(new_ids)) == len(new_ids)
+        assert self.ids.isdisjoint(new_ids)
+        self.ids |= set(new_ids)
+
+    @invariant()
+    def notices_are_notices(self) -> None:
+        assert all(isinstance(notice, get_args(Notice)) for notice in self.talk.notices())
+        assert not self.talk.session._notices
+
+    @invariant()
+    def a_loss_is_for_good(self) -> None:
+        if self.lost is not None:
+            assert self.talk.session.lost is self.lost
+        self.lost = self.talk.session.lost
+
+    @invariant()
+    def counts_are_possible(self) -> None:
+        session = self.talk.session
+        assert session.refused_symbols <= session._plan.keys()
+        assert 0 <= session.subscribed_symbols <= len(session._plan)
+
+    @invariant()
+    def what_is_asked_for_again_was_not_forgotten(self) -> None:
+        session = self.talk.session
+        assert session._refused_in_part <= session._unsettled.keys()
+        if session._refused_in_part:
+            assert session._settle_at is not None
+            assert session._ask_for_rest_at is not None
+
+    @invariant()
+    def one_token_is_on_its_way_at_most(self) -> None:
+        session = self.talk.session
+        assert not (session.token_wanted and session._auth_id is not None)
+
+    def newest(self, word: str) -> dict[str, object]:
+        """Return the newest request of this sort, as the server has it."""
+        sort = is_auth if word == "auth" else lambda message: is_of(message, word)
+        nothing: dict[str, object] = {"id": "none", "action": word}
+        return next((message for message in reversed(self.said) if sort(message)), nothing)
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = hypothesis_settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,184 @@
+"""The server's side of both dialects, written down as in the protocol file, and a session to talk to."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Protocol
+
+from bridge.aries.protocol.action import Action
+from bridge.aries.protocol.envelope import Envelope
+from bridge.aries.protocol.keep_alive import Timing
+from bridge.aries.protocol.session import Session
+from bridge.aries.subscriptions import plan
+
+if TYPE_CHECKING:
+    from bridge.aries.protocol.dialect import Dialect
+    from bridge.aries.protocol.session import Notice
+    from bridge.aries.subscriptions import Plan
+
+STATUS = {
+    "afterHours": False,
+    "earlyHours": False,
+    "currencies": {"crypto": "open", "fx": "open"},
+    "exchanges": {"nasdaq": "closed", "nyse": "closed", "otc": "closed"},
+    "indicesGroups": {"dow_jones": "closed", "nasdaq": "open", "s_and_p": "open"},
+    "market": "closed",
+    "serverTime": "2025-07-17T03:33:11.000Z",
+}
+OPEN = {**STATUS, "market": "open"}
+TIMESTAMP = 1701450000123
+
+
+def line(document: object) -> bytes:
+    """Return a document as the server writes it."""
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+class Wire(Protocol):
+    """Write what a server says; a request is given as it was received."""
+
+    def dialect(self) -> Dialect:
+        """Return the client's side."""
+
+    def accepted(self, request: dict[str, object], expires_in_ms: int | None = None) -> bytes:
+        """Accept a token."""
+
+    def refused(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
+        """Refuse a token."""
+
+    def word(self, word: str) -> bytes:
+        """Say one of ``authRequired``, ``refreshAuth``, ``authExpired``."""
+
+    def ack(self, request: dict[str, object]) -> bytes:
+        """Acknowledge a request for symbols."""
+
+    def error(self, request: dict[str, object] | None, text: str) -> bytes:
+        """Refuse a request for symbols, or complain about nothing in particular."""
+
+    def pong(self) -> bytes:
+        """Answer a ping."""
+
+    def quote(self, symbol: str) -> bytes:
+        """Tell a quote."""
+
+    def status(self, status: dict[str, object]) -> bytes:
+        """Tell the market's status."""
+
+
+class EnvelopeWire:
+    """Write the newer dialect."""
+
+    def dialect(self) -> Dialect:
+        return Envelope()
+
+    def accepted(self, request: dict[str, object], expires_in_ms: int | None = None) -> bytes:
+        data = {} if expires_in_ms is None else {"expiresIn": expires_in_ms}
+        return self._event(action="authSuccess", id=request["id"], data=data)
+
+    def refused(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
+        return self.error(request, text)
+
+    def word(self, word: str) -> bytes:
+        return self._event(action=word)
+
+    def ack(self, request: dict[str, object]) -> bytes:
+        return line({"type": "response", "id": request["id"], "payload": {"status": "success"}})
+
+    def error(self, request: dict[str, object] | None, text: str) -> bytes:
+        return self._event(action="error", error=text, **({} if request is None else {"id": request["id"]}))
+
+    def pong(self) -> bytes:
+        return line({"type": "pong", "id": "ping-1"})
+
+    def quote(self, symbol: str) -> bytes:
+        return self._event(action="update", type="quote", data={"symbol": symbol, "bidPrice": 1.5})
+
+    def status(self, status: dict[str, object]) -> bytes:
+        return self._event(action="update", type="marketStatus", data=status)
+
+    def _event(self, **payload: object) -> bytes:
+        return line({"type": "event", "payload": {**payload, "timestamp": TIMESTAMP}})
+
+
+class ActionWire:
+    """Write the older dialect."""
+
+    def dialect(self) -> Dialect:
+        return Action()
+
+    def accepted(self, request: dict[str, object], expires_in_ms: int | None = None) -> bytes:
+        data = {} if expires_in_ms is None else {"data": {"expiresIn": expires_in_ms}}
+        return line({"action": "auth", "message": "success", **data})
+
+    def refused(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
+        return line({"action": "auth", "message": text})
+
+    def word(self, word: str) -> bytes:
+        return line({"action": word})
+
+    def ack(self, request: dict[str, object]) -> bytes:
+        return line({"action": request["action"], "message": "success"})
+
+    def error(self, request: dict[str, object] | None, text: str) -> bytes:
+        return line({"action": "error", "message": text})
+
+    def pong(self) -> bytes:
+        return line({"action": "ping", "message": "pong"})
+
+    def quote(self, symbol: str) -> bytes:
+        return line({"type": "equityComposite", "data": {"symbol": symbol, "bidPrice": "1.50"}})
+
+    def status(self, status: dict[str, object]) -> bytes:
+        return line({"action": "publish", "type": "marketStatus", "data": status})
+
+
+class Talk:
+    """Talk to one session: what it sends is read as JSON, and the clock goes where the test puts it."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        *symbols: str,
+        events: tuple[str, ...] = ("quotes", "trades"),
+        described: str | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        self.wire = wire
+        self.now = 1000.0
+        self.plan: Plan = plan(symbols, events, described)
+        self.session = Session(wire.dialect(), self.plan, timing or Timing(), self.now)
+
+    def sent(self) -> list[dict[str, object]]:
+        """Return what the session sends."""
+        return [json.loads(frame) for frame in self.session.take_outgoing()]
+
+    def ask(self, token: str = "token", life_seconds: float | None = None) -> dict[str, object]:
+        """Give the session a token; return its request."""
+        self.session.authenticate(token, self.now, life_seconds)
+        return self.sent()[-1]
+
+    def hear(self, *frames: bytes) -> None:
+        """Give the session frames."""
+        for frame in frames:
+            self.session.receive(frame, self.now)
+
+    def wait(self, seconds: float, step: float = 0.1) -> None:
+        """Let time pass, tick by tick."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(self.now + step, until)
+            self.session.tick(self.now)
+
+    def notices(self) -> list[Notice]:
+        """Return what was noted since the last call."""
+        return self.session.take_notices()
+
+    def begin(self, expires_in_ms: int | None = None) -> list[dict[str, object]]:
+        """Authenticate; return the subscribe requests."""
+        self.hear(self.wire.accepted(self.ask(), expires_in_ms))
+        return self.sent()
+
+    def settle(self) -> None:
+        """Authenticate, and acknowledge all subscribe requests."""
+        self.hear(*(self.wire.ack(request) for request in self.begin()))
+        self.notices()

@@ -1,0 +1,240 @@
+"""The subscriptions file: read, and followed on a real file system."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from bridge.aries import subscriptions
+from bridge.aries.subscriptions.file_watch import MAX_FILE_BYTES, read, watch
+from bridge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
+
+    from bridge.aries.subscriptions import Plan
+
+EVENTS = ("quotes", "trades")
+#: Long enough to be proof that a notice of the system was what woke us.
+NEVER_SECONDS = 3600.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["AAPL","MSFT"]',
+        '[{"symbol":"AAPL"},{"symbol":"MSFT"}]',
+        "AAPL,MSFT",
+        "AAPL\nMSFT\n",
+        "# ours\nAAPL, # the first\r\n\r\nMSFT",
+        "\ufeffAAPL,MSFT",
+    ],
+)
+def test_json_and_plain_lists_are_read(tmp_path: Path, text: str) -> None:
+    """JSON, commas, lines, comments and a byte order mark all make the same plan."""
+    path = tmp_path / "subscriptions"
+    path.write_text(text, encoding="utf-8")
+    assert list(read(path, (), EVENTS)) == ["AAPL", "MSFT"]
+
+
+def test_the_file_adds_to_the_settings(tmp_path: Path) -> None:
+    """What ``ARIES_SYMBOLS`` names stays, the file overrides and adds; ``[]`` adds nothing."""
+    path = tmp_path / "subscriptions"
+    path.write_text('["TSLA",{"symbol":"AAPL","events":["l2"]}]')
+    plan = read(path, ("AAPL",), EVENTS)
+    assert {symbol: sorted(one.events) for symbol, one in plan.items()} == {
+        "AAPL": ["l2"],
+        "TSLA": ["quotes", "trades"],
+    }
+    path.write_text("[]")
+    assert list(read(path, ("AAPL",), EVENTS)) == ["AAPL"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"AAPL\xff", "is not UTF-8 text"),
+        (b'[{"symbol":"AAPL"', "ARIES_SUBSCRIPTIONS_FILE is not JSON"),
+        (b'[{"symbol":"AAPL","event":[]}]', "ARIES_SUBSCRIPTIONS_FILE, entry 1: unknown key"),
+        (b"AAPL,A B", "ARIES_SUBSCRIPTIONS_FILE, entry 2: 'A B' is not a symbol"),
+        (b"A" * (MAX_FILE_BYTES + 1), "is larger than"),
+    ],
+)
+def test_an_unusable_file_is_told(tmp_path: Path, content: bytes | None, said: str) -> None:
+    """What is wrong with the file, or in it, is told under the setting's name."""
+    path = tmp_path / "subscriptions"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        read(path, (), EVENTS)
+    assert len(caught.value.problems) == 1
+    assert said in caught.value.problems[0]
+
+
+@asynccontextmanager
+async def watching(path: Path, *, look_again_seconds: float = NEVER_SECONDS) -> AsyncIterator[AsyncGenerator[Plan]]:
+    """Watch a file that is readable now."""
+    stop = asyncio.Event()
+    current = read(path, (), EVENTS)
+    plans = watch(path, (), EVENTS, current=current, stop=stop, look_again_seconds=look_again_seconds)
+    async with aclosing(plans):
+        yield plans
+        stop.set()
+
+
+async def eventually(plans: AsyncGenerator[Plan], path: Path, text: str) -> Plan:
+    """Return the plan that writing the file brings; write again, as the watch may begin after the first."""
+    waiting = asyncio.ensure_future(anext(plans))
+    while not waiting.done():
+        replace(path, text)
+        await asyncio.wait([waiting], timeout=0.5)
+    return waiting.result()
+
+
+def replace(path: Path, text: str) -> None:
+    """Put new content into place at once, as careful writers do."""
+    fresh = path.with_name("fresh")
+    fresh.write_text(text)
+    fresh.rename(path)
+
+
+async def test_a_replaced_file_brings_its_plan(tmp_path: Path) -> None:
+    """Each new content is one new plan, noticed by the system's word alone."""
+    path = tmp_path / "subscriptions"
+    path.write_text("AAPL")
+    async with watching(path) as plans:
+        assert list(await eventually(plans, path, "AAPL,MSFT")) == ["AAPL", "MSFT"]
+        assert list(await eventually(plans, path, '["TSLA"]')) == ["TSLA"]
+
+
+async def test_a_file_written_in_place_brings_its_plan(tmp_path: Path) -> None:
+    """An editor that writes into the file itself is noticed, too."""
+    path = tmp_path / "subscriptions"
+    path.write_text("AAPL")
+    async with watching(path) as plans:
+        await eventually(plans, path, "MSFT")
+        path.write_text("TSLA")
+        assert list(await anext(plans)) == ["TSLA"]
+
+
+def mount(directory: Path, version: str, text: str) -> None:
+    """Lay a ConfigMap's content into a directory the way Kubernetes does: by swapping the link ``..data``."""
+    (directory / version).mkdir()
+    (directory / version / "subscriptions").write_text(text)
+    (directory / "..data_tmp").symlink_to(version)
+    (directory / "..data_tmp").rename(directory / "..data")
+
+
+async def test_a_config_map_is_followed(tmp_path: Path) -> None:
+    """The file is a link to a link; swapping the inner one, as Kubernetes does, brings the new plan."""
+    path = tmp_path / "subscriptions"
+    mount(tmp_path, "..2026_1", "AAPL")
+    path.symlink_to("..data/subscriptions")
+    async with watching(path) as plans:
+        waiting = asyncio.ensure_future(anext(plans))
+        version = 1
+        while not waiting.done():
+            version += 1
+            mount(tmp_path, f"..2026_{version}", "MSFT")
+            await asyncio.wait([waiting], timeout=0.5)
+        assert list(waiting.result()) == ["MSFT"]
+
+
+async def test_a_file_elsewhere_is_looked_at_now_and_then(tmp_path: Path) -> None:
+    """A link into another directory gives no notice; the change is seen at the next look."""
+    elsewhere = tmp_path / "elsewhere"
+    mounted = tmp_path / "mounted"
+    for directory in (elsewhere, mounted):
+        directory.mkdir()
+    (elsewhere / "subscriptions").write_text("AAPL")
+    (mounted / "subscriptions").symlink_to(elsewhere / "subscriptions")
+    async with watching(mounted / "subscriptions", look_again_seconds=0.05) as plans:
+        (elsewhere / "subscriptions").write_text("MSFT")
+        assert list(await anext(plans)) == ["MSFT"]
+
+
+async def test_a_directory_that_comes_and_goes_is_survived(tmp_path: Path) -> None:
+    """Where the directory cannot be watched, the file is looked at until it is there."""
+    path = tmp_path / "later" / "subscriptions"
+    stop = asyncio.Event()
+    with structlog.testing.capture_logs() as logs:
+        plans = watch(path, ("AAPL",), EVENTS, current=read_listed("AAPL"), stop=stop, look_again_seconds=0.05)
+        async with aclosing(plans):
+            waiting = asyncio.ensure_future(anext(plans))
+            while len(logs) < 2:
+                await asyncio.wait([waiting], timeout=0.05)
+            path.parent.mkdir()
+            replace(path, "MSFT")
+            assert list(await waiting) == ["AAPL", "MSFT"]
+            stop.set()
+    assert [entry["log_level"] for entry in logs[:2]] == ["warning", "warning"]
+    assert "directory cannot be watched" in logs[0]["event"]
+    assert "cannot be read" in str(logs[1]["problems"])
+
+
+def read_listed(*symbols: str) -> Plan:
+    """Return the plan without a file."""
+    return subscriptions.plan(symbols, EVENTS)
+
+
+async def test_a_broken_file_leaves_the_plan(tmp_path: Path) -> None:
+    """What cannot be used is warned about once, with the problem; the next good content counts."""
+    path = tmp_path / "subscriptions"
+    path.write_text("AAPL")
+    with structlog.testing.capture_logs() as logs:
+        async with watching(path, look_again_seconds=0.05) as plans:
+            waiting = asyncio.ensure_future(anext(plans))
+            replace(path, '[{"symbol":"A B"}]')
+            while not logs:
+                await asyncio.wait([waiting], timeout=0.05)
+            replace(path, "AAPL")  # what holds already: no new plan
+            await asyncio.wait([waiting], timeout=0.2)
+            assert not waiting.done()
+            replace(path, "MSFT")
+            assert list(await waiting) == ["MSFT"]
+    (warning,) = logs
+    assert warning["log_level"] == "warning"
+    assert "entry 1: 'A B' is not a symbol" in warning["problems"][0]
+
+
+async def test_stopping_ends_the_watch(tmp_path: Path) -> None:
+    """Once the event is set the watch ends by itself, with or without notices of the system."""
+    path = tmp_path / "subscriptions"
+    path.write_text("AAPL")
+    for watched in (path, tmp_path / "none" / "subscriptions"):
+        stop = asyncio.Event()
+        plans = watch(watched, ("AAPL",), EVENTS, current=read_listed("AAPL"), stop=stop)
+        waiting = asyncio.ensure_future(anext(plans, None))
+        await asyncio.wait([waiting], timeout=0.1)
+        stop.set()
+        assert await waiting is None
+
+
+async def test_cancelling_ends_the_watch(tmp_path: Path) -> None:
+    """A cancelled watch leaves no thread behind that waits for the next change."""
+    path = tmp_path / "subscriptions"
+    path.write_text("AAPL")
+    stop = asyncio.Event()
+    plans = watch(path, (), EVENTS, current=read(path, (), EVENTS), stop=stop, look_again_seconds=NEVER_SECONDS)
+    waiting = asyncio.ensure_future(anext(plans))
+    await asyncio.wait([waiting], timeout=0.1)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert stop.is_set()
+
+
+def test_entries_and_strings_mix(tmp_path: Path) -> None:
+    """A JSON list may hold objects and plain symbols beside each other."""
+    path = tmp_path / "subscriptions"
+    path.write_text(json.dumps(["AAPL:option", {"symbol": "SPX"}]))
+    assert [one.type.value for one in read(path, (), EVENTS).values()] == ["option", "index"]

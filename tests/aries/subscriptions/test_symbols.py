@@ -1,0 +1,82 @@
+"""Symbols are known by their spelling."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.aries.subscriptions import symbols
+from bridge.aries.subscriptions.symbols import SymbolType
+
+
+@pytest.mark.parametrize(
+    "symbol", ["AAPL", "BRK.B", "BF/B", "ES=F", "^GSPC", "$SPX", "BTC-USD", "A_B", "7203.T", "M&M"]
+)
+def test_usual_spellings_are_symbols(symbol: str) -> None:
+    """Classes of shares, futures, indices and pairs of other vendors are accepted, as equities."""
+    assert symbols.fault(symbol) is None
+    assert symbols.recognise(symbol) is SymbolType.EQUITY
+
+
+@pytest.mark.parametrize(
+    ("symbol", "said"),
+    [
+        ("", "empty"),
+        ("AA PL", "'AA PL' is not a symbol"),
+        ("ÄPL", "'ÄPL' is not a symbol"),
+        ("AAPL\n", "is not a symbol"),
+        ('"AAPL"', "is not a symbol"),
+        ("[AAPL", "is not a symbol"),
+        ("A:B", "is not a symbol"),
+        ("A" * 65, "has 65 characters"),
+        ("AAPL  240119C00150000", "write the option as AAPL240119C00150000"),
+    ],
+)
+def test_what_is_no_symbol_is_told_why(symbol: str, said: str) -> None:
+    """A text that cannot be a symbol is cited, with what is wrong."""
+    assert said in (symbols.fault(symbol) or "")
+
+
+def test_the_longest_symbol_is_allowed() -> None:
+    """64 characters are still a symbol."""
+    assert symbols.fault("A" * 64) is None
+
+
+@pytest.mark.parametrize("symbol", ["SPX", "NDX", "DJI", "VIX", "RUT", "COMP", "NYA", "OEX", "MID", "SML"])
+def test_the_indices_of_the_feed_are_known(symbol: str) -> None:
+    """The ten index symbols of the protocol are indices."""
+    assert symbols.recognise(symbol) is SymbolType.INDEX
+
+
+@given(
+    root=st.from_regex(r"[A-Z][A-Z0-9]{0,5}", fullmatch=True),
+    day=st.dates(date(2000, 1, 1), date(2099, 12, 31)),
+    side=st.sampled_from("CP"),
+    strike=st.integers(0, 99_999_999),
+)
+def test_every_osi_symbol_is_an_option(root: str, day: date, side: str, strike: int) -> None:
+    """Root, date, side and strike without padding make an option, whatever they are."""
+    symbol = f"{root}{day:%y%m%d}{side}{strike:08d}"
+    assert symbols.fault(symbol) is None
+    assert symbols.recognise(symbol) is SymbolType.OPTION
+    assert symbols.misdated(symbol) is None
+
+
+@pytest.mark.parametrize(
+    "symbol", ["AAPL240119X00150000", "AAPL240119C0015000", "AAPLXYZ240119C00150000", "240119C00150000"]
+)
+def test_what_only_resembles_an_option_is_an_equity(symbol: str) -> None:
+    """A wrong side, strike or root makes it another symbol, not an option."""
+    assert symbols.recognise(symbol) is SymbolType.EQUITY
+    assert symbols.misdated(symbol) is None
+
+
+@pytest.mark.parametrize("day", ["241301", "240230", "230229", "240100"])
+def test_an_impossible_date_is_noticed(day: str) -> None:
+    """An option symbol of a day that never was is not taken for an option in silence."""
+    symbol = f"AAPL{day}C00150000"
+    assert symbols.recognise(symbol) is SymbolType.EQUITY
+    assert symbols.misdated(symbol) == day

@@ -1,0 +1,261 @@
+"""The cut of a stream into messages: the same as the library's, however the stream is cut into reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.client import ClientProtocol
+from websockets.frames import DATA_OPCODES, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
+
+from bridge.aries.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+URI: Final = parse_uri("ws://127.0.0.1/")
+MAX_SIZE: Final = 200_000
+
+#: A message, as drawn: its opcode and its parts, of which one that is a number stands for so many bytes.
+Drawn = tuple[Opcode, list["bytes | int"]]
+SMALL: st.SearchStrategy[list[bytes | int]] = st.lists(st.binary(max_size=200), min_size=1, max_size=3)
+LARGE = st.sampled_from([125, 126, 65_534, 65_535, 65_536, 65_537, 150_000]).map(lambda size: [size])
+DATA: st.SearchStrategy[Drawn] = st.tuples(st.sampled_from([Opcode.TEXT, Opcode.BINARY]), SMALL | LARGE)
+CONTROL: st.SearchStrategy[Drawn] = st.tuples(
+    st.sampled_from([Opcode.PING, Opcode.PONG]), st.binary(max_size=125).map(lambda data: [data])
+)
+PING = Frame(Opcode.PING, b"between").serialize(mask=False)
+#: What ends a connection: a farewell, or what no server may send.
+ENDS = {
+    "none": b"",
+    "a close": Frame(Opcode.CLOSE, b"\x03\xe8bye").serialize(mask=False),
+    "a close of one byte": Frame(Opcode.CLOSE, b"\x03").serialize(mask=False),
+    "a mask without an end": b"\x81\x81x",
+    "a mask": Frame(Opcode.TEXT, b"masked").serialize(mask=True),
+    "a continuation of nothing": Frame(Opcode.CONT, b"of nothing").serialize(mask=False),
+    "a message within another": Frame(Opcode.TEXT, b"begins", fin=False).serialize(mask=False) + b"\x81\x01x",
+    "too long": Frame(Opcode.TEXT, b"z" * (MAX_SIZE + 1)).serialize(mask=False),
+    "a reserved opcode": b"\x83\x01x",
+    "a reserved bit": b"\xc1\x01x",
+    "an endless length": b"\x81\x7f" + b"\xff" * 8,
+    "a ping in parts": b"\x09\x00",
+    "a long ping": b"\x89\x7e\x00\x7e" + b"p" * 126,
+}
+
+
+def serialized(drawn: Drawn) -> bytes:
+    """Return the frames of a message, with a ping between its parts."""
+    opcode, parts = drawn
+    payloads = [b"x" * part if isinstance(part, int) else part for part in parts]
+    opcodes = [opcode] + [Opcode.CONT] * (len(parts) - 1)
+    last = len(parts) - 1
+    frames = [Frame(of, data, fin=at == last) for at, (of, data) in enumerate(zip(opcodes, payloads, strict=True))]
+    return PING.join(frame.serialize(mask=False) for frame in frames)
+
+
+class Wire(asyncio.Transport):
+    """Keep what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.reading = True
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def writelines(self, list_of_data: object) -> None:
+        self.written.extend(list_of_data)  # type: ignore[arg-type]  # bytes, as asyncio has it
+
+    def write_eof(self) -> None: ...
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def is_closing(self) -> bool:
+        return False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+
+def answered(protocol: ClientProtocol) -> bytes:
+    """Let a client ask for the handshake; return what a server answers."""
+    server = ServerProtocol()
+    request = protocol.connect()
+    protocol.send_request(request)
+    server.receive_data(b"".join(protocol.data_to_send()))
+    (asked,) = server.events_received()
+    server.send_response(server.accept(asked))  # type: ignore[arg-type]  # a request
+    return b"".join(server.data_to_send())
+
+
+def heard_by_the_library(stream: bytes) -> tuple[list[bytes], bytes, State, object]:
+    """Return the messages, what was answered, and the state in the end."""
+    protocol = ClientProtocol(URI, max_size=MAX_SIZE)
+    protocol.receive_data(answered(protocol) + stream)
+    messages: list[bytes] = []
+    parts: list[bytes] = []
+    for event in protocol.events_received():
+        if isinstance(event, Response):
+            continue
+        assert isinstance(event, Frame)
+        if event.opcode in DATA_OPCODES:
+            parts.append(bytes(event.data))
+            if event.fin:
+                messages.append(b"".join(parts))
+                parts.clear()
+    return messages, unmasked(b"".join(protocol.data_to_send())), protocol.state, protocol.close_sent
+
+
+async def heard(stream: bytes, cuts: list[int], *, late: bool) -> tuple[list[bytes], bytes, State, object]:
+    """Return the same of the connection under test, which gets the stream in pieces."""
+    protocol = ClientProtocol(URI, max_size=MAX_SIZE)
+    connection, wire = Connection(protocol), Wire()
+    messages: list[bytes] = []
+    stream = answered(protocol) + stream
+    connection.connection_made(wire)
+    places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    listening = False
+    for start, end in pairwise(places):
+        connection.data_received(stream[start:end])
+        if connection.response is not None and not (late or listening):
+            connection.listen(taking(messages))
+            listening = True
+    if late:
+        connection.listen(taking(messages))
+    while not wire.reading:  # noqa: ASYNC110 - a turn of the loop is what is waited for
+        await asyncio.sleep(0)
+    return messages, unmasked(b"".join(wire.written)), protocol.state, protocol.close_sent
+
+
+def taking(into: list[bytes]) -> Callable[[deque[bytes]], None]:
+    """Return what takes all messages at once."""
+
+    def take(messages: deque[bytes]) -> None:
+        into.extend(messages)
+        messages.clear()
+
+    return take
+
+
+def unmasked(sent: bytes) -> bytes:
+    """Return what a client sent with its masks taken off: they are random."""
+    server = ServerProtocol()
+    server.state = State.OPEN
+    server.parser = server.parse()
+    next(server.parser)
+    server.receive_data(sent)
+    frames = [event for event in server.events_received() if isinstance(event, Frame)]
+    return b"".join(Frame(one.opcode, one.data, one.fin).serialize(mask=False) for one in frames)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    messages=st.lists(DATA | CONTROL, max_size=6),
+    end=st.sampled_from(sorted(ENDS)),
+    behind=st.binary(max_size=20),
+    cuts=st.lists(st.integers(0, 400_000), max_size=8),
+    late=st.booleans(),
+)
+async def test_a_stream_says_the_same_as_to_the_library(
+    messages: list[Drawn],
+    end: str,
+    behind: bytes,
+    cuts: list[int],
+    late: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """Messages, answers and the end are the library's, for any frames in any pieces, listened to early or late."""
+    stream = b"".join(map(serialized, messages)) + ENDS[end] + (behind if ENDS[end] else b"")
+    assert await heard(stream, cuts, late=late) == heard_by_the_library(stream)
+
+
+@settings(deadline=None)
+@given(
+    messages=st.lists(st.tuples(st.just(Opcode.TEXT), SMALL), min_size=1, max_size=3), end=st.sampled_from(sorted(ENDS))
+)
+async def test_a_stream_byte_by_byte_says_the_same(messages: list[Drawn], end: str) -> None:
+    """No cut is too awkward."""
+    stream = b"".join(map(serialized, messages)) + ENDS[end][:200]
+    assert await heard(stream, list(range(len(stream) + 200)), late=False) == heard_by_the_library(stream)
+
+
+async def test_what_is_left_waits_for_the_next_turn_and_nothing_is_read_meanwhile() -> None:
+    """Whoever else waits for the loop gets its turn between portions of a long read, which keep their order."""
+    protocol = ClientProtocol(URI)
+    connection, wire = Connection(protocol), Wire()
+    connection.connection_made(wire)
+    connection.data_received(answered(protocol))
+    heard: list[bytes] = []
+
+    def take_some(messages: deque[bytes]) -> None:
+        heard.extend(messages.popleft() for _ in range(min(10, len(messages))))
+
+    connection.listen(take_some)
+    sent = [b"%05d" % number for number in range(95)]
+    connection.data_received(b"".join(Frame(Opcode.TEXT, one).serialize(mask=False) for one in sent))
+    turns = [len(heard)]
+    while not wire.reading:
+        await asyncio.sleep(0)
+        turns.append(len(heard))
+    assert turns == [*range(10, 95, 10), 95]
+    assert heard == sent
+    connection.data_received(Frame(Opcode.TEXT, b"more").serialize(mask=False))
+    assert heard[-1] == b"more"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_waits_for_its_turn_is_heard_before_the_end(kept: bool) -> None:  # noqa: FBT001 - a parameter
+    """A connection that is lost has handed over all it read, unless nobody listens any more."""
+    protocol = ClientProtocol(URI)
+    connection, wire = Connection(protocol), Wire()
+    connection.connection_made(wire)
+    connection.data_received(answered(protocol))
+    heard: list[bytes] = []
+    connection.listen(lambda messages: heard.append(messages.popleft()))
+    sent = [bytes([number]) for number in range(50)]
+    connection.data_received(b"".join(Frame(Opcode.TEXT, one).serialize(mask=False) for one in sent))
+    assert heard == sent[:1]
+    if not kept:
+        connection.listen(deque.clear)
+    connection.connection_lost(None)
+    assert heard == (sent if kept else sent[:1])
+    await connection.wait_closed()
+    await asyncio.sleep(0)  # the turn that was planned
+    assert heard == (sent if kept else sent[:1])
+
+
+async def test_a_server_that_sends_much_and_goes_is_heard_to_the_end() -> None:
+    """Over a real socket, all in front of the close frame arrives before the connection is known to be closed."""
+    sent = [f"{number:06d}" * 30 for number in range(20_000)]
+
+    async def talk(server: ServerConnection) -> None:
+        for message in sent:
+            await server.send(message)
+
+    heard: list[bytes] = []
+    async with serve(talk, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        connection = await connect(f"ws://127.0.0.1:{port}", create_connection=Connection, compression=None)
+        assert isinstance(connection, Connection)
+        connection.listen(taking(heard))
+        await connection.wait_closed()
+        assert [message.decode() for message in heard] == sent

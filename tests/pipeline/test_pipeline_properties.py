@@ -1,0 +1,234 @@
+"""From lines to acknowledged records, with everything between at random: what a consumer finds is what was sent."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from decimal import Decimal
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+from fastavro import schemaless_reader
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bridge.aries.protocol.messages import Kind
+from bridge.errors import BadLine
+from bridge.pipeline.ingest import CONFLATED
+from bridge.pipeline.record_buffer import size_of
+from bridge.serialization.serializer import FINGERPRINT_BYTES, SINGLE_OBJECT_MARKER
+from bridge.topics import MARKET_DATA, Topic
+from tests.pipeline.test_ingest import SCHEMAS, Table
+
+if TYPE_CHECKING:
+    from bridge.pipeline.record_buffer import Lane, Record
+
+SYMBOLS: Final = ("AAPL", "MSFT", "A")
+PRICES: Final = st.none() | st.sampled_from(["1.5", "2.25", "3", "0.000000001"])
+QUOTES: Final = st.fixed_dictionaries({"bidPrice": PRICES, "askPrice": PRICES, "bidSize": st.sampled_from([1, 2])})
+PREFIX_BYTES: Final = len(SINGLE_OBJECT_MARKER) + FINGERPRINT_BYTES
+NAMES: Final = {"bidPrice": "bid_price", "askPrice": "ask_price", "bidSize": "bid_size"}
+
+Stream = tuple[int, Topic, str]
+
+
+def decoded(topic: Topic, value: bytes) -> dict[str, Any]:
+    record = schemaless_reader(BytesIO(value[PREFIX_BYTES:]), SCHEMAS[topic].parsed, None)
+    assert isinstance(record, dict)
+    return record
+
+
+class Consumer:
+    """Follow each symbol as a consumer does: forget at a gap, else keep the last value known."""
+
+    def __init__(self) -> None:
+        self.seqs: dict[Stream, list[int]] = defaultdict(list)
+        self.known: dict[Stream, dict[str, Any]] = defaultdict(dict)
+
+    def take(self, topic: Topic, record: dict[str, Any]) -> Stream:
+        stream = record["session_id"], topic, record["symbol"]
+        self.seqs[stream].append(record["seq"])
+        if record["after_gap"]:
+            self.known[stream] = {}
+        said = {name: record[name] for name in NAMES.values() if record.get(name) is not None}
+        self.known[stream] |= said
+        return stream
+
+
+class Core(RuleBasedStateMachine):
+    """Let the feed, the budget, the clock, Kafka and its failures do what they like."""
+
+    @initialize(budget_bytes=st.sampled_from([0, 900, 2_500, 1 << 20]), conflate_ms=st.sampled_from([0, 10]))
+    def start(self, budget_bytes: int, conflate_ms: int) -> None:
+        self.table = Table(budget_bytes=budget_bytes, conflate_ms=conflate_ms)
+        self.session_id = 7
+        self.now_us = 1_000_000
+        self.consumer = Consumer()
+        self.sent: Counter[Stream] = Counter()
+        #: What each quote said, and the numbers of those that are lost.
+        self.said: dict[Stream, dict[int, dict[str, Any]]] = defaultdict(dict)
+        self.lost: dict[Stream, set[int]] = defaultdict(set)
+        self.letters = 0
+
+    # -- the feed -----------------------------------------------------------------------------------------------
+
+    @rule(symbol=st.sampled_from(SYMBOLS), fields=QUOTES)
+    def quote(self, symbol: str, fields: dict[str, object]) -> None:
+        stream = self.session_id, Topic.QUOTES, symbol
+        said = {NAMES[name]: value for name, value in fields.items() if value is not None}
+        for name in ("bid_price", "ask_price"):
+            if name in said:
+                said[name] = Decimal(str(said[name])).quantize(Decimal("1e-9"))
+        self.said[stream][self.sent[stream]] = said
+        self.sent[stream] += 1
+        self.table.take(Kind.QUOTE, symbol, at_us=self.now_us, **fields)
+
+    @rule(symbol=st.sampled_from(SYMBOLS), count=st.integers(1, 5))
+    def sales(self, symbol: str, count: int) -> None:
+        for _ in range(count):
+            self.sent[self.session_id, Topic.TIMESALES, symbol] += 1
+            self.table.take(Kind.TIMESALE, symbol, at_us=self.now_us, price="1.5", size=1)
+
+    @rule(symbol=st.sampled_from(SYMBOLS))
+    def bad_quote(self, symbol: str) -> None:
+        """Say something of a symbol that cannot be understood: what was known of it is not up to date any more."""
+        stream = self.session_id, Topic.QUOTES, symbol
+        self.lost[stream].add(self.sent[stream])
+        self.sent[stream] += 1
+        self.table.take(Kind.QUOTE, symbol, at_us=self.now_us, bidPrice="x")
+
+    @rule()
+    def bad_line(self) -> None:
+        self.table.intake.take([(b"{", BadLine("not_json", "no JSON"))], self.now_us)
+
+    @rule()
+    def reconnect(self) -> None:
+        self.session_id += 1
+        self.table.intake.start_session(self.session_id)
+
+    # -- the clock ----------------------------------------------------------------------------------------------
+
+    @rule(ms=st.integers(-50, 50))
+    def let_time_pass(self, ms: int) -> None:
+        self.now_us += ms * 1000
+
+    @rule()
+    def end_an_interval(self) -> None:
+        self.table.intake.release(self.now_us)
+
+    # -- Kafka --------------------------------------------------------------------------------------------------
+
+    @rule(most=st.integers(1, 4))
+    def send(self, most: int) -> None:
+        for lane in self.table.batches.take_ready():
+            self.table.batches.sent(lane, min(most, len(lane.waiting)), now=0)
+
+    @precondition(lambda self: self.in_flight())
+    @rule(data=st.data())
+    def acknowledge(self, data: st.DataObject) -> None:
+        lane = data.draw(st.sampled_from(self.in_flight()))
+        for record in lane.in_flight:
+            self.arrive(lane.topic, record)
+        self.table.batches.landed(lane)
+
+    @rule()
+    def lose_the_producer(self) -> None:
+        self.table.batches.put_back()
+
+    @precondition(lambda self: self.idle(Topic.TIMESALES))
+    @rule()
+    def refuse_a_sale(self) -> None:
+        self.refuse(self.idle(Topic.TIMESALES)[0])
+
+    @precondition(lambda self: self.idle(Topic.QUOTES))
+    @rule()
+    def refuse_a_quote(self) -> None:
+        """Let Kafka not take a quote: what it said is lost, and what is said after it begins anew."""
+        lane = self.idle(Topic.QUOTES)[0]
+        found = self.refuse(lane)
+        self.lost[found["session_id"], Topic.QUOTES, found["symbol"]].add(found["seq"])
+
+    def refuse(self, lane: Lane) -> dict[str, Any]:
+        record = self.table.batches.remove_first(lane)
+        self.table.intake.refuse(record, lane, BadLine("record_refused", "too large"))
+        return decoded(lane.topic, record[2])
+
+    # -- what must hold -----------------------------------------------------------------------------------------
+
+    @invariant()
+    def accounts_add_up(self) -> None:
+        assert self.table.accounts.balance == 0
+
+    @invariant()
+    def the_budget_holds(self) -> None:
+        batches = self.table.batches
+        assert batches.bytes == sum(
+            size_of(record) for lane in batches.lanes() for record in (*lane.waiting, *lane.in_flight)
+        )
+        assert batches.bytes <= batches.budget_bytes
+        assert self.table.intake.holding <= len(SYMBOLS)
+
+    @invariant()
+    def overload_is_told_in_turn(self) -> None:
+        told = self.table.overloads
+        assert told == [place % 2 == 0 for place in range(len(told))]
+        assert (bool(told) and told[-1]) is self.table.intake.overloaded
+
+    def teardown(self) -> None:
+        """Let Kafka take everything; then each record has arrived, or is missed where the accounts say so."""
+        if not hasattr(self, "table"):
+            return
+        self.table.batches.budget_bytes = 1 << 20
+        while self.table.accounts.pending:
+            self.table.intake.release(self.now_us)
+            self.send(1 << 20)
+            for lane in self.in_flight():
+                for record in lane.in_flight:
+                    self.arrive(lane.topic, record)
+                self.table.batches.landed(lane)
+        self.nothing_is_missed_in_silence()
+
+    def nothing_is_missed_in_silence(self) -> None:
+        accounts, missing = self.table.accounts, 0
+        for stream in self.sent:
+            seqs = self.consumer.seqs[stream]
+            assert seqs == sorted(set(seqs)), "in order, and once"
+            missing += self.sent[stream] - len(seqs)
+        lost = accounts.dropped.total() - accounts.dropped[Topic.DLQ, "overload"] + accounts.conflated.total()
+        assert accounts.published.total() == sum(map(len, self.consumer.seqs.values()))
+        assert accounts.dead_lettered.total() == self.letters
+        # Each line that is no record is a dead letter, or was dropped for want of room for one; some had no symbol.
+        assert lost <= missing <= lost + self.letters + accounts.dropped[Topic.DLQ, "overload"]
+
+    def arrive(self, topic: Topic, record: Record) -> None:
+        if topic not in MARKET_DATA:
+            self.letters += topic is Topic.DLQ
+            return
+        found = decoded(topic, record[2])
+        before = self.consumer.seqs[found["session_id"], topic, found["symbol"]][-1:]
+        stream = self.consumer.take(topic, found)
+        if not before:
+            assert found["after_gap"], "the first record of a session says so"
+        elif topic not in CONFLATED and found["seq"] != before[0] + 1:
+            assert found["after_gap"], "a jump says so"
+        if topic is Topic.QUOTES:
+            assert self.consumer.known[stream] == self.truth(stream, found["seq"]), "no state is lost by merging"
+
+    def truth(self, stream: Stream, seq: int) -> dict[str, Any]:
+        """Return what one knows who got every quote up to this one, and forgot all at each that is lost."""
+        first = max((lost + 1 for lost in self.lost[stream] if lost < seq), default=0)
+        known: dict[str, Any] = {}
+        for number in range(first, seq + 1):
+            known |= self.said[stream][number]
+        return known
+
+    def in_flight(self) -> list[Lane]:
+        return [lane for lane in self.table.batches.lanes() if lane.in_flight]
+
+    def idle(self, topic: Topic) -> list[Lane]:
+        lanes = (lane for lane in self.table.batches.lanes() if lane.topic is topic)
+        return [lane for lane in lanes if lane.waiting and not lane.in_flight]
+
+
+TestCore = Core.TestCase
+TestCore.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)

@@ -1,0 +1,342 @@
+"""Updates become the records they mean, or say which field is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge.aries.protocol.messages import Kind, Update
+from bridge.errors import BadField
+from bridge.serialization.decimals import Prices
+from bridge.serialization.records import (
+    FIELDS,
+    MOST_ROWS,
+    SHARED_FIELDS,
+    Record,
+    Stamp,
+    build,
+    topics_of,
+    unknown_fields,
+)
+from bridge.serialization.schemas import load
+from bridge.topics import MARKET_DATA, Topic
+
+STAMP = Stamp(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=7, after_gap=True)
+QUOTE = {
+    "symbol": "AAPL",
+    "instrumentType": "e",
+    "bidPrice": "101.25",
+    "bidSize": 100,
+    "bidExchange": "Q",
+    "bidChange": "-0.01",
+    "bidSizeChange": -200,
+    "askPrice": 102,
+    "askSize": "300",
+    "askExchange": "N",
+    "askChange": "0.010000000",
+    "askSizeChange": "-5",
+    "quoteTimestamp": "2025-06-25T04:12:14.327-04:00",
+}
+TRADE = {
+    "symbol": "AAPL",
+    "lastPrice": "101.26",
+    "price": "101.26",
+    "size": "100.0",
+    "totalVolume": 123456789,
+    "tickVolume": "42",
+    "openPrice": "100",
+    "highPrice": "103.5",
+    "lowPrice": "99.999999999",
+    "netChange": "-1.5",
+    "tradeExchange": "D",
+    "tradeTimestamp": 1750839134327000,
+    "tradeSeq": "987654321",
+    "tick": 1,
+    "high52Week": "199.62",
+    "low52Week": "124.17",
+    "openInterest": 5,
+    "dividend": "0.24",
+}
+GREEKS = {
+    "delta": "0.55",
+    "gamma": "1e-3",
+    "theta": "-0.02",
+    "vega": 0,
+    "rho": "+.5",
+    "impliedVolatility": "2.",
+}
+FIELDS_OF_KIND = [(Kind.QUOTE, QUOTE), (Kind.TRADE, TRADE), (Kind.GREEKS, GREEKS)]
+
+
+def made(topic: Topic, fields: dict[str, Any], *, feed_time: object = None) -> Record:
+    """Build a record from a composite update; the kind plays no part in building."""
+    return build(topic, Update(Kind.COMPOSITE, "AAPL", fields, feed_time), STAMP, Prices())
+
+
+def bad(topic: Topic, fields: dict[str, Any], **more: object) -> str:
+    with pytest.raises(BadField) as caught:
+        made(topic, fields, **more)
+    assert caught.value.reason == "bad_field"
+    return caught.value.field
+
+
+def price(text: str) -> bytes:
+    return Prices()[text]
+
+
+def topics(kind: Kind, **fields: object) -> tuple[Topic, ...]:
+    return topics_of(Update(kind, "AAPL", fields))
+
+
+def test_a_full_quote() -> None:
+    """Every field of a quote arrives under its name, with the stamp."""
+    assert made(Topic.QUOTES, QUOTE, feed_time=1750839134400) == {
+        "symbol": "AAPL",
+        "event_time": 1750839134327,
+        "feed_time": 1750839134400,
+        "ingest_time_us": 1701450000123456,
+        "session_id": 1701440000000000,
+        "seq": 7,
+        "after_gap": True,
+        "instrument_type": "e",
+        "bid_price": price("101.25"),
+        "bid_size": 100,
+        "bid_exchange": "Q",
+        "bid_change": price("-0.01"),
+        "bid_size_change": -200,
+        "ask_price": price("102"),
+        "ask_size": 300,
+        "ask_exchange": "N",
+        "ask_change": price("0.01"),
+        "ask_size_change": -5,
+    }
+
+
+def test_a_full_trade() -> None:
+    """Every field of a trade arrives under its name."""
+    record = made(Topic.TRADES, TRADE)
+    assert {name: record[name] for name in record if name not in made(Topic.TRADES, {})} == {
+        "event_time": 1750839134327,
+        "last_price": price("101.26"),
+        "price": price("101.26"),
+        "size": 100,
+        "total_volume": 123456789,
+        "tick_volume": 42,
+        "open_price": price("100"),
+        "high_price": price("103.5"),
+        "low_price": price("99.999999999"),
+        "net_change": price("-1.5"),
+        "trade_exchange": "D",
+        "trade_seq": 987654321,
+        "tick": "1",
+        "high_52_week": price("199.62"),
+        "low_52_week": price("124.17"),
+        "open_interest": 5,
+        "dividend": price("0.24"),
+    }
+
+
+def test_a_time_and_sale_takes_the_fields_of_an_execution_only() -> None:
+    """A field of the session does not stray into an execution."""
+    record = made(Topic.TIMESALES, TRADE)
+    assert record["price"] == price("101.26")
+    assert record["trade_seq"] == 987654321
+    assert "total_volume" not in record
+
+
+def test_greeks_are_doubles() -> None:
+    """Greeks are read from numbers and texts alike."""
+    record = made(Topic.GREEKS, {**GREEKS, "symbol": "AAPL240119C00150000", "instrumentType": "o"})
+    assert record["instrument_type"] == "o"
+    assert [record[name] for name in ("delta", "gamma", "theta", "vega", "rho", "implied_volatility")] == [
+        0.55,
+        0.001,
+        -0.02,
+        0.0,
+        0.5,
+        2.0,
+    ]
+
+
+def test_market_status() -> None:
+    """The open-ended maps are kept whole; a group without a status is left out."""
+    fields = {
+        "market": "closed",
+        "afterHours": False,
+        "earlyHours": True,
+        "exchanges": {"nyse": "closed", "moon": "extended-hours", "otc": None},
+        "currencies": {},
+        "indicesGroups": {"s_and_p": "open"},
+        "serverTime": "2025-07-17T03:33:11.000Z",
+    }
+    record = build(Topic.MARKET_STATUS, Update(Kind.MARKET_STATUS, "market", fields), STAMP, Prices())
+    assert record["symbol"] == "market"
+    assert record["market"] == "closed"
+    assert (record["after_hours"], record["early_hours"]) == (False, True)
+    assert record["exchanges"] == {"nyse": "closed", "moon": "extended-hours"}
+    assert record["currencies"] == {}
+    assert record["index_groups"] == {"s_and_p": "open"}
+    assert record["server_time"] == 1752723191000
+
+
+def test_level_2_rows() -> None:
+    """Rows are taken apart in the order of the protocol, ask before bid; an empty side is null."""
+    record = made(
+        Topic.L2,
+        {
+            "orderBook": ["300:101.26:", ":101.25:100", "0:101.24:0", ":101.23:"],
+            "quotes": ["NYSE:101.26:300:101.25:100", "ARCA:::101.2:5", "BATS:101.3:7::", "IEX::::"],
+        },
+    )
+    assert record["book"] == [
+        {"price": price("101.26"), "bid_size": None, "ask_size": 300},
+        {"price": price("101.25"), "bid_size": 100, "ask_size": None},
+        {"price": price("101.24"), "bid_size": 0, "ask_size": 0},
+        {"price": price("101.23"), "bid_size": None, "ask_size": None},
+    ]
+    quotes: Any = record["quotes"]
+    assert [tuple(quote.values()) for quote in quotes] == [
+        ("NYSE", price("101.25"), 100, price("101.26"), 300),
+        ("ARCA", price("101.2"), 5, None, None),
+        ("BATS", None, None, price("101.3"), 7),
+        ("IEX", None, None, None, None),
+    ]
+    assert list(quotes[0]) == ["exchange", "bid_price", "bid_size", "ask_price", "ask_size"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["", "300:101.26", "300:101.26:1:2", "300::100", "x:101.26:100", "1.5:101.26:2", "-1:101.26:2", 5, None],
+)
+def test_a_malformed_row_of_the_book_is_named(row: object) -> None:
+    """The error names the row by its place."""
+    assert bad(Topic.L2, {"orderBook": ["300:101.26:100", row]}) == "orderBook[1]"
+
+
+@pytest.mark.parametrize("row", ["", "NYSE", "NYSE:1:2:3", "NYSE:1:2:3:4:5", ":1:2:3:4", "NYSE:a:2:3:4", {}])
+def test_a_malformed_quote_row_is_named(row: object) -> None:
+    """The error names the row by its place."""
+    assert bad(Topic.L2, {"quotes": [row]}) == "quotes[0]"
+
+
+def test_too_many_rows_are_refused() -> None:
+    """A level-2 message cannot make the bridge build rows without end."""
+    assert len(made(Topic.L2, {"orderBook": ["1:1:1"] * MOST_ROWS})["book"]) == MOST_ROWS  # type: ignore[arg-type]
+    assert bad(Topic.L2, {"orderBook": ["1:1:1"] * (MOST_ROWS + 1)}) == "orderBook"
+
+
+def test_null_is_absent() -> None:
+    """A null field and an absent one make the same record."""
+    nulls = dict.fromkeys([*QUOTE, *TRADE])
+    for topic in (Topic.QUOTES, Topic.TRADES):
+        assert made(topic, nulls) == made(topic, {})
+
+
+@pytest.mark.parametrize("value", [True, 1.5, "x", "", [], {}, "1000000000", "NaN"])
+def test_bad_prices_name_their_field(value: object) -> None:
+    """What is no decimal below 10^9 is a bad field, also right after the price it equals."""
+    assert bad(Topic.QUOTES, {"askPrice": 1, "bidPrice": value}) == "bidPrice"
+
+
+@pytest.mark.parametrize("value", [False, 1.0, "x", "", "0.5", "-1", -1, 2**63, "9" * 19, "1e400", [], {}])
+def test_bad_sizes_name_their_field(value: object) -> None:
+    """Fractions, negatives, more than 64 bits and non-numbers are bad sizes."""
+    assert bad(Topic.QUOTES, {"bidSize": value}) == "bidSize"
+
+
+@pytest.mark.parametrize("value", ["100", "100.0", "1e2", 100, "+100", "0000000000000000000000100"])
+def test_sizes_come_in_many_notations(value: object) -> None:
+    """A whole number is one however it is written."""
+    assert made(Topic.QUOTES, {"bidSize": value})["bid_size"] == 100
+
+
+@pytest.mark.parametrize(
+    "value", ["nan", "inf", "-Infinity", "1e999", "1_0", " 1", "", "x", "\u0663", "1" * 500, True, [], 0.5]
+)
+def test_bad_greeks_name_their_field(value: object) -> None:
+    """Only finite numbers are greeks."""
+    assert bad(Topic.GREEKS, {"delta": value}) == "delta"
+
+
+@pytest.mark.parametrize(
+    ("topic", "fields"),
+    [
+        (Topic.QUOTES, {"bidExchange": 5}),
+        (Topic.QUOTES, {"instrumentType": True}),
+        (Topic.QUOTES, {"quoteTimestamp": "yesterday"}),
+        (Topic.TRADES, {"tick": True}),
+        (Topic.TRADES, {"tick": []}),
+        (Topic.TRADES, {"tradeTimestamp": "2025-06-25T04:12:14.327"}),
+        (Topic.L2, {"orderBook": "300:101.26:100"}),
+        (Topic.L2, {"quotes": {}}),
+        (Topic.MARKET_STATUS, {"afterHours": "false"}),
+        (Topic.MARKET_STATUS, {"exchanges": ["nyse"]}),
+        (Topic.MARKET_STATUS, {"currencies": {"fx": 1}}),
+        (Topic.MARKET_STATUS, {"market": 0}),
+    ],
+)
+def test_wrong_types_name_their_field(topic: Topic, fields: dict[str, Any]) -> None:
+    """A value of another type is a bad field, never guessed at."""
+    assert bad(topic, fields) == next(iter(fields))
+
+
+@pytest.mark.parametrize("feed_time", ["soon", True, {}, -1])
+def test_a_bad_feed_time_is_named(feed_time: object) -> None:
+    """The server's stamp is checked like a field."""
+    assert bad(Topic.QUOTES, {}, feed_time=feed_time) == "timestamp"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (QUOTE, (Topic.QUOTES,)),
+        (TRADE, (Topic.TRADES,)),
+        (GREEKS, (Topic.GREEKS,)),
+        ({**QUOTE, **TRADE}, (Topic.QUOTES, Topic.TRADES)),
+        ({**QUOTE, **TRADE, **GREEKS}, (Topic.QUOTES, Topic.TRADES, Topic.GREEKS)),
+        ({"price": "1", "size": 1}, (Topic.TRADES,)),
+        ({"instrumentType": "e", "symbol": "AAPL"}, ()),
+        ({"bidPrice": None, "lastPrice": "1"}, (Topic.TRADES,)),
+        ({"bidPrice": None}, ()),
+        ({"color": "red"}, ()),
+        ({}, ()),
+    ],
+)
+@pytest.mark.parametrize("kind", [Kind.QUOTE, Kind.TRADE, Kind.COMPOSITE])
+def test_flat_updates_are_told_by_their_fields(kind: Kind, fields: dict[str, Any], expected: tuple[Topic, ...]) -> None:
+    """Quote, trade and greeks fields each make their record, whatever the update calls itself."""
+    assert topics(kind, **fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "topic"),
+    [
+        (Kind.TIMESALE, {"price": "1", "size": 1, "lastPrice": "1"}, Topic.TIMESALES),
+        (Kind.LEVEL2, {"orderBook": []}, Topic.L2),
+        (Kind.GREEKS, {"delta": "1", "bidPrice": "1"}, Topic.GREEKS),
+        (Kind.MARKET_STATUS, {"market": "open"}, Topic.MARKET_STATUS),
+    ],
+)
+def test_the_other_kinds_have_one_topic(kind: Kind, fields: dict[str, Any], topic: Topic) -> None:
+    """Time & sales, level 2, greeks and market status go to their topic or, saying nothing, nowhere."""
+    assert topics(kind, **fields) == (topic,)
+    assert topics(kind, color="red") == ()
+
+
+def test_unknown_fields_are_told() -> None:
+    """Names outside the protocol are returned; the known ones, also of the other flat kinds, are not."""
+    for kind, fields in FIELDS_OF_KIND:
+        assert unknown_fields(Update(kind, "AAPL", fields)) == frozenset()
+    assert unknown_fields(Update(Kind.QUOTE, "AAPL", {**QUOTE, **TRADE, "color": 1, "": 2})) == {"color", ""}
+    assert unknown_fields(Update(Kind.LEVEL2, "AAPL", {"orderBook": [], "bidPrice": 1})) == {"bidPrice"}
+
+
+@pytest.mark.parametrize("topic", MARKET_DATA)
+def test_the_tables_fill_every_field_of_the_schemas(topic: Topic) -> None:
+    """Table and schema agree: no field is forgotten in either."""
+    of_schema = {field["name"] for field in load()[topic].parsed["fields"]}
+    shared = set() if topic is Topic.MARKET_STATUS else {field.name for field in SHARED_FIELDS.values()}
+    of_table = {field.name for field in FIELDS[topic].values()} | shared
+    stamped = {"symbol", "event_time", "feed_time", "ingest_time_us", "session_id", "seq", "after_gap"}
+    assert of_schema == of_table | stamped

@@ -1,0 +1,176 @@
+"""The schemas as consumers meet them: names, shape, documentation, fingerprints, evolution."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import avro.schema
+import pytest
+from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
+from fastavro.schema import SchemaParseException, UnknownType, to_parsing_canonical_form
+
+from bridge.serialization.schemas import load, schema_of
+from bridge.topics import MARKET_DATA, SUBSCRIBABLE, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Json = dict[str, Any]
+SCHEMAS = load()
+RECORD_NAMES = {
+    Topic.QUOTES: "Quote",
+    Topic.TRADES: "Trade",
+    Topic.TIMESALES: "TimeSale",
+    Topic.L2: "Level2",
+    Topic.GREEKS: "Greeks",
+    Topic.MARKET_STATUS: "MarketStatus",
+    Topic.CONTROL: "Control",
+    Topic.DLQ: "DeadLetter",
+}
+COMMON = ["symbol", "event_time", "feed_time", "ingest_time_us", "session_id", "seq", "after_gap"]
+topics = pytest.mark.parametrize("topic", list(Topic))
+
+
+def declared(topic: Topic) -> Json:
+    schema: Json = json.loads(SCHEMAS[topic].text)
+    return schema
+
+
+def field_names(topic: Topic) -> list[str]:
+    return [field["name"] for field in declared(topic)["fields"]]
+
+
+def named_types(node: object) -> Iterator[Json]:
+    if isinstance(node, dict):
+        if node.get("type") in ("record", "enum"):
+            yield node
+        for inner in node.values():
+            yield from named_types(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from named_types(inner)
+
+
+def crc_64_avro(text: str) -> bytes:
+    """Compute the fingerprint bit by bit from the definition in the Avro specification, little-endian."""
+    empty = 0xC15D213AA4D7A795
+    remainder = empty
+    for byte in text.encode():
+        remainder ^= byte
+        for _ in range(8):
+            remainder = (remainder >> 1) ^ (empty if remainder & 1 else 0)
+    return remainder.to_bytes(8, "little")
+
+
+@topics
+def test_each_topic_has_its_record(topic: Topic) -> None:
+    """The full names are those of the contract."""
+    assert SCHEMAS[topic].name == f"aries.marketdata.{RECORD_NAMES[topic]}"
+
+
+@topics
+def test_everything_is_documented_with_its_unit(topic: Topic) -> None:
+    """Every record, enum and field says what it means and in which unit."""
+    for named in named_types(declared(topic)):
+        assert "unit: " in named["doc"].lower()
+        assert all("unit: " in field["doc"].lower() for field in named.get("fields", []))
+
+
+@pytest.mark.parametrize("topic", MARKET_DATA)
+def test_market_records_begin_with_the_common_fields(topic: Topic) -> None:
+    """The seven common fields come first and in the order of the contract."""
+    assert field_names(topic)[: len(COMMON)] == COMMON
+
+
+@pytest.mark.parametrize("topic", SUBSCRIBABLE)
+def test_records_of_symbols_have_an_instrument_type(topic: Topic) -> None:
+    """The kind of instrument is there in each record of a symbol."""
+    assert "instrument_type" in field_names(topic)
+
+
+@topics
+def test_unions_are_null_first_with_default_null(topic: Topic) -> None:
+    """An optional field has two branches, null first, and is null where it is absent."""
+    for named in named_types(declared(topic)):
+        for field in named.get("fields", []):
+            if isinstance(field["type"], list):
+                assert len(field["type"]) == 2
+                assert field["type"][0] == "null"
+                assert field["default"] is None
+
+
+def test_prices_are_exact_decimals() -> None:
+    """The price of a quote is bytes with decimal(18, 9)."""
+    price = next(field for field in declared(Topic.QUOTES)["fields"] if field["name"] == "bid_price")
+    assert price["type"][1] == {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 9}
+
+
+def test_an_unknown_kind_of_control_has_a_default() -> None:
+    """A reader that does not know a later kind falls back instead of failing."""
+    kind = declared(Topic.CONTROL)["fields"][0]["type"]
+    assert kind["default"] == "UNKNOWN"
+    assert set(kind["symbols"]) == {
+        "UNKNOWN",
+        "SESSION_STARTED",
+        "SUBSCRIBED",
+        "HEARTBEAT",
+        "GAP",
+        "RESUMED",
+        "SESSION_COMPLETED",
+        "OVERLOAD",
+    }
+
+
+@topics
+def test_the_fingerprint_is_that_of_the_specification(topic: Topic) -> None:
+    """Three computations agree: ours, the specification's definition, and Apache's over the canonical form.
+
+    Apache's Python library leaves the ``{"type": "long"}`` of a logical type an object when it makes the
+    canonical form itself (the specification and Java make it ``"long"``), so it is given that form at once.
+    """
+    canonical = to_parsing_canonical_form(declared(topic))
+    reference = avro.schema.parse(canonical)
+    assert reference.canonical_form == canonical
+    assert SCHEMAS[topic].fingerprint == crc_64_avro(canonical) == reference.fingerprint()
+
+
+def test_fingerprints_differ() -> None:
+    """A reader can tell all eight records apart."""
+    assert len({schema.fingerprint for schema in SCHEMAS.values()}) == len(Topic)
+
+
+@topics
+def test_every_optional_field_can_come_and_go(topic: Topic) -> None:
+    """Old and new readers read each other's records when a field with a default is added or removed."""
+    now = declared(topic)
+    for field in now["fields"]:
+        if "default" in field:
+            other = copy.deepcopy(now)
+            other["fields"] = [kept for kept in other["fields"] if kept["name"] != field["name"]]
+            assert compatible(now, other), field["name"]
+            assert compatible(other, now), field["name"]
+
+
+def compatible(reader: Json, writer: Json) -> bool:
+    schemas = avro.schema.parse(json.dumps(reader)), avro.schema.parse(json.dumps(writer))
+    checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
+    result = checker.get_compatibility(*schemas)
+    return bool(result.compatibility is SchemaCompatibilityType.compatible)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("{", ValueError),
+        ('"string"', ValueError),
+        ('["null", "string"]', ValueError),
+        ('{"type": "record", "name": "R", "fields": [{"name": "a", "type": "Nobody"}]}', UnknownType),
+        ('{"type": "record", "fields": []}', SchemaParseException),
+    ],
+)
+def test_what_is_no_record_schema_is_refused(text: str, error: type[Exception]) -> None:
+    """A text that describes no record raises what its docstring says."""
+    with pytest.raises(error):
+        schema_of(text)

@@ -1,0 +1,249 @@
+"""Bytes of the codec, judged by two other readers: fastavro's and Apache's."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from io import BytesIO
+from typing import Any
+
+import avro.io
+import avro.schema
+import fastavro
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.aries.protocol.messages import Kind, Update
+from bridge.errors import BadLine
+from bridge.serialization.decimals import Prices
+from bridge.serialization.records import Record, Stamp, build
+from bridge.serialization.schemas import load
+from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefix, single_object_prefixes
+from bridge.topics import Topic
+from tests.support.paths import ROOT
+
+SCHEMAS = load()
+PREFIXES = single_object_prefixes(SCHEMAS)
+PYTHON_EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "avro" / "README.md").read_text("utf-8"), re.DOTALL)
+STAMP = Stamp(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=2**40, after_gap=False)
+PREFIX_BYTES = 10
+
+
+def reference(topic: Topic) -> avro.schema.Schema:
+    return avro.schema.parse(SCHEMAS[topic].text)
+
+
+REFERENCE = {topic: reference(topic) for topic in Topic}
+
+
+def read_by_apache(topic: Topic, value: bytes) -> dict[str, Any]:
+    """Read a value with Apache's reader, and see that it leaves nothing over."""
+    body = BytesIO(value[PREFIX_BYTES:])
+    record = avro.io.DatumReader(REFERENCE[topic]).read(avro.io.BinaryDecoder(body))
+    assert not body.read()
+    assert isinstance(record, dict)
+    return record
+
+
+def read_by_fastavro(topic: Topic, value: bytes) -> dict[str, Any]:
+    body = BytesIO(value[PREFIX_BYTES:])
+    record = fastavro.schemaless_reader(body, SCHEMAS[topic].parsed, None)
+    assert not body.read()
+    assert isinstance(record, dict)
+    return record
+
+
+def record_of(topic: Topic, fields: dict[str, Any], feed_time: object = None) -> Record:
+    return build(topic, Update(Kind.COMPOSITE, "AAPL", fields, feed_time), STAMP, Prices())
+
+
+def milliseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1000)
+
+
+@pytest.fixture
+def codec() -> Codec:
+    return Codec(SCHEMAS, PREFIXES)
+
+
+def test_a_quote_reads_the_same_everywhere(codec: Codec) -> None:
+    """Apache's reader gives back prices, sizes, times and nulls exactly; fastavro's agrees with it."""
+    record = record_of(
+        Topic.QUOTES,
+        {
+            "bidPrice": "999999999.999999999",
+            "askPrice": "-0.000000001",
+            "bidChange": "-0.00",
+            "bidSize": 2**63 - 1,
+            "bidSizeChange": -(2**63),
+            "bidExchange": "Ünïcode ✓",
+            "quoteTimestamp": "2025-06-25T04:12:14.327-04:00",
+        },
+        feed_time=1750839134400,
+    )
+    value = codec.encode(Topic.QUOTES, record)
+    read = read_by_apache(Topic.QUOTES, value)
+    assert read == read_by_fastavro(Topic.QUOTES, value)
+    assert milliseconds(read.pop("event_time")) == 1750839134327
+    assert milliseconds(read.pop("feed_time")) == 1750839134400
+    assert read == {
+        "symbol": "AAPL",
+        "ingest_time_us": 1701450000123456,
+        "session_id": 1701440000000000,
+        "seq": 2**40,
+        "after_gap": False,
+        "instrument_type": None,
+        "bid_price": Decimal("999999999.999999999"),
+        "bid_size": 2**63 - 1,
+        "bid_exchange": "Ünïcode ✓",
+        "bid_change": Decimal(0),
+        "bid_size_change": -(2**63),
+        "ask_price": Decimal("-0.000000001"),
+        "ask_size": None,
+        "ask_exchange": None,
+        "ask_change": None,
+        "ask_size_change": None,
+    }
+
+
+@given(st.lists(st.integers(-(10**18) + 1, 10**18 - 1).map(lambda unscaled: Decimal(unscaled).scaleb(-9)), max_size=8))
+def test_any_price_reads_the_same_everywhere(values: list[Decimal]) -> None:
+    """Whatever the price, Apache's reader finds the decimal that was on the wire."""
+    rows = [f":{value:f}:" for value in values]
+    value = Codec(SCHEMAS, PREFIXES).encode(Topic.L2, record_of(Topic.L2, {"orderBook": rows}))
+    for read in (read_by_apache(Topic.L2, value), read_by_fastavro(Topic.L2, value)):
+        assert [level["price"] for level in read["book"]] == values
+
+
+BAD_LINE = {"reason": "json", "error": "no JSON", "raw": b"\xff{", "ingest_time_us": 5, "bridge_version": "0"}
+HEARTBEAT = {"kind": "HEARTBEAT", "instance": "me", "time_us": 5, "counts": {"published": 2**40}}
+STATUS = {"exchanges": {"nyse": "open"}, "serverTime": "2025-07-17T03:33:11.000Z"}
+#: A record of each topic (but quotes, above), and some of what its readers are to find.
+EXAMPLES: list[tuple[Topic, Record, dict[str, Any]]] = [
+    (
+        Topic.TRADES,
+        record_of(Topic.TRADES, {"lastPrice": "101.26", "tradeSeq": 1, "tick": "up"}),
+        {"last_price": Decimal("101.26"), "trade_seq": 1, "tick": "up", "dividend": None},
+    ),
+    (
+        Topic.TIMESALES,
+        record_of(Topic.TIMESALES, {"price": "101.26", "size": 1}),
+        {"symbol": "AAPL", "price": Decimal("101.26"), "size": 1, "seq": 2**40},
+    ),
+    (
+        Topic.L2,
+        record_of(Topic.L2, {"orderBook": ["1:2:"], "quotes": ["ARCA::::"]}),
+        {
+            "book": [{"price": Decimal(2), "bid_size": None, "ask_size": 1}],
+            "quotes": [{"exchange": "ARCA", "bid_price": None, "bid_size": None, "ask_price": None, "ask_size": None}],
+        },
+    ),
+    (Topic.GREEKS, record_of(Topic.GREEKS, {"delta": "-0.25"}), {"delta": -0.25, "gamma": None}),
+    (
+        Topic.MARKET_STATUS,
+        record_of(Topic.MARKET_STATUS, STATUS),
+        {
+            "exchanges": {"nyse": "open"},
+            "currencies": {},
+            "server_time": datetime(2025, 7, 17, 3, 33, 11, tzinfo=UTC),
+        },
+    ),
+    (Topic.CONTROL, HEARTBEAT, {**HEARTBEAT, "shard": 0, "gap_from_us": None}),
+    (Topic.DLQ, BAD_LINE, {**BAD_LINE, "symbol": None}),
+]
+
+
+@pytest.mark.parametrize(("topic", "record", "expected"), EXAMPLES)
+def test_every_record_reads_the_same_everywhere(
+    codec: Codec, topic: Topic, record: Record, expected: dict[str, Any]
+) -> None:
+    """Both readers agree, and find what was given, and defaults for the rest."""
+    value = codec.encode(topic, record)
+    read = read_by_apache(topic, value)
+    assert read == read_by_fastavro(topic, value)
+    assert {name: read[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("topic", "record", "expected"), EXAMPLES)
+def test_absent_and_null_are_the_same_bytes(
+    codec: Codec, topic: Topic, record: Record, expected: dict[str, Any]
+) -> None:
+    """A record may leave its nulls out."""
+    optional = {field["name"]: None for field in SCHEMAS[topic].parsed["fields"] if isinstance(field["type"], list)}
+    assert codec.encode(topic, {**optional, **record}) == codec.encode(topic, record)
+
+
+def test_values_begin_with_their_prefix(codec: Codec) -> None:
+    """Single-object encoding is c301 and the fingerprint; the Confluent format 00 and the id, big-endian."""
+    record = record_of(Topic.QUOTES, {})
+    value = codec.encode(Topic.QUOTES, record)
+    assert value[:2].hex() == "c301"
+    assert value[2:10] == SCHEMAS[Topic.QUOTES].fingerprint
+    assert value[:10] == single_object_prefix(SCHEMAS[Topic.QUOTES])
+    assert confluent_prefix(258).hex() == "0000000102"
+    framed = Codec(SCHEMAS, {Topic.QUOTES: confluent_prefix(258)}).encode(Topic.QUOTES, record)
+    assert framed == confluent_prefix(258) + value[10:]
+
+
+def test_values_do_not_disturb_each_other(codec: Codec) -> None:
+    """A short value after a long one, and one after a failure, carry nothing of what was before."""
+    short = record_of(Topic.QUOTES, {})
+    alone = Codec(SCHEMAS, PREFIXES).encode(Topic.QUOTES, short)
+    first = codec.encode(Topic.L2, record_of(Topic.L2, {"orderBook": ["1:2:3"] * 100}))
+    assert codec.encode(Topic.QUOTES, short) == alone
+    with pytest.raises(BadLine):
+        codec.encode(Topic.QUOTES, {**short, "bid_size": "many"})
+    assert codec.encode(Topic.QUOTES, short) == alone
+    assert first == codec.encode(Topic.L2, record_of(Topic.L2, {"orderBook": ["1:2:3"] * 100}))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"symbol": None},
+        {"symbol": 5},
+        {"symbol": "\ud800"},
+        {"seq": None},
+        {"seq": "1"},
+        {"seq": 2**63},
+        {"bid_size": "many"},
+        {"bid_size": 2**63},
+        {"bid_price": "101.25"},
+        {"bid_price": 5},
+        {"event_time": "now"},
+        {"instrument_type": b"e"},
+    ],
+)
+def test_a_record_that_does_not_fit_is_a_bad_line(codec: Codec, wrong: Record) -> None:
+    """A value of a wrong type ends in one clear error with the reason for the dead letter."""
+    with pytest.raises(BadLine, match="does not fit the schema of quotes") as caught:
+        codec.encode(Topic.QUOTES, {**record_of(Topic.QUOTES, {}), **wrong})
+    assert caught.value.reason == "encode"
+    assert caught.value.symbol == wrong.get("symbol", "AAPL") or not isinstance(wrong["symbol"], str)
+
+
+def test_a_record_without_a_required_field_is_a_bad_line(codec: Codec) -> None:
+    """A missing symbol is not made up."""
+    with pytest.raises(BadLine):
+        codec.encode(Topic.QUOTES, {"seq": 1})
+
+
+@pytest.mark.parametrize("example", PYTHON_EXAMPLES)
+def test_the_examples_for_consumers_work(codec: Codec, example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What avro/README.md tells consumers to write reads a quote exactly."""
+    monkeypatch.chdir(ROOT)
+    consumer: dict[str, Any] = {}
+    exec(example, consumer)
+    record = consumer["read"](codec.encode(Topic.QUOTES, record_of(Topic.QUOTES, {"bidPrice": "101.25"})))
+    assert (record["symbol"], record["bid_price"]) == ("AAPL", Decimal("101.25"))
+
+
+@pytest.mark.parametrize(("topic", "record"), [(topic, record) for topic, record, _ in EXAMPLES if "seq" in record])
+def test_a_record_changed_in_one_field_is_the_same_in_all_others(codec: Codec, topic: Topic, record: Record) -> None:
+    """A flag turned on and off again leaves every byte, the prefix too, as it was."""
+    value = codec.encode(topic, record)
+    marked = codec.changed(topic, value, after_gap=True)
+    assert sum(one != other for one, other in zip(value, marked, strict=True)) == 1
+    assert codec.changed(topic, marked, after_gap=False) == value

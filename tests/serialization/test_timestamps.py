@@ -1,0 +1,83 @@
+"""Times of the feed become milliseconds, or are refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bridge.serialization.timestamps import epoch_ms
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+times = st.datetimes(datetime(1970, 1, 2), datetime(2262, 4, 10), timezones=zones)  # noqa: DTZ001 - the zone follows
+
+
+@given(times, st.sampled_from(["milliseconds", "microseconds", "seconds"]))
+def test_iso_times_with_an_offset(time: datetime, spec: str) -> None:
+    """Every precision and offset gives the exact millisecond, rounded down."""
+    text = time.isoformat(timespec=spec)
+    microseconds = {
+        "seconds": 0,
+        "milliseconds": time.microsecond // 1000 * 1000,
+        "microseconds": time.microsecond,
+    }
+    exact = time.replace(microsecond=microseconds[spec]) - EPOCH
+    assert epoch_ms(text) == exact // timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [
+        ("2025-06-25T04:12:14.327-04:00", 1750839134327),
+        ("2025-06-25T04:12:14.327999999-04:00", 1750839134327),
+        ("2025-06-25T08:12:14.327Z", 1750839134327),
+        ("2025-06-25T08:12:14Z", 1750839134000),
+        ("2025-06-25T08:12:14+00:00", 1750839134000),
+        ("2025-06-25T08:12:14.3Z", 1750839134300),
+        ("2025-06-25 08:12:14.327+0000", 1750839134327),
+        ("1970-01-01T00:00:00Z", 0),
+        ("2262-04-11T23:47:16.854Z", 9223372036854),
+    ],
+)
+def test_iso_times_as_written(text: str, milliseconds: int) -> None:
+    """The documented form, UTC, and finer or no fractions are read; finer digits are cut off."""
+    assert epoch_ms(text) == milliseconds
+
+
+@given(st.integers(10**10, 9223372036854), st.integers(0, 999), st.integers(0, 999))
+@example(9223372036854, 775, 807)
+@example(10**10, 0, 0)
+def test_epoch_numbers_tell_their_unit_by_magnitude(ms: int, us: int, ns: int) -> None:
+    """Seconds, milliseconds, microseconds and nanoseconds are told apart, as numbers and as digits."""
+    micros = ms * 1000 + us
+    nanos = min(micros * 1000 + ns, 2**63 - 1)
+    for number in (ms, micros, nanos):
+        assert epoch_ms(number) == ms
+        assert epoch_ms(str(number)) == ms
+    assert epoch_ms(ms // 1000) == ms // 1000 * 1000
+
+
+@pytest.mark.parametrize("number", [0, 1, 1701450000])
+def test_small_epoch_numbers_are_seconds(number: int) -> None:
+    """Numbers below 10^10 are seconds."""
+    assert epoch_ms(number) == number * 1000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", "yesterday", "2025-06-25T04:12:14.327", "2025-06-25", "04:12:14Z", "2025-13-01T00:00:00Z",
+        "2025-06-25T25:00:00Z", "2025-06-25T04:12:14.327 Z", " 1701450000123", "1_701_450_000_123", "-5",
+        "1701450000.5", "\u0661\u0667\u0660\u0661", "1" * 20, "1" * 100_000,
+        "2025-06-25T04:12:14." + "1" * 100_000 + "Z", "0001-01-01T00:00:00+14:00",
+        "1969-12-31T23:59:59.999Z", "2262-04-11T23:47:16.855Z", "9999-12-31T23:59:59-14:00",
+        -1, 2**63 + 10**6, 9_999_999_999, 10**30, 1701450000.123, True, None, [], {},
+    ],
+)  # fmt: skip
+def test_what_is_no_time_is_refused(value: object) -> None:
+    """Garbage, times without an offset, and times outside 1970 to 2262 raise ValueError."""
+    with pytest.raises(ValueError, match="ISO-8601"):
+        epoch_ms(value)
