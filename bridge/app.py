@@ -32,13 +32,13 @@ from bridge.errors import (
     RegistryUnreachable,
     TopicsUnfit,
 )
-from bridge.kafka.access import client_options
+from bridge.kafka.client_options import client_options
+from bridge.kafka.publisher import Publisher
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.control_events import HEARTBEAT_SECONDS, Control, ControlKind
 from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.ingest import Intake
 from bridge.pipeline.record_buffer import Batches
-from bridge.publisher import Publisher
 from bridge.redaction import Redactor
 from bridge.serialization import schemas
 from bridge.serialization.decimals import Prices

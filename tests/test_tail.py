@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bridge.errors import KafkaUnreachable, TopicsUnfit
-from bridge.kafka.access import kafka_settings
+from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.serialization import schemas
 from bridge.serialization.decimals import Prices

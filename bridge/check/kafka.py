@@ -14,9 +14,9 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from bridge.check import topics
 from bridge.check.network import Endpoint, reach
 from bridge.check.report import in_turn
-from bridge.kafka.access import KafkaWords, client_options
-from bridge.kafka.advice import advice
+from bridge.kafka.client_options import KafkaWords, client_options
 from bridge.kafka.cluster import ask, connected, find
+from bridge.kafka.error_hints import advice
 
 if TYPE_CHECKING:
     import ssl

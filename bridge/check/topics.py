@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.kafka.cluster import MAX_MESSAGE_BYTES, MIN_INSYNC_REPLICAS
-from bridge.kafka.topic_design import Design, counted, designed, drift, unequal
+from bridge.kafka.topic_specification import Design, counted, designed, drift, unequal
 from bridge.topics import SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from bridge.dev.glance import glance
 from bridge.errors import BridgeError
-from bridge.kafka.access import client_options, close_consumer
+from bridge.kafka.client_options import client_options, close_consumer
 from bridge.serialization.deserializer import Undecodable
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.metadata import MetadataRequest_v5
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
-from bridge.kafka.access import CLOSE_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
+from bridge.kafka.client_options import CLOSE_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping

@@ -12,12 +12,12 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from bridge.kafka.topic_design import BROKERS_DEFAULT
+from bridge.kafka.topic_specification import BROKERS_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.kafka.topic_design import TopicDesign
+    from bridge.kafka.topic_specification import TopicDesign
 
 #: An object's name is a DNS subdomain (RFC 1123).
 _LONGEST_NAME = 253

@@ -19,10 +19,18 @@ from aiokafka.errors import (
 )
 
 from bridge.errors import TopicsUnfit
-from bridge.kafka.access import CONNECT_TIMEOUT_SECONDS, client_options, kafka_settings, reaching, servers
+from bridge.kafka.client_options import CONNECT_TIMEOUT_SECONDS, client_options, kafka_settings, reaching, servers
 from bridge.kafka.cluster import connected, find
 from bridge.kafka.strimzi import StrimziApi, manifest
-from bridge.kafka.topic_design import BROKERS_DEFAULT, DEFAULT_PARTITIONS, Design, counted, designed, drift, unequal
+from bridge.kafka.topic_specification import (
+    BROKERS_DEFAULT,
+    DEFAULT_PARTITIONS,
+    Design,
+    counted,
+    designed,
+    drift,
+    unequal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -30,7 +38,7 @@ if TYPE_CHECKING:
     from aiokafka.client import AIOKafkaClient
 
     from bridge.kafka.cluster import Found
-    from bridge.kafka.topic_design import TopicDesign
+    from bridge.kafka.topic_specification import TopicDesign
     from bridge.settings import Settings
     from bridge.topics import Topic
 

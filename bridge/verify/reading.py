@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from aiokafka import TopicPartition
 
 from bridge.clock import wall_us
-from bridge.kafka.access import reaching, servers
-from bridge.kafka.reading import assign, fetched
+from bridge.kafka.client_options import reaching, servers
+from bridge.kafka.consumer import assign, fetched
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Undecodable
 from bridge.topics import MARKET_DATA, Topic

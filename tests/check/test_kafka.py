@@ -19,8 +19,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 from bridge.check import kafka as kafka_check
 from bridge.check import topics
 from bridge.check.report import Status
-from bridge.kafka.access import kafka_settings
-from bridge.kafka.topic_design import Design
+from bridge.kafka.client_options import kafka_settings
+from bridge.kafka.topic_specification import Design
 from bridge.kafka.topics_command import arrange
 from bridge.topics import Topic
 from tests.check.findings import NO_ARIES, Findings, found

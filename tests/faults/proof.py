@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.kafka.access import kafka_settings
+from bridge.kafka.client_options import kafka_settings
 from bridge.verify.command import Verification
 from bridge.verify.reading import Selection
 

@@ -12,7 +12,7 @@ import yaml
 
 import bridge
 from bridge.kafka import strimzi
-from bridge.kafka.topic_design import Design, designed
+from bridge.kafka.topic_specification import Design, designed
 from bridge.topics import Topic, topic_names
 from tests.helm import custom_resources
 from tests.helm.chart import CHART, EXAMPLES, NEWEST_KUBERNETES, Helm, example

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiokafka.errors import KafkaError
 
-from bridge.kafka.access import client_options, kafka_settings
+from bridge.kafka.client_options import client_options, kafka_settings
 from bridge.kafka.cluster import FoundPartition, FoundTopic, _DescribeTopics, connected, find
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bridge.errors import BridgeError, SettingsError
-from bridge.kafka.advice import advice
-from bridge.kafka.oauth import ClientCredentials
+from bridge.kafka.error_hints import advice
+from bridge.kafka.sasl_oauth import ClientCredentials
 from bridge.kafka.security import KafkaSecuritySettings, security_options
 from bridge.settings.secret import Secret
 from tests.support.brokers import PASSWORD, USER, Listener

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.kafka.strimzi import StrimziApi, manifest, resource_name
-from bridge.kafka.topic_design import Design, designed
+from bridge.kafka.topic_specification import Design, designed
 from bridge.topics import Topic, topic_names
 
 #: As Kubernetes has it (``validation.IsDNS1123Subdomain``).

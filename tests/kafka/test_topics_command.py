@@ -15,8 +15,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 )
 
 from bridge.errors import KafkaUnreachable, TopicsUnfit
-from bridge.kafka.access import kafka_settings
-from bridge.kafka.topic_design import Design
+from bridge.kafka.client_options import kafka_settings
+from bridge.kafka.topic_specification import Design
 from bridge.kafka.topics_command import arrange, problem
 from bridge.topics import SUBSCRIBABLE, Topic
 

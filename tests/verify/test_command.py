@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from bridge.kafka.access import kafka_settings
+from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.partitioner import partition
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator

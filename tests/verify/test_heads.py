@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.kafka.access import kafka_settings
+from bridge.kafka.client_options import kafka_settings
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Decoder, Undecodable
 from bridge.serialization.schema_registry import Registry

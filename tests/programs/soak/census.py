@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bridge.kafka.reading import assign, consumer_of, decoder_of, fetched
+from bridge.kafka.consumer import assign, consumer_of, decoder_of, fetched
 from bridge.serialization import schemas
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.heads import Reader

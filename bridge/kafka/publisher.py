@@ -21,9 +21,9 @@ from aiokafka import errors as kafka_errors
 from bridge.backoff import Backoff
 from bridge.clock import wall_us
 from bridge.errors import BadLine, KafkaUnreachable, SettingsError, TopicsUnfit
-from bridge.kafka import producers
+from bridge.kafka import producer as producers
 from bridge.kafka.record_batch import batch_maker
-from bridge.refusals import Refusals
+from bridge.kafka.topic_backoff import Refusals
 from bridge.settings.secret import SecretUnreadable
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.record_buffer import Batches, Lane, Record
     from bridge.topics import Topic
 
-log = structlog.get_logger("bridge.publisher")
+log = structlog.get_logger("bridge.kafka.publisher")
 
 BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS = 0.25, 10.0
 #: How long the other batches in flight get to be acknowledged when one has failed: each that is, is no repeat.

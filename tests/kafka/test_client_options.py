@@ -8,7 +8,7 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from bridge.errors import KafkaUnreachable, SettingsError
-from bridge.kafka.access import KafkaWords, kafka_settings, reaching
+from bridge.kafka.client_options import KafkaWords, kafka_settings, reaching
 
 
 def told_of(words: str, error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.errors import KafkaUnreachable
-from bridge.kafka import producers
+from bridge.kafka import producer as producers
 from tests.faults.proxy import Direction, Proxy
 from tests.support.service import eventually
 

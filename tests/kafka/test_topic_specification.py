@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.kafka.cluster import FoundPartition, FoundTopic
-from bridge.kafka.topic_design import Design, TopicDesign, designed, drift, unequal
+from bridge.kafka.topic_specification import Design, TopicDesign, designed, drift, unequal
 from bridge.topics import Topic, topic_names
 
 NAMES = topic_names("aries", {Topic.L2: "books"})

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from bridge import settings
 from bridge.errors import KafkaUnreachable, SettingsError
-from bridge.kafka.advice import advice
+from bridge.kafka.error_hints import advice
 from bridge.kafka.security import security_options
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from bridge.errors import KafkaUnreachable, TopicsUnfit
-from bridge.kafka.access import (
+from bridge.kafka.client_options import (
     CONNECT_TIMEOUT_SECONDS,
     KafkaWords,
     client_options,

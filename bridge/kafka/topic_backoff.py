@@ -9,7 +9,7 @@ import structlog
 
 from bridge.backoff import Backoff
 
-log = structlog.get_logger("bridge.refusals")
+log = structlog.get_logger("bridge.kafka.topic_backoff")
 
 #: How long a topic that refuses us is left alone.
 BACKOFF_MIN_SECONDS: Final = 1.0

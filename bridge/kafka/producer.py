@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerClosed
 
 from bridge.errors import KafkaUnreachable, TopicsUnfit
-from bridge.kafka.access import reaching
+from bridge.kafka.client_options import reaching
 from bridge.topics import SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:
