@@ -53,7 +53,7 @@ WORKDIR /
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "bridge.healthcheck"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "bridge.observability.healthcheck"]
 
 ARG PYTHON_IMAGE
 ARG VERSION=0.0.0

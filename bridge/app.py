@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from bridge.acks import Acks
 from bridge.aries.access_token import FixedToken, RefreshingToken
 from bridge.aries.client import Feed
 from bridge.aries.protocol.action import Action
@@ -34,12 +33,14 @@ from bridge.errors import (
 )
 from bridge.kafka.client_options import client_options
 from bridge.kafka.publisher import Publisher
+from bridge.observability.http_server import Server
+from bridge.observability.latency import Acks
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.control_events import HEARTBEAT_SECONDS, Control, ControlKind
 from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.ingest import Intake
 from bridge.pipeline.record_buffer import Batches
-from bridge.redaction import Redactor
+from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
 from bridge.serialization.decimals import Prices
 from bridge.serialization.fast import Encoder
@@ -47,7 +48,6 @@ from bridge.serialization.schema_registry import Registry
 from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefixes
 from bridge.settings.field_types import shown
 from bridge.topics import ALWAYS
-from bridge.web.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping

@@ -8,11 +8,11 @@
     ├── RecordsUndelivered     stopped with records Kafka had not acknowledged   (exit 4)
     ├── TopicsUnfit            topics missing or of unequal partition counts     (exit 1)
     ├── SchemaUnfit            the registry's schema is missing or different     (exit 1)
-    ├── PortUnusable           HTTP cannot be served where the settings say        (exit 1)  bridge.web.server
+    ├── PortUnusable           HTTP cannot be served where the settings say        (exit 1)  bridge.observability.http_server
     ├── KafkaUnreachable       no broker answered: retried
     ├── RegistryUnreachable    the registry did not answer: retried
     ├── RegistryRefused        the registry refuses our credentials                (exit 1)  bridge.serialization.schema_registry
-    ├── SecretUnreadable       a secret's file cannot be read just now: retried              bridge.settings.secret
+    ├── SecretUnreadable       a secret's file cannot be read just now: retried              bridge.secrets.secret
     ├── Undecodable            a Kafka value is none of ours                                 bridge.serialization.deserializer
     ├── TokenUnavailable       no access token to be had just now: retried
     ├── ConnectionLost         the Aries socket is gone or useless: retried by its cause

@@ -14,9 +14,10 @@ import structlog
 import uvloop
 
 import bridge
-from bridge import logs, settings
+from bridge import settings
 from bridge.app import serve
 from bridge.errors import BridgeError
+from bridge.observability import log_config as logs
 from bridge.settings.cautions import warnings
 
 #: How long threads may take to end when all is done.

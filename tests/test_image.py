@@ -58,7 +58,7 @@ def test_commands_are_in_exec_form() -> None:
     assert RUNTIME.one("ENTRYPOINT").exec_form() == ["aries-bridge"]
     assert RUNTIME.one("ENTRYPOINT").exec_form()[0] in scripts
     assert RUNTIME.one("CMD").exec_form() == ["run"]
-    assert RUNTIME.one("HEALTHCHECK").inner().exec_form() == ["python", "-m", "bridge.healthcheck"]
+    assert RUNTIME.one("HEALTHCHECK").inner().exec_form() == ["python", "-m", "bridge.observability.healthcheck"]
     assert RUNTIME.one("STOPSIGNAL").text == "SIGTERM"
 
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import uvloop
 
-from bridge import logs, settings
+from bridge import settings
 from bridge.check import environment
 from bridge.check.report import Finding, Status
 from bridge.errors import BridgeError, SettingsError
+from bridge.observability import log_config as logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.redaction import Redactor
+    from bridge.secrets.redaction import Redactor
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 

@@ -18,7 +18,7 @@ from bridge.aries.protocol.session import Authenticated, Complaint, Flowing, Ses
 from bridge.aries.subscriptions import Plan
 from bridge.check.report import span
 from bridge.errors import Cause, ConnectionLost
-from bridge.settings.secret import SecretUnreadable
+from bridge.secrets.secret import SecretUnreadable
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, Protocol, TextIO, cast
 import structlog
 from rich.console import Console
 
-from bridge import logs
 from bridge.app import Bridge, signals
 from bridge.clock import wall_us
 from bridge.dev.live import LiveView
@@ -24,6 +23,7 @@ from bridge.dev.snapshot import Photographer
 from bridge.dev.stage import stage
 from bridge.dev.summary import summary
 from bridge.errors import BridgeError
+from bridge.observability import log_config as logs
 from bridge.serialization.deserializer import Decoder
 from bridge.serialization.schema_registry import Registry
 from bridge.settings.cautions import warnings
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from bridge.dev.snapshot import Snapshot
     from bridge.dev.stage import Stage, Wishes
-    from bridge.redaction import Redactor
+    from bridge.secrets.redaction import Redactor
     from bridge.simulator.server import Simulator
 
 log = structlog.get_logger("bridge.dev")

@@ -24,14 +24,14 @@ from bridge.errors import BadLine, KafkaUnreachable, SettingsError, TopicsUnfit
 from bridge.kafka import producer as producers
 from bridge.kafka.record_batch import batch_maker
 from bridge.kafka.topic_backoff import Refusals
-from bridge.settings.secret import SecretUnreadable
+from bridge.secrets.secret import SecretUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from aiokafka import AIOKafkaProducer
 
-    from bridge.acks import Acks
+    from bridge.observability.latency import Acks
     from bridge.pipeline.record_buffer import Batches, Lane, Record
     from bridge.topics import Topic
 

@@ -19,6 +19,7 @@ from bridge.aries import subscriptions
 from bridge.aries.subscriptions import file_watch as subscriptions_file
 from bridge.aries.subscriptions import shards
 from bridge.errors import SettingsError
+from bridge.secrets.secret import Secret
 from bridge.settings import rules as setting_rules
 from bridge.settings.field_types import (
     LOWER,
@@ -43,7 +44,6 @@ from bridge.settings.field_types import (
     is_secret,
     shown,
 )
-from bridge.settings.secret import Secret
 from bridge.topics import Topic, topic_names
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
 
-from bridge.settings.secret import Secret, SecretUnreadable
+from bridge.secrets.secret import Secret, SecretUnreadable
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

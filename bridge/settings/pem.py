@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-from bridge.settings import files
+from bridge import files
 
 if TYPE_CHECKING:
     from pathlib import Path

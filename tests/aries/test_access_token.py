@@ -12,7 +12,7 @@ import trustme
 from bridge.aries.access_token import FixedToken, RefreshingToken
 from bridge.errors import TokenUnavailable
 from bridge.oauth.endpoint import TokenEndpointError
-from bridge.settings.secret import Secret
+from bridge.secrets.secret import Secret
 from tests.support.token_endpoint import FakeTokenEndpoint, token_endpoint
 
 if TYPE_CHECKING:

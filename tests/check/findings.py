@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bridge.check.command import clean, exit_code
 from bridge.check.preflight import preflight
 from bridge.check.report import Finding, Report, Status
-from bridge.redaction import Redactor
+from bridge.secrets.redaction import Redactor
 from bridge.settings import examine
 
 if TYPE_CHECKING:

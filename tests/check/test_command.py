@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from bridge.check.command import clean, exit_code
 from bridge.check.report import Finding, Status
-from bridge.redaction import Redactor
-from bridge.settings.secret import Secret
+from bridge.secrets.redaction import Redactor
+from bridge.secrets.secret import Secret
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic

@@ -13,8 +13,8 @@ from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.helm.chart import CHART, Helm, example
+from tests.observability.http_client import client
 from tests.support.service import environment, eventually, running
-from tests.web.client import client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

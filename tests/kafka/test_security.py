@@ -23,7 +23,7 @@ from bridge.errors import BridgeError, SettingsError
 from bridge.kafka.error_hints import advice
 from bridge.kafka.sasl_oauth import ClientCredentials
 from bridge.kafka.security import KafkaSecuritySettings, security_options
-from bridge.settings.secret import Secret
+from bridge.secrets.secret import Secret
 from tests.support.brokers import PASSWORD, USER, Listener
 from tests.support.consumer import wait_for
 from tests.support.token_endpoint import FakeTokenEndpoint, token_endpoint

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bridge.settings.secret import Secret
+    from bridge.secrets.secret import Secret
 
 LEAST = {"ARIES_ACCESS_TOKEN": "s3cret", "ARIES_SYMBOLS": "AAPL", "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092"}
 

@@ -11,11 +11,11 @@ import structlog
 from watchfiles import awatch
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
+from bridge import files
 from bridge.aries import subscriptions
 from bridge.aries.subscriptions import Plan
 from bridge.aries.subscriptions.parsing import split
 from bridge.errors import SettingsError
-from bridge.settings import files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

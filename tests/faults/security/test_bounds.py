@@ -13,15 +13,15 @@ import pytest
 from aiohttp import web
 
 from bridge.errors import RegistryUnreachable
+from bridge.observability.http_server import MOST_CONNECTIONS
 from bridge.serialization.schema_registry import Registry
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from bridge.web.server import MOST_CONNECTIONS
 from tests.faults.proof import prove
+from tests.observability.http_client import client
 from tests.support.fake_registry import FakeRegistry
 from tests.support.service import DEADLINE_SECONDS, environment, eventually, read, running
-from tests.web.client import client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge import app, cli
-from bridge.acks import Acks
+from bridge.observability.latency import Acks
 from bridge.topics import Topic
 from tests.programs.bench.latencies import Latencies
 

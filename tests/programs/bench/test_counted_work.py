@@ -32,7 +32,15 @@ WARM, COUNTED = 2000, 1000
 #: Of the bridge's own functions, to publish what one lane holds, and for each record in it.
 MOST_CALLS_PER_BATCH, MOST_CALLS_PER_PUBLISHED_RECORD = 140, 0.01
 #: Nothing of this may happen for a record: logs tell changes, and metrics are read from the accounts when asked.
-NOT_PER_RECORD = ("structlog", "logging", "prometheus_client", "asyncio", "bridge.logs", "bridge.metrics", "bridge.web")
+NOT_PER_RECORD = (
+    "structlog",
+    "logging",
+    "prometheus_client",
+    "asyncio",
+    "bridge.observability.log_config",
+    "bridge.observability.metrics",
+    "bridge.observability",
+)
 
 
 class Calls:

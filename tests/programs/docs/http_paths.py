@@ -1,4 +1,4 @@
-"""Keep the table of metrics in ``bridge/web/README.md`` equal to the metrics.
+"""Keep the table of metrics in ``bridge/observability/README.md`` equal to the metrics.
 
 ``python -m tests.programs.docs.http_paths --write`` puts it in; without ``--write`` it only checks it.
 """
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from bridge import settings
 from bridge.app import Bridge
-from bridge.metrics import PREFIX, BridgeCollector
-from bridge.web.history import History
+from bridge.observability.metrics import PREFIX, BridgeCollector
+from bridge.observability.rate_history import History
 from tests.support import generated as generated_part
 from tests.support.generated import with_part
 from tests.support.paths import PACKAGE

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from bridge.logs import configure
-from bridge.settings.secret import Secret
+from bridge.observability.log_config import configure
+from bridge.secrets.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,7 +192,7 @@ def test_a_process_logs_to_standard_error() -> None:
     """In a process of its own, logs are JSON on standard error and nothing is on standard output."""
     program = (
         "import asyncio, logging\n"
-        "from bridge.logs import configure\n"
+        "from bridge.observability.log_config import configure\n"
         "configure('INFO', 'json')\n"
         "async def main():\n"
         "    asyncio.get_running_loop().call_exception_handler({'message': 'lost task'})\n"

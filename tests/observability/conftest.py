@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.web.chromium import ChromiumMissing, browser
+from tests.observability.chromium import ChromiumMissing, browser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.web.chromium import Browser
+    from tests.observability.chromium import Browser
 
 #: Set to 1 where the page must be tested in a browser: its absence is then a failure.
 REQUIRE_BROWSER = "TESTS_REQUIRE_BROWSER"

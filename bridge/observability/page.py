@@ -22,7 +22,7 @@ class Page:
 
 def load() -> Page:
     """Return the page of this package."""
-    text = resources.files("bridge.web").joinpath("page.html").read_text(encoding="utf-8")
+    text = resources.files("bridge.observability").joinpath("page.html").read_text(encoding="utf-8")
     hashes = {element: f"'sha256-{_digest(content)}'" for element, content in _INLINE.findall(text)}
     policy = (
         "default-src 'none'",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from bridge.hush import Hush
+from bridge.observability.log_throttle import Hush
 
 
 def said(name: str, message: str, *arguments: object) -> logging.LogRecord:

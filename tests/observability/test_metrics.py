@@ -14,14 +14,21 @@ import bridge as package
 from bridge import settings
 from bridge.app import Bridge
 from bridge.errors import Cause
-from bridge.metrics import DEAD_LETTER_REASONS, DROPS, FILTERED_KINDS, BridgeCollector, exposition, registry
+from bridge.observability.metrics import (
+    DEAD_LETTER_REASONS,
+    DROPS,
+    FILTERED_KINDS,
+    BridgeCollector,
+    exposition,
+    registry,
+)
+from bridge.observability.rate_history import History
 from bridge.pipeline.ingest import _FILTERED
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import MARKET_DATA, Topic
-from bridge.web.history import History
+from tests.observability.http_client import client
 from tests.support.service import environment, eventually, running
-from tests.web.client import client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,18 +11,18 @@ from structlog.processors import ExceptionRenderer
 from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 
-from bridge.hush import Hush
-from bridge.log_stream import LogStream
-from bridge.redaction import Redactor
+from bridge.observability.log_stream import LogStream
+from bridge.observability.log_throttle import Hush
+from bridge.secrets.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-    from bridge.settings.secret import Secret
+    from bridge.secrets.secret import Secret
 
-log = structlog.get_logger("bridge.logs")
+log = structlog.get_logger("bridge.observability.log_config")
 
 _FIRST = ("timestamp", "level", "logger", "event")
 _LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "watchfiles", "websockets")

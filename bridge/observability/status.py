@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import bridge as package
-from bridge.acks import percentile
+from bridge.observability.health import liveness, readiness
+from bridge.observability.latency import percentile
+from bridge.observability.rate_history import HISTORY_SECONDS, LINES, RATE_SECONDS, settled
 from bridge.topics import MARKET_DATA, Topic
-from bridge.web.history import HISTORY_SECONDS, LINES, RATE_SECONDS, settled
-from bridge.web.probes import liveness, readiness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bridge.app import Bridge
-    from bridge.chronicle import Gap, Loss
-    from bridge.web.history import History
-    from bridge.web.probes import Check
+    from bridge.observability.connection_history import Gap, Loss
+    from bridge.observability.health import Check
+    from bridge.observability.rate_history import History
 
     Json = dict[str, Any]
 

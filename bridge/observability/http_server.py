@@ -12,11 +12,11 @@ from aiohttp import web
 
 from bridge.clock import wall_us
 from bridge.errors import BridgeError
-from bridge.metrics import BridgeCollector, exposition, registry
-from bridge.web import page
-from bridge.web.history import History
-from bridge.web.probes import liveness, readiness
-from bridge.web.status import checks, status
+from bridge.observability import page
+from bridge.observability.health import liveness, readiness
+from bridge.observability.metrics import BridgeCollector, exposition, registry
+from bridge.observability.rate_history import History
+from bridge.observability.status import checks, status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from bridge.app import Bridge
-    from bridge.redaction import Redactor
-    from bridge.web.probes import Check
+    from bridge.observability.health import Check
+    from bridge.secrets.redaction import Redactor
 
-log = structlog.get_logger("bridge.web")
+log = structlog.get_logger("bridge.observability")
 
 #: How long open requests may take to end at the stop; they are all short.
 SHUTDOWN_SECONDS: Final = 1.0

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 
-from bridge.web import page
+from bridge.observability import page
 
 
 def test_it_has_nothing_from_elsewhere() -> None:

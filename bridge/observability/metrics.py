@@ -22,21 +22,21 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector, CollectorRegistry
 
 import bridge as package
-from bridge.acks import BUCKETS
 from bridge.clock import wall_us
 from bridge.errors import Cause
+from bridge.observability.health import readiness
+from bridge.observability.latency import BUCKETS
 from bridge.pipeline.ingest import CONFLATED
 from bridge.topics import MARKET_DATA, Topic
-from bridge.web.probes import readiness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
 
-    from bridge.acks import Histogram
     from bridge.app import Bridge
-    from bridge.web.history import History
+    from bridge.observability.latency import Histogram
+    from bridge.observability.rate_history import History
 
 PREFIX: Final = "aries_bridge_"
 #: Why a line becomes a dead letter.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.acks import BUCKETS, MOST_RECENT, RECENT_SECONDS, Acks, Histogram, percentile
+from bridge.observability.latency import BUCKETS, MOST_RECENT, RECENT_SECONDS, Acks, Histogram, percentile
 from bridge.pipeline.record_buffer import Lane
 from bridge.topics import Topic
 

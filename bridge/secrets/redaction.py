@@ -13,14 +13,14 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from bridge.settings.secret import REDACTED, SecretUnreadable
+from bridge.secrets.secret import REDACTED, SecretUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from structlog.typing import EventDict, WrappedLogger
 
-    from bridge.settings.secret import Secret
+    from bridge.secrets.secret import Secret
 
 #: A shorter word hides nothing, but would black out half the log.
 _SHORTEST_SECRET = 4

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import bridge as package
-from bridge.redaction import Redactor
-from bridge.settings.secret import REDACTED
+from bridge.observability.rate_history import History
+from bridge.observability.status import status
+from bridge.secrets.redaction import Redactor
+from bridge.secrets.secret import REDACTED
 from bridge.simulator import faults
 from bridge.simulator.oauth import TokenEndpoint
 from bridge.simulator.server import Simulator
 from bridge.simulator.tokens import Tokens
 from bridge.topics import Topic
-from bridge.web.history import History
-from bridge.web.status import status
+from tests.observability.http_client import PATHS, client
 from tests.support.service import environment, eventually, running
-from tests.web.client import PATHS, client
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.settings import files
+from bridge import files
 
 
 def test_text_comes_without_byte_order_mark(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from bridge import settings
 from bridge.app import Bridge
 from bridge.errors import RecordsUndelivered
 from bridge.kafka.embedded_broker import EmbeddedBroker
+from bridge.observability.health import ACK_OVERDUE_SECONDS, liveness, readiness
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from bridge.web.probes import ACK_OVERDUE_SECONDS, liveness, readiness
+from tests.observability.http_client import client
 from tests.support.service import environment, eventually, running
-from tests.web.client import client
 
 if TYPE_CHECKING:
     from tests.support.brokers import RealKafka

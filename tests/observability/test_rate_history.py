@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
+from bridge.observability.rate_history import LINES, TICK_SECONDS, History, settled
 from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
-from bridge.web.history import LINES, TICK_SECONDS, History, settled
 from tests.support.service import eventually
 
 

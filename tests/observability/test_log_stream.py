@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
-from bridge.log_stream import LogStream
+from bridge.observability.log_stream import LogStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

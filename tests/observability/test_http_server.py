@@ -10,17 +10,17 @@ import pytest
 
 from bridge import settings
 from bridge.app import Bridge
+from bridge.observability.http_server import PortUnusable
 from bridge.simulator.server import Simulator
-from bridge.web.server import PortUnusable
+from tests.observability.http_client import PATHS, client
 from tests.support.process import process
 from tests.support.service import environment, running
-from tests.web.client import PATHS, client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
-    from tests.web.client import Client
+    from tests.observability.http_client import Client
 
 
 @pytest.fixture

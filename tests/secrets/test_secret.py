@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.settings.secret import MAX_SECRET_BYTES, Secret, SecretUnreadable
+from bridge.secrets.secret import MAX_SECRET_BYTES, Secret, SecretUnreadable
 
 if TYPE_CHECKING:
     from pathlib import Path

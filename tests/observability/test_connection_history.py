@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bridge.chronicle import MOST, Chronicle, Gap, Loss
 from bridge.errors import Cause
+from bridge.observability.connection_history import MOST, Chronicle, Gap, Loss
 
 SECOND_US = 1_000_000
 

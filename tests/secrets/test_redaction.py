@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bridge.redaction import Redactor
-from bridge.settings.secret import Secret
+from bridge.secrets.redaction import Redactor
+from bridge.secrets.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

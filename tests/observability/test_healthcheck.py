@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from bridge.healthcheck import problem
+from bridge.observability.healthcheck import problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ async def answering(status: int, text: str, host: str = "127.0.0.1") -> AsyncIte
 async def check(**environ: str) -> tuple[int | None, str]:
     """Run the health check; return its exit code and what it said."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bridge.healthcheck"),
+        *(sys.executable, "-m", "bridge.observability.healthcheck"),
         env=environ,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -96,7 +96,7 @@ def test_an_unusable_port_is_told(port: str) -> None:
 async def test_it_loads_nothing_but_the_standard_library() -> None:
     """The check runs beside the bridge every few seconds, so it must not cost what the program costs to load."""
     script = (
-        "import sys, bridge.healthcheck\n"
+        "import sys, bridge.observability.healthcheck\n"
         "print(*sorted(name for name, module in sys.modules.items()"
         " if 'site-packages' in (getattr(module, '__file__', None) or '')"
         " or name.startswith('bridge.')))"
@@ -107,4 +107,4 @@ async def test_it_loads_nothing_but_the_standard_library() -> None:
         stdout=asyncio.subprocess.PIPE,
     )
     loaded, _ = await process.communicate()
-    assert loaded.decode().split() == ["bridge.healthcheck"]
+    assert loaded.decode().split() == ["bridge.observability.healthcheck"]

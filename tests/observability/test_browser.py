@@ -13,15 +13,15 @@ from bridge.app import Bridge
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
+from tests.observability.chromium import TAB
+from tests.observability.http_client import client
 from tests.support.service import environment, eventually, running
-from tests.web.chromium import TAB
-from tests.web.client import client
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
-    from tests.web.chromium import Browser
+    from tests.observability.chromium import Browser
 
 pytestmark = [pytest.mark.usefixtures("topics"), pytest.mark.timeout(120)]
 
