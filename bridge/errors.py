@@ -8,12 +8,12 @@
     ├── RecordsUndelivered     stopped with records Kafka had not acknowledged   (exit 4)
     ├── TopicsUnfit            topics missing or of unequal partition counts     (exit 1)
     ├── SchemaUnfit            the registry's schema is missing or different     (exit 1)
-    ├── PortUnusable           HTTP cannot be served where the settings say        (exit 1)  bridge.observability.http_server
+    ├── PortUnusable           HTTP cannot be served where the settings say        (exit 1)
     ├── KafkaUnreachable       no broker answered: retried
     ├── RegistryUnreachable    the registry did not answer: retried
-    ├── RegistryRefused        the registry refuses our credentials                (exit 1)  bridge.serialization.schema_registry
-    ├── SecretUnreadable       a secret's file cannot be read just now: retried              bridge.secrets.secret
-    ├── Undecodable            a Kafka value is none of ours                                 bridge.serialization.deserializer
+    ├── RegistryRefused        the registry refuses our credentials                (exit 1)
+    ├── SecretUnreadable       a secret's file cannot be read just now: retried
+    ├── Undecodable            a Kafka value is none of ours
     ├── TokenUnavailable       no access token to be had just now: retried
     ├── ConnectionLost         the Aries socket is gone or useless: retried by its cause
     │   └── HandshakeRefused     … before it opened: no token was shown, so none is to blame
@@ -24,7 +24,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class BridgeError(Exception):
@@ -102,6 +105,52 @@ class KafkaUnreachable(BridgeError):
 
 class RegistryUnreachable(BridgeError):
     """Say that the schema registry gave no usable answer, and why."""
+
+
+class PortUnusable(BridgeError):
+    """Say why probes, metrics and status cannot be served where the settings say."""
+
+
+class RegistryRefused(BridgeError):
+    """Say that the registry does not accept our credentials: waiting does not help."""
+
+    def __init__(self, url: str, status: int) -> None:
+        self.url = url
+        self.status = status
+        super().__init__(url, status)
+
+    def __str__(self) -> str:
+        return (
+            f"the schema registry at {self.url} refuses us (HTTP {self.status}). "
+            "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may "
+            "read the subjects of the bridge's topics (and write them, where "
+            "SCHEMA_REGISTRY_AUTO_REGISTER is on)."
+        )
+
+
+class SecretUnreadable(BridgeError):
+    """Say which secret cannot be read just now, from where, and why; never what the file holds."""
+
+    def __init__(self, name: str, path: Path, reason: str) -> None:
+        self.name = name
+        self.path = path
+        self.reason = reason
+        super().__init__(name, path, reason)
+
+    @property
+    def complaint(self) -> str:
+        """Return the sentence without the setting's name before it."""
+        return (
+            f"the file {str(self.path)!r} of {self.name}_FILE {self.reason}; "
+            "it must hold the secret and nothing else, readable for the bridge's user"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.complaint}"
+
+
+class Undecodable(BridgeError):
+    """Say why a Kafka value cannot be decoded."""
 
 
 class TokenUnavailable(BridgeError):

@@ -16,10 +16,9 @@ from bridge.aries import connect as dial
 from bridge.aries.connection import Connection
 from bridge.aries.protocol.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
 from bridge.clock import SessionIds, wall_us
-from bridge.errors import Cause, ConnectionLost, TokenUnavailable
+from bridge.errors import Cause, ConnectionLost, SecretUnreadable, TokenUnavailable
 from bridge.observability.connection_history import Chronicle
 from bridge.pipeline.control_events import ControlKind
-from bridge.secrets.secret import SecretUnreadable
 
 if TYPE_CHECKING:
     from collections import deque

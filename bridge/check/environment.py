@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge import settings
-from bridge.settings.cautions import warnings
+from bridge.settings.warnings import warnings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

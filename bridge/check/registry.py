@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from bridge.check.network import Endpoint, reach
 from bridge.check.report import in_turn
-from bridge.errors import RegistryUnreachable, SchemaUnfit
+from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaUnfit
 from bridge.serialization import schemas
-from bridge.serialization.schema_registry import Registry, RegistryRefused, subject_of
+from bridge.serialization.schema_registry import Registry, subject_of
 
 if TYPE_CHECKING:
     from bridge.check.report import Report

@@ -17,8 +17,7 @@ from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
 from bridge.aries.subscriptions import Plan
 from bridge.check.report import span
-from bridge.errors import Cause, ConnectionLost
-from bridge.secrets.secret import SecretUnreadable
+from bridge.errors import Cause, ConnectionLost, SecretUnreadable
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection

@@ -26,7 +26,7 @@ from bridge.errors import BridgeError
 from bridge.observability import log_config as logs
 from bridge.serialization.deserializer import Decoder
 from bridge.serialization.schema_registry import Registry
-from bridge.settings.cautions import warnings
+from bridge.settings.warnings import warnings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

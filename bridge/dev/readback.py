@@ -16,9 +16,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from bridge.dev.glance import glance
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, Undecodable
 from bridge.kafka.client_options import client_options, close_consumer
-from bridge.serialization.deserializer import Undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,11 +20,10 @@ from aiokafka import errors as kafka_errors
 
 from bridge.backoff import Backoff
 from bridge.clock import wall_us
-from bridge.errors import BadLine, KafkaUnreachable, SettingsError, TopicsUnfit
+from bridge.errors import BadLine, KafkaUnreachable, SecretUnreadable, SettingsError, TopicsUnfit
 from bridge.kafka import producer as producers
 from bridge.kafka.record_batch import batch_maker
 from bridge.kafka.topic_backoff import Refusals
-from bridge.secrets.secret import SecretUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -1,4 +1,4 @@
-"""Ask the bridge on this machine whether it is alive: ``python -m bridge.observability.healthcheck``, the image's health check.
+"""The image's health check, ``python -m bridge.observability.healthcheck``: ask this machine's bridge for `/livez`.
 
 Nothing but the standard library is imported: it runs every few seconds, beside the one it asks.
 """

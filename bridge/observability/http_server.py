@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 
 from bridge.clock import wall_us
-from bridge.errors import BridgeError
+from bridge.errors import PortUnusable
 from bridge.observability import page
 from bridge.observability.health import liveness, readiness
 from bridge.observability.metrics import BridgeCollector, exposition, registry
@@ -46,10 +46,6 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-
-
-class PortUnusable(BridgeError):
-    """Say why probes, metrics and status cannot be served where the settings say."""
 
 
 class Server:

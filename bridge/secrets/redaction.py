@@ -13,7 +13,8 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from bridge.secrets.secret import REDACTED, SecretUnreadable
+from bridge.errors import SecretUnreadable
+from bridge.secrets.secret import REDACTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

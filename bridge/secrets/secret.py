@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridge import files
-from bridge.errors import BridgeError
+from bridge.errors import SecretUnreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,27 +15,6 @@ if TYPE_CHECKING:
 REDACTED = "***"
 #: A file longer than this is not a secret but a mistaken path.
 MAX_SECRET_BYTES = 1 << 16
-
-
-class SecretUnreadable(BridgeError):
-    """Say which secret cannot be read just now, from where, and why; never what the file holds."""
-
-    def __init__(self, name: str, path: Path, reason: str) -> None:
-        self.name = name
-        self.path = path
-        self.reason = reason
-        super().__init__(name, path, reason)
-
-    @property
-    def complaint(self) -> str:
-        """Return the sentence without the setting's name before it."""
-        return (
-            f"the file {str(self.path)!r} of {self.name}_FILE {self.reason}; "
-            "it must hold the secret and nothing else, readable for the bridge's user"
-        )
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.complaint}"
 
 
 @dataclass(frozen=True, repr=False, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fastavro import schemaless_reader
 from fastavro.schema import SchemaParseException, UnknownType
 
-from bridge.errors import BridgeError
+from bridge.errors import Undecodable
 from bridge.serialization.schemas import schema_of
 from bridge.serialization.serializer import (
     CONFLUENT_ID_BYTES,
@@ -37,10 +37,6 @@ _GARBAGE = (
     MemoryError,
     RecursionError,
 )
-
-
-class Undecodable(BridgeError):
-    """Say why a Kafka value cannot be decoded."""
 
 
 class Decoded(NamedTuple):

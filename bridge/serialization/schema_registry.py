@@ -15,7 +15,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from bridge.errors import BridgeError, RegistryUnreachable, SchemaUnfit, SettingsError
+from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaUnfit, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,23 +36,6 @@ _SHOWN_CHARS = 300
 _MOST_BYTES = 1 << 21
 
 _REGISTER = "Register it with `aries-bridge schemas register`, or set SCHEMA_REGISTRY_AUTO_REGISTER=true."
-
-
-class RegistryRefused(BridgeError):
-    """Say that the registry does not accept our credentials: waiting does not help."""
-
-    def __init__(self, url: str, status: int) -> None:
-        self.url = url
-        self.status = status
-        super().__init__(url, status)
-
-    def __str__(self) -> str:
-        return (
-            f"the schema registry at {self.url} refuses us (HTTP {self.status}). "
-            "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may "
-            "read the subjects of the bridge's topics (and write them, where "
-            "SCHEMA_REGISTRY_AUTO_REGISTER is on)."
-        )
 
 
 class _Unusable(Exception):

@@ -20,7 +20,7 @@ from bridge.aries.subscriptions import file_watch as subscriptions_file
 from bridge.aries.subscriptions import shards
 from bridge.errors import SettingsError
 from bridge.secrets.secret import Secret
-from bridge.settings import rules as setting_rules
+from bridge.settings import validation as setting_rules
 from bridge.settings.field_types import (
     LOWER,
     UPPER,

@@ -16,7 +16,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
 
-from bridge.secrets.secret import Secret, SecretUnreadable
+from bridge.errors import SecretUnreadable
+from bridge.secrets.secret import Secret
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from bridge.serialization.deserializer import Undecodable
+from bridge.errors import Undecodable
 from bridge.serialization.serializer import (
     CONFLUENT_ID_BYTES,
     CONFLUENT_MARKER,

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 from aiokafka import TopicPartition
 
 from bridge.clock import wall_us
+from bridge.errors import Undecodable
 from bridge.kafka.client_options import reaching, servers
 from bridge.kafka.consumer import assign, fetched
 from bridge.serialization import schemas
-from bridge.serialization.deserializer import Undecodable
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.batch_headers import header_at
 from bridge.verify.checker import REFUSED, Checker, Scope

@@ -6,9 +6,9 @@ import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bridge.check.command import clean, exit_code
 from bridge.check.preflight import preflight
 from bridge.check.report import Finding, Report, Status
+from bridge.cli.check import clean, exit_code
 from bridge.secrets.redaction import Redactor
 from bridge.settings import examine
 

@@ -19,9 +19,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 from bridge.check import kafka as kafka_check
 from bridge.check import topics
 from bridge.check.report import Status
+from bridge.cli.topics import arrange
 from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.topic_specification import Design
-from bridge.kafka.topics_command import arrange
 from bridge.topics import Topic
 from tests.check.findings import NO_ARIES, Findings, found
 from tests.kafka.test_security import unsecured_jwt

@@ -10,7 +10,7 @@ import pytest
 from bridge.dev.stage import OPTION, SYMBOLS, TOKEN, Wishes, stage
 from bridge.errors import SettingsError
 from bridge.kafka.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
-from bridge.settings.cautions import warnings
+from bridge.settings.warnings import warnings
 from bridge.topics import Topic
 from tests.support.consumer import read_all
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.cli.verify import Verification
 from bridge.kafka.client_options import kafka_settings
-from bridge.verify.command import Verification
 from bridge.verify.reading import Selection
 
 if TYPE_CHECKING:

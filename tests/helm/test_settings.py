@@ -12,8 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from bridge import settings
-from bridge.settings import Settings, cautions
+from bridge.settings import Settings
 from bridge.settings import table as settings_table
+from bridge.settings import warnings as cautions
 from bridge.settings.field_types import is_secret
 from tests.helm.chart import EXAMPLES, Helm, example, merged
 from tests.helm.pod_environment import Files, environment

@@ -10,7 +10,7 @@ import pytest
 
 from bridge import settings
 from bridge.app import Bridge
-from bridge.observability.http_server import PortUnusable
+from bridge.errors import PortUnusable
 from bridge.simulator.server import Simulator
 from tests.observability.http_client import PATHS, client
 from tests.support.process import process

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.secrets.secret import MAX_SECRET_BYTES, Secret, SecretUnreadable
+from bridge.errors import SecretUnreadable
+from bridge.secrets.secret import MAX_SECRET_BYTES, Secret
 
 if TYPE_CHECKING:
     from pathlib import Path

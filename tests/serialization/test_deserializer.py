@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.aries.protocol.messages import Kind, Update
-from bridge.errors import RegistryUnreachable
+from bridge.errors import RegistryUnreachable, Undecodable
 from bridge.serialization.decimals import Prices
-from bridge.serialization.deserializer import Decoder, Undecodable, to_json
+from bridge.serialization.deserializer import Decoder, to_json
 from bridge.serialization.records import Record, Stamp, build
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.schemas import load

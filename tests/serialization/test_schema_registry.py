@@ -10,8 +10,8 @@ import pytest
 import trustme
 from aiohttp import web
 
-from bridge.errors import RegistryUnreachable, SchemaUnfit, SettingsError
-from bridge.serialization.schema_registry import Registry, RegistryRefused, subject_of
+from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaUnfit, SettingsError
+from bridge.serialization.schema_registry import Registry, subject_of
 from bridge.serialization.schemas import load
 from bridge.topics import Topic, topic_names
 from tests.support.fake_registry import FakeRegistry

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.errors import Undecodable
 from bridge.kafka.client_options import kafka_settings
 from bridge.serialization import schemas
-from bridge.serialization.deserializer import Decoder, Undecodable
+from bridge.serialization.deserializer import Decoder
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefixes
 from bridge.topics import MARKET_DATA, Topic

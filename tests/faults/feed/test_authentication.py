@@ -1,4 +1,4 @@
-"""The token is refused, not answered, forgotten or lapses; ``tests/test_run.py`` has the end with exit code 3."""
+"""The token is refused, not answered, forgotten or lapses; ``tests/cli/test_run.py`` has the end with exit code 3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a connection, wanted or not; ``tests/test_run.py`` has a close that is never answered."""
+"""The end of a connection, wanted or not; ``tests/cli/test_run.py`` has a close that is never answered."""
 
 from __future__ import annotations
 

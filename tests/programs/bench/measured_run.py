@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bridge import app, cli
+from bridge import app
+from bridge.cli import main as cli
 from bridge.observability.latency import Acks
 from bridge.topics import Topic
 from tests.programs.bench.latencies import Latencies

@@ -37,8 +37,6 @@ NOT_PER_RECORD = (
     "logging",
     "prometheus_client",
     "asyncio",
-    "bridge.observability.log_config",
-    "bridge.observability.metrics",
     "bridge.observability",
 )
 

@@ -10,10 +10,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from bridge.cli.settings import rich_table, settings_command
 from bridge.errors import SettingsError
 from bridge.settings import load
 from bridge.settings import table as settings_table
-from bridge.settings.command import rich_table, settings_command
 from tests.settings.test_environment import LEAST
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from bridge.check.command import clean, exit_code
 from bridge.check.report import Finding, Status
+from bridge.cli.check import clean, exit_code
 from bridge.secrets.redaction import Redactor
 from bridge.secrets.secret import Secret
 from bridge.simulator import faults

@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 import bridge
-from bridge.check.command import check
-from bridge.dev.command import dev
-from bridge.kafka.topics_command import topics
-from bridge.schemas_command import schemas_app
-from bridge.settings.command import settings_command
-from bridge.simulator.cli import simulate
-from bridge.tail import tail
-from bridge.verify.command import verify
+from bridge.cli.check import check
+from bridge.cli.dev import dev
+from bridge.cli.schemas import schemas_app
+from bridge.cli.settings import settings_command
+from bridge.cli.simulate import simulate
+from bridge.cli.tail import tail
+from bridge.cli.topics import topics
+from bridge.cli.verify import verify
 
 app = typer.Typer(
     name="aries-bridge",
@@ -44,7 +44,7 @@ def root(
 @app.command()
 def run() -> None:
     """Run the service; all settings come from the environment."""
-    from bridge import service  # noqa: PLC0415 - the other commands start faster without it
+    from bridge.cli import run as service  # noqa: PLC0415 - the other commands start faster without it
 
     raise typer.Exit(service.run())
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from bridge.cli.verify import Verification
 from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.partitioner import partition
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from bridge.verify.command import Verification
 from bridge.verify.findings import Finding, Kind
 from bridge.verify.reading import Selection
 from tests.faults.proof import verified

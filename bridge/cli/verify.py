@@ -14,9 +14,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bridge.cli.terminal import Complaints, let_go_of_the_pipe, note, until_signalled
 from bridge.clock import wall_us
 from bridge.errors import KafkaUnreachable
-from bridge.foreground import Complaints, let_go_of_the_pipe, note, until_signalled
 from bridge.kafka.client_options import KafkaWords, kafka_settings
 from bridge.kafka.consumer import consumer_of, decoder_of
 from bridge.topics import MARKET_DATA

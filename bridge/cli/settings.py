@@ -15,7 +15,7 @@ from rich.text import Text
 from bridge.errors import SettingsError
 from bridge.settings import Settings, examine
 from bridge.settings import table as settings_table
-from bridge.settings.cautions import names, warnings
+from bridge.settings.warnings import names, warnings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

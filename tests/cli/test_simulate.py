@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PROGRAM = """
 import sys, typer
 from bridge.errors import BridgeError
-from bridge.simulator.cli import simulate
+from bridge.cli.simulate import simulate
 try:
     typer.run(simulate)
 except BridgeError as error:

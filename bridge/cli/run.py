@@ -18,7 +18,7 @@ from bridge import settings
 from bridge.app import serve
 from bridge.errors import BridgeError
 from bridge.observability import log_config as logs
-from bridge.settings.cautions import warnings
+from bridge.settings.warnings import warnings
 
 #: How long threads may take to end when all is done.
 LEAVE_SECONDS = 2.0
@@ -28,7 +28,7 @@ def run() -> int:
     """Run the service until it ends, and return its exit code; raise ``SettingsError`` where it cannot begin."""
     loaded = settings.load()
     redactor = logs.configure(loaded.bridge_log_level, loaded.bridge_log_format, loaded.secrets)
-    log = structlog.get_logger("bridge.cli")
+    log = structlog.get_logger("bridge.cli.main")
     for warning in warnings():
         log.warning("settings", warning=warning)
     log.info("starting", version=bridge.__version__, instance=loaded.bridge_instance)

@@ -10,10 +10,9 @@ import pytest
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 from typer.testing import CliRunner, Result
 
-from bridge.errors import BridgeError, RegistryUnreachable, SettingsError
-from bridge.schemas_command import schemas_app
+from bridge.cli.schemas import schemas_app
+from bridge.errors import BridgeError, RegistryRefused, RegistryUnreachable, SettingsError
 from bridge.serialization import schemas
-from bridge.serialization.schema_registry import RegistryRefused
 from bridge.topics import Topic
 from tests.support.fake_registry import FakeRegistry
 

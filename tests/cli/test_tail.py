@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from bridge.cli.tail import Selection, follow
 from bridge.errors import KafkaUnreachable, TopicsUnfit
 from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.embedded_broker import EmbeddedBroker
@@ -21,7 +22,6 @@ from bridge.serialization import schemas
 from bridge.serialization.decimals import Prices
 from bridge.serialization.formatting import json_line, text_line
 from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefixes
-from bridge.tail import Selection, follow
 from bridge.topics import Topic
 from tests.support.fake_registry import FakeRegistry
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from bridge.settings.cautions import is_loopback, names, warnings
+from bridge.settings.warnings import is_loopback, names, warnings
 from tests.settings.test_environment import LEAST
 
 if TYPE_CHECKING:

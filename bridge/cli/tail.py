@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.foreground import Complaints, let_go_of_the_pipe, note, until_signalled
+from bridge.cli.terminal import Complaints, let_go_of_the_pipe, note, until_signalled
+from bridge.errors import Undecodable
 from bridge.kafka.client_options import KafkaWords, kafka_settings, reaching, servers
 from bridge.kafka.consumer import assign, consumer_of, decoder_of, fetched
-from bridge.serialization.deserializer import Undecodable
 from bridge.serialization.formatting import json_line, text_line
 from bridge.topics import Topic
 

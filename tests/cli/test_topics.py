@@ -14,10 +14,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
     ResourceType,
 )
 
+from bridge.cli.topics import arrange, problem
 from bridge.errors import KafkaUnreachable, TopicsUnfit
 from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.topic_specification import Design
-from bridge.kafka.topics_command import arrange, problem
 from bridge.topics import SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:

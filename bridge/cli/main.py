@@ -31,7 +31,7 @@ def main() -> None:
         if sys.argv[1:] == ["run"]:
             _serve()
         else:
-            from bridge.commands import app  # noqa: PLC0415 - likewise
+            from bridge.cli.commands import app  # noqa: PLC0415 - likewise
 
             if not is_service:  # which lets ours stand until its own take over
                 for number, handler in handlers.items():
@@ -46,7 +46,7 @@ def main() -> None:
 
 def _serve() -> None:
     """Run the service alone: it starts faster without what the other commands need."""
-    from bridge import service  # noqa: PLC0415 - see above
+    from bridge.cli import run as service  # noqa: PLC0415 - see above
 
     sys.exit(service.run())
 
