@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from bridge.aries.access_token import FixedToken, RefreshingToken
-from bridge.aries.client import Feed
+from bridge.aries.client import AriesClient
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
-from bridge.aries.reconnect import Ladder
+from bridge.aries.reconnect import ReconnectPolicy
 from bridge.aries.subscriptions.file_watch import watch
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, own_share
 from bridge.backoff import Backoff
@@ -29,25 +29,25 @@ from bridge.errors import (
     CredentialsRefused,
     RecordsUndelivered,
     RegistryUnreachable,
-    TopicsUnfit,
+    TopicConfigurationError,
 )
 from bridge.kafka.client_options import client_options
 from bridge.kafka.publisher import Publisher
 from bridge.observability.http_server import Server
-from bridge.observability.latency import Acks
+from bridge.observability.latency import LatencyMetrics
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.control_events import HEARTBEAT_SECONDS, Control, ControlKind
 from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.ingest import Intake
-from bridge.pipeline.record_buffer import Batches
+from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
 from bridge.serialization.decimals import Prices
-from bridge.serialization.fast import Encoder
+from bridge.serialization.fast import FastSerializer
 from bridge.serialization.schema_registry import Registry
-from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefixes
+from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
 from bridge.settings.field_types import shown
-from bridge.topics import ALWAYS
+from bridge.topics import ALWAYS, Topic, topics_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
@@ -56,9 +56,8 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.subscriptions import Plan
     from bridge.errors import BadLine
-    from bridge.pipeline.record_buffer import Lane, Record
+    from bridge.pipeline.record_buffer import PartitionQueue, Record
     from bridge.settings import Settings
-    from bridge.topics import Topic
 
 log = structlog.get_logger("bridge.app")
 
@@ -76,16 +75,16 @@ class Bridge:
         self._whole = settings.plan()
         self.plan = self._own_share(self._whole)
         self.accounts = Accounts()
-        self.batches = Batches(settings.topics, self.accounts, settings.bridge_buffer_bytes)
-        self.acks = Acks()
+        self.buffer = RecordBuffer(settings.topics, self.accounts, settings.bridge_buffer_bytes)
+        self.latency = LatencyMetrics()
         self.prices = Prices()
         self.tokens = token_source(settings, redactor.learn)
         self.schemas = schemas.load()
         self.publisher = Publisher(
-            self.batches,
-            self.acks,
+            self.buffer,
+            self.latency,
             names=settings.topics,
-            topics=sorted({*self.plan.topics, *ALWAYS}),
+            topics=sorted({*topics_for(self.plan.events), *ALWAYS}),
             options=lambda: producer_options(settings),
             refuse=self._refuse,
             linger_seconds=settings.kafka_linger_ms / 1000,
@@ -95,30 +94,30 @@ class Bridge:
         )
         spoken = dialect(settings)
         prefixes = single_object_prefixes(self.schemas)
-        codec = self.codec = Codec(self.schemas, prefixes)
-        self.encoder = Encoder(self.schemas, prefixes, self.prices)
+        serializer = self.serializer = Serializer(self.schemas, prefixes)
+        self.fast_serializer = FastSerializer(self.schemas, prefixes, self.prices)
         self.control = Control(
-            codec,
-            self.batches,
+            serializer,
+            self.buffer,
             self.accounts,
             instance=settings.bridge_instance,
             shard=settings.shard,
             redact=redactor.redacted,
         )
-        self.dead_letters = DeadLetters(codec, spoken.name, redactor.redacted)
+        self.dead_letters = DeadLetters(serializer, spoken.name, redactor.redacted)
         self.intake = Intake(
-            codec=codec,
-            encoder=self.encoder,
+            serializer=serializer,
+            fast_serializer=self.fast_serializer,
             prices=self.prices,
-            batches=self.batches,
+            buffer=self.buffer,
             accounts=self.accounts,
             dead_letters=self.dead_letters,
-            plan=self.plan,
+            wanted=wanted_topics(self.plan),
             market_status=settings.shard == MARKET_STATUS_SHARD,
             conflate_ms=settings.bridge_conflate_ms,
         )
         self.intake.on_overload = self._note_overload
-        self.feed = Feed(
+        self.client = AriesClient(
             url=settings.aries_ws_url,
             dialect=spoken,
             timing=Timing(
@@ -128,7 +127,7 @@ class Bridge:
             ),
             tokens=self.tokens,
             learn_secret=redactor.learn,
-            ladder=Ladder(
+            reconnect_policy=ReconnectPolicy(
                 settings.aries_backoff_min_seconds,
                 settings.aries_backoff_max_seconds,
                 token_can_change=self.tokens.can_change,
@@ -170,8 +169,8 @@ class Bridge:
     async def _open(self) -> None:
         if self.settings.schema_registry_url is not None:
             prefixes = await self._pinned(self.settings.schema_registry_url)
-            self.codec.prefix_with(prefixes)
-            self.encoder.prefix_with(prefixes)
+            self.serializer.prefix_with(prefixes)
+            self.fast_serializer.prefix_with(prefixes)
         await self.publisher.connect()
         log.info("Kafka reached", topics=len(self.settings.topics))
 
@@ -179,7 +178,7 @@ class Bridge:
         """Run the source until it is stopped; return why it ended by itself, if it did."""
         self.phase = "running"
         log.info("source starts", url=shown(self.settings.aries_ws_url), symbols=len(self.plan))
-        sources: list[Awaitable[None]] = [self.feed.run(), self._beat(), self._release(), self._watch(stop)]
+        sources: list[Awaitable[None]] = [self.client.run(), self._beat(), self._release(), self._watch(stop)]
         try:
             await _unless(stop, _together(sources))
         except CredentialsRefused as refused:
@@ -204,7 +203,7 @@ class Bridge:
     def give_up(self) -> int:
         """Count as undelivered what is still here; return how much that is."""
         self.intake.give_up()
-        own = self.batches.give_up()
+        own = self.buffer.give_up()
         undelivered = self.accounts.undelivered.total()
         report = log.error if undelivered else log.info
         report(
@@ -248,24 +247,24 @@ class Bridge:
 
     def _replan(self, plan: Plan) -> None:
         try:
-            self.publisher.open_topics(plan.topics)
-        except TopicsUnfit as error:
+            self.publisher.open_topics(topics_for(plan.events))
+        except TopicConfigurationError as error:
             log.error("new subscriptions not usable, the old ones stay", problem=str(error))  # noqa: TRY400 - no news in its traceback
             return
         self.plan = plan
-        self.intake.want(plan)
-        self.feed.replan(plan)
+        self.intake.want(wanted_topics(plan))
+        self.client.replan(plan)
         log.info("subscriptions changed", symbols=len(plan), warnings=plan.warnings)
 
     def _note_overload(self, started: bool) -> None:  # noqa: FBT001 - the one fact of this callback
         (log.warning if started else log.info)(
-            "overload started" if started else "overload ended", buffer_bytes=self.batches.bytes
+            "overload started" if started else "overload ended", buffer_bytes=self.buffer.bytes
         )
         self.control.overload(started)
 
-    def _refuse(self, record: Record, lane: Lane, error: BadLine) -> None:
+    def _refuse(self, record: Record, queue: PartitionQueue, error: BadLine) -> None:
         """Dead-letter a record that Kafka does not take."""
-        self.intake.refuse(record, lane, error)
+        self.intake.refuse(record, queue, error)
 
     async def _pinned(self, registry_url: str) -> Mapping[Topic, bytes]:
         """Return the prefixes with the registry's ids, however long it takes; they are asked for only once."""
@@ -310,6 +309,11 @@ def dialect(settings: Settings) -> Dialect:
         return Envelope()
     api_key = settings.aries_api_key
     return Action(api_key.reveal if api_key is not None else None)
+
+
+def wanted_topics(plan: Plan) -> dict[str, frozenset[Topic]]:
+    """Return the topics that each symbol of a plan is published to."""
+    return {symbol: topics_for(one.events) for symbol, one in plan.items()}
 
 
 def producer_options(settings: Settings) -> dict[str, object]:

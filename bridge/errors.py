@@ -6,8 +6,8 @@
     ├── SettingsError          a setting is wrong: mend it, start again          (exit 2)
     ├── CredentialsRefused     Aries refuses a token that cannot change          (exit 3)
     ├── RecordsUndelivered     stopped with records Kafka had not acknowledged   (exit 4)
-    ├── TopicsUnfit            topics missing or of unequal partition counts     (exit 1)
-    ├── SchemaUnfit            the registry's schema is missing or different     (exit 1)
+    ├── TopicConfigurationError            topics missing or of unequal partition counts     (exit 1)
+    ├── SchemaMismatch            the registry's schema is missing or different     (exit 1)
     ├── PortUnusable           HTTP cannot be served where the settings say        (exit 1)
     ├── KafkaUnreachable       no broker answered: retried
     ├── RegistryUnreachable    the registry did not answer: retried
@@ -82,11 +82,11 @@ class RecordsUndelivered(BridgeError):
         return f"{self.count} records were not acknowledged by Kafka before the deadline of BRIDGE_DRAIN_SECONDS."
 
 
-class TopicsUnfit(BridgeError):
+class TopicConfigurationError(BridgeError):
     """Say which topics are missing or do not fit together."""
 
 
-class SchemaUnfit(BridgeError):
+class SchemaMismatch(BridgeError):
     """Say for which subject the registry has no schema, or another one."""
 
     def __init__(self, subject: str, problem: str, remedy: str) -> None:
@@ -160,7 +160,7 @@ class TokenUnavailable(BridgeError):
     retry_after_seconds: float | None = None
 
 
-class Cause(StrEnum):
+class DisconnectCause(StrEnum):
     """Name why a connection to Aries ended or did not come about (label of ``reconnects_total``)."""
 
     NETWORK = "network"  # DNS, TCP, TLS, a reset, an end without a closing handshake
@@ -184,7 +184,7 @@ class ConnectionLost(BridgeError):
     """
 
     def __init__(
-        self, cause: Cause, reason: str, *, remedy: str = "", retry_after_seconds: float | None = None
+        self, cause: DisconnectCause, reason: str, *, remedy: str = "", retry_after_seconds: float | None = None
     ) -> None:
         self.cause = cause
         self.reason = reason
@@ -198,7 +198,7 @@ class ConnectionLost(BridgeError):
     @property
     def blames_token(self) -> bool:
         """Tell whether it was the token that Aries did not accept."""
-        return self.cause is Cause.AUTH_REFUSED
+        return self.cause is DisconnectCause.AUTH_REFUSED
 
 
 class HandshakeRefused(ConnectionLost):
@@ -208,7 +208,7 @@ class HandshakeRefused(ConnectionLost):
 
     def __init__(
         self,
-        cause: Cause,
+        cause: DisconnectCause,
         reason: str,
         *,
         remedy: str = "",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from bridge.market_data import EventType
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class Topic(StrEnum):
@@ -33,6 +35,14 @@ SUBSCRIBABLE = (Topic.QUOTES, Topic.TRADES, Topic.TIMESALES, Topic.L2, Topic.GRE
 ALWAYS = (Topic.MARKET_STATUS, Topic.CONTROL, Topic.DLQ)
 #: Records made from lines of the feed; keyed by symbol (market status: the word ``market``).
 MARKET_DATA = (*SUBSCRIBABLE, Topic.MARKET_STATUS)
+
+
+_TOPIC_OF = {event: Topic(event.value) for event in EventType}
+
+
+def topics_for(events: Iterable[EventType]) -> frozenset[Topic]:
+    """Return the topics that events of these types are published to."""
+    return frozenset(_TOPIC_OF[event] for event in events)
 
 
 def topic_names(prefix: str, renamed: Mapping[Topic, str]) -> dict[Topic, str]:

@@ -42,7 +42,7 @@ async def test_every_line_ends_as_a_decoded_record_in_order(
         )
         async with running(environ) as bridge:
             await simulator.subscribed("AAPL", "MSFT", "SPX", OPTION)
-            await eventually(lambda: bridge.feed.state == "streaming", "streaming")
+            await eventually(lambda: bridge.client.state == "streaming", "streaming")
             await simulator.emit(2_000)
             await eventually(lambda: settled(bridge, simulator.sent.lines), "all lines accounted for")
             sent = simulator.sent
@@ -131,7 +131,7 @@ async def test_a_bad_line_costs_only_itself(broker: EmbeddedBroker, topic_prefix
             await eventually(lambda: settled(bridge, total), "the frame")
             assert bridge.accounts.published[Topic.QUOTES] == before + len(bad)
             assert bridge.accounts.dead_lettered.total() == len(bad)
-            assert not bridge.feed.reconnects
+            assert not bridge.client.reconnects
         found = await read(broker.bootstrap_servers, topic_prefix, Topic.DLQ)
     letters = {one.record["raw"].rstrip(b"\r"): one.record for one in found}
     assert letters.keys() == bad.keys()

@@ -16,8 +16,8 @@ from bridge.aries import connect as dial
 from bridge.aries.connection import Connection
 from bridge.aries.protocol.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
 from bridge.clock import SessionIds, wall_us
-from bridge.errors import Cause, ConnectionLost, SecretUnreadable, TokenUnavailable
-from bridge.observability.connection_history import Chronicle
+from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable, TokenUnavailable
+from bridge.observability.connection_history import ConnectionHistory
 from bridge.pipeline.control_events import ControlKind
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.protocol.keep_alive import Timing
     from bridge.aries.protocol.session import Notice
-    from bridge.aries.reconnect import Ladder
+    from bridge.aries.reconnect import ReconnectPolicy
     from bridge.aries.subscriptions import Plan
     from bridge.pipeline.control_events import Control
     from bridge.pipeline.ingest import Intake
@@ -40,7 +40,7 @@ T = TypeVar("T")
 TICK_SECONDS = 0.1
 
 
-class Feed:
+class AriesClient:
     """Keep a session with Aries until cancelled."""
 
     def __init__(
@@ -51,17 +51,17 @@ class Feed:
         timing: Timing,
         tokens: TokenSource,
         learn_secret: Callable[[str], None],
-        ladder: Ladder,
+        reconnect_policy: ReconnectPolicy,
         plan: Plan,
         intake: Intake,
         control: Control,
     ) -> None:
         self.state = "starting"
-        self.reconnects: dict[Cause, int] = {}
+        self.reconnects: dict[DisconnectCause, int] = {}
         self.last_loss: ConnectionLost | None = None
         #: When the next connection is tried (µs since the epoch), while that is waited for.
         self.next_attempt_us: int | None = None
-        self.chronicle = Chronicle()
+        self.connection_history = ConnectionHistory()
         self.session: Session | None = None
         self.plan = plan
         self._url = url
@@ -69,7 +69,7 @@ class Feed:
         self._timing = timing
         self._tokens = tokens
         self._learn_secret = learn_secret
-        self._ladder = ladder
+        self._reconnect_policy = reconnect_policy
         self._intake = intake
         self._control = control
         self._session_ids = SessionIds()
@@ -180,7 +180,7 @@ class Feed:
     async def _send(self, socket: Connection, session: Session) -> None:
         for frame in session.take_outgoing():
             await self._taken(socket.send(frame, text=True))
-        if session.liveness.take_ping():
+        if session.keep_alive.take_ping():
             pong = await self._taken(socket.ping())
             pong.add_done_callback(lambda done: _pong(session, done))  # type: ignore[attr-defined]  # a future
 
@@ -191,7 +191,7 @@ class Feed:
             async with asyncio.timeout(patience_seconds):
                 return await sending
         except TimeoutError:
-            raise ConnectionLost(Cause.NETWORK, f"Aries took no data for {patience_seconds:g} s") from None
+            raise ConnectionLost(DisconnectCause.NETWORK, f"Aries took no data for {patience_seconds:g} s") from None
 
     # -- tokens -------------------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class Feed:
         try:
             token = await self._tokens.token(fresh=fresh)
         except TokenUnavailable as error:
-            cause = Cause.TOKEN_REFUSED if error.permanent else Cause.TOKEN
+            cause = DisconnectCause.TOKEN_REFUSED if error.permanent else DisconnectCause.TOKEN
             raise ConnectionLost(cause, str(error), retry_after_seconds=error.retry_after_seconds) from error
         self._learn_secret(token)
         return token
@@ -208,7 +208,7 @@ class Feed:
         try:
             session.authenticate(token, _now(), self._token_life_seconds())
         except SecretUnreadable as error:
-            raise ConnectionLost(Cause.TOKEN, str(error)) from error
+            raise ConnectionLost(DisconnectCause.TOKEN, str(error)) from error
 
     def _token_life_seconds(self) -> float | None:
         expires_at = self._tokens.expires_at
@@ -244,9 +244,9 @@ class Feed:
 
     def _note_authenticated(self, notice: Authenticated) -> None:
         if not notice.implied:
-            self._ladder.accepted()
+            self._reconnect_policy.accepted()
         if notice.lapsed:
-            self._begin_gap(self._last_data_us(), Cause.CLOSED, "the session had lapsed on the open socket")
+            self._begin_gap(self._last_data_us(), DisconnectCause.CLOSED, "the session had lapsed on the open socket")
         if notice.again and not notice.lapsed:
             log.info("authenticated again on the open socket", expires_in_seconds=notice.expires_in_seconds)
         else:
@@ -256,7 +256,7 @@ class Feed:
         session_id = self._session_ids.next()
         self._intake.start_session(session_id)
         self._control.session_id = session_id
-        self.chronicle.session_started()
+        self.connection_history.session_started()
         self.state = "subscribing"
         log.info(
             "session started",
@@ -268,39 +268,39 @@ class Feed:
         )
         self._control.announce(ControlKind.SESSION_STARTED)
 
-    def _begin_gap(self, from_us: int, cause: Cause, reason: str) -> None:
-        if self._control.session_id is not None and self.chronicle.open_gap is None:
-            self.chronicle.begin_gap(from_us, cause)
+    def _begin_gap(self, from_us: int, cause: DisconnectCause, reason: str) -> None:
+        if self._control.session_id is not None and self.connection_history.open_gap is None:
+            self.connection_history.begin_gap(from_us, cause)
             self._control.announce(ControlKind.GAP, gap_from_us=from_us, reason=f"{cause}: {reason}")
 
     def _last_data_us(self) -> int:
         """Return when market data came in last, if any did in this session."""
-        last_data = self.session.liveness.last_data if self.session is not None else None
+        last_data = self.session.keep_alive.last_data if self.session is not None else None
         return self._heard_us if last_data is None else wall_us() - round((_now() - last_data) * 1e6)
 
     def _resume(self) -> None:
         self.state = "streaming"
         now_us = self._heard_us = max(wall_us(), self._heard_us)  # the next gap begins no sooner than this one ends
-        gap = self.chronicle.end_gap(now_us)
+        gap = self.connection_history.end_gap(now_us)
         if gap is not None:
             log.info("resumed after a gap", gap_seconds=round(gap.seconds(now_us), 3))
             self._control.announce(ControlKind.RESUMED, gap_from_us=gap.from_us, gap_to_us=gap.to_us)
 
     def _end(self, session: Session) -> None:
         self.session = None
-        flowing = session.liveness
+        flowing = session.keep_alive
         if flowing.first_data is not None and flowing.last_data is not None:
-            self._ladder.flowed(flowing.last_data - flowing.first_data)
+            self._reconnect_policy.flowed(flowing.last_data - flowing.first_data)
 
     async def _wait_before_reconnect(self, lost: ConnectionLost) -> None:
         self.state = "waiting"
         self.last_loss = lost
         self.reconnects[lost.cause] = self.reconnects.get(lost.cause, 0) + 1
-        self.chronicle.lost(lost.cause, str(lost), wall_us())
+        self.connection_history.lost(lost.cause, str(lost), wall_us())
         if lost.blames_token:
             self._tokens.refused()
         self._begin_gap(self._heard_us, lost.cause, str(lost))
-        delay = self._ladder.delay_seconds(lost)
+        delay = self._reconnect_policy.delay_seconds(lost)
         log.warning("Aries connection lost", cause=lost.cause, reason=str(lost), retry_seconds=round(delay, 3))
         self.next_attempt_us = wall_us() + round(delay * 1e6)
         await asyncio.sleep(delay)
@@ -329,7 +329,7 @@ def _ignore(messages: deque[bytes]) -> None:
 
 def _pong(session: Session, done: asyncio.Future[float]) -> None:
     if not done.cancelled() and done.exception() is None:
-        session.liveness.protocol_pong(_now())
+        session.keep_alive.protocol_pong(_now())
 
 
 def _now() -> float:

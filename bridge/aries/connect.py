@@ -14,7 +14,7 @@ from websockets.frames import CloseCode
 import bridge
 from bridge.aries.certificates import certificate_remedy
 from bridge.aries.protocol import close_codes as ending
-from bridge.errors import Cause, ConnectionLost
+from bridge.errors import ConnectionLost, DisconnectCause
 
 OPEN_TIMEOUT_SECONDS = 10.0
 CLOSE_TIMEOUT_SECONDS = 2.0
@@ -72,8 +72,8 @@ def closed(error: ConnectionClosed) -> ConnectionLost:
     """Return what the end of a connection means."""
     if error.sent is not None and not error.rcvd_then_sent:
         if error.sent.code == CloseCode.MESSAGE_TOO_BIG:
-            return ConnectionLost(Cause.TOO_BIG, f"Aries sent a frame of more than {MAX_FRAME_BYTES} bytes")
-        return ConnectionLost(Cause.NETWORK, f"Aries broke the WebSocket protocol: {error.sent.reason}")
+            return ConnectionLost(DisconnectCause.TOO_BIG, f"Aries sent a frame of more than {MAX_FRAME_BYTES} bytes")
+        return ConnectionLost(DisconnectCause.NETWORK, f"Aries broke the WebSocket protocol: {error.sent.reason}")
     return ending.closed(error.rcvd.code, error.rcvd.reason) if error.rcvd else ending.closed(None, "")
 
 
@@ -90,15 +90,15 @@ def _not_connected(error: Exception, url: str, patience_seconds: float) -> Conne
         case ssl.SSLCertVerificationError(verify_message=reason, verify_code=code):
             remedy = certificate_remedy(code, host, named_by="ARIES_WS_URL", trusted_by="SSL_CERT_FILE")
             said = f"the certificate of {host} is not accepted: {reason.rstrip('. ')}"
-            return ConnectionLost(Cause.NETWORK, said, remedy=remedy)
+            return ConnectionLost(DisconnectCause.NETWORK, said, remedy=remedy)
         case TimeoutError():
-            return ConnectionLost(Cause.NETWORK, f"{host} gave no answer within {patience_seconds:g} s")
+            return ConnectionLost(DisconnectCause.NETWORK, f"{host} gave no answer within {patience_seconds:g} s")
         case ProxyError():
             remedy = "Check HTTPS_PROXY, or exempt the host with NO_PROXY."
-            return ConnectionLost(Cause.NETWORK, f"the proxy does not let us through: {error}", remedy=remedy)
+            return ConnectionLost(DisconnectCause.NETWORK, f"the proxy does not let us through: {error}", remedy=remedy)
         case InvalidHandshake() | InvalidURI():
-            return ConnectionLost(Cause.HANDSHAKE, f"{host} speaks no WebSocket: {error}", remedy=_CHECK_URL)
+            return ConnectionLost(DisconnectCause.HANDSHAKE, f"{host} speaks no WebSocket: {error}", remedy=_CHECK_URL)
         case ConnectionClosed():  # so early that not even our request was sent
-            return ConnectionLost(Cause.NETWORK, f"{host} closed the connection at once")
+            return ConnectionLost(DisconnectCause.NETWORK, f"{host} closed the connection at once")
     said = f"{host} cannot be reached: {str(error) or type(error).__name__}"
-    return ConnectionLost(Cause.NETWORK, said)
+    return ConnectionLost(DisconnectCause.NETWORK, said)

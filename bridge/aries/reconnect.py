@@ -1,7 +1,7 @@
-"""The reconnect ladder: how long to wait before dialling again, by what went wrong.
+"""The reconnect policy: how long to wait before dialling again, by what went wrong.
 
 websockets' own iterator resets its delay once the *handshake* works, so a refused token would loop without pause;
-this ladder is reset only by data that has flowed for a while.
+this reconnect policy is reset only by data that has flowed for a while.
 """
 
 from __future__ import annotations
@@ -9,13 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.backoff import Backoff
-from bridge.errors import Cause, ConnectionLost, CredentialsRefused
+from bridge.errors import ConnectionLost, CredentialsRefused, DisconnectCause
 
 if TYPE_CHECKING:
     import random
 
 #: What waiting a little does not mend waits this much longer, at its shortest and at its longest.
-SLOW = frozenset({Cause.AUTH_REFUSED, Cause.TOKEN_REFUSED, Cause.EVICTED, Cause.THROTTLED, Cause.TOO_BIG})
+SLOW = frozenset(
+    {
+        DisconnectCause.AUTH_REFUSED,
+        DisconnectCause.TOKEN_REFUSED,
+        DisconnectCause.EVICTED,
+        DisconnectCause.THROTTLED,
+        DisconnectCause.TOO_BIG,
+    }
+)
 SLOWER = 4.0
 #: A fixed token that is refused this often in a row will not be accepted.
 FIXED_TOKEN_CHANCES = 3
@@ -23,7 +31,7 @@ FIXED_TOKEN_CHANCES = 3
 MAX_RETRY_AFTER_SECONDS = 3600.0
 
 
-class Ladder:
+class ReconnectPolicy:
     """Draw the delay before each reconnect."""
 
     def __init__(

@@ -14,7 +14,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from bridge.check import topics
 from bridge.check.network import Endpoint, reach
 from bridge.check.report import in_turn
-from bridge.kafka.client_options import KafkaWords, client_options
+from bridge.kafka.client_options import CapturedKafkaLog, client_options
 from bridge.kafka.cluster import ask, connected, find
 from bridge.kafka.error_hints import advice
 
@@ -46,7 +46,7 @@ async def check(report: Report, settings: Settings, needed: Collection[Topic], p
     reached = await in_turn(report, *(partial(_reach, endpoint, patience_seconds) for endpoint in servers))
     if not any(reached):
         return
-    with KafkaWords() as words:
+    with CapturedKafkaLog() as words:
         try:
             async with connected(options, patience_seconds) as client:
                 report.ok(LOGIN, _login(settings))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bridge.check import aries, environment, kafka, registry
 from bridge.check.report import Report, in_turn
 from bridge.errors import BridgeError
-from bridge.topics import ALWAYS, Topic
+from bridge.topics import ALWAYS, Topic, topics_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
@@ -55,7 +55,7 @@ def _looks(
 
 
 def _needed(settings: Settings) -> Collection[Topic]:
-    return {*settings.plan().topics, *ALWAYS}
+    return {*topics_for(settings.plan().events), *ALWAYS}
 
 
 async def _in_time(

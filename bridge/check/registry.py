@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from bridge.check.network import Endpoint, reach
 from bridge.check.report import in_turn
-from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaUnfit
+from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaMismatch
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry, subject_of
 
@@ -43,11 +43,11 @@ def _endpoint(settings: Settings, url: str) -> Endpoint:
 
 
 async def _judge_subjects(report: Report, settings: Settings, registry: Registry) -> None:
-    unfit: list[SchemaUnfit] = []
+    unfit: list[SchemaMismatch] = []
     for topic, schema in schemas.load().items():
         try:
             await registry.lookup(subject_of(settings.topics[topic]), schema)
-        except SchemaUnfit as error:
+        except SchemaMismatch as error:
             unfit.append(error)
         except RegistryRefused as error:
             account = "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may read subjects."
@@ -60,7 +60,7 @@ async def _judge_subjects(report: Report, settings: Settings, registry: Registry
     _tell_subjects(report, settings, unfit)
 
 
-def _tell_subjects(report: Report, settings: Settings, unfit: list[SchemaUnfit]) -> None:
+def _tell_subjects(report: Report, settings: Settings, unfit: list[SchemaMismatch]) -> None:
     if not unfit:
         report.ok(SCHEMAS, "every one has the bridge's schema")
     elif settings.schema_registry_auto_register:

@@ -17,7 +17,7 @@ from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
 from bridge.aries.subscriptions import Plan
 from bridge.check.report import span
-from bridge.errors import Cause, ConnectionLost, SecretUnreadable
+from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -34,7 +34,7 @@ _REFUSALS = (SubscriptionRefused, Complaint)
 REMEDIES = MappingProxyType(
     {
         **ending.REMEDIES,
-        Cause.EVICTED: "Another session of this account took over: stop it, or check with --no-session beside it.",
+        DisconnectCause.EVICTED: "Another session of this account took over: stop it, or use --no-session beside it.",
     }
 )
 
@@ -86,7 +86,7 @@ async def hold_session(
         _tell_subscribed(report, talk, next(iter(wanted)))
         await _unsubscribe(talk)
     except TimeoutError:
-        report.fail(check, f"no answer within {patience_seconds:g} s", REMEDIES[Cause.AUTH_TIMEOUT])
+        report.fail(check, f"no answer within {patience_seconds:g} s", REMEDIES[DisconnectCause.AUTH_TIMEOUT])
     except ConnectionClosed as end:
         _tell_lost(report, check, closed(end))
     except ConnectionLost as lost:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge import settings
-from bridge.errors import BridgeError, SchemaUnfit, SettingsError
+from bridge.errors import BridgeError, SchemaMismatch, SettingsError
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry, subject_of
 from bridge.topics import Topic
@@ -108,7 +108,7 @@ async def _treat_all(settings: Settings, treatment: Treatment) -> None:
 async def _compared(registry: Registry, subject: str, schema: Schema) -> tuple[str, str, bool]:
     try:
         return "same", f"id {await registry.lookup(subject, schema)}", True
-    except SchemaUnfit as unfit:
+    except SchemaMismatch as unfit:
         word = "missing" if "does not exist" in unfit.problem else "different"
         return word, unfit.problem, False
 
@@ -119,5 +119,5 @@ async def _registered(registry: Registry, subject: str, schema: Schema) -> tuple
         return word, details, well
     try:
         return "registered", f"id {await registry.register(subject, schema)}", True
-    except SchemaUnfit as unfit:
+    except SchemaMismatch as unfit:
         return "FAILED", f"{unfit.problem}. {unfit.remedy}", False

@@ -15,7 +15,7 @@ import typer
 
 from bridge.cli.terminal import Complaints, let_go_of_the_pipe, note, until_signalled
 from bridge.errors import Undecodable
-from bridge.kafka.client_options import KafkaWords, kafka_settings, reaching, servers
+from bridge.kafka.client_options import CapturedKafkaLog, kafka_settings, readable_errors, servers
 from bridge.kafka.consumer import assign, consumer_of, decoder_of, fetched
 from bridge.serialization.formatting import json_line, text_line
 from bridge.topics import Topic
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-    from bridge.serialization.deserializer import Decoded, Decoder
+    from bridge.serialization.deserializer import Decoded, Deserializer
     from bridge.settings import Settings
 
     Line = Callable[[ConsumerRecord, Decoded], str]
@@ -104,17 +104,19 @@ def tail(
 async def follow(settings: Settings, selection: Selection, line: Line) -> None:
     """Write the selected records to standard output, and what cannot be decoded to standard error.
 
-    Raises KafkaUnreachable and TopicsUnfit, and what the decoder raises about the registry.
+    Raises KafkaUnreachable and TopicConfigurationError, and what the decoder raises about the registry.
     """
     async with decoder_of(settings) as decoder, consumer_of(settings, "tail") as consumer:
-        with reaching(servers(settings)):
+        with readable_errors(servers(settings)):
             await _position(consumer, settings, selection)
         note(_following(consumer, settings, selection))
-        with KafkaWords(Complaints().tell):
+        with CapturedKafkaLog(Complaints().tell):
             await _show(_arriving(consumer, selection), decoder, line, selection.count)
 
 
-async def _show(chunks: AsyncIterator[list[ConsumerRecord]], decoder: Decoder, line: Line, count: int | None) -> None:
+async def _show(
+    chunks: AsyncIterator[list[ConsumerRecord]], decoder: Deserializer, line: Line, count: int | None
+) -> None:
     async for chunk in chunks:
         lines = [text async for text in _lines(chunk, decoder, line)][:count]
         if lines:
@@ -126,7 +128,7 @@ async def _show(chunks: AsyncIterator[list[ConsumerRecord]], decoder: Decoder, l
                 return
 
 
-async def _lines(messages: Iterable[ConsumerRecord], decoder: Decoder, line: Line) -> AsyncIterator[str]:
+async def _lines(messages: Iterable[ConsumerRecord], decoder: Deserializer, line: Line) -> AsyncIterator[str]:
     for message in messages:
         try:
             yield line(message, await decoder.decode(message.value))

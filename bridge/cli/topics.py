@@ -18,8 +18,14 @@ from aiokafka.errors import (
     for_code,
 )
 
-from bridge.errors import TopicsUnfit
-from bridge.kafka.client_options import CONNECT_TIMEOUT_SECONDS, client_options, kafka_settings, reaching, servers
+from bridge.errors import TopicConfigurationError
+from bridge.kafka.client_options import (
+    CONNECT_TIMEOUT_SECONDS,
+    client_options,
+    kafka_settings,
+    readable_errors,
+    servers,
+)
 from bridge.kafka.cluster import connected, find
 from bridge.kafka.strimzi import StrimziApi, manifest
 from bridge.kafka.topic_specification import (
@@ -123,11 +129,11 @@ def _print_manifest(design: Design, cluster: str | None, api: StrimziApi) -> Non
 async def arrange(settings: Settings, design: Design, *, dry_run: bool = False, check: bool = False) -> None:
     """Create what is missing, and print a line for each topic; with ``check`` or a dry run create nothing.
 
-    Raises KafkaUnreachable, and TopicsUnfit where Kafka did not create a topic, or ``check`` found one missing or
-    different.
+    Raises KafkaUnreachable, and TopicConfigurationError if Kafka did not create a topic, or ``check`` found one
+    missing or different.
     """
     async with _client(settings) as client:
-        with reaching(servers(settings)):
+        with readable_errors(servers(settings)):
             found = await _found(client, settings.topics)
         existing = {name: len(topic.partitions) for name, topic in found.topics.items()}
         designs = designed(settings.topics, design, existing)
@@ -139,7 +145,7 @@ async def arrange(settings: Settings, design: Design, *, dry_run: bool = False, 
             await _create(client, settings, missing)
     apart = _note_unequal(settings.topics, {topic.name: topic.partitions for topic in designs} | existing)
     if check and (missing or differing or apart):
-        raise TopicsUnfit(_summary(len(missing), differing, apart=apart))
+        raise TopicConfigurationError(_summary(len(missing), differing, apart=apart))
 
 
 def _summary(missing: int, differing: int, *, apart: bool) -> str:
@@ -151,7 +157,7 @@ def _summary(missing: int, differing: int, *, apart: bool) -> str:
 async def _client(settings: Settings) -> AsyncIterator[AIOKafkaClient]:
     """Hold a connected client; raises KafkaUnreachable."""
     async with AsyncExitStack() as stack:
-        with reaching(servers(settings)):
+        with readable_errors(servers(settings)):
             client = await stack.enter_async_context(connected(client_options(settings, "topics")))
         yield client
 
@@ -221,21 +227,21 @@ async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def _create(client: AIOKafkaClient, settings: Settings, missing: Sequence[TopicDesign]) -> None:
-    with reaching(servers(settings)):
+    with readable_errors(servers(settings)):
         async with _admin(settings) as admin:
             problems = await _refused(admin, settings, missing)
         created = [topic for topic in missing if topic.name not in problems]
         await _listed(client, [topic.name for topic in created])
     _tell("created", created)
     if problems:
-        raise TopicsUnfit("\n".join(f"{name} was not created: {why}" for name, why in problems.items()))
+        raise TopicConfigurationError("\n".join(f"{name} was not created: {why}" for name, why in problems.items()))
 
 
 async def _refused(admin: AIOKafkaAdminClient, settings: Settings, missing: Sequence[TopicDesign]) -> dict[str, str]:
     """Have topics created; return those that Kafka did not create, and why."""
     cluster = await admin.describe_cluster()
     if cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}:
-        raise TopicsUnfit(
+        raise TopicConfigurationError(
             f"Kafka at {servers(settings)} creates no topics, since it has no controller. An Apache Kafka is just "
             "electing one: try again. The embedded broker of `aries-bridge dev` has none: `dev` creates its topics."
         )
@@ -243,7 +249,7 @@ async def _refused(admin: AIOKafkaAdminClient, settings: Settings, missing: Sequ
     try:
         answer = await admin.create_topics(new, timeout_ms=int(CREATE_TIMEOUT_SECONDS * 1000))
     except IncompatibleBrokerVersion as error:
-        raise TopicsUnfit(
+        raise TopicConfigurationError(
             f"Kafka at {servers(settings)} takes no request to create topics: create them by its own means "
             "(`aries-bridge topics --dry-run` tells how they should be)."
         ) from error

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bridge.cli.terminal import Complaints, let_go_of_the_pipe, note, until_signalled
 from bridge.clock import wall_us
 from bridge.errors import KafkaUnreachable
-from bridge.kafka.client_options import KafkaWords, kafka_settings
+from bridge.kafka.client_options import CapturedKafkaLog, kafka_settings
 from bridge.kafka.consumer import consumer_of, decoder_of
 from bridge.topics import MARKET_DATA
 from bridge.verify.reading import PARTITION_FETCH_BYTES, Reading, Selection
@@ -57,7 +57,7 @@ class Verification:
         ):
             reading = Reading(self._settings, self._selection, consumer, decoder)
             complaints = Complaints()
-            with KafkaWords(complaints.tell):
+            with CapturedKafkaLog(complaints.tell):
                 await reading.prepare()
                 with _progress(reading):
                     await self._round(reading)

@@ -24,7 +24,7 @@ from bridge.dev.stage import stage
 from bridge.dev.summary import summary
 from bridge.errors import BridgeError
 from bridge.observability import log_config as logs
-from bridge.serialization.deserializer import Decoder
+from bridge.serialization.deserializer import Deserializer
 from bridge.serialization.schema_registry import Registry
 from bridge.settings.warnings import warnings
 
@@ -118,13 +118,13 @@ async def _readback(bridge: Bridge, since_ms: int | None) -> AsyncIterator[ReadB
 
 
 @asynccontextmanager
-async def _decoder(bridge: Bridge) -> AsyncIterator[Decoder]:
+async def _decoder(bridge: Bridge) -> AsyncIterator[Deserializer]:
     settings = bridge.settings
     if settings.schema_registry_url is None:
-        yield Decoder(bridge.schemas)
+        yield Deserializer(bridge.schemas)
         return
     async with Registry.of(settings, settings.schema_registry_url) as registry:
-        yield Decoder(bridge.schemas, registry)
+        yield Deserializer(bridge.schemas, registry)
 
 
 class Performance:

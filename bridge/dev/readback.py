@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiokafka.structs import OffsetAndTimestamp
 
     from bridge.app import Bridge
-    from bridge.serialization.deserializer import Decoder
+    from bridge.serialization.deserializer import Deserializer
     from bridge.topics import Topic
 
 LOOK_EVERY_SECONDS: Final = 0.25
@@ -71,7 +71,7 @@ class ReadBack:
     Counted is what has a Kafka timestamp of ``since_ms`` or later, or with None all that the topics hold.
     """
 
-    def __init__(self, bridge: Bridge, decoder: Decoder, *, since_ms: int | None) -> None:
+    def __init__(self, bridge: Bridge, decoder: Deserializer, *, since_ms: int | None) -> None:
         self.flows: dict[Topic, Flow] = defaultdict(Flow)
         self.newest: dict[Topic, Newest] = {}
         #: Why the last look found nothing out.
@@ -94,7 +94,7 @@ class ReadBack:
 
     async def try_look(self) -> None:
         """Look once; leave a word in ``problem`` where that fails."""
-        if not self._lanes():
+        if not self._queues():
             return  # the bridge has not reached Kafka yet
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
@@ -112,24 +112,24 @@ class ReadBack:
         if consumer is not None:
             await close_consumer(consumer)
 
-    def _lanes(self) -> dict[TopicPartition, Topic]:
+    def _queues(self) -> dict[TopicPartition, Topic]:
         """Return the partitions the bridge writes, which it has found to exist."""
-        return {TopicPartition(lane.name, lane.partition): lane.topic for lane in self._bridge.batches.lanes()}
+        return {TopicPartition(queue.name, queue.partition): queue.topic for queue in self._bridge.buffer.queues()}
 
     async def _look(self) -> None:
         consumer = self._consumer or await self._open()
-        lanes = self._lanes()
-        if lanes.keys() != consumer.assignment():
-            consumer.assign(list(lanes))
-            consumer.pause(*lanes)  # nothing is fetched but what is asked for below
-        ends: dict[TopicPartition, int] = await consumer.end_offsets(list(lanes))
+        queues = self._queues()
+        if queues.keys() != consumer.assignment():
+            consumer.assign(list(queues))
+            consumer.pause(*queues)  # nothing is fetched but what is asked for below
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(list(queues))
         await self._begin(consumer, ends)
-        self._count(ends, lanes)
+        self._count(ends, queues)
         self._looks += 1
-        for message in await _last_of(consumer, {place: ends[place] for place in self._chosen(ends, lanes)}):
+        for message in await _last_of(consumer, {place: ends[place] for place in self._chosen(ends, queues)}):
             place = TopicPartition(message.topic, message.partition)
             self._seen[place] = ends[place]
-            await self._show(lanes[place], message)
+            await self._show(queues[place], message)
 
     async def _open(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(**client_options(self._bridge.settings, "dev"), enable_auto_commit=False)
@@ -152,22 +152,22 @@ class ReadBack:
                 nothing_yet = 0 if self._since_ms is None else ends[place]
                 self._starts[place] = self._seen[place] = nothing_yet if first is None else first.offset
 
-    def _count(self, ends: Mapping[TopicPartition, int], lanes: Mapping[TopicPartition, Topic]) -> None:
+    def _count(self, ends: Mapping[TopicPartition, int], queues: Mapping[TopicPartition, Topic]) -> None:
         totals: dict[Topic, int] = defaultdict(int)
         for place, end in ends.items():
-            totals[lanes[place]] += end - self._starts[place]
+            totals[queues[place]] += end - self._starts[place]
         now = asyncio.get_running_loop().time()
         for topic, total in totals.items():
             self.flows[topic].note(total, now)
 
     def _chosen(
-        self, ends: Mapping[TopicPartition, int], lanes: Mapping[TopicPartition, Topic]
+        self, ends: Mapping[TopicPartition, int], queues: Mapping[TopicPartition, Topic]
     ) -> Iterator[TopicPartition]:
         """Yield one partition of each topic that has grown, another at each look."""
         grown: dict[Topic, list[TopicPartition]] = defaultdict(list)
         for place, end in ends.items():
             if end > self._seen[place]:
-                grown[lanes[place]].append(place)
+                grown[queues[place]].append(place)
         for places in grown.values():
             yield sorted(places)[self._looks % len(places)]
 

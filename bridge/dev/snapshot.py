@@ -105,7 +105,7 @@ class Photographer:
         )
 
     def _aries(self) -> Aries:
-        settings, feed, simulator = self._bridge.settings, self._bridge.feed, self._stage.simulator
+        settings, feed, simulator = self._bridge.settings, self._bridge.client, self._stage.simulator
         return Aries(
             url=shown(settings.aries_ws_url),
             dialect=settings.dialect,

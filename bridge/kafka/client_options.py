@@ -67,7 +67,7 @@ def client_options(settings: Settings, name: str) -> dict[str, object]:
     }
 
 
-class KafkaWords(logging.Handler):
+class CapturedKafkaLog(logging.Handler):
     """Take what aiokafka logs off the terminal while the context lasts; keep the last of it, and pass it on."""
 
     def __init__(self, tell: Callable[[str], None] | None = None) -> None:
@@ -89,13 +89,13 @@ class KafkaWords(logging.Handler):
     def __exit__(self, *_: object) -> None:
         self._logger.removeHandler(self)
         # Contexts may overlap, in any order: the last to end gives the logger back.
-        self._logger.propagate = not any(isinstance(handler, KafkaWords) for handler in self._logger.handlers)
+        self._logger.propagate = not any(isinstance(handler, CapturedKafkaLog) for handler in self._logger.handlers)
 
 
 @contextmanager
-def reaching(servers: str) -> Iterator[None]:
+def readable_errors(servers: str) -> Iterator[None]:
     """Turn what aiokafka raises into KafkaUnreachable; the reason is what it logged last, as it raises without it."""
-    with KafkaWords() as words:
+    with CapturedKafkaLog() as words:
         try:
             yield
         except (KafkaError, OSError, TimeoutError) as error:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from bridge.errors import KafkaUnreachable, TopicsUnfit
+from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.client_options import (
     CONNECT_TIMEOUT_SECONDS,
-    KafkaWords,
+    CapturedKafkaLog,
     client_options,
     close_consumer,
-    reaching,
+    readable_errors,
     servers,
 )
 from bridge.serialization import schemas
-from bridge.serialization.deserializer import Decoder
+from bridge.serialization.deserializer import Deserializer
 from bridge.serialization.schema_registry import Registry
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ PARTITION_FETCH_BYTES = 256 << 10
 
 
 @asynccontextmanager
-async def decoder_of(settings: Settings) -> AsyncIterator[Decoder]:
+async def decoder_of(settings: Settings) -> AsyncIterator[Deserializer]:
     """Hold a decoder that knows our schemas, and the registry's where one is set."""
     known = schemas.load()
     if settings.schema_registry_url is None:
-        yield Decoder(known)
+        yield Deserializer(known)
         return
     async with Registry.of(settings, settings.schema_registry_url) as registry:
-        yield Decoder(known, registry)
+        yield Deserializer(known, registry)
 
 
 @asynccontextmanager
@@ -61,12 +61,12 @@ async def consumer_of(
         max_partition_fetch_bytes=partition_fetch_bytes,
     )
     try:
-        with reaching(servers(settings)):
+        with readable_errors(servers(settings)):
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 await consumer.start()
         yield consumer
     finally:
-        with KafkaWords():
+        with CapturedKafkaLog():
             await close_consumer(consumer)
 
 
@@ -75,7 +75,7 @@ async def assign(
 ) -> list[TopicPartition]:
     """Assign all partitions of the topics asked for (none: all of ours that exist), and of those ``beside`` them.
 
-    Raises TopicsUnfit where a topic asked for, or every one of ours, is missing.
+    Raises TopicConfigurationError where a topic asked for, or every one of ours, is missing.
     """
     client = consumer._client  # noqa: SLF001 - the consumer's own ways to metadata name topics, see below
     async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
@@ -100,14 +100,14 @@ async def fetched(
 ) -> Mapping[TopicPartition, list[ConsumerRecord]]:
     """Return what is at hand, or comes within this time; small answers may hold many records, compressed.
 
-    Raises TopicsUnfit where we may not read, and KafkaUnreachable for what trying again does not mend.
+    Raises TopicConfigurationError where we may not read, and KafkaUnreachable for what trying again does not mend.
     """
     try:
         found: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
             timeout_ms=math.ceil(wait_seconds * 1000), max_records=most_records
         )
     except TopicAuthorizationFailedError as error:
-        raise TopicsUnfit(
+        raise TopicConfigurationError(
             f"Kafka does not let us read the topic {', '.join(map(str, error.args))}: grant Read on it to the account "
             "of KAFKA_SASL_USERNAME (or of the client certificate)."
         ) from error
@@ -117,7 +117,7 @@ async def fetched(
 
 
 def _selected(asked: tuple[str, ...], ours: Mapping[Topic, str], existing: set[str]) -> list[str]:
-    """Return full names; raise TopicsUnfit where one that was asked for, or every one of ours, is missing."""
+    """Return full names; raise TopicConfigurationError if a requested topic, or every topic of ours, is missing."""
     by_short_name = {topic.value: name for topic, name in ours.items()}
     names = [by_short_name.get(name, name) for name in asked]
     missing = [name for name in names if name not in existing]
@@ -125,7 +125,7 @@ def _selected(asked: tuple[str, ...], ours: Mapping[Topic, str], existing: set[s
         names = [name for name in ours.values() if name in existing]
         missing = [] if names else list(ours.values())
     if missing:
-        raise TopicsUnfit(
+        raise TopicConfigurationError(
             f"Kafka has no topic {', '.join(missing)} (or we may not describe it). `aries-bridge topics` creates the "
             f"bridge's topics, which are called after KAFKA_TOPIC_PREFIX and KAFKA_TOPIC_<TYPE>: "
             f"{', '.join(ours.values())}."

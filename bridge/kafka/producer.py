@@ -15,8 +15,8 @@ import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerClosed
 
-from bridge.errors import KafkaUnreachable, TopicsUnfit
-from bridge.kafka.client_options import reaching
+from bridge.errors import KafkaUnreachable, TopicConfigurationError
+from bridge.kafka.client_options import readable_errors
 from bridge.topics import SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aiokafka.producer.sender import Sender
 
     from bridge.kafka.record_batch import RecordBatch
-    from bridge.pipeline.record_buffer import Lane
+    from bridge.pipeline.record_buffer import PartitionQueue
 
 START_TIMEOUT_SECONDS = 30.0
 CLOSE_TIMEOUT_SECONDS = 3.0
@@ -44,11 +44,11 @@ async def start(
     producer = aiokafka.AIOKafkaProducer(
         acks="all",
         enable_idempotence=True,
-        linger_ms=0,  # lingering is the publisher's business: it knows all lanes
+        linger_ms=0,  # lingering is the publisher's business: it knows all queues
         **options,
     )
     try:
-        with reaching(str(options["bootstrap_servers"])):
+        with readable_errors(str(options["bootstrap_servers"])):
             async with asyncio.timeout(timeout_seconds):
                 await _bootstrap(producer.client)
                 await producer._sender.start()  # noqa: SLF001 - what producer.start() does next
@@ -77,16 +77,16 @@ async def _bootstrap(client: AIOKafkaClient) -> None:
         raise KafkaConnectionError("No broker metadata in the answer")
 
 
-def send(producer: aiokafka.AIOKafkaProducer, batch: RecordBatch, lane: Lane) -> asyncio.Future[object]:
-    """Hand a batch to a producer that knows the lane's partition; return its acknowledgement to come.
+def send(producer: aiokafka.AIOKafkaProducer, batch: RecordBatch, queue: PartitionQueue) -> asyncio.Future[object]:
+    """Hand a batch to a producer that knows the queue's partition; return its acknowledgement to come.
 
     This is the end of ``producer.send_batch``, which before it looks for the partition, and waits for a batch of the
-    same lane that there never is. Raises ``KafkaError`` where the producer takes none any more.
+    same queue that there never is. Raises ``KafkaError`` where the producer takes none any more.
     """
     accumulator: MessageAccumulator = producer._message_accumulator  # noqa: SLF001 - there is no public way to it
     if accumulator._closed or accumulator._exception is not None:  # noqa: SLF001 - see above
         raise accumulator._exception or ProducerClosed()  # noqa: SLF001 - see above
-    sent = accumulator._append_batch(batch, TopicPartition(lane.name, lane.partition))  # noqa: SLF001 - see above
+    sent = accumulator._append_batch(batch, TopicPartition(queue.name, queue.partition))  # noqa: SLF001 - see above
     acknowledgement: asyncio.Future[object] = sent.future
     return acknowledgement
 
@@ -207,9 +207,9 @@ def partitions(producer: aiokafka.AIOKafkaProducer, topic: str) -> Collection[in
     return producer.client.cluster.partitions_for_topic(topic) or ()
 
 
-def has_leader(producer: aiokafka.AIOKafkaProducer, lane: Lane) -> bool:
-    """Return whether a producer knows a broker to send a lane's records to."""
-    number = producer.client.cluster.leader_for_partition(TopicPartition(lane.name, lane.partition))
+def has_leader(producer: aiokafka.AIOKafkaProducer, queue: PartitionQueue) -> bool:
+    """Return whether a producer knows a broker to send a queue's records to."""
+    number = producer.client.cluster.leader_for_partition(TopicPartition(queue.name, queue.partition))
     return number is not None and number >= 0
 
 
@@ -218,13 +218,13 @@ def partition_counts(
 ) -> dict[Topic, int]:
     """Return how many partitions each topic has.
 
-    Raises ``TopicsUnfit`` where a topic is missing, or where the data topics' counts differ: a symbol must
+    Raises ``TopicConfigurationError`` where a topic is missing, or where the data topics' counts differ: a symbol must
     have the same partition on each of them, or consumers could not join them.
     """
     counts = {topic: len(partitions(producer, names[topic])) for topic in topics}
     missing = [names[topic] for topic, count in counts.items() if not count]
     if missing:
-        raise TopicsUnfit(
+        raise TopicConfigurationError(
             f"Kafka has no topic {', '.join(missing)} (or we may not describe it). Topics are never created by "
             "accident: create them with `aries-bridge topics`, or rename them with KAFKA_TOPIC_PREFIX and "
             "KAFKA_TOPIC_<TYPE>."
@@ -232,7 +232,7 @@ def partition_counts(
     data = {names[topic]: counts[topic] for topic in SUBSCRIBABLE if topic in counts}
     if len(set(data.values())) > 1:
         listed = ", ".join(f"{name}: {count}" for name, count in data.items())
-        raise TopicsUnfit(
+        raise TopicConfigurationError(
             f"the data topics must have equal partition counts, so that a symbol has the same partition on each; "
             f"found {listed}. Re-create the smaller ones, or add partitions to them while nothing is read."
         )

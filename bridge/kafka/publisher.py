@@ -1,8 +1,8 @@
-"""The producer's shell: one task sends what the lanes hold, and replaces a producer that is no good any more.
+"""The producer's shell: one task sends what the queues hold, and replaces a producer that is no good any more.
 
 aiokafka's idempotent producer can be poisoned for good (a sequence hole after an expired batch, aiokafka #1017 and
 #1133), fenced, closed or stuck. So a producer is never trusted to recover: the first failed batch, or one that is
-not acknowledged within the delivery timeout, ends it. What it had in flight goes back to the head of its lane, and
+not acknowledged within the delivery timeout, ends it. What it had in flight goes back to the head of its queue, and
 a new one sends on from there, in order. Repeats are possible then, holes and overtaking are not.
 """
 
@@ -20,18 +20,18 @@ from aiokafka import errors as kafka_errors
 
 from bridge.backoff import Backoff
 from bridge.clock import wall_us
-from bridge.errors import BadLine, KafkaUnreachable, SecretUnreadable, SettingsError, TopicsUnfit
+from bridge.errors import BadLine, KafkaUnreachable, SecretUnreadable, SettingsError, TopicConfigurationError
 from bridge.kafka import producer as producers
 from bridge.kafka.record_batch import batch_maker
-from bridge.kafka.topic_backoff import Refusals
+from bridge.kafka.topic_backoff import TopicBackoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from aiokafka import AIOKafkaProducer
 
-    from bridge.observability.latency import Acks
-    from bridge.pipeline.record_buffer import Batches, Lane, Record
+    from bridge.observability.latency import LatencyMetrics
+    from bridge.pipeline.record_buffer import PartitionQueue, Record, RecordBuffer
     from bridge.topics import Topic
 
 log = structlog.get_logger("bridge.kafka.publisher")
@@ -75,11 +75,11 @@ TRIES = 4
 
 
 class ProducerLost(Exception):
-    """Say that the producer is no good any more, and which lane's batch showed it."""
+    """Say that the producer is no good any more, and which queue's batch showed it."""
 
-    def __init__(self, error: BaseException, lane: Lane | None = None) -> None:
+    def __init__(self, error: BaseException, queue: PartitionQueue | None = None) -> None:
         self.error = error
-        self.lane = lane
+        self.queue = queue
         super().__init__(str(error) or type(error).__name__)
 
 
@@ -88,13 +88,13 @@ class Publisher:
 
     def __init__(
         self,
-        batches: Batches,
-        acks: Acks,
+        buffer: RecordBuffer,
+        latency: LatencyMetrics,
         *,
         names: Mapping[Topic, str],
         topics: Collection[Topic],
         options: Callable[[], Mapping[str, object]],
-        refuse: Callable[[Record, Lane, BadLine], None],
+        refuse: Callable[[Record, PartitionQueue, BadLine], None],
         linger_seconds: float,
         compression: str,
         batch_bytes: int,
@@ -107,8 +107,8 @@ class Publisher:
         self.moved_at = 0.0
         self.rebuilds = 0
         self.last_error: str | None = None
-        self._batches = batches
-        self._acks = acks
+        self._buffer = buffer
+        self._latency = latency
         self._names = names
         self._topics = topics
         self._options = options
@@ -118,31 +118,31 @@ class Publisher:
         self._new_batch = batch_maker(compression, batch_bytes)
         self._delivery_timeout_seconds = delivery_timeout_seconds
         self._producer: AIOKafkaProducer | None = None
-        self._flights: dict[asyncio.Future[object], Lane] = {}
+        self._flights: dict[asyncio.Future[object], PartitionQueue] = {}
         self._failure: ProducerLost | None = None
         self._work = asyncio.Event()
         self._urgent = asyncio.Event()
         self._draining = False
-        self._landed_all = asyncio.Event()
+        self._all_acknowledged = asyncio.Event()
         self._backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
-        self._refusals = Refusals()
+        self._topic_backoff = TopicBackoff()
         #: Names of topics of which a partition that we have records for has no leader, or is gone.
         self._leaderless: set[str] = set()
-        batches.on_work = self._work.set
+        buffer.on_work = self._work.set
 
     async def connect(self) -> None:
-        """Reach Kafka, however long it takes, and learn the topics; raise ``TopicsUnfit`` where they do not fit."""
+        """Connect to Kafka, however long it takes, and check the topics; raise ``TopicConfigurationError``."""
         self._options()  # what is wrong with it at start ends the start; later it is waited out
         self._producer = await self._start_producer()
-        self._batches.open(producers.partition_counts(self._producer, self._names, self._topics))
+        self._buffer.open(producers.partition_counts(self._producer, self._names, self._topics))
 
     def open_topics(self, topics: Collection[Topic]) -> None:
-        """Open lanes for topics that were not needed before; raise ``TopicsUnfit`` where they do not fit."""
+        """Open queues for topics that were not needed before; raise ``TopicConfigurationError``."""
         if self._producer is None:
-            raise TopicsUnfit("Kafka is not connected, so that new topics cannot be looked at")
+            raise TopicConfigurationError("Kafka is not connected, so that new topics cannot be looked at")
         wanted = sorted({*self._topics, *topics})
         counts = producers.partition_counts(self._producer, self._names, wanted)
-        self._batches.open({topic: count for topic, count in counts.items() if topic not in self._topics})
+        self._buffer.open({topic: count for topic, count in counts.items() if topic not in self._topics})
         self._topics = wanted
 
     def partition_drift(self) -> dict[str, int]:
@@ -154,16 +154,16 @@ class Publisher:
         return {
             self._names[topic]: count
             for topic, count in found.items()
-            if count and count != self._batches.partitions(topic)
+            if count and count != self._buffer.partitions(topic)
         }
 
     def shut_topics(self) -> set[str]:
         """Return the names of the topics that hold records and cannot be written just now."""
-        lanes = self._batches.lanes()
-        return {lane.name for lane in lanes if lane.waiting and not lane.in_flight and self._is_shut(lane)}
+        queues = self._buffer.queues()
+        return {queue.name for queue in queues if queue.waiting and not queue.in_flight and self._is_shut(queue)}
 
     async def run(self) -> None:
-        """Send what the lanes hold, for ever, through as many producers as it takes."""
+        """Send what the queues hold, for ever, through as many producers as it takes."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch(), name="delivery watch")
             tasks.create_task(self._look_around(), name="look around")
@@ -177,9 +177,9 @@ class Publisher:
         """Send without lingering from now on, and wait until every record is acknowledged."""
         self._draining = True
         self._urgent.set()
-        while not self._batches.empty:
-            self._landed_all.clear()
-            await self._landed_all.wait()
+        while not self._buffer.empty:
+            self._all_acknowledged.clear()
+            await self._all_acknowledged.wait()
 
     async def close(self) -> None:
         """Let go of the producer: in peace where all is acknowledged, by force otherwise."""
@@ -194,18 +194,18 @@ class Publisher:
         while True:
             await self._work.wait()
             self._move()
-            if self._linger_seconds and self._failure is None and self._batches.bytes < self._batch_bytes:
+            if self._linger_seconds and self._failure is None and self._buffer.bytes < self._batch_bytes:
                 await self._linger()
             self._work.clear()
             if self._failure is not None:
                 raise self._failure
-            for lane in self._batches.take_ready():
-                if self._launch(lane) > RECORDS_PER_TURN:
+            for queue in self._buffer.take_ready():
+                if self._launch(queue) > RECORDS_PER_TURN:
                     await asyncio.sleep(0)
 
     async def _linger(self) -> None:
         """Give more records the time to join the oldest that waits (Kafka's ``linger.ms``)."""
-        age_seconds = (wall_us() - self._batches.oldest_ready_us()) / 1e6
+        age_seconds = (wall_us() - self._buffer.oldest_ready_us()) / 1e6
         left_seconds = min(self._linger_seconds - age_seconds, self._linger_seconds)  # a clock may be set back
         left_seconds -= TIMERS_LATE_SECONDS
         if left_seconds > 0:
@@ -213,57 +213,57 @@ class Publisher:
                 async with asyncio.timeout(left_seconds):
                     await self._urgent.wait()
 
-    def _launch(self, lane: Lane) -> int:
+    def _launch(self, queue: PartitionQueue) -> int:
         producer = self._producer
         assert producer is not None
-        if self._is_shut(lane):
-            self._batches.postpone(lane)
+        if self._is_shut(queue):
+            self._buffer.defer(queue)
             return 0
         batch = self._new_batch()
-        count = batch.fill(islice(lane.waiting, lane.max_records or None))
+        count = batch.fill(islice(queue.waiting, queue.max_records or None))
         try:
-            flight = producers.send(producer, batch, lane)
+            flight = producers.send(producer, batch, queue)
         except kafka_errors.KafkaError as error:
-            raise ProducerLost(error, lane) from error
-        self._batches.sent(lane, count, self._move())
-        self._flights[flight] = lane
-        flight.add_done_callback(partial(self._landed, producer))
+            raise ProducerLost(error, queue) from error
+        self._buffer.sent(queue, count, self._move())
+        self._flights[flight] = queue
+        flight.add_done_callback(partial(self._acknowledged, producer))
         return count
 
-    def _is_shut(self, lane: Lane) -> bool:
-        """Return whether a lane's topic is put off, or its partition has no leader, or is not there (any more)."""
+    def _is_shut(self, queue: PartitionQueue) -> bool:
+        """Return whether a queue's topic is put off, or its partition has no leader, or is not there (any more)."""
         producer = self._producer
-        if producer is None or not producers.has_leader(producer, lane):
+        if producer is None or not producers.has_leader(producer, queue):
             return True
-        return self._refusals.holds(lane.name, _now())
+        return self._topic_backoff.holds(queue.name, _now())
 
-    def _landed(self, producer: AIOKafkaProducer, flight: asyncio.Future[object]) -> None:
-        lane = self._flights.pop(flight, None)
+    def _acknowledged(self, producer: AIOKafkaProducer, flight: asyncio.Future[object]) -> None:
+        queue = self._flights.pop(flight, None)
         error = None if flight.cancelled() else flight.exception()
-        if producer is not self._producer or lane is None:
+        if producer is not self._producer or queue is None:
             return  # of a producer given up before: these records are sent again already
         if error is not None:
-            self._fail(ProducerLost(error, lane))
+            self._fail(ProducerLost(error, queue))
             return
         self._backoff.reset()
-        if self._refusals and lane.name not in self._leaderless:
-            self._refusals.lift(lane.name)
+        if self._topic_backoff and queue.name not in self._leaderless:
+            self._topic_backoff.lift(queue.name)
         self.acking = True
-        self._acks.landed(lane, self._move(), wall_us())
-        self._batches.landed(lane)
+        self._latency.acknowledged(queue, self._move(), wall_us())
+        self._buffer.acknowledged(queue)
         self.last_error = None
         if not self._flights:
-            self._landed_all.set()
+            self._all_acknowledged.set()
 
     async def _watch(self) -> None:
-        """Notice a batch that is not acknowledged in time, and wake the sender for lanes put off."""
+        """Notice a batch that is not acknowledged in time, and wake the sender for queues put off."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            oldest = self._batches.oldest_flight()
+            oldest = self._buffer.oldest_in_flight()
             if oldest is not None and _now() - oldest > self._delivery_timeout_seconds:
                 reason = f"no acknowledgement within {self._delivery_timeout_seconds:g} s"
                 self._fail(ProducerLost(TimeoutError(reason)))
-            if self._batches.has_ready:
+            if self._buffer.has_ready:
                 self._work.set()
 
     async def _look_around(self) -> None:
@@ -276,22 +276,22 @@ class Publisher:
             if producers.has_ended(producer):
                 self._fail(ProducerLost(kafka_errors.ProducerClosed("a task of the producer has ended by itself")))
             self._look_for_leaders(producer)
-            oldest = self._batches.oldest_flight()
+            oldest = self._buffer.oldest_in_flight()
             if oldest is not None and _now() - oldest > STRANDED_SECONDS and await self._is_stranded(producer):
                 self._fail(ProducerLost(kafka_errors.KafkaConnectionError(STRANDED)))
 
     def _look_for_leaders(self, producer: AIOKafkaProducer) -> None:
-        lanes = [lane for lane in self._batches.lanes() if len(lane) and not producers.has_leader(producer, lane)]
-        self._leaderless = {lane.name for lane in lanes}
-        if lanes:
+        queues = [queue for queue in self._buffer.queues() if len(queue) and not producers.has_leader(producer, queue)]
+        self._leaderless = {queue.name for queue in queues}
+        if queues:
             producer.client.force_metadata_update()
-        for lane in lanes:
-            known = producers.partitions(producer, lane.name)
-            if lane.in_flight and lane.partition not in known:
-                reason = _missing(lane, len(known))
-                self._fail(ProducerLost(kafka_errors.UnknownTopicOrPartitionError(reason), lane))
+        for queue in queues:
+            known = producers.partitions(producer, queue.name)
+            if queue.in_flight and queue.partition not in known:
+                reason = _missing(queue, len(known))
+                self._fail(ProducerLost(kafka_errors.UnknownTopicOrPartitionError(reason), queue))
                 return
-            self._refusals.note(lane.name, _missing(lane, len(known)))
+            self._topic_backoff.note(queue.name, _missing(queue, len(known)))
 
     async def _is_stranded(self, producer: AIOKafkaProducer) -> bool:
         try:
@@ -319,45 +319,45 @@ class Publisher:
         if self._flights and not isinstance(lost.error, TimeoutError):
             await asyncio.wait(self._flights, timeout=SETTLE_SECONDS)
         producer, self._producer = self._producer, None
-        returned = self._batches.put_back()
+        returned = self._buffer.requeue()
         self._flights.clear()
         self._failure = None
-        self._landed_all.set()
+        self._all_acknowledged.set()
         if not self._draining:
             self._urgent.clear()
         log.warning(
             "producer given up, its records are sent again",
             reason=str(lost),
             error=type(lost.error).__name__,
-            topic=lost.lane.name if lost.lane else None,
+            topic=lost.queue.name if lost.queue else None,
             records=returned,
             rebuilds=self.rebuilds,
         )
-        if lost.lane is not None:
-            self._treat(lost.lane, lost.error)
+        if lost.queue is not None:
+            self._treat(lost.queue, lost.error)
         if producer is not None:
             await producers.abandon(producer)
         await asyncio.sleep(self._backoff.next_seconds())
         self._producer = await self._start_producer()
         log.info("producer rebuilt", rebuilds=self.rebuilds)
 
-    def _treat(self, lane: Lane, error: BaseException) -> None:
+    def _treat(self, queue: PartitionQueue, error: BaseException) -> None:
         if isinstance(error, RECORD_REFUSED):
-            self._narrow(lane, error)
+            self._narrow(queue, error)
         elif _is_refusal(error):
-            tries = self._refusals.put_off(lane.name, str(error), _now())
+            tries = self._topic_backoff.put_off(queue.name, str(error), _now())
             if isinstance(error, kafka_errors.UnknownError) and tries >= TRIES:
-                self._narrow(lane, error)
+                self._narrow(queue, error)
 
-    def _narrow(self, lane: Lane, error: BaseException) -> None:
+    def _narrow(self, queue: PartitionQueue, error: BaseException) -> None:
         """Cut a refused batch in halves; the record that is refused alone is no longer sent."""
-        if lane.last_count > 1:
-            lane.max_records = lane.last_count // 2
+        if queue.last_count > 1:
+            queue.max_records = queue.last_count // 2
             return
-        lane.max_records = 0
-        record = self._batches.remove_first(lane)
+        queue.max_records = 0
+        record = self._buffer.remove_first(queue)
         size = len(record[2]) + len(record[1] or b"")
-        self._refuse(record, lane, BadLine("record_refused", f"Kafka refused its record of {size} bytes: {error}"))
+        self._refuse(record, queue, BadLine("record_refused", f"Kafka refused its record of {size} bytes: {error}"))
 
     async def _start_producer(self) -> AIOKafkaProducer:
         backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
@@ -389,12 +389,12 @@ def _is_refusal(error: BaseException) -> bool:
     )
 
 
-def _missing(lane: Lane, known: int) -> str:
+def _missing(queue: PartitionQueue, known: int) -> str:
     if not known:
         return "it is gone, or we may not see it any more"
-    if lane.partition >= known:
+    if queue.partition >= known:
         return f"it has {known} partitions now: restart the bridge to use them"
-    return f"its partition {lane.partition} has no leader"
+    return f"its partition {queue.partition} has no leader"
 
 
 def _now() -> float:

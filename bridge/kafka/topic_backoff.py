@@ -22,7 +22,7 @@ class _Refusal:
     not_before: float = 0.0
 
 
-class Refusals:
+class TopicBackoff:
     """Remember the topics that are refused, by name, and when each may be tried again (monotonic seconds)."""
 
     def __init__(self) -> None:

@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from bridge.errors import Cause
+    from bridge.errors import DisconnectCause
 
 #: How many of each are kept.
 MOST: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class Disconnect:
     """Note that connections were lost or did not come about, one after the other for the same reason (times in µs)."""
 
     first_us: int
     last_us: int
     times: int
-    cause: Cause
+    cause: DisconnectCause
     reason: str
 
 
@@ -30,37 +30,37 @@ class Gap:
 
     from_us: int
     to_us: int | None
-    cause: Cause
+    cause: DisconnectCause
 
     def seconds(self, now_us: int) -> float:
         """Return how long it was, or is by now; never below 0, whatever was done to the clock."""
         return max(0, (self.to_us or now_us) - self.from_us) / 1e6
 
 
-class Chronicle:
+class ConnectionHistory:
     """Keep the latest losses and gaps."""
 
     def __init__(self) -> None:
-        self.losses: deque[Loss] = deque(maxlen=MOST)
+        self.disconnects: deque[Disconnect] = deque(maxlen=MOST)
         self.gaps: deque[Gap] = deque(maxlen=MOST)
         self.open_gap: Gap | None = None
         self._closed_seconds = 0.0
         self._goes_on = False
 
-    def lost(self, cause: Cause, reason: str, now_us: int) -> None:
+    def lost(self, cause: DisconnectCause, reason: str, now_us: int) -> None:
         """Note a loss; one like the last, without a session between, is told with that one."""
-        if self._goes_on and (self.losses[-1].cause, self.losses[-1].reason) == (cause, reason):
-            last = self.losses[-1]
-            self.losses[-1] = replace(last, last_us=now_us, times=last.times + 1)
+        if self._goes_on and (self.disconnects[-1].cause, self.disconnects[-1].reason) == (cause, reason):
+            last = self.disconnects[-1]
+            self.disconnects[-1] = replace(last, last_us=now_us, times=last.times + 1)
         else:
-            self.losses.append(Loss(now_us, now_us, 1, cause, reason))
+            self.disconnects.append(Disconnect(now_us, now_us, 1, cause, reason))
         self._goes_on = True
 
     def session_started(self) -> None:
         """Note that the next loss is a new one."""
         self._goes_on = False
 
-    def begin_gap(self, from_us: int, cause: Cause) -> None:
+    def begin_gap(self, from_us: int, cause: DisconnectCause) -> None:
         """Note that the feed was last heard then."""
         self.open_gap = Gap(from_us, None, cause)
         self.gaps.append(self.open_gap)

@@ -40,7 +40,7 @@ def readiness(bridge: Bridge, now: float) -> tuple[Check, ...]:
 
 
 def _publisher(bridge: Bridge, now: float) -> Check:
-    if bridge.batches.empty:
+    if bridge.buffer.empty:
         return Check("publisher", ok=True, detail="nothing to do")
     still_seconds = now - bridge.publisher.moved_at
     limit = STUCK_AFTER_DELIVERY_TIMEOUTS * bridge.settings.kafka_delivery_timeout_seconds + STUCK_AFTER_SECONDS_MORE
@@ -50,7 +50,7 @@ def _publisher(bridge: Bridge, now: float) -> Check:
 
 
 def _authenticated(bridge: Bridge) -> Check:
-    session = bridge.feed.session
+    session = bridge.client.session
     if session is not None and session.authenticated:
         return Check("authenticated", ok=True, detail="session is live")
     return Check("authenticated", ok=False, detail=_why_no_session(bridge))
@@ -59,13 +59,13 @@ def _authenticated(bridge: Bridge) -> Check:
 def _why_no_session(bridge: Bridge) -> str:
     if bridge.phase != "running":
         return bridge.phase
-    lost = bridge.feed.last_loss
-    return f"{bridge.feed.state}; last lost by {lost.cause}: {lost}" if lost is not None else bridge.feed.state
+    lost = bridge.client.last_loss
+    return f"{bridge.client.state}; last lost by {lost.cause}: {lost}" if lost is not None else bridge.client.state
 
 
 def _subscribed(bridge: Bridge) -> Check:
-    session = bridge.feed.session
-    if session is None or bridge.feed.state != "streaming":
+    session = bridge.client.session
+    if session is None or bridge.client.state != "streaming":
         return Check("subscribed", ok=False, detail="not yet")
     refused = f", {len(session.refused_symbols)} refused" if session.refused_symbols else ""
     # A shard may have no symbol at all; that every symbol was refused is another matter.
@@ -84,7 +84,7 @@ def _kafka_trouble(bridge: Bridge, now: float) -> str | None:
         return f"not connected: {publisher.last_error or 'not reached yet'}"
     if not publisher.acking:
         return f"connected, nothing acknowledged yet; before: {publisher.last_error or 'nothing was sent'}"
-    oldest = bridge.batches.oldest_flight()
+    oldest = bridge.buffer.oldest_in_flight()
     if oldest is not None and now - oldest > ACK_OVERDUE_SECONDS:
         return f"no acknowledgement for {now - oldest:.0f} s"
     if shut := publisher.shut_topics():

@@ -15,7 +15,7 @@ from bridge.topics import Topic
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.pipeline.record_buffer import Lane
+    from bridge.pipeline.record_buffer import PartitionQueue
 
 #: Upper bounds of the histograms, in seconds.
 BUCKETS: Final = (
@@ -41,7 +41,7 @@ class Histogram:
         self.sum_seconds += seconds
 
 
-class Acks:
+class LatencyMetrics:
     """Observe each batch that Kafka has acknowledged."""
 
     def __init__(self) -> None:
@@ -51,13 +51,13 @@ class Acks:
         self.produce = Histogram()
         self._recent: Mapping[Topic, deque[tuple[float, float]]] = {topic: deque(maxlen=MOST_RECENT) for topic in Topic}
 
-    def landed(self, lane: Lane, now: float, now_us: int) -> None:
-        """Observe what a lane has in flight, acknowledged now (monotonic seconds, and µs since the epoch)."""
-        self.produce.observe(now - lane.sent_at)
-        if lane.topic is not Topic.CONTROL:
-            seconds = (now_us - lane.in_flight[0][0]) / 1e6
+    def acknowledged(self, queue: PartitionQueue, now: float, now_us: int) -> None:
+        """Observe what a queue has in flight, acknowledged now (monotonic seconds, and µs since the epoch)."""
+        self.produce.observe(now - queue.sent_at)
+        if queue.topic is not Topic.CONTROL:
+            seconds = (now_us - queue.in_flight[0][0]) / 1e6
             self.receive_to_ack.observe(seconds)
-            self._recent[lane.topic].append((now, seconds))
+            self._recent[queue.topic].append((now, seconds))
 
     def recent(self, topic: Topic, now: float) -> list[float]:
         """Return the latest durations from receive to acknowledgement of a topic, shortest first, in seconds."""

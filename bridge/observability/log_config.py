@@ -12,7 +12,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 
 from bridge.observability.log_stream import LogStream
-from bridge.observability.log_throttle import Hush
+from bridge.observability.log_throttle import LogThrottle
 from bridge.secrets.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _install(formatter: ProcessorFormatter) -> None:
             root.removeHandler(handler)
     handler = logging.StreamHandler(LogStream(sys.stderr, _tell_lost))
     handler.setFormatter(formatter)
-    handler.addFilter(Hush("aiokafka"))  # it complains every 0.1 s while a broker is away
+    handler.addFilter(LogThrottle("aiokafka"))  # it complains every 0.1 s while a broker is away
     root.addHandler(handler)
     logging.captureWarnings(capture=True)
 

@@ -9,7 +9,7 @@ from typing import Final
 QUIET_SECONDS: Final = 10.0
 
 
-class Hush(logging.Filter):
+class LogThrottle(logging.Filter):
     """Let each message of a library pass once in so many seconds, whatever its details are."""
 
     def __init__(self, library: str, quiet_seconds: float = QUIET_SECONDS) -> None:

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 import bridge as package
 from bridge.clock import wall_us
-from bridge.errors import Cause
+from bridge.errors import DisconnectCause
 from bridge.observability.health import readiness
 from bridge.observability.latency import BUCKETS
 from bridge.pipeline.ingest import CONFLATED
@@ -133,11 +133,11 @@ class BridgeCollector(Collector):
         yield _counter(
             "prices_rounded", "Prices with more than nine decimals, rounded half-even.", self._bridge.prices.rounded
         )
-        yield _gauge("conflation_held", "Merged records that wait outside the lanes.", self._bridge.intake.holding)
+        yield _gauge("conflation_held", "Merged records that wait outside the queues.", self._bridge.intake.holding)
         yield _counter("control_records", "Acknowledged records of our own on the control topic.", accounts.announced)
 
     def _aries(self) -> Iterator[Metric]:
-        bridge, feed = self._bridge, self._bridge.feed
+        bridge, feed = self._bridge, self._bridge.client
         session = feed.session
         yield _gauge("connected", "1 while the socket to Aries is open.", session is not None)
         yield _gauge(
@@ -155,20 +155,20 @@ class BridgeCollector(Collector):
             "reconnects",
             "Connections lost, and attempts that failed, by cause.",
             ("cause",),
-            {(cause,): feed.reconnects.get(cause, 0) for cause in Cause},
+            {(cause,): feed.reconnects.get(cause, 0) for cause in DisconnectCause},
         )
         yield _counter(
             "feed_gap_seconds",
             "Time for which the feed was not heard between sessions; a gap that lasts counts as it grows.",
-            feed.chronicle.gap_seconds(wall_us()),
+            feed.connection_history.gap_seconds(wall_us()),
         )
         yield from self._known_at_times()
 
     def _known_at_times(self) -> Iterator[Metric]:
         """Yield what has no sample while it is not known: no number could stand for that."""
         bridge = self._bridge
-        session = bridge.feed.session
-        market_open = session.liveness.market_open if session is not None else None
+        session = bridge.client.session
+        market_open = session.keep_alive.market_open if session is not None else None
         yield _gauge("market_open", "1 while the market trades, extended hours included.", market_open)
         family = GaugeMetricFamily(
             f"{PREFIX}last_data_timestamp_seconds", "When the newest record of a topic was read.", labels=("topic",)
@@ -182,17 +182,19 @@ class BridgeCollector(Collector):
         bridge = self._bridge
         acking = readiness(bridge, asyncio.get_running_loop().time())[-1].ok
         yield _gauge("kafka_acking", "1 while Kafka acknowledges what is sent (as in `/readyz`).", acking)
-        yield _gauge("buffer_bytes", "Bytes of records read and not yet acknowledged.", bridge.batches.bytes)
-        yield _gauge("buffer_budget_bytes", "What `BRIDGE_BUFFER_BYTES` allows.", bridge.batches.budget_bytes)
+        yield _gauge("buffer_bytes", "Bytes of records read and not yet acknowledged.", bridge.buffer.bytes)
+        yield _gauge("buffer_budget_bytes", "What `BRIDGE_BUFFER_BYTES` allows.", bridge.buffer.budget_bytes)
         yield _gauge(
             "overloaded", "1 while the buffer is full and records are merged or dropped.", bridge.intake.overloaded
         )
         yield _histogram(
             "receive_to_ack_seconds",
             "From reading a line to Kafka's acknowledgement of its record; the oldest record of each batch.",
-            bridge.acks.receive_to_ack,
+            bridge.latency.receive_to_ack,
         )
-        yield _histogram("produce_ack_seconds", "From sending a batch to Kafka's acknowledgement.", bridge.acks.produce)
+        yield _histogram(
+            "produce_ack_seconds", "From sending a batch to Kafka's acknowledgement.", bridge.latency.produce
+        )
         yield _counter("producer_rebuilds", "Producers given up and replaced.", bridge.publisher.rebuilds)
 
     def _by_topic(self, counts: Mapping[Topic, int], topics: Iterable[Topic]) -> dict[tuple[str, ...], float]:

@@ -11,13 +11,13 @@ import bridge as package
 from bridge.observability.health import liveness, readiness
 from bridge.observability.latency import percentile
 from bridge.observability.rate_history import HISTORY_SECONDS, LINES, RATE_SECONDS, settled
-from bridge.topics import MARKET_DATA, Topic
+from bridge.topics import MARKET_DATA, Topic, topics_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bridge.app import Bridge
-    from bridge.observability.connection_history import Gap, Loss
+    from bridge.observability.connection_history import Disconnect, Gap
     from bridge.observability.health import Check
     from bridge.observability.rate_history import History
 
@@ -44,7 +44,7 @@ def status(bridge: Bridge, history: History, now: float, now_us: int) -> Json:
         "started_at": moment(bridge.started_us),
         "now": moment(now_us),
         "phase": bridge.phase,
-        "state": bridge.feed.state if bridge.phase == "running" else bridge.phase,
+        "state": bridge.client.state if bridge.phase == "running" else bridge.phase,
         "alive": all(check.ok for check in alive),
         "ready": all(check.ok for check in ready),
         "checks": checks((*alive, *ready)),
@@ -57,9 +57,9 @@ def status(bridge: Bridge, history: History, now: float, now_us: int) -> Json:
         "history_seconds": HISTORY_SECONDS,
         "buffer": _buffer(bridge),
         "accounts": _accounts(bridge),
-        "gap_seconds": round(bridge.feed.chronicle.gap_seconds(now_us), 3),
-        "gaps": [_gap(gap, now_us) for gap in reversed(bridge.feed.chronicle.gaps)],
-        "losses": [_loss(loss) for loss in reversed(bridge.feed.chronicle.losses)],
+        "gap_seconds": round(bridge.client.connection_history.gap_seconds(now_us), 3),
+        "gaps": [_gap(gap, now_us) for gap in reversed(bridge.client.connection_history.gaps)],
+        "losses": [_loss(loss) for loss in reversed(bridge.client.connection_history.disconnects)],
         "event_loop_lag_seconds": round(history.lag_seconds, 4),
         "tasks": len(asyncio.all_tasks()),
     }
@@ -78,15 +78,15 @@ def moment(time_us: int | None) -> str | None:
 
 
 def _aries(bridge: Bridge) -> Json:
-    feed = bridge.feed
+    feed = bridge.client
     url = urlsplit(bridge.settings.aries_ws_url)
-    last = feed.chronicle.losses[-1] if feed.chronicle.losses else None
+    last = feed.connection_history.disconnects[-1] if feed.connection_history.disconnects else None
     return {
         "url": f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}",
         "dialect": bridge.settings.dialect,
         "connected": feed.session is not None,
         "session": _session(bridge),
-        "market": _market(feed.session.liveness.market_open if feed.session is not None else None),
+        "market": _market(feed.session.keep_alive.market_open if feed.session is not None else None),
         "symbols_wanted": len(bridge.plan),
         "last_loss": None if last is None else _loss(last),
         "reconnects": {str(cause): count for cause, count in sorted(feed.reconnects.items())},
@@ -95,7 +95,7 @@ def _aries(bridge: Bridge) -> Json:
 
 
 def _session(bridge: Bridge) -> Json | None:
-    session = bridge.feed.session
+    session = bridge.client.session
     if session is None or not session.authenticated:
         return None
     refused = sorted(session.refused_symbols)
@@ -133,11 +133,11 @@ def _kafka(bridge: Bridge, check: Check) -> Json:
 def _topic(bridge: Bridge, history: History, topic: Topic, now: float, now_us: int) -> Json:
     accounts = bridge.accounts
     last_us = bridge.intake.last_data_us.get(topic)
-    recent = bridge.acks.recent(topic, now)
+    recent = bridge.latency.recent(topic, now)
     return {
         "topic": topic,
         "name": bridge.settings.topics[topic],
-        "wanted": topic in bridge.plan.topics or topic not in MARKET_DATA or topic is Topic.MARKET_STATUS,
+        "wanted": topic in topics_for(bridge.plan.events) or topic not in MARKET_DATA or topic is Topic.MARKET_STATUS,
         "acknowledged": settled(accounts)[topic],
         "per_second": round(history.rate(topic), 1),
         "history": history.rates(topic),
@@ -152,8 +152,8 @@ def _topic(bridge: Bridge, history: History, topic: Topic, now: float, now_us: i
 
 def _buffer(bridge: Bridge) -> Json:
     return {
-        "bytes": bridge.batches.bytes,
-        "budget_bytes": bridge.batches.budget_bytes,
+        "bytes": bridge.buffer.bytes,
+        "budget_bytes": bridge.buffer.budget_bytes,
         "pending": bridge.accounts.pending,
         "held": bridge.intake.holding,
         "overloaded": bridge.intake.overloaded,
@@ -182,7 +182,7 @@ def _gap(gap: Gap, now_us: int) -> Json:
     }
 
 
-def _loss(loss: Loss) -> Json:
+def _loss(loss: Disconnect) -> Json:
     return {
         "first_at": moment(loss.first_us),
         "last_at": moment(loss.last_us),

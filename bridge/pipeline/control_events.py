@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.pipeline.accounts import Accounts
-    from bridge.pipeline.record_buffer import Batches
-    from bridge.serialization.serializer import Codec
+    from bridge.pipeline.record_buffer import RecordBuffer
+    from bridge.serialization.serializer import Serializer
 
 HEARTBEAT_SECONDS = 10.0
 
@@ -35,8 +35,8 @@ class Control:
 
     def __init__(
         self,
-        codec: Codec,
-        batches: Batches,
+        serializer: Serializer,
+        buffer: RecordBuffer,
         accounts: Accounts,
         *,
         instance: str,
@@ -44,8 +44,8 @@ class Control:
         shard: int = 0,
     ) -> None:
         self.session_id: int | None = None
-        self._codec = codec
-        self._batches = batches
+        self._serializer = serializer
+        self._buffer = buffer
         self._accounts = accounts
         self._instance = instance
         self._redact = redact
@@ -73,12 +73,12 @@ class Control:
             "counts": self._accounts.totals(),
         }
         key = self._instance.encode()
-        lane = self._batches.lane_for(Topic.CONTROL, key)
-        self._batches.add(lane, (now_us, key, self._codec.encode(Topic.CONTROL, record), None))
+        queue = self._buffer.queue_for(Topic.CONTROL, key)
+        self._buffer.add(queue, (now_us, key, self._serializer.encode(Topic.CONTROL, record), None))
 
     def heartbeat(self) -> None:
         """Announce the accounts, unless the last word still waits: an outage must not pile up heartbeats."""
-        if not self._batches.lane_for(Topic.CONTROL, self._instance.encode()).waiting:
+        if not self._buffer.queue_for(Topic.CONTROL, self._instance.encode()).waiting:
             self.announce(ControlKind.HEARTBEAT)
 
     def overload(self, started: bool) -> None:  # noqa: FBT001 - the one fact of this callback

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from bridge.errors import BadLine
     from bridge.pipeline.record_buffer import Record
-    from bridge.serialization.serializer import Codec
+    from bridge.serialization.serializer import Serializer
 
 #: A longer line is cut, and the error says so: Kafka would not take it whole.
 MAX_RAW_BYTES = 512 * 1024
@@ -21,8 +21,8 @@ MAX_RAW_BYTES = 512 * 1024
 class DeadLetters:
     """Write ``DeadLetter`` records."""
 
-    def __init__(self, codec: Codec, dialect: str, redact: Callable[[str], str] = str) -> None:
-        self._codec = codec
+    def __init__(self, serializer: Serializer, dialect: str, redact: Callable[[str], str] = str) -> None:
+        self._serializer = serializer
         self._dialect = dialect
         self._redact = redact
 
@@ -44,4 +44,4 @@ class DeadLetters:
             "bridge_version": bridge.__version__,
         }
         key = symbol.encode() if symbol else None
-        return ingest_time_us, key, self._codec.encode(Topic.DLQ, letter), error.reason
+        return ingest_time_us, key, self._serializer.encode(Topic.DLQ, letter), error.reason

@@ -1,7 +1,7 @@
-"""From lines to records in their lanes: synchronous, and every line is accounted for before the next is looked at.
+"""From lines to records in their queues: synchronous, and every line is accounted for before the next is looked at.
 
 Where the budget is used up the socket is still read: quotes and greeks are merged to the newest state per symbol
-and wait outside the lanes; everything else is dropped, visibly (``seq`` jumps, ``after_gap`` on the next record,
+and wait outside the queues; everything else is dropped, visibly (``seq`` jumps, ``after_gap`` on the next record,
 OVERLOAD on control, the account). The same merging serves ``BRIDGE_CONFLATE_MS``.
 """
 
@@ -10,33 +10,24 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bridge.aries.protocol.messages import (
-    Ack,
-    AuthAccepted,
-    AuthRefused,
-    AuthWanted,
-    Kind,
-    Pong,
-    RequestRefused,
-    Update,
-)
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRefused, AuthWanted, Pong, RequestRefused
 from bridge.clock import wall_us
 from bridge.errors import BadLine
+from bridge.market_data import Update, UpdateKind
 from bridge.serialization.fast import Shapes, long_bytes, string_bytes
 from bridge.serialization.records import Stamp, build, topics_of
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from bridge.aries.protocol.session import Line
-    from bridge.aries.subscriptions import Plan
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.dead_letters import DeadLetters
-    from bridge.pipeline.record_buffer import Batches, Lane, Record
+    from bridge.pipeline.record_buffer import PartitionQueue, Record, RecordBuffer
     from bridge.serialization.decimals import Prices
-    from bridge.serialization.fast import Encoder
-    from bridge.serialization.serializer import Codec
+    from bridge.serialization.fast import FastSerializer
+    from bridge.serialization.serializer import Serializer
 
 #: Newer replaces older without loss of meaning: these conflate; the others are events of their own.
 CONFLATED = frozenset({Topic.QUOTES, Topic.GREEKS})
@@ -61,22 +52,22 @@ _FILTERED = {
 class SymbolStream:
     """Keep what the records of one symbol on one topic have in common during a session."""
 
-    __slots__ = ("after_gap", "conflates", "key", "lane", "seq", "symbol", "symbol_bytes", "topic", "window")
+    __slots__ = ("after_gap", "conflates", "key", "queue", "seq", "symbol", "symbol_bytes", "topic", "window")
 
-    def __init__(self, topic: Topic, symbol: str, lane: Lane) -> None:
+    def __init__(self, topic: Topic, symbol: str, queue: PartitionQueue) -> None:
         self.topic = topic
         self.symbol = symbol
         self.conflates = topic in CONFLATED
         self.key = symbol.encode()
         self.symbol_bytes = string_bytes(symbol)
-        self.lane = lane
+        self.queue = queue
         self.seq = 0
         self.after_gap = True
         self.window = -1
 
 
 class Held:
-    """Hold the merged newest state of a symbol until it may go to its lane."""
+    """Hold the merged newest state of a symbol until it may go to its queue."""
 
     __slots__ = ("record", "stream")
 
@@ -98,13 +89,13 @@ class Intake:
     def __init__(
         self,
         *,
-        codec: Codec,
-        encoder: Encoder,
+        serializer: Serializer,
+        fast_serializer: FastSerializer,
         prices: Prices,
-        batches: Batches,
+        buffer: RecordBuffer,
         accounts: Accounts,
         dead_letters: DeadLetters,
-        plan: Plan,
+        wanted: Mapping[str, frozenset[Topic]],
         market_status: bool = True,
         conflate_ms: int = 0,
     ) -> None:
@@ -115,12 +106,12 @@ class Intake:
         self.last_data_us: dict[Topic, int] = {}
         self.session_id = 0
         self._told_overloaded = False
-        self._codec = codec
-        self._encoder = encoder
-        self._shapes = {kind: Shapes(kind, encoder) for kind in Kind}
+        self._serializer = serializer
+        self._fast_serializer = fast_serializer
+        self._shapes = {kind: Shapes(kind, fast_serializer) for kind in UpdateKind}
         self._session_bytes = b""
         self._prices = prices
-        self._batches = batches
+        self._buffer = buffer
         self._accounts = accounts
         self._dead_letters = dead_letters
         self._always = frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
@@ -130,8 +121,8 @@ class Intake:
         self._routes: defaultdict[tuple[Topic, ...], dict[str, tuple[SymbolStream, ...]]] = defaultdict(dict)
         self._held: dict[tuple[Topic, str], Held] = {}
         self._events: dict[str, frozenset[Topic]] = {}
-        self.want(plan)
-        batches.on_room = self._relieve
+        self.want(wanted)
+        buffer.on_room = self._relieve
 
     def start_session(self, session_id: int) -> None:
         """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
@@ -140,14 +131,14 @@ class Intake:
         self._streams = {topic: {} for topic in MARKET_DATA}
         self._routes.clear()
 
-    def want(self, plan: Plan) -> None:
-        """Take what is subscribed to from now on, and market status where this is the bridge that publishes it.
+    def want(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
+        """Take the topics of each subscribed symbol, and market status where this is the bridge that publishes it.
 
         A symbol that the feed writes otherwise than we asked for it gets whatever anybody asked for.
         """
-        self._topics = plan.topics | self._always
+        self._topics = frozenset().union(*wanted.values(), self._always)
         before = self._events
-        self._events = {symbol: subscription.events for symbol, subscription in plan.items()}
+        self._events = dict(wanted)
         self._routes.clear()
         for symbol, events in self._events.items():
             for topic in events.difference(before.get(symbol, ())):
@@ -155,16 +146,16 @@ class Intake:
                 if symbol in streams:  # wanted again: it has missed something
                     streams[symbol].after_gap = True
 
-    def refuse(self, record: Record, lane: Lane, error: BadLine) -> None:
+    def refuse(self, record: Record, queue: PartitionQueue, error: BadLine) -> None:
         """Dead-letter a record that Kafka does not take; a dead letter itself ends in the account of drops."""
         ingest_us, key, value, _ = record
-        if lane.topic in MARKET_DATA:
+        if queue.topic in MARKET_DATA:
             assert key is not None  # a symbol, as for every market record
             error.symbol = key.decode()
             self._reject(value, error, ingest_us)
             self._note_overload()
-            self._mark_gap(lane, error.symbol)
-        elif lane.topic is Topic.DLQ:
+            self._mark_gap(queue, error.symbol)
+        elif queue.topic is Topic.DLQ:
             self._accounts.dropped[Topic.DLQ, error.reason] += 1
 
     def take(self, lines: Iterable[Line], ingest_us: int) -> None:
@@ -186,12 +177,12 @@ class Intake:
                 self._note_overload()
 
     def release(self, now_us: int) -> None:
-        """Let what is held go to its lanes, as far as there is room; it fills the conflation interval of now."""
+        """Let what is held go to its queues, as far as there is room; it fills the conflation interval of now."""
         for place, held in list(self._held.items()):
-            value = self._codec.encode(place[0], held.record)
-            if not self._batches.offer(held.stream.lane, _lane_record(held.stream, held.record, value)):
+            value = self._serializer.encode(place[0], held.record)
+            if not self._buffer.offer(held.stream.queue, _queue_record(held.stream, held.record, value)):
                 return
-            self._accounts.pending -= 1  # the lane counts it from here on
+            self._accounts.pending -= 1  # the queue counts it from here on
             held.stream.window = self._window(now_us)
             del self._held[place]
 
@@ -204,7 +195,7 @@ class Intake:
 
     @property
     def holding(self) -> int:
-        """Return how many merged records wait outside the lanes."""
+        """Return how many merged records wait outside the queues."""
         return len(self._held)
 
     # -- one line -----------------------------------------------------------------------------------------------
@@ -257,7 +248,7 @@ class Intake:
 
     def _encode(self, stream: SymbolStream, update: Update, ingest_us: int) -> bytes:
         """Make a record whatever the shape of its update; raise ``BadLine`` that says what is wrong."""
-        value = self._encoder.of(stream.topic)(
+        value = self._fast_serializer.of(stream.topic)(
             update.fields,
             update.feed_time,
             stream.symbol_bytes,
@@ -267,7 +258,7 @@ class Intake:
             stream.after_gap,
         )
         if value is None:
-            value = self._codec.encode(stream.topic, self._record(stream, update, ingest_us))
+            value = self._serializer.encode(stream.topic, self._record(stream, update, ingest_us))
         if len(value) > MAX_RECORD_BYTES:
             raise BadLine("record_too_large", f"its record has {len(value)} bytes; Kafka takes {MAX_RECORD_BYTES}")
         return value
@@ -291,7 +282,7 @@ class Intake:
             and self._must_wait(stream, ingest_us)
         ):
             self._hold(stream, update, ingest_us)
-        elif self._batches.offer(stream.lane, (ingest_us, stream.key, value, None)):
+        elif self._buffer.offer(stream.queue, (ingest_us, stream.key, value, None)):
             stream.after_gap = False
         else:
             self.overloaded = True
@@ -308,8 +299,8 @@ class Intake:
         if stream is None:
             if len(streams) >= MAX_SYMBOLS:
                 raise BadLine("too_many_symbols", f"more than {MAX_SYMBOLS} symbols on {topic}")
-            lane = self._batches.lane_for(topic, symbol.encode())
-            stream = streams[symbol] = SymbolStream(topic, symbol, lane)
+            queue = self._buffer.queue_for(topic, symbol.encode())
+            stream = streams[symbol] = SymbolStream(topic, symbol, queue)
         return stream
 
     # -- what is missing ----------------------------------------------------------------------------------------
@@ -320,16 +311,16 @@ class Intake:
             stream.seq += 1
             stream.after_gap = True
 
-    def _mark_gap(self, lane: Lane, symbol: str) -> None:
+    def _mark_gap(self, queue: PartitionQueue, symbol: str) -> None:
         """Let the next record of a symbol tell that one before it is missing: it may have been made already."""
-        key, streams = symbol.encode(), self._streams[lane.topic]
-        for place, (ingest_us, of, value, reason) in enumerate(lane.waiting):
+        key, streams = symbol.encode(), self._streams[queue.topic]
+        for place, (ingest_us, of, value, reason) in enumerate(queue.waiting):
             if of == key:
-                marked = self._codec.changed(lane.topic, value, after_gap=True)
-                lane.waiting[place] = ingest_us, key, marked, reason
+                marked = self._serializer.changed(queue.topic, value, after_gap=True)
+                queue.waiting[place] = ingest_us, key, marked, reason
                 return
-        if (lane.topic, symbol) in self._held:
-            self._held[lane.topic, symbol].record["after_gap"] = True
+        if (queue.topic, symbol) in self._held:
+            self._held[queue.topic, symbol].record["after_gap"] = True
         elif symbol in streams:
             streams[symbol].after_gap = True
 
@@ -362,7 +353,7 @@ class Intake:
             self._accounts.conflated[stream.topic] += 1
 
     def _relieve(self) -> None:
-        if not self.overloaded or self._batches.bytes > self._batches.budget_bytes * RELIEF:
+        if not self.overloaded or self._buffer.bytes > self._buffer.budget_bytes * RELIEF:
             return
         self.release(wall_us())
         if not self._held:
@@ -379,7 +370,7 @@ class Intake:
 
     def _reject(self, raw: bytes, error: BadLine, ingest_us: int) -> None:
         letter = self._dead_letters.write(raw, error, session_id=self.session_id, ingest_time_us=ingest_us)
-        if not self._batches.offer(self._batches.lane_for(Topic.DLQ, letter[1]), letter):
+        if not self._buffer.offer(self._buffer.queue_for(Topic.DLQ, letter[1]), letter):
             self.overloaded = True
             self._accounts.dropped[Topic.DLQ, "overload"] += 1
 
@@ -391,6 +382,6 @@ class Intake:
             self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
 
 
-def _lane_record(stream: SymbolStream, record: dict[str, object], value: bytes) -> Record:
+def _queue_record(stream: SymbolStream, record: dict[str, object], value: bytes) -> Record:
     ingest_us: int = record["ingest_time_us"]  # type: ignore[assignment]  # an int, see Stamp
     return ingest_us, stream.key, value, None

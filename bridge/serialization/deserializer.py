@@ -46,7 +46,7 @@ class Decoded(NamedTuple):
     record: Record
 
 
-class Decoder:
+class Deserializer:
     """Decode values in either encoding; what was learned from the registry is kept.
 
     Raise Undecodable for a value that is not ours to read, RegistryUnreachable or RegistryRefused where the

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from bridge.aries.protocol.messages import JsonObject, Kind, Update
 from bridge.errors import BadField
+from bridge.market_data import JsonObject, Update, UpdateKind
 from bridge.serialization.decimals import Prices, whole_number
 from bridge.serialization.timestamps import epoch_ms
 from bridge.topics import Topic
@@ -212,14 +212,14 @@ FIELDS: Mapping[Topic, Mapping[str, Field]] = {
 SHARED_FIELDS: Mapping[str, Field] = {"instrumentType": Field("instrument_type", _text)}
 
 _FLAT = (Topic.QUOTES, Topic.TRADES, Topic.GREEKS)
-_TOPICS: Mapping[Kind, tuple[Topic, ...]] = {
-    Kind.QUOTE: _FLAT,
-    Kind.TRADE: _FLAT,
-    Kind.COMPOSITE: _FLAT,
-    Kind.TIMESALE: (Topic.TIMESALES,),
-    Kind.LEVEL2: (Topic.L2,),
-    Kind.GREEKS: (Topic.GREEKS,),
-    Kind.MARKET_STATUS: (Topic.MARKET_STATUS,),
+_TOPICS: Mapping[UpdateKind, tuple[Topic, ...]] = {
+    UpdateKind.QUOTE: _FLAT,
+    UpdateKind.TRADE: _FLAT,
+    UpdateKind.COMPOSITE: _FLAT,
+    UpdateKind.TIMESALE: (Topic.TIMESALES,),
+    UpdateKind.LEVEL2: (Topic.L2,),
+    UpdateKind.GREEKS: (Topic.GREEKS,),
+    UpdateKind.MARKET_STATUS: (Topic.MARKET_STATUS,),
 }
 _TELLING = {topic: frozenset(fields) for topic, fields in FIELDS.items()}
 _KNOWN = {

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaUnfit, SettingsError
+from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaMismatch, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,7 +102,7 @@ class Registry:
     async def pin(self, names: Mapping[Topic, str], schemas: Schemas, *, auto_register: bool) -> dict[Topic, int]:
         """Return the registry's id of every topic's schema, under subject ``<Kafka topic>-value``.
 
-        Raise SchemaUnfit where the subject lacks exactly our schema and ``auto_register`` is off, or where
+        Raise SchemaMismatch where the subject lacks exactly our schema and ``auto_register`` is off, or where
         the registry does not take it.
         """
         return {
@@ -111,11 +111,11 @@ class Registry:
         }
 
     async def lookup(self, subject: str, schema: Schema) -> int:
-        """Return the id of exactly this schema; raise SchemaUnfit where the subject does not hold it."""
+        """Return the id of exactly this schema; raise SchemaMismatch where the subject does not hold it."""
         answer = await self._ask("POST", f"/subjects/{quote(subject, safe='')}", {"schema": schema.text})
         if answer.status == _NOT_FOUND:
             missing = answer.body["error_code"] == _NO_SUBJECT
-            raise SchemaUnfit(
+            raise SchemaMismatch(
                 subject,
                 "it does not exist" if missing else f"it holds other schemas, but not this bridge's {schema.name}",
                 _REGISTER,
@@ -123,11 +123,11 @@ class Registry:
         return self._id(answer, subject)
 
     async def register(self, subject: str, schema: Schema) -> int:
-        """Register the schema and return its id; raise SchemaUnfit where the registry does not take it."""
+        """Register the schema and return its id; raise SchemaMismatch where the registry does not take it."""
         path = f"/subjects/{quote(subject, safe='')}/versions"
         answer = await self._ask("POST", path, {"schema": schema.text})
         if answer.status == _CONFLICT:
-            raise SchemaUnfit(
+            raise SchemaMismatch(
                 subject,
                 f"{schema.name} is not compatible with what it holds ({answer.message})",
                 "If the topic is another application's, rename ours with KAFKA_TOPIC_PREFIX. "
@@ -149,14 +149,16 @@ class Registry:
     async def _pinned(self, subject: str, schema: Schema, *, auto_register: bool) -> int:
         try:
             return await self.lookup(subject, schema)
-        except SchemaUnfit:
+        except SchemaMismatch:
             if not auto_register:
                 raise
         return await self.register(subject, schema)
 
     def _id(self, answer: _Answer, subject: str) -> int:
         if answer.status == _UNPROCESSABLE:
-            raise SchemaUnfit(subject, f"the registry does not take it ({answer.message})", "Mend that, then restart.")
+            raise SchemaMismatch(
+                subject, f"the registry does not take it ({answer.message})", "Mend that, then restart."
+            )
         schema_id = answer.body.get("id")
         if type(schema_id) is not int or not 0 <= schema_id <= _MOST_ID:
             raise RegistryUnreachable(f"the schema registry answered for subject {subject!r} without an id in it.")

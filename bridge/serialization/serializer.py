@@ -25,7 +25,7 @@ CONFLUENT_ID_BYTES = 4
 _MISFITS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError)
 
 
-class Codec:
+class Serializer:
     """Encode records; one buffer serves them all, so one codec belongs to one thread."""
 
     def __init__(self, schemas: Schemas, prefixes: Mapping[Topic, bytes]) -> None:

@@ -19,7 +19,7 @@ from bridge.serialization.serializer import (
 )
 
 if TYPE_CHECKING:
-    from bridge.serialization.deserializer import Decoder
+    from bridge.serialization.deserializer import Deserializer
 
 #: (symbol in UTF-8, ``ingest_time_us``, ``session_id``, ``seq``, ``after_gap``)
 Head = tuple[bytes, int, int, int, bool]
@@ -41,7 +41,7 @@ _BEHIND_SYMBOL = re.compile(
 class Reader:
     """Read the heads of one topic's records; ``name`` is the full name of their schema."""
 
-    def __init__(self, name: str, decoder: Decoder) -> None:
+    def __init__(self, name: str, decoder: Deserializer) -> None:
         self.name = name
         self._decoder = decoder
         #: Where the record starts, by the prefix that names its schema.

@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 
 from bridge.clock import wall_us
 from bridge.errors import Undecodable
-from bridge.kafka.client_options import reaching, servers
+from bridge.kafka.client_options import readable_errors, servers
 from bridge.kafka.consumer import assign, fetched
 from bridge.serialization import schemas
 from bridge.topics import MARKET_DATA, Topic
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-    from bridge.serialization.deserializer import Decoder
+    from bridge.serialization.deserializer import Deserializer
     from bridge.settings import Settings
     from bridge.verify.sequence import Partition
 
@@ -63,7 +63,9 @@ class Reading:
 
     checker: Checker
 
-    def __init__(self, settings: Settings, selection: Selection, consumer: AIOKafkaConsumer, decoder: Decoder) -> None:
+    def __init__(
+        self, settings: Settings, selection: Selection, consumer: AIOKafkaConsumer, decoder: Deserializer
+    ) -> None:
         #: Called with the number of records (offsets) read.
         self.on_progress: Callable[[int], None] = lambda _: None
         self._settings = settings
@@ -83,8 +85,8 @@ class Reading:
         self._early: set[TopicPartition] = set()
 
     async def prepare(self) -> None:
-        """Take the partitions and where to begin; raises TopicsUnfit and KafkaUnreachable."""
-        with reaching(servers(self._settings)):
+        """Take the partitions and where to begin; raises TopicConfigurationError and KafkaUnreachable."""
+        with readable_errors(servers(self._settings)):
             partitions = await assign(self._consumer, self._settings, self._selection.topics, beside=_ALWAYS)
             partitions = [partition for partition in partitions if partition.topic in self._topic_of]
             counts = _counts(self._topic_of[partition.topic] for partition in partitions)
@@ -105,7 +107,7 @@ class Reading:
 
         Raises KafkaUnreachable where Kafka does not answer for long, and what the decoder raises about the registry.
         """
-        with reaching(servers(self._settings)):
+        with readable_errors(servers(self._settings)):
             began_us = wall_us()
             await self._take_ends()
             begun = sum(self._next.values())

@@ -28,12 +28,12 @@ async def test_the_end_is_heard_while_the_connection_is_lost(
     broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator() as simulator:
         async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
-            await eventually(lambda: bridge.feed.state == "streaming", "streaming")
+            await eventually(lambda: bridge.client.state == "streaming", "streaming")
             simulator.connections[0].link.drop()
             for _ in range(turns):
                 await asyncio.sleep(0)
-            lost = dict(bridge.feed.reconnects)
-        assert bridge.feed.reconnects == lost
+            lost = dict(bridge.client.reconnects)
+        assert bridge.client.reconnects == lost
 
 
 async def test_a_server_that_closes_at_once_is_dialled_again(broker: EmbeddedBroker, topic_prefix: str) -> None:

@@ -6,118 +6,126 @@ import random
 
 import pytest
 
-from bridge.aries.reconnect import MAX_RETRY_AFTER_SECONDS, SLOW, Ladder
-from bridge.errors import Cause, ConnectionLost, CredentialsRefused, HandshakeRefused
+from bridge.aries.reconnect import MAX_RETRY_AFTER_SECONDS, SLOW, ReconnectPolicy
+from bridge.errors import ConnectionLost, CredentialsRefused, DisconnectCause, HandshakeRefused
 from tests.test_backoff import Highest
 
 HOUR_SECONDS = 3600.0
 
 
-def ladder(*, token_can_change: bool = True, rng: random.Random | None = None) -> Ladder:
-    """Return a ladder that draws the longest delays, unless told otherwise."""
-    return Ladder(0.5, 30.0, token_can_change=token_can_change, rng=rng or Highest())
+def reconnect_policy(*, token_can_change: bool = True, rng: random.Random | None = None) -> ReconnectPolicy:
+    """Return a reconnect policy that draws the longest delays, unless told otherwise."""
+    return ReconnectPolicy(0.5, 30.0, token_can_change=token_can_change, rng=rng or Highest())
 
 
-def lost(cause: Cause, retry_after_seconds: float | None = None) -> ConnectionLost:
+def lost(cause: DisconnectCause, retry_after_seconds: float | None = None) -> ConnectionLost:
     return ConnectionLost(cause, "because", retry_after_seconds=retry_after_seconds)
 
 
-def delays(subject: Ladder, cause: Cause, count: int) -> list[float]:
+def delays(subject: ReconnectPolicy, cause: DisconnectCause, count: int) -> list[float]:
     return [subject.delay_seconds(lost(cause)) for _ in range(count)]
 
 
-@pytest.mark.parametrize("cause", sorted(set(Cause) - SLOW))
-def test_most_causes_wait_up_to_the_longest_delay(cause: Cause) -> None:
+@pytest.mark.parametrize("cause", sorted(set(DisconnectCause) - SLOW))
+def test_most_causes_wait_up_to_the_longest_delay(cause: DisconnectCause) -> None:
     """The ceiling doubles from the shortest delay to the longest."""
-    assert delays(ladder(), cause, 8) == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert delays(reconnect_policy(), cause, 8) == [0.5, 1, 2, 4, 8, 16, 30, 30]
 
 
-@pytest.mark.parametrize("cause", [Cause.EVICTED, Cause.THROTTLED, Cause.TOO_BIG])
-def test_what_waiting_a_little_does_not_mend_waits_longer(cause: Cause) -> None:
+@pytest.mark.parametrize("cause", [DisconnectCause.EVICTED, DisconnectCause.THROTTLED, DisconnectCause.TOO_BIG])
+def test_what_waiting_a_little_does_not_mend_waits_longer(cause: DisconnectCause) -> None:
     """These causes have a slower rung of their own, four times as long."""
-    assert delays(ladder(), cause, 8) == [2, 4, 8, 16, 32, 64, 120, 120]
+    assert delays(reconnect_policy(), cause, 8) == [2, 4, 8, 16, 32, 64, 120, 120]
 
 
 def test_the_jitter_is_full() -> None:
     """A delay may be as short as nothing."""
-    draws = [ladder(rng=random.Random(seed)).delay_seconds(lost(Cause.NETWORK)) for seed in range(200)]
+    draws = [
+        reconnect_policy(rng=random.Random(seed)).delay_seconds(lost(DisconnectCause.NETWORK)) for seed in range(200)
+    ]
     assert 0 <= min(draws) < 0.05
     assert 0.45 < max(draws) <= 0.5
 
 
 def test_the_server_may_ask_for_time() -> None:
     """Retry-After is waited for in full before our own delay begins, up to an hour."""
-    subject = ladder()
-    assert subject.delay_seconds(lost(Cause.THROTTLED, 60.0)) == 62
-    assert subject.delay_seconds(lost(Cause.THROTTLED, 0.0)) == 4
-    assert subject.delay_seconds(lost(Cause.THROTTLED, 1e9)) == MAX_RETRY_AFTER_SECONDS + 8
+    subject = reconnect_policy()
+    assert subject.delay_seconds(lost(DisconnectCause.THROTTLED, 60.0)) == 62
+    assert subject.delay_seconds(lost(DisconnectCause.THROTTLED, 0.0)) == 4
+    assert subject.delay_seconds(lost(DisconnectCause.THROTTLED, 1e9)) == MAX_RETRY_AFTER_SECONDS + 8
 
 
 def test_a_token_that_can_change_is_tried_anew_at_once_and_then_slowly_for_ever() -> None:
     """The first refusal asks for a newer token; the next ones wait on the slow rung, and never end."""
-    assert delays(ladder(), Cause.AUTH_REFUSED, 5) == [0, 2, 4, 8, 16]
-    assert max(delays(ladder(), Cause.AUTH_REFUSED, 100)) == 120
+    assert delays(reconnect_policy(), DisconnectCause.AUTH_REFUSED, 5) == [0, 2, 4, 8, 16]
+    assert max(delays(reconnect_policy(), DisconnectCause.AUTH_REFUSED, 100)) == 120
 
 
 def test_a_fixed_token_is_refused_for_good_the_third_time() -> None:
     """Waiting does not change a fixed token."""
-    subject = ladder(token_can_change=False)
-    assert delays(subject, Cause.AUTH_REFUSED, 2) == [2, 4]
+    subject = reconnect_policy(token_can_change=False)
+    assert delays(subject, DisconnectCause.AUTH_REFUSED, 2) == [2, 4]
     with pytest.raises(CredentialsRefused) as caught:
-        subject.delay_seconds(lost(Cause.AUTH_REFUSED))
+        subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
     assert caught.value.exit_code == 3
     assert "3 times (because)" in str(caught.value)
 
 
 def test_a_refused_handshake_is_no_refusal_of_a_token() -> None:
     """No token was shown: waiting may help, and it is done slowly, for ever."""
-    subject = ladder(token_can_change=False)
-    refused = HandshakeRefused(Cause.AUTH_REFUSED, "HTTP 403")
+    subject = reconnect_policy(token_can_change=False)
+    refused = HandshakeRefused(DisconnectCause.AUTH_REFUSED, "HTTP 403")
     assert [subject.delay_seconds(refused) for _ in range(5)] == [2, 4, 8, 16, 32]
     assert subject.refusals == 0
 
 
 def test_other_losses_between_refusals_do_not_give_a_fixed_token_more_chances() -> None:
     """Refusals count in a row, whatever the network does meanwhile; only an acceptance starts over."""
-    subject = ladder(token_can_change=False)
-    subject.delay_seconds(lost(Cause.AUTH_REFUSED))
-    subject.delay_seconds(lost(Cause.AUTH_REFUSED))
+    subject = reconnect_policy(token_can_change=False)
+    subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
+    subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
     subject.accepted()
-    subject.delay_seconds(lost(Cause.AUTH_REFUSED))
-    subject.delay_seconds(lost(Cause.NETWORK))
-    subject.delay_seconds(lost(Cause.AUTH_REFUSED))
+    subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
+    subject.delay_seconds(lost(DisconnectCause.NETWORK))
+    subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
     with pytest.raises(CredentialsRefused):
-        subject.delay_seconds(lost(Cause.AUTH_REFUSED))
+        subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
 
 
 def test_only_data_that_flowed_for_a_while_starts_over() -> None:
-    """A handshake, an accepted token or a moment of data leave the ladder where it is."""
-    subject = ladder()
-    delays(subject, Cause.NETWORK, 4)
+    """A handshake, an accepted token or a moment of data leave the reconnect policy where it is."""
+    subject = reconnect_policy()
+    delays(subject, DisconnectCause.NETWORK, 4)
     subject.accepted()
     subject.flowed(29.9)
-    assert subject.delay_seconds(lost(Cause.NETWORK)) == 8
+    assert subject.delay_seconds(lost(DisconnectCause.NETWORK)) == 8
     subject.flowed(30.0)
-    assert subject.delay_seconds(lost(Cause.NETWORK)) == 0.5
+    assert subject.delay_seconds(lost(DisconnectCause.NETWORK)) == 0.5
 
 
 def test_the_slow_rung_takes_longer_to_start_over() -> None:
     """Two bridges that evict one another every minute do so less and less often."""
-    subject = ladder()
-    delays(subject, Cause.EVICTED, 3)
+    subject = reconnect_policy()
+    delays(subject, DisconnectCause.EVICTED, 3)
     subject.flowed(60.0)
-    assert subject.delay_seconds(lost(Cause.EVICTED)) == 16
+    assert subject.delay_seconds(lost(DisconnectCause.EVICTED)) == 16
     subject.flowed(120.0)
-    assert subject.delay_seconds(lost(Cause.EVICTED)) == 2
+    assert subject.delay_seconds(lost(DisconnectCause.EVICTED)) == 2
 
 
 @pytest.mark.parametrize(
-    ("cause", "most"), [(Cause.CLOSED, 350), (Cause.AUTH_REFUSED, 120), (Cause.EVICTED, 120), (Cause.STALE, 350)]
+    ("cause", "most"),
+    [
+        (DisconnectCause.CLOSED, 350),
+        (DisconnectCause.AUTH_REFUSED, 120),
+        (DisconnectCause.EVICTED, 120),
+        (DisconnectCause.STALE, 350),
+    ],
 )
 @pytest.mark.parametrize("seed", range(3))
-def test_a_server_that_accepts_and_then_cuts_is_not_stormed(cause: Cause, most: int, seed: int) -> None:
+def test_a_server_that_accepts_and_then_cuts_is_not_stormed(cause: DisconnectCause, most: int, seed: int) -> None:
     """In an hour of sessions that begin well and end at once, attempts stay few."""
-    subject = ladder(rng=random.Random(seed))
+    subject = reconnect_policy(rng=random.Random(seed))
     passed_seconds, attempts = 0.0, 0
     while passed_seconds < HOUR_SECONDS:
         subject.accepted()
@@ -129,8 +137,8 @@ def test_a_server_that_accepts_and_then_cuts_is_not_stormed(cause: Cause, most: 
 
 def test_a_server_that_refuses_after_real_data_is_asked_again_at_once() -> None:
     """Once a session was good for a while, the next refusal is a new story."""
-    subject = ladder()
-    assert delays(subject, Cause.AUTH_REFUSED, 2) == [0, 2]
+    subject = reconnect_policy()
+    assert delays(subject, DisconnectCause.AUTH_REFUSED, 2) == [0, 2]
     subject.accepted()
     subject.flowed(45.0)
-    assert delays(subject, Cause.AUTH_REFUSED, 2) == [0, 4]
+    assert delays(subject, DisconnectCause.AUTH_REFUSED, 2) == [0, 4]

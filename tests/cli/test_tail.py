@@ -15,13 +15,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bridge.cli.tail import Selection, follow
-from bridge.errors import KafkaUnreachable, TopicsUnfit
+from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.serialization import schemas
 from bridge.serialization.decimals import Prices
 from bridge.serialization.formatting import json_line, text_line
-from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefixes
+from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
 from bridge.topics import Topic
 from tests.support.fake_registry import FakeRegistry
 
@@ -51,16 +51,16 @@ def quote(symbol: str, seq: int, price: str = "187.25") -> Record:
 class Writer:
     """Write records as the bridge does, but all to one partition."""
 
-    def __init__(self, producer: AIOKafkaProducer, prefix: str, codec: Codec) -> None:
+    def __init__(self, producer: AIOKafkaProducer, prefix: str, serializer: Serializer) -> None:
         self._producer = producer
         self._prefix = prefix
-        self._codec = codec
+        self._serializer = serializer
 
     async def quote(self, symbol: str, seq: int, price: str = "187.25") -> None:
         await self.write(Topic.QUOTES, symbol, quote(symbol, seq, price), FIRST_US // 1000 + seq)
 
     async def write(self, topic: Topic, key: str, record: Record, timestamp_ms: int = FIRST_US // 1000) -> None:
-        await self.raw(topic, key, self._codec.encode(topic, record), timestamp_ms)
+        await self.raw(topic, key, self._serializer.encode(topic, record), timestamp_ms)
 
     async def raw(self, topic: Topic, key: str, value: bytes | None, timestamp_ms: int = FIRST_US // 1000) -> None:
         name = f"{self._prefix}.{topic}"
@@ -71,9 +71,9 @@ class Writer:
 async def writing(
     bootstrap_servers: str, prefix: str, prefixes: Mapping[Topic, bytes] | None = None
 ) -> AsyncIterator[Writer]:
-    codec = Codec(SCHEMAS, prefixes or single_object_prefixes(SCHEMAS))
+    serializer = Serializer(SCHEMAS, prefixes or single_object_prefixes(SCHEMAS))
     async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers) as producer:
-        yield Writer(producer, prefix, codec)
+        yield Writer(producer, prefix, serializer)
 
 
 @pytest.fixture
@@ -199,14 +199,16 @@ class TestWhatEndsIt:
         """A topic that is not there is an error naming the command that creates it; asking does not create it."""
         broker.create_topics([f"{topic_prefix}.quotes"])
 
-        with pytest.raises(TopicsUnfit, match=rf"no topic {topic_prefix}\.trades, other .*`aries-bridge topics`"):
+        with pytest.raises(
+            TopicConfigurationError, match=rf"no topic {topic_prefix}\.trades, other .*`aries-bridge topics`"
+        ):
             await follow(settings, all_of("quotes", "trades", "other"), json_line)
 
         assert await topics_of(broker, topic_prefix) == {f"{topic_prefix}.quotes"}
 
     async def test_no_topic_at_all_is_told(self, settings: Settings, topic_prefix: str) -> None:
         """Where none of the bridge's topics exists there is nothing to follow."""
-        with pytest.raises(TopicsUnfit, match=rf"no topic {topic_prefix}\.quotes, .*{topic_prefix}\.dlq"):
+        with pytest.raises(TopicConfigurationError, match=rf"no topic {topic_prefix}\.quotes, .*{topic_prefix}\.dlq"):
             await follow(settings, all_of(), json_line)
 
     async def test_unreachable_kafka_is_told(self) -> None:

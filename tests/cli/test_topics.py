@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 )
 
 from bridge.cli.topics import arrange, problem
-from bridge.errors import KafkaUnreachable, TopicsUnfit
+from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.topic_specification import Design
 from bridge.topics import SUBSCRIBABLE, Topic
@@ -89,7 +89,7 @@ class TestOnTheEmbeddedBroker:
         """A check names what is missing and fails, until all is there."""
         broker.create_topics([f"{topic_prefix}.quotes"])
         for _ in range(2):
-            with pytest.raises(TopicsUnfit, match=r"\(missing: 7\)"):
+            with pytest.raises(TopicConfigurationError, match=r"\(missing: 7\)"):
                 await arrange(settings, Design(), check=True)
             assert f"missing       {topic_prefix}.dlq: 1 partition, " in capsys.readouterr().out
 
@@ -98,7 +98,7 @@ class TestOnTheEmbeddedBroker:
 
     async def test_a_broker_that_creates_no_topics_is_told(self, settings: Settings) -> None:
         """The embedded broker cannot be administered: the error says so."""
-        with pytest.raises(TopicsUnfit, match=r"creates no topics.*embedded broker"):
+        with pytest.raises(TopicConfigurationError, match=r"creates no topics.*embedded broker"):
             await arrange(settings, Design())
 
     async def test_unreachable_kafka_is_told(self) -> None:
@@ -191,7 +191,7 @@ class TestOnRealKafka:
         wanted = Design(partitions=3, retention_hours=1, min_insync_replicas=2)
         await arrange(settings, wanted)
         told = capsys.readouterr()
-        with pytest.raises(TopicsUnfit, match=r"\(different: 8, unequal partition counts\)"):
+        with pytest.raises(TopicConfigurationError, match=r"\(different: 8, unequal partition counts\)"):
             await arrange(settings, wanted, check=True)
 
         lines = [line for line in told.out.splitlines() if line.startswith("differs") and other in line]
@@ -209,7 +209,9 @@ class TestOnRealKafka:
         """More copies than brokers is refused with the broker's words."""
         settings = kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
 
-        with pytest.raises(TopicsUnfit, match=rf"{topic_prefix}\.dlq was not created: .*InvalidReplicationFactor"):
+        with pytest.raises(
+            TopicConfigurationError, match=rf"{topic_prefix}\.dlq was not created: .*InvalidReplicationFactor"
+        ):
             await arrange(settings, Design(replication_factor=3))
 
 

@@ -46,7 +46,7 @@ async def bridging(broker: EmbeddedBroker, prefix: str, **more: str) -> AsyncIte
     async with Simulator(dialect="envelope", lines_per_frame=3, seed=5) as simulator:
         async with running(environment(simulator, broker.bootstrap_servers, prefix, **more)) as bridge:
             await simulator.subscribed("AAPL", "MSFT")
-            await eventually(lambda: bridge.feed.state == "streaming", "streaming")
+            await eventually(lambda: bridge.client.state == "streaming", "streaming")
             yield simulator, bridge
             await settled(simulator, bridge)
 
@@ -72,7 +72,7 @@ async def write(broker: EmbeddedBroker, prefix: str) -> None:
         await simulator.inject(faults.Drop())
         await simulator.connected(2)
         await simulator.subscribed("AAPL", "MSFT")
-        await eventually(lambda: bridge.feed.state == "streaming", "streaming again")
+        await eventually(lambda: bridge.client.state == "streaming", "streaming again")
         await simulator.emit(300)
 
 

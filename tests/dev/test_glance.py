@@ -10,8 +10,8 @@ import pytest
 from bridge.dev.glance import MOST_CHARACTERS, glance, printable
 from bridge.serialization import schemas
 from bridge.serialization.decimals import Prices
-from bridge.serialization.deserializer import Decoded, Decoder
-from bridge.serialization.serializer import Codec, single_object_prefixes
+from bridge.serialization.deserializer import Decoded, Deserializer
+from bridge.serialization.serializer import Serializer, single_object_prefixes
 from bridge.topics import Topic
 
 SCHEMAS = schemas.load()
@@ -21,8 +21,8 @@ PRICE = Prices()
 
 async def seen(topic: Topic, **fields: Any) -> str:
     """Return the glance of a record that went through its schema."""
-    value = Codec(SCHEMAS, single_object_prefixes(SCHEMAS)).encode(topic, fields)
-    return glance(await Decoder(SCHEMAS).decode(value))
+    value = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS)).encode(topic, fields)
+    return glance(await Deserializer(SCHEMAS).decode(value))
 
 
 @pytest.mark.parametrize(

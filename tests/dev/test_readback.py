@@ -14,7 +14,7 @@ from bridge.clock import wall_us
 from bridge.dev.readback import RATE_OVER_SECONDS, Flow, ReadBack
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.serialization import schemas
-from bridge.serialization.deserializer import Decoder
+from bridge.serialization.deserializer import Deserializer
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.support.service import environment, eventually, running
@@ -38,7 +38,7 @@ async def bridge(broker: EmbeddedBroker, topic_prefix: str) -> AsyncIterator[tup
 
 @asynccontextmanager
 async def looking(bridge: Bridge, *, since_ms: int | None = None) -> AsyncIterator[ReadBack]:
-    readback = ReadBack(bridge, Decoder(schemas.load()), since_ms=since_ms)
+    readback = ReadBack(bridge, Deserializer(schemas.load()), since_ms=since_ms)
     try:
         yield readback
     finally:
@@ -58,7 +58,7 @@ async def test_totals_and_newest_records_are_those_of_kafka(bridge: tuple[Bridge
     await eventually(lambda: service.accounts.lines_received >= simulator.sent.lines, "all is read")
     await published(service)
     async with looking(service) as readback:
-        for _ in range(service.batches.partitions(Topic.QUOTES)):
+        for _ in range(service.buffer.partitions(Topic.QUOTES)):
             await readback.try_look()
             assert readback.problem is None
         assert readback.newest[Topic.QUOTES].text == "T bid 6.25"

@@ -10,8 +10,8 @@ import pytest
 from bridge.dev.stage import OPTION, SYMBOLS, TOKEN, Wishes, stage
 from bridge.errors import SettingsError
 from bridge.kafka.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
+from bridge.market_data import EventType
 from bridge.settings.warnings import warnings
-from bridge.topics import Topic
 from tests.support.consumer import read_all
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ async def test_without_any_setting_both_ends_are_made_up() -> None:
         assert made.broker is not None
         assert made.settings.aries_ws_url == made.simulator.url
         assert ",".join(made.settings.aries_symbols) == f"{SYMBOLS},{OPTION}"
-        assert set(made.settings.plan().topics) == set(Topic) - {Topic.MARKET_STATUS, Topic.CONTROL, Topic.DLQ}
+        assert made.settings.plan().events == set(EventType)
         assert made.settings.kafka_bootstrap_servers == (made.broker.bootstrap_servers,)
         assert read_all(made.broker.bootstrap_servers, made.settings.topics.values()) == []
         assert (made.settings.bridge_log_level, made.settings.bridge_log_format) == ("WARNING", "console")

@@ -8,13 +8,13 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from bridge.errors import KafkaUnreachable, SettingsError
-from bridge.kafka.client_options import KafkaWords, kafka_settings, reaching
+from bridge.kafka.client_options import CapturedKafkaLog, kafka_settings, readable_errors
 
 
 def told_of(words: str, error: Exception) -> str:
     """Return how it is told that the client logs some words and raises."""
     with pytest.raises(KafkaUnreachable) as raised:  # noqa: PT012 - what is raised comes from the inner context
-        with reaching("k:1"):
+        with readable_errors("k:1"):
             if words:
                 logging.getLogger("aiokafka").error(words)
             raise error
@@ -70,7 +70,7 @@ class TestWords:
         told: list[str] = []
         client = logging.getLogger("aiokafka")
 
-        with KafkaWords(told.append):
+        with CapturedKafkaLog(told.append):
             client.warning("gone: %s", "k:1")
             client.info("not worth a word")
         client.warning("afterwards")

@@ -37,7 +37,7 @@ def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def accumulated(producer: AIOKafkaProducer) -> tuple[int, int]:
-    """Return for how many lanes batches wait, and how many batches are on their way."""
+    """Return for how many queues batches wait, and how many batches are on their way."""
     accumulator = producer._message_accumulator
     return len(accumulator._batches), len(accumulator._pending_batches)
 
@@ -58,7 +58,7 @@ async def errors(flights: list[asyncio.Future[object]]) -> set[str]:
 async def unanswered(
     kafka: RealKafka, topic: str
 ) -> AsyncIterator[tuple[AIOKafkaProducer, list[asyncio.Future[object]]]]:
-    """Give a producer with a batch on its way for each of many lanes, to a broker that hangs."""
+    """Give a producer with a batch on its way for each of many queues, to a broker that hangs."""
     kafka.create_topic(topic, LANES)
     producer = await producers.start({"bootstrap_servers": kafka.bootstrap_servers})
     kafka.pause()

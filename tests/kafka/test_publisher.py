@@ -23,9 +23,9 @@ async def test_a_record_that_has_waited_long_enough_is_sent_at_once(
 ) -> None:
     """The time to wait for more counts from when the oldest record was read, not from when its partition is free."""
     async with publishing(broker.bootstrap_servers, topic_prefix, **LINGERING) as bridge:
-        lane = bridge.batches.lane_for(Topic.QUOTES, b"AAPL")
-        bridge.batches.add(lane, (wall_us() - A_MINUTE_MS * 1000, b"AAPL", b"old", None))
-        bridge.batches.add(lane, (wall_us(), b"AAPL", b"new", None))
+        queue = bridge.buffer.queue_for(Topic.QUOTES, b"AAPL")
+        bridge.buffer.add(queue, (wall_us() - A_MINUTE_MS * 1000, b"AAPL", b"old", None))
+        bridge.buffer.add(queue, (wall_us(), b"AAPL", b"new", None))
         await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == 2, "both are published")
 
 
@@ -34,10 +34,10 @@ async def test_a_new_record_waits_for_more_until_the_bridge_stops(
 ) -> None:
     """A batch is given its time to grow; a bridge that stops sends what it has."""
     async with publishing(broker.bootstrap_servers, topic_prefix, **LINGERING) as bridge:
-        lane = bridge.batches.lane_for(Topic.QUOTES, b"AAPL")
-        bridge.batches.add(lane, (wall_us(), b"AAPL", b"new", None))
+        queue = bridge.buffer.queue_for(Topic.QUOTES, b"AAPL")
+        bridge.buffer.add(queue, (wall_us(), b"AAPL", b"new", None))
         for _ in range(TURNS):
             await asyncio.sleep(0)
-        assert (len(lane.waiting), lane.in_flight) == (1, [])
+        assert (len(queue.waiting), queue.in_flight) == (1, [])
         await bridge.publisher.drained()
         assert bridge.accounts.published[Topic.QUOTES] == 1

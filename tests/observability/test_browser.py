@@ -76,9 +76,9 @@ async def test_it_shows_what_status_says(broker: EmbeddedBroker, topic_prefix: s
             await simulator.emit(3000)
             await simulator.inject(faults.Garbage())
             await simulator.inject(faults.Drop())
-            await eventually(lambda: bridge.feed.reconnects, "the loss")
+            await eventually(lambda: bridge.client.reconnects, "the loss")
             await http.becomes(200)
-            await eventually(lambda: bridge.batches.empty, "all acknowledged")
+            await eventually(lambda: bridge.buffer.empty, "all acknowledged")
             assert bridge.http.url is not None
             await window.open(bridge.http.url)
             await window.holds(READY)
@@ -181,7 +181,7 @@ async def test_nothing_the_feed_says_becomes_markup(broker: EmbeddedBroker, topi
             await simulator.quote("AAPL", **{evil: 1, "bidPrice": "2"})
             await eventually(lambda: bridge.intake.unknown_fields, "the strange field")
             await simulator.inject(faults.Close(code=4000, reason=evil))
-            await eventually(lambda: bridge.feed.reconnects, "the loss")
+            await eventually(lambda: bridge.client.reconnects, "the loss")
             assert bridge.http.url is not None
             await window.open(bridge.http.url)
             await window.holds(READY)
@@ -202,7 +202,7 @@ async def test_it_can_be_read_on_any_screen(
         async with running(environ) as bridge, client(bridge) as http:
             await http.becomes(200)
             await simulator.inject(faults.Drop())
-            await eventually(lambda: bridge.feed.reconnects, "the loss")
+            await eventually(lambda: bridge.client.reconnects, "the loss")
             assert bridge.http.url is not None
             await window.resize(*size)
             await window.prefers(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")

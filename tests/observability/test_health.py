@@ -32,12 +32,12 @@ def nobody() -> str:
 
 
 def opened(**environ: str) -> Bridge:
-    """Return a bridge that was not started, with a lane for quotes and one record in it."""
+    """Return a bridge that was not started, with a queue for quotes and one record in it."""
     bridge = Bridge(
         settings.load({"ARIES_ACCESS_TOKEN": "t", "ARIES_SYMBOLS": "A", "KAFKA_BOOTSTRAP_SERVERS": "k:1", **environ})
     )
-    bridge.batches.open({Topic.QUOTES: 1, Topic.TRADES: 1})
-    bridge.batches.add(bridge.batches.lane_for(Topic.QUOTES, b"A"), (0, b"A", b"x", None))
+    bridge.buffer.open({Topic.QUOTES: 1, Topic.TRADES: 1})
+    bridge.buffer.add(bridge.buffer.queue_for(Topic.QUOTES, b"A"), (0, b"A", b"x", None))
     return bridge
 
 
@@ -48,7 +48,7 @@ def test_a_publisher_that_stands_still_while_records_wait_is_stuck() -> None:
     for now, alive in ((1000.0, True), (1300.0, True), (1300.5, False)):
         assert [check.ok for check in liveness(bridge, now)] == [True, alive]
     assert "stuck" in liveness(bridge, 1301.0)[1].detail
-    bridge.batches.give_up()
+    bridge.buffer.give_up()
     assert all(check.ok for check in liveness(bridge, 1e9))  # nothing to do is no fault
 
 
@@ -60,8 +60,8 @@ async def test_kafka_is_ready_while_it_acknowledges() -> None:
     assert not readiness(bridge, 0)[-1].ok
     bridge.publisher.acking = True
     assert readiness(bridge, 0)[-1].detail == "cannot be written just now: aries.quotes"  # no producer knows it
-    (lane,) = bridge.batches.take_ready()
-    bridge.batches.sent(lane, 1, now=100.0)
+    (queue,) = bridge.buffer.take_ready()
+    bridge.buffer.sent(queue, 1, now=100.0)
     assert readiness(bridge, 100.0 + ACK_OVERDUE_SECONDS)[-1].ok
     late = readiness(bridge, 105.0 + ACK_OVERDUE_SECONDS)[-1]
     assert (late.ok, late.detail) == (False, "no acknowledgement for 15 s")
@@ -93,7 +93,7 @@ async def test_an_outage_of_aries_shows_in_readiness_alone(broker: EmbeddedBroke
     port = urlsplit(environ["ARIES_WS_URL"]).port
     assert port is not None
     async with running(environ) as bridge, client(bridge) as http:
-        await eventually(lambda: bridge.feed.reconnects, "an attempt in vain")
+        await eventually(lambda: bridge.client.reconnects, "an attempt in vain")
         checks = await http.becomes(503)
         assert "network" in checks["authenticated"]["detail"]
         for _ in range(2):
@@ -120,7 +120,7 @@ async def test_refused_symbols_are_told_and_all_of_them_are_no_subscription(
             assert checks["subscribed"]["detail"] == "1 symbols, 1 refused"
         environ["ARIES_SYMBOLS"] = "XYZ,ABC"
         async with running(environ) as bridge, client(bridge) as http:
-            await eventually(lambda: bridge.feed.state == "streaming", "all requests are answered")
+            await eventually(lambda: bridge.client.state == "streaming", "all requests are answered")
             checks = await http.becomes(503)
             assert checks["subscribed"] == {"ok": False, "detail": "0 symbols, 2 refused"}
 

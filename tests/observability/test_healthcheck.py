@@ -107,4 +107,4 @@ async def test_it_loads_nothing_but_the_standard_library() -> None:
         stdout=asyncio.subprocess.PIPE,
     )
     loaded, _ = await process.communicate()
-    assert loaded.decode().split() == ["bridge.observability.healthcheck"]
+    assert loaded.decode().split() == ["bridge.observability", "bridge.observability.healthcheck"]

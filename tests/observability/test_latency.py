@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bridge.observability.latency import BUCKETS, MOST_RECENT, RECENT_SECONDS, Acks, Histogram, percentile
-from bridge.pipeline.record_buffer import Lane
+from bridge.observability.latency import BUCKETS, MOST_RECENT, RECENT_SECONDS, Histogram, LatencyMetrics, percentile
+from bridge.pipeline.record_buffer import PartitionQueue
 from bridge.topics import Topic
 
 SECOND_US = 1_000_000
 
 
-def lane(topic: Topic, read_us: int, *, sent_at: float = 0.0) -> Lane:
-    made = Lane(topic, f"t.{topic}", 0)
+def queue(topic: Topic, read_us: int, *, sent_at: float = 0.0) -> PartitionQueue:
+    made = PartitionQueue(topic, f"t.{topic}", 0)
     made.in_flight = [(read_us, b"AAPL", b"oldest", None), (read_us + 900, b"AAPL", b"newer", None)]
     made.sent_at = sent_at
     return made
@@ -28,31 +28,31 @@ def test_a_duration_is_counted_in_the_first_bucket_that_holds_it() -> None:
 
 def test_a_batch_is_observed_by_its_oldest_record() -> None:
     """From its reading to the acknowledgement, and from the sending."""
-    acks = Acks()
-    acks.landed(lane(Topic.QUOTES, 5 * SECOND_US, sent_at=100.25), 100.5, 7 * SECOND_US)
-    assert acks.recent(Topic.QUOTES, 101) == [2.0]
-    assert acks.receive_to_ack.sum_seconds == 2.0
-    assert acks.produce.sum_seconds == 0.25
+    latency = LatencyMetrics()
+    latency.acknowledged(queue(Topic.QUOTES, 5 * SECOND_US, sent_at=100.25), 100.5, 7 * SECOND_US)
+    assert latency.recent(Topic.QUOTES, 101) == [2.0]
+    assert latency.receive_to_ack.sum_seconds == 2.0
+    assert latency.produce.sum_seconds == 0.25
 
 
 def test_our_own_records_were_never_received() -> None:
     """Control records tell how fast Kafka is, and nothing about lines."""
-    acks = Acks()
-    acks.landed(lane(Topic.CONTROL, 0), 1.0, SECOND_US)
-    assert sum(acks.produce.counts) == 1
-    assert sum(acks.receive_to_ack.counts) == 0
-    assert acks.recent(Topic.CONTROL, 1.0) == []
+    latency = LatencyMetrics()
+    latency.acknowledged(queue(Topic.CONTROL, 0), 1.0, SECOND_US)
+    assert sum(latency.produce.counts) == 1
+    assert sum(latency.receive_to_ack.counts) == 0
+    assert latency.recent(Topic.CONTROL, 1.0) == []
 
 
 def test_what_is_recent_is_bounded_by_time_and_number() -> None:
     """Old durations are forgotten, and memory does not grow with the load."""
-    acks = Acks()
-    acks.landed(lane(Topic.QUOTES, 0), 0.0, SECOND_US)
-    assert acks.recent(Topic.QUOTES, RECENT_SECONDS) == [1.0]
-    assert acks.recent(Topic.QUOTES, RECENT_SECONDS + 0.1) == []
+    latency = LatencyMetrics()
+    latency.acknowledged(queue(Topic.QUOTES, 0), 0.0, SECOND_US)
+    assert latency.recent(Topic.QUOTES, RECENT_SECONDS) == [1.0]
+    assert latency.recent(Topic.QUOTES, RECENT_SECONDS + 0.1) == []
     for _ in range(MOST_RECENT + 10):
-        acks.landed(lane(Topic.QUOTES, 0), 50.0, SECOND_US)
-    assert len(acks.recent(Topic.QUOTES, 50.0)) == MOST_RECENT
+        latency.acknowledged(queue(Topic.QUOTES, 0), 50.0, SECOND_US)
+    assert len(latency.recent(Topic.QUOTES, 50.0)) == MOST_RECENT
 
 
 def test_percentiles_are_values_that_were_seen() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from bridge.observability.log_throttle import Hush
+from bridge.observability.log_throttle import LogThrottle
 
 
 def said(name: str, message: str, *arguments: object) -> logging.LogRecord:
@@ -13,7 +13,7 @@ def said(name: str, message: str, *arguments: object) -> logging.LogRecord:
 
 def test_the_same_message_passes_once_in_a_while() -> None:
     """Details do not make another message of it; other messages and other libraries are let through."""
-    hush = Hush("aiokafka", quiet_seconds=1000)
+    hush = LogThrottle("aiokafka", quiet_seconds=1000)
     assert hush.filter(said("aiokafka.producer", "node %s is away", 1))
     assert not hush.filter(said("aiokafka.producer", "node %s is away", 2))
     assert hush.filter(said("aiokafka.producer", "node %s is back", 1))
@@ -24,6 +24,6 @@ def test_the_same_message_passes_once_in_a_while() -> None:
 
 def test_it_passes_again_after_that_while() -> None:
     """What goes on is told again."""
-    hush = Hush("aiokafka", quiet_seconds=0)
+    hush = LogThrottle("aiokafka", quiet_seconds=0)
     assert hush.filter(said("aiokafka", "away"))
     assert hush.filter(said("aiokafka", "away"))

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import bridge as package
 from bridge import settings
 from bridge.app import Bridge
-from bridge.errors import Cause
+from bridge.errors import DisconnectCause
 from bridge.observability.metrics import (
     DEAD_LETTER_REASONS,
     DROPS,
@@ -56,7 +56,7 @@ CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "unknown_fields_total": ("counter", ("field",), set()),
     "connected": ("gauge", (), ONE),
     "authenticated": ("gauge", (), ONE),
-    "reconnects_total": ("counter", ("cause",), {(cause.value,) for cause in Cause}),
+    "reconnects_total": ("counter", ("cause",), {(cause.value,) for cause in DisconnectCause}),
     "feed_gap_seconds_total": ("counter", (), ONE),
     "last_data_timestamp_seconds": ("gauge", ("topic",), None),
     "buffer_bytes": ("gauge", (), ONE),
@@ -186,8 +186,8 @@ async def test_metrics_say_what_the_accounts_say(conflate_ms: str, broker: Embed
             await simulator.inject(faults.Drop())
             await simulator.connected(2)
             await simulator.subscribed("AAPL", "MSFT")
-            await eventually(lambda: bridge.feed.state == "streaming", "streaming again")
-            await eventually(lambda: not bridge.accounts.pending and bridge.batches.empty, "all acknowledged")
+            await eventually(lambda: bridge.client.state == "streaming", "streaming again")
+            await eventually(lambda: not bridge.accounts.pending and bridge.buffer.empty, "all acknowledged")
             answer = await http.get("/metrics")
             assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
             found = {name: values(family) for name, family in parsed(answer.text).items()}
@@ -215,7 +215,7 @@ async def test_metrics_say_what_the_accounts_say(conflate_ms: str, broker: Embed
     assert found["control_records_total"] == {(): 6}  # two sessions, a gap between
     assert found["reconnects_total"]["network",] == 1
     assert sums["reconnects_total"] == 1
-    assert 0 < sums["feed_gap_seconds_total"] == bridge.feed.chronicle.gap_seconds(0)
+    assert 0 < sums["feed_gap_seconds_total"] == bridge.client.connection_history.gap_seconds(0)
     for gauge, value in {"connected": 1, "authenticated": 1, "kafka_acking": 1, "market_open": 1, "symbols": 2}.items():
         assert found[gauge] == {(): value}, gauge
     assert found["subscribed_symbols"] == {(): 2}
@@ -223,4 +223,4 @@ async def test_metrics_say_what_the_accounts_say(conflate_ms: str, broker: Embed
     assert found["last_data_timestamp_seconds"][name[Topic.QUOTES],] == bridge.intake.last_data_us[Topic.QUOTES] / 1e6
     buckets = {sample.labels["le"]: sample.value for sample in histogram.samples if sample.name.endswith("_bucket")}
     assert [*buckets.values()] == sorted(buckets.values())
-    assert buckets["+Inf"] == sum(bridge.acks.receive_to_ack.counts) > 0
+    assert buckets["+Inf"] == sum(bridge.latency.receive_to_ack.counts) > 0

@@ -39,7 +39,7 @@ def at(iso: str) -> datetime:
 
 def idle(bridge: Bridge, lines: int) -> bool:
     """Return whether so many lines are read, all accounted for, and nothing is on its way."""
-    return bridge.accounts.lines_received >= lines and bridge.batches.empty and not bridge.accounts.pending
+    return bridge.accounts.lines_received >= lines and bridge.buffer.empty and not bridge.accounts.pending
 
 
 async def test_it_says_what_the_accounts_say(broker: EmbeddedBroker, topic_prefix: str) -> None:
@@ -130,7 +130,7 @@ async def test_it_counts_the_tasks_of_the_event_loop(broker: EmbeddedBroker, top
                 found: int = status(bridge, History(bridge.accounts), 0.0, 0)["tasks"]
                 return found
 
-            await eventually(lambda: bridge.feed.state == "streaming", "streaming")
+            await eventually(lambda: bridge.client.state == "streaming", "streaming")
             before = tasks()
             waiting = [asyncio.create_task(asyncio.Event().wait()) for _ in range(3)]
             assert tasks() == len(asyncio.all_tasks()) == before + 3
@@ -152,7 +152,7 @@ async def test_gaps_and_losses_are_told_with_their_times(broker: EmbeddedBroker,
         async with running(environ) as bridge, client(bridge) as http:
             await http.becomes(200)
             await simulator.inject(faults.Drop())
-            await eventually(lambda: bridge.feed.next_attempt_us, "the wait")
+            await eventually(lambda: bridge.client.next_attempt_us, "the wait")
             status: dict[str, Any] = (await http.get("/status")).document
     assert status["aries"]["session"] is None
     assert status["aries"]["market"] == "unknown"
@@ -175,8 +175,8 @@ async def test_a_gap_that_has_ended_has_both_ends(broker: EmbeddedBroker, topic_
                 for number in range(2):
                     await http.becomes(200)
                     await simulator.inject(faults.Drop())
-                    await eventually(lambda n=number: len(bridge.feed.chronicle.gaps) == n + 1, "the gap")  # type: ignore[misc]  # bound at once
-                    await eventually(lambda: bridge.feed.chronicle.open_gap is None, "its end")
+                    await eventually(lambda n=number: len(bridge.client.connection_history.gaps) == n + 1, "the gap")  # type: ignore[misc]  # bound at once
+                    await eventually(lambda: bridge.client.connection_history.open_gap is None, "its end")
                 status: dict[str, Any] = (await http.get("/status")).document
     newest, oldest = status["gaps"]
     assert at(oldest["from"]) <= at(oldest["to"]) <= at(newest["from"]) <= at(newest["to"])

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.aries.protocol.messages import Kind, Pong, Update
-from bridge.aries.subscriptions import Plan, Subscription
-from bridge.aries.subscriptions.symbols import SymbolType
+from bridge.aries.protocol.messages import Pong
 from bridge.errors import BadLine
+from bridge.market_data import Update, UpdateKind
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.dead_letters import MAX_RAW_BYTES, DeadLetters
 from bridge.pipeline.ingest import MAX_FIELD_NAME_CHARACTERS, Intake
-from bridge.pipeline.record_buffer import Batches
+from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.serialization import schemas
 from bridge.serialization.decimals import Prices
-from bridge.serialization.deserializer import Decoder
-from bridge.serialization.fast import Encoder
-from bridge.serialization.serializer import Codec, single_object_prefixes
+from bridge.serialization.deserializer import Deserializer
+from bridge.serialization.fast import FastSerializer
+from bridge.serialization.serializer import Serializer, single_object_prefixes
 from bridge.topics import Topic, topic_names
 
 if TYPE_CHECKING:
@@ -37,47 +36,47 @@ class Table:
         self, *, budget_bytes: int = 1 << 20, conflate_ms: int = 0, events: tuple[Topic, ...] = EVENTS
     ) -> None:
         self.accounts = Accounts()
-        self.batches = Batches(topic_names("t", {}), self.accounts, budget_bytes)
-        self.batches.open(dict.fromkeys(Topic, 1))
+        self.buffer = RecordBuffer(topic_names("t", {}), self.accounts, budget_bytes)
+        self.buffer.open(dict.fromkeys(Topic, 1))
         prefixes = single_object_prefixes(SCHEMAS)
-        codec = Codec(SCHEMAS, prefixes)
+        serializer = Serializer(SCHEMAS, prefixes)
         prices = Prices()
         self.overloads: list[bool] = []
         self.intake = Intake(
-            codec=codec,
-            encoder=Encoder(SCHEMAS, prefixes, prices),
+            serializer=serializer,
+            fast_serializer=FastSerializer(SCHEMAS, prefixes, prices),
             prices=prices,
-            batches=self.batches,
+            buffer=self.buffer,
             accounts=self.accounts,
-            dead_letters=DeadLetters(codec, "envelope"),
-            plan=Plan([Subscription(symbol, SymbolType.OPTION, frozenset(events)) for symbol in SYMBOLS]),
+            dead_letters=DeadLetters(serializer, "envelope"),
+            wanted=dict.fromkeys(SYMBOLS, frozenset(events)),
             conflate_ms=conflate_ms,
         )
         self.intake.on_overload = self.overloads.append
         self.intake.start_session(7)
 
-    def take(self, kind: Kind, symbol: str = "AAPL", *, at_us: int = 1_000_000, **fields: object) -> None:
+    def take(self, kind: UpdateKind, symbol: str = "AAPL", *, at_us: int = 1_000_000, **fields: object) -> None:
         self.intake.take([(b"raw", Update(kind, symbol, dict(fields)))], at_us)
 
     def acknowledge(self) -> None:
-        """Let everything that is in the lanes be published."""
-        while lanes := self.batches.take_ready():
-            for lane in lanes:
-                self.batches.sent(lane, len(lane.waiting), now=0)
-                self.batches.landed(lane)
+        """Let everything that is in the queues be published."""
+        while queues := self.buffer.take_ready():
+            for queue in queues:
+                self.buffer.sent(queue, len(queue.waiting), now=0)
+                self.buffer.acknowledged(queue)
 
     async def waiting(self, topic: Topic) -> list[dict[str, Any]]:
-        decoder = Decoder(SCHEMAS)
-        lane = self.batches.lane_for(topic, None)
-        return [(await decoder.decode(value)).record for _, _, value, _ in lane.waiting]
+        decoder = Deserializer(SCHEMAS)
+        queue = self.buffer.queue_for(topic, None)
+        return [(await decoder.decode(value)).record for _, _, value, _ in queue.waiting]
 
 
 async def test_records_are_numbered_per_symbol_and_topic_and_the_first_is_after_a_gap() -> None:
     """A session's records count from 0 for each symbol; the first tells that nothing is known before it."""
     table = Table()
     for bid in ("1.1", "1.2"):
-        table.take(Kind.QUOTE, "AAPL", bidPrice=bid)
-    table.take(Kind.QUOTE, "MSFT", bidPrice="5")
+        table.take(UpdateKind.QUOTE, "AAPL", bidPrice=bid)
+    table.take(UpdateKind.QUOTE, "MSFT", bidPrice="5")
     quotes = await table.waiting(Topic.QUOTES)
     assert [(q["symbol"], q["seq"], q["after_gap"], q["session_id"]) for q in quotes] == [
         ("AAPL", 0, True, 7),
@@ -89,9 +88,9 @@ async def test_records_are_numbered_per_symbol_and_topic_and_the_first_is_after_
 async def test_a_new_session_counts_from_zero_after_a_gap() -> None:
     """After a reconnect every symbol starts over, visibly."""
     table = Table()
-    table.take(Kind.QUOTE, bidPrice="1")
+    table.take(UpdateKind.QUOTE, bidPrice="1")
     table.intake.start_session(8)
-    table.take(Kind.QUOTE, bidPrice="2")
+    table.take(UpdateKind.QUOTE, bidPrice="2")
     quotes = await table.waiting(Topic.QUOTES)
     assert [(q["session_id"], q["seq"], q["after_gap"]) for q in quotes] == [(7, 0, True), (8, 0, True)]
 
@@ -99,7 +98,7 @@ async def test_a_new_session_counts_from_zero_after_a_gap() -> None:
 async def test_a_composite_line_becomes_a_quote_and_a_trade_and_is_counted_as_split() -> None:
     """One line with fields of both kinds is two records; the accounts say so."""
     table = Table()
-    table.take(Kind.COMPOSITE, bidPrice="1.5", lastPrice="1.4")
+    table.take(UpdateKind.COMPOSITE, bidPrice="1.5", lastPrice="1.4")
     assert [len(await table.waiting(topic)) for topic in (Topic.QUOTES, Topic.TRADES)] == [1, 1]
     assert (table.accounts.lines_received, table.accounts.split, table.accounts.pending) == (1, 1, 2)
     assert table.accounts.balance == 0
@@ -109,8 +108,8 @@ def test_a_line_that_is_no_record_by_design_is_filtered_by_kind() -> None:
     """Session matters, empty updates and event types nobody asked for are counted, each by its name."""
     table = Table(events=(Topic.QUOTES,))
     table.intake.take([(b"raw", Pong())], 1)
-    table.take(Kind.QUOTE, instrumentType="e")
-    table.take(Kind.TIMESALE, price="1", size=1)
+    table.take(UpdateKind.QUOTE, instrumentType="e")
+    table.take(UpdateKind.TIMESALE, price="1", size=1)
     assert dict(table.accounts.filtered) == {"pong": 1, "empty": 1, "not_subscribed": 1}
     assert table.accounts.balance == 0
 
@@ -118,17 +117,17 @@ def test_a_line_that_is_no_record_by_design_is_filtered_by_kind() -> None:
 def test_market_status_is_wanted_whatever_is_subscribed() -> None:
     """The market's hours always come."""
     table = Table(events=(Topic.QUOTES,))
-    table.take(Kind.MARKET_STATUS, "market", market="open")
+    table.take(UpdateKind.MARKET_STATUS, "market", market="open")
     assert table.accounts.pending == 1
 
 
 async def test_a_bad_field_dead_letters_the_whole_line_and_consumers_see_that_it_is_missing() -> None:
     """A composite with one bad value becomes a dead letter and no record; a jump and after_gap stand in its place."""
     table = Table()
-    table.take(Kind.COMPOSITE, bidPrice="1.4", lastPrice="1.3")
-    table.take(Kind.COMPOSITE, bidPrice="1.5", lastPrice="not a price")
-    table.take(Kind.QUOTE, bidPrice="1.6")
-    table.take(Kind.TRADE, lastPrice="1.7")
+    table.take(UpdateKind.COMPOSITE, bidPrice="1.4", lastPrice="1.3")
+    table.take(UpdateKind.COMPOSITE, bidPrice="1.5", lastPrice="not a price")
+    table.take(UpdateKind.QUOTE, bidPrice="1.6")
+    table.take(UpdateKind.TRADE, lastPrice="1.7")
     (letter,) = await table.waiting(Topic.DLQ)
     assert (letter["reason"], letter["raw"], letter["symbol"]) == ("bad_field", b"raw", "AAPL")
     assert "lastPrice" in letter["error"]
@@ -151,7 +150,7 @@ async def test_a_line_too_long_for_kafka_is_cut_in_its_dead_letter_and_the_lette
 def test_a_record_too_large_for_kafka_is_dead_lettered() -> None:
     """A book of rows without end costs only itself."""
     table = Table(budget_bytes=1 << 24)
-    table.take(Kind.LEVEL2, orderBook=["1:1:1"], quotes=[f"{'X' * 200}:1:1:1:1"] * 9_000)
+    table.take(UpdateKind.LEVEL2, orderBook=["1:1:1"], quotes=[f"{'X' * 200}:1:1:1:1"] * 9_000)
     table.acknowledge()
     assert dict(table.accounts.dead_lettered) == {"record_too_large": 1}
 
@@ -159,9 +158,9 @@ def test_a_record_too_large_for_kafka_is_dead_lettered() -> None:
 def test_unknown_fields_are_counted_by_name_within_bounds() -> None:
     """Drift of the vendor's format is visible, and cannot be used to fill our memory."""
     table = Table()
-    table.take(Kind.QUOTE, bidPrice="1", brandNew=1)
+    table.take(UpdateKind.QUOTE, bidPrice="1", brandNew=1)
     invented: dict[str, object] = {f"field{n}" + 10_000 * "x": n for n in range(1000)}
-    table.intake.take([(b"raw", Update(Kind.QUOTE, "AAPL", {"bidPrice": "1", **invented}))], 1)
+    table.intake.take([(b"raw", Update(UpdateKind.QUOTE, "AAPL", {"bidPrice": "1", **invented}))], 1)
     assert table.intake.unknown_fields["brandNew"] == 1
     assert len(table.intake.unknown_fields) <= 101
     assert max(map(len, table.intake.unknown_fields)) == MAX_FIELD_NAME_CHARACTERS
@@ -172,12 +171,12 @@ async def test_at_the_budget_events_are_dropped_visibly() -> None:
     """A dropped trade leaves a jump in seq, after_gap on the next record, an account and one OVERLOAD."""
     table = Table(budget_bytes=1200)
     while not table.accounts.dropped:
-        table.take(Kind.TIMESALE, price="1", size=1)
-    table.take(Kind.TIMESALE, price="1", size=1)
+        table.take(UpdateKind.TIMESALE, price="1", size=1)
+    table.take(UpdateKind.TIMESALE, price="1", size=1)
     published = table.accounts.pending
     assert dict(table.accounts.dropped) == {(Topic.TIMESALES, "overload"): 2}
     table.acknowledge()
-    table.take(Kind.TIMESALE, price="2", size=1)
+    table.take(UpdateKind.TIMESALE, price="2", size=1)
     (sale,) = await table.waiting(Topic.TIMESALES)
     assert (sale["seq"], sale["after_gap"]) == (published + 2, True)
     assert table.overloads == [True, False]
@@ -191,7 +190,7 @@ def test_an_overload_is_told_of_when_the_line_that_brought_it_is_accounted_for()
     accounts = table.accounts
     table.intake.on_overload = lambda started: told.append((started, accounts.balance, accounts.dropped.total()))
     while not told:
-        table.take(Kind.TIMESALE, price="1", size=1)
+        table.take(UpdateKind.TIMESALE, price="1", size=1)
     table.acknowledge()
     assert told == [(True, 0, 1), (False, 0, 1)]
 
@@ -200,11 +199,11 @@ async def test_after_a_record_that_kafka_refused_the_next_one_is_after_a_gap() -
     """What a broker does not take leaves a dead letter; the record behind it, made already, says what is missing."""
     table = Table()
     for price in ("1", "2"):
-        table.take(Kind.TIMESALE, price=price, size=1)
-    lane = table.batches.lane_for(Topic.TIMESALES, b"AAPL")
-    table.intake.refuse(table.batches.remove_first(lane), lane, BadLine("record_refused", "too large"))
+        table.take(UpdateKind.TIMESALE, price=price, size=1)
+    queue = table.buffer.queue_for(Topic.TIMESALES, b"AAPL")
+    table.intake.refuse(table.buffer.remove_first(queue), queue, BadLine("record_refused", "too large"))
     for symbol in ("AAPL", "MSFT"):
-        table.take(Kind.TIMESALE, symbol, price="3", size=1)
+        table.take(UpdateKind.TIMESALE, symbol, price="3", size=1)
     sales = await table.waiting(Topic.TIMESALES)
     assert [(s["symbol"], s["seq"], s["after_gap"]) for s in sales] == [
         ("AAPL", 1, True),
@@ -220,15 +219,15 @@ async def test_at_the_budget_quotes_are_merged_to_the_newest_state() -> None:
     """While there is no room one quote per symbol waits, with the newest of each field; seq shows the jump."""
     table = Table(budget_bytes=1200)
     while not table.intake.overloaded:
-        table.take(Kind.QUOTE, bidPrice="1", askPrice="9")
-    table.take(Kind.QUOTE, bidPrice="2")
-    table.take(Kind.QUOTE, bidPrice="3", bidSize=5)
+        table.take(UpdateKind.QUOTE, bidPrice="1", askPrice="9")
+    table.take(UpdateKind.QUOTE, bidPrice="2")
+    table.take(UpdateKind.QUOTE, bidPrice="3", bidSize=5)
     taken = table.accounts.lines_received
     assert (table.intake.holding, table.accounts.conflated[Topic.QUOTES]) == (1, 2)
-    lanes = table.batches.take_ready()
-    for lane in lanes:
-        table.batches.sent(lane, len(lane.waiting), now=0)
-        table.batches.landed(lane)
+    queues = table.buffer.take_ready()
+    for queue in queues:
+        table.buffer.sent(queue, len(queue.waiting), now=0)
+        table.buffer.acknowledged(queue)
     (quote,) = await table.waiting(Topic.QUOTES)
     assert quote["seq"] == taken - 1
     assert (str(quote["bid_price"]), str(quote["ask_price"]), quote["bid_size"]) == ("3.000000000", "9.000000000", 5)
@@ -240,10 +239,10 @@ async def test_at_the_budget_quotes_are_merged_to_the_newest_state() -> None:
 async def test_nothing_is_merged_across_a_gap() -> None:
     """What is held from before a reconnect is replaced: its fields say nothing about the new session."""
     table = Table(budget_bytes=0)
-    table.take(Kind.QUOTE, bidPrice="1", askPrice="9")
+    table.take(UpdateKind.QUOTE, bidPrice="1", askPrice="9")
     table.intake.start_session(8)
-    table.take(Kind.QUOTE, bidPrice="2")
-    table.batches.budget_bytes = 1 << 20
+    table.take(UpdateKind.QUOTE, bidPrice="2")
+    table.buffer.budget_bytes = 1 << 20
     table.intake.release(0)
     (quote,) = await table.waiting(Topic.QUOTES)
     assert (quote["session_id"], quote["after_gap"], quote["ask_price"]) == (8, True, None)
@@ -254,12 +253,12 @@ async def test_conflation_lets_one_quote_per_symbol_through_in_each_interval() -
     """The first of an interval goes at once, the rest as one merged record at its end; trades are untouched."""
     table = Table(conflate_ms=100)
     for bid in ("1", "2", "3"):
-        table.take(Kind.QUOTE, bidPrice=bid, at_us=1_000_000)
-        table.take(Kind.TRADE, lastPrice=bid, at_us=1_000_000)
+        table.take(UpdateKind.QUOTE, bidPrice=bid, at_us=1_000_000)
+        table.take(UpdateKind.TRADE, lastPrice=bid, at_us=1_000_000)
     assert len(await table.waiting(Topic.TRADES)) == 3
     assert [q["seq"] for q in await table.waiting(Topic.QUOTES)] == [0]
     table.intake.release(1_100_000)
-    table.take(Kind.QUOTE, bidPrice="4", at_us=1_150_000)
+    table.take(UpdateKind.QUOTE, bidPrice="4", at_us=1_150_000)
     assert [(q["seq"], str(q["bid_price"])) for q in await table.waiting(Topic.QUOTES)] == [
         (0, "1.000000000"),
         (2, "3.000000000"),
@@ -273,22 +272,31 @@ def test_a_symbol_without_end_of_names_is_stopped(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("bridge.pipeline.ingest.MAX_SYMBOLS", 3)
     table = Table()
     for n in range(5):
-        table.take(Kind.QUOTE, f"S{n}", bidPrice="1")
+        table.take(UpdateKind.QUOTE, f"S{n}", bidPrice="1")
     table.acknowledge()
     assert dict(table.accounts.dead_lettered) == {"too_many_symbols": 2}
 
 
 def test_what_is_left_at_the_end_is_undelivered_wherever_it_waits() -> None:
-    """Records in lanes and records held for conflation are both counted when they are given up."""
+    """Records in queues and records held for conflation are both counted when they are given up."""
     table = Table(conflate_ms=100)
-    table.take(Kind.QUOTE, bidPrice="1")
-    table.take(Kind.QUOTE, bidPrice="2")
+    table.take(UpdateKind.QUOTE, bidPrice="1")
+    table.take(UpdateKind.QUOTE, bidPrice="2")
     table.intake.give_up()
-    table.batches.give_up()
+    table.buffer.give_up()
     assert (table.accounts.undelivered[Topic.QUOTES], table.accounts.pending, table.accounts.balance) == (2, 0, 0)
 
 
-_KINDS = st.sampled_from([Kind.QUOTE, Kind.TRADE, Kind.COMPOSITE, Kind.TIMESALE, Kind.GREEKS, Kind.LEVEL2])
+_KINDS = st.sampled_from(
+    [
+        UpdateKind.QUOTE,
+        UpdateKind.TRADE,
+        UpdateKind.COMPOSITE,
+        UpdateKind.TIMESALE,
+        UpdateKind.GREEKS,
+        UpdateKind.LEVEL2,
+    ]
+)
 _FIELDS = st.dictionaries(
     st.sampled_from(["bidPrice", "lastPrice", "price", "size", "delta", "orderBook", "foo"]),
     st.sampled_from(["1.5", "x", 1, None, [], ["1:2:3"], True]),
@@ -303,14 +311,14 @@ _FIELDS = st.dictionaries(
     conflate_ms=st.sampled_from([0, 10]),
 )
 def test_the_accounts_add_up_after_every_line(
-    lines: list[tuple[Kind, str, dict[str, object], bool, bool]], budget_bytes: int, conflate_ms: int
+    lines: list[tuple[UpdateKind, str, dict[str, object], bool, bool]], budget_bytes: int, conflate_ms: int
 ) -> None:
     """Whatever comes, and whenever acknowledgements come, no line is lost from the accounts or counted twice."""
     table = Table(budget_bytes=budget_bytes, conflate_ms=conflate_ms)
     for number, (kind, symbol, fields, acknowledged, reconnected) in enumerate(lines):
         table.take(kind, symbol, at_us=number * 3000, **fields)
         assert table.accounts.balance == 0
-        in_lanes = sum(map(len, table.batches.lanes()))
+        in_lanes = sum(map(len, table.buffer.queues()))
         assert table.accounts.pending == in_lanes + table.intake.holding
         if acknowledged:
             table.acknowledge()
@@ -323,11 +331,12 @@ def test_the_accounts_add_up_after_every_line(
 async def test_a_symbol_that_was_not_wanted_for_a_while_has_missed_something() -> None:
     """Subscribed to again, it counts on and says that there is a gap, also if the feed was late to fall silent."""
     table = Table()
-    both = Plan([Subscription(symbol, SymbolType.EQUITY, frozenset({Topic.QUOTES})) for symbol in ("AAPL", "MSFT")])
-    for plan in (both, Plan([both["MSFT"]]), both):
-        table.intake.want(plan)
+    quotes_only = frozenset({Topic.QUOTES})
+    both = dict.fromkeys(("AAPL", "MSFT"), quotes_only)
+    for wanted in (both, {"MSFT": quotes_only}, both):
+        table.intake.want(wanted)
         for symbol in ("AAPL", "MSFT"):
-            table.take(Kind.QUOTE, symbol, bidPrice="1")
+            table.take(UpdateKind.QUOTE, symbol, bidPrice="1")
     quotes = await table.waiting(Topic.QUOTES)
     assert [(q["seq"], q["after_gap"]) for q in quotes if q["symbol"] == "AAPL"] == [(0, True), (1, False), (2, True)]
     assert [(q["seq"], q["after_gap"]) for q in quotes if q["symbol"] == "MSFT"] == [(0, True), (1, False), (2, False)]
@@ -336,15 +345,8 @@ async def test_a_symbol_that_was_not_wanted_for_a_while_has_missed_something() -
 def test_a_symbol_gets_only_the_events_it_is_subscribed_to() -> None:
     """What a server sends beyond what was asked of a symbol is filtered, also where another symbol wants it."""
     table = Table()
-    table.intake.want(
-        Plan(
-            [
-                Subscription("AAPL", SymbolType.EQUITY, frozenset({Topic.L2})),
-                Subscription("MSFT", SymbolType.EQUITY, frozenset({Topic.QUOTES})),
-            ]
-        )
-    )
-    table.take(Kind.QUOTE, "AAPL", bidPrice="1")
-    table.take(Kind.QUOTE, "MSFT", bidPrice="1")
-    table.take(Kind.QUOTE, "MSFT.O", bidPrice="1")
+    table.intake.want({"AAPL": frozenset({Topic.L2}), "MSFT": frozenset({Topic.QUOTES})})
+    table.take(UpdateKind.QUOTE, "AAPL", bidPrice="1")
+    table.take(UpdateKind.QUOTE, "MSFT", bidPrice="1")
+    table.take(UpdateKind.QUOTE, "MSFT.O", bidPrice="1")
     assert (table.accounts.filtered["not_subscribed"], table.accounts.pending) == (1, 2)

@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bridge.aries.protocol.messages import Kind
 from bridge.errors import BadLine
+from bridge.market_data import UpdateKind
 from bridge.pipeline.ingest import CONFLATED
 from bridge.pipeline.record_buffer import size_of
 from bridge.serialization.serializer import FINGERPRINT_BYTES, SINGLE_OBJECT_MARKER
@@ -21,7 +21,7 @@ from bridge.topics import MARKET_DATA, Topic
 from tests.pipeline.test_ingest import SCHEMAS, Table
 
 if TYPE_CHECKING:
-    from bridge.pipeline.record_buffer import Lane, Record
+    from bridge.pipeline.record_buffer import PartitionQueue, Record
 
 SYMBOLS: Final = ("AAPL", "MSFT", "A")
 PRICES: Final = st.none() | st.sampled_from(["1.5", "2.25", "3", "0.000000001"])
@@ -81,13 +81,13 @@ class Core(RuleBasedStateMachine):
                 said[name] = Decimal(str(said[name])).quantize(Decimal("1e-9"))
         self.said[stream][self.sent[stream]] = said
         self.sent[stream] += 1
-        self.table.take(Kind.QUOTE, symbol, at_us=self.now_us, **fields)
+        self.table.take(UpdateKind.QUOTE, symbol, at_us=self.now_us, **fields)
 
     @rule(symbol=st.sampled_from(SYMBOLS), count=st.integers(1, 5))
     def sales(self, symbol: str, count: int) -> None:
         for _ in range(count):
             self.sent[self.session_id, Topic.TIMESALES, symbol] += 1
-            self.table.take(Kind.TIMESALE, symbol, at_us=self.now_us, price="1.5", size=1)
+            self.table.take(UpdateKind.TIMESALE, symbol, at_us=self.now_us, price="1.5", size=1)
 
     @rule(symbol=st.sampled_from(SYMBOLS))
     def bad_quote(self, symbol: str) -> None:
@@ -95,7 +95,7 @@ class Core(RuleBasedStateMachine):
         stream = self.session_id, Topic.QUOTES, symbol
         self.lost[stream].add(self.sent[stream])
         self.sent[stream] += 1
-        self.table.take(Kind.QUOTE, symbol, at_us=self.now_us, bidPrice="x")
+        self.table.take(UpdateKind.QUOTE, symbol, at_us=self.now_us, bidPrice="x")
 
     @rule()
     def bad_line(self) -> None:
@@ -120,20 +120,20 @@ class Core(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 4))
     def send(self, most: int) -> None:
-        for lane in self.table.batches.take_ready():
-            self.table.batches.sent(lane, min(most, len(lane.waiting)), now=0)
+        for queue in self.table.buffer.take_ready():
+            self.table.buffer.sent(queue, min(most, len(queue.waiting)), now=0)
 
     @precondition(lambda self: self.in_flight())
     @rule(data=st.data())
     def acknowledge(self, data: st.DataObject) -> None:
-        lane = data.draw(st.sampled_from(self.in_flight()))
-        for record in lane.in_flight:
-            self.arrive(lane.topic, record)
-        self.table.batches.landed(lane)
+        queue = data.draw(st.sampled_from(self.in_flight()))
+        for record in queue.in_flight:
+            self.arrive(queue.topic, record)
+        self.table.buffer.acknowledged(queue)
 
     @rule()
     def lose_the_producer(self) -> None:
-        self.table.batches.put_back()
+        self.table.buffer.requeue()
 
     @precondition(lambda self: self.idle(Topic.TIMESALES))
     @rule()
@@ -144,14 +144,14 @@ class Core(RuleBasedStateMachine):
     @rule()
     def refuse_a_quote(self) -> None:
         """Let Kafka not take a quote: what it said is lost, and what is said after it begins anew."""
-        lane = self.idle(Topic.QUOTES)[0]
-        found = self.refuse(lane)
+        queue = self.idle(Topic.QUOTES)[0]
+        found = self.refuse(queue)
         self.lost[found["session_id"], Topic.QUOTES, found["symbol"]].add(found["seq"])
 
-    def refuse(self, lane: Lane) -> dict[str, Any]:
-        record = self.table.batches.remove_first(lane)
-        self.table.intake.refuse(record, lane, BadLine("record_refused", "too large"))
-        return decoded(lane.topic, record[2])
+    def refuse(self, queue: PartitionQueue) -> dict[str, Any]:
+        record = self.table.buffer.remove_first(queue)
+        self.table.intake.refuse(record, queue, BadLine("record_refused", "too large"))
+        return decoded(queue.topic, record[2])
 
     # -- what must hold -----------------------------------------------------------------------------------------
 
@@ -161,11 +161,11 @@ class Core(RuleBasedStateMachine):
 
     @invariant()
     def the_budget_holds(self) -> None:
-        batches = self.table.batches
-        assert batches.bytes == sum(
-            size_of(record) for lane in batches.lanes() for record in (*lane.waiting, *lane.in_flight)
+        buffer = self.table.buffer
+        assert buffer.bytes == sum(
+            size_of(record) for queue in buffer.queues() for record in (*queue.waiting, *queue.in_flight)
         )
-        assert batches.bytes <= batches.budget_bytes
+        assert buffer.bytes <= buffer.budget_bytes
         assert self.table.intake.holding <= len(SYMBOLS)
 
     @invariant()
@@ -178,14 +178,14 @@ class Core(RuleBasedStateMachine):
         """Let Kafka take everything; then each record has arrived, or is missed where the accounts say so."""
         if not hasattr(self, "table"):
             return
-        self.table.batches.budget_bytes = 1 << 20
+        self.table.buffer.budget_bytes = 1 << 20
         while self.table.accounts.pending:
             self.table.intake.release(self.now_us)
             self.send(1 << 20)
-            for lane in self.in_flight():
-                for record in lane.in_flight:
-                    self.arrive(lane.topic, record)
-                self.table.batches.landed(lane)
+            for queue in self.in_flight():
+                for record in queue.in_flight:
+                    self.arrive(queue.topic, record)
+                self.table.buffer.acknowledged(queue)
         self.nothing_is_missed_in_silence()
 
     def nothing_is_missed_in_silence(self) -> None:
@@ -222,12 +222,12 @@ class Core(RuleBasedStateMachine):
             known |= self.said[stream][number]
         return known
 
-    def in_flight(self) -> list[Lane]:
-        return [lane for lane in self.table.batches.lanes() if lane.in_flight]
+    def in_flight(self) -> list[PartitionQueue]:
+        return [queue for queue in self.table.buffer.queues() if queue.in_flight]
 
-    def idle(self, topic: Topic) -> list[Lane]:
-        lanes = (lane for lane in self.table.batches.lanes() if lane.topic is topic)
-        return [lane for lane in lanes if lane.waiting and not lane.in_flight]
+    def idle(self, topic: Topic) -> list[PartitionQueue]:
+        queues = (queue for queue in self.table.buffer.queues() if queue.topic is topic)
+        return [queue for queue in queues if queue.waiting and not queue.in_flight]
 
 
 TestCore = Core.TestCase

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.aries.protocol.messages import Kind, Update
 from bridge.errors import RegistryUnreachable, Undecodable
+from bridge.market_data import Update, UpdateKind
 from bridge.serialization.decimals import Prices
-from bridge.serialization.deserializer import Decoder, to_json
+from bridge.serialization.deserializer import Deserializer, to_json
 from bridge.serialization.records import Record, Stamp, build
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.schemas import load
-from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefixes
+from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
 from bridge.topics import Topic
 from tests.support.fake_registry import FakeRegistry
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 SCHEMAS = load()
 STAMP = Stamp(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=7, after_gap=True)
 FIELDS = {"bidPrice": "101.250", "askPrice": "1e2", "bidSize": 5, "quoteTimestamp": "2025-06-25T04:12:14.300-04:00"}
-QUOTE = build(Topic.QUOTES, Update(Kind.QUOTE, "AAPL", dict(FIELDS)), STAMP, Prices())
-VALUE = Codec(SCHEMAS, single_object_prefixes(SCHEMAS)).encode(Topic.QUOTES, QUOTE)
+QUOTE = build(Topic.QUOTES, Update(UpdateKind.QUOTE, "AAPL", dict(FIELDS)), STAMP, Prices())
+VALUE = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS)).encode(Topic.QUOTES, QUOTE)
 
 
 @pytest.fixture
@@ -37,15 +37,15 @@ async def server() -> AsyncIterator[FakeRegistry]:
 
 
 @pytest.fixture
-def decoder() -> Decoder:
-    return Decoder(SCHEMAS)
+def decoder() -> Deserializer:
+    return Deserializer(SCHEMAS)
 
 
 def framed(schema_id: int, topic: Topic = Topic.QUOTES, record: Record = QUOTE) -> bytes:
-    return Codec(SCHEMAS, {topic: confluent_prefix(schema_id)}).encode(topic, record)
+    return Serializer(SCHEMAS, {topic: confluent_prefix(schema_id)}).encode(topic, record)
 
 
-async def test_values_are_told_by_their_fingerprint(decoder: Decoder) -> None:
+async def test_values_are_told_by_their_fingerprint(decoder: Deserializer) -> None:
     """Single-object encoding needs no registry."""
     name, record = await decoder.decode(VALUE)
     assert name == "aries.marketdata.Quote"
@@ -58,7 +58,7 @@ async def test_values_are_told_by_their_registry_id(server: FakeRegistry) -> Non
     """A Confluent value is read with the registry's schema, fetched once, also when the registry is gone later."""
     schema_id = server.add("aries.quotes-value", SCHEMAS[Topic.QUOTES].text)
     async with Registry(server.url) as registry:
-        decoder = Decoder(SCHEMAS, registry)
+        decoder = Deserializer(SCHEMAS, registry)
         for _ in range(3):
             name, record = await decoder.decode(framed(schema_id))
             assert (name, record["ask_price"]) == ("aries.marketdata.Quote", Decimal(100))
@@ -69,11 +69,11 @@ async def test_schemas_of_others_are_read_too(server: FakeRegistry) -> None:
     """Any record schema of the registry serves: an older or newer version of ours, or a stranger."""
     schema_id = server.add("x-value", '{"type":"record","name":"Other","fields":[{"name":"n","type":"int"}]}')
     async with Registry(server.url) as registry:
-        decoded = await Decoder(SCHEMAS, registry).decode(confluent_prefix(schema_id) + b"\x0e")
+        decoded = await Deserializer(SCHEMAS, registry).decode(confluent_prefix(schema_id) + b"\x0e")
     assert decoded == ("Other", {"n": 7})
 
 
-async def test_json_loses_nothing(decoder: Decoder) -> None:
+async def test_json_loses_nothing(decoder: Deserializer) -> None:
     """Decimals are exact text, times ISO-8601 in UTC, microseconds and session stay numbers."""
     _, record = await decoder.decode(VALUE)
     plain = to_json(record)
@@ -134,7 +134,7 @@ def test_values_in_json(value: object, plain: Any) -> None:
         (b"\x00\x00\x00\x00\x07abc", "set SCHEMA_REGISTRY_URL"),
     ],
 )
-async def test_what_is_not_ours_is_undecodable(decoder: Decoder, value: bytes | None, why: str) -> None:
+async def test_what_is_not_ours_is_undecodable(decoder: Deserializer, value: bytes | None, why: str) -> None:
     """Empty, foreign, cut, prolonged and garbled values say what is wrong with them."""
     with pytest.raises(Undecodable, match=why):
         await decoder.decode(value)
@@ -144,7 +144,7 @@ async def test_an_unknown_id_is_undecodable(server: FakeRegistry) -> None:
     """An id that the registry does not have is told by its number."""
     async with Registry(server.url) as registry:
         with pytest.raises(Undecodable, match="no schema 7"):
-            await Decoder(SCHEMAS, registry).decode(framed(7))
+            await Deserializer(SCHEMAS, registry).decode(framed(7))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ async def test_a_schema_of_another_kind_is_undecodable(server: FakeRegistry, tex
     schema_id = server.add("x-value", text)
     async with Registry(server.url) as registry:
         with pytest.raises(Undecodable, match="no Avro record schema"):
-            await Decoder(SCHEMAS, registry).decode(framed(schema_id))
+            await Deserializer(SCHEMAS, registry).decode(framed(schema_id))
 
 
 async def test_a_missing_registry_is_not_the_values_fault() -> None:
@@ -164,4 +164,4 @@ async def test_a_missing_registry_is_not_the_values_fault() -> None:
         url = server.url
     async with Registry(url) as registry:
         with pytest.raises(RegistryUnreachable):
-            await Decoder(SCHEMAS, registry).decode(framed(7))
+            await Deserializer(SCHEMAS, registry).decode(framed(7))

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from bridge.aries.protocol.messages import Kind, Update
+from bridge import market_data
 from bridge.errors import BadField
+from bridge.market_data import EventType, Update, UpdateKind
 from bridge.serialization.decimals import Prices
 from bridge.serialization.records import (
     FIELDS,
@@ -20,7 +21,7 @@ from bridge.serialization.records import (
     unknown_fields,
 )
 from bridge.serialization.schemas import load
-from bridge.topics import MARKET_DATA, Topic
+from bridge.topics import MARKET_DATA, Topic, topics_for
 
 STAMP = Stamp(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=7, after_gap=True)
 QUOTE = {
@@ -66,12 +67,12 @@ GREEKS = {
     "rho": "+.5",
     "impliedVolatility": "2.",
 }
-FIELDS_OF_KIND = [(Kind.QUOTE, QUOTE), (Kind.TRADE, TRADE), (Kind.GREEKS, GREEKS)]
+FIELDS_OF_KIND = [(UpdateKind.QUOTE, QUOTE), (UpdateKind.TRADE, TRADE), (UpdateKind.GREEKS, GREEKS)]
 
 
 def made(topic: Topic, fields: dict[str, Any], *, feed_time: object = None) -> Record:
     """Build a record from a composite update; the kind plays no part in building."""
-    return build(topic, Update(Kind.COMPOSITE, "AAPL", fields, feed_time), STAMP, Prices())
+    return build(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), STAMP, Prices())
 
 
 def bad(topic: Topic, fields: dict[str, Any], **more: object) -> str:
@@ -85,7 +86,7 @@ def price(text: str) -> bytes:
     return Prices()[text]
 
 
-def topics(kind: Kind, **fields: object) -> tuple[Topic, ...]:
+def topics(kind: UpdateKind, **fields: object) -> tuple[Topic, ...]:
     return topics_of(Update(kind, "AAPL", fields))
 
 
@@ -170,7 +171,7 @@ def test_market_status() -> None:
         "indicesGroups": {"s_and_p": "open"},
         "serverTime": "2025-07-17T03:33:11.000Z",
     }
-    record = build(Topic.MARKET_STATUS, Update(Kind.MARKET_STATUS, "market", fields), STAMP, Prices())
+    record = build(Topic.MARKET_STATUS, Update(UpdateKind.MARKET_STATUS, "market", fields), STAMP, Prices())
     assert record["symbol"] == "market"
     assert record["market"] == "closed"
     assert (record["after_hours"], record["early_hours"]) == (False, True)
@@ -303,8 +304,10 @@ def test_a_bad_feed_time_is_named(feed_time: object) -> None:
         ({}, ()),
     ],
 )
-@pytest.mark.parametrize("kind", [Kind.QUOTE, Kind.TRADE, Kind.COMPOSITE])
-def test_flat_updates_are_told_by_their_fields(kind: Kind, fields: dict[str, Any], expected: tuple[Topic, ...]) -> None:
+@pytest.mark.parametrize("kind", [UpdateKind.QUOTE, UpdateKind.TRADE, UpdateKind.COMPOSITE])
+def test_flat_updates_are_told_by_their_fields(
+    kind: UpdateKind, fields: dict[str, Any], expected: tuple[Topic, ...]
+) -> None:
     """Quote, trade and greeks fields each make their record, whatever the update calls itself."""
     assert topics(kind, **fields) == expected
 
@@ -312,13 +315,13 @@ def test_flat_updates_are_told_by_their_fields(kind: Kind, fields: dict[str, Any
 @pytest.mark.parametrize(
     ("kind", "fields", "topic"),
     [
-        (Kind.TIMESALE, {"price": "1", "size": 1, "lastPrice": "1"}, Topic.TIMESALES),
-        (Kind.LEVEL2, {"orderBook": []}, Topic.L2),
-        (Kind.GREEKS, {"delta": "1", "bidPrice": "1"}, Topic.GREEKS),
-        (Kind.MARKET_STATUS, {"market": "open"}, Topic.MARKET_STATUS),
+        (UpdateKind.TIMESALE, {"price": "1", "size": 1, "lastPrice": "1"}, Topic.TIMESALES),
+        (UpdateKind.LEVEL2, {"orderBook": []}, Topic.L2),
+        (UpdateKind.GREEKS, {"delta": "1", "bidPrice": "1"}, Topic.GREEKS),
+        (UpdateKind.MARKET_STATUS, {"market": "open"}, Topic.MARKET_STATUS),
     ],
 )
-def test_the_other_kinds_have_one_topic(kind: Kind, fields: dict[str, Any], topic: Topic) -> None:
+def test_the_other_kinds_have_one_topic(kind: UpdateKind, fields: dict[str, Any], topic: Topic) -> None:
     """Time & sales, level 2, greeks and market status go to their topic or, saying nothing, nowhere."""
     assert topics(kind, **fields) == (topic,)
     assert topics(kind, color="red") == ()
@@ -328,8 +331,8 @@ def test_unknown_fields_are_told() -> None:
     """Names outside the protocol are returned; the known ones, also of the other flat kinds, are not."""
     for kind, fields in FIELDS_OF_KIND:
         assert unknown_fields(Update(kind, "AAPL", fields)) == frozenset()
-    assert unknown_fields(Update(Kind.QUOTE, "AAPL", {**QUOTE, **TRADE, "color": 1, "": 2})) == {"color", ""}
-    assert unknown_fields(Update(Kind.LEVEL2, "AAPL", {"orderBook": [], "bidPrice": 1})) == {"bidPrice"}
+    assert unknown_fields(Update(UpdateKind.QUOTE, "AAPL", {**QUOTE, **TRADE, "color": 1, "": 2})) == {"color", ""}
+    assert unknown_fields(Update(UpdateKind.LEVEL2, "AAPL", {"orderBook": [], "bidPrice": 1})) == {"bidPrice"}
 
 
 @pytest.mark.parametrize("topic", MARKET_DATA)
@@ -340,3 +343,16 @@ def test_the_tables_fill_every_field_of_the_schemas(topic: Topic) -> None:
     of_table = {field.name for field in FIELDS[topic].values()} | shared
     stamped = {"symbol", "event_time", "feed_time", "ingest_time_us", "session_id", "seq", "after_gap"}
     assert of_schema == of_table | stamped
+
+
+@pytest.mark.parametrize("event", EventType)
+def test_every_field_of_the_feed_fills_a_field_of_a_record(event: EventType) -> None:
+    """What can be asked of the feed is what the records hold, no more and no less."""
+    [topic] = topics_for([event])
+    assert set(market_data.FIELDS[event]) == set(FIELDS[topic])
+
+
+def test_the_fields_of_a_market_status_and_of_all_symbols_fill_a_field_of_a_record() -> None:
+    """Beside the event types the same holds."""
+    assert set(market_data.MARKET_STATUS_FIELDS) == set(FIELDS[Topic.MARKET_STATUS])
+    assert set(market_data.SHARED_FIELDS) == set(SHARED_FIELDS)

@@ -10,7 +10,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaUnfit, SettingsError
+from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaMismatch, SettingsError
 from bridge.serialization.schema_registry import Registry, subject_of
 from bridge.serialization.schemas import load
 from bridge.topics import Topic, topic_names
@@ -57,7 +57,7 @@ async def test_ids_of_schemas_that_are_there_are_pinned(server: FakeRegistry, cl
 
 async def test_a_missing_subject_names_itself_and_the_remedy(client: Registry) -> None:
     """Without leave to register, a missing subject is an error that says what to do."""
-    with pytest.raises(SchemaUnfit, match="does not exist") as caught:
+    with pytest.raises(SchemaMismatch, match="does not exist") as caught:
         await client.pin(NAMES, SCHEMAS, auto_register=False)
     assert caught.value.subject == SUBJECT
     assert "aries-bridge schemas register" in str(caught.value)
@@ -67,7 +67,7 @@ async def test_a_missing_subject_names_itself_and_the_remedy(client: Registry) -
 async def test_a_different_schema_names_its_subject(server: FakeRegistry, client: Registry) -> None:
     """A subject that holds another schema is told from one that is missing."""
     server.add(SUBJECT, '{"type":"record","name":"Other","fields":[]}')
-    with pytest.raises(SchemaUnfit, match=r"other schemas, but not this bridge's aries\.marketdata\.Quote"):
+    with pytest.raises(SchemaMismatch, match=r"other schemas, but not this bridge's aries\.marketdata\.Quote"):
         await client.lookup(SUBJECT, QUOTE)
 
 
@@ -84,7 +84,7 @@ async def test_schemas_are_registered_when_allowed(server: FakeRegistry, client:
 async def test_an_incompatible_schema_is_refused(server: FakeRegistry, client: Registry) -> None:
     """The registry's own words say why it does not take the schema."""
     server.frozen.add(SUBJECT)
-    with pytest.raises(SchemaUnfit, match="Schema being registered is incompatible with an earlier") as caught:
+    with pytest.raises(SchemaMismatch, match="Schema being registered is incompatible with an earlier") as caught:
         await client.pin(NAMES, SCHEMAS, auto_register=True)
     assert caught.value.subject == SUBJECT
 
@@ -92,7 +92,7 @@ async def test_an_incompatible_schema_is_refused(server: FakeRegistry, client: R
 async def test_a_registry_in_read_only_mode_is_told(server: FakeRegistry, client: Registry) -> None:
     """HTTP 422 carries the registry's message to the user."""
     server.answers.append(web.json_response({"error_code": 42205, "message": "read-only mode"}, status=422))
-    with pytest.raises(SchemaUnfit, match="read-only mode"):
+    with pytest.raises(SchemaMismatch, match="read-only mode"):
         await client.register(SUBJECT, QUOTE)
 
 

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.aries.protocol.messages import Kind, Update
 from bridge.errors import BadLine
+from bridge.market_data import Update, UpdateKind
 from bridge.serialization.decimals import Prices
 from bridge.serialization.records import Record, Stamp, build
 from bridge.serialization.schemas import load
-from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefix, single_object_prefixes
+from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefix, single_object_prefixes
 from bridge.topics import Topic
 from tests.support.paths import ROOT
 
@@ -56,7 +56,7 @@ def read_by_fastavro(topic: Topic, value: bytes) -> dict[str, Any]:
 
 
 def record_of(topic: Topic, fields: dict[str, Any], feed_time: object = None) -> Record:
-    return build(topic, Update(Kind.COMPOSITE, "AAPL", fields, feed_time), STAMP, Prices())
+    return build(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), STAMP, Prices())
 
 
 def milliseconds(time: datetime) -> int:
@@ -64,11 +64,11 @@ def milliseconds(time: datetime) -> int:
 
 
 @pytest.fixture
-def codec() -> Codec:
-    return Codec(SCHEMAS, PREFIXES)
+def serializer() -> Serializer:
+    return Serializer(SCHEMAS, PREFIXES)
 
 
-def test_a_quote_reads_the_same_everywhere(codec: Codec) -> None:
+def test_a_quote_reads_the_same_everywhere(serializer: Serializer) -> None:
     """Apache's reader gives back prices, sizes, times and nulls exactly; fastavro's agrees with it."""
     record = record_of(
         Topic.QUOTES,
@@ -83,7 +83,7 @@ def test_a_quote_reads_the_same_everywhere(codec: Codec) -> None:
         },
         feed_time=1750839134400,
     )
-    value = codec.encode(Topic.QUOTES, record)
+    value = serializer.encode(Topic.QUOTES, record)
     read = read_by_apache(Topic.QUOTES, value)
     assert read == read_by_fastavro(Topic.QUOTES, value)
     assert milliseconds(read.pop("event_time")) == 1750839134327
@@ -112,7 +112,7 @@ def test_a_quote_reads_the_same_everywhere(codec: Codec) -> None:
 def test_any_price_reads_the_same_everywhere(values: list[Decimal]) -> None:
     """Whatever the price, Apache's reader finds the decimal that was on the wire."""
     rows = [f":{value:f}:" for value in values]
-    value = Codec(SCHEMAS, PREFIXES).encode(Topic.L2, record_of(Topic.L2, {"orderBook": rows}))
+    value = Serializer(SCHEMAS, PREFIXES).encode(Topic.L2, record_of(Topic.L2, {"orderBook": rows}))
     for read in (read_by_apache(Topic.L2, value), read_by_fastavro(Topic.L2, value)):
         assert [level["price"] for level in read["book"]] == values
 
@@ -157,10 +157,10 @@ EXAMPLES: list[tuple[Topic, Record, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("topic", "record", "expected"), EXAMPLES)
 def test_every_record_reads_the_same_everywhere(
-    codec: Codec, topic: Topic, record: Record, expected: dict[str, Any]
+    serializer: Serializer, topic: Topic, record: Record, expected: dict[str, Any]
 ) -> None:
     """Both readers agree, and find what was given, and defaults for the rest."""
-    value = codec.encode(topic, record)
+    value = serializer.encode(topic, record)
     read = read_by_apache(topic, value)
     assert read == read_by_fastavro(topic, value)
     assert {name: read[name] for name in expected} == expected
@@ -168,35 +168,35 @@ def test_every_record_reads_the_same_everywhere(
 
 @pytest.mark.parametrize(("topic", "record", "expected"), EXAMPLES)
 def test_absent_and_null_are_the_same_bytes(
-    codec: Codec, topic: Topic, record: Record, expected: dict[str, Any]
+    serializer: Serializer, topic: Topic, record: Record, expected: dict[str, Any]
 ) -> None:
     """A record may leave its nulls out."""
     optional = {field["name"]: None for field in SCHEMAS[topic].parsed["fields"] if isinstance(field["type"], list)}
-    assert codec.encode(topic, {**optional, **record}) == codec.encode(topic, record)
+    assert serializer.encode(topic, {**optional, **record}) == serializer.encode(topic, record)
 
 
-def test_values_begin_with_their_prefix(codec: Codec) -> None:
+def test_values_begin_with_their_prefix(serializer: Serializer) -> None:
     """Single-object encoding is c301 and the fingerprint; the Confluent format 00 and the id, big-endian."""
     record = record_of(Topic.QUOTES, {})
-    value = codec.encode(Topic.QUOTES, record)
+    value = serializer.encode(Topic.QUOTES, record)
     assert value[:2].hex() == "c301"
     assert value[2:10] == SCHEMAS[Topic.QUOTES].fingerprint
     assert value[:10] == single_object_prefix(SCHEMAS[Topic.QUOTES])
     assert confluent_prefix(258).hex() == "0000000102"
-    framed = Codec(SCHEMAS, {Topic.QUOTES: confluent_prefix(258)}).encode(Topic.QUOTES, record)
+    framed = Serializer(SCHEMAS, {Topic.QUOTES: confluent_prefix(258)}).encode(Topic.QUOTES, record)
     assert framed == confluent_prefix(258) + value[10:]
 
 
-def test_values_do_not_disturb_each_other(codec: Codec) -> None:
+def test_values_do_not_disturb_each_other(serializer: Serializer) -> None:
     """A short value after a long one, and one after a failure, carry nothing of what was before."""
     short = record_of(Topic.QUOTES, {})
-    alone = Codec(SCHEMAS, PREFIXES).encode(Topic.QUOTES, short)
-    first = codec.encode(Topic.L2, record_of(Topic.L2, {"orderBook": ["1:2:3"] * 100}))
-    assert codec.encode(Topic.QUOTES, short) == alone
+    alone = Serializer(SCHEMAS, PREFIXES).encode(Topic.QUOTES, short)
+    first = serializer.encode(Topic.L2, record_of(Topic.L2, {"orderBook": ["1:2:3"] * 100}))
+    assert serializer.encode(Topic.QUOTES, short) == alone
     with pytest.raises(BadLine):
-        codec.encode(Topic.QUOTES, {**short, "bid_size": "many"})
-    assert codec.encode(Topic.QUOTES, short) == alone
-    assert first == codec.encode(Topic.L2, record_of(Topic.L2, {"orderBook": ["1:2:3"] * 100}))
+        serializer.encode(Topic.QUOTES, {**short, "bid_size": "many"})
+    assert serializer.encode(Topic.QUOTES, short) == alone
+    assert first == serializer.encode(Topic.L2, record_of(Topic.L2, {"orderBook": ["1:2:3"] * 100}))
 
 
 @pytest.mark.parametrize(
@@ -216,34 +216,36 @@ def test_values_do_not_disturb_each_other(codec: Codec) -> None:
         {"instrument_type": b"e"},
     ],
 )
-def test_a_record_that_does_not_fit_is_a_bad_line(codec: Codec, wrong: Record) -> None:
+def test_a_record_that_does_not_fit_is_a_bad_line(serializer: Serializer, wrong: Record) -> None:
     """A value of a wrong type ends in one clear error with the reason for the dead letter."""
     with pytest.raises(BadLine, match="does not fit the schema of quotes") as caught:
-        codec.encode(Topic.QUOTES, {**record_of(Topic.QUOTES, {}), **wrong})
+        serializer.encode(Topic.QUOTES, {**record_of(Topic.QUOTES, {}), **wrong})
     assert caught.value.reason == "encode"
     assert caught.value.symbol == wrong.get("symbol", "AAPL") or not isinstance(wrong["symbol"], str)
 
 
-def test_a_record_without_a_required_field_is_a_bad_line(codec: Codec) -> None:
+def test_a_record_without_a_required_field_is_a_bad_line(serializer: Serializer) -> None:
     """A missing symbol is not made up."""
     with pytest.raises(BadLine):
-        codec.encode(Topic.QUOTES, {"seq": 1})
+        serializer.encode(Topic.QUOTES, {"seq": 1})
 
 
 @pytest.mark.parametrize("example", PYTHON_EXAMPLES)
-def test_the_examples_for_consumers_work(codec: Codec, example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_for_consumers_work(serializer: Serializer, example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What avro/README.md tells consumers to write reads a quote exactly."""
     monkeypatch.chdir(ROOT)
     consumer: dict[str, Any] = {}
     exec(example, consumer)
-    record = consumer["read"](codec.encode(Topic.QUOTES, record_of(Topic.QUOTES, {"bidPrice": "101.25"})))
+    record = consumer["read"](serializer.encode(Topic.QUOTES, record_of(Topic.QUOTES, {"bidPrice": "101.25"})))
     assert (record["symbol"], record["bid_price"]) == ("AAPL", Decimal("101.25"))
 
 
 @pytest.mark.parametrize(("topic", "record"), [(topic, record) for topic, record, _ in EXAMPLES if "seq" in record])
-def test_a_record_changed_in_one_field_is_the_same_in_all_others(codec: Codec, topic: Topic, record: Record) -> None:
+def test_a_record_changed_in_one_field_is_the_same_in_all_others(
+    serializer: Serializer, topic: Topic, record: Record
+) -> None:
     """A flag turned on and off again leaves every byte, the prefix too, as it was."""
-    value = codec.encode(topic, record)
-    marked = codec.changed(topic, value, after_gap=True)
+    value = serializer.encode(topic, record)
+    marked = serializer.changed(topic, value, after_gap=True)
     assert sum(one != other for one, other in zip(value, marked, strict=True)) == 1
-    assert codec.changed(topic, marked, after_gap=False) == value
+    assert serializer.changed(topic, marked, after_gap=False) == value

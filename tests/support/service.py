@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bridge import settings
 from bridge.app import Bridge
 from bridge.serialization import schemas
-from bridge.serialization.deserializer import Decoder
+from bridge.serialization.deserializer import Deserializer
 from bridge.topics import Topic
 from tests.support import consumer
 
@@ -108,7 +108,7 @@ async def read(
     """Return all that the topics (by default all) hold now, decoded, as another client reads it."""
     names = {f"{prefix}.{topic}": topic for topic in topics or Topic}
     messages = await asyncio.to_thread(consumer.read_all, bootstrap_servers, names)
-    decoder = Decoder(schemas.load(), registry)
+    decoder = Deserializer(schemas.load(), registry)
     found = []
     for message in messages:
         decoded = await decoder.decode(message.value)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from bridge.errors import Undecodable
 from bridge.kafka.client_options import kafka_settings
 from bridge.serialization import schemas
-from bridge.serialization.deserializer import Decoder
+from bridge.serialization.deserializer import Deserializer
 from bridge.serialization.schema_registry import Registry
-from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefixes
+from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.heads import Head, Reader
 from tests.support.fake_registry import FakeRegistry
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bridge.serialization.records import Record
 
 SCHEMAS = schemas.load()
-CODEC = Codec(SCHEMAS, single_object_prefixes(SCHEMAS))
+CODEC = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS))
 LONGS = st.integers(-(1 << 63), (1 << 63) - 1)
 TIMES_MS = st.none() | st.integers(0, 4_000_000_000_000)
 
@@ -48,7 +48,7 @@ HEAD: Head = (b"AAPL", 1_701_450_000_123_456, 1_701_450_000_000_000, 300, True)
 
 
 def reader(topic: Topic = Topic.QUOTES, registry: Registry | None = None) -> Reader:
-    return Reader(SCHEMAS[topic].name, Decoder(SCHEMAS, registry))
+    return Reader(SCHEMAS[topic].name, Deserializer(SCHEMAS, registry))
 
 
 @given(topic=st.sampled_from(MARKET_DATA), record=records)
@@ -110,7 +110,7 @@ async def test_a_schema_with_other_first_fields_is_read_by_the_full_decoder() ->
             fast = reader(registry=registry)
             for text, schema_id, is_fast in ((json.dumps(declared), moved, False), (None, same, True)):
                 schema = SCHEMAS[Topic.QUOTES] if text is None else schemas.schema_of(text)
-                codec = Codec({**SCHEMAS, Topic.QUOTES: schema}, {Topic.QUOTES: confluent_prefix(schema_id)})
-                value = codec.encode(Topic.QUOTES, QUOTE)
+                serializer = Serializer({**SCHEMAS, Topic.QUOTES: schema}, {Topic.QUOTES: confluent_prefix(schema_id)})
+                value = serializer.encode(Topic.QUOTES, QUOTE)
                 assert await fast.learn(value) == HEAD
                 assert fast.head(value) == (HEAD if is_fast else None)

@@ -12,23 +12,11 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from bridge.aries.protocol.dialect import Request, batched, expires_in_seconds, text_of, update_of, usual_update
-from bridge.aries.protocol.messages import (
-    Ack,
-    AuthAccepted,
-    AuthRefused,
-    AuthWanted,
-    Event,
-    JsonObject,
-    Kind,
-    Pong,
-    RequestRefused,
-    Update,
-)
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRefused, AuthWanted, Event, Pong, RequestRefused
 from bridge.aries.protocol.ndjson import decoder_of
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import BadLine
-from bridge.serialization.records import FIELDS
-from bridge.topics import Topic
+from bridge.market_data import FIELDS, EventType, JsonObject, Update, UpdateKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,13 +31,13 @@ UPDATES = (None, "publish", "update")  # [O] none for composites, publish for ma
 AUTH_WANTED = {"authRequired": 0.0, "refreshAuth": 300.0, "authExpired": 0.0}
 #: ``type`` of an update: [O] for equityComposite and marketStatus, [A] for the others.
 KINDS = {
-    "equityComposite": Kind.COMPOSITE,
-    "optionComposite": Kind.COMPOSITE,
-    "indexComposite": Kind.COMPOSITE,
-    "timeAndSales": Kind.TIMESALE,
-    "level2": Kind.LEVEL2,
-    "greeks": Kind.GREEKS,
-    "marketStatus": Kind.MARKET_STATUS,
+    "equityComposite": UpdateKind.COMPOSITE,
+    "optionComposite": UpdateKind.COMPOSITE,
+    "indexComposite": UpdateKind.COMPOSITE,
+    "timeAndSales": UpdateKind.TIMESALE,
+    "level2": UpdateKind.LEVEL2,
+    "greeks": UpdateKind.GREEKS,
+    "marketStatus": UpdateKind.MARKET_STATUS,
 }
 #: What to subscribe to for quotes and trades: [O] for equities, [A] for the others.
 COMPOSITES = {
@@ -58,14 +46,14 @@ COMPOSITES = {
     SymbolType.OPTION: "optionComposite",
 }
 #: What to subscribe to for the other records: [A].
-SINGLES = {Topic.TIMESALES: "timeAndSales", Topic.L2: "level2", Topic.GREEKS: "greeks"}
+SINGLES = {EventType.TIMESALES: "timeAndSales", EventType.L2: "level2", EventType.GREEKS: "greeks"}
 ALL_FIELDS = ("*",)  # [O]
 SUCCESS = "success"  # [O]
 TEXTS = ("message", "error")  # keys of an answer's text: [O] the first, [A] the second
 FEED_TIME = "timestamp"  # [A] as in the newer dialect
 EXPIRES_IN_PER_SECOND = 1000.0  # [A] expiresIn, if there is one, is as in the newer dialect
 
-_COMPOSED = frozenset({Topic.QUOTES, Topic.TRADES})
+_COMPOSED = frozenset({EventType.QUOTES, EventType.TRADES})
 
 
 class _Message(msgspec.Struct, gc=False, rename={"feed_time": FEED_TIME}):
@@ -136,28 +124,28 @@ def _portions(subscriptions: Sequence[Subscription]) -> Iterator[tuple[str, tupl
     """Cut subscriptions into requests: by type, and there each with no more than it has of that type."""
     by_type: dict[str, list[Subscription]] = {}
     for one in subscriptions:
-        for wire_type, topics in _types(one).items():
-            by_type.setdefault(wire_type, []).append(replace(one, events=one.events & topics))
+        for wire_type, events in _types(one).items():
+            by_type.setdefault(wire_type, []).append(replace(one, events=one.events & events))
     for wire_type, asked in by_type.items():
         for portion in batched(asked):
             yield wire_type, portion
 
 
-def _types(subscription: Subscription) -> Mapping[str, frozenset[Topic]]:
+def _types(subscription: Subscription) -> Mapping[str, frozenset[EventType]]:
     of_type = {
         COMPOSITES[subscription.type]: _COMPOSED,
-        **{word: frozenset({topic}) for topic, word in SINGLES.items()},
+        **{word: frozenset({event}) for event, word in SINGLES.items()},
     }
-    return {wire_type: topics for wire_type, topics in of_type.items() if not topics.isdisjoint(subscription.events)}
+    return {wire_type: events for wire_type, events in of_type.items() if not events.isdisjoint(subscription.events)}
 
 
 def _fields(subscription: Subscription) -> Sequence[str]:
     """Return the fields to ask for: all of the type, or those of the records that are wanted."""
-    chosen = {topic: subscription.fields.get(topic) for topic in Topic if topic in subscription.events}
+    chosen = {event: subscription.fields.get(event) for event in EventType if event in subscription.events}
     half_a_composite = len(_COMPOSED & subscription.events) == 1
     if not half_a_composite and not any(chosen.values()):
         return ALL_FIELDS
-    return list(dict.fromkeys(name for topic, names in chosen.items() for name in names or FIELDS[topic]))
+    return list(dict.fromkeys(name for event, names in chosen.items() for name in names or FIELDS[event]))
 
 
 def _answer(message: JsonObject, action: object) -> Event:

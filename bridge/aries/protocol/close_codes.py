@@ -11,30 +11,30 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import MappingProxyType
 
-from bridge.errors import Cause, ConnectionLost, HandshakeRefused
+from bridge.errors import ConnectionLost, DisconnectCause, HandshakeRefused
 
 #: Close codes that say more than "closed" (RFC 6455 section 7.4 and IANA's registry; 4000 and above are the
 #: server's own).
 CODES = {
-    1008: Cause.EVICTED,  # policy violation: what a server has to say to one session too many
-    1009: Cause.TOO_BIG,
-    1013: Cause.THROTTLED,  # try again later
-    3000: Cause.AUTH_REFUSED,  # unauthorized
-    3003: Cause.AUTH_REFUSED,  # forbidden
-    4001: Cause.AUTH_REFUSED,
-    4401: Cause.AUTH_REFUSED,
-    4403: Cause.AUTH_REFUSED,
-    4409: Cause.EVICTED,
-    4429: Cause.THROTTLED,
+    1008: DisconnectCause.EVICTED,  # policy violation: what a server has to say to one session too many
+    1009: DisconnectCause.TOO_BIG,
+    1013: DisconnectCause.THROTTLED,  # try again later
+    3000: DisconnectCause.AUTH_REFUSED,  # unauthorized
+    3003: DisconnectCause.AUTH_REFUSED,  # forbidden
+    4001: DisconnectCause.AUTH_REFUSED,
+    4401: DisconnectCause.AUTH_REFUSED,
+    4403: DisconnectCause.AUTH_REFUSED,
+    4409: DisconnectCause.EVICTED,
+    4429: DisconnectCause.THROTTLED,
 }
 #: Words of a close reason that say more than its code.
 WORDS = {
-    Cause.CLOSED: re.compile(r"session (is |has |was )?(expired|lapsed|timed out)", re.IGNORECASE),
-    Cause.EVICTED: re.compile(
+    DisconnectCause.CLOSED: re.compile(r"session (is |has |was )?(expired|lapsed|timed out)", re.IGNORECASE),
+    DisconnectCause.EVICTED: re.compile(
         r"evict|another (session|connection)|duplicate|replaced|too many (session|connection)", re.IGNORECASE
     ),
-    Cause.THROTTLED: re.compile(r"rate limit|too many requests|throttl", re.IGNORECASE),
-    Cause.AUTH_REFUSED: re.compile(
+    DisconnectCause.THROTTLED: re.compile(r"rate limit|too many requests|throttl", re.IGNORECASE),
+    DisconnectCause.AUTH_REFUSED: re.compile(
         r"unauthori[sz]ed|forbidden|not authenticated|authentication failed"
         r"|(invalid|expired) token|token (is )?(invalid|expired|required)",
         re.IGNORECASE,
@@ -45,13 +45,13 @@ OTHER_PATHS = {"/v1/market/ws": "/v1/marketdata/ws", "/v1/marketdata/ws": "/v1/m
 #: What people can do about a cause.
 REMEDIES = MappingProxyType(
     {
-        Cause.AUTH_REFUSED: (
+        DisconnectCause.AUTH_REFUSED: (
             "Put a valid token into ARIES_ACCESS_TOKEN, or mend ARIES_REFRESH_TOKEN; if the token is right, see "
             "whether ARIES_DIALECT fits the URL and whether the account needs ARIES_API_KEY."
         ),
-        Cause.AUTH_TIMEOUT: "See whether ARIES_DIALECT fits the server at ARIES_WS_URL.",
-        Cause.EVICTED: "Another session of this account took over: see which other clients use it.",
-        Cause.THROTTLED: "See whether other clients use this account.",
+        DisconnectCause.AUTH_TIMEOUT: "See whether ARIES_DIALECT fits the server at ARIES_WS_URL.",
+        DisconnectCause.EVICTED: "Another session of this account took over: see which other clients use it.",
+        DisconnectCause.THROTTLED: "See whether other clients use this account.",
     }
 )
 
@@ -59,12 +59,12 @@ REMEDIES = MappingProxyType(
 def closed(code: int | None, reason: str) -> ConnectionLost:
     """Return what a close says; no code means that the connection broke off."""
     if code is None or code == 1006:  # noqa: PLR2004 - RFC 6455 section 7.1.5: no closing handshake
-        return ConnectionLost(Cause.NETWORK, "the connection broke off without a closing handshake")
+        return ConnectionLost(DisconnectCause.NETWORK, "the connection broke off without a closing handshake")
     said = f"Aries closed the connection ({code}{f': {reason}' if reason else ''})"
     for cause, words in WORDS.items():
         if words.search(reason):
             return ConnectionLost(cause, said)
-    return ConnectionLost(CODES.get(code, Cause.CLOSED), said)
+    return ConnectionLost(CODES.get(code, DisconnectCause.CLOSED), said)
 
 
 def refused_handshake(status: int, path: str, retry_after: str | None, date: str | None = None) -> HandshakeRefused:
@@ -79,12 +79,12 @@ def refused_handshake(status: int, path: str, retry_after: str | None, date: str
     )
 
 
-def _refusal_cause(status: int, retry_after_seconds: float | None) -> Cause:
+def _refusal_cause(status: int, retry_after_seconds: float | None) -> DisconnectCause:
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return Cause.AUTH_REFUSED
+        return DisconnectCause.AUTH_REFUSED
     if status == HTTPStatus.TOO_MANY_REQUESTS or retry_after_seconds is not None:
-        return Cause.THROTTLED
-    return Cause.HANDSHAKE
+        return DisconnectCause.THROTTLED
+    return DisconnectCause.HANDSHAKE
 
 
 def _refusal_remedy(status: int, path: str) -> str:
@@ -93,7 +93,7 @@ def _refusal_remedy(status: int, path: str) -> str:
     if status == HTTPStatus.NOT_FOUND:
         return _elsewhere(path)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return REMEDIES[Cause.THROTTLED]
+        return REMEDIES[DisconnectCause.THROTTLED]
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return "Check ARIES_WS_URL: the token is shown at no other place than it names, so no redirect is followed."
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import msgspec
 
 from bridge.aries.protocol.classification import classify
-from bridge.aries.protocol.messages import MARKET, MARKET_STATUS, Update
 from bridge.errors import BadLine
+from bridge.market_data import MARKET, MARKET_STATUS, Update
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bridge.aries.protocol.messages import Event, JsonObject, Kind
+    from bridge.aries.protocol.messages import Event
     from bridge.aries.subscriptions import Subscription
+    from bridge.market_data import JsonObject, UpdateKind
 
 #: Symbols in one request; the server's limit is not known.
 SYMBOLS_PER_REQUEST = 200
@@ -59,7 +60,7 @@ class Dialect(Protocol):
     def update(self, line: bytes) -> Update | None:
         """Return what ``parse`` and ``read`` make of the usual line, an update about a symbol, and of no other.
 
-        Nearly all lines are such; to decode them in one step saves an eighth of the way from frame to lane.
+        Nearly all lines are such; to decode them in one step saves an eighth of the way from frame to queue.
         """
 
 
@@ -69,7 +70,7 @@ def batched(subscriptions: Sequence[Subscription]) -> Iterator[tuple[Subscriptio
         yield tuple(subscriptions[start : start + SYMBOLS_PER_REQUEST])
 
 
-def update_of(body: JsonObject, kinds: Mapping[str, Kind], feed_time: str) -> Update:
+def update_of(body: JsonObject, kinds: Mapping[str, UpdateKind], feed_time: str) -> Update:
     """Return the update in the object that holds its ``type`` and ``data``; raise ``BadLine`` where there is none.
 
     ``kinds`` are the words a dialect knows; a word that is none of them is classified by the fields beside it.
@@ -94,7 +95,7 @@ def update_of(body: JsonObject, kinds: Mapping[str, Kind], feed_time: str) -> Up
     return update
 
 
-def usual_update(kind: Kind | None, symbol: object, fields: JsonObject, feed_time: object) -> Update | None:
+def usual_update(kind: UpdateKind | None, symbol: object, fields: JsonObject, feed_time: object) -> Update | None:
     """Return the update about a symbol; None where it is about none, or names what cannot be one."""
     if kind is None or kind is MARKET_STATUS or type(symbol) is not str:
         return None

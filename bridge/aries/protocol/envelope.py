@@ -11,21 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from bridge.aries.protocol.dialect import Request, batched, expires_in_seconds, text_of, update_of, usual_update
-from bridge.aries.protocol.messages import (
-    Ack,
-    AuthAccepted,
-    AuthWanted,
-    Event,
-    JsonObject,
-    Kind,
-    Pong,
-    RequestRefused,
-    Update,
-)
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthWanted, Event, Pong, RequestRefused
 from bridge.aries.protocol.ndjson import decoder_of
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import BadLine
-from bridge.topics import Topic
+from bridge.market_data import EventType, JsonObject, Update, UpdateKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,19 +32,19 @@ UPDATE, AUTH_ACCEPTED, ERROR = "update", "authSuccess", "error"  # [D]
 AUTH_WANTED = {"authRequired": 0.0, "refreshAuth": 300.0, "authExpired": 0.0}
 #: ``payload.type`` of an update: [D] for marketStatus, [A] for the others.
 KINDS = {
-    "quote": Kind.QUOTE,
-    "trade": Kind.TRADE,
-    "level2": Kind.LEVEL2,
-    "timeAndSales": Kind.TIMESALE,
-    "greeks": Kind.GREEKS,
-    "marketStatus": Kind.MARKET_STATUS,
+    "quote": UpdateKind.QUOTE,
+    "trade": UpdateKind.TRADE,
+    "level2": UpdateKind.LEVEL2,
+    "timeAndSales": UpdateKind.TIMESALE,
+    "greeks": UpdateKind.GREEKS,
+    "marketStatus": UpdateKind.MARKET_STATUS,
 }
 #: Which key of a symbol object asks for which records: [D]. Without the first two a server sends both kinds.
 FIELD_KEYS = {
-    Topic.QUOTES: "quoteFields",
-    Topic.TRADES: "tradeFields",
-    Topic.TIMESALES: "timeAndSalesFields",
-    Topic.GREEKS: "greeksFields",
+    EventType.QUOTES: "quoteFields",
+    EventType.TRADES: "tradeFields",
+    EventType.TIMESALES: "timeAndSalesFields",
+    EventType.GREEKS: "greeksFields",
 }
 LEVEL2_SELECTOR = {"level2": True}  # [A]
 ALL_FIELDS = "*"  # [D]
@@ -144,7 +134,7 @@ def _symbol_object(subscription: Subscription) -> JsonObject:
     for topic, key in FIELD_KEYS.items():
         if topic in subscription.events:
             asked[key] = subscription.fields.get(topic) or ALL_FIELDS
-    if Topic.L2 in subscription.events:
+    if EventType.L2 in subscription.events:
         asked.update(LEVEL2_SELECTOR)
     return asked
 

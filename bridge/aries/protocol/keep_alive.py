@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bridge.errors import Cause, ConnectionLost
+from bridge.errors import ConnectionLost, DisconnectCause
 
 if TYPE_CHECKING:
-    from bridge.aries.protocol.messages import JsonObject
+    from bridge.market_data import JsonObject
 
 #: The one state of the market in which silence is no fault; others ("open", "extended-hours") were seen.
 CLOSED = "closed"
@@ -29,7 +29,7 @@ class Timing(msgspec.Struct, frozen=True):
     stale_after: float = 60.0
 
 
-class Liveness:
+class KeepAlive:
     """Keep the times that a verdict needs."""
 
     def __init__(self, timing: Timing, *, pong_expected: bool, now: float) -> None:
@@ -104,12 +104,13 @@ class Liveness:
         wanted, self._ping_wanted = self._ping_wanted, False
         return wanted
 
-    def verdict(self, now: float) -> ConnectionLost | None:
+    def check(self, now: float) -> ConnectionLost | None:
         """Return why the connection has to be given up, if it has."""
         if self._probe_deadline is not None and now >= self._probe_deadline:
             silent_seconds = now - self._quiet_since
             return ConnectionLost(
-                Cause.STALE, f"no data for {silent_seconds:.1f} s though the market is not closed; a probe did not help"
+                DisconnectCause.STALE,
+                f"no data for {silent_seconds:.1f} s though the market is not closed; a probe did not help",
             )
         if self._pinged_at is None:
             return None
@@ -117,7 +118,7 @@ class Liveness:
             self._pinged_at = None
         elif now >= self._pinged_at + self._timing.pong_timeout:
             return ConnectionLost(
-                Cause.PONG_TIMEOUT, f"a ping stayed without an answer for {self._timing.pong_timeout:g} s"
+                DisconnectCause.PONG_TIMEOUT, f"a ping stayed without an answer for {self._timing.pong_timeout:g} s"
             )
         return None
 

@@ -2,45 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import msgspec
 
-#: A JSON object as our decoder gives it: numbers with a fraction or an exponent stay the text they were, so that
-#: no digit is lost; whole numbers are ``int``, of any size.
-JsonObject = dict[str, object]
-
-#: The symbol of what concerns the market as a whole.
-MARKET = "market"
-
-
-class Kind(StrEnum):
-    """Name what an update holds."""
-
-    QUOTE = "quote"
-    TRADE = "trade"
-    COMPOSITE = "composite"  # quote, trade and greeks fields in one flat object
-    TIMESALE = "timesale"
-    LEVEL2 = "level2"
-    GREEKS = "greeks"
-    MARKET_STATUS = "market_status"
-
-
-#: Looked up once: a member's look-up takes 0.15 µs, and each line would need two.
-MARKET_STATUS = Kind.MARKET_STATUS
-
-
-class Update(msgspec.Struct, frozen=True, gc=False):
-    """Carry one market-data message.
-
-    ``fields`` has the feed's own names; ``symbol`` is ``MARKET`` for market status;
-    ``feed_time`` is the server's stamp on the message as it was written (None where it has none).
-    """
-
-    kind: Kind
-    symbol: str
-    fields: JsonObject
-    feed_time: object = None
+from bridge.market_data import Update
 
 
 class AuthAccepted(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from bridge.errors import BadLine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from bridge.aries.protocol.messages import JsonObject
+    from bridge.market_data import JsonObject
 
 T = TypeVar("T")
 

@@ -13,22 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bridge.aries.protocol.keep_alive import Liveness
-from bridge.aries.protocol.messages import (
-    MARKET_STATUS,
-    Ack,
-    AuthAccepted,
-    AuthRefused,
-    AuthWanted,
-    Event,
-    Pong,
-    RequestRefused,
-    Update,
-)
+from bridge.aries.protocol.keep_alive import KeepAlive
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRefused, AuthWanted, Event, Pong, RequestRefused
 from bridge.aries.protocol.ndjson import cut, parse
 from bridge.aries.protocol.rejected_symbol import symbol_named
 from bridge.aries.subscriptions import difference
-from bridge.errors import BadLine, Cause, ConnectionLost
+from bridge.errors import BadLine, ConnectionLost, DisconnectCause
+from bridge.market_data import MARKET_STATUS, Update
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -101,7 +92,7 @@ class Session:
         self.token_wanted = False
         self.authenticated = False
         self.refused_symbols: set[str] = set()
-        self.liveness = Liveness(timing, pong_expected=dialect.pong_is_documented, now=now)
+        self.keep_alive = KeepAlive(timing, pong_expected=dialect.pong_is_documented, now=now)
         self._dialect = dialect
         self._understand = dialect.read
         self._usual_update = dialect.update
@@ -112,7 +103,7 @@ class Session:
         self._auth_id: str | None = None  # of the authentication that is not answered yet
         self._asked_at = now
         self._reauthenticate_at: float | None = None
-        self._refusals = 0
+        self._auth_refusals = 0
         self._answered = False
         self._life_seconds: float | None = None
         self._token_life_seconds: float | None = None
@@ -156,7 +147,7 @@ class Session:
         What was taken from ``frames`` ends with the portion, or with the frame that made the session eventful; of a
         frame of very many lines the rest is left.
         """
-        self.liveness.heard(now)
+        self.keep_alive.heard(now)
         usual_update = self._usual_update if self._flows else _none
         lines: list[Line] = []
         calm, flowed = 0, False
@@ -181,7 +172,7 @@ class Session:
                 break
             calm = len(lines)
         if flowed:
-            self.liveness.data(now)
+            self.keep_alive.data(now)
         return lines, calm
 
     def tick(self, now: float) -> None:
@@ -193,16 +184,16 @@ class Session:
         self._settle_by_grace(now)
         if not self.authenticated:
             return
-        if self.liveness.ping_due(now):
+        if self.keep_alive.ping_due(now):
             self._outgoing.append(self._dialect.ping(self._next_id("ping")))
-            self.liveness.pinged(now)
-        self._lose(self.liveness.verdict(now))
+            self.keep_alive.pinged(now)
+        self._lose(self.keep_alive.check(now))
 
     def replan(self, plan: Plan, now: float) -> None:
         """Ask for another set of subscriptions on the live socket, by the difference."""
         change = difference(self._plan, plan)
         self._plan = plan
-        self.liveness.data_expected = bool(plan)
+        self.keep_alive.data_expected = bool(plan)
         if not self.authenticated or not change:
             return
         narrowed = change.narrowed if self._dialect.subscriptions_add_up else ()
@@ -219,7 +210,7 @@ class Session:
     @property
     def _flows(self) -> bool:
         """Return whether market data has come in, so that more of it changes nothing about the session."""
-        return self.authenticated and self.liveness.first_data is not None
+        return self.authenticated and self.keep_alive.first_data is not None
 
     @property
     def subscribed_symbols(self) -> int:
@@ -248,8 +239,8 @@ class Session:
         elif not (self.authenticated or self._is_accepted_by_data(now)):
             return BadLine("no_session", "market data came though no session was authenticated", symbol=event.symbol)
         elif event.kind is MARKET_STATUS:
-            self.liveness.market(event.fields, now)
-        elif self.liveness.data(now):
+            self.keep_alive.market(event.fields, now)
+        elif self.keep_alive.data(now):
             self._notices.append(Flowing())
         return event
 
@@ -262,7 +253,7 @@ class Session:
             case AuthWanted(seconds_left=seconds):
                 self._want_authentication(seconds, now)
             case Pong():
-                self.liveness.pong()
+                self.keep_alive.pong()
             case Ack(request_id=request_id):
                 self._acknowledge(request_id, now)
             case RequestRefused():
@@ -274,7 +265,7 @@ class Session:
         if self._auth_id is None and not self.authenticated:
             return  # a yes to what was not asked, or was refused
         self._auth_id = None
-        self._refusals = 0
+        self._auth_refusals = 0
         self._answered = True
         self._begin(seconds, now)
 
@@ -294,7 +285,7 @@ class Session:
         self._expect_life(seconds, now)
         self._notices.append(Authenticated(again, seconds, implied, lapsed))
         if not again:
-            self.liveness.live(now)
+            self.keep_alive.live(now)
         if not again or lapsed:
             self._subscribe_all(now)
 
@@ -322,15 +313,15 @@ class Session:
 
     def _refuse_authentication(self, error: str, now: float) -> None:
         self._auth_id = None
-        self._refusals += 1
+        self._auth_refusals += 1
         if self._answered and self._lapses_at is None:
             # Nobody asked for another token, so the session goes on; a server that ends it will say so.
             self._notices.append(Complaint(error))
             self._renew_in_time(now)
-        elif self.authenticated and self._refusals == 1:
+        elif self.authenticated and self._auth_refusals == 1:
             self._reauthenticate_at = now  # the session still lives: try once with a newer token before giving it up
         else:
-            self._lose(ConnectionLost(Cause.AUTH_REFUSED, f"Aries refused the access token: {error}"))
+            self._lose(ConnectionLost(DisconnectCause.AUTH_REFUSED, f"Aries refused the access token: {error}"))
 
     def _watch_authentication(self, now: float) -> None:
         if self._auth_id is not None and now >= self._asked_at + AUTH_TIMEOUT_SECONDS:
@@ -344,7 +335,7 @@ class Session:
         """Judge by the data whether a missing answer means no, or only had a shape we do not know."""
         if not self.authenticated or (self._has_lapsed(now) and not self._has_data_since_lapse()):
             waited = f"Aries did not answer the authentication request within {AUTH_TIMEOUT_SECONDS:g} s"
-            self._lose(ConnectionLost(Cause.AUTH_TIMEOUT, waited))
+            self._lose(ConnectionLost(DisconnectCause.AUTH_TIMEOUT, waited))
         elif self._has_lapsed(now):
             self._begin(None, now, implied=True)
         elif self._lapses_at is not None:
@@ -353,14 +344,14 @@ class Session:
             self._renew_in_time(now)
 
     def _has_data_since_lapse(self) -> bool:
-        last_data = self.liveness.last_data
+        last_data = self.keep_alive.last_data
         return last_data is not None and self._lapses_at is not None and last_data > self._lapses_at
 
     # -- subscriptions ------------------------------------------------------------------------------------------
 
     def _subscribe_all(self, now: float) -> None:
         self._forget(self._plan.keys())
-        self.liveness.data_expected = bool(self._plan)
+        self.keep_alive.data_expected = bool(self._plan)
         self._subscribe(tuple(self._plan.values()), now)
 
     def _subscribe(self, subscriptions: Sequence[Subscription], now: float) -> None:

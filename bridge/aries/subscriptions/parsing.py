@@ -12,20 +12,20 @@ from types import MappingProxyType
 
 import msgspec
 
+from bridge import market_data
 from bridge.aries.subscriptions import symbols
 from bridge.aries.subscriptions.symbols import SymbolType
-from bridge.serialization import records
-from bridge.topics import SUBSCRIBABLE, Topic
+from bridge.market_data import EventType
 
 Complain = Callable[[str], None]
-Fields = Mapping[Topic, tuple[str, ...]]
+Fields = Mapping[EventType, tuple[str, ...]]
 
-#: The fields to choose from, by topic. Level 2 comes whole.
-FIELDS: Mapping[Topic, frozenset[str]] = MappingProxyType(
+#: The fields to choose from, by event type. Level 2 comes whole.
+FIELDS: Mapping[EventType, frozenset[str]] = MappingProxyType(
     {
-        topic: frozenset({"symbol", *records.SHARED_FIELDS, *records.FIELDS[topic]})
-        for topic in SUBSCRIBABLE
-        if topic is not Topic.L2
+        event: frozenset({"symbol", *market_data.SHARED_FIELDS, *names})
+        for event, names in market_data.FIELDS.items()
+        if event is not EventType.L2
     }
 )
 NO_FIELDS: Fields = MappingProxyType({})
@@ -40,7 +40,7 @@ class Entry:
 
     symbol: str
     type: SymbolType | None = None
-    events: frozenset[Topic] | None = None
+    events: frozenset[EventType] | None = None
     fields: Fields = field(default_factory=lambda: NO_FIELDS, hash=False)
     place: str = field(default="", compare=False)
 
@@ -69,9 +69,9 @@ def described(text: str, source: str, problems: list[str]) -> tuple[Entry, ...]:
     return _read(entries, f"{source}, entry", _described, problems)
 
 
-def events(names: Iterable[object], complain: Complain) -> frozenset[Topic]:
-    """Return the topics that the names of events stand for."""
-    return frozenset(topic for name in names if (topic := _event(name, complain)))
+def events(names: Iterable[object], complain: Complain) -> frozenset[EventType]:
+    """Return the event types of these names."""
+    return frozenset(event for name in names if (event := _event(name, complain)))
 
 
 def _read(
@@ -126,18 +126,18 @@ def _type(value: object, complain: Complain) -> SymbolType | None:
     return None
 
 
-def _own_events(value: object, complain: Complain) -> frozenset[Topic]:
+def _own_events(value: object, complain: Complain) -> frozenset[EventType]:
     if isinstance(value, list) and value:
         return events(value, complain)
     complain(f'events must be a list like ["quotes","trades"], not {_said(value)}; left out, ARIES_EVENTS holds.')
     return frozenset()
 
 
-def _event(name: object, complain: Complain) -> Topic | None:
-    if name in SUBSCRIBABLE:
-        return Topic(str(name))
+def _event(name: object, complain: Complain) -> EventType | None:
+    if name in tuple(EventType):
+        return EventType(str(name))
     always = " Market status always comes, unasked." if str(name).startswith("market") else ""
-    complain(f"unknown event {name!r}{_instead(name, SUBSCRIBABLE)}{always}")
+    complain(f"unknown event {name!r}{_instead(name, tuple(EventType))}{always}")
     return None
 
 
@@ -146,23 +146,23 @@ def _fields(value: object, complain: Complain) -> Fields:
         complain(f'fields must be an object like {{"quotes":["bidPrice"]}}, not {_said(value)}.')
         return NO_FIELDS
     chosen = {
-        topic: _names(topic, names, complain) for name, names in value.items() if (topic := _event(name, complain))
+        event: _names(event, names, complain) for name, names in value.items() if (event := _event(name, complain))
     }
-    return MappingProxyType({topic: names for topic, names in chosen.items() if "*" not in names})
+    return MappingProxyType({event: names for event, names in chosen.items() if "*" not in names})
 
 
-def _names(topic: Topic, names: object, complain: Complain) -> tuple[str, ...]:
+def _names(event: EventType, names: object, complain: Complain) -> tuple[str, ...]:
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not names:
-        complain(f'fields of {topic} must be a list of names, or "*" for all, not {_said(names)}.')
+        complain(f'fields of {event} must be a list of names, or "*" for all, not {_said(names)}.')
         return ()
-    known = sorted(FIELDS.get(topic, ()))
+    known = sorted(FIELDS.get(event, ()))
     if not known and "*" not in names:
-        complain(f"{topic} has no fields to choose from: leave it out of fields.")
+        complain(f"{event} has no fields to choose from: leave it out of fields.")
         return ()
     for name in names:
         if name != "*" and name not in known:
-            complain(f"unknown field {name!r} of {topic}{_instead(name, known)}")
+            complain(f"unknown field {name!r} of {event}{_instead(name, known)}")
     return tuple(dict.fromkeys(map(str, names)))
 
 

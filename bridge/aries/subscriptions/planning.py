@@ -14,19 +14,19 @@ from bridge.aries.subscriptions import symbols
 from bridge.aries.subscriptions.parsing import NO_FIELDS, Entry, Fields
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import SettingsError
-from bridge.topics import Topic
+from bridge.market_data import EventType
 
 #: What a type cannot have at all: asking for it by name is a mistake.
-_IMPOSSIBLE: Mapping[SymbolType, frozenset[Topic]] = MappingProxyType(
+_IMPOSSIBLE: Mapping[SymbolType, frozenset[EventType]] = MappingProxyType(
     {
-        SymbolType.EQUITY: frozenset({Topic.GREEKS}),
+        SymbolType.EQUITY: frozenset({EventType.GREEKS}),
         SymbolType.OPTION: frozenset(),
-        SymbolType.INDEX: frozenset({Topic.QUOTES, Topic.L2, Topic.GREEKS}),
+        SymbolType.INDEX: frozenset({EventType.QUOTES, EventType.L2, EventType.GREEKS}),
     }
 )
 #: Left out where only the events of all symbols were named; of indices, trade fields alone are documented.
-_LEFT_OUT: Mapping[SymbolType, frozenset[Topic]] = MappingProxyType(
-    {**_IMPOSSIBLE, SymbolType.INDEX: _IMPOSSIBLE[SymbolType.INDEX] | {Topic.TIMESALES}}
+_LEFT_OUT: Mapping[SymbolType, frozenset[EventType]] = MappingProxyType(
+    {**_IMPOSSIBLE, SymbolType.INDEX: _IMPOSSIBLE[SymbolType.INDEX] | {EventType.TIMESALES}}
 )
 #: A list of 5,000 symbols can be wrong 5,000 times; nobody reads more than this.
 _MOST_PROBLEMS = 25
@@ -39,7 +39,7 @@ class Subscription:
 
     symbol: str
     type: SymbolType
-    events: frozenset[Topic]
+    events: frozenset[EventType]
     fields: Fields = field(default_factory=lambda: NO_FIELDS, hash=False)
 
 
@@ -63,11 +63,11 @@ class Plan(Mapping[str, Subscription]):
         return len(self._by_symbol)
 
     def __repr__(self) -> str:
-        return f"Plan({len(self)} symbols: {', '.join(sorted(self.topics))})"
+        return f"Plan({len(self)} symbols: {', '.join(sorted(self.events))})"
 
     @property
-    def topics(self) -> frozenset[Topic]:
-        """Return the topics for which at least one symbol is subscribed."""
+    def events(self) -> frozenset[EventType]:
+        """Return the event types to which at least one symbol is subscribed."""
         return frozenset().union(*(subscription.events for subscription in self.values()))
 
 
@@ -160,14 +160,14 @@ def _merged(listed: Mapping[str, Entry], described: Mapping[str, Entry]) -> dict
     }
 
 
-def _subscription(entry: Entry, common: frozenset[Topic], problems: list[str]) -> Subscription:
+def _subscription(entry: Entry, common: frozenset[EventType], problems: list[str]) -> Subscription:
     kind = entry.type or symbols.recognise(entry.symbol)
     events = entry.events if entry.events is not None else common - _LEFT_OUT[kind]
     problems += [f"{entry.place}: {entry.symbol}{fault}" for fault in _faults(entry, kind, events)]
     return Subscription(entry.symbol, kind, events, entry.fields)
 
 
-def _faults(entry: Entry, kind: SymbolType, events: frozenset[Topic]) -> Iterator[str]:
+def _faults(entry: Entry, kind: SymbolType, events: frozenset[EventType]) -> Iterator[str]:
     if entry.type is None and (day := symbols.misdated(entry.symbol)):
         yield f" reads as an option, but {day} is no date (yymmdd): mend it, or say {entry.symbol}:equity."
     if wrong := events & _IMPOSSIBLE[kind]:
@@ -178,8 +178,8 @@ def _faults(entry: Entry, kind: SymbolType, events: frozenset[Topic]) -> Iterato
         yield f" has fields of {_words(alone)}, not among its events: add the event, or remove the fields."
 
 
-def _words(topics: Iterable[Topic]) -> str:
-    return " and ".join(sorted(topics))
+def _words(events: Iterable[EventType]) -> str:
+    return " and ".join(sorted(events))
 
 
 def _repeated(all_entries: Sequence[Entry]) -> Iterator[str]:

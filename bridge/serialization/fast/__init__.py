@@ -1,7 +1,7 @@
-"""The fast path from an update to the bytes of its records; ``records`` and ``codec`` are its judge and fallback."""
+"""Serialization by code generated from the schemas; ``records`` and ``serializer`` are its reference and fallback."""
 
 from bridge.serialization.fast.binary import long_bytes, string_bytes
 from bridge.serialization.fast.field_layouts import Shape, Shapes
-from bridge.serialization.fast.serializer import Encode, Encoder
+from bridge.serialization.fast.serializer import Encode, FastSerializer
 
-__all__ = ["Encode", "Encoder", "Shape", "Shapes", "long_bytes", "string_bytes"]
+__all__ = ["Encode", "FastSerializer", "Shape", "Shapes", "long_bytes", "string_bytes"]

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bridge.aries.protocol.messages import Kind, Update
+from bridge.market_data import Update, UpdateKind
 from bridge.serialization.records import topics_of, unknown_fields
 
 if TYPE_CHECKING:
-    from bridge.serialization.fast.serializer import Encode, Encoder
+    from bridge.serialization.fast.serializer import Encode, FastSerializer
     from bridge.topics import Topic
 
 #: Shapes of one kind; a feed that sends only what changed has hundreds.
@@ -36,21 +36,21 @@ class Shapes:
     ``known.get(names) or new(names)``; see ``OfTexts``.
     """
 
-    __slots__ = ("_encoder", "_kind", "known")
+    __slots__ = ("_fast_serializer", "_kind", "known")
 
-    def __init__(self, kind: Kind, encoder: Encoder) -> None:
+    def __init__(self, kind: UpdateKind, fast_serializer: FastSerializer) -> None:
         self.known: dict[tuple[str, ...], Shape] = {}
         self._kind = kind
-        self._encoder = encoder
+        self._fast_serializer = fast_serializer
 
     def new(self, names: tuple[str, ...]) -> Shape:
         """Return a shape that is not known."""
         example = Update(self._kind, "", dict.fromkeys(names, ""))
         topics, unknown = topics_of(example), unknown_fields(example)
         if len(names) > _NAMES or sum(map(len, names)) > _CHARS:
-            return Shape(topics, unknown, {topic: self._encoder.of(topic) for topic in topics})
+            return Shape(topics, unknown, {topic: self._fast_serializer.of(topic) for topic in topics})
         if len(self.known) >= _SHAPES:
             self.known.clear()
-        shape = Shape(topics, unknown, {topic: self._encoder.of(topic, names) for topic in topics})
+        shape = Shape(topics, unknown, {topic: self._fast_serializer.of(topic, names) for topic in topics})
         self.known[names] = shape
         return shape

@@ -1,6 +1,6 @@
 """Records straight from the fields of the feed: functions written from the Avro schemas when the bridge starts.
 
-What they cannot write they leave to the slow path, ``records.build`` and ``Codec.encode``, which can say what is wrong.
+What they cannot write they leave to ``records.build`` and ``Serializer.encode``, which can say what is wrong.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bridge.aries.protocol.messages import JsonObject
+from bridge.market_data import JsonObject
 from bridge.serialization.fast.code_context import Tables
 from bridge.serialization.fast.code_generator import arrays_of, source_of
 from bridge.topics import MARKET_DATA, Topic
@@ -28,8 +28,8 @@ Encode = Callable[[JsonObject, object, bytes, bytes, bytes, int, bool], bytes | 
 MOST_OF_NAMES = 500
 
 
-class Encoder:
-    """Encode records of the market-data topics, byte for byte as ``build`` and ``Codec`` do.
+class FastSerializer:
+    """Encode records of the market-data topics, byte for byte as ``build`` and ``Serializer`` do.
 
     ``prices`` counts what is rounded, once for each record that is written. One encoder belongs to one thread.
     """

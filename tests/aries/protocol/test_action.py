@@ -9,23 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.aries.protocol.action import Action
-from bridge.aries.protocol.messages import (
-    MARKET,
-    Ack,
-    AuthAccepted,
-    AuthRefused,
-    AuthWanted,
-    Event,
-    Kind,
-    Pong,
-    RequestRefused,
-    Update,
-)
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRefused, AuthWanted, Event, Pong, RequestRefused
 from bridge.aries.protocol.ndjson import parse
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
-from bridge.serialization.records import FIELDS
-from bridge.topics import Topic
+from bridge.market_data import FIELDS, MARKET, EventType, Update, UpdateKind
 from tests.aries.protocol.wire import STATUS, line
 
 if TYPE_CHECKING:
@@ -95,12 +83,12 @@ def test_the_subscribe_request_is_the_documented_one() -> None:
             {"symbol": "AAPL", "events": ["quotes"], "fields": {"quotes": ["bidPrice"]}},
             {"equityComposite": ["bidPrice"]},
         ),
-        ({"symbol": "AAPL", "events": ["quotes"]}, {"equityComposite": list(FIELDS[Topic.QUOTES])}),
-        ({"symbol": "AAPL", "events": ["trades"]}, {"equityComposite": list(FIELDS[Topic.TRADES])}),
-        ({"symbol": "SPX"}, {"equityComposite": list(FIELDS[Topic.TRADES])}),
+        ({"symbol": "AAPL", "events": ["quotes"]}, {"equityComposite": list(FIELDS[EventType.QUOTES])}),
+        ({"symbol": "AAPL", "events": ["trades"]}, {"equityComposite": list(FIELDS[EventType.TRADES])}),
+        ({"symbol": "SPX"}, {"equityComposite": list(FIELDS[EventType.TRADES])}),
         (
             {"symbol": "AAPL", "events": ["quotes", "trades"], "fields": {"quotes": ["bidPrice"]}},
-            {"equityComposite": ["bidPrice", *FIELDS[Topic.TRADES]]},
+            {"equityComposite": ["bidPrice", *FIELDS[EventType.TRADES]]},
         ),
         (
             {
@@ -134,7 +122,7 @@ def test_a_request_knows_what_it_asks_for() -> None:
     """Of a symbol with several types, each request has only its own events: so it can be asked again alone."""
     wanted = plan(["AAPL"], ["quotes", "trades", "l2", "timesales"])
     events = [request.subscriptions[0].events for request in ACTION.subscribe(tuple(wanted.values()), ids())]
-    assert events == [{Topic.QUOTES, Topic.TRADES}, {Topic.TIMESALES}, {Topic.L2}]
+    assert events == [{EventType.QUOTES, EventType.TRADES}, {EventType.TIMESALES}, {EventType.L2}]
 
 
 def test_many_symbols_take_several_requests() -> None:
@@ -190,23 +178,23 @@ def test_session_messages_are_understood(text: str, expected: Event) -> None:
 def test_a_composite_is_one_flat_update() -> None:
     """The documented update keeps its decimal strings as they are."""
     update = read('{"type":"equityComposite","data":{"symbol":"AAPL","bidPrice":"1234.00"}}')
-    assert update == Update(Kind.COMPOSITE, "AAPL", {"symbol": "AAPL", "bidPrice": "1234.00"})
+    assert update == Update(UpdateKind.COMPOSITE, "AAPL", {"symbol": "AAPL", "bidPrice": "1234.00"})
 
 
 @pytest.mark.parametrize(
     ("word", "kind"),
     [
-        ("equityComposite", Kind.COMPOSITE),
-        ("optionComposite", Kind.COMPOSITE),
-        ("indexComposite", Kind.COMPOSITE),
-        ("timeAndSales", Kind.TIMESALE),
-        ("level2", Kind.LEVEL2),
-        ("greeks", Kind.GREEKS),
+        ("equityComposite", UpdateKind.COMPOSITE),
+        ("optionComposite", UpdateKind.COMPOSITE),
+        ("indexComposite", UpdateKind.COMPOSITE),
+        ("timeAndSales", UpdateKind.TIMESALE),
+        ("level2", UpdateKind.LEVEL2),
+        ("greeks", UpdateKind.GREEKS),
     ],
 )
 @pytest.mark.parametrize("action", [{}, {"action": None}, {"action": "publish"}, {"action": "update"}])
 @pytest.mark.parametrize("beside", [False, True])
-def test_updates_are_told_by_their_type(word: str, kind: Kind, action: dict[str, object], beside: bool) -> None:  # noqa: FBT001 - a case
+def test_updates_are_told_by_their_type(word: str, kind: UpdateKind, action: dict[str, object], beside: bool) -> None:  # noqa: FBT001 - a case
     """Each type has its kind, with or without an action, the symbol in the data or beside it."""
     places: dict[str, object] = {"symbol": "AAPL", "data": {"x": 1}} if beside else {"data": {"symbol": "AAPL", "x": 1}}
     update = read(line({**action, "type": word, **places, "timestamp": 5}))
@@ -216,7 +204,7 @@ def test_updates_are_told_by_their_type(word: str, kind: Kind, action: dict[str,
 def test_market_status_is_an_update_of_the_market() -> None:
     """The documented market status keeps all its fields."""
     update = read(line({"action": "publish", "type": "marketStatus", "data": STATUS}))
-    assert update == Update(Kind.MARKET_STATUS, MARKET, dict(STATUS))
+    assert update == Update(UpdateKind.MARKET_STATUS, MARKET, dict(STATUS))
 
 
 @pytest.mark.parametrize("word", ["somethingNew", None, 7, ["level2"], {"level2": 1}])
@@ -224,7 +212,7 @@ def test_an_unknown_kind_is_told_by_its_content(word: object) -> None:
     """What the type does not tell, the fields do."""
     update = read(line({"type": word, "data": {"symbol": "AAPL", "tradeSeq": 1, "price": 2, "size": 3}}))
     assert isinstance(update, Update)
-    assert update.kind is Kind.TIMESALE
+    assert update.kind is UpdateKind.TIMESALE
 
 
 @pytest.mark.parametrize(

@@ -7,35 +7,35 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.aries.protocol.close_codes import closed, refused_handshake
-from bridge.errors import Cause
+from bridge.errors import DisconnectCause
 
 
 @pytest.mark.parametrize(
     ("code", "reason", "cause"),
     [
-        (None, "", Cause.NETWORK),
-        (1006, "", Cause.NETWORK),
-        (1000, "", Cause.CLOSED),
-        (1001, "going away", Cause.CLOSED),
-        (1008, "policy", Cause.EVICTED),
-        (1009, "", Cause.TOO_BIG),
-        (1012, "restart", Cause.CLOSED),
-        (1013, "try again later", Cause.THROTTLED),
-        (3000, "", Cause.AUTH_REFUSED),
-        (4001, "", Cause.AUTH_REFUSED),
-        (4409, "", Cause.EVICTED),
-        (4429, "", Cause.THROTTLED),
-        (4999, "", Cause.CLOSED),
-        (1000, "Replaced by another connection", Cause.EVICTED),
-        (1008, "rate limit exceeded", Cause.THROTTLED),
-        (1008, "Unauthorized", Cause.AUTH_REFUSED),
-        (1008, "token is expired", Cause.AUTH_REFUSED),
-        (1000, "invalid token", Cause.AUTH_REFUSED),
-        (1001, "session expired", Cause.CLOSED),
-        (1008, "Session has expired", Cause.CLOSED),
+        (None, "", DisconnectCause.NETWORK),
+        (1006, "", DisconnectCause.NETWORK),
+        (1000, "", DisconnectCause.CLOSED),
+        (1001, "going away", DisconnectCause.CLOSED),
+        (1008, "policy", DisconnectCause.EVICTED),
+        (1009, "", DisconnectCause.TOO_BIG),
+        (1012, "restart", DisconnectCause.CLOSED),
+        (1013, "try again later", DisconnectCause.THROTTLED),
+        (3000, "", DisconnectCause.AUTH_REFUSED),
+        (4001, "", DisconnectCause.AUTH_REFUSED),
+        (4409, "", DisconnectCause.EVICTED),
+        (4429, "", DisconnectCause.THROTTLED),
+        (4999, "", DisconnectCause.CLOSED),
+        (1000, "Replaced by another connection", DisconnectCause.EVICTED),
+        (1008, "rate limit exceeded", DisconnectCause.THROTTLED),
+        (1008, "Unauthorized", DisconnectCause.AUTH_REFUSED),
+        (1008, "token is expired", DisconnectCause.AUTH_REFUSED),
+        (1000, "invalid token", DisconnectCause.AUTH_REFUSED),
+        (1001, "session expired", DisconnectCause.CLOSED),
+        (1008, "Session has expired", DisconnectCause.CLOSED),
     ],
 )
-def test_a_close_is_told_by_its_words_then_by_its_code(code: int | None, reason: str, cause: Cause) -> None:
+def test_a_close_is_told_by_its_words_then_by_its_code(code: int | None, reason: str, cause: DisconnectCause) -> None:
     """What a server writes into the reason says more than the code it chose."""
     lost = closed(code, reason)
     assert lost.cause is cause
@@ -45,26 +45,26 @@ def test_a_close_is_told_by_its_words_then_by_its_code(code: int | None, reason:
 @pytest.mark.parametrize(
     ("status", "retry_after", "cause", "seconds"),
     [
-        (401, None, Cause.AUTH_REFUSED, None),
-        (403, None, Cause.AUTH_REFUSED, None),
-        (404, None, Cause.HANDSHAKE, None),
-        (429, None, Cause.THROTTLED, None),
-        (429, "7", Cause.THROTTLED, 7.0),
-        (429, " 7 ", Cause.THROTTLED, 7.0),
-        (429, "soon", Cause.THROTTLED, None),
-        (429, "-7", Cause.THROTTLED, None),
-        (429, "9999999", Cause.THROTTLED, None),
-        (429, "Wed, 21 Oct 2015 07:28:30 GMT", Cause.THROTTLED, 30.0),
-        (429, "Wed, 21 Oct 2015 07:27:00 GMT", Cause.THROTTLED, 0.0),
-        (503, None, Cause.HANDSHAKE, None),
-        (503, "0", Cause.THROTTLED, 0.0),
-        (503, "120", Cause.THROTTLED, 120.0),
-        (500, "", Cause.HANDSHAKE, None),
-        (302, None, Cause.HANDSHAKE, None),
+        (401, None, DisconnectCause.AUTH_REFUSED, None),
+        (403, None, DisconnectCause.AUTH_REFUSED, None),
+        (404, None, DisconnectCause.HANDSHAKE, None),
+        (429, None, DisconnectCause.THROTTLED, None),
+        (429, "7", DisconnectCause.THROTTLED, 7.0),
+        (429, " 7 ", DisconnectCause.THROTTLED, 7.0),
+        (429, "soon", DisconnectCause.THROTTLED, None),
+        (429, "-7", DisconnectCause.THROTTLED, None),
+        (429, "9999999", DisconnectCause.THROTTLED, None),
+        (429, "Wed, 21 Oct 2015 07:28:30 GMT", DisconnectCause.THROTTLED, 30.0),
+        (429, "Wed, 21 Oct 2015 07:27:00 GMT", DisconnectCause.THROTTLED, 0.0),
+        (503, None, DisconnectCause.HANDSHAKE, None),
+        (503, "0", DisconnectCause.THROTTLED, 0.0),
+        (503, "120", DisconnectCause.THROTTLED, 120.0),
+        (500, "", DisconnectCause.HANDSHAKE, None),
+        (302, None, DisconnectCause.HANDSHAKE, None),
     ],
 )
 def test_a_refused_handshake_is_told_by_its_status(
-    status: int, retry_after: str | None, cause: Cause, seconds: float | None
+    status: int, retry_after: str | None, cause: DisconnectCause, seconds: float | None
 ) -> None:
     """The status tells the cause; Retry-After is understood as seconds or as a date."""
     lost = refused_handshake(status, "/v1/market/ws", retry_after, "Wed, 21 Oct 2015 07:28:00 GMT")

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
-from bridge.aries.protocol.messages import Event, Kind, Update
+from bridge.aries.protocol.messages import Event
 from bridge.aries.protocol.ndjson import parse
 from bridge.errors import BadLine
+from bridge.market_data import Update, UpdateKind
 from tests.aries.protocol.documents import DOCUMENTS
 
 if TYPE_CHECKING:
@@ -76,10 +77,10 @@ def test_ordinary_lines_are_usual_updates() -> None:
     quote = b'{"symbol":"AAPL","bidPrice":1.50}'
     action, envelope = Action(), Envelope()
     assert action.update(b'{"type":"equityComposite","data":' + quote + b"}") == Update(
-        Kind.COMPOSITE, "AAPL", {"symbol": "AAPL", "bidPrice": "1.50"}
+        UpdateKind.COMPOSITE, "AAPL", {"symbol": "AAPL", "bidPrice": "1.50"}
     )
     usual = b'{"type":"event","payload":{"action":"update","type":"quote","timestamp":5,"data":' + quote + b"}}"
-    assert envelope.update(usual) == Update(Kind.QUOTE, "AAPL", {"symbol": "AAPL", "bidPrice": "1.50"}, 5)
+    assert envelope.update(usual) == Update(UpdateKind.QUOTE, "AAPL", {"symbol": "AAPL", "bidPrice": "1.50"}, 5)
     for line in (
         b"",
         b"{}",

@@ -9,20 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.aries.protocol.envelope import Envelope
-from bridge.aries.protocol.messages import (
-    MARKET,
-    Ack,
-    AuthAccepted,
-    AuthWanted,
-    Event,
-    Kind,
-    Pong,
-    RequestRefused,
-    Update,
-)
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthWanted, Event, Pong, RequestRefused
 from bridge.aries.protocol.ndjson import parse
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
+from bridge.market_data import MARKET, Update, UpdateKind
 from tests.aries.protocol.wire import STATUS, TIMESTAMP, line
 
 if TYPE_CHECKING:
@@ -204,21 +195,21 @@ def test_a_session_life_is_a_positive_number_or_unknown(data: str, seconds: floa
 def test_market_status_is_an_update_of_the_market() -> None:
     """The documented market status keeps all its fields, and the server's stamp."""
     message = event(action="update", type="marketStatus", data=STATUS, timestamp=TIMESTAMP)
-    assert read(message) == Update(Kind.MARKET_STATUS, MARKET, dict(STATUS), TIMESTAMP)
+    assert read(message) == Update(UpdateKind.MARKET_STATUS, MARKET, dict(STATUS), TIMESTAMP)
 
 
 @pytest.mark.parametrize(
     ("word", "kind"),
     [
-        ("quote", Kind.QUOTE),
-        ("trade", Kind.TRADE),
-        ("level2", Kind.LEVEL2),
-        ("timeAndSales", Kind.TIMESALE),
-        ("greeks", Kind.GREEKS),
+        ("quote", UpdateKind.QUOTE),
+        ("trade", UpdateKind.TRADE),
+        ("level2", UpdateKind.LEVEL2),
+        ("timeAndSales", UpdateKind.TIMESALE),
+        ("greeks", UpdateKind.GREEKS),
     ],
 )
 @pytest.mark.parametrize("beside", [False, True])
-def test_updates_are_told_by_their_type(word: str, kind: Kind, beside: bool) -> None:  # noqa: FBT001 - a case
+def test_updates_are_told_by_their_type(word: str, kind: UpdateKind, beside: bool) -> None:  # noqa: FBT001 - a case
     """Each type has its kind, whether the symbol stands in the data or beside it."""
     payload = {"symbol": "AAPL", "data": {"x": "1.10"}} if beside else {"data": {"symbol": "AAPL", "x": "1.10"}}
     update = read(event(action="update", type=word, timestamp=TIMESTAMP, **payload))
@@ -229,7 +220,7 @@ def test_updates_are_told_by_their_type(word: str, kind: Kind, beside: bool) -> 
 def test_an_unknown_kind_is_told_by_its_content(word: object) -> None:
     """What the type does not tell, the fields do."""
     update = read(event(action="update", type=word, data={"symbol": "AAPL", "orderBook": ["1:2:3"]}))
-    assert update == Update(Kind.LEVEL2, "AAPL", {"symbol": "AAPL", "orderBook": ["1:2:3"]})
+    assert update == Update(UpdateKind.LEVEL2, "AAPL", {"symbol": "AAPL", "orderBook": ["1:2:3"]})
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.aries.protocol.keep_alive import Liveness, Timing
-from bridge.errors import Cause
+from bridge.aries.protocol.keep_alive import KeepAlive, Timing
+from bridge.errors import DisconnectCause
 from tests.aries.protocol.wire import OPEN, STATUS
 
 TICK_SECONDS = 0.1
@@ -31,21 +31,23 @@ class Watch:
         self.pings: list[float] = []
         self.pongs = pongs
         self.protocol_pongs = protocol_pongs
-        self.liveness = Liveness(timing, pong_expected=documented, now=self.now)
-        self.liveness.live(self.now)
+        self.keep_alive = KeepAlive(timing, pong_expected=documented, now=self.now)
+        self.keep_alive.live(self.now)
         if status is not None:
-            self.liveness.market(status, self.now)
+            self.keep_alive.market(status, self.now)
 
     def hear(self) -> None:
         """Hear a frame that is no data."""
-        self.liveness.heard(self.now)
+        self.keep_alive.heard(self.now)
 
     def data(self) -> None:
         """Hear market data."""
-        self.liveness.heard(self.now)
-        self.liveness.data(self.now)
+        self.keep_alive.heard(self.now)
+        self.keep_alive.data(self.now)
 
-    def run(self, seconds: float, *, data_every: float | None = None, hear_every: float | None = None) -> Cause | None:
+    def run(
+        self, seconds: float, *, data_every: float | None = None, hear_every: float | None = None
+    ) -> DisconnectCause | None:
         """Return why the connection was given up in this time, if it was."""
         started = heard = data = self.now
         while self.now < started + seconds:
@@ -57,21 +59,21 @@ class Watch:
                 heard = self.now
                 self.hear()
             self._answer()
-            if self.liveness.ping_due(self.now):
-                self.liveness.pinged(self.now)
+            if self.keep_alive.ping_due(self.now):
+                self.keep_alive.pinged(self.now)
                 self.pings.append(round(self.now - 100, 1))
-            lost = self.liveness.verdict(self.now)
+            lost = self.keep_alive.check(self.now)
             if lost is not None:
                 return lost.cause
         return None
 
     def _answer(self) -> None:
-        if self.pings and self.liveness.take_ping():
+        if self.pings and self.keep_alive.take_ping():
             if self.pongs:
                 self.hear()
-                self.liveness.pong()
+                self.keep_alive.pong()
             if self.protocol_pongs:
-                self.liveness.protocol_pong(self.now)
+                self.keep_alive.protocol_pong(self.now)
 
 
 CLOSED_STATUS: dict[str, object] = dict(STATUS)
@@ -95,7 +97,7 @@ def test_pings_go_out_by_the_interval_where_the_timeout_is_longer() -> None:
 def test_a_dead_peer_is_noticed_in_any_market(documented: bool) -> None:  # noqa: FBT001 - a case
     """A black-holed connection is given up at the first ping's deadline, closed market or not."""
     watch = Watch(documented=documented, pongs=False, protocol_pongs=False, status=CLOSED_STATUS)
-    assert watch.run(60) is Cause.PONG_TIMEOUT
+    assert watch.run(60) is DisconnectCause.PONG_TIMEOUT
     assert watch.now == pytest.approx(140, abs=0.5)
 
 
@@ -105,7 +107,7 @@ def test_a_peer_that_dies_later_is_noticed(documented: bool) -> None:  # noqa: F
     watch = Watch(documented=documented, status=CLOSED_STATUS)
     assert watch.run(HOUR_SECONDS) is None
     watch.pongs = watch.protocol_pongs = False
-    assert watch.run(41) is Cause.PONG_TIMEOUT
+    assert watch.run(41) is DisconnectCause.PONG_TIMEOUT
 
 
 @given(
@@ -130,7 +132,7 @@ def test_a_healthy_feed_is_never_cut(
 def test_a_documented_pong_is_due_even_while_data_flows() -> None:
     """Where the vendor documents an answer, its absence is a fault."""
     watch = Watch(documented=True, pongs=False)
-    assert watch.run(60, data_every=1) is Cause.PONG_TIMEOUT
+    assert watch.run(60, data_every=1) is DisconnectCause.PONG_TIMEOUT
 
 
 def test_a_pong_that_was_seen_is_due_from_then_on() -> None:
@@ -138,20 +140,20 @@ def test_a_pong_that_was_seen_is_due_from_then_on() -> None:
     watch = Watch(documented=False)
     assert watch.run(60, data_every=1) is None
     watch.pongs = False
-    assert watch.run(60, data_every=1) is Cause.PONG_TIMEOUT
+    assert watch.run(60, data_every=1) is DisconnectCause.PONG_TIMEOUT
 
 
 def test_the_protocol_pong_is_due_besides() -> None:
     """Application pongs alone do not do: RFC 6455 has every endpoint answer pings."""
     watch = Watch(documented=True, protocol_pongs=False)
-    assert watch.run(60, data_every=1) is Cause.PONG_TIMEOUT
+    assert watch.run(60, data_every=1) is DisconnectCause.PONG_TIMEOUT
 
 
 def test_undocumented_pongs_may_be_missing_where_anything_else_is_heard() -> None:
     """Of a server that never answered pings, any frame after the ping says that it lives."""
     watch = Watch(documented=False, pongs=False, protocol_pongs=False, status=CLOSED_STATUS)
     assert watch.run(HOUR_SECONDS, hear_every=5) is None
-    assert watch.run(41) is Cause.PONG_TIMEOUT
+    assert watch.run(41) is DisconnectCause.PONG_TIMEOUT
 
 
 @pytest.mark.parametrize("status", [OPEN, {**STATUS, "market": "extended-hours"}, None, {**STATUS, "afterHours": True}])
@@ -162,7 +164,7 @@ def test_silence_is_probed_and_then_given_up(status: dict[str, object] | None) -
     probes = len(watch.pings)
     assert watch.run(0.4) is None
     assert len(watch.pings) == probes + 1
-    assert watch.run(11) is Cause.STALE
+    assert watch.run(11) is DisconnectCause.STALE
     assert watch.now == pytest.approx(170, abs=0.5)
 
 
@@ -172,19 +174,19 @@ def test_data_ends_a_probe() -> None:
     assert watch.run(65) is None
     watch.data()
     assert watch.run(59) is None
-    assert watch.run(12) is Cause.STALE
+    assert watch.run(12) is DisconnectCause.STALE
 
 
 def test_messages_without_data_do_not_end_a_probe() -> None:
     """A server that talks but gives no data is as good as silent."""
-    assert Watch().run(75, hear_every=1) is Cause.STALE
+    assert Watch().run(75, hear_every=1) is DisconnectCause.STALE
 
 
 def test_the_close_of_the_market_ends_a_probe() -> None:
     """A market that closes while the probe runs explains the silence."""
     watch = Watch()
     assert watch.run(65) is None
-    watch.liveness.market(CLOSED_STATUS, watch.now)
+    watch.keep_alive.market(CLOSED_STATUS, watch.now)
     assert watch.run(HOUR_SECONDS) is None
 
 
@@ -192,9 +194,9 @@ def test_silence_counts_from_the_opening() -> None:
     """A night without data does not count on the next morning."""
     watch = Watch(status=CLOSED_STATUS)
     assert watch.run(HOUR_SECONDS) is None
-    watch.liveness.market(OPEN, watch.now)
+    watch.keep_alive.market(OPEN, watch.now)
     assert watch.run(59) is None
-    assert watch.run(12) is Cause.STALE
+    assert watch.run(12) is DisconnectCause.STALE
 
 
 def test_a_repeated_status_is_no_data() -> None:
@@ -202,16 +204,16 @@ def test_a_repeated_status_is_no_data() -> None:
     watch = Watch()
     for _ in range(13):
         assert watch.run(5) is None
-        watch.liveness.market(OPEN, watch.now)
-        watch.liveness.market({"market": None}, watch.now)
-    assert watch.run(6) is Cause.STALE
+        watch.keep_alive.market(OPEN, watch.now)
+        watch.keep_alive.market({"market": None}, watch.now)
+    assert watch.run(6) is DisconnectCause.STALE
 
 
 def test_staleness_can_be_switched_off_and_needs_subscriptions() -> None:
     """With ``stale_after`` 0, and where nothing is subscribed to, silence means nothing."""
     assert Watch(timing=Timing(stale_after=0.0)).run(600) is None
     watch = Watch()
-    watch.liveness.data_expected = False
+    watch.keep_alive.data_expected = False
     assert watch.run(600) is None
 
 
@@ -235,23 +237,23 @@ def test_staleness_can_be_switched_off_and_needs_subscriptions() -> None:
 )
 def test_extended_hours_count_as_open(status: dict[str, object], is_open: bool | None) -> None:  # noqa: FBT001 - a case
     """Trading before and after the regular hours is trading; a status that does not say changes nothing."""
-    liveness = Watch(status=status).liveness
-    assert liveness.market_open is is_open
-    liveness.market({"exchanges": {}}, 200.0)
-    assert liveness.market_open is is_open
+    keep_alive = Watch(status=status).keep_alive
+    assert keep_alive.market_open is is_open
+    keep_alive.market({"exchanges": {}}, 200.0)
+    assert keep_alive.market_open is is_open
 
 
 def test_a_protocol_ping_is_taken_once() -> None:
     """Each ping is sent once."""
-    liveness = Watch().liveness
-    assert not liveness.take_ping()
-    liveness.pinged(1.0)
-    assert liveness.take_ping()
-    assert not liveness.take_ping()
+    keep_alive = Watch().keep_alive
+    assert not keep_alive.take_ping()
+    keep_alive.pinged(1.0)
+    assert keep_alive.take_ping()
+    assert not keep_alive.take_ping()
 
 
 def test_data_times_span_what_flowed() -> None:
     """The first and the last data tell for how long data flowed."""
-    liveness = Watch().liveness
-    assert [liveness.data(now) for now in (5.0, 6.0, 9.0)] == [True, False, False]
-    assert (liveness.first_data, liveness.last_data) == (5.0, 9.0)
+    keep_alive = Watch().keep_alive
+    assert [keep_alive.data(now) for now in (5.0, 6.0, 9.0)] == [True, False, False]
+    assert (keep_alive.first_data, keep_alive.last_data) == (5.0, 9.0)

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.keep_alive import Timing
-from bridge.aries.protocol.messages import AuthAccepted, Update
+from bridge.aries.protocol.messages import AuthAccepted
 from bridge.aries.protocol.session import (
     MOST_HALVINGS,
     PORTION,
@@ -22,7 +22,8 @@ from bridge.aries.protocol.session import (
     SubscriptionRefused,
 )
 from bridge.aries.subscriptions import plan
-from bridge.errors import BadLine, Cause
+from bridge.errors import BadLine, DisconnectCause
+from bridge.market_data import Update
 from tests.aries.protocol.wire import OPEN, STATUS, ActionWire, EnvelopeWire, Talk, Wire, line
 
 CLOSED: dict[str, object] = dict(STATUS)
@@ -91,7 +92,7 @@ def test_a_refused_token_ends_the_connection(wire: Wire) -> None:
     talk = talk_to(wire)
     talk.hear(wire.refused(talk.ask("secret")))
     assert talk.session.lost is not None
-    assert talk.session.lost.cause is Cause.AUTH_REFUSED
+    assert talk.session.lost.cause is DisconnectCause.AUTH_REFUSED
     assert "authentication failed" in str(talk.session.lost)
     assert "secret" not in str(talk.session.lost)
     assert not talk.session.authenticated
@@ -105,7 +106,7 @@ def test_an_error_that_names_nothing_refuses_a_token_that_waits_for_its_answer(w
     talk.ask()
     talk.hear(wire.error(None, "token is required"))
     assert talk.session.lost is not None
-    assert talk.session.lost.cause is Cause.AUTH_REFUSED
+    assert talk.session.lost.cause is DisconnectCause.AUTH_REFUSED
 
 
 def test_no_answer_to_the_token_ends_the_connection(wire: Wire) -> None:
@@ -116,7 +117,7 @@ def test_no_answer_to_the_token_ends_the_connection(wire: Wire) -> None:
     assert talk.session.lost is None
     talk.wait(0.4)
     assert talk.session.lost is not None
-    assert talk.session.lost.cause is Cause.AUTH_TIMEOUT
+    assert talk.session.lost.cause is DisconnectCause.AUTH_TIMEOUT
 
 
 def test_a_greeting_is_no_request_for_another_token(wire: Wire) -> None:
@@ -168,7 +169,7 @@ def test_a_late_no_is_understood_after_a_greeting_of_data(wire: Wire) -> None:
     assert talk.session.token_wanted
     talk.hear(wire.refused(talk.ask("newer")))
     assert talk.session.lost is not None
-    assert talk.session.lost.cause is Cause.AUTH_REFUSED
+    assert talk.session.lost.cause is DisconnectCause.AUTH_REFUSED
 
 
 def test_without_a_life_of_its_own_a_session_is_renewed_before_its_token_lapses(wire: Wire) -> None:
@@ -328,7 +329,7 @@ def test_a_renewal_refused_twice_ends_the_connection(wire: Wire) -> None:
         assert talk.session.lost is None
         talk.hear(wire.refused(talk.ask(token)))
     assert talk.session.lost is not None
-    assert talk.session.lost.cause is Cause.AUTH_REFUSED
+    assert talk.session.lost.cause is DisconnectCause.AUTH_REFUSED
 
 
 def test_a_renewal_without_a_token_is_tried_again_later(wire: Wire) -> None:
@@ -360,7 +361,7 @@ def test_an_unanswered_renewal_is_repeated_while_the_session_lives(wire: Wire) -
     assert talk.session.lost is None
     talk.wait(2)
     assert talk.session.lost is not None
-    assert talk.session.lost.cause is Cause.AUTH_TIMEOUT
+    assert talk.session.lost.cause is DisconnectCause.AUTH_TIMEOUT
 
 
 def test_an_unanswered_renewal_was_a_yes_where_data_flows_beyond_the_lapse(wire: Wire) -> None:
@@ -388,7 +389,7 @@ def test_a_warning_without_a_known_life_is_not_forgotten(wire: Wire) -> None:
         if talk.session.token_wanted:
             talk.ask("newer")
     assert talk.session.lost is not None
-    assert talk.session.lost.cause is Cause.AUTH_TIMEOUT
+    assert talk.session.lost.cause is DisconnectCause.AUTH_TIMEOUT
 
 
 def test_the_first_loss_stays(wire: Wire) -> None:
@@ -847,9 +848,9 @@ def test_pings_go_out_and_their_pongs_keep_the_session(wire: Wire) -> None:
     for _ in range(600):
         talk.wait(1)
         pings += len(talk.sent())
-        if talk.session.liveness.take_ping():
+        if talk.session.keep_alive.take_ping():
             talk.hear(wire.pong())
-            talk.session.liveness.protocol_pong(talk.now)
+            talk.session.keep_alive.protocol_pong(talk.now)
     assert talk.session.lost is None
     assert pings == 20
 
@@ -861,7 +862,7 @@ def test_a_black_hole_is_noticed(wire: Wire) -> None:
     talk.hear(wire.status(CLOSED))
     talk.wait(41)
     assert talk.session.lost is not None
-    assert talk.session.lost.cause is Cause.PONG_TIMEOUT
+    assert talk.session.lost.cause is DisconnectCause.PONG_TIMEOUT
 
 
 def test_a_silent_stall_is_probed_and_given_up(wire: Wire) -> None:
@@ -871,11 +872,11 @@ def test_a_silent_stall_is_probed_and_given_up(wire: Wire) -> None:
     talk.hear(wire.status(OPEN), wire.quote("AAPL"))
     while talk.session.lost is None and talk.now < 1100:
         talk.wait(0.5)
-        if talk.session.liveness.take_ping():
+        if talk.session.keep_alive.take_ping():
             talk.hear(wire.pong())
-            talk.session.liveness.protocol_pong(talk.now)
+            talk.session.keep_alive.protocol_pong(talk.now)
     assert talk.session.lost is not None
-    assert talk.session.lost.cause is Cause.STALE
+    assert talk.session.lost.cause is DisconnectCause.STALE
     assert talk.now == pytest.approx(1070, abs=1)
     assert sum("ping" in one.values() for one in talk.sent()) == 3
 

@@ -11,10 +11,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bridge.aries.protocol.messages import Event, Update
+from bridge.aries.protocol.messages import Event
 from bridge.aries.protocol.session import Notice
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
+from bridge.market_data import Update
 from tests.aries.protocol.documents import DOCUMENTS
 from tests.aries.protocol.wire import OPEN, STATUS, ActionWire, EnvelopeWire, Talk, Wire
 
@@ -103,11 +104,11 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(application=st.booleans(), protocol=st.booleans())
     def answer_pings(self, application: bool, protocol: bool) -> None:  # noqa: FBT001 - drawn
-        self.talk.session.liveness.take_ping()
+        self.talk.session.keep_alive.take_ping()
         if application:
             self.talk.hear(self.talk.wire.pong())
         if protocol:
-            self.talk.session.liveness.protocol_pong(self.talk.now)
+            self.talk.session.keep_alive.protocol_pong(self.talk.now)
 
     @rule(seconds=st.floats(0, 30))
     def let_time_pass(self, seconds: float) -> None:

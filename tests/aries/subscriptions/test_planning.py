@@ -12,9 +12,9 @@ from bridge.aries.subscriptions import Plan, Subscription, difference, plan
 from bridge.aries.subscriptions.parsing import FIELDS
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import SettingsError
-from bridge.topics import SUBSCRIBABLE, Topic
+from bridge.market_data import EventType
 
-Q, T, TS, L2, G = SUBSCRIBABLE
+Q, T, TS, L2, G = EventType
 USUAL = ("quotes", "trades", "l2", "timesales")
 OPTION = "AAPL240119C00150000"
 
@@ -34,13 +34,13 @@ def test_each_type_gets_the_events_it_can_have() -> None:
     assert made["SPX"] == Subscription("SPX", SymbolType.INDEX, frozenset({T}))
     assert made["AAPL"] == Subscription("AAPL", SymbolType.EQUITY, frozenset({Q, T, L2, TS}))
     assert made[OPTION] == Subscription(OPTION, SymbolType.OPTION, frozenset({Q, T, L2, TS, G}))
-    assert made.topics == {Q, T, TS, L2, G}
+    assert made.events == {Q, T, TS, L2, G}
     assert made.warnings == ()
 
 
 def test_topics_are_those_in_use() -> None:
     """A topic that no symbol can have is not among the plan's topics."""
-    assert plan(["AAPL"], ("quotes", "greeks")).topics == {Q}
+    assert plan(["AAPL"], ("quotes", "greeks")).events == {Q}
 
 
 def test_a_type_can_be_said() -> None:
@@ -81,7 +81,7 @@ def test_a_star_is_all_fields() -> None:
 
 
 @pytest.mark.parametrize("topic", FIELDS)
-def test_every_field_of_the_protocol_can_be_chosen(topic: Topic) -> None:
+def test_every_field_of_the_protocol_can_be_chosen(topic: EventType) -> None:
     """All names of the protocol's field table are known."""
     names = sorted(FIELDS[topic])
     entry = {"symbol": OPTION, "events": [topic], "fields": {topic: names}}
@@ -172,7 +172,7 @@ def test_five_thousand_symbols_are_fine() -> None:
     names = [f"S{number}" for number in range(5000)]
     made = plan([*names, *names], USUAL, json.dumps([{"symbol": name, "events": ["l2"]} for name in names[:100]]))
     assert list(made) == names
-    assert made.topics == {Q, T, L2, TS}
+    assert made.events == {Q, T, L2, TS}
     assert len(made.warnings[0]) < 200
     assert "and 4990 more" in made.warnings[0]
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from bridge.aries.subscriptions import Plan, Subscription
 from bridge.aries.subscriptions.shards import ordinal, own_share, shard_of
 from bridge.aries.subscriptions.symbols import SymbolType
-from bridge.topics import Topic
+from bridge.market_data import EventType
 
 SYMBOLS = st.sets(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.", min_size=1, max_size=12), max_size=60)
 
 
 def plan_of(symbols: set[str]) -> Plan:
-    return Plan(Subscription(symbol, SymbolType.EQUITY, frozenset({Topic.QUOTES})) for symbol in sorted(symbols))
+    return Plan(Subscription(symbol, SymbolType.EQUITY, frozenset({EventType.QUOTES})) for symbol in sorted(symbols))
 
 
 @given(symbols=SYMBOLS, shards=st.integers(1, 12))

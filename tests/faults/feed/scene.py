@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, MutableMapping
 
     from bridge.app import Bridge
-    from bridge.errors import Cause
+    from bridge.errors import DisconnectCause
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from bridge.simulator.server import Simulator
 
@@ -65,7 +65,7 @@ class Scene:
         """Wait until a quote of this symbol arrives on Kafka, after so many sessions have begun."""
         await eventually(lambda: len(self.logged("session started")) >= sessions, f"session {sessions}")
         await self.simulator.subscribed(symbol)
-        await eventually(lambda: self.bridge.feed.state == "streaming", "streaming")
+        await eventually(lambda: self.bridge.client.state == "streaming", "streaming")
         published = self.bridge.accounts.published
         before = published[Topic.QUOTES]
         assert await self.simulator.quote(symbol, bidPrice="1.25") >= 1
@@ -93,19 +93,19 @@ class Scene:
         return self.logged("Aries connection lost")
 
     @property
-    def causes(self) -> list[Cause]:
+    def causes(self) -> list[DisconnectCause]:
         """Return why connections were lost so far."""
         return [line["cause"] for line in self.losses]
 
     # What consumers find
 
-    async def proof(self, *gaps: Cause) -> list[dict[str, Any]]:
+    async def proof(self, *gaps: DisconnectCause) -> list[dict[str, Any]]:
         """Assert what must hold after every fault, and that consumers were told of just these gaps; return control.
 
         The bridge has ended.
         """
         await prove(self.stage.bootstrap_servers, self.stage.prefix, self.bridge)
-        assert Counter(self.causes) == self.bridge.feed.reconnects
+        assert Counter(self.causes) == self.bridge.client.reconnects
         told = control(await read(self.stage.bootstrap_servers, self.stage.prefix, Topic.CONTROL))
         words = [record["kind"] for record in told if record["kind"] in ("GAP", "RESUMED")]
         assert words == ["GAP", "RESUMED"] * len(gaps)
@@ -118,6 +118,6 @@ class Scene:
 
 
 def take_away_jitter(bridge: Bridge) -> None:
-    """Let the ladder wait as long as it may each time."""
-    for backoff in (bridge.feed._ladder._quick, bridge.feed._ladder._slow):
+    """Let the reconnect policy wait as long as it may each time."""
+    for backoff in (bridge.client._reconnect_policy._quick, bridge.client._reconnect_policy._slow):
         backoff._rng = Highest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.aries.protocol import session
-from bridge.errors import Cause
+from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.requests import Authenticate, Subscribe
 from bridge.simulator.server import Simulator
@@ -32,7 +32,7 @@ async def test_a_token_that_can_change_is_tried_for_ever_and_slowly(stage: Stage
             await scene.loses(6)
             file.write_text("good-token\n")
             await scene.flows(sessions=1)
-        assert set(scene.causes) == {Cause.AUTH_REFUSED}
+        assert set(scene.causes) == {DisconnectCause.AUTH_REFUSED}
         assert [line["retry_seconds"] for line in scene.losses[:6]] == [0, 0.04, 0.08, 0.12, 0.12, 0.12]
         assert "authentication failed" in scene.losses[0]["reason"]
         assert "stale-token" not in str(scene.logs)
@@ -47,7 +47,7 @@ async def test_a_token_that_is_never_answered_has_a_deadline(stage: Stage, monke
         await simulator.inject(faults.LateAuth(by_seconds=0.1, times=1))
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
-        assert scene.causes == [Cause.AUTH_TIMEOUT]
+        assert scene.causes == [DisconnectCause.AUTH_TIMEOUT]
         assert "did not answer the authentication request within 0.3 s" in scene.losses[0]["reason"]
     await scene.proof()
 
@@ -117,5 +117,5 @@ async def test_a_server_that_forgets_us_costs_a_gap_that_consumers_see(stage: St
         quotes = by_symbol(await read(stage.bootstrap_servers, stage.prefix, Topic.QUOTES))[Topic.QUOTES, "AAPL"]
         firsts = [quote for quote in quotes if quote["seq"] == 0]
         assert [quote["after_gap"] for quote in firsts] == [True, True]
-    told = await scene.proof(Cause.CLOSED)
+    told = await scene.proof(DisconnectCause.CLOSED)
     assert "the session had lapsed" in next(record["reason"] for record in told if record["kind"] == "GAP")

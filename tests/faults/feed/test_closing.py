@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.errors import Cause
+from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.clocks import wall_clock_ms
 from bridge.simulator.server import Simulator
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("code", "reason", "cause"),
     [
-        (1000, "", Cause.CLOSED),
-        (1001, "going away", Cause.CLOSED),
-        (1008, "session expired", Cause.CLOSED),
-        (1011, "internal error", Cause.CLOSED),
-        (1013, "try again later", Cause.THROTTLED),
-        (4429, "too many requests", Cause.THROTTLED),
+        (1000, "", DisconnectCause.CLOSED),
+        (1001, "going away", DisconnectCause.CLOSED),
+        (1008, "session expired", DisconnectCause.CLOSED),
+        (1011, "internal error", DisconnectCause.CLOSED),
+        (1013, "try again later", DisconnectCause.THROTTLED),
+        (4429, "too many requests", DisconnectCause.THROTTLED),
     ],
 )
-async def test_a_close_is_told_by_its_code_and_reason(code: int, reason: str, cause: Cause, stage: Stage) -> None:
+async def test_a_close_is_told_by_its_code_and_reason(
+    code: int, reason: str, cause: DisconnectCause, stage: Stage
+) -> None:
     """Whatever the server closes with, what it sent before is kept, and the next session comes."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator) as scene:
@@ -70,8 +72,8 @@ async def test_a_loss_whose_close_is_not_answered_is_dialled_again(stage: Stage)
             assert simulator.connections
             proxy.heal()
             await scene.flows(sessions=2)
-        assert scene.causes[0] is Cause.PONG_TIMEOUT
-    await scene.proof(Cause.PONG_TIMEOUT)
+        assert scene.causes[0] is DisconnectCause.PONG_TIMEOUT
+    await scene.proof(DisconnectCause.PONG_TIMEOUT)
 
 
 @pytest.mark.parametrize("off_seconds", [-10 * 365 * 86_400, 200 * 365 * 86_400])
@@ -82,5 +84,5 @@ async def test_a_server_with_a_clock_that_is_wildly_off(off_seconds: int, stage:
             await scene.flows(sessions=1)
             await simulator.inject(faults.Drop())
             await scene.flows(sessions=2)
-        assert scene.causes == [Cause.NETWORK]
-    await scene.proof(Cause.NETWORK)
+        assert scene.causes == [DisconnectCause.NETWORK]
+    await scene.proof(DisconnectCause.NETWORK)

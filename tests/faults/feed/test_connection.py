@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.errors import Cause
+from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.requests import Authenticate
 from bridge.simulator.server import Simulator
@@ -42,9 +42,9 @@ async def test_a_cut_connection_is_resumed_with_a_visible_gap(reset: bool, stage
             await simulator.inject(faults.Drop(reset=reset))
             await scene.flows(sessions=2)
             await scene.flows("MSFT")
-        assert scene.causes == [Cause.NETWORK]
+        assert scene.causes == [DisconnectCause.NETWORK]
         assert len(scene.logged("resumed after a gap")) == 1
-    told = await scene.proof(Cause.NETWORK)
+    told = await scene.proof(DisconnectCause.NETWORK)
     assert [record["kind"] for record in told] == [
         *("SESSION_STARTED", "SUBSCRIBED", "GAP", "SESSION_STARTED", "SUBSCRIBED", "RESUMED", "SESSION_COMPLETED")
     ]
@@ -71,7 +71,7 @@ async def test_accept_then_close_for_an_hour_is_no_storm(fault: str, stage: Stag
         delays = [line["retry_seconds"] for line in scene.losses]
         assert delays == [0.002, 0.004, 0.008, *[0.01] * (len(delays) - 3)]
     gaps = 0 if fault == "accepted" else len(scene.losses)
-    await scene.proof(*[Cause.CLOSED] * gaps)
+    await scene.proof(*[DisconnectCause.CLOSED] * gaps)
 
 
 @pytest.mark.parametrize("lost", [BOTH, (Direction.TO_CLIENT,), (Direction.TO_SERVER,)], ids=["both", "in", "out"])
@@ -84,9 +84,9 @@ async def test_a_half_open_connection_is_found_by_ping(lost: tuple[Direction, ..
             await scene.loses()
             proxy.heal()
             await scene.flows(sessions=2)
-        assert scene.causes[0] is Cause.PONG_TIMEOUT
+        assert scene.causes[0] is DisconnectCause.PONG_TIMEOUT
         assert "a ping stayed without an answer for 0.2 s" in scene.losses[0]["reason"]
-    await scene.proof(Cause.PONG_TIMEOUT)
+    await scene.proof(DisconnectCause.PONG_TIMEOUT)
 
 
 async def test_a_server_that_reads_nothing_is_left(stage: Stage) -> None:
@@ -97,7 +97,7 @@ async def test_a_server_that_reads_nothing_is_left(stage: Stage) -> None:
             await simulator.requested(Authenticate)
             proxy.black_hole(Direction.TO_SERVER)
             await scene.loses()
-        assert scene.causes[0] == Cause.NETWORK
+        assert scene.causes[0] == DisconnectCause.NETWORK
         assert scene.losses[0]["reason"] == "Aries took no data for 0.3 s"
     await prove(stage.bootstrap_servers, stage.prefix, scene.bridge)
 
@@ -137,10 +137,10 @@ async def test_an_eviction_is_told_as_one(stage: Stage) -> None:
             await scene.flows(sessions=1)
             await simulator.inject(faults.Close(code=1008, reason="session replaced by another connection"))
             await scene.flows(sessions=2)
-        assert scene.causes == [Cause.EVICTED]
+        assert scene.causes == [DisconnectCause.EVICTED]
         assert scene.losses[0]["retry_seconds"] == 0.08
         assert "session replaced by another connection" in scene.losses[0]["reason"]
-    await scene.proof(Cause.EVICTED)
+    await scene.proof(DisconnectCause.EVICTED)
 
 
 async def test_two_bridges_that_evict_one_another_do_so_ever_more_slowly(stage: Stage, other_stage: Stage) -> None:
@@ -153,14 +153,14 @@ async def test_two_bridges_that_evict_one_another_do_so_ever_more_slowly(stage: 
                 take_away_jitter(bridge)
             await one.loses(12)
             simulator.standing.clear()
-            await eventually(lambda: one.bridge.feed.state == other.feed.state == "streaming", "both stream")
+            await eventually(lambda: one.bridge.client.state == other.client.state == "streaming", "both stream")
         delays = [line["retry_seconds"] for line in one.losses]
         assert delays == [0.008, 0.008, 0.016, 0.016, 0.032, 0.032, *[0.04] * (len(delays) - 6)]
-        assert set(one.causes) == {Cause.EVICTED}
+        assert set(one.causes) == {DisconnectCause.EVICTED}
     for at, bridge in ((stage, one.bridge), (other_stage, other)):
         await prove(at.bootstrap_servers, at.prefix, bridge)
         words = [record["kind"] for record in control(await read(at.bootstrap_servers, at.prefix, Topic.CONTROL))]
-        assert words.count("GAP") == words.count("RESUMED") == bridge.feed.reconnects[Cause.EVICTED]
+        assert words.count("GAP") == words.count("RESUMED") == bridge.client.reconnects[DisconnectCause.EVICTED]
 
 
 async def test_reconnects_leave_nothing_behind(stage: Stage, tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ async def test_reconnects_leave_nothing_behind(stage: Stage, tmp_path: Path) -> 
             await eventually(lambda: len(scene.losses) == 21 + CYCLES, "all reconnects")
             await scene.flows()
             await eventually(lambda: _left_open() <= before, "no more than before")
-            assert len(scene.bridge.feed.chronicle.losses) <= 50
-        gaps = [Cause.CLOSED] * 10 + [Cause.NETWORK] + [Cause.CLOSED] * (CYCLES // 2)
+            assert len(scene.bridge.client.connection_history.disconnects) <= 50
+        gaps = [DisconnectCause.CLOSED] * 10 + [DisconnectCause.NETWORK] + [DisconnectCause.CLOSED] * (CYCLES // 2)
     await scene.proof(*gaps)
 
 

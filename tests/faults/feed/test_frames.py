@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.aries import connect as dial
-from bridge.errors import Cause
+from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
@@ -31,9 +31,9 @@ async def test_a_frame_over_the_limit_ends_the_connection_and_names_the_limit(st
             assert scene.bridge.accounts.dead_lettered.total() == 1
             await simulator.inject(faults.GiantFrame(size_bytes=dial.MAX_FRAME_BYTES + 1))
             await scene.flows(sessions=2)
-        assert scene.causes == [Cause.TOO_BIG]
+        assert scene.causes == [DisconnectCause.TOO_BIG]
         assert scene.losses[0]["reason"] == "Aries sent a frame of more than 16777216 bytes"
-    await scene.proof(Cause.TOO_BIG)
+    await scene.proof(DisconnectCause.TOO_BIG)
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
@@ -49,10 +49,10 @@ async def test_a_frame_torn_in_the_middle_of_a_line_is_no_line(reset: bool, stag
             await scene.loses()
             assert scene.bridge.accounts.lines_received == before
             await scene.flows(sessions=2)
-        assert scene.causes == [Cause.NETWORK]
+        assert scene.causes == [DisconnectCause.NETWORK]
         assert scene.losses[0]["reason"] == "the connection broke off without a closing handshake"
         assert not scene.bridge.accounts.dead_lettered
-    await scene.proof(Cause.NETWORK)
+    await scene.proof(DisconnectCause.NETWORK)
 
 
 async def test_a_line_split_over_two_frames_is_two_bad_lines(stage: Stage) -> None:
@@ -97,9 +97,9 @@ async def test_a_frame_that_breaks_the_protocol_ends_the_connection(how: Any, st
             await scene.flows(sessions=1)
             await simulator.inject(faults.BadFrame(how=how))
             await scene.flows(sessions=2)
-        assert scene.causes == [Cause.NETWORK]
+        assert scene.causes == [DisconnectCause.NETWORK]
         assert "Aries broke the WebSocket protocol" in scene.losses[0]["reason"]
-    await scene.proof(Cause.NETWORK)
+    await scene.proof(DisconnectCause.NETWORK)
 
 
 async def test_bytes_of_no_kind(stage: Stage) -> None:
@@ -128,6 +128,6 @@ async def test_a_connection_torn_at_any_byte(after_bytes: int, stage: Stage) -> 
             await scene.loses()
             await scene.flows()
         assert not scene.bridge.accounts.dead_lettered
-        assert scene.causes[0] in {Cause.NETWORK, Cause.HANDSHAKE}
+        assert scene.causes[0] in {DisconnectCause.NETWORK, DisconnectCause.HANDSHAKE}
         gaps = len(scene.logged("session started")) - 1
-    await scene.proof(*[Cause.NETWORK] * gaps)
+    await scene.proof(*[DisconnectCause.NETWORK] * gaps)

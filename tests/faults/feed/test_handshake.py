@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from bridge.aries import connect as dial
-from bridge.errors import Cause
+from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from tests.check.findings import authority_file, server_tls
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("status", "retry_after", "cause", "words"),
     [
-        (429, None, Cause.THROTTLED, "other clients use this account"),
-        (429, 1, Cause.THROTTLED, "HTTP 429"),
-        (500, None, Cause.HANDSHAKE, "the server's trouble"),
-        (503, None, Cause.HANDSHAKE, "the server's trouble"),
-        (503, 0, Cause.THROTTLED, "HTTP 503"),
-        (404, None, Cause.HANDSHAKE, "the other dialect lives at /v1/marketdata/ws"),
+        (429, None, DisconnectCause.THROTTLED, "other clients use this account"),
+        (429, 1, DisconnectCause.THROTTLED, "HTTP 429"),
+        (500, None, DisconnectCause.HANDSHAKE, "the server's trouble"),
+        (503, None, DisconnectCause.HANDSHAKE, "the server's trouble"),
+        (503, 0, DisconnectCause.THROTTLED, "HTTP 503"),
+        (404, None, DisconnectCause.HANDSHAKE, "the other dialect lives at /v1/marketdata/ws"),
     ],
 )
 async def test_an_http_answer_is_retried_as_it_says(
-    status: int, retry_after: int | None, cause: Cause, words: str, stage: Stage
+    status: int, retry_after: int | None, cause: DisconnectCause, words: str, stage: Stage
 ) -> None:
     """Whatever HTTP says instead of a WebSocket is told with its remedy, and tried again, not before Retry-After."""
     async with Simulator(dialect="envelope") as simulator:
@@ -60,9 +60,9 @@ async def test_retry_after_may_be_a_date(stage: Stage) -> None:
         await simulator.inject(faults.Http(status=429, retry_after=formatdate(time.time() + 1, usegmt=True), times=1))
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
-            assert scene.bridge.feed.last_loss is not None
-            assert scene.bridge.feed.last_loss.retry_after_seconds in {0, 1}
-        assert scene.causes == [Cause.THROTTLED]
+            assert scene.bridge.client.last_loss is not None
+            assert scene.bridge.client.last_loss.retry_after_seconds in {0, 1}
+        assert scene.causes == [DisconnectCause.THROTTLED]
     await scene.proof()
 
 
@@ -74,7 +74,7 @@ async def test_a_forbidden_handshake_blames_no_token(status: int, stage: Stage) 
         async with stage.bridge(simulator, ARIES_BACKOFF_MIN_SECONDS="0.01") as scene:
             take_away_jitter(scene.bridge)
             await scene.flows(sessions=1)
-        assert scene.causes == [Cause.AUTH_REFUSED] * 4
+        assert scene.causes == [DisconnectCause.AUTH_REFUSED] * 4
         assert [line["retry_seconds"] for line in scene.losses] == [0.04, 0.08, 0.16, 0.32]
         assert "refused by our address" in scene.losses[0]["reason"]
     await scene.proof()
@@ -86,7 +86,7 @@ async def test_a_redirect_is_not_followed(stage: Stage) -> None:
         await simulator.inject(faults.Http(status=302, location=elsewhere.url, times=2))
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
-        assert scene.causes == [Cause.HANDSHAKE] * 2
+        assert scene.causes == [DisconnectCause.HANDSHAKE] * 2
         assert "no redirect is followed" in scene.losses[0]["reason"]
         assert not elsewhere.received
         with pytest.raises(TimeoutError):
@@ -97,16 +97,20 @@ async def test_a_redirect_is_not_followed(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("answer", "cause", "words"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", Cause.HANDSHAKE, "HTTP 200"),
-        (b"220 mail.example ESMTP\r\n", Cause.HANDSHAKE, "speaks no WebSocket"),
-        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", Cause.HANDSHAKE, "speaks no WebSocket"),
-        (b"\x15\x03\x01\x00\x02\x02\x46", Cause.HANDSHAKE, "speaks no WebSocket"),
-        (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 100_000, Cause.HANDSHAKE, "speaks no WebSocket"),
-        (b"", Cause.HANDSHAKE, "speaks no WebSocket"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", DisconnectCause.HANDSHAKE, "HTTP 200"),
+        (b"220 mail.example ESMTP\r\n", DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
+        (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+            DisconnectCause.HANDSHAKE,
+            "speaks no WebSocket",
+        ),
+        (b"\x15\x03\x01\x00\x02\x02\x46", DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 100_000, DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
+        (b"", DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
     ],
     ids=["plain HTTP", "mail", "half an upgrade", "TLS", "endless header", "nothing"],
 )
-async def test_a_server_of_another_kind(answer: bytes, cause: Cause, words: str, stage: Stage) -> None:
+async def test_a_server_of_another_kind(answer: bytes, cause: DisconnectCause, words: str, stage: Stage) -> None:
     """What speaks no WebSocket is told as such, and tried again until it does."""
     async with await _server(answer) as server, Simulator(dialect="envelope") as simulator:
         async with Proxy(server.sockets[0].getsockname()[1]) as proxy:
@@ -134,7 +138,7 @@ async def test_a_server_that_never_answers_the_handshake(
             await scene.loses(2)
             proxy.heal()
             await scene.flows(sessions=1)
-        assert set(scene.causes) == {Cause.NETWORK}
+        assert set(scene.causes) == {DisconnectCause.NETWORK}
         assert "gave no answer within 0.3 s" in scene.losses[0]["reason"]
     await scene.proof()
 
@@ -160,7 +164,7 @@ async def test_a_server_whose_certificate_does_not_do(
                 assert not simulator.received
                 proxy.lead_to(good.port)
                 await scene.flows(sessions=1)
-        assert set(scene.causes) == {Cause.NETWORK}
+        assert set(scene.causes) == {DisconnectCause.NETWORK}
         assert words in scene.losses[0]["reason"]
     await scene.proof()
 
@@ -170,7 +174,7 @@ async def test_a_name_without_an_address(stage: Stage) -> None:
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator, "ws://aries.invalid/v1/market/ws") as scene:
             await scene.loses(3)
-        assert set(scene.causes) == {Cause.NETWORK}
+        assert set(scene.causes) == {DisconnectCause.NETWORK}
         assert "aries.invalid cannot be reached" in scene.losses[0]["reason"]
     await scene.proof()
 
@@ -186,7 +190,7 @@ async def test_nobody_listens(stage: Stage) -> None:
                 await scene.loses(2)
             await later.enter_async_context(simulator)
             await scene.flows(sessions=1)
-        assert set(scene.causes) == {Cause.NETWORK}
+        assert set(scene.causes) == {DisconnectCause.NETWORK}
         assert f"127.0.0.1:{simulator.port} cannot be reached" in scene.losses[0]["reason"]
     await scene.proof()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.errors import Cause
+from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.simulator.status import MarketState
@@ -26,7 +26,7 @@ async def test_a_silent_stall_in_market_hours_ends_in_a_reconnect(stage: Stage) 
             await scene.loses()
             simulator.standing.clear()
             await scene.flows(sessions=2)
-        assert scene.causes[0] is Cause.STALE
+        assert scene.causes[0] is DisconnectCause.STALE
         assert "though the market is not closed; a probe did not help" in scene.losses[0]["reason"]
     await scene.proof(*scene.causes)
 
@@ -54,7 +54,7 @@ async def test_missing_pongs_end_in_a_reconnect(dialect: Any, stage: Stage) -> N
             simulator.standing.clear()
             simulator.rate = 0
             await scene.flows(sessions=2)
-        assert scene.causes[0] is Cause.PONG_TIMEOUT
+        assert scene.causes[0] is DisconnectCause.PONG_TIMEOUT
     await scene.proof(*scene.causes)
 
 
@@ -67,5 +67,5 @@ async def test_a_server_that_says_nothing_at_all(stage: Stage) -> None:
             await scene.loses()
             simulator.standing.clear()
             await scene.flows(sessions=2)
-        assert scene.causes == [Cause.PONG_TIMEOUT]
-    await scene.proof(Cause.PONG_TIMEOUT)
+        assert scene.causes == [DisconnectCause.PONG_TIMEOUT]
+    await scene.proof(DisconnectCause.PONG_TIMEOUT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.errors import Cause
+from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
@@ -44,8 +44,8 @@ async def test_several_symbols_refused_in_one_request_are_told_by_name(stage: St
             await simulator.inject(faults.RefuseSymbol(symbol=symbol, error="no such option"))
         async with stage.bridge(simulator, ARIES_SYMBOLS=",".join([*good[:4], *bad, *good[4:]])) as scene:
             await eventually(lambda: scene.logged("subscribed"), "all requests are answered")
-            assert scene.bridge.feed.session is not None
-            assert scene.bridge.feed.session.refused_symbols == set(bad)
+            assert scene.bridge.client.session is not None
+            assert scene.bridge.client.session.refused_symbols == set(bad)
             for symbol in good:
                 await scene.flows(symbol)
         told = scene.logged("Aries refused a symbol: remove it from the subscriptions")
@@ -64,7 +64,7 @@ async def test_without_acknowledgements_the_subscriptions_count_all_the_same(sta
             await scene.flows(sessions=1)
             await simulator.inject(faults.Drop())
             await scene.flows(sessions=2)
-    await scene.proof(Cause.NETWORK)
+    await scene.proof(DisconnectCause.NETWORK)
 
 
 async def test_a_change_is_applied_on_the_live_socket(stage: Stage, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ async def test_a_change_while_disconnected_counts_from_the_next_session_on(stage
             simulator.standing.clear()
             await scene.flows("TSLA", sessions=2)
             await simulator.unsubscribed("MSFT")
-    await scene.proof(Cause.NETWORK)
+    await scene.proof(DisconnectCause.NETWORK)
 
 
 async def test_a_symbol_that_went_and_came_back_goes_on_counting(stage: Stage, tmp_path: Path) -> None:

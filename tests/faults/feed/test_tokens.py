@@ -11,7 +11,7 @@ import pytest
 
 from bridge.aries.access_token import RefreshingToken
 from bridge.aries.protocol import session
-from bridge.errors import Cause
+from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.oauth import TokenEndpoint
 from bridge.simulator.server import Simulator
@@ -83,7 +83,7 @@ async def test_an_endpoint_in_trouble_is_asked_again(trouble: str, words: str, s
         async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
             be_impatient(scene.bridge)
             await scene.flows(sessions=1)
-        assert set(scene.causes) == {Cause.TOKEN}
+        assert set(scene.causes) == {DisconnectCause.TOKEN}
         assert words in scene.losses[0]["reason"]
         assert scene.losses[0]["retry_seconds"] >= (1 if trouble == "busy" else 0)
         assert len(simulator._known) == 1
@@ -98,7 +98,7 @@ async def test_an_endpoint_that_is_down_is_asked_again(stage: Stage) -> None:
             url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1/oauth2/token"
             async with stage.bridge(simulator, **by_grant(endpoint, ARIES_TOKEN_URL=url)) as scene:
                 await scene.loses(3)
-        assert set(scene.causes) == {Cause.TOKEN}
+        assert set(scene.causes) == {DisconnectCause.TOKEN}
         assert "cannot be reached" in scene.losses[0]["reason"]
         assert "ARIES_TOKEN_URL" in scene.losses[0]["reason"]
     await scene.proof()
@@ -127,10 +127,10 @@ async def test_a_session_that_cannot_be_renewed_ends_and_begins_again(stage: Sta
             simulator.tokens.refuse(*endpoint.issued)
             await simulator.inject(faults.Expire(warning_seconds=5))
             await scene.flows(sessions=2)
-        assert scene.causes[0] is Cause.AUTH_REFUSED
-        assert set(scene.causes[1:]) == {Cause.TOKEN}
+        assert scene.causes[0] is DisconnectCause.AUTH_REFUSED
+        assert set(scene.causes[1:]) == {DisconnectCause.TOKEN}
         assert len(endpoint.issued) == 2
-    await scene.proof(Cause.AUTH_REFUSED)
+    await scene.proof(DisconnectCause.AUTH_REFUSED)
 
 
 async def test_no_token_at_all_for_a_renewal(stage: Stage) -> None:
@@ -146,9 +146,9 @@ async def test_no_token_at_all_for_a_renewal(stage: Stage) -> None:
             await simulator.inject(faults.Expire(warning_seconds=0.8))
             await scene.flows(sessions=2)
         assert len(scene.logged("no new access token; the session goes on with the old one")) == 1
-        assert scene.causes == [Cause.CLOSED]
+        assert scene.causes == [DisconnectCause.CLOSED]
         assert "session expired" in scene.losses[0]["reason"]
-    await scene.proof(Cause.CLOSED)
+    await scene.proof(DisconnectCause.CLOSED)
 
 
 async def test_a_refresh_token_that_serves_once_is_replaced_by_the_newest(stage: Stage) -> None:
@@ -164,10 +164,10 @@ async def test_a_refresh_token_that_serves_once_is_replaced_by_the_newest(stage:
             await scene.flows(sessions=2)
         assert len(endpoint.issued) == endpoint.asked == 3
         assert len(scene.logged("the server replaced the refresh token")) == 1
-        assert scene.causes == [Cause.NETWORK, Cause.AUTH_REFUSED]
+        assert scene.causes == [DisconnectCause.NETWORK, DisconnectCause.AUTH_REFUSED]
         assert scene.losses[1]["retry_seconds"] == 0  # another token may do, and does
         assert endpoint.refresh_token not in str(scene.logs)
-    await scene.proof(Cause.NETWORK)
+    await scene.proof(DisconnectCause.NETWORK)
 
 
 async def test_a_refresh_token_that_is_used_up_waits_for_a_person(stage: Stage, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ async def test_a_refresh_token_that_is_used_up_waits_for_a_person(stage: Stage, 
             await scene.loses(5)
             file.write_text(endpoint.refresh_token)
             await scene.flows(sessions=1)
-        assert set(scene.causes) == {Cause.TOKEN_REFUSED}
+        assert set(scene.causes) == {DisconnectCause.TOKEN_REFUSED}
         assert [line["retry_seconds"] for line in scene.losses[:5]] == [0.04, 0.08, 0.12, 0.12, 0.12]
         assert "a person must log in to Aries again" in scene.losses[0]["reason"]
     await scene.proof()

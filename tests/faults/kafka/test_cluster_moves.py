@@ -96,7 +96,7 @@ async def test_too_few_replicas_in_sync(kafka_cluster: RealKafka, topic_prefix: 
 async def test_rebuilds_leave_no_error_of_the_library(
     kafka_cluster: RealKafka, topic_prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However many lanes are in flight when brokers hang or die, no task or callback of aiokafka is left to fail."""
+    """However many queues are in flight when brokers hang or die, no task or callback of aiokafka is left to fail."""
     caplog.set_level(logging.ERROR, "aiokafka")  # records of warnings would keep what failed from being looked at
     create_topics(kafka_cluster, topic_prefix, partitions=12)
     async with under_load(kafka_cluster, topic_prefix, {"KAFKA_DELIVERY_TIMEOUT_SECONDS": "0.5"}) as load:

@@ -66,7 +66,7 @@ async def test_lines_that_are_too_much_are_dead_letters_and_their_neighbours_are
             for line, _ in lines:
                 await simulator.inject(faults.Garbage(line=line))
             await eventually(lambda: bridge.accounts.lines_received == simulator.sent.lines, "all lines")
-            assert bridge.feed.reconnects == {}
+            assert bridge.client.reconnects == {}
     expected: dict[str, int] = {}
     for _, reason in lines:
         expected[reason] = expected.get(reason, 0) + 1

@@ -1,10 +1,11 @@
-"""The bridge from a frame to its lanes, without socket and Kafka: for counting, comparing and taking apart."""
+"""The bridge from a frame to its queues, without socket and Kafka: for counting, comparing and taking apart."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from bridge.app import wanted_topics
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
@@ -13,18 +14,18 @@ from bridge.aries.subscriptions import plan
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.ingest import Intake
-from bridge.pipeline.record_buffer import Batches
+from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.serialization import schemas
 from bridge.serialization.decimals import Prices
-from bridge.serialization.fast import Encoder
-from bridge.serialization.serializer import Codec, single_object_prefixes
+from bridge.serialization.fast import FastSerializer
+from bridge.serialization.serializer import Serializer, single_object_prefixes
 from bridge.topics import SUBSCRIBABLE, Topic, topic_names
 from tests.programs.bench.frames import symbols
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.pipeline.record_buffer import Lane
+    from bridge.pipeline.record_buffer import PartitionQueue
     from tests.programs.bench.frames import Recipe
 
 SESSION_ID: Final = 1_750_858_200_000_000
@@ -42,19 +43,19 @@ class Core:
     def __init__(self, recipe: Recipe) -> None:
         loaded = schemas.load()
         prefixes = single_object_prefixes(loaded)
-        codec, prices, accounts = Codec(loaded, prefixes), Prices(), Accounts()
+        serializer, prices, accounts = Serializer(loaded, prefixes), Prices(), Accounts()
         wanted = plan(symbols(recipe.symbols), _EVENTS)
         dialect = Envelope() if recipe.dialect == "envelope" else Action()
-        self.batches = Batches(topic_names("bench", {}), accounts, 1 << 30)
-        self.batches.open({topic: PARTITIONS if topic in SUBSCRIBABLE else 1 for topic in Topic})
+        self.buffer = RecordBuffer(topic_names("bench", {}), accounts, 1 << 30)
+        self.buffer.open({topic: PARTITIONS if topic in SUBSCRIBABLE else 1 for topic in Topic})
         self.intake = Intake(
-            codec=codec,
-            encoder=Encoder(loaded, prefixes, prices),
+            serializer=serializer,
+            fast_serializer=FastSerializer(loaded, prefixes, prices),
             prices=prices,
-            batches=self.batches,
+            buffer=self.buffer,
             accounts=accounts,
-            dead_letters=DeadLetters(codec, dialect.name),
-            plan=wanted,
+            dead_letters=DeadLetters(serializer, dialect.name),
+            wanted=wanted_topics(wanted),
         )
         self.intake.start_session(SESSION_ID)
         self.session = Session(dialect, wanted, Timing(30, 10, 60), _NOW)
@@ -71,18 +72,18 @@ class Core:
             self.intake.take(self.session.receive_some(rest, _NOW)[0], INGEST_US)
 
     def waiting(self) -> Iterator[tuple[Topic, bytes, bytes]]:
-        """Yield topic, key and value of what waits in the lanes, lane by lane."""
-        for lane in self.batches.lanes():
-            for record in lane.waiting:
+        """Yield topic, key and value of what waits in the queues, queue by queue."""
+        for queue in self.buffer.queues():
+            for record in queue.waiting:
                 _, key, value, *_ = record
                 assert key is not None
-                yield lane.topic, key, value
+                yield queue.topic, key, value
 
     def acknowledge(self) -> None:
         """Let everything that waits be published."""
-        for lane in self.batches.take_ready():
-            self._land(lane)
+        for queue in self.buffer.take_ready():
+            self._land(queue)
 
-    def _land(self, lane: Lane) -> None:
-        self.batches.sent(lane, len(lane.waiting), _NOW)
-        self.batches.landed(lane)
+    def _land(self, queue: PartitionQueue) -> None:
+        self.buffer.sent(queue, len(queue.waiting), _NOW)
+        self.buffer.acknowledged(queue)

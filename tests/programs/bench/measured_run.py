@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING
 
 from bridge import app
 from bridge.cli import main as cli
-from bridge.observability.latency import Acks
+from bridge.observability.latency import LatencyMetrics
 from bridge.topics import Topic
 from tests.programs.bench.latencies import Latencies
 
 if TYPE_CHECKING:
-    from bridge.pipeline.record_buffer import Lane
+    from bridge.pipeline.record_buffer import PartitionQueue
 
 
 def main(file: Path) -> None:
     """Run the service, then write what was noted."""
     latencies = Latencies()
 
-    class EveryRecord(Acks):
-        def landed(self, lane: Lane, now: float, now_us: int) -> None:
-            super().landed(lane, now, now_us)
-            if lane.topic is not Topic.CONTROL:
-                latencies.note_all((record[0] for record in lane.in_flight), now_us)
+    class EveryRecord(LatencyMetrics):
+        def acknowledged(self, queue: PartitionQueue, now: float, now_us: int) -> None:
+            super().acknowledged(queue, now, now_us)
+            if queue.topic is not Topic.CONTROL:
+                latencies.note_all((record[0] for record in queue.in_flight), now_us)
 
-    setattr(app, "Acks", EveryRecord)  # noqa: B010 - the bridge makes its own; mypy knows that it is imported there
+    setattr(app, "LatencyMetrics", EveryRecord)  # noqa: B010 - the bridge makes its own; mypy knows that it is imported there
     sys.argv[1:] = ["run"]
     try:
         cli.main()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from bridge.serialization import schemas
-from bridge.serialization.deserializer import Decoder
+from bridge.serialization.deserializer import Deserializer
 from bridge.verify.heads import Reader
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Consuming:
 
     async def _check(self, expected: Mapping[Topic, Mapping[str, int]]) -> None:
         loaded = schemas.load()
-        readers = {name: Reader(loaded[topic].name, Decoder(loaded)) for name, topic in self._topics.items()}
+        readers = {name: Reader(loaded[topic].name, Deserializer(loaded)) for name, topic in self._topics.items()}
         found: dict[Topic, Counter[bytes]] = {topic: Counter() for topic in self._topics.values()}
         self._consumer.assign([TopicPartition(one.topic, one.partition, OFFSET_BEGINNING) for one in self._partitions])
         left = sum(sum(counts.values()) for counts in expected.values())

@@ -20,8 +20,8 @@ from websockets.client import ClientProtocol
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from bridge.aries.protocol.messages import Update
 from bridge.kafka.record_batch import batch_maker
+from bridge.market_data import Update
 from tests.programs.bench.core import FRAMES_PER_READ, INGEST_US, Core
 from tests.programs.bench.frames import LEVEL2, QUOTES, TRADING_DAY, Recipe, build, lines_of
 
@@ -56,9 +56,9 @@ class Stages:
             "WebSocket frames (Sans-I/O core)": self._websocket,
             "lines to events (session.receive_some)": self._receive,
             "  JSON, to an update": self._json,
-            "events to lanes (intake.take)": self._take,
+            "events to queues (intake.take)": self._take,
             "  Avro": self._encode,
-            "lanes to batches (append)": partial(self._batch, "none"),
+            "queues to batches (append)": partial(self._batch, "none"),
             "compression (zstd, with append)": partial(self._batch, "zstd"),
             "acknowledged (accounts, budget)": self._acknowledge,
         }
@@ -123,14 +123,14 @@ class Stages:
 
     def _batch(self, compression: str) -> Callable[[], None]:
         new_batch = batch_maker(compression, 1 << 19)
-        batches = [
+        buffer = [
             records[at : at + RECORDS_PER_BATCH]
             for records in self._records()
             for at in range(0, len(records), RECORDS_PER_BATCH)
         ]
 
         def work() -> None:
-            for records in batches:
+            for records in buffer:
                 batch = new_batch()
                 batch.fill(records)
                 batch._build()
@@ -147,7 +147,7 @@ class Stages:
         core = self._core()
         for frame in self._frames:
             core.take(frame)
-        return [list(lane.waiting) for lane in core.batches.lanes() if lane.waiting]
+        return [list(queue.waiting) for queue in core.buffer.queues() if queue.waiting]
 
     def _core(self) -> Core:
         core = Core(self._recipe)

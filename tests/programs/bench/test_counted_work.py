@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.programs.bench.frames import DialectName, Happenings
 
 WARM, COUNTED = 2000, 1000
-#: Of the bridge's own functions, to publish what one lane holds, and for each record in it.
+#: Of the bridge's own functions, to publish what one queue holds, and for each record in it.
 MOST_CALLS_PER_BATCH, MOST_CALLS_PER_PUBLISHED_RECORD = 140, 0.01
 #: Nothing of this may happen for a record: logs tell changes, and metrics are read from the accounts when asked.
 NOT_PER_RECORD = (
@@ -96,7 +96,7 @@ def take(core: Core, frames: list[bytes]) -> None:
 def test_calls_per_record_stay_few(
     happenings: Happenings, dialect: DialectName, lines_per_frame: int, most_python: float, most_c: float
 ) -> None:
-    """From the frame to its lane and out of the budget, each record takes so many calls and no more."""
+    """From the frame to its queue and out of the budget, each record takes so many calls and no more."""
     calls = Calls()
     core, frames = warm_core(happenings, dialect, lines_per_frame)
     with calls.counting():
@@ -129,7 +129,7 @@ def test_a_waiting_record_takes_few_blocks_of_memory(happenings: Happenings, mos
 async def test_publishing_costs_calls_per_batch_and_hardly_any_per_record(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """Two thousand records of a lane go out together, with little more of our own code run than for one."""
+    """Two thousand records of a queue go out together, with little more of our own code run than for one."""
     async with publishing(broker.bootstrap_servers, topic_prefix) as bridge:
         await _published(bridge, 1)  # what happens for the first time happens now
         few, many = await _published(bridge, 1), await _published(bridge, 2001)
@@ -138,10 +138,10 @@ async def test_publishing_costs_calls_per_batch_and_hardly_any_per_record(
 
 
 async def _published(bridge: Bridge, count: int) -> int:
-    """Return how many calls of the bridge's own functions it takes to publish so many records of one lane."""
-    lane = bridge.batches.lane_for(Topic.QUOTES, b"AAPL")
+    """Return how many calls of the bridge's own functions it takes to publish so many records of one queue."""
+    queue = bridge.buffer.queue_for(Topic.QUOTES, b"AAPL")
     for number in range(count):
-        bridge.batches.add(lane, (number, b"AAPL", b"a record", None))
+        bridge.buffer.add(queue, (number, b"AAPL", b"a record", None))
     calls = Calls()
     with calls.counting():
         await bridge.publisher.drained()

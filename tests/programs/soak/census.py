@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aiokafka import ConsumerRecord
 
-    from bridge.serialization.deserializer import Decoder
+    from bridge.serialization.deserializer import Deserializer
     from bridge.settings import Settings
 
 POLL_SECONDS = 1.0
@@ -81,7 +81,7 @@ async def take_census(settings: Settings) -> Census:
 
 
 class _Clerk:
-    def __init__(self, settings: Settings, decoder: Decoder, census: Census) -> None:
+    def __init__(self, settings: Settings, decoder: Deserializer, census: Census) -> None:
         names = {topic: schema.name for topic, schema in schemas.load().items()}
         self._topics = {name: topic for topic, name in settings.topics.items()}
         self._readers = {topic: Reader(names[topic], decoder) for topic in MARKET_DATA}

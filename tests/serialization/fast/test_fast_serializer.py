@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.aries.protocol.messages import Kind, Update
 from bridge.errors import BadLine
+from bridge.market_data import Update, UpdateKind
 from bridge.serialization.decimals import Prices
-from bridge.serialization.fast import Encoder, long_bytes, string_bytes
+from bridge.serialization.fast import FastSerializer, long_bytes, string_bytes
 from bridge.serialization.fast.serializer import MOST_OF_NAMES
 from bridge.serialization.records import FIELDS, MOST_ROWS, SHARED_FIELDS, Stamp, build
 from bridge.serialization.schemas import Schema, load, schema_of
-from bridge.serialization.serializer import Codec, confluent_prefix, single_object_prefixes
+from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
 from bridge.topics import MARKET_DATA, Topic
 
 SCHEMAS = load()
@@ -83,21 +83,21 @@ class Paths:
 
     def __init__(self) -> None:
         self.slow_prices, self.fast_prices = Prices(), Prices()
-        self.codec = Codec(SCHEMAS, PREFIXES)
-        self.encoder = Encoder(SCHEMAS, PREFIXES, self.fast_prices)
+        self.serializer = Serializer(SCHEMAS, PREFIXES)
+        self.fast_serializer = FastSerializer(SCHEMAS, PREFIXES, self.fast_prices)
 
     def slow(self, topic: Topic, update: Update, stamp: Stamp = STAMP) -> bytes | None:
         if all(update.fields.get(name) is None for name in FIELDS[topic]):
             return None  # no record at all
         try:
-            return self.codec.encode(topic, build(topic, update, stamp, self.slow_prices))
+            return self.serializer.encode(topic, build(topic, update, stamp, self.slow_prices))
         except BadLine:
             return None
 
     def fast(
         self, topic: Topic, update: Update, stamp: Stamp = STAMP, names: tuple[str, ...] | None = None
     ) -> bytes | None:
-        return self.encoder.of(topic, names)(
+        return self.fast_serializer.of(topic, names)(
             update.fields,
             update.feed_time,
             string_bytes(update.symbol),
@@ -109,7 +109,7 @@ class Paths:
 
     def fields(self, topic: Topic, fields: dict[str, Any]) -> bytes | None:
         """Return what the fast path makes of these fields alone, after the slow path made the same of them."""
-        update = Update(Kind.COMPOSITE, "AAPL", fields)
+        update = Update(UpdateKind.COMPOSITE, "AAPL", fields)
         value = self.fast(topic, update)
         assert value == self.slow(topic, update)
         return value
@@ -133,7 +133,7 @@ def test_both_paths_write_the_same_bytes_and_refuse_the_same_updates(topic: Topi
     symbol = data.draw(st.one_of(st.just("AAPL"), st.text(max_size=20)))
     feed_time = data.draw(st.one_of(st.none(), TIMES, ODD))
     stamp = data.draw(st.builds(Stamp, SIZES, SIZES, SIZES, st.booleans()))
-    update = Update(Kind.COMPOSITE, symbol, fields, feed_time)
+    update = Update(UpdateKind.COMPOSITE, symbol, fields, feed_time)
     before = PATHS.slow_prices.rounded, PATHS.fast_prices.rounded
     expected = PATHS.slow(topic, update, stamp)
     assert PATHS.fast(topic, update, stamp) == expected
@@ -191,9 +191,9 @@ def test_what_is_remembered_is_bounded(paths: Paths) -> None:
     """More prices, times and sizes than a table holds leave it no larger, and the bytes right."""
     for number in range(70_000):
         fields = {"bidPrice": f"{number}.5", "bidSize": -number, "bidSizeChange": -number, "quoteTimestamp": number}
-        paths.fast(Topic.QUOTES, Update(Kind.QUOTE, "AAPL", fields | {"bidSize": f"{number}"}))
-        paths.fast(Topic.QUOTES, Update(Kind.QUOTE, "AAPL", {"bidExchange": f"{number}", "askSize": number}))
-    sizes = {name: len(table.known) for name, table in paths.encoder._tables.tables.items()}
+        paths.fast(Topic.QUOTES, Update(UpdateKind.QUOTE, "AAPL", fields | {"bidSize": f"{number}"}))
+        paths.fast(Topic.QUOTES, Update(UpdateKind.QUOTE, "AAPL", {"bidExchange": f"{number}", "askSize": number}))
+    sizes = {name: len(table.known) for name, table in paths.fast_serializer._tables.tables.items()}
     assert max(sizes.values()) < 1 << 14  # the tables have started anew
     assert 70_000 - (1 << 16) <= sizes["price"] <= 70_000 - (1 << 16) + 2  # null, and one that is looked at below
     assert paths.fields(Topic.QUOTES, {"bidPrice": "69999.5", "bidSize": "69999", "quoteTimestamp": 69_999})
@@ -201,7 +201,7 @@ def test_what_is_remembered_is_bounded(paths: Paths) -> None:
 
 def test_a_long_text_is_not_remembered(paths: Paths) -> None:
     """Who sends long texts does not fill the memory with them."""
-    texts = paths.encoder._tables.tables["text"].known
+    texts = paths.fast_serializer._tables.tables["text"].known
     before = len(texts)
     assert paths.fields(Topic.QUOTES, {"bidExchange": "x" * 1000})
     assert len(texts) <= before + 1  # null, for the fields that are not there
@@ -210,10 +210,10 @@ def test_a_long_text_is_not_remembered(paths: Paths) -> None:
 def test_prefixes_change_also_for_functions_handed_out_before(paths: Paths) -> None:
     """A registry that answers late still gets its ids into every value."""
     fields: dict[str, object] = {"bidPrice": "1"}
-    known = paths.encoder.of(Topic.QUOTES), paths.encoder.of(Topic.QUOTES, ("bidPrice",))
+    known = paths.fast_serializer.of(Topic.QUOTES), paths.fast_serializer.of(Topic.QUOTES, ("bidPrice",))
     after_gap = True
-    paths.encoder.prefix_with({topic: confluent_prefix(77) for topic in Topic})
-    for encode in (*known, paths.encoder.of(Topic.QUOTES, ("bidPrice", "askPrice"))):
+    paths.fast_serializer.prefix_with({topic: confluent_prefix(77) for topic in Topic})
+    for encode in (*known, paths.fast_serializer.of(Topic.QUOTES, ("bidPrice", "askPrice"))):
         value = encode(
             fields | ({"askPrice": "1"} if encode not in known else {}),
             None,
@@ -231,15 +231,15 @@ def test_functions_for_certain_names_are_few(paths: Paths) -> None:
     """A feed that invents names without end gets as many functions as fit, and the right bytes all the same."""
     for number in range(MOST_OF_NAMES + 50):
         fields: dict[str, object] = {"bidPrice": "1.5", f"x{number}": None}
-        update = Update(Kind.QUOTE, "AAPL", fields)
+        update = Update(UpdateKind.QUOTE, "AAPL", fields)
         assert paths.fast(Topic.QUOTES, update, names=tuple(fields)) == paths.slow(Topic.QUOTES, update)
-    assert len(paths.encoder._of_names) == MOST_OF_NAMES
+    assert len(paths.fast_serializer._of_names) == MOST_OF_NAMES
 
 
 @pytest.mark.parametrize("topic", MARKET_DATA)
 def test_the_source_can_be_read(topic: Topic, paths: Paths) -> None:
     """The text of a function names every field of the feed that goes into its records."""
-    source = paths.encoder.source(topic)
+    source = paths.fast_serializer.source(topic)
     assert all(f'get("{wire}")' in source for wire in FIELDS[topic])
     assert max(map(len, source.splitlines())) < 120
 
@@ -254,10 +254,10 @@ def with_field(topic: Topic, field: dict[str, Any]) -> dict[Topic, Schema]:
 def test_a_new_field_that_may_be_null_is_null() -> None:
     """The functions follow the schema: a field that nothing fills yet is written as null."""
     schemas = with_field(Topic.QUOTES, {"name": "color", "type": ["null", "string"], "default": None})
-    update = Update(Kind.QUOTE, "AAPL", {"bidPrice": "1"})
-    expected = Codec(schemas, PREFIXES).encode(Topic.QUOTES, build(Topic.QUOTES, update, STAMP, Prices()))
+    update = Update(UpdateKind.QUOTE, "AAPL", {"bidPrice": "1"})
+    expected = Serializer(schemas, PREFIXES).encode(Topic.QUOTES, build(Topic.QUOTES, update, STAMP, Prices()))
     paths = Paths()
-    paths.encoder = Encoder(schemas, PREFIXES, Prices())
+    paths.fast_serializer = FastSerializer(schemas, PREFIXES, Prices())
     assert paths.fast(Topic.QUOTES, update) == expected
 
 
@@ -265,4 +265,4 @@ def test_a_new_field_that_must_be_filled_is_refused_at_once() -> None:
     """A schema that the tables of fields do not cover ends at start-up, not in wrong bytes."""
     schemas = with_field(Topic.QUOTES, {"name": "color", "type": "string", "default": "red"})
     with pytest.raises(ValueError, match="color of quotes"):
-        Encoder(schemas, PREFIXES, Prices())
+        FastSerializer(schemas, PREFIXES, Prices())
