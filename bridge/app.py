@@ -32,6 +32,7 @@ from bridge.errors import (
     TopicConfigurationError,
 )
 from bridge.kafka.client_options import client_options
+from bridge.kafka.partitioner import partition
 from bridge.kafka.publisher import Publisher
 from bridge.observability.http_server import Server
 from bridge.observability.latency import LatencyMetrics
@@ -75,7 +76,7 @@ class Bridge:
         self._whole = settings.plan()
         self.plan = self._own_share(self._whole)
         self.accounts = Accounts()
-        self.buffer = RecordBuffer(settings.topics, self.accounts, settings.bridge_buffer_bytes)
+        self.buffer = RecordBuffer(settings.topics, self.accounts, settings.bridge_buffer_bytes, partition)
         self.latency = LatencyMetrics()
         self.prices = Prices()
         self.tokens = token_source(settings, redactor.learn)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, final
 
 import msgspec
+
+from bridge.errors import BadLine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +75,7 @@ class UpdateKind(StrEnum):
 MARKET_STATUS = UpdateKind.MARKET_STATUS
 
 
+@final
 class Update(msgspec.Struct, frozen=True, gc=False):
     """One market-data message.
 
@@ -84,3 +87,14 @@ class Update(msgspec.Struct, frozen=True, gc=False):
     symbol: str
     fields: JsonObject
     feed_time: object = None
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A line of the feed that is no market data, such as an acknowledgement or a pong."""
+
+    #: What such lines are counted as in the account ``filtered``.
+    counted_as: ClassVar[str]
+
+
+#: A line as it was read, and what it means.
+Line = tuple[bytes, Update | Reply | BadLine]

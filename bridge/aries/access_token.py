@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from bridge.secrets.secret import Revealable
+
 log = structlog.stdlib.get_logger(__name__)
 
 _CHECK_CLIENT = "Check ARIES_CLIENT_ID and ARIES_CLIENT_SECRET."
@@ -29,17 +31,6 @@ REMEDIES = MappingProxyType(
         "unauthorized_client": _CHECK_CLIENT,
     }
 )
-
-
-class Revealable(Protocol):
-    """Be a secret that is shown only when asked; one that is a file may have changed by then."""
-
-    @property
-    def can_change(self) -> bool:
-        """Tell whether a later reveal() can give another value."""
-
-    def reveal(self) -> str:
-        """Return the secret; raises BridgeError when its file cannot be read."""
 
 
 class TokenSource(Protocol):

@@ -15,9 +15,10 @@ import typer
 
 from bridge.cli.terminal import Complaints, let_go_of_the_pipe, note, until_signalled
 from bridge.errors import Undecodable
-from bridge.kafka.client_options import CapturedKafkaLog, kafka_settings, readable_errors, servers
+from bridge.kafka.client_options import CapturedKafkaLog, readable_errors, servers
 from bridge.kafka.consumer import assign, consumer_of, decoder_of, fetched
 from bridge.serialization.formatting import json_line, text_line
+from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ async def _arriving(consumer: AIOKafkaConsumer, selection: Selection) -> AsyncIt
 
 async def _position(consumer: AIOKafkaConsumer, settings: Settings, selection: Selection) -> None:
     """Assign all partitions of the selected topics, at their beginnings or ends."""
-    await assign(consumer, settings, selection.topics)
+    await assign(consumer, settings.topics, selection.topics)
     if not selection.from_beginning:
         await _seek_to_end(consumer)
 

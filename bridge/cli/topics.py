@@ -19,13 +19,7 @@ from aiokafka.errors import (
 )
 
 from bridge.errors import TopicConfigurationError
-from bridge.kafka.client_options import (
-    CONNECT_TIMEOUT_SECONDS,
-    client_options,
-    kafka_settings,
-    readable_errors,
-    servers,
-)
+from bridge.kafka.client_options import CONNECT_TIMEOUT_SECONDS, client_options, readable_errors, servers
 from bridge.kafka.cluster import connected, find
 from bridge.kafka.strimzi import StrimziApi, manifest
 from bridge.kafka.topic_specification import (
@@ -37,6 +31,7 @@ from bridge.kafka.topic_specification import (
     drift,
     unequal,
 )
+from bridge.settings.kafka_side import kafka_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence

@@ -17,8 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bridge.cli.terminal import Complaints, let_go_of_the_pipe, note, until_signalled
 from bridge.clock import wall_us
 from bridge.errors import KafkaUnreachable
-from bridge.kafka.client_options import CapturedKafkaLog, kafka_settings
+from bridge.kafka.client_options import CapturedKafkaLog
 from bridge.kafka.consumer import consumer_of, decoder_of
+from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import MARKET_DATA
 from bridge.verify.reading import PARTITION_FETCH_BYTES, Reading, Selection
 from bridge.verify.report import MOST_SHOWN, Report, report, table

@@ -4,57 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from aiokafka.errors import KafkaError
 
-from bridge import settings
-from bridge.errors import KafkaUnreachable, SettingsError
+from bridge.errors import KafkaUnreachable
 from bridge.kafka.error_hints import advice
-from bridge.kafka.security import security_options
+from bridge.kafka.security import KafkaSecuritySettings, security_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
 
     from aiokafka import AIOKafkaConsumer
 
-    from bridge.settings import Settings
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 #: How long a command waits until it says that Kafka cannot be reached.
 CONNECT_TIMEOUT_SECONDS = 15.0
 CLOSE_TIMEOUT_SECONDS = 3.0
 
-_KAFKA_SIDE = ("KAFKA_", "SCHEMA_REGISTRY_")
-_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
+
+class KafkaSettings(KafkaSecuritySettings, Protocol):
+    """The settings that say how to connect to Kafka."""
+
+    @property
+    def kafka_bootstrap_servers(self) -> Sequence[str]: ...
 
 
-def kafka_settings(bootstrap_servers: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings of Kafka and the schema registry; those of Aries and the bridge stay at their defaults.
-
-    ``bootstrap_servers`` stands above ``KAFKA_BOOTSTRAP_SERVERS``. Raise SettingsError with all problems of this
-    side; what is wrong or missing on the other does not matter here.
-    """
-    environ = os.environ if environ is None else environ
-    side = {name: value for name, value in environ.items() if name.startswith(_KAFKA_SIDE)}
-    if bootstrap_servers is not None:
-        side[_SERVERS] = bootstrap_servers
-    loaded, problems = settings.examine(side)
-    _, of_the_other_side = settings.examine({_SERVERS: "localhost:9092"})
-    problems = tuple(problem for problem in problems if problem not in of_the_other_side)
-    if problems:
-        raise SettingsError(problems)
-    return loaded
-
-
-def servers(settings: Settings) -> str:
+def servers(settings: KafkaSettings) -> str:
     """Return the bootstrap servers as they are written."""
     return ",".join(settings.kafka_bootstrap_servers)
 
 
-def client_options(settings: Settings, name: str) -> dict[str, object]:
+def client_options(settings: KafkaSettings, name: str) -> dict[str, object]:
     """Return the arguments of any aiokafka client of ours; raises what ``security_options`` raises.
 
     Secrets and certificates are read anew.

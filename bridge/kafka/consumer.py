@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
@@ -14,6 +14,7 @@ from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.client_options import (
     CONNECT_TIMEOUT_SECONDS,
     CapturedKafkaLog,
+    KafkaSettings,
     client_options,
     close_consumer,
     readable_errors,
@@ -21,14 +22,13 @@ from bridge.kafka.client_options import (
 )
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
-from bridge.serialization.schema_registry import Registry
+from bridge.serialization.schema_registry import Registry, RegistrySettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from aiokafka import ConsumerRecord
 
-    from bridge.settings import Settings
     from bridge.topics import Topic
 
 # Bounds of one answer: a few thousand records at hand, also where 100 partitions are read from their beginnings.
@@ -36,8 +36,15 @@ FETCH_BYTES = 8 << 20
 PARTITION_FETCH_BYTES = 256 << 10
 
 
+class ReadingSettings(KafkaSettings, RegistrySettings, Protocol):
+    """The settings of a command that reads and decodes topics."""
+
+    @property
+    def schema_registry_url(self) -> str | None: ...
+
+
 @asynccontextmanager
-async def decoder_of(settings: Settings) -> AsyncIterator[Deserializer]:
+async def decoder_of(settings: ReadingSettings) -> AsyncIterator[Deserializer]:
     """Hold a decoder that knows our schemas, and the registry's where one is set."""
     known = schemas.load()
     if settings.schema_registry_url is None:
@@ -49,7 +56,7 @@ async def decoder_of(settings: Settings) -> AsyncIterator[Deserializer]:
 
 @asynccontextmanager
 async def consumer_of(
-    settings: Settings, name: str, *, partition_fetch_bytes: int = PARTITION_FETCH_BYTES
+    settings: KafkaSettings, name: str, *, partition_fetch_bytes: int = PARTITION_FETCH_BYTES
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Hold a started consumer of no group; raises KafkaUnreachable."""
     consumer = AIOKafkaConsumer(
@@ -71,7 +78,7 @@ async def consumer_of(
 
 
 async def assign(
-    consumer: AIOKafkaConsumer, settings: Settings, asked: tuple[str, ...], *, beside: tuple[Topic, ...] = ()
+    consumer: AIOKafkaConsumer, ours: Mapping[Topic, str], asked: tuple[str, ...], *, beside: tuple[Topic, ...] = ()
 ) -> list[TopicPartition]:
     """Assign all partitions of the topics asked for (none: all of ours that exist), and of those ``beside`` them.
 
@@ -81,8 +88,8 @@ async def assign(
     async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
         cluster = await client.fetch_all_metadata()
     existing = cluster.topics(exclude_internal_topics=False)
-    names = _selected(asked, settings.topics, existing)
-    more = [settings.topics[topic] for topic in beside if settings.topics[topic] in existing]
+    names = _selected(asked, ours, existing)
+    more = [ours[topic] for topic in beside if ours[topic] in existing]
     partitions = [
         TopicPartition(name, number)
         for name in dict.fromkeys([*names, *more])

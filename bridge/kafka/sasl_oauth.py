@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from bridge.aries.access_token import Revealable
+    from bridge.secrets.secret import Revealable
 
 #: What a Kafka token is taken to last when its server does not tell: short, since brokers cut at its end.
 ASSUMED_LIFETIME_SECONDS = 60.0

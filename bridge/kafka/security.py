@@ -12,11 +12,11 @@ from bridge.kafka.sasl_oauth import ClientCredentials
 if TYPE_CHECKING:
     import os
 
-    from bridge.aries.access_token import Revealable
+    from bridge.secrets.secret import Revealable
 
 
 class KafkaSecuritySettings(Protocol):
-    """Hold the settings that say how to connect to Kafka."""
+    """The settings that say how to authenticate and encrypt connections to Kafka."""
 
     @property
     def kafka_security_protocol(self) -> str: ...

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRefused, AuthWanted, Pong, RequestRefused
 from bridge.clock import wall_us
 from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
@@ -21,7 +20,7 @@ from bridge.topics import MARKET_DATA, Topic
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from bridge.aries.protocol.session import Line
+    from bridge.market_data import Line
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.dead_letters import DeadLetters
     from bridge.pipeline.record_buffer import PartitionQueue, Record, RecordBuffer
@@ -39,14 +38,6 @@ MAX_SYMBOLS = 100_000
 MAX_UNKNOWN_FIELDS, MAX_FIELD_NAME_CHARACTERS = 100, 100
 #: Overload ends when the buffer has drained to this part of its budget.
 RELIEF = 0.8
-_FILTERED = {
-    AuthAccepted: "auth",
-    AuthRefused: "auth",
-    AuthWanted: "auth",
-    Pong: "pong",
-    Ack: "ack",
-    RequestRefused: "error",
-}
 
 
 class SymbolStream:
@@ -172,7 +163,7 @@ class Intake:
             elif isinstance(event, BadLine):
                 self._reject(raw, event, ingest_us)
             else:
-                self._accounts.filtered[_FILTERED[type(event)]] += 1
+                self._accounts.filtered[event.counted_as] += 1
             if self.overloaded is not self._told_overloaded:
                 self._note_overload()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from bridge.kafka.partitioner import partition
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
@@ -55,9 +54,18 @@ class PartitionQueue:
 
 
 class RecordBuffer:
-    """Keep the queues, their budget, and the accounts of what enters and leaves them."""
+    """The partition queues, their common budget, and the accounts of what enters and leaves them.
 
-    def __init__(self, names: Mapping[Topic, str], accounts: Accounts, budget_bytes: int) -> None:
+    ``partition`` returns the number of a key's partition, given the key and how many partitions there are.
+    """
+
+    def __init__(
+        self,
+        names: Mapping[Topic, str],
+        accounts: Accounts,
+        budget_bytes: int,
+        partition: Callable[[bytes, int], int],
+    ) -> None:
         self.bytes = 0
         self.budget_bytes = budget_bytes
         #: Called when a queue has something to send; the publisher sets it.
@@ -65,6 +73,7 @@ class RecordBuffer:
         #: Called when acknowledged records have made room; the intake sets it.
         self.on_room: Callable[[], None] = _nothing
         self._names = names
+        self._partition = partition
         self._accounts = accounts
         self._queues: dict[Topic, list[PartitionQueue]] = {}
         self._ready: list[PartitionQueue] = []
@@ -81,7 +90,7 @@ class RecordBuffer:
     def queue_for(self, topic: Topic, key: bytes | None) -> PartitionQueue:
         """Return the queue of a key, as the Java client's partitioner chooses; without a key the first."""
         queues = self._queues[topic]
-        return queues[partition(key, len(queues))] if key is not None else queues[0]
+        return queues[self._partition(key, len(queues))] if key is not None else queues[0]
 
     def offer(self, queue: PartitionQueue, record: Record) -> bool:
         """Append what became of a line to its queue if it fits the budget; return whether it did."""

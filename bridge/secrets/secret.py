@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bridge import files
 from bridge.errors import SecretUnreadable
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 REDACTED = "***"
 #: A file longer than this is not a secret but a mistaken path.
 MAX_SECRET_BYTES = 1 << 16
+
+
+class Revealable(Protocol):
+    """Be a secret that is shown only when asked; one that is a file may have changed by then."""
+
+    @property
+    def can_change(self) -> bool:
+        """Tell whether a later reveal() can give another value."""
+
+    def reveal(self) -> str:
+        """Return the secret; raises BridgeError when its file cannot be read."""
 
 
 @dataclass(frozen=True, repr=False, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 from urllib.parse import quote
 
 import aiohttp
@@ -18,10 +18,11 @@ from yarl import URL
 from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaMismatch, SettingsError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
+    from bridge.secrets.secret import Revealable
     from bridge.serialization.schemas import Schema, Schemas
-    from bridge.settings import Settings
     from bridge.topics import Topic
 
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
@@ -58,6 +59,17 @@ class _Answer:
         return _shortened(str(self.body.get("message", f"HTTP {self.status}")))
 
 
+class RegistrySettings(Protocol):
+    """The settings that say how to reach a schema registry."""
+
+    @property
+    def schema_registry_username(self) -> str | None: ...
+    @property
+    def schema_registry_password(self) -> Revealable | None: ...
+    @property
+    def schema_registry_cafile(self) -> str | os.PathLike[str] | None: ...
+
+
 class Registry:
     """Ask a registry, at the first of its comma-separated URLs that answers; use as an async context.
 
@@ -80,7 +92,7 @@ class Registry:
         self._http: aiohttp.ClientSession | None = None
 
     @classmethod
-    def of(cls, settings: Settings, urls: str) -> Self:
+    def of(cls, settings: RegistrySettings, urls: str) -> Self:
         """Return a client with the credentials and the authority of the settings."""
         password, cafile = settings.schema_registry_password, settings.schema_registry_cafile
         return cls(

@@ -87,7 +87,7 @@ class Reading:
     async def prepare(self) -> None:
         """Take the partitions and where to begin; raises TopicConfigurationError and KafkaUnreachable."""
         with readable_errors(servers(self._settings)):
-            partitions = await assign(self._consumer, self._settings, self._selection.topics, beside=_ALWAYS)
+            partitions = await assign(self._consumer, self._settings.topics, self._selection.topics, beside=_ALWAYS)
             partitions = [partition for partition in partitions if partition.topic in self._topic_of]
             counts = _counts(self._topic_of[partition.topic] for partition in partitions)
             scope = Scope(

@@ -20,8 +20,8 @@ from bridge.check import kafka as kafka_check
 from bridge.check import topics
 from bridge.check.report import Status
 from bridge.cli.topics import arrange
-from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.topic_specification import Design
+from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
 from tests.check.findings import NO_ARIES, Findings, found
 from tests.kafka.test_security import unsecured_jwt

@@ -16,12 +16,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from bridge.cli.tail import Selection, follow
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
-from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.serialization import schemas
 from bridge.serialization.decimals import Prices
 from bridge.serialization.formatting import json_line, text_line
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
+from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
 from tests.support.fake_registry import FakeRegistry
 

@@ -16,8 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 
 from bridge.cli.topics import arrange, problem
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
-from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.topic_specification import Design
+from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:

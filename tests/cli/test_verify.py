@@ -13,8 +13,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from bridge.cli.verify import Verification
-from bridge.kafka.client_options import kafka_settings
 from bridge.kafka.partitioner import partition
+from bridge.settings.kafka_side import kafka_settings
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.cli.verify import Verification
-from bridge.kafka.client_options import kafka_settings
+from bridge.settings.kafka_side import kafka_settings
 from bridge.verify.reading import Selection
 
 if TYPE_CHECKING:

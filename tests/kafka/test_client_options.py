@@ -8,7 +8,8 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from bridge.errors import KafkaUnreachable, SettingsError
-from bridge.kafka.client_options import CapturedKafkaLog, kafka_settings, readable_errors
+from bridge.kafka.client_options import CapturedKafkaLog, readable_errors
+from bridge.settings.kafka_side import kafka_settings
 
 
 def told_of(words: str, error: Exception) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from aiokafka.errors import KafkaError
 
-from bridge.kafka.client_options import client_options, kafka_settings
+from bridge.kafka.client_options import client_options
 from bridge.kafka.cluster import FoundPartition, FoundTopic, _DescribeTopics, connected, find
+from bridge.settings.kafka_side import kafka_settings
 
 if TYPE_CHECKING:
     from bridge.kafka.embedded_broker import EmbeddedBroker

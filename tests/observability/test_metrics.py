@@ -14,6 +14,7 @@ import bridge as package
 from bridge import settings
 from bridge.app import Bridge
 from bridge.errors import DisconnectCause
+from bridge.market_data import Reply
 from bridge.observability.metrics import (
     DEAD_LETTER_REASONS,
     DROPS,
@@ -23,7 +24,6 @@ from bridge.observability.metrics import (
     registry,
 )
 from bridge.observability.rate_history import History
-from bridge.pipeline.ingest import _FILTERED
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import MARKET_DATA, Topic
@@ -137,7 +137,7 @@ def test_every_reason_and_kind_is_known_beforehand() -> None:
                 assert isinstance(node.args[0], ast.Constant), f"{file}:{node.lineno}"
                 reasons.add(node.args[0].value)
     assert reasons | {"bad_field"} == set(DEAD_LETTER_REASONS)
-    assert {*_FILTERED.values(), "not_subscribed", "empty"} == set(FILTERED_KINDS)
+    assert {*(reply.counted_as for reply in Reply.__subclasses__()), "not_subscribed", "empty"} == set(FILTERED_KINDS)
 
 
 async def test_labels_of_unknown_fields_are_fit_to_be_scraped() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.aries.protocol.messages import Pong
 from bridge.errors import BadLine
+from bridge.kafka.partitioner import partition
 from bridge.market_data import Update, UpdateKind
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.dead_letters import MAX_RAW_BYTES, DeadLetters
@@ -36,7 +37,7 @@ class Table:
         self, *, budget_bytes: int = 1 << 20, conflate_ms: int = 0, events: tuple[Topic, ...] = EVENTS
     ) -> None:
         self.accounts = Accounts()
-        self.buffer = RecordBuffer(topic_names("t", {}), self.accounts, budget_bytes)
+        self.buffer = RecordBuffer(topic_names("t", {}), self.accounts, budget_bytes, partition)
         self.buffer.open(dict.fromkeys(Topic, 1))
         prefixes = single_object_prefixes(SCHEMAS)
         serializer = Serializer(SCHEMAS, prefixes)

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from bridge.kafka.partitioner import partition
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.record_buffer import RecordBuffer, size_of
 from bridge.topics import Topic, topic_names
@@ -21,7 +22,7 @@ NAMES = topic_names("t", {})
 
 def opened(budget_bytes: int = 1 << 20) -> tuple[RecordBuffer, Accounts]:
     accounts = Accounts()
-    buffer = RecordBuffer(NAMES, accounts, budget_bytes)
+    buffer = RecordBuffer(NAMES, accounts, budget_bytes, partition)
     buffer.open({Topic.QUOTES: 2, Topic.DLQ: 1, Topic.CONTROL: 1})
     return buffer, accounts
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import Undecodable
-from bridge.kafka.client_options import kafka_settings
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
+from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.heads import Head, Reader
 from tests.support.fake_registry import FakeRegistry

@@ -19,7 +19,7 @@ from bridge.aries.protocol.ndjson import cut, parse
 from bridge.aries.protocol.rejected_symbol import symbol_named
 from bridge.aries.subscriptions import difference
 from bridge.errors import BadLine, ConnectionLost, DisconnectCause
-from bridge.market_data import MARKET_STATUS, Update
+from bridge.market_data import MARKET_STATUS, Line, Update
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -81,7 +81,6 @@ class Complaint(msgspec.Struct, frozen=True):
 
 
 Notice = Authenticated | Subscribed | Flowing | SubscriptionRefused | Complaint
-Line = tuple[bytes, Event | BadLine]
 
 
 class Session:

@@ -16,14 +16,13 @@ from bridge.aries.protocol.session import (
     Authenticated,
     Complaint,
     Flowing,
-    Line,
     Session,
     Subscribed,
     SubscriptionRefused,
 )
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine, DisconnectCause
-from bridge.market_data import Update
+from bridge.market_data import Line, Update
 from tests.aries.protocol.wire import OPEN, STATUS, ActionWire, EnvelopeWire, Talk, Wire, line
 
 CLOSED: dict[str, object] = dict(STATUS)

@@ -11,6 +11,7 @@ from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.session import Session
 from bridge.aries.subscriptions import plan
+from bridge.kafka.partitioner import partition
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.ingest import Intake
@@ -46,7 +47,7 @@ class Core:
         serializer, prices, accounts = Serializer(loaded, prefixes), Prices(), Accounts()
         wanted = plan(symbols(recipe.symbols), _EVENTS)
         dialect = Envelope() if recipe.dialect == "envelope" else Action()
-        self.buffer = RecordBuffer(topic_names("bench", {}), accounts, 1 << 30)
+        self.buffer = RecordBuffer(topic_names("bench", {}), accounts, 1 << 30, partition)
         self.buffer.open({topic: PARTITIONS if topic in SUBSCRIBABLE else 1 for topic in Topic})
         self.intake = Intake(
             serializer=serializer,

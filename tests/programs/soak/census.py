@@ -70,7 +70,7 @@ async def take_census(settings: Settings) -> Census:
         decoder_of(settings) as decoder,
         consumer_of(settings, "soak", partition_fetch_bytes=FETCH_BYTES) as consumer,
     ):
-        partitions = await assign(consumer, settings, (), beside=(Topic.CONTROL,))
+        partitions = await assign(consumer, settings.topics, (), beside=(Topic.CONTROL,))
         ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning(*partitions)
         clerk = _Clerk(settings, decoder, census)

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bridge.kafka.client_options import kafka_settings
+from bridge.settings.kafka_side import kafka_settings
 from bridge.simulator import faults
 from tests.programs.soak.census import take_census
 from tests.programs.soak.judge import Biography, judge
