@@ -34,6 +34,7 @@ from bridge.errors import (
 from bridge.kafka.client_options import client_options
 from bridge.kafka.partitioner import partition
 from bridge.kafka.publisher import Publisher
+from bridge.observability import log_events
 from bridge.observability.http_server import Server
 from bridge.observability.latency import LatencyMetrics
 from bridge.pipeline.accounts import Accounts
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.record_buffer import PartitionQueue, Record
     from bridge.settings import Settings
 
-log = structlog.get_logger("bridge.app")
+log = structlog.get_logger(__name__)
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -173,18 +174,18 @@ class Bridge:
             self.serializer.prefix_with(prefixes)
             self.fast_serializer.prefix_with(prefixes)
         await self.publisher.connect()
-        log.info("Kafka reached", topics=len(self.settings.topics))
+        log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
 
     async def _stream(self, stop: asyncio.Event) -> BridgeError | None:
         """Run the source until it is stopped; return why it ended by itself, if it did."""
         self.phase = "running"
-        log.info("source starts", url=shown(self.settings.aries_ws_url), symbols=len(self.plan))
+        log.info(log_events.CONNECTING_TO_ARIES, url=shown(self.settings.aries_ws_url), symbols=len(self.plan))
         sources: list[Awaitable[None]] = [self.client.run(), self._beat(), self._release(), self._watch(stop)]
         try:
             await _unless(stop, _together(sources))
         except CredentialsRefused as refused:
             return refused
-        log.info("stopping: the source has ended, records drain", pending=self.accounts.pending)
+        log.info(log_events.DRAINING, pending=self.accounts.pending)
         return None
 
     async def _drain(self) -> None:
@@ -208,7 +209,7 @@ class Bridge:
         undelivered = self.accounts.undelivered.total()
         report = log.error if undelivered else log.info
         report(
-            "stopped",
+            log_events.STOPPED,
             undelivered=undelivered,
             control_records_undelivered=own,
             accounts=self.accounts.totals(),
@@ -226,7 +227,7 @@ class Bridge:
             found = self.publisher.partition_drift()
             if found != drift:
                 drift = found
-                log.warning("partition counts have changed; restart the bridge to use them", topics=drift)
+                log.warning(log_events.PARTITION_COUNT_CHANGED, topics=drift)
 
     async def _release(self) -> None:
         """Let conflated records go at the end of each interval."""
@@ -250,16 +251,16 @@ class Bridge:
         try:
             self.publisher.open_topics(topics_for(plan.events))
         except TopicConfigurationError as error:
-            log.error("new subscriptions not usable, the old ones stay", problem=str(error))  # noqa: TRY400 - no news in its traceback
+            log.error(log_events.SUBSCRIPTIONS_REJECTED, problem=str(error))  # noqa: TRY400 - no news in its traceback
             return
         self.plan = plan
         self.intake.want(wanted_topics(plan))
         self.client.replan(plan)
-        log.info("subscriptions changed", symbols=len(plan), warnings=plan.warnings)
+        log.info(log_events.SUBSCRIPTIONS_CHANGED, symbols=len(plan), warnings=plan.warnings)
 
     def _note_overload(self, started: bool) -> None:  # noqa: FBT001 - the one fact of this callback
         (log.warning if started else log.info)(
-            "overload started" if started else "overload ended", buffer_bytes=self.buffer.bytes
+            log_events.OVERLOAD_STARTED if started else log_events.OVERLOAD_ENDED, buffer_bytes=self.buffer.bytes
         )
         self.control.overload(started)
 
@@ -280,7 +281,7 @@ class Bridge:
                 except RegistryUnreachable as error:
                     delay = backoff.next_seconds()
                     log.warning(
-                        "schema registry not usable, trying again",
+                        log_events.REGISTRY_UNAVAILABLE,
                         reason=str(error),
                         retry_seconds=round(delay, 2),
                     )
@@ -332,10 +333,10 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
 
     def handle(name: str) -> None:
         if not stop.is_set():
-            log.info("signal received, stopping", signal=name)
+            log.info(log_events.SIGNAL_RECEIVED, signal=name)
             stop.set()
             return
-        log.warning("second signal received, exiting at once", signal=name)
+        log.warning(log_events.SECOND_SIGNAL_RECEIVED, signal=name)
         os._exit(RecordsUndelivered.exit_code if bridge.give_up() else 0)
 
     for number in _STOPPING:

@@ -11,6 +11,7 @@ import structlog
 from bridge.errors import BridgeError, TokenUnavailable
 from bridge.oauth.current_grant import CurrentGrant
 from bridge.oauth.endpoint import DEADLINE_SECONDS, Grant, TokenEndpoint, TokenRequest
+from bridge.observability import log_events
 
 if TYPE_CHECKING:
     import ssl
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from bridge.secrets.secret import Revealable
 
-log = structlog.stdlib.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 _CHECK_CLIENT = "Check ARIES_CLIENT_ID and ARIES_CLIENT_SECRET."
 REMEDIES = MappingProxyType(
@@ -145,7 +146,7 @@ class RefreshingToken:
     def _replace_refresh_token(self, newest: str) -> None:
         if newest != self._refresh_token and self._refresh_token == self._configured_value:
             log.warning(
-                "the server replaced the refresh token",
+                log_events.REFRESH_TOKEN_ROTATED,
                 remedy="after a restart the one in ARIES_REFRESH_TOKEN may be refused: renew it before then",
             )
         self._refresh_token = newest

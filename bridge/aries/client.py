@@ -17,6 +17,7 @@ from bridge.aries.connection import Connection
 from bridge.aries.protocol.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
 from bridge.clock import SessionIds, wall_us
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable, TokenUnavailable
+from bridge.observability import log_events
 from bridge.observability.connection_history import ConnectionHistory
 from bridge.pipeline.control_events import ControlKind
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.control_events import Control
     from bridge.pipeline.ingest import Intake
 
-log = structlog.get_logger("bridge.aries.client")
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -218,7 +219,7 @@ class AriesClient:
         try:
             self._authenticate(session, await self._token(fresh=True))
         except ConnectionLost as error:
-            log.warning("no new access token; the session goes on with the old one", reason=str(error))
+            log.warning(log_events.REAUTHENTICATION_FAILED, reason=str(error))
             session.postpone_authentication(_now())
 
     # -- what happened ------------------------------------------------------------------------------------------
@@ -232,15 +233,15 @@ class AriesClient:
             case Authenticated():
                 self._note_authenticated(notice)
             case Subscribed(symbols=symbols, refused=refused):
-                log.info("subscribed", symbols=symbols, refused=list(refused))
+                log.info(log_events.SUBSCRIBED, symbols=symbols, refused=list(refused))
                 self._control.announce(ControlKind.SUBSCRIBED, reason=f"{symbols} symbols, {len(refused)} refused")
                 self._resume()
             case Flowing():
                 self._resume()
             case SubscriptionRefused(symbol=symbol, error=error):
-                log.error("Aries refused a symbol: remove it from the subscriptions", symbol=symbol, answer=error)
+                log.error(log_events.SYMBOL_REJECTED, symbol=symbol, answer=error)
             case Complaint(error=error):
-                log.warning("Aries reported an error", answer=error)
+                log.warning(log_events.SERVER_ERROR, answer=error)
 
     def _note_authenticated(self, notice: Authenticated) -> None:
         if not notice.implied:
@@ -248,7 +249,7 @@ class AriesClient:
         if notice.lapsed:
             self._begin_gap(self._last_data_us(), DisconnectCause.CLOSED, "the session had lapsed on the open socket")
         if notice.again and not notice.lapsed:
-            log.info("authenticated again on the open socket", expires_in_seconds=notice.expires_in_seconds)
+            log.info(log_events.REAUTHENTICATED, expires_in_seconds=notice.expires_in_seconds)
         else:
             self._start_session(notice)
 
@@ -259,7 +260,7 @@ class AriesClient:
         self.connection_history.session_started()
         self.state = "subscribing"
         log.info(
-            "session started",
+            log_events.SESSION_STARTED,
             session_id=session_id,
             dialect=self._dialect.name,
             symbols=len(self.plan),
@@ -283,7 +284,7 @@ class AriesClient:
         now_us = self._heard_us = max(wall_us(), self._heard_us)  # the next gap begins no sooner than this one ends
         gap = self.connection_history.end_gap(now_us)
         if gap is not None:
-            log.info("resumed after a gap", gap_seconds=round(gap.seconds(now_us), 3))
+            log.info(log_events.GAP_ENDED, gap_seconds=round(gap.seconds(now_us), 3))
             self._control.announce(ControlKind.RESUMED, gap_from_us=gap.from_us, gap_to_us=gap.to_us)
 
     def _end(self, session: Session) -> None:
@@ -301,7 +302,7 @@ class AriesClient:
             self._tokens.refused()
         self._begin_gap(self._heard_us, lost.cause, str(lost))
         delay = self._reconnect_policy.delay_seconds(lost)
-        log.warning("Aries connection lost", cause=lost.cause, reason=str(lost), retry_seconds=round(delay, 3))
+        log.warning(log_events.CONNECTION_LOST, cause=lost.cause, reason=str(lost), retry_seconds=round(delay, 3))
         self.next_attempt_us = wall_us() + round(delay * 1e6)
         await asyncio.sleep(delay)
         self.next_attempt_us = None

@@ -18,6 +18,7 @@ from bridge import settings
 from bridge.app import serve
 from bridge.errors import BridgeError
 from bridge.observability import log_config as logs
+from bridge.observability import log_events
 from bridge.settings.warnings import warnings
 
 #: How long threads may take to end when all is done.
@@ -28,10 +29,10 @@ def run() -> int:
     """Run the service until it ends, and return its exit code; raise ``SettingsError`` where it cannot begin."""
     loaded = settings.load()
     redactor = logs.configure(loaded.bridge_log_level, loaded.bridge_log_format, loaded.secrets)
-    log = structlog.get_logger("bridge.cli.main")
+    log = structlog.get_logger(__name__)
     for warning in warnings():
-        log.warning("settings", warning=warning)
-    log.info("starting", version=bridge.__version__, instance=loaded.bridge_instance)
+        log.warning(log_events.SETTINGS_WARNING, warning=warning)
+    log.info(log_events.STARTING, version=bridge.__version__, instance=loaded.bridge_instance)
     code = 0
     # A full collection looks at every object there is: for milliseconds, at what was imported and will never go.
     gc.freeze()
@@ -39,7 +40,7 @@ def run() -> int:
         try:
             runner.run(serve(loaded, redactor))
         except BridgeError as error:
-            log.critical("the bridge ends", problem=str(error), exit_code=error.exit_code)
+            log.critical(log_events.FATAL_ERROR, problem=str(error), exit_code=error.exit_code)
             code = error.exit_code
         _wait_for_no_thread(code)
     return code

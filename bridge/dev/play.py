@@ -24,6 +24,7 @@ from bridge.dev.stage import stage
 from bridge.dev.summary import summary
 from bridge.errors import BridgeError
 from bridge.observability import log_config as logs
+from bridge.observability import log_events
 from bridge.serialization.deserializer import Deserializer
 from bridge.serialization.schema_registry import Registry
 from bridge.settings.warnings import warnings
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from bridge.secrets.redaction import Redactor
     from bridge.simulator.server import Simulator
 
-log = structlog.get_logger("bridge.dev")
+log = structlog.get_logger(__name__)
 
 #: How long lines that the simulator has sent may take to arrive before the bridge is stopped.
 ARRIVAL_SECONDS: Final = 0.5
@@ -65,7 +66,7 @@ async def play(wishes: Wishes, *, seconds: float | None, plain: bool) -> None:
             settings = surroundings.settings
             redactor = logs.configure(settings.bridge_log_level, settings.bridge_log_format, settings.secrets)
             for warning in (*surroundings.notes, *warnings(surroundings.environ)):
-                log.warning("settings", warning=warning)
+                log.warning(log_events.SETTINGS_WARNING, warning=warning)
             await _run(surroundings, redactor, _view(log_lines, plain=plain), seconds)
 
 

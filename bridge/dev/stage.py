@@ -10,6 +10,7 @@ import structlog
 
 from bridge import settings
 from bridge.kafka.embedded_broker import EmbeddedBroker
+from bridge.observability import log_events
 from bridge.settings import Settings
 from bridge.simulator.script import read_script
 from bridge.simulator.server import Simulator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from bridge.simulator.server import DialectName
     from bridge.simulator.world import Happening
 
-log = structlog.get_logger("bridge.dev")
+log = structlog.get_logger(__name__)
 
 SYMBOLS: Final = "AAPL,MSFT,NVDA,SPX"
 OPTION: Final = "AAPL280121C00200000"
@@ -139,7 +140,7 @@ def _embedded(broker: EmbeddedBroker, environ: Mapping[str, str]) -> dict[str, s
 
 def _tell(happening: Happening) -> None:
     if happening.what == "fault":
-        log.warning("the simulator misbehaves, as its script says", fault=happening.details)
+        log.warning(log_events.SIMULATOR_FAULT, fault=happening.details)
 
 
 def _notes(wishes: Wishes, environ: Mapping[str, str]) -> Iterator[str]:

@@ -24,6 +24,7 @@ from bridge.errors import BadLine, KafkaUnreachable, SecretUnreadable, SettingsE
 from bridge.kafka import producer as producers
 from bridge.kafka.record_batch import batch_maker
 from bridge.kafka.topic_backoff import TopicBackoff
+from bridge.observability import log_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.record_buffer import PartitionQueue, Record, RecordBuffer
     from bridge.topics import Topic
 
-log = structlog.get_logger("bridge.kafka.publisher")
+log = structlog.get_logger(__name__)
 
 BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS = 0.25, 10.0
 #: How long the other batches in flight get to be acknowledged when one has failed: each that is, is no repeat.
@@ -326,7 +327,7 @@ class Publisher:
         if not self._draining:
             self._urgent.clear()
         log.warning(
-            "producer given up, its records are sent again",
+            log_events.PRODUCER_REPLACED,
             reason=str(lost),
             error=type(lost.error).__name__,
             topic=lost.queue.name if lost.queue else None,
@@ -339,7 +340,7 @@ class Publisher:
             await producers.abandon(producer)
         await asyncio.sleep(self._backoff.next_seconds())
         self._producer = await self._start_producer()
-        log.info("producer rebuilt", rebuilds=self.rebuilds)
+        log.info(log_events.PRODUCER_READY, rebuilds=self.rebuilds)
 
     def _treat(self, queue: PartitionQueue, error: BaseException) -> None:
         if isinstance(error, RECORD_REFUSED):
@@ -370,7 +371,7 @@ class Publisher:
                 self.last_error = str(error)
                 patience_seconds = min(2 * patience_seconds, START_MAX_SECONDS)
                 delay = backoff.next_seconds()
-                log.warning("Kafka is not usable, trying again", reason=str(error), retry_seconds=round(delay, 2))
+                log.warning(log_events.KAFKA_UNAVAILABLE, reason=str(error), retry_seconds=round(delay, 2))
                 await asyncio.sleep(delay)
             else:
                 self.connected = True

@@ -8,8 +8,9 @@ from typing import Final
 import structlog
 
 from bridge.backoff import Backoff
+from bridge.observability import log_events
 
-log = structlog.get_logger("bridge.kafka.topic_backoff")
+log = structlog.get_logger(__name__)
 
 #: How long a topic that refuses us is left alone.
 BACKOFF_MIN_SECONDS: Final = 1.0
@@ -35,7 +36,7 @@ class TopicBackoff:
         """Note that a topic cannot be written; said once until it can be again."""
         if name not in self._topics:
             self._topics[name] = _Refusal()
-            log.warning("a topic cannot be written, its records wait", topic=name, reason=reason)
+            log.warning(log_events.TOPIC_BLOCKED, topic=name, reason=reason)
 
     def put_off(self, name: str, reason: str, now: float) -> int:
         """Leave a topic alone for a while, longer each time; return how many times in a row that was."""
@@ -51,4 +52,4 @@ class TopicBackoff:
     def lift(self, name: str) -> None:
         """Note that Kafka has taken something for a topic."""
         if self._topics.pop(name, None) is not None:
-            log.info("the topic can be written again", topic=name)
+            log.info(log_events.TOPIC_RECOVERED, topic=name)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bridge.errors import BridgeError
+from bridge.observability import log_events
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bridge.oauth.endpoint import Grant
 
-log = structlog.stdlib.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 #: What a grant without ``expires_in`` is taken to last, where its user knows no better.
 ASSUMED_LIFETIME_SECONDS = 3600.0
@@ -66,7 +67,7 @@ class CurrentGrant:
         except BridgeError as error:
             if self._held is None or self._age() >= self._lifetime():
                 raise
-            log.warning("token not renewed, the present one serves on", error=str(error))
+            log.warning(log_events.TOKEN_REFRESH_FAILED, error=str(error))
             return self._held
 
     def drop(self) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bridge.clock import wall_us
 from bridge.errors import PortUnusable
-from bridge.observability import page
+from bridge.observability import log_events, page
 from bridge.observability.health import liveness, readiness
 from bridge.observability.metrics import BridgeCollector, exposition, registry
 from bridge.observability.rate_history import History
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bridge.observability.health import Check
     from bridge.secrets.redaction import Redactor
 
-log = structlog.get_logger("bridge.observability")
+log = structlog.get_logger(__name__)
 
 #: How long open requests may take to end at the stop; they are all short.
 SHUTDOWN_SECONDS: Final = 1.0
@@ -91,7 +91,7 @@ class Server:
     def _tell_address(self, listening: asyncio.Server) -> None:
         address, port = listening.sockets[0].getsockname()[:2]
         self.url = _url(address, port)
-        log.info("HTTP served", address=address, port=port)
+        log.info(log_events.HTTP_LISTENING, address=address, port=port)
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[_errors_as_json])

@@ -11,6 +11,7 @@ from structlog.processors import ExceptionRenderer
 from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 
+from bridge.observability import log_events
 from bridge.observability.log_stream import LogStream
 from bridge.observability.log_throttle import LogThrottle
 from bridge.secrets.redaction import Redactor
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from bridge.secrets.secret import Secret
 
-log = structlog.get_logger("bridge.observability.log_config")
+log = structlog.get_logger(__name__)
 
 _FIRST = ("timestamp", "level", "logger", "event")
 _LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "watchfiles", "websockets")
@@ -82,7 +83,7 @@ def _install(formatter: ProcessorFormatter) -> None:
 
 
 def _tell_lost(lines: int) -> None:
-    log.warning("log lines lost: nobody took them", lines=lines)
+    log.warning(log_events.LOG_LINES_DROPPED, lines=lines)
 
 
 def _set_levels(level: int) -> None:

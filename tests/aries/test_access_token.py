@@ -227,7 +227,7 @@ class TestRefreshToken:
             "rotated-1",
             "rotated-2",
         ]
-        assert [line["event"] for line in logs] == ["the server replaced the refresh token"]
+        assert [line["event"] for line in logs] == ["refresh token rotated by the server"]
         assert "rotated" not in str(logs)
 
     async def test_file_wins_when_it_changes(self, endpoint: FakeTokenEndpoint, tmp_path: Path) -> None:

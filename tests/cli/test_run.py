@@ -68,7 +68,7 @@ async def test_a_signal_while_kafka_is_unreachable_ends_with_0(nobody: str, topi
     """Kafka is reached before Aries is dialled; a stop in that state is a clean one."""
     async with Simulator() as simulator:
         async with process(environment(simulator, nobody, topic_prefix), "run") as bridge:
-            line = await bridge.logged("Kafka is not usable, trying again", 2)
+            line = await bridge.logged("Kafka unavailable, retrying", 2)
             assert "KAFKA_BOOTSTRAP_SERVERS" in line["reason"]
             bridge.signal(TERM)
             assert await bridge.ended() == 0
@@ -94,7 +94,7 @@ async def test_a_signal_during_the_handshake_ends_with_0(
     async with Simulator() as simulator:
         await simulator.inject(faults.SlowAccept(by_seconds=60))
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
-            await bridge.logged("source starts")
+            await bridge.logged("connecting to Aries")
             bridge.signal(TERM)
             assert await bridge.ended() == 0
 
@@ -118,7 +118,7 @@ async def test_a_fixed_token_refused_three_times_ends_with_3(
     async with Simulator(tokens=["another-token"]) as simulator:
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
             assert await bridge.ended() == 3
-            line = await bridge.logged("the bridge ends")
+            line = await bridge.logged("fatal error")
             assert "ARIES_ACCESS_TOKEN" in line["problem"]
             assert len(bridge.all("Aries connection lost")) == 2
             assert "a-good-token" not in "".join(bridge.text)
@@ -176,7 +176,7 @@ async def test_a_second_signal_exits_at_once(topic_prefix: str) -> None:
             before = simulator.sent.market_data
             await simulator.wait_for(lambda: simulator.sent.market_data > before + 50, what="data")
             bridge.signal(TERM)
-            await bridge.logged("stopping: the source has ended, records drain")
+            await bridge.logged("shutting down: Aries connection closed, draining records")
             bridge.signal(TERM)
             assert await bridge.ended() == 4
 
@@ -189,7 +189,7 @@ async def test_a_missing_topic_ends_with_a_message_that_says_what_to_do(
     async with Simulator() as simulator:
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
             assert await bridge.ended() == 1
-            problem = (await bridge.logged("the bridge ends"))["problem"]
+            problem = (await bridge.logged("fatal error"))["problem"]
     assert f"{topic_prefix}.trades" in problem
     assert f"{topic_prefix}.quotes" not in problem
     assert "aries-bridge topics" in problem

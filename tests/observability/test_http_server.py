@@ -82,7 +82,7 @@ async def test_a_port_that_is_taken_is_a_clear_error() -> None:
         }
         async with process(environ, "run") as run:
             assert await run.ended() == 1
-            line = await run.logged("the bridge ends")
+            line = await run.logged("fatal error")
     assert "BRIDGE_HTTP_PORT" in line["problem"]
     assert environ["BRIDGE_HTTP_PORT"] in line["problem"]
     assert "Traceback" not in "".join(run.text)
@@ -122,8 +122,8 @@ async def test_it_is_the_same_in_a_process(broker: EmbeddedBroker, topic_prefix:
     """The command serves from its start, and the log tells where."""
     async with Simulator() as simulator:
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as run:
-            line = await run.logged("HTTP served")
+            line = await run.logged("HTTP server listening")
             assert (line["address"], line["level"]) == ("127.0.0.1", "info")
             assert line["port"] > 0
             await run.logged("subscribed")
-    assert [entry["event"] for entry in run.logs][:2] == ["starting", "HTTP served"]
+    assert [entry["event"] for entry in run.logs][:2] == ["starting", "HTTP server listening"]

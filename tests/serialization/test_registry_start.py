@@ -68,7 +68,7 @@ async def test_a_missing_schema_ends_the_start_naming_subject_and_remedy(
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, SCHEMA_REGISTRY_URL=registry.url)
         async with process(environ, "run") as bridge:
             assert await bridge.ended() == 1
-            problem = (await bridge.logged("the bridge ends"))["problem"]
+            problem = (await bridge.logged("fatal error"))["problem"]
     assert f"{topic_prefix}." in problem
     assert "-value" in problem
     assert "SCHEMA_REGISTRY_AUTO_REGISTER" in problem
@@ -82,4 +82,4 @@ async def test_a_registry_that_is_not_there_yet_is_waited_for(broker: EmbeddedBr
             url = registry.url
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, SCHEMA_REGISTRY_URL=url)
         async with process(environ, "run") as bridge:
-            await bridge.logged("schema registry not usable, trying again", 2)
+            await bridge.logged("schema registry unavailable, retrying", 2)

@@ -16,6 +16,7 @@ from bridge.aries import subscriptions
 from bridge.aries.subscriptions import Plan
 from bridge.aries.subscriptions.parsing import split
 from bridge.errors import SettingsError
+from bridge.observability import log_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -64,7 +65,7 @@ async def watch(
             seen = found
             outcome = await asyncio.to_thread(_outcome, found, path, listed, events)
             if not isinstance(outcome, Plan):
-                log.warning("new subscriptions not usable, the old ones stay", file=str(path), problems=outcome)
+                log.warning(log_events.SUBSCRIPTIONS_REJECTED, file=str(path), problems=outcome)
             elif outcome != current:
                 current = outcome
                 yield outcome
@@ -89,7 +90,7 @@ async def _moments(directory: Path, stop: asyncio.Event, look_again_seconds: flo
             async for _ in changes:
                 yield
     except (OSError, WatchfilesRustInternalError) as error:  # no such directory, no watches left
-        log.warning("directory cannot be watched, looking again and again", directory=str(directory), error=str(error))
+        log.warning(log_events.FILE_WATCH_UNAVAILABLE, directory=str(directory), error=str(error))
     while not stop.is_set():
         yield
         with suppress(TimeoutError):

@@ -91,7 +91,7 @@ async def test_an_expiring_session_is_renewed_on_the_open_socket(stage: Stage) -
             await simulator.authenticated(2)
             await scene.flows()
         assert len(scene.logged("session started")) == 1
-        assert len(scene.logged("authenticated again on the open socket")) == 1
+        assert len(scene.logged("reauthenticated on the open connection")) == 1
     await scene.proof()
 
 

@@ -43,7 +43,7 @@ async def test_a_cut_connection_is_resumed_with_a_visible_gap(reset: bool, stage
             await scene.flows(sessions=2)
             await scene.flows("MSFT")
         assert scene.causes == [DisconnectCause.NETWORK]
-        assert len(scene.logged("resumed after a gap")) == 1
+        assert len(scene.logged("data resumed after gap")) == 1
     told = await scene.proof(DisconnectCause.NETWORK)
     assert [record["kind"] for record in told] == [
         *("SESSION_STARTED", "SUBSCRIBED", "GAP", "SESSION_STARTED", "SUBSCRIBED", "RESUMED", "SESSION_COMPLETED")

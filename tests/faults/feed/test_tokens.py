@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bridge.app import Bridge
     from tests.faults.feed.scene import Stage
 
-RENEWAL_FAILED = "token not renewed, the present one serves on"
+RENEWAL_FAILED = "token refresh failed, using current token"
 
 
 @asynccontextmanager
@@ -145,7 +145,7 @@ async def test_no_token_at_all_for_a_renewal(stage: Stage) -> None:
             endpoint.fail(500, times=1)
             await simulator.inject(faults.Expire(warning_seconds=0.8))
             await scene.flows(sessions=2)
-        assert len(scene.logged("no new access token; the session goes on with the old one")) == 1
+        assert len(scene.logged("reauthentication failed, session continues with current token")) == 1
         assert scene.causes == [DisconnectCause.CLOSED]
         assert "session expired" in scene.losses[0]["reason"]
     await scene.proof(DisconnectCause.CLOSED)
@@ -163,7 +163,7 @@ async def test_a_refresh_token_that_serves_once_is_replaced_by_the_newest(stage:
             await simulator.inject(faults.Drop())
             await scene.flows(sessions=2)
         assert len(endpoint.issued) == endpoint.asked == 3
-        assert len(scene.logged("the server replaced the refresh token")) == 1
+        assert len(scene.logged("refresh token rotated by the server")) == 1
         assert scene.causes == [DisconnectCause.NETWORK, DisconnectCause.AUTH_REFUSED]
         assert scene.losses[1]["retry_seconds"] == 0  # another token may do, and does
         assert endpoint.refresh_token not in str(scene.logs)

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from bridge.verify.report import Report
     from tests.support.brokers import RealKafka
 
-GIVEN_UP = "producer given up, its records are sent again"
-REBUILT = "producer rebuilt"
-NOT_USABLE = "Kafka is not usable, trying again"
-CANNOT = "a topic cannot be written, its records wait"
-CAN_AGAIN = "the topic can be written again"
+GIVEN_UP = "producer replaced, resending"
+REBUILT = "new producer ready"
+NOT_USABLE = "Kafka unavailable, retrying"
+CANNOT = "topic not writable, buffering"
+CAN_AGAIN = "topic writable again"
 LINES_PER_SECOND = 1_000
 QUICK = {"KAFKA_DELIVERY_TIMEOUT_SECONDS": "1", "BRIDGE_DRAIN_SECONDS": "20"}
 #: Time in which no fault of a test lasts: the same producer is to go on.

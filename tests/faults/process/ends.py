@@ -66,7 +66,7 @@ async def _verified(bootstrap_servers: str, prefix: str) -> Report:
 
 async def status(bridge: Process) -> Mapping[str, Any]:
     """Return what ``/status`` says."""
-    port = (await bridge.logged("HTTP served"))["port"]
+    port = (await bridge.logged("HTTP server listening"))["port"]
     async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/status") as answer:
         document: dict[str, Any] = await answer.json()
         return document

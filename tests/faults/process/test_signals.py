@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.support.process import Process
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
-DRAINING = "stopping: the source has ended, records drain"
+DRAINING = "shutting down: Aries connection closed, draining records"
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ async def test_a_signal_while_kafka_takes_the_connection_and_is_silent(
     """A broker that hangs at the start does not hold the bridge."""
     async with Simulator() as simulator:
         async with process(environment(simulator, black_hole, topic_prefix), "run") as bridge:
-            await bridge.logged("HTTP served")
+            await bridge.logged("HTTP server listening")
             bridge.signal(number)
             assert (await accounted_end(bridge))["lines_received"] == 0
         assert simulator.received_counts.total() == 0
@@ -116,12 +116,12 @@ async def test_a_signal_while_the_registry_is_unreachable(
     """Waiting for a registry ends at once, whether it hangs or is not there."""
     async with Simulator() as simulator:
         for url, event in (
-            (f"http://{black_hole}", "HTTP served"),
+            (f"http://{black_hole}", "HTTP server listening"),
             ("http://127.0.0.1:1", "schema registry not usable"),
         ):
             environ = environment(simulator, broker.bootstrap_servers, topic_prefix, SCHEMA_REGISTRY_URL=url)
             async with process(environ, "run") as bridge:
-                await bridge.logged(event if event == "HTTP served" else f"{event}, trying again")
+                await bridge.logged(event if event == "HTTP server listening" else f"{event}, trying again")
                 bridge.signal(TERM)
                 assert (await accounted_end(bridge))["lines_received"] == 0
 
@@ -141,7 +141,7 @@ async def test_a_signal_while_the_token_endpoint_hangs(
             ARIES_TOKEN_URL=f"http://{black_hole}/token",
         )
         async with process(environ, "run") as bridge:
-            await bridge.logged("source starts")
+            await bridge.logged("connecting to Aries")
             bridge.signal(TERM)
             assert (await accounted_end(bridge))["lines_received"] == 0
 
@@ -261,7 +261,7 @@ async def test_a_signal_while_a_producer_is_being_replaced(
     """A bridge in the midst of giving up one producer and starting another ends in time, too."""
     async with _with_kafka(kafka, topic_prefix, KAFKA_DELIVERY_TIMEOUT_SECONDS="1") as bridge:
         kafka.pause()
-        await bridge.logged("producer given up, its records are sent again")
+        await bridge.logged("producer replaced, resending")
         bridge.signal(TERM)
         accounts = await accounted_end(bridge)
         assert accounts["undelivered"] > 0

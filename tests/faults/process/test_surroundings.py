@@ -209,7 +209,7 @@ async def test_a_log_reader_that_hangs_costs_log_lines_and_nothing_else(
         assert await bridge.ends() == 0
         with os.fdopen(reading, "rb", closefd=False) as log:
             lines = [json.loads(line) for line in log]
-    [lost] = [line["lines"] for line in lines if line["event"] == "log lines lost: nobody took them"]
+    [lost] = [line["lines"] for line in lines if line["event"] == "log lines dropped"]
     assert lost > 5
     assert "starting" not in {line["event"] for line in lines}
     assert lines[-1]["event"] == "stopped"
@@ -248,12 +248,12 @@ async def test_descriptors_that_run_out_cost_nothing_once_there_are_some_again(
             before = resource.prlimit(bridge.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(bridge.pid, resource.RLIMIT_NOFILE, (3, before[1]))  # what is open stays open
             proxy.cut()
-            await bridge.logged("Kafka is not usable, trying again")
+            await bridge.logged("Kafka unavailable, retrying")
             await simulator.inject(faults.Drop())
             lost = await bridge.logged("Aries connection lost", 3)
             assert "Too many open files" in lost["reason"]
             resource.prlimit(bridge.pid, resource.RLIMIT_NOFILE, before)
-            await bridge.logged("resumed after a gap")
+            await bridge.logged("data resumed after gap")
             await until(bridge, lambda now: now["ready"], "readiness")
             bridge.signal(TERM)
             # Without descriptors asyncio itself may complain: in one of some thirty runs it did.

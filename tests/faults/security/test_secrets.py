@@ -53,7 +53,7 @@ async def said(bridge: Process) -> bytes:
     heard = [*bridge.text, bridge.output]
     cmdline = Path(f"/proc/{bridge.pid}/cmdline")
     heard += [cmdline.read_text()] if cmdline.exists() else []  # noqa: ASYNC240 - no disk is behind it
-    for line in bridge.all("HTTP served") if cmdline.exists() else []:  # noqa: ASYNC240 - likewise
+    for line in bridge.all("HTTP server listening") if cmdline.exists() else []:  # noqa: ASYNC240 - likewise
         async with aiohttp.ClientSession(f"http://127.0.0.1:{line['port']}") as http:
             for path in PATHS:
                 async with http.get(path) as answer:
@@ -183,7 +183,7 @@ async def test_a_token_endpoint_that_echoes_what_it_was_sent(
                 endpoint.will_answer(500, refused)
             await simulator.inject(faults.Garbage(line=echo))
             await simulator.inject(faults.Expire(warning_seconds=1))
-            await bridge.logged("token not renewed, the present one serves on")
+            await bridge.logged("token refresh failed, using current token")
             heard.append(await said(bridge))
             bridge.signal(TERM)
             assert await bridge.ended() == 0
@@ -218,7 +218,7 @@ async def test_a_registry_that_echoes_the_password(
         registry.answers += [web.json_response(body, status=status) for _ in range(50)]
         async with process(environ, "run") as bridge:
             if status >= 500:
-                await bridge.logged("schema registry not usable, trying again")
+                await bridge.logged("schema registry unavailable, retrying")
                 heard = [await said(bridge)]
                 bridge.signal(TERM)
             code = await bridge.ended()
@@ -250,7 +250,7 @@ async def test_a_kafka_that_refuses_the_password_or_accepts_it(
         for mechanism, how in (("PLAIN", login), ("SCRAM-SHA-512", login), ("OAUTHBEARER", oauth)):
             tried = {**environ, **how, **LOUD, "KAFKA_SASL_MECHANISM": mechanism}
             async with process(tried, "run") as bridge:
-                await bridge.logged("Kafka is not usable, trying again")
+                await bridge.logged("Kafka unavailable, retrying")
                 heard.append(await said(bridge))
                 bridge.signal(TERM)
                 assert await bridge.ended() == 0

@@ -100,7 +100,7 @@ class Life:
 
     async def status(self) -> dict[str, Any] | None:
         """Return what ``/status`` says, or None where it does not answer."""
-        served = self.process.all("HTTP served")
+        served = self.process.all("HTTP server listening")
         if not served or self.ended:
             return None
         timeout = aiohttp.ClientTimeout(total=STATUS_TIMEOUT_SECONDS)

@@ -37,7 +37,7 @@ async def told_twice_to_end(stage: Stage) -> None:
     """Lose patience with its draining."""
     life = stage.life
     life.signal(signal.SIGTERM)
-    await life.process.logged("signal received, stopping")
+    await life.process.logged("signal received, shutting down")
     await stage.restart(signal.SIGTERM)
 
 

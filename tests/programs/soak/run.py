@@ -193,7 +193,7 @@ class Soak:
             "processes": len(lives),
             "sessions": sum(len(life.sessions) for life in lives),
             "connections": len(connections),
-            "producers rebuilt": sum(len(life.process.all("producer rebuilt")) for life in self._stage.lives),
+            "producers rebuilt": sum(len(life.process.all("new producer ready")) for life in self._stage.lives),
             "errors inside the Kafka client": sum(
                 sum(map(_is_of_aiokafka, _complaints(life))) for life in self._stage.lives
             ),
