@@ -226,7 +226,7 @@ async def test_five_thousand_symbols_are_subscribed_in_batches(
         async with process(environ, "run") as bridge:
             await simulator.subscribed(*symbols, timeout_seconds=30)
             assert (await bridge.logged("subscribed"))["symbols"] == 5000
-            assert "S0000" in (await bridge.logged("settings"))["warning"]
+            assert "S0000" in (await bridge.logged("settings warning"))["warning"]
             bridge.signal(TERM)
             assert await bridge.ended() == 0
 

@@ -20,7 +20,7 @@ from tests.support.paths import PACKAGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README: Final = PACKAGE / "web/README.md"
+README: Final = PACKAGE / "observability/README.md"
 BEGIN: Final = "<!-- metrics:begin -->\n"
 END: Final = "<!-- metrics:end -->"
 LEAST: Final = {"ARIES_ACCESS_TOKEN": "token", "ARIES_SYMBOLS": "AAPL", "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"}
