@@ -31,23 +31,19 @@ from bridge.errors import (
     RegistryUnreachable,
     TopicConfigurationError,
 )
+from bridge.kafka.batch_sender import Batching
 from bridge.kafka.client_options import client_options
 from bridge.kafka.partitioner import partition
 from bridge.kafka.publisher import Publisher
 from bridge.observability import log_events
 from bridge.observability.http_server import Server
 from bridge.observability.latency import LatencyMetrics
-from bridge.pipeline.accounts import Accounts
-from bridge.pipeline.control_events import HEARTBEAT_SECONDS, Control, ControlKind
-from bridge.pipeline.dead_letters import DeadLetters
-from bridge.pipeline.ingest import Intake
-from bridge.pipeline.record_buffer import RecordBuffer
+from bridge.pipeline.assembly import assemble
+from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
-from bridge.serialization.decimals import Prices
-from bridge.serialization.fast import FastSerializer
 from bridge.serialization.schema_registry import Registry
-from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
+from bridge.serialization.serializer import confluent_prefix
 from bridge.settings.field_types import shown
 from bridge.topics import ALWAYS, Topic, topics_for
 
@@ -57,8 +53,6 @@ if TYPE_CHECKING:
     from bridge.aries.access_token import TokenSource
     from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.subscriptions import Plan
-    from bridge.errors import BadLine
-    from bridge.pipeline.record_buffer import PartitionQueue, Record
     from bridge.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -67,61 +61,68 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Bridge:
-    """One bridge: everything it is made of, and its life."""
+    """One bridge: its parts, and its life cycle."""
 
     def __init__(self, settings: Settings, redactor: Redactor | None = None) -> None:
         redactor = redactor or Redactor(settings.secrets)
         self.settings = settings
         self.started_us = wall_us()
         self.phase: Literal["starting", "running", "draining"] = "starting"
-        self._whole = settings.plan()
-        self.plan = self._own_share(self._whole)
-        self.accounts = Accounts()
-        self.buffer = RecordBuffer(settings.topics, self.accounts, settings.bridge_buffer_bytes, partition)
-        self.latency = LatencyMetrics()
-        self.prices = Prices()
+        self._all = settings.plan()
+        self.plan = self._own_share(self._all)
         self.tokens = token_source(settings, redactor.learn)
+        self._open_pipeline(redactor)
+        self._open_publisher()
+        self._open_client(redactor)
+        self.http = Server(self, redactor)
+
+    def _open_pipeline(self, redactor: Redactor) -> None:
+        """Create what turns lines into queued records."""
+        settings = self.settings
         self.schemas = schemas.load()
+        self._ready = asyncio.Event()
+        self._pipeline = assemble(
+            self.schemas,
+            names=settings.topics,
+            wanted=wanted_topics(self.plan),
+            dialect=settings.dialect,
+            partition=partition,
+            budget_bytes=settings.bridge_buffer_bytes,
+            on_ready=self._ready.set,
+            instance=settings.bridge_instance,
+            shard=settings.shard,
+            market_status=settings.shard == MARKET_STATUS_SHARD,
+            conflate_ms=settings.bridge_conflate_ms,
+            redact=redactor.redacted,
+        )
+        self.accounts = self._pipeline.accounts
+        self.buffer = self._pipeline.buffer
+        self.control = self._pipeline.control
+        self.ingest = self._pipeline.ingest
+        self.prices = self._pipeline.prices
+
+    def _open_publisher(self) -> None:
+        """Create what sends queued records to Kafka."""
+        settings = self.settings
+        self.latency = LatencyMetrics()
         self.publisher = Publisher(
             self.buffer,
+            self.ingest,
             self.latency,
             names=settings.topics,
             topics=sorted({*topics_for(self.plan.events), *ALWAYS}),
             options=lambda: producer_options(settings),
-            refuse=self._refuse,
-            linger_seconds=settings.kafka_linger_ms / 1000,
-            compression=settings.kafka_compression,
-            batch_bytes=settings.kafka_batch_bytes,
+            batching=Batching(settings.kafka_linger_ms / 1000, settings.kafka_batch_bytes, settings.kafka_compression),
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
+            ready=self._ready,
         )
-        spoken = dialect(settings)
-        prefixes = single_object_prefixes(self.schemas)
-        serializer = self.serializer = Serializer(self.schemas, prefixes)
-        self.fast_serializer = FastSerializer(self.schemas, prefixes, self.prices)
-        self.control = Control(
-            serializer,
-            self.buffer,
-            self.accounts,
-            instance=settings.bridge_instance,
-            shard=settings.shard,
-            redact=redactor.redacted,
-        )
-        self.dead_letters = DeadLetters(serializer, spoken.name, redactor.redacted)
-        self.intake = Intake(
-            serializer=serializer,
-            fast_serializer=self.fast_serializer,
-            prices=self.prices,
-            buffer=self.buffer,
-            accounts=self.accounts,
-            dead_letters=self.dead_letters,
-            wanted=wanted_topics(self.plan),
-            market_status=settings.shard == MARKET_STATUS_SHARD,
-            conflate_ms=settings.bridge_conflate_ms,
-        )
-        self.intake.on_overload = self._note_overload
+
+    def _open_client(self, redactor: Redactor) -> None:
+        """Create what reads from Aries."""
+        settings = self.settings
         self.client = AriesClient(
             url=settings.aries_ws_url,
-            dialect=spoken,
+            dialect=dialect(settings),
             timing=Timing(
                 settings.aries_ping_interval_seconds,
                 settings.aries_pong_timeout_seconds,
@@ -135,10 +136,9 @@ class Bridge:
                 token_can_change=self.tokens.can_change,
             ),
             plan=self.plan,
-            intake=self.intake,
+            ingest=self.ingest,
             control=self.control,
         )
-        self.http = Server(self, redactor)
 
     # -- its life -----------------------------------------------------------------------------------------------
 
@@ -170,9 +170,7 @@ class Bridge:
 
     async def _open(self) -> None:
         if self.settings.schema_registry_url is not None:
-            prefixes = await self._pinned(self.settings.schema_registry_url)
-            self.serializer.prefix_with(prefixes)
-            self.fast_serializer.prefix_with(prefixes)
+            self._pipeline.use_prefixes(await self._pinned(self.settings.schema_registry_url))
         await self.publisher.connect()
         log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
 
@@ -194,9 +192,9 @@ class Bridge:
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.bridge_drain_seconds):
                 while True:
-                    self.intake.release(wall_us())
+                    self.ingest.release(wall_us())
                     await self.publisher.drained()
-                    if not self.intake.holding:
+                    if not self.ingest.conflation:
                         break
                 if self.control.session_id is not None:
                     self.control.announce(ControlKind.SESSION_COMPLETED, reason="stopped")
@@ -204,7 +202,7 @@ class Bridge:
 
     def give_up(self) -> int:
         """Count as undelivered what is still here; return how much that is."""
-        self.intake.give_up()
+        self.ingest.give_up()
         own = self.buffer.give_up()
         undelivered = self.accounts.undelivered.total()
         report = log.error if undelivered else log.info
@@ -234,14 +232,14 @@ class Bridge:
         interval_seconds = self.settings.bridge_conflate_ms / 1000
         while interval_seconds:
             await asyncio.sleep(interval_seconds - wall_us() / 1e6 % interval_seconds)
-            self.intake.release(wall_us())
+            self.ingest.release(wall_us())
 
     async def _watch(self, stop: asyncio.Event) -> None:
         settings = self.settings
         if settings.aries_subscriptions_file is None:
             return
         listed, events = settings.aries_symbols, settings.aries_events
-        async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self._whole, stop=stop):
+        async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self._all, stop=stop):
             self._replan(self._own_share(plan))
 
     def _own_share(self, plan: Plan) -> Plan:
@@ -254,19 +252,9 @@ class Bridge:
             log.error(log_events.SUBSCRIPTIONS_REJECTED, problem=str(error))  # noqa: TRY400 - no news in its traceback
             return
         self.plan = plan
-        self.intake.want(wanted_topics(plan))
+        self.ingest.want(wanted_topics(plan))
         self.client.replan(plan)
         log.info(log_events.SUBSCRIPTIONS_CHANGED, symbols=len(plan), warnings=plan.warnings)
-
-    def _note_overload(self, started: bool) -> None:  # noqa: FBT001 - the one fact of this callback
-        (log.warning if started else log.info)(
-            log_events.OVERLOAD_STARTED if started else log_events.OVERLOAD_ENDED, buffer_bytes=self.buffer.bytes
-        )
-        self.control.overload(started)
-
-    def _refuse(self, record: Record, queue: PartitionQueue, error: BadLine) -> None:
-        """Dead-letter a record that Kafka does not take."""
-        self.intake.refuse(record, queue, error)
 
     async def _pinned(self, registry_url: str) -> Mapping[Topic, bytes]:
         """Return the prefixes with the registry's ids, however long it takes; they are asked for only once."""

@@ -9,6 +9,7 @@
     ├── TopicConfigurationError            topics missing or of unequal partition counts     (exit 1)
     ├── SchemaMismatch            the registry's schema is missing or different     (exit 1)
     ├── PortUnusable           HTTP cannot be served where the settings say        (exit 1)
+    ├── UnsupportedLibrary     a library is not the version that the bridge was made for   (exit 1)
     ├── KafkaUnreachable       no broker answered: retried
     ├── RegistryUnreachable    the registry did not answer: retried
     ├── RegistryRefused        the registry refuses our credentials                (exit 1)
@@ -27,6 +28,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -97,6 +99,23 @@ class SchemaMismatch(BridgeError):
 
     def __str__(self) -> str:
         return f"schema registry, subject {self.subject!r}: {self.problem}. {self.remedy}"
+
+
+class UnsupportedLibrary(BridgeError):
+    """An installed library lacks private names that the bridge uses."""
+
+    def __init__(self, library: str, installed: str, wanted: str, missing: Sequence[str]) -> None:
+        self.library = library
+        self.installed = installed
+        self.wanted = wanted
+        self.missing = tuple(missing)
+        super().__init__(library, installed, wanted, missing)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.library} {self.installed} lacks {', '.join(self.missing)}, which the bridge uses: "
+            f"install {self.library} {self.wanted}."
+        )
 
 
 class KafkaUnreachable(BridgeError):

@@ -49,7 +49,7 @@ async def test_every_line_ends_as_a_decoded_record_in_order(
             assert bridge.accounts.lines_received == sent.lines
             assert bridge.accounts.balance == 0
             assert not bridge.accounts.dead_lettered
-            assert not bridge.intake.unknown_fields
+            assert not bridge.ingest.unknown_fields
         found = await read(broker.bootstrap_servers, topic_prefix)
     kinds = {
         Topic.QUOTES: Kind.QUOTE,

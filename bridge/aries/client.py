@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.session import Notice
     from bridge.aries.reconnect import ReconnectPolicy
     from bridge.aries.subscriptions import Plan
-    from bridge.pipeline.control_events import Control
-    from bridge.pipeline.ingest import Intake
+    from bridge.pipeline.control_events import ControlEvents
+    from bridge.pipeline.ingest import Ingest
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +54,8 @@ class AriesClient:
         learn_secret: Callable[[str], None],
         reconnect_policy: ReconnectPolicy,
         plan: Plan,
-        intake: Intake,
-        control: Control,
+        ingest: Ingest,
+        control: ControlEvents,
     ) -> None:
         self.state = "starting"
         self.reconnects: dict[DisconnectCause, int] = {}
@@ -71,7 +71,7 @@ class AriesClient:
         self._tokens = tokens
         self._learn_secret = learn_secret
         self._reconnect_policy = reconnect_policy
-        self._intake = intake
+        self._ingest = ingest
         self._control = control
         self._session_ids = SessionIds()
         self._heard_us = 0
@@ -147,11 +147,11 @@ class AriesClient:
     def _hear(self, messages: deque[bytes], session: Session, wake: asyncio.Event) -> None:
         self._heard_us = ingest_us = wall_us()
         lines, calm = session.receive_some(messages, _now())
-        self._intake.take(lines[:calm], ingest_us)
+        self._ingest.ingest(lines[:calm], ingest_us)
         if calm < len(lines):
             self._note_all(session)  # before the frame's own lines: their session may have begun in it
             wake.set()
-            self._intake.take(lines[calm:], ingest_us)
+            self._ingest.ingest(lines[calm:], ingest_us)
         if session.lost is not None:
             raise session.lost
 
@@ -255,7 +255,7 @@ class AriesClient:
 
     def _start_session(self, notice: Authenticated) -> None:
         session_id = self._session_ids.next()
-        self._intake.start_session(session_id)
+        self._ingest.start_session(session_id)
         self._control.session_id = session_id
         self.connection_history.session_started()
         self.state = "subscribing"

@@ -118,11 +118,11 @@ class Photographer:
 
     def _kafka(self) -> Kafka:
         publisher = self._bridge.publisher
-        problem = publisher.last_error or self._readback.problem
+        problem = publisher.state.last_error or self._readback.problem
         return Kafka(
             servers=",".join(self._bridge.settings.kafka_bootstrap_servers),
             embedded=self._stage.broker is not None,
-            connected=publisher.connected,
+            connected=publisher.state.connected,
             problem=None if problem is None else self._redact(problem),
         )
 

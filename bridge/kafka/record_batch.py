@@ -15,7 +15,7 @@ from zstandard import ZstdCompressor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from bridge.pipeline.record_buffer import Record
+    from bridge.pipeline.partition_queue import Record
 
 #: The codecs' numbers (Kafka protocol, RecordBatch, attributes).
 CODECS: Final = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}

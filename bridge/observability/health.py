@@ -42,7 +42,7 @@ def readiness(bridge: Bridge, now: float) -> tuple[Check, ...]:
 def _publisher(bridge: Bridge, now: float) -> Check:
     if bridge.buffer.empty:
         return Check("publisher", ok=True, detail="nothing to do")
-    still_seconds = now - bridge.publisher.moved_at
+    still_seconds = now - bridge.publisher.state.active_at
     limit = STUCK_AFTER_DELIVERY_TIMEOUTS * bridge.settings.kafka_delivery_timeout_seconds + STUCK_AFTER_SECONDS_MORE
     if still_seconds <= limit:
         return Check("publisher", ok=True, detail="moves")
@@ -80,13 +80,13 @@ def _kafka(bridge: Bridge, now: float) -> Check:
 
 def _kafka_trouble(bridge: Bridge, now: float) -> str | None:
     publisher = bridge.publisher
-    if not publisher.connected:
-        return f"not connected: {publisher.last_error or 'not reached yet'}"
-    if not publisher.acking:
-        return f"connected, nothing acknowledged yet; before: {publisher.last_error or 'nothing was sent'}"
+    if not publisher.state.connected:
+        return f"not connected: {publisher.state.last_error or 'not reached yet'}"
+    if not publisher.state.acking:
+        return f"connected, nothing acknowledged yet; before: {publisher.state.last_error or 'nothing was sent'}"
     oldest = bridge.buffer.oldest_in_flight()
     if oldest is not None and now - oldest > ACK_OVERDUE_SECONDS:
         return f"no acknowledgement for {now - oldest:.0f} s"
-    if shut := publisher.shut_topics():
+    if shut := publisher.blocked_topics():
         return f"cannot be written just now: {', '.join(sorted(shut))}"
     return None

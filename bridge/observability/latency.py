@@ -15,7 +15,7 @@ from bridge.topics import Topic
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.pipeline.record_buffer import PartitionQueue
+    from bridge.pipeline.partition_queue import PartitionQueue
 
 #: Upper bounds of the histograms, in seconds.
 BUCKETS: Final = (

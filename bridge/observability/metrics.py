@@ -26,7 +26,7 @@ from bridge.clock import wall_us
 from bridge.errors import DisconnectCause
 from bridge.observability.health import readiness
 from bridge.observability.latency import BUCKETS
-from bridge.pipeline.ingest import CONFLATED
+from bridge.pipeline.routing import CONFLATED
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
@@ -133,7 +133,9 @@ class BridgeCollector(Collector):
         yield _counter(
             "prices_rounded", "Prices with more than nine decimals, rounded half-even.", self._bridge.prices.rounded
         )
-        yield _gauge("conflation_held", "Merged records that wait outside the queues.", self._bridge.intake.holding)
+        yield _gauge(
+            "conflation_held", "Merged records that wait outside the queues.", len(self._bridge.ingest.conflation)
+        )
         yield _counter("control_records", "Acknowledged records of our own on the control topic.", accounts.announced)
 
     def _aries(self) -> Iterator[Metric]:
@@ -173,7 +175,7 @@ class BridgeCollector(Collector):
         family = GaugeMetricFamily(
             f"{PREFIX}last_data_timestamp_seconds", "When the newest record of a topic was read.", labels=("topic",)
         )
-        for topic, last_us in bridge.intake.last_data_us.items():
+        for topic, last_us in bridge.ingest.last_data_us.items():
             family.add_metric((bridge.settings.topics[topic],), last_us / 1e6)
         yield family
         yield _gauge("token_expiry_timestamp_seconds", "When the access token lapses.", bridge.tokens.expires_at)
@@ -185,7 +187,7 @@ class BridgeCollector(Collector):
         yield _gauge("buffer_bytes", "Bytes of records read and not yet acknowledged.", bridge.buffer.bytes)
         yield _gauge("buffer_budget_bytes", "What `BRIDGE_BUFFER_BYTES` allows.", bridge.buffer.budget_bytes)
         yield _gauge(
-            "overloaded", "1 while the buffer is full and records are merged or dropped.", bridge.intake.overloaded
+            "overloaded", "1 while the buffer is full and records are merged or dropped.", bridge.ingest.overload.active
         )
         yield _histogram(
             "receive_to_ack_seconds",
@@ -195,7 +197,7 @@ class BridgeCollector(Collector):
         yield _histogram(
             "produce_ack_seconds", "From sending a batch to Kafka's acknowledgement.", bridge.latency.produce
         )
-        yield _counter("producer_rebuilds", "Producers given up and replaced.", bridge.publisher.rebuilds)
+        yield _counter("producer_rebuilds", "Producers given up and replaced.", bridge.publisher.state.rebuilds)
 
     def _by_topic(self, counts: Mapping[Topic, int], topics: Iterable[Topic]) -> dict[tuple[str, ...], float]:
         return {(self._bridge.settings.topics[topic],): counts.get(topic, 0) for topic in topics}
@@ -203,7 +205,7 @@ class BridgeCollector(Collector):
     def _unknown_fields(self) -> Mapping[tuple[str, ...], float]:
         """Return the counts by names that are fit to be seen; names that look the same then are one."""
         counts: Counter[tuple[str, ...]] = Counter()
-        for name, count in self._bridge.intake.unknown_fields.items():
+        for name, count in self._bridge.ingest.unknown_fields.items():
             fit = self._redact(name)[:_LONGEST_FIELD_NAME].encode("utf-8", "replace").decode()
             counts[fit,] += count
         return counts

@@ -123,16 +123,16 @@ def _kafka(bridge: Bridge, check: Check) -> Json:
     publisher = bridge.publisher
     return {
         "servers": list(bridge.settings.kafka_bootstrap_servers),
-        "connected": publisher.connected,
+        "connected": publisher.state.connected,
         "acking": check.ok,
-        "rebuilds": publisher.rebuilds,
-        "last_error": publisher.last_error,
+        "rebuilds": publisher.state.rebuilds,
+        "last_error": publisher.state.last_error,
     }
 
 
 def _topic(bridge: Bridge, history: History, topic: Topic, now: float, now_us: int) -> Json:
     accounts = bridge.accounts
-    last_us = bridge.intake.last_data_us.get(topic)
+    last_us = bridge.ingest.last_data_us.get(topic)
     recent = bridge.latency.recent(topic, now)
     return {
         "topic": topic,
@@ -155,8 +155,8 @@ def _buffer(bridge: Bridge) -> Json:
         "bytes": bridge.buffer.bytes,
         "budget_bytes": bridge.buffer.budget_bytes,
         "pending": bridge.accounts.pending,
-        "held": bridge.intake.holding,
-        "overloaded": bridge.intake.overloaded,
+        "held": len(bridge.ingest.conflation),
+        "overloaded": bridge.ingest.overload.active,
     }
 
 
@@ -169,7 +169,7 @@ def _accounts(bridge: Bridge) -> Json:
         "filtered_by_kind": dict(accounts.filtered),
         "dead_lettered_by_reason": dict(accounts.dead_lettered),
         "dropped_by_reason": {f"{topic} {reason}": count for (topic, reason), count in accounts.dropped.items()},
-        "unknown_fields": dict(bridge.intake.unknown_fields),
+        "unknown_fields": dict(bridge.ingest.unknown_fields),
     }
 
 

@@ -1,25 +1,31 @@
-"""What the bridge says of itself on ``aries.control``: sessions, gaps, overload, and the accounts."""
+"""Control events: sessions, gaps, overload and a heartbeat with the accounts, on ``aries.control``."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from bridge.clock import wall_us
+from bridge.observability import log_events
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.pipeline.accounts import Accounts
+    from bridge.pipeline.partition_queue import PartitionQueue
     from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.serialization.serializer import Serializer
 
-HEARTBEAT_SECONDS = 10.0
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_SECONDS: Final = 10.0
 
 
 class ControlKind(StrEnum):
-    """Name what a control record announces (the enum of ``control.avsc``)."""
+    """What a control record announces (the enum of ``control.avsc``)."""
 
     SESSION_STARTED = "SESSION_STARTED"
     SUBSCRIBED = "SUBSCRIBED"
@@ -30,8 +36,8 @@ class ControlKind(StrEnum):
     OVERLOAD = "OVERLOAD"
 
 
-class Control:
-    """Announce what happens, keyed by instance, with the accounts as they stand."""
+class ControlEvents:
+    """The announcements of one instance, each with the accounts at that moment."""
 
     def __init__(
         self,
@@ -73,14 +79,19 @@ class Control:
             "counts": self._accounts.totals(),
         }
         key = self._instance.encode()
-        queue = self._buffer.queue_for(Topic.CONTROL, key)
-        self._buffer.add(queue, (now_us, key, self._serializer.encode(Topic.CONTROL, record), None))
+        self._buffer.add(self._queue(), (now_us, key, self._serializer.encode(Topic.CONTROL, record), None))
 
     def heartbeat(self) -> None:
-        """Announce the accounts, unless the last word still waits: an outage must not pile up heartbeats."""
-        if not self._buffer.queue_for(Topic.CONTROL, self._instance.encode()).waiting:
+        """Announce the accounts, unless an earlier record still waits: an outage must not pile up heartbeats."""
+        if not self._queue().waiting:
             self.announce(ControlKind.HEARTBEAT)
 
-    def overload(self, started: bool) -> None:  # noqa: FBT001 - the one fact of this callback
-        """Announce that overload has started or ended."""
+    def overload(self, started: bool, buffer_bytes: int) -> None:  # noqa: FBT001 - the one fact of the event
+        """Announce and log that overload has started or ended."""
+        (log.warning if started else log.info)(
+            log_events.OVERLOAD_STARTED if started else log_events.OVERLOAD_ENDED, buffer_bytes=buffer_bytes
+        )
         self.announce(ControlKind.OVERLOAD, reason="started" if started else "ended")
+
+    def _queue(self) -> PartitionQueue:
+        return self._buffer.queue_for(Topic.CONTROL, self._instance.encode())

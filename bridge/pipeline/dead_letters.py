@@ -1,8 +1,8 @@
-"""What could not become a record, kept for people to look at."""
+"""Dead letters: lines and records that could not be published, kept on ``aries.dlq`` for people to look at."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import bridge
 from bridge.topics import Topic
@@ -11,23 +11,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.errors import BadLine
-    from bridge.pipeline.record_buffer import Record
+    from bridge.pipeline.accounts import Accounts
+    from bridge.pipeline.overload import Overload
+    from bridge.pipeline.partition_queue import Record
+    from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.serialization.serializer import Serializer
 
 #: A longer line is cut, and the error says so: Kafka would not take it whole.
-MAX_RAW_BYTES = 512 * 1024
+MAX_RAW_BYTES: Final = 512 * 1024
 
 
 class DeadLetters:
-    """Write ``DeadLetter`` records."""
+    """The writer of ``DeadLetter`` records."""
 
-    def __init__(self, serializer: Serializer, dialect: str, redact: Callable[[str], str] = str) -> None:
+    def __init__(
+        self,
+        serializer: Serializer,
+        buffer: RecordBuffer,
+        accounts: Accounts,
+        overload: Overload,
+        *,
+        dialect: str,
+        redact: Callable[[str], str] = str,
+    ) -> None:
+        self.session_id = 0
         self._serializer = serializer
+        self._buffer = buffer
+        self._accounts = accounts
+        self._overload = overload
         self._dialect = dialect
         self._redact = redact
 
-    def write(self, raw: bytes, error: BadLine, *, session_id: int | None, ingest_time_us: int) -> Record:
-        """Return the record of a line that could not become one; its key is the symbol, where it is known."""
+    def queue(self, raw: bytes, error: BadLine, ingest_us: int) -> None:
+        """Queue the dead letter of a line or record; if there is no room, account for it as dropped."""
+        letter = self._record(raw, error, ingest_us)
+        if not self._buffer.offer(self._buffer.queue_for(Topic.DLQ, letter[1]), letter):
+            self._overload.active = True
+            self._accounts.dropped[Topic.DLQ, "overload"] += 1
+
+    def _record(self, raw: bytes, error: BadLine, ingest_us: int) -> Record:
+        """Return the dead letter; its key is the symbol, if that is known."""
         text = self._redact(str(error))
         if len(raw) > MAX_RAW_BYTES:
             text += f" (the line has {len(raw)} bytes, of which the first {MAX_RAW_BYTES} are kept)"
@@ -39,9 +62,9 @@ class DeadLetters:
             "raw": self._redact(raw[:MAX_RAW_BYTES].decode("latin-1")).encode("latin-1"),
             "symbol": symbol,
             "dialect": self._dialect,
-            "session_id": session_id or None,
-            "ingest_time_us": ingest_time_us,
+            "session_id": self.session_id or None,
+            "ingest_time_us": ingest_us,
             "bridge_version": bridge.__version__,
         }
         key = symbol.encode() if symbol else None
-        return ingest_time_us, key, self._serializer.encode(Topic.DLQ, letter), error.reason
+        return ingest_us, key, self._serializer.encode(Topic.DLQ, letter), error.reason

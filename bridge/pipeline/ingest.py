@@ -1,81 +1,45 @@
 """From lines to records in their queues: synchronous, and every line is accounted for before the next is looked at.
 
-Where the budget is used up the socket is still read: quotes and greeks are merged to the newest state per symbol
-and wait outside the queues; everything else is dropped, visibly (``seq`` jumps, ``after_gap`` on the next record,
-OVERLOAD on control, the account). The same merging serves ``BRIDGE_CONFLATE_MS``.
+A full buffer never stops the socket: quotes and greeks are then conflated, everything else is dropped, visibly
+(``seq`` jumps, ``after_gap`` on the next record, OVERLOAD on control, the account).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from bridge.clock import wall_us
 from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
-from bridge.serialization.fast import Shapes, long_bytes, string_bytes
+from bridge.pipeline.conflation import Conflation
+from bridge.pipeline.routing import Router, skip
+from bridge.serialization.fast import Shapes, long_bytes
 from bridge.serialization.records import Stamp, build, topics_of
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from bridge.market_data import Line
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.dead_letters import DeadLetters
-    from bridge.pipeline.record_buffer import PartitionQueue, Record, RecordBuffer
+    from bridge.pipeline.overload import Overload
+    from bridge.pipeline.partition_queue import PartitionQueue
+    from bridge.pipeline.record_buffer import RecordBuffer
+    from bridge.pipeline.routing import SymbolStream
     from bridge.serialization.decimals import Prices
     from bridge.serialization.fast import FastSerializer
     from bridge.serialization.serializer import Serializer
 
-#: Newer replaces older without loss of meaning: these conflate; the others are events of their own.
-CONFLATED = frozenset({Topic.QUOTES, Topic.GREEKS})
 #: Kafka's default ``max.message.bytes`` is 1 MiB + 12; the rest is for the key and the batch's own header.
-MAX_RECORD_BYTES = 1_000_000
-#: Symbols a feed may make us remember per topic; far above any subscription, far below our memory.
-MAX_SYMBOLS = 100_000
-#: Names of unknown fields we count one by one, and how much of each we keep; the rest share a name.
-MAX_UNKNOWN_FIELDS, MAX_FIELD_NAME_CHARACTERS = 100, 100
-#: Overload ends when the buffer has drained to this part of its budget.
-RELIEF = 0.8
+MAX_RECORD_BYTES: Final = 1_000_000
+#: Names of unknown fields that are counted one by one, and how much of each is kept; the rest share one name.
+MAX_UNKNOWN_FIELDS: Final = 100
+MAX_FIELD_NAME_CHARACTERS: Final = 100
+OTHER_FIELDS: Final = "(others)"
 
 
-class SymbolStream:
-    """Keep what the records of one symbol on one topic have in common during a session."""
-
-    __slots__ = ("after_gap", "conflates", "key", "queue", "seq", "symbol", "symbol_bytes", "topic", "window")
-
-    def __init__(self, topic: Topic, symbol: str, queue: PartitionQueue) -> None:
-        self.topic = topic
-        self.symbol = symbol
-        self.conflates = topic in CONFLATED
-        self.key = symbol.encode()
-        self.symbol_bytes = string_bytes(symbol)
-        self.queue = queue
-        self.seq = 0
-        self.after_gap = True
-        self.window = -1
-
-
-class Held:
-    """Hold the merged newest state of a symbol until it may go to its queue."""
-
-    __slots__ = ("record", "stream")
-
-    def __init__(self, stream: SymbolStream, record: dict[str, object]) -> None:
-        self.stream = stream
-        self.record = record
-
-    def merge(self, stream: SymbolStream, newer: dict[str, object]) -> None:
-        """Take over what the newer record says; behind a gap nothing older counts."""
-        if not newer["after_gap"]:
-            said = {name: value for name, value in newer.items() if value is not None}
-            newer = self.record | said | {"after_gap": self.record["after_gap"]}
-        self.record, self.stream = newer, stream
-
-
-class Intake:
-    """Turn lines into records, decide where each goes, and account for it."""
+class Ingest:
+    """The way from a line to its records, and the account of each line."""
 
     def __init__(
         self,
@@ -85,73 +49,42 @@ class Intake:
         prices: Prices,
         buffer: RecordBuffer,
         accounts: Accounts,
+        overload: Overload,
         dead_letters: DeadLetters,
         wanted: Mapping[str, frozenset[Topic]],
         market_status: bool = True,
         conflate_ms: int = 0,
     ) -> None:
-        self.overloaded = False
-        #: Called with True when overload has started and False when it has ended, always between two lines.
-        self.on_overload: Callable[[bool], None] = lambda _: None
         self.unknown_fields: dict[str, int] = {}
         self.last_data_us: dict[Topic, int] = {}
         self.session_id = 0
-        self._told_overloaded = False
+        self.overload = overload
+        self.conflation = Conflation(serializer, buffer, accounts, conflate_ms)
+        self._router = Router(buffer, wanted, market_status=market_status)
+        self._routes = self._router.routes
         self._serializer = serializer
         self._fast_serializer = fast_serializer
-        self._shapes = {kind: Shapes(kind, fast_serializer) for kind in UpdateKind}
+        self._layouts = {kind: Shapes(kind, fast_serializer) for kind in UpdateKind}
         self._session_bytes = b""
         self._prices = prices
         self._buffer = buffer
         self._accounts = accounts
         self._dead_letters = dead_letters
-        self._always = frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
-        self._window_us = conflate_ms * 1000
-        self._streams: dict[Topic, dict[str, SymbolStream]] = {topic: {} for topic in MARKET_DATA}
-        #: Where the records go of updates that say something to these topics, by symbol.
-        self._routes: defaultdict[tuple[Topic, ...], dict[str, tuple[SymbolStream, ...]]] = defaultdict(dict)
-        self._held: dict[tuple[Topic, str], Held] = {}
-        self._events: dict[str, frozenset[Topic]] = {}
-        self.want(wanted)
-        buffer.on_room = self._relieve
 
     def start_session(self, session_id: int) -> None:
         """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
-        self.session_id = session_id
+        self.session_id = self._dead_letters.session_id = session_id
         self._session_bytes = long_bytes(session_id)
-        self._streams = {topic: {} for topic in MARKET_DATA}
-        self._routes.clear()
+        self._router.start_session()
 
     def want(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
-        """Take the topics of each subscribed symbol, and market status where this is the bridge that publishes it.
+        """Publish the records of these symbols on these topics from now on."""
+        self._router.want(wanted)
 
-        A symbol that the feed writes otherwise than we asked for it gets whatever anybody asked for.
-        """
-        self._topics = frozenset().union(*wanted.values(), self._always)
-        before = self._events
-        self._events = dict(wanted)
-        self._routes.clear()
-        for symbol, events in self._events.items():
-            for topic in events.difference(before.get(symbol, ())):
-                streams = self._streams[topic]
-                if symbol in streams:  # wanted again: it has missed something
-                    streams[symbol].after_gap = True
-
-    def refuse(self, record: Record, queue: PartitionQueue, error: BadLine) -> None:
-        """Dead-letter a record that Kafka does not take; a dead letter itself ends in the account of drops."""
-        ingest_us, key, value, _ = record
-        if queue.topic in MARKET_DATA:
-            assert key is not None  # a symbol, as for every market record
-            error.symbol = key.decode()
-            self._reject(value, error, ingest_us)
-            self._note_overload()
-            self._mark_gap(queue, error.symbol)
-        elif queue.topic is Topic.DLQ:
-            self._accounts.dropped[Topic.DLQ, error.reason] += 1
-
-    def take(self, lines: Iterable[Line], ingest_us: int) -> None:
-        """Account for lines read at one time (µs since the epoch), each before the next, and pass on what they hold."""
+    def ingest(self, lines: Iterable[Line], ingest_us: int) -> None:
+        """Account for lines read at one time (µs since the epoch), each before the next, and queue their records."""
         ingest_bytes = long_bytes(ingest_us)
+        overload = self.overload
         for raw, event in lines:
             self._accounts.lines_received += 1
             if type(event) is Update:
@@ -159,86 +92,84 @@ class Intake:
                     self._update(event, ingest_us, ingest_bytes)
                 except BadLine as error:
                     error.symbol = error.symbol or event.symbol
-                    self._reject(raw, error, ingest_us)
+                    self._dead_letters.queue(raw, error, ingest_us)
             elif isinstance(event, BadLine):
-                self._reject(raw, event, ingest_us)
+                self._dead_letters.queue(raw, event, ingest_us)
             else:
                 self._accounts.filtered[event.counted_as] += 1
-            if self.overloaded is not self._told_overloaded:
-                self._note_overload()
+            if overload.active is not overload.announced:
+                overload.announce()
+
+    def reject_first(self, queue: PartitionQueue, error: BadLine) -> None:
+        """Dead-letter the first waiting record of a queue, which Kafka rejects; the next one of its symbol says so."""
+        ingest_us, key, value, _ = self._buffer.remove_first(queue)
+        if queue.topic in MARKET_DATA:
+            assert key is not None  # a symbol, as for every market record
+            error.symbol = key.decode()
+            self._dead_letters.queue(value, error, ingest_us)
+            self.overload.announce()
+            self._mark_gap(queue, error.symbol)
+        elif queue.topic is Topic.DLQ:
+            self._accounts.dropped[Topic.DLQ, error.reason] += 1
 
     def release(self, now_us: int) -> None:
-        """Let what is held go to its queues, as far as there is room; it fills the conflation interval of now."""
-        for place, held in list(self._held.items()):
-            value = self._serializer.encode(place[0], held.record)
-            if not self._buffer.offer(held.stream.queue, _queue_record(held.stream, held.record, value)):
-                return
-            self._accounts.pending -= 1  # the queue counts it from here on
-            held.stream.window = self._window(now_us)
-            del self._held[place]
+        """Queue conflated records, as far as there is room."""
+        self.conflation.release(now_us)
+
+    def release_after_overload(self, now_us: int) -> None:
+        """Queue conflated records once the buffer has drained; overload ends when none waits any more."""
+        if self.overload.active and self.overload.has_drained:
+            self.conflation.release(now_us)
+            if not self.conflation:
+                self.overload.active = False
+                self.overload.announce()
 
     def give_up(self) -> None:
-        """Count what is still held as undelivered."""
-        for topic, _ in self._held:
-            self._accounts.undelivered[topic] += 1
-        self._accounts.pending -= len(self._held)
-        self._held.clear()
+        """Count conflated records that still wait as undelivered."""
+        self.conflation.give_up()
 
-    @property
-    def holding(self) -> int:
-        """Return how many merged records wait outside the queues."""
-        return len(self._held)
-
-    # -- one line -----------------------------------------------------------------------------------------------
+    # -- one update ---------------------------------------------------------------------------------------------
 
     def _update(self, update: Update, ingest_us: int, ingest_bytes: bytes) -> None:
         fields, feed_time, session_bytes = update.fields, update.feed_time, self._session_bytes
-        shapes = self._shapes[update.kind]
+        layouts = self._layouts[update.kind]
         names = tuple(fields)
-        shape = shapes.known.get(names) or shapes.new(names)
-        if shape.unknown:
-            self._note_unknown_fields(shape.unknown)
-        streams = self._routes[shape.topics].get(update.symbol) or self._route(shape.topics, update.symbol)
+        layout = layouts.known.get(names) or layouts.new(names)
+        if layout.unknown:
+            self._count_unknown_fields(layout.unknown)
+        streams = self._routes[layout.topics].get(update.symbol) or self._router.route(layout.topics, update.symbol)
         rounded = self._prices.rounded
-        # All records of a line are made before the first is let go: a line is dead-lettered whole or not at all.
+        # All records of a line are made before the first is queued: a line is dead-lettered whole or not at all.
         values = []
         for stream in streams:
-            value = shape.encode[stream.topic](
+            value = layout.encode[stream.topic](
                 fields, feed_time, stream.symbol_bytes, ingest_bytes, session_bytes, stream.seq, stream.after_gap
             )
             if value is None or len(value) > MAX_RECORD_BYTES:
                 break
             values.append(value)
         if values and len(values) == len(streams):
-            self._offer_all(streams, values, update, ingest_us)
+            self._queue_all(streams, values, update, ingest_us)
         else:
             self._prices.rounded = rounded
             self._update_slowly(update, ingest_us)
 
     def _update_slowly(self, update: Update, ingest_us: int) -> None:
-        """Do as ``_update`` does, the way that finds what is null, what nobody wants, and what is wrong."""
+        """Do as ``_update``, by the reference path: it handles nulls and unwanted updates, and says what is wrong."""
         topics = topics_of(update)
-        streams = self._routes[topics].get(update.symbol) or self._route(topics, update.symbol)
+        streams = self._routes[topics].get(update.symbol) or self._router.route(topics, update.symbol)
         if not streams:
             self._accounts.filtered["not_subscribed" if topics else "empty"] += 1
             return
         try:
-            values = [self._encode(stream, update, ingest_us) for stream in streams]
+            values = [self._serialize(stream, update, ingest_us) for stream in streams]
         except BadLine:
-            self._skip(streams)
+            skip(streams)
             raise
-        self._offer_all(streams, values, update, ingest_us)
+        self._queue_all(streams, values, update, ingest_us)
 
-    def _route(self, topics: tuple[Topic, ...], symbol: str) -> tuple[SymbolStream, ...]:
-        """Return where the records of a symbol go, as far as they are wanted; remember it, as it holds for long."""
-        wanted = self._events.get(symbol, self._topics)
-        streams = tuple(self._stream(topic, symbol) for topic in topics if topic in wanted)
-        if streams:
-            self._routes[topics][symbol] = streams
-        return streams
-
-    def _encode(self, stream: SymbolStream, update: Update, ingest_us: int) -> bytes:
-        """Make a record whatever the shape of its update; raise ``BadLine`` that says what is wrong."""
+    def _serialize(self, stream: SymbolStream, update: Update, ingest_us: int) -> bytes:
+        """Return the record of an update whatever its fields; raise ``BadLine`` that says what is wrong."""
         value = self._fast_serializer.of(stream.topic)(
             update.fields,
             update.feed_time,
@@ -258,121 +189,53 @@ class Intake:
         stamp = Stamp(ingest_us, self.session_id, stream.seq, stream.after_gap)
         return build(stream.topic, update, stamp, self._prices)
 
-    def _offer_all(
+    def _queue_all(
         self, streams: tuple[SymbolStream, ...], values: list[bytes], update: Update, ingest_us: int
     ) -> None:
-        for stream, value in zip(streams, values):  # noqa: B905 - as many; saying so costs as much as a look-up
-            self._offer(stream, value, update, ingest_us)
+        for stream, value in zip(streams, values):  # noqa: B905 - equally many; strict= costs as much as a look-up
+            self._queue(stream, value, update, ingest_us)
         self._accounts.split += len(streams) - 1
 
-    def _offer(self, stream: SymbolStream, value: bytes, update: Update, ingest_us: int) -> None:
+    def _queue(self, stream: SymbolStream, value: bytes, update: Update, ingest_us: int) -> None:
         self.last_data_us[stream.topic] = ingest_us
-        if (
-            (self._window_us or self._held or self.overloaded)
-            and stream.conflates
-            and self._must_wait(stream, ingest_us)
+        overload, conflation = self.overload, self.conflation
+        if stream.conflates and (
+            overload.active or ((conflation.waiting or conflation.interval_us) and conflation.is_due(stream, ingest_us))
         ):
-            self._hold(stream, update, ingest_us)
+            self._conflate(stream, update, ingest_us)
         elif self._buffer.offer(stream.queue, (ingest_us, stream.key, value, None)):
             stream.after_gap = False
         else:
-            self.overloaded = True
+            overload.active = True
             if stream.conflates:
-                self._hold(stream, update, ingest_us)
+                self._conflate(stream, update, ingest_us)
             else:
                 stream.after_gap = True
                 self._accounts.dropped[stream.topic, "overload"] += 1
         stream.seq += 1
 
-    def _stream(self, topic: Topic, symbol: str) -> SymbolStream:
-        streams = self._streams[topic]
-        stream = streams.get(symbol)
-        if stream is None:
-            if len(streams) >= MAX_SYMBOLS:
-                raise BadLine("too_many_symbols", f"more than {MAX_SYMBOLS} symbols on {topic}")
-            queue = self._buffer.queue_for(topic, symbol.encode())
-            stream = streams[symbol] = SymbolStream(topic, symbol, queue)
-        return stream
-
-    # -- what is missing ----------------------------------------------------------------------------------------
-
-    def _skip(self, streams: Iterable[SymbolStream]) -> None:
-        """Let consumers see that the records of a dead-lettered line are missing."""
-        for stream in streams:
-            stream.seq += 1
-            stream.after_gap = True
-
-    def _mark_gap(self, queue: PartitionQueue, symbol: str) -> None:
-        """Let the next record of a symbol tell that one before it is missing: it may have been made already."""
-        key, streams = symbol.encode(), self._streams[queue.topic]
-        for place, (ingest_us, of, value, reason) in enumerate(queue.waiting):
-            if of == key:
-                marked = self._serializer.changed(queue.topic, value, after_gap=True)
-                queue.waiting[place] = ingest_us, key, marked, reason
-                return
-        if (queue.topic, symbol) in self._held:
-            self._held[queue.topic, symbol].record["after_gap"] = True
-        elif symbol in streams:
-            streams[symbol].after_gap = True
-
-    # -- conflation and overload --------------------------------------------------------------------------------
-
-    def _must_wait(self, stream: SymbolStream, ingest_us: int) -> bool:
-        if self.overloaded or (stream.topic, stream.symbol) in self._held:
-            return True
-        if not self._window_us:
-            return False
-        window, stream.window = stream.window, self._window(ingest_us)
-        return window == stream.window
-
-    def _window(self, now_us: int) -> int:
-        """Return the number of the conflation interval; -1 where nothing is conflated on purpose."""
-        return now_us // self._window_us if self._window_us else -1
-
-    def _hold(self, stream: SymbolStream, update: Update, ingest_us: int) -> None:
+    def _conflate(self, stream: SymbolStream, update: Update, ingest_us: int) -> None:
         rounded = self._prices.rounded
         record = self._record(stream, update, ingest_us)
-        self._prices.rounded = rounded  # they were counted when the bytes were made
+        self._prices.rounded = rounded  # they were counted when the record was serialized
         stream.after_gap = False
-        place = stream.topic, stream.symbol
-        held = self._held.get(place)
-        if held is None:
-            self._held[place] = Held(stream, record)
-            self._accounts.pending += 1
-        else:
-            held.merge(stream, record)
-            self._accounts.conflated[stream.topic] += 1
+        self.conflation.hold(stream, record)
 
-    def _relieve(self) -> None:
-        if not self.overloaded or self._buffer.bytes > self._buffer.budget_bytes * RELIEF:
+    # -- beside the updates -------------------------------------------------------------------------------------
+
+    def _mark_gap(self, queue: PartitionQueue, symbol: str) -> None:
+        """Let the next record of a symbol say that one before it is missing: it may have been made already."""
+        topic = queue.topic
+        if queue.mark_next(symbol.encode(), lambda value: self._serializer.changed(topic, value, after_gap=True)):
             return
-        self.release(wall_us())
-        if not self._held:
-            self.overloaded = False
-            self._note_overload()
+        if self.conflation.mark_gap(topic, symbol):
+            return
+        if (stream := self._router.known_stream(topic, symbol)) is not None:
+            stream.after_gap = True
 
-    def _note_overload(self) -> None:
-        """Tell of a change, once the line that brought it is accounted for: what is told has exact accounts."""
-        if self.overloaded is not self._told_overloaded:
-            self._told_overloaded = self.overloaded
-            self.on_overload(self.overloaded)
-
-    # -- what is no record --------------------------------------------------------------------------------------
-
-    def _reject(self, raw: bytes, error: BadLine, ingest_us: int) -> None:
-        letter = self._dead_letters.write(raw, error, session_id=self.session_id, ingest_time_us=ingest_us)
-        if not self._buffer.offer(self._buffer.queue_for(Topic.DLQ, letter[1]), letter):
-            self.overloaded = True
-            self._accounts.dropped[Topic.DLQ, "overload"] += 1
-
-    def _note_unknown_fields(self, names: frozenset[str]) -> None:
-        for name in names:
-            name = name[:MAX_FIELD_NAME_CHARACTERS]  # noqa: PLW2901 - it is the feed's to choose, its length is not
-            if name not in self.unknown_fields and len(self.unknown_fields) >= MAX_UNKNOWN_FIELDS:
-                name = "(others)"  # noqa: PLW2901 - the names are the feed's to choose, their number is not
-            self.unknown_fields[name] = self.unknown_fields.get(name, 0) + 1
-
-
-def _queue_record(stream: SymbolStream, record: dict[str, object], value: bytes) -> Record:
-    ingest_us: int = record["ingest_time_us"]  # type: ignore[assignment]  # an int, see Stamp
-    return ingest_us, stream.key, value, None
+    def _count_unknown_fields(self, names: frozenset[str]) -> None:
+        for name in names:  # the feed chooses them, so their length and their number are bounded
+            counted = name[:MAX_FIELD_NAME_CHARACTERS]
+            if counted not in self.unknown_fields and len(self.unknown_fields) >= MAX_UNKNOWN_FIELDS:
+                counted = OTHER_FIELDS
+            self.unknown_fields[counted] = self.unknown_fields.get(counted, 0) + 1

@@ -1,62 +1,29 @@
-"""Records read and not yet acknowledged: one queue per partition, one byte budget for all.
+"""Records read and not yet acknowledged: a queue for each partition, and one byte budget for all.
 
-A record is ours until Kafka has acknowledged it. A queue has at most one batch in flight, so nothing can overtake
-within a partition, whatever fails: what was in flight goes back to the head of its queue (``requeue``) and is sent
-again before anything younger.
+A record stays here until Kafka has acknowledged it. A partition has at most one batch in flight, so nothing can
+overtake within a partition, whatever fails: what was in flight goes back to the head of its queue (``requeue``) and
+is sent again before anything younger.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
+from bridge.pipeline.partition_queue import RECORD_OVERHEAD_BYTES, PartitionQueue, size_of
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from bridge.pipeline.accounts import Accounts
-
-#: (time of reading in µs since the epoch, key, value, reason of a dead letter)
-Record = tuple[int, bytes | None, bytes, str | None]
-#: What a record costs beyond its value: a tuple, a bytes object and an int on CPython. Its symbol's key it shares.
-RECORD_OVERHEAD_BYTES = 192
-
-
-class PartitionQueue:
-    """Hold the records of one partition in order: those in flight, then those waiting."""
-
-    __slots__ = (
-        "in_flight",
-        "is_ready",
-        "last_count",
-        "max_records",
-        "name",
-        "partition",
-        "sent_at",
-        "topic",
-        "waiting",
-    )
-
-    def __init__(self, topic: Topic, name: str, number: int) -> None:
-        self.topic = topic
-        self.name = name
-        self.partition = number
-        self.waiting: deque[Record] = deque()
-        self.in_flight: list[Record] = []
-        self.is_ready = False
-        self.sent_at = 0.0
-        #: How many records the last batch had, and how many the next may have (0 = as many as fit).
-        self.last_count = self.max_records = 0
-
-    def __len__(self) -> int:
-        return len(self.waiting) + len(self.in_flight)
+    from bridge.pipeline.partition_queue import Record
 
 
 class RecordBuffer:
     """The partition queues, their common budget, and the accounts of what enters and leaves them.
 
     ``partition`` returns the number of a key's partition, given the key and how many partitions there are.
+    ``on_ready`` is called whenever a queue has something to send.
     """
 
     def __init__(
@@ -64,22 +31,21 @@ class RecordBuffer:
         names: Mapping[Topic, str],
         accounts: Accounts,
         budget_bytes: int,
+        *,
         partition: Callable[[bytes, int], int],
+        on_ready: Callable[[], None],
     ) -> None:
         self.bytes = 0
         self.budget_bytes = budget_bytes
-        #: Called when a queue has something to send; the publisher sets it.
-        self.on_work: Callable[[], None] = _nothing
-        #: Called when acknowledged records have made room; the intake sets it.
-        self.on_room: Callable[[], None] = _nothing
         self._names = names
-        self._partition = partition
         self._accounts = accounts
+        self._partition = partition
+        self._on_ready = on_ready
         self._queues: dict[Topic, list[PartitionQueue]] = {}
         self._ready: list[PartitionQueue] = []
 
     def open(self, partition_counts: Mapping[Topic, int]) -> None:
-        """Make the queues; the counts stay as they are from then on, so that no symbol changes its partition."""
+        """Create the queues; the counts stay as they are from then on, so that no symbol changes its partition."""
         for topic, count in partition_counts.items():
             self._queues[topic] = [PartitionQueue(topic, self._names[topic], number) for number in range(count)]
 
@@ -88,12 +54,14 @@ class RecordBuffer:
         return len(self._queues[topic])
 
     def queue_for(self, topic: Topic, key: bytes | None) -> PartitionQueue:
-        """Return the queue of a key, as the Java client's partitioner chooses; without a key the first."""
+        """Return the queue of a key's partition; without a key the first."""
         queues = self._queues[topic]
         return queues[self._partition(key, len(queues))] if key is not None else queues[0]
 
+    # -- filling ------------------------------------------------------------------------------------------------
+
     def offer(self, queue: PartitionQueue, record: Record) -> bool:
-        """Append what became of a line to its queue if it fits the budget; return whether it did."""
+        """Append a line's record to its queue if it fits the budget; return whether it did."""
         size = self.bytes + len(record[2]) + RECORD_OVERHEAD_BYTES
         if size > self.budget_bytes:
             return False
@@ -113,50 +81,46 @@ class RecordBuffer:
         if not queue.is_ready and not queue.in_flight:
             self._make_ready(queue)
 
+    # -- sending ------------------------------------------------------------------------------------------------
+
     def take_ready(self) -> list[PartitionQueue]:
         """Return the queues that have something to send and nothing in flight, once.
 
-        They count as ready until they are ``sent`` or taken back: what is added meanwhile does not announce them anew.
+        Each counts as ready until it is given to ``start_batch`` or ``defer``: it is not returned again meanwhile.
         """
         ready, self._ready = self._ready, []
         return ready
 
     def defer(self, queue: PartitionQueue) -> None:
-        """Take back a queue that cannot be sent just now, without announcing it."""
+        """Keep a queue that cannot be sent now for a later ``take_ready``, without calling ``on_ready``."""
         self._ready.append(queue)
 
-    def sent(self, queue: PartitionQueue, count: int, now: float) -> None:
-        """Note that the first ``count`` waiting records are in flight."""
-        assert not queue.in_flight, "a queue has at most one batch in flight"
+    def start_batch(self, queue: PartitionQueue, count: int, now: float) -> None:
+        """Put the first ``count`` waiting records of a queue in flight."""
         queue.is_ready = False
-        queue.in_flight = [queue.waiting.popleft() for _ in range(count)]
-        queue.last_count = count
-        queue.sent_at = now
+        queue.start_batch(count, now)
 
-    def acknowledged(self, queue: PartitionQueue) -> None:
-        """Note that Kafka has acknowledged what was in flight."""
-        records, queue.in_flight = queue.in_flight, []
+    def acknowledge(self, queue: PartitionQueue) -> None:
+        """Account for the batch in flight: Kafka has it."""
+        records = queue.end_batch()
         self.bytes -= sum([len(value) for _, _, value, _ in records]) + len(records) * RECORD_OVERHEAD_BYTES
-        self._settle(queue.topic, records)
+        self._account(queue.topic, records)
         if queue.waiting and not queue.is_ready:
             self._make_ready(queue)
-        self.on_room()
 
     def requeue(self) -> int:
-        """Return everything in flight to the heads of its queues, to be sent again; return how much that is."""
-        returned = 0
+        """Put everything in flight back at the heads of its queues; return how many records that is."""
+        requeued = 0
         for queue in self.queues():
-            returned += len(queue.in_flight)
-            queue.waiting.extendleft(reversed(queue.in_flight))
-            queue.in_flight = []
+            requeued += queue.requeue_batch()
             queue.is_ready = bool(queue.waiting)
         # All of them: some may have been taken and not sent when the producer was lost.
         self._ready = [queue for queue in self.queues() if queue.is_ready]
-        self.on_work()
-        return returned
+        self._on_ready()
+        return requeued
 
     def remove_first(self, queue: PartitionQueue) -> Record:
-        """Take the first waiting record out, unsent: its caller accounts for it."""
+        """Remove the first waiting record, unsent, and return it; the caller accounts for it."""
         record = queue.waiting.popleft()
         self.bytes -= size_of(record)
         if queue.topic is not Topic.CONTROL:
@@ -167,18 +131,20 @@ class RecordBuffer:
         return record
 
     def give_up(self) -> int:
-        """Count everything that is left as undelivered; return how many of our own records were among it."""
-        own = 0
+        """Count everything that is left as undelivered; return how many control records were among it."""
+        control_records = 0
         for queue in self.queues():
             if queue.topic is Topic.CONTROL:
-                own += len(queue)
+                control_records += len(queue)
             elif len(queue):
                 self._accounts.pending -= len(queue)
                 self._accounts.undelivered[queue.topic] += len(queue)
             queue.waiting.clear()
             queue.in_flight = []
         self.bytes = 0
-        return own
+        return control_records
+
+    # -- looking ------------------------------------------------------------------------------------------------
 
     def queues(self) -> Iterator[PartitionQueue]:
         """Yield every queue."""
@@ -190,14 +156,14 @@ class RecordBuffer:
         """Return whether any queue waits to be sent."""
         return bool(self._ready)
 
-    def oldest_ready_us(self) -> int:
-        """Return when the oldest record that waits to be sent was read (µs since the epoch); 0 if none waits."""
-        return min((queue.waiting[0][0] for queue in self._ready), default=0)
-
     @property
     def empty(self) -> bool:
         """Return whether everything is acknowledged."""
-        return not any(map(len, self.queues()))
+        return not any(queue.waiting or queue.in_flight for queues in self._queues.values() for queue in queues)
+
+    def oldest_ready_us(self) -> int:
+        """Return when the oldest record that waits to be sent was read (µs since the epoch); 0 if none waits."""
+        return min((queue.waiting[0][0] for queue in self._ready), default=0)
 
     def oldest_in_flight(self) -> float | None:
         """Return when the oldest batch in flight was sent (monotonic seconds)."""
@@ -206,9 +172,9 @@ class RecordBuffer:
     def _make_ready(self, queue: PartitionQueue) -> None:
         queue.is_ready = True
         self._ready.append(queue)
-        self.on_work()
+        self._on_ready()
 
-    def _settle(self, topic: Topic, records: list[Record]) -> None:
+    def _account(self, topic: Topic, records: list[Record]) -> None:
         if topic is Topic.CONTROL:
             self._accounts.announced += len(records)
             return
@@ -217,12 +183,3 @@ class RecordBuffer:
             self._accounts.dead_lettered.update(reason or "" for *_, reason in records)
         else:
             self._accounts.published[topic] += len(records)
-
-
-def size_of(record: Record) -> int:
-    """Return what a record takes from the budget, in bytes."""
-    return len(record[2]) + RECORD_OVERHEAD_BYTES
-
-
-def _nothing() -> None:
-    pass

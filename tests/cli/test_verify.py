@@ -115,7 +115,7 @@ class TestWhatTheBridgeWrites:
         prefix = unique("overload")
         async with bridging(broker, prefix, BRIDGE_BUFFER_BYTES="8192") as (simulator, bridge):
             await simulator.emit(2_000)
-            await eventually(lambda: not bridge.intake.overloaded, "the overload's end")
+            await eventually(lambda: not bridge.ingest.overload.active, "the overload's end")
             await simulator.emit(20)
         assert bridge.accounts.dropped
         assert bridge.accounts.conflated

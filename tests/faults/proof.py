@@ -33,7 +33,7 @@ async def prove(bootstrap_servers: str, prefix: str, *bridges: Bridge) -> Report
     assert report.findings == []
     assert [bridge.accounts.balance for bridge in bridges] == [0] * len(bridges)
     repeats = sum(row.repeats for row in report.rows)
-    assert repeats == 0 or any(bridge.publisher.rebuilds for bridge in bridges)
+    assert repeats == 0 or any(bridge.publisher.state.rebuilds for bridge in bridges)
     assert report.records - repeats == sum(bridge.accounts.published.total() for bridge in bridges)
     return report
 

@@ -46,7 +46,7 @@ async def exposed(broker: EmbeddedBroker, topic_prefix: str) -> dict[str, set[st
             await simulator.subscribed("AAPL", "MSFT")
             await simulator.inject(faults.UnknownField(name="novelty"))
             await simulator.emit(50)
-            await eventually(lambda: bridge.intake.unknown_fields and bridge.accounts.published, "data and a new field")
+            await eventually(lambda: bridge.ingest.unknown_fields and bridge.accounts.published, "data and a new field")
             text = (await http.get("/metrics")).text
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):

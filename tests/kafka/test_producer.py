@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.errors import KafkaUnreachable
-from bridge.kafka import producer as producers
+from bridge.kafka.producer import AiokafkaProducer
+from bridge.kafka.record_batch import batch_maker
 from tests.faults.proxy import Direction, Proxy
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from aiokafka import AIOKafkaProducer
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from tests.support.brokers import RealKafka
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 #: What a sender says when it puts batches back, to send them again a moment later.
 PUT_BACK = "Got error produce response"
-LANES = 16
+PARTITIONS = 16
 
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -36,46 +35,45 @@ def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in wrong]
 
 
-def accumulated(producer: AIOKafkaProducer) -> tuple[int, int]:
+def accumulated(producer: AiokafkaProducer) -> tuple[int, int]:
     """Return for how many queues batches wait, and how many batches are on their way."""
-    accumulator = producer._message_accumulator
+    accumulator = producer._accumulator
     return len(accumulator._batches), len(accumulator._pending_batches)
 
 
-def cut(producer: AIOKafkaProducer) -> None:
+def cut(producer: AiokafkaProducer) -> None:
     """Cut all connections, so that requests fail."""
-    for connection in producer.client._conns.values():
+    for connection in producer._client._conns.values():
         connection._writer.transport.abort()
 
 
-async def errors(flights: list[asyncio.Future[object]]) -> set[str]:
-    """Wait until all flights are over, and return the names of their errors."""
-    ended = await asyncio.gather(*flights, return_exceptions=True)
+async def errors(acknowledgements: list[asyncio.Future[object]]) -> set[str]:
+    """Wait until all acknowledgements are over, and return the names of their errors."""
+    ended = await asyncio.gather(*acknowledgements, return_exceptions=True)
     return {type(error).__name__ for error in ended}
 
 
 @asynccontextmanager
 async def unanswered(
     kafka: RealKafka, topic: str
-) -> AsyncIterator[tuple[AIOKafkaProducer, list[asyncio.Future[object]]]]:
+) -> AsyncIterator[tuple[AiokafkaProducer, list[asyncio.Future[object]]]]:
     """Give a producer with a batch on its way for each of many queues, to a broker that hangs."""
-    kafka.create_topic(topic, LANES)
-    producer = await producers.start({"bootstrap_servers": kafka.bootstrap_servers})
+    kafka.create_topic(topic, PARTITIONS)
+    producer = await AiokafkaProducer.start({"bootstrap_servers": kafka.bootstrap_servers})
     kafka.pause()
     try:
-        flights = [await send(producer, topic, partition) for partition in range(LANES)]
-        await eventually(lambda: accumulated(producer) == (0, LANES), "all on their way")
-        yield producer, flights
+        acknowledgements = [send(producer, topic, partition) for partition in range(PARTITIONS)]
+        await eventually(lambda: accumulated(producer) == (0, PARTITIONS), "all on their way")
+        yield producer, acknowledgements
     finally:
         kafka.resume()
 
 
-async def send(producer: AIOKafkaProducer, topic: str, partition: int) -> asyncio.Future[object]:
-    """Hand over a batch of one record."""
-    batch = producer.create_batch()
-    batch.append(timestamp=0, key=None, value=b"1")
-    flight: asyncio.Future[object] = await producer.send_batch(batch, topic, partition=partition)
-    return flight
+def send(producer: AiokafkaProducer, topic: str, partition: int) -> asyncio.Future[object]:
+    """Send a batch of one record."""
+    batch = batch_maker("none", 1000)()
+    batch.fill([(1, None, b"1", None)])
+    return producer.send(batch, topic, partition)
 
 
 @pytest.mark.parametrize("ends", ["cancelled", "too late"])
@@ -85,8 +83,8 @@ async def test_a_start_that_ends_while_it_asks_leaves_nothing_open(
     """The connection that asks for brokers is closed, too, whether a signal or the deadline ends the start."""
     async with Proxy(int(broker.bootstrap_servers.rpartition(":")[2])) as network:
         network.slow(chunk_bytes=65_536, pause_seconds=0.2)  # the time to act behind the first answer
-        options = {"bootstrap_servers": f"127.0.0.1:{network.port}"}
-        starting = asyncio.create_task(producers.start(options, timeout_seconds=0.5))
+        options = {"bootstrap_servers": f"127.0.0.1:{network.port}", "client_id": "aries-bridge-test"}
+        starting = asyncio.create_task(AiokafkaProducer.start(options, timeout_seconds=0.5))
         await eventually(lambda: network.carried[Direction.TO_CLIENT], "the first answer")
         network.black_hole(Direction.TO_CLIENT)
         await eventually(lambda: network.carried[Direction.TO_SERVER] > 50, "the question behind it")
@@ -106,16 +104,16 @@ async def test_a_producer_whose_task_failed_is_let_go_of(
     async def fail() -> None:
         raise ValueError("unheard of")
 
-    producer = await producers.start({"bootstrap_servers": broker.bootstrap_servers})
-    client = producer.client
-    client._sync_task.cancel()
-    await asyncio.wait([client._sync_task])
-    client._sync_task = asyncio.create_task(fail())
-    await asyncio.wait([client._sync_task])
-    del client
+    producer = await AiokafkaProducer.start({"bootstrap_servers": broker.bootstrap_servers})
+    synchronizer = producer._client.detach_synchronizer()
+    assert synchronizer is not None
+    synchronizer.cancel()
+    failing = producer._client._sync_task = asyncio.create_task(fail())
+    await asyncio.wait([synchronizer, failing])
+    del synchronizer, failing
 
-    assert producers.has_ended(producer)
-    await producers.abandon(producer)
+    assert producer.has_ended()
+    await producer.abandon()
     del producer
 
     assert complaints(caplog) == []
@@ -126,16 +124,16 @@ async def test_batches_that_nobody_acknowledged_are_failed_in_peace(
     kafka: RealKafka, topic_prefix: str, caplog: pytest.LogCaptureFixture, state: str
 ) -> None:
     """Whatever a producer is about to do with them, it ends without an error of its own tasks."""
-    async with unanswered(kafka, topic_prefix) as (producer, flights):
+    async with unanswered(kafka, topic_prefix) as (producer, acknowledgements):
         if state != "on their way":
             cut(producer)
             await eventually(lambda: PUT_BACK in caplog.text, "a failed request")
         if state == "put back":
-            await eventually(lambda: accumulated(producer) == (LANES, 0), "all put back")
-        await producers.abandon(producer)
+            await eventually(lambda: accumulated(producer) == (PARTITIONS, 0), "all put back")
+        await producer.abandon()
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert await errors(flights) == {"ProducerClosed"}
-    del flights
+        assert await errors(acknowledgements) == {"ProducerClosed"}
+    del acknowledgements
 
     assert complaints(caplog) == []
 
@@ -148,16 +146,16 @@ async def test_a_sender_that_fails_takes_its_requests_along(
     async def fail() -> None:
         raise ValueError("unheard of")
 
-    async with unanswered(kafka, topic_prefix) as (producer, flights):
+    async with unanswered(kafka, topic_prefix) as (producer, acknowledgements):
         cut(producer)
         await eventually(lambda: PUT_BACK in caplog.text, "a failed request")
         requests = [task for task in asyncio.all_tasks() if "_send_produce_req" in repr(task.get_coro())]
         producer._sender._maybe_wait_for_pid = fail
-        producer._message_accumulator._waiter_future.set_result(None)
-        assert await errors(flights) == {"KafkaError"}
+        producer._accumulator._waiter_future.set_result(None)
+        assert await errors(acknowledgements) == {"KafkaError"}
         await asyncio.wait(requests)
         assert all(request.cancelled() for request in requests)
-        await producers.abandon(producer)
-    del flights
+        await producer.abandon()
+    del acknowledgements
 
     assert complaints(caplog) == ["Unexpected error in sender routine"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 from bridge.kafka.record_batch import CODECS, batch_maker
 
 if TYPE_CHECKING:
-    from bridge.pipeline.record_buffer import Record
+    from bridge.pipeline.partition_queue import Record
 
 _ROOM = 1 << 20
 _RECORDS = some.lists(

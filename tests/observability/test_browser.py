@@ -179,7 +179,7 @@ async def test_nothing_the_feed_says_becomes_markup(broker: EmbeddedBroker, topi
         async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
             await simulator.subscribed("AAPL", "MSFT")
             await simulator.quote("AAPL", **{evil: 1, "bidPrice": "2"})
-            await eventually(lambda: bridge.intake.unknown_fields, "the strange field")
+            await eventually(lambda: bridge.ingest.unknown_fields, "the strange field")
             await simulator.inject(faults.Close(code=4000, reason=evil))
             await eventually(lambda: bridge.client.reconnects, "the loss")
             assert bridge.http.url is not None

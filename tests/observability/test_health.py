@@ -44,7 +44,7 @@ def opened(**environ: str) -> Bridge:
 def test_a_publisher_that_stands_still_while_records_wait_is_stuck() -> None:
     """Twice the delivery timeout and a minute without a move is more than any outage explains."""
     bridge = opened(KAFKA_DELIVERY_TIMEOUT_SECONDS="120")
-    bridge.publisher.moved_at = 1000.0
+    bridge.publisher.state.active_at = 1000.0
     for now, alive in ((1000.0, True), (1300.0, True), (1300.5, False)):
         assert [check.ok for check in liveness(bridge, now)] == [True, alive]
     assert "stuck" in liveness(bridge, 1301.0)[1].detail
@@ -56,12 +56,12 @@ async def test_kafka_is_ready_while_it_acknowledges() -> None:
     """Connected is not enough: neither before the first acknowledgement nor while one is overdue."""
     bridge = opened()
     assert "not reached yet" in readiness(bridge, 0)[-1].detail
-    bridge.publisher.connected = True
+    bridge.publisher.state.connected = True
     assert not readiness(bridge, 0)[-1].ok
-    bridge.publisher.acking = True
+    bridge.publisher.state.acking = True
     assert readiness(bridge, 0)[-1].detail == "cannot be written just now: aries.quotes"  # no producer knows it
     (queue,) = bridge.buffer.take_ready()
-    bridge.buffer.sent(queue, 1, now=100.0)
+    bridge.buffer.start_batch(queue, 1, now=100.0)
     assert readiness(bridge, 100.0 + ACK_OVERDUE_SECONDS)[-1].ok
     late = readiness(bridge, 105.0 + ACK_OVERDUE_SECONDS)[-1]
     assert (late.ok, late.detail) == (False, "no acknowledgement for 15 s")
@@ -71,7 +71,7 @@ async def test_probes_answer_before_kafka_is_reached(nobody: str, topic_prefix: 
     """A bridge that waits for Kafka is alive and not ready, and says for what it waits."""
     async with Simulator() as simulator:
         async with running(environment(simulator, nobody, topic_prefix)) as bridge, client(bridge) as http:
-            await eventually(lambda: bridge.publisher.last_error, "a first attempt")
+            await eventually(lambda: bridge.publisher.state.last_error, "a first attempt")
             checks = await http.becomes(503)
             assert not any(check["ok"] for check in checks.values())
             assert checks["authenticated"]["detail"] == "starting"
@@ -144,10 +144,10 @@ async def test_an_outage_of_kafka_shows_in_readiness_alone(topic_prefix: str) ->
                 checks = await http.becomes(503)
                 assert checks["authenticated"]["ok"]
                 assert checks["subscribed"]["ok"]
-                await eventually(lambda: bridge.publisher.rebuilds, "the producer is given up")
+                await eventually(lambda: bridge.publisher.state.rebuilds, "the producer is given up")
                 assert (await http.becomes(503))["kafka"]["detail"].startswith("not connected: ")
-                moved_at = bridge.publisher.moved_at
-                await eventually(lambda: bridge.publisher.moved_at > moved_at, "another attempt")
+                moved_at = bridge.publisher.state.active_at
+                await eventually(lambda: bridge.publisher.state.active_at > moved_at, "another attempt")
 
 
 async def test_readiness_comes_back_with_kafka(kafka: RealKafka, topic_prefix: str) -> None:
@@ -170,7 +170,7 @@ async def test_readiness_comes_back_with_kafka(kafka: RealKafka, topic_prefix: s
             finally:
                 kafka.resume()
             await http.becomes(200)
-            assert bridge.publisher.rebuilds
+            assert bridge.publisher.state.rebuilds
 
 
 async def test_a_bridge_that_drains_is_alive_and_not_ready(topic_prefix: str) -> None:

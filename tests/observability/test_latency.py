@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.observability.latency import BUCKETS, MOST_RECENT, RECENT_SECONDS, Histogram, LatencyMetrics, percentile
-from bridge.pipeline.record_buffer import PartitionQueue
+from bridge.pipeline.partition_queue import PartitionQueue
 from bridge.topics import Topic
 
 SECOND_US = 1_000_000

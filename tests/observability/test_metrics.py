@@ -143,7 +143,7 @@ def test_every_reason_and_kind_is_known_beforehand() -> None:
 async def test_labels_of_unknown_fields_are_fit_to_be_scraped() -> None:
     """The names are the feed's: secrets, surrogates and giants are not passed on, and none occurs twice."""
     bridge, collector = unstarted()
-    bridge.intake.unknown_fields = {
+    bridge.ingest.unknown_fields = {
         "a" + chr(0xD800): 1,
         "a" + chr(0xDFFF): 2,
         "x" * 200: 3,
@@ -220,7 +220,7 @@ async def test_metrics_say_what_the_accounts_say(conflate_ms: str, broker: Embed
         assert found[gauge] == {(): value}, gauge
     assert found["subscribed_symbols"] == {(): 2}
     assert found["buffer_bytes"] == found["records_pending"] == {(): 0}
-    assert found["last_data_timestamp_seconds"][name[Topic.QUOTES],] == bridge.intake.last_data_us[Topic.QUOTES] / 1e6
+    assert found["last_data_timestamp_seconds"][name[Topic.QUOTES],] == bridge.ingest.last_data_us[Topic.QUOTES] / 1e6
     buckets = {sample.labels["le"]: sample.value for sample in histogram.samples if sample.name.endswith("_bucket")}
     assert [*buckets.values()] == sorted(buckets.values())
     assert buckets["+Inf"] == sum(bridge.latency.receive_to_ack.counts) > 0

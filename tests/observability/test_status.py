@@ -229,7 +229,7 @@ async def test_what_others_echo_is_redacted(broker: EmbeddedBroker, topic_prefix
             )
             await http.becomes(200)
             await simulator.quote("AAPL", **{SECRET: 1, "bidPrice": "2"})
-            await eventually(lambda: bridge.intake.unknown_fields, "the strange field")
+            await eventually(lambda: bridge.ingest.unknown_fields, "the strange field")
             answers = [checks, *[await http.get(path) for path in PATHS]]
     assert not [answer.text for answer in answers if SECRET in answer.text]
     status: dict[str, Any] = answers[-1].document

@@ -13,7 +13,8 @@ from bridge.kafka.partitioner import partition
 from bridge.market_data import Update, UpdateKind
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.dead_letters import MAX_RAW_BYTES, DeadLetters
-from bridge.pipeline.ingest import MAX_FIELD_NAME_CHARACTERS, Intake
+from bridge.pipeline.ingest import MAX_FIELD_NAME_CHARACTERS, Ingest
+from bridge.pipeline.overload import Overload
 from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.serialization import schemas
 from bridge.serialization.decimals import Prices
@@ -23,6 +24,8 @@ from bridge.serialization.serializer import Serializer, single_object_prefixes
 from bridge.topics import Topic, topic_names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
 SCHEMAS = schemas.load()
@@ -37,34 +40,43 @@ class Table:
         self, *, budget_bytes: int = 1 << 20, conflate_ms: int = 0, events: tuple[Topic, ...] = EVENTS
     ) -> None:
         self.accounts = Accounts()
-        self.buffer = RecordBuffer(topic_names("t", {}), self.accounts, budget_bytes, partition)
+        self.buffer = RecordBuffer(
+            topic_names("t", {}), self.accounts, budget_bytes, partition=partition, on_ready=lambda: None
+        )
         self.buffer.open(dict.fromkeys(Topic, 1))
         prefixes = single_object_prefixes(SCHEMAS)
         serializer = Serializer(SCHEMAS, prefixes)
         prices = Prices()
         self.overloads: list[bool] = []
-        self.intake = Intake(
+        self.on_overload: Callable[[bool], None] = self.overloads.append
+        overload = Overload(self.buffer, self)
+        self.ingest = Ingest(
             serializer=serializer,
             fast_serializer=FastSerializer(SCHEMAS, prefixes, prices),
             prices=prices,
             buffer=self.buffer,
             accounts=self.accounts,
-            dead_letters=DeadLetters(serializer, "envelope"),
+            overload=overload,
+            dead_letters=DeadLetters(serializer, self.buffer, self.accounts, overload, dialect="envelope"),
             wanted=dict.fromkeys(SYMBOLS, frozenset(events)),
             conflate_ms=conflate_ms,
         )
-        self.intake.on_overload = self.overloads.append
-        self.intake.start_session(7)
+        self.ingest.start_session(7)
+
+    def overload(self, started: bool, buffer_bytes: int) -> None:  # noqa: FBT001 - as of the control events it stands for
+        """Note an announcement of overload."""
+        self.on_overload(started)
 
     def take(self, kind: UpdateKind, symbol: str = "AAPL", *, at_us: int = 1_000_000, **fields: object) -> None:
-        self.intake.take([(b"raw", Update(kind, symbol, dict(fields)))], at_us)
+        self.ingest.ingest([(b"raw", Update(kind, symbol, dict(fields)))], at_us)
 
     def acknowledge(self) -> None:
         """Let everything that is in the queues be published."""
         while queues := self.buffer.take_ready():
             for queue in queues:
-                self.buffer.sent(queue, len(queue.waiting), now=0)
-                self.buffer.acknowledged(queue)
+                self.buffer.start_batch(queue, len(queue.waiting), now=0)
+                self.buffer.acknowledge(queue)
+                self.ingest.release_after_overload(0)
 
     async def waiting(self, topic: Topic) -> list[dict[str, Any]]:
         decoder = Deserializer(SCHEMAS)
@@ -90,7 +102,7 @@ async def test_a_new_session_counts_from_zero_after_a_gap() -> None:
     """After a reconnect every symbol starts over, visibly."""
     table = Table()
     table.take(UpdateKind.QUOTE, bidPrice="1")
-    table.intake.start_session(8)
+    table.ingest.start_session(8)
     table.take(UpdateKind.QUOTE, bidPrice="2")
     quotes = await table.waiting(Topic.QUOTES)
     assert [(q["session_id"], q["seq"], q["after_gap"]) for q in quotes] == [(7, 0, True), (8, 0, True)]
@@ -108,7 +120,7 @@ async def test_a_composite_line_becomes_a_quote_and_a_trade_and_is_counted_as_sp
 def test_a_line_that_is_no_record_by_design_is_filtered_by_kind() -> None:
     """Session matters, empty updates and event types nobody asked for are counted, each by its name."""
     table = Table(events=(Topic.QUOTES,))
-    table.intake.take([(b"raw", Pong())], 1)
+    table.ingest.ingest([(b"raw", Pong())], 1)
     table.take(UpdateKind.QUOTE, instrumentType="e")
     table.take(UpdateKind.TIMESALE, price="1", size=1)
     assert dict(table.accounts.filtered) == {"pong": 1, "empty": 1, "not_subscribed": 1}
@@ -142,7 +154,7 @@ async def test_a_bad_field_dead_letters_the_whole_line_and_consumers_see_that_it
 async def test_a_line_too_long_for_kafka_is_cut_in_its_dead_letter_and_the_letter_says_so() -> None:
     """A dead letter always fits."""
     table = Table(budget_bytes=1 << 24)
-    table.intake.take([(b"x" * 2_000_000, BadLine("not_json", "no JSON"))], 1)
+    table.ingest.ingest([(b"x" * 2_000_000, BadLine("not_json", "no JSON"))], 1)
     (letter,) = await table.waiting(Topic.DLQ)
     assert len(letter["raw"]) == MAX_RAW_BYTES
     assert "2000000 bytes" in letter["error"]
@@ -161,11 +173,11 @@ def test_unknown_fields_are_counted_by_name_within_bounds() -> None:
     table = Table()
     table.take(UpdateKind.QUOTE, bidPrice="1", brandNew=1)
     invented: dict[str, object] = {f"field{n}" + 10_000 * "x": n for n in range(1000)}
-    table.intake.take([(b"raw", Update(UpdateKind.QUOTE, "AAPL", {"bidPrice": "1", **invented}))], 1)
-    assert table.intake.unknown_fields["brandNew"] == 1
-    assert len(table.intake.unknown_fields) <= 101
-    assert max(map(len, table.intake.unknown_fields)) == MAX_FIELD_NAME_CHARACTERS
-    assert sum(table.intake.unknown_fields.values()) == 1001
+    table.ingest.ingest([(b"raw", Update(UpdateKind.QUOTE, "AAPL", {"bidPrice": "1", **invented}))], 1)
+    assert table.ingest.unknown_fields["brandNew"] == 1
+    assert len(table.ingest.unknown_fields) <= 101
+    assert max(map(len, table.ingest.unknown_fields)) == MAX_FIELD_NAME_CHARACTERS
+    assert sum(table.ingest.unknown_fields.values()) == 1001
 
 
 async def test_at_the_budget_events_are_dropped_visibly() -> None:
@@ -189,7 +201,7 @@ def test_an_overload_is_told_of_when_the_line_that_brought_it_is_accounted_for()
     table = Table(budget_bytes=1200)
     told: list[tuple[bool, int, int]] = []
     accounts = table.accounts
-    table.intake.on_overload = lambda started: told.append((started, accounts.balance, accounts.dropped.total()))
+    table.on_overload = lambda started: told.append((started, accounts.balance, accounts.dropped.total()))
     while not told:
         table.take(UpdateKind.TIMESALE, price="1", size=1)
     table.acknowledge()
@@ -202,7 +214,7 @@ async def test_after_a_record_that_kafka_refused_the_next_one_is_after_a_gap() -
     for price in ("1", "2"):
         table.take(UpdateKind.TIMESALE, price=price, size=1)
     queue = table.buffer.queue_for(Topic.TIMESALES, b"AAPL")
-    table.intake.refuse(table.buffer.remove_first(queue), queue, BadLine("record_refused", "too large"))
+    table.ingest.reject_first(queue, BadLine("record_refused", "too large"))
     for symbol in ("AAPL", "MSFT"):
         table.take(UpdateKind.TIMESALE, symbol, price="3", size=1)
     sales = await table.waiting(Topic.TIMESALES)
@@ -219,16 +231,17 @@ async def test_after_a_record_that_kafka_refused_the_next_one_is_after_a_gap() -
 async def test_at_the_budget_quotes_are_merged_to_the_newest_state() -> None:
     """While there is no room one quote per symbol waits, with the newest of each field; seq shows the jump."""
     table = Table(budget_bytes=1200)
-    while not table.intake.overloaded:
+    while not table.ingest.overload.active:
         table.take(UpdateKind.QUOTE, bidPrice="1", askPrice="9")
     table.take(UpdateKind.QUOTE, bidPrice="2")
     table.take(UpdateKind.QUOTE, bidPrice="3", bidSize=5)
     taken = table.accounts.lines_received
-    assert (table.intake.holding, table.accounts.conflated[Topic.QUOTES]) == (1, 2)
+    assert (len(table.ingest.conflation), table.accounts.conflated[Topic.QUOTES]) == (1, 2)
     queues = table.buffer.take_ready()
     for queue in queues:
-        table.buffer.sent(queue, len(queue.waiting), now=0)
-        table.buffer.acknowledged(queue)
+        table.buffer.start_batch(queue, len(queue.waiting), now=0)
+        table.buffer.acknowledge(queue)
+        table.ingest.release_after_overload(0)
     (quote,) = await table.waiting(Topic.QUOTES)
     assert quote["seq"] == taken - 1
     assert (str(quote["bid_price"]), str(quote["ask_price"]), quote["bid_size"]) == ("3.000000000", "9.000000000", 5)
@@ -241,10 +254,10 @@ async def test_nothing_is_merged_across_a_gap() -> None:
     """What is held from before a reconnect is replaced: its fields say nothing about the new session."""
     table = Table(budget_bytes=0)
     table.take(UpdateKind.QUOTE, bidPrice="1", askPrice="9")
-    table.intake.start_session(8)
+    table.ingest.start_session(8)
     table.take(UpdateKind.QUOTE, bidPrice="2")
     table.buffer.budget_bytes = 1 << 20
-    table.intake.release(0)
+    table.ingest.release(0)
     (quote,) = await table.waiting(Topic.QUOTES)
     assert (quote["session_id"], quote["after_gap"], quote["ask_price"]) == (8, True, None)
     assert table.accounts.balance == 0
@@ -258,7 +271,7 @@ async def test_conflation_lets_one_quote_per_symbol_through_in_each_interval() -
         table.take(UpdateKind.TRADE, lastPrice=bid, at_us=1_000_000)
     assert len(await table.waiting(Topic.TRADES)) == 3
     assert [q["seq"] for q in await table.waiting(Topic.QUOTES)] == [0]
-    table.intake.release(1_100_000)
+    table.ingest.release(1_100_000)
     table.take(UpdateKind.QUOTE, bidPrice="4", at_us=1_150_000)
     assert [(q["seq"], str(q["bid_price"])) for q in await table.waiting(Topic.QUOTES)] == [
         (0, "1.000000000"),
@@ -270,7 +283,7 @@ async def test_conflation_lets_one_quote_per_symbol_through_in_each_interval() -
 
 def test_a_symbol_without_end_of_names_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A feed that invents symbols is dead-lettered beyond a bound instead of filling our memory."""
-    monkeypatch.setattr("bridge.pipeline.ingest.MAX_SYMBOLS", 3)
+    monkeypatch.setattr("bridge.pipeline.routing.MAX_SYMBOLS", 3)
     table = Table()
     for n in range(5):
         table.take(UpdateKind.QUOTE, f"S{n}", bidPrice="1")
@@ -283,7 +296,7 @@ def test_what_is_left_at_the_end_is_undelivered_wherever_it_waits() -> None:
     table = Table(conflate_ms=100)
     table.take(UpdateKind.QUOTE, bidPrice="1")
     table.take(UpdateKind.QUOTE, bidPrice="2")
-    table.intake.give_up()
+    table.ingest.give_up()
     table.buffer.give_up()
     assert (table.accounts.undelivered[Topic.QUOTES], table.accounts.pending, table.accounts.balance) == (2, 0, 0)
 
@@ -319,13 +332,13 @@ def test_the_accounts_add_up_after_every_line(
     for number, (kind, symbol, fields, acknowledged, reconnected) in enumerate(lines):
         table.take(kind, symbol, at_us=number * 3000, **fields)
         assert table.accounts.balance == 0
-        in_lanes = sum(map(len, table.buffer.queues()))
-        assert table.accounts.pending == in_lanes + table.intake.holding
+        in_queues = sum(map(len, table.buffer.queues()))
+        assert table.accounts.pending == in_queues + len(table.ingest.conflation)
         if acknowledged:
             table.acknowledge()
-            table.intake.release(number * 3000)
+            table.ingest.release(number * 3000)
         if reconnected:
-            table.intake.start_session(8 + number)
+            table.ingest.start_session(8 + number)
         assert table.accounts.balance == 0
 
 
@@ -335,7 +348,7 @@ async def test_a_symbol_that_was_not_wanted_for_a_while_has_missed_something() -
     quotes_only = frozenset({Topic.QUOTES})
     both = dict.fromkeys(("AAPL", "MSFT"), quotes_only)
     for wanted in (both, {"MSFT": quotes_only}, both):
-        table.intake.want(wanted)
+        table.ingest.want(wanted)
         for symbol in ("AAPL", "MSFT"):
             table.take(UpdateKind.QUOTE, symbol, bidPrice="1")
     quotes = await table.waiting(Topic.QUOTES)
@@ -346,7 +359,7 @@ async def test_a_symbol_that_was_not_wanted_for_a_while_has_missed_something() -
 def test_a_symbol_gets_only_the_events_it_is_subscribed_to() -> None:
     """What a server sends beyond what was asked of a symbol is filtered, also where another symbol wants it."""
     table = Table()
-    table.intake.want({"AAPL": frozenset({Topic.L2}), "MSFT": frozenset({Topic.QUOTES})})
+    table.ingest.want({"AAPL": frozenset({Topic.L2}), "MSFT": frozenset({Topic.QUOTES})})
     table.take(UpdateKind.QUOTE, "AAPL", bidPrice="1")
     table.take(UpdateKind.QUOTE, "MSFT", bidPrice="1")
     table.take(UpdateKind.QUOTE, "MSFT.O", bidPrice="1")

@@ -14,14 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bridge.errors import BadLine
 from bridge.market_data import UpdateKind
-from bridge.pipeline.ingest import CONFLATED
-from bridge.pipeline.record_buffer import size_of
+from bridge.pipeline.partition_queue import size_of
+from bridge.pipeline.routing import CONFLATED
 from bridge.serialization.serializer import FINGERPRINT_BYTES, SINGLE_OBJECT_MARKER
 from bridge.topics import MARKET_DATA, Topic
 from tests.pipeline.test_ingest import SCHEMAS, Table
 
 if TYPE_CHECKING:
-    from bridge.pipeline.record_buffer import PartitionQueue, Record
+    from bridge.pipeline.partition_queue import PartitionQueue, Record
 
 SYMBOLS: Final = ("AAPL", "MSFT", "A")
 PRICES: Final = st.none() | st.sampled_from(["1.5", "2.25", "3", "0.000000001"])
@@ -99,12 +99,12 @@ class Core(RuleBasedStateMachine):
 
     @rule()
     def bad_line(self) -> None:
-        self.table.intake.take([(b"{", BadLine("not_json", "no JSON"))], self.now_us)
+        self.table.ingest.ingest([(b"{", BadLine("not_json", "no JSON"))], self.now_us)
 
     @rule()
     def reconnect(self) -> None:
         self.session_id += 1
-        self.table.intake.start_session(self.session_id)
+        self.table.ingest.start_session(self.session_id)
 
     # -- the clock ----------------------------------------------------------------------------------------------
 
@@ -114,14 +114,14 @@ class Core(RuleBasedStateMachine):
 
     @rule()
     def end_an_interval(self) -> None:
-        self.table.intake.release(self.now_us)
+        self.table.ingest.release(self.now_us)
 
     # -- Kafka --------------------------------------------------------------------------------------------------
 
     @rule(most=st.integers(1, 4))
     def send(self, most: int) -> None:
         for queue in self.table.buffer.take_ready():
-            self.table.buffer.sent(queue, min(most, len(queue.waiting)), now=0)
+            self.table.buffer.start_batch(queue, min(most, len(queue.waiting)), now=0)
 
     @precondition(lambda self: self.in_flight())
     @rule(data=st.data())
@@ -129,7 +129,8 @@ class Core(RuleBasedStateMachine):
         queue = data.draw(st.sampled_from(self.in_flight()))
         for record in queue.in_flight:
             self.arrive(queue.topic, record)
-        self.table.buffer.acknowledged(queue)
+        self.table.buffer.acknowledge(queue)
+        self.table.ingest.release_after_overload(self.now_us)
 
     @rule()
     def lose_the_producer(self) -> None:
@@ -149,8 +150,8 @@ class Core(RuleBasedStateMachine):
         self.lost[found["session_id"], Topic.QUOTES, found["symbol"]].add(found["seq"])
 
     def refuse(self, queue: PartitionQueue) -> dict[str, Any]:
-        record = self.table.buffer.remove_first(queue)
-        self.table.intake.refuse(record, queue, BadLine("record_refused", "too large"))
+        record = queue.waiting[0]
+        self.table.ingest.reject_first(queue, BadLine("record_refused", "too large"))
         return decoded(queue.topic, record[2])
 
     # -- what must hold -----------------------------------------------------------------------------------------
@@ -166,13 +167,13 @@ class Core(RuleBasedStateMachine):
             size_of(record) for queue in buffer.queues() for record in (*queue.waiting, *queue.in_flight)
         )
         assert buffer.bytes <= buffer.budget_bytes
-        assert self.table.intake.holding <= len(SYMBOLS)
+        assert len(self.table.ingest.conflation) <= len(SYMBOLS)
 
     @invariant()
     def overload_is_told_in_turn(self) -> None:
         told = self.table.overloads
         assert told == [place % 2 == 0 for place in range(len(told))]
-        assert (bool(told) and told[-1]) is self.table.intake.overloaded
+        assert (bool(told) and told[-1]) is self.table.ingest.overload.active
 
     def teardown(self) -> None:
         """Let Kafka take everything; then each record has arrived, or is missed where the accounts say so."""
@@ -180,12 +181,13 @@ class Core(RuleBasedStateMachine):
             return
         self.table.buffer.budget_bytes = 1 << 20
         while self.table.accounts.pending:
-            self.table.intake.release(self.now_us)
+            self.table.ingest.release(self.now_us)
             self.send(1 << 20)
             for queue in self.in_flight():
                 for record in queue.in_flight:
                     self.arrive(queue.topic, record)
-                self.table.buffer.acknowledged(queue)
+                self.table.buffer.acknowledge(queue)
+                self.table.ingest.release_after_overload(self.now_us)
         self.nothing_is_missed_in_silence()
 
     def nothing_is_missed_in_silence(self) -> None:

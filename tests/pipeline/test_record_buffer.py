@@ -11,18 +11,19 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from bridge.kafka.partitioner import partition
 from bridge.pipeline.accounts import Accounts
-from bridge.pipeline.record_buffer import RecordBuffer, size_of
+from bridge.pipeline.partition_queue import size_of
+from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.topics import Topic, topic_names
 
 if TYPE_CHECKING:
-    from bridge.pipeline.record_buffer import PartitionQueue, Record
+    from bridge.pipeline.partition_queue import PartitionQueue, Record
 
 NAMES = topic_names("t", {})
 
 
 def opened(budget_bytes: int = 1 << 20) -> tuple[RecordBuffer, Accounts]:
     accounts = Accounts()
-    buffer = RecordBuffer(NAMES, accounts, budget_bytes, partition)
+    buffer = RecordBuffer(NAMES, accounts, budget_bytes, partition=partition, on_ready=lambda: None)
     buffer.open({Topic.QUOTES: 2, Topic.DLQ: 1, Topic.CONTROL: 1})
     return buffer, accounts
 
@@ -37,10 +38,10 @@ def test_a_lane_is_announced_once_until_its_batch_has_landed() -> None:
     queue = buffer.queue_for(Topic.QUOTES, b"AAPL")
     buffer.add(queue, record(b"AAPL", b"1"))
     assert buffer.take_ready() == [queue]
-    buffer.sent(queue, 1, now=0)
+    buffer.start_batch(queue, 1, now=0)
     buffer.add(queue, record(b"AAPL", b"2"))
     assert buffer.take_ready() == []
-    buffer.acknowledged(queue)
+    buffer.acknowledge(queue)
     assert buffer.take_ready() == [queue]
     assert accounts.published[Topic.QUOTES] == 1
 
@@ -57,8 +58,8 @@ def test_control_records_stay_outside_the_accounts_of_lines() -> None:
     queue = buffer.queue_for(Topic.CONTROL, b"me")
     buffer.add(queue, record(b"me", b"x"))
     assert accounts.pending == 0
-    buffer.sent(queue, 1, now=0)
-    buffer.acknowledged(queue)
+    buffer.start_batch(queue, 1, now=0)
+    buffer.acknowledge(queue)
     assert (accounts.announced, accounts.published.total()) == (1, 0)
 
 
@@ -68,8 +69,8 @@ def test_dead_letters_are_counted_by_reason_when_they_are_acknowledged() -> None
     queue = buffer.queue_for(Topic.DLQ, None)
     buffer.add(queue, record(b"", b"x", "not_json"))
     assert (accounts.pending, accounts.dead_lettered.total()) == (1, 0)
-    buffer.sent(queue, 1, now=0)
-    buffer.acknowledged(queue)
+    buffer.start_batch(queue, 1, now=0)
+    buffer.acknowledge(queue)
     assert (accounts.pending, dict(accounts.dead_lettered)) == (0, {"not_json": 1})
 
 
@@ -80,9 +81,9 @@ def test_room_is_what_the_budget_leaves() -> None:
     queue = buffer.queue_for(Topic.QUOTES, b"AAPL")
     assert [buffer.offer(queue, first), buffer.offer(queue, first)] == [True, False]
     buffer.take_ready()
-    buffer.sent(queue, 1, now=0)
+    buffer.start_batch(queue, 1, now=0)
     assert not buffer.offer(queue, first)
-    buffer.acknowledged(queue)
+    buffer.acknowledge(queue)
     assert buffer.offer(queue, first)
     assert (accounts.published.total(), accounts.pending) == (1, 1)
 
@@ -111,12 +112,12 @@ class LanesMachine(RuleBasedStateMachine):
         for key in meanwhile:
             self.add(key)
         for queue in queues:
-            self.buffer.sent(queue, min(most, len(queue.waiting)), now=0)
+            self.buffer.start_batch(queue, min(most, len(queue.waiting)), now=0)
 
     @rule(sent=st.integers(0, 1))
     def lose_the_producer_while_sending(self, sent: int) -> None:
         for queue in self.buffer.take_ready()[:sent]:
-            self.buffer.sent(queue, 1, now=0)
+            self.buffer.start_batch(queue, 1, now=0)
         self.buffer.requeue()
 
     @rule()
@@ -138,7 +139,7 @@ class LanesMachine(RuleBasedStateMachine):
         queue = data.draw(st.sampled_from(self.in_flight()))
         for _, key, value, _ in queue.in_flight:
             self.arrived[key or b""].append(value)
-        self.buffer.acknowledged(queue)
+        self.buffer.acknowledge(queue)
 
     @rule()
     def lose_the_producer(self) -> None:
@@ -174,7 +175,7 @@ class LanesMachine(RuleBasedStateMachine):
             for queue in self.in_flight():
                 for _, key, value, _ in queue.in_flight:
                     self.arrived[key or b""].append(value)
-                self.buffer.acknowledged(queue)
+                self.buffer.acknowledge(queue)
         assert self.arrived == self.added
 
 

@@ -55,7 +55,7 @@ class Load:
 
     async def gives_up(self, times: int = 1) -> None:
         """Wait until so many producers were given up since the start."""
-        await eventually(lambda: self.bridge.publisher.rebuilds >= times, "a producer given up", PATIENCE_SECONDS)
+        await eventually(lambda: self.bridge.publisher.state.rebuilds >= times, "a producer given up", PATIENCE_SECONDS)
 
     async def comes_to_rest(self) -> None:
         """Stop the market, and wait until every line that was sent is read."""
@@ -79,7 +79,7 @@ class Load:
         The bridge has ended.
         """
         nothing_lost(self.bridge, self.simulator)
-        assert len(self.logged(GIVEN_UP)) == len(self.logged(REBUILT)) == self.bridge.publisher.rebuilds
+        assert len(self.logged(GIVEN_UP)) == len(self.logged(REBUILT)) == self.bridge.publisher.state.rebuilds
         return await prove(self.kafka.bootstrap_servers, self.prefix, self.bridge)
 
 

@@ -33,7 +33,7 @@ async def test_a_killed_broker_that_comes_back_in_time_costs_nothing(kafka: Real
 
     report = await load.proof()
 
-    assert load.bridge.publisher.rebuilds == 0
+    assert load.bridge.publisher.state.rebuilds == 0
     assert sum(row.repeats for row in report.rows) == 0
 
 

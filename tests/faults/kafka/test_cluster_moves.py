@@ -40,7 +40,7 @@ async def test_every_broker_restarted_in_turn(kafka_cluster: RealKafka, topic_pr
         await load.flows()
 
     report = await load.proof()
-    assert load.bridge.publisher.rebuilds == 0
+    assert load.bridge.publisher.state.rebuilds == 0
     assert sum(row.repeats for row in report.rows) == 0
 
 
@@ -71,7 +71,7 @@ async def test_a_killed_broker_stops_only_what_nobody_else_can_take(
         await load.flows()
 
     report = await load.proof()
-    assert load.bridge.publisher.rebuilds == 0
+    assert load.bridge.publisher.state.rebuilds == 0
     assert sum(row.repeats for row in report.rows) == 0
     assert [(line["topic"], line["reason"]) for line in load.logged(CANNOT)] == [
         (books, "its partition 0 has no leader")
@@ -108,7 +108,7 @@ async def test_rebuilds_leave_no_error_of_the_library(
             for number in BROKERS:
                 kafka_cluster.resume(number)
             await load.flows()
-        before = load.bridge.publisher.rebuilds
+        before = load.bridge.publisher.state.rebuilds
         await asyncio.to_thread(kafka_cluster.kill, 1)
         await load.gives_up(before + 1)
         await asyncio.to_thread(kafka_cluster.restart, 1)

@@ -57,7 +57,7 @@ async def test_connections_that_end_with_their_tokens(kafka: RealKafka, prefix: 
             await load.flows()
 
     report = await load.proof()
-    assert load.bridge.publisher.rebuilds == 0
+    assert load.bridge.publisher.state.rebuilds == 0
     assert sum(row.repeats for row in report.rows) == 0
 
 

@@ -67,7 +67,7 @@ async def test_a_slow_network_only_slows(kafka: RealKafka, prefix: str) -> None:
         await load.flows()
 
     await load.proof()
-    assert load.bridge.publisher.rebuilds == 0
+    assert load.bridge.publisher.state.rebuilds == 0
 
 
 async def test_connections_that_are_reset_again_and_again(kafka: RealKafka, prefix: str) -> None:
@@ -81,7 +81,7 @@ async def test_connections_that_are_reset_again_and_again(kafka: RealKafka, pref
 
     report = await load.proof()
 
-    assert load.bridge.publisher.rebuilds == 0
+    assert load.bridge.publisher.state.rebuilds == 0
     assert sum(row.repeats for row in report.rows) == 0
 
 

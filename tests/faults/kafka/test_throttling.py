@@ -25,4 +25,4 @@ async def test_a_quota_slows_the_bridge_and_loses_nothing(kafka: RealKafka, topi
         await load.flows()
 
     await load.proof()
-    assert load.bridge.publisher.rebuilds == 0
+    assert load.bridge.publisher.state.rebuilds == 0

@@ -85,7 +85,7 @@ async def test_a_clock_that_jumps_stops_nothing_and_loses_nothing(
             shift(hours * HOURS)
             await flows()
             assert bridge.client.reconnects == {}
-            assert bridge.publisher.rebuilds == 0
+            assert bridge.publisher.state.rebuilds == 0
             before = bridge.control.session_id
             await simulator.inject(faults.Drop())
             await eventually(lambda: bridge.control.session_id != before, "another session")

@@ -85,7 +85,7 @@ async def test_names_the_feed_makes_up_are_counted_in_a_bounded_number_of_labels
             await simulator.subscribed("AAPL", "MSFT")
             names = {f"made up {number} " + "x" * 500: 1 for number in range(5_000)}
             await simulator.inject(faults.Garbage(line=_update("quote", bidPrice="1", **names)))
-            await eventually(lambda: bridge.intake.unknown_fields, "the names")
+            await eventually(lambda: bridge.ingest.unknown_fields, "the names")
             async with client(bridge) as http:
                 metrics, status = (await http.get("/metrics")).text, await http.get("/status")
     labels = [line for line in metrics.splitlines() if line.startswith("aries_bridge_unknown_fields_total{")]

@@ -12,21 +12,15 @@ from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.session import Session
 from bridge.aries.subscriptions import plan
 from bridge.kafka.partitioner import partition
-from bridge.pipeline.accounts import Accounts
-from bridge.pipeline.dead_letters import DeadLetters
-from bridge.pipeline.ingest import Intake
-from bridge.pipeline.record_buffer import RecordBuffer
+from bridge.pipeline.assembly import assemble
 from bridge.serialization import schemas
-from bridge.serialization.decimals import Prices
-from bridge.serialization.fast import FastSerializer
-from bridge.serialization.serializer import Serializer, single_object_prefixes
 from bridge.topics import SUBSCRIBABLE, Topic, topic_names
 from tests.programs.bench.frames import symbols
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.pipeline.record_buffer import PartitionQueue
+    from bridge.pipeline.partition_queue import PartitionQueue
     from tests.programs.bench.frames import Recipe
 
 SESSION_ID: Final = 1_750_858_200_000_000
@@ -42,24 +36,20 @@ class Core:
     """Hold a session that is authenticated and subscribed, and an intake behind it."""
 
     def __init__(self, recipe: Recipe) -> None:
-        loaded = schemas.load()
-        prefixes = single_object_prefixes(loaded)
-        serializer, prices, accounts = Serializer(loaded, prefixes), Prices(), Accounts()
-        wanted = plan(symbols(recipe.symbols), _EVENTS)
+        subscriptions = plan(symbols(recipe.symbols), _EVENTS)
         dialect = Envelope() if recipe.dialect == "envelope" else Action()
-        self.buffer = RecordBuffer(topic_names("bench", {}), accounts, 1 << 30, partition)
-        self.buffer.open({topic: PARTITIONS if topic in SUBSCRIBABLE else 1 for topic in Topic})
-        self.intake = Intake(
-            serializer=serializer,
-            fast_serializer=FastSerializer(loaded, prefixes, prices),
-            prices=prices,
-            buffer=self.buffer,
-            accounts=accounts,
-            dead_letters=DeadLetters(serializer, dialect.name),
-            wanted=wanted_topics(wanted),
+        pipeline = assemble(
+            schemas.load(),
+            names=topic_names("bench", {}),
+            wanted=wanted_topics(subscriptions),
+            dialect=dialect.name,
+            partition=partition,
+            budget_bytes=1 << 30,
         )
-        self.intake.start_session(SESSION_ID)
-        self.session = Session(dialect, wanted, Timing(30, 10, 60), _NOW)
+        self.buffer, self.ingest = pipeline.buffer, pipeline.ingest
+        self.buffer.open({topic: PARTITIONS if topic in SUBSCRIBABLE else 1 for topic in Topic})
+        self.ingest.start_session(SESSION_ID)
+        self.session = Session(dialect, subscriptions, Timing(30, 10, 60), _NOW)
         self.session.authenticate("a-good-token", _NOW)
 
     def take(self, frame: bytes) -> None:
@@ -70,7 +60,7 @@ class Core:
         """Take in the frames of one read, as ``Feed`` does it."""
         rest = deque(frames)
         while rest:
-            self.intake.take(self.session.receive_some(rest, _NOW)[0], INGEST_US)
+            self.ingest.ingest(self.session.receive_some(rest, _NOW)[0], INGEST_US)
 
     def waiting(self) -> Iterator[tuple[Topic, bytes, bytes]]:
         """Yield topic, key and value of what waits in the queues, queue by queue."""
@@ -86,5 +76,5 @@ class Core:
             self._land(queue)
 
     def _land(self, queue: PartitionQueue) -> None:
-        self.buffer.sent(queue, len(queue.waiting), _NOW)
-        self.buffer.acknowledged(queue)
+        self.buffer.start_batch(queue, len(queue.waiting), _NOW)
+        self.buffer.acknowledge(queue)

@@ -17,7 +17,7 @@ from bridge.topics import Topic
 from tests.programs.bench.latencies import Latencies
 
 if TYPE_CHECKING:
-    from bridge.pipeline.record_buffer import PartitionQueue
+    from bridge.pipeline.partition_queue import PartitionQueue
 
 
 def main(file: Path) -> None:

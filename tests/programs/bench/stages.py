@@ -22,11 +22,12 @@ from websockets.uri import parse_uri
 
 from bridge.kafka.record_batch import batch_maker
 from bridge.market_data import Update
+from bridge.serialization.fast import string_bytes
 from tests.programs.bench.core import FRAMES_PER_READ, INGEST_US, Core
 from tests.programs.bench.frames import LEVEL2, QUOTES, TRADING_DAY, Recipe, build, lines_of
 
 if TYPE_CHECKING:
-    from bridge.pipeline.record_buffer import Record
+    from bridge.pipeline.partition_queue import Record
     from tests.programs.bench.frames import DialectName, Feed
 
 WARM, COUNTED, REPEATS = 6_000, 2_000, 15
@@ -100,7 +101,7 @@ class Stages:
 
         def work() -> None:
             for at in range(0, len(lines), FRAMES_PER_READ):
-                core.intake.take(lines[at : at + FRAMES_PER_READ], INGEST_US)
+                core.ingest.ingest(lines[at : at + FRAMES_PER_READ], INGEST_US)
 
         return work
 
@@ -110,9 +111,9 @@ class Stages:
         for frame in self._frames:
             for _, event in core.session.receive(frame, 0.0):
                 assert isinstance(event, Update)
-                shape = core.intake._shapes[event.kind].known[tuple(event.fields)]
-                for topic, encode in shape.encode.items():
-                    symbol = core.intake._stream(topic, event.symbol).symbol_bytes
+                layout = core.ingest._layouts[event.kind].known[tuple(event.fields)]
+                for encode in layout.encode.values():
+                    symbol = string_bytes(event.symbol)
                     calls.append((encode, event.fields, event.feed_time, symbol))
 
         def work() -> None:
@@ -123,14 +124,14 @@ class Stages:
 
     def _batch(self, compression: str) -> Callable[[], None]:
         new_batch = batch_maker(compression, 1 << 19)
-        buffer = [
+        batches = [
             records[at : at + RECORDS_PER_BATCH]
             for records in self._records()
             for at in range(0, len(records), RECORDS_PER_BATCH)
         ]
 
         def work() -> None:
-            for records in buffer:
+            for records in batches:
                 batch = new_batch()
                 batch.fill(records)
                 batch._build()

@@ -1,0 +1,220 @@
+"""The sender loop: one batch in flight for each partition that has records, until the producer is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from aiokafka import errors as kafka_errors
+
+from bridge.clock import wall_us
+from bridge.kafka.record_batch import batch_maker
+
+if TYPE_CHECKING:
+    from bridge.kafka.producer import Producer
+    from bridge.kafka.topic_backoff import TopicBackoff
+    from bridge.observability.latency import LatencyMetrics
+    from bridge.pipeline.ingest import Ingest
+    from bridge.pipeline.partition_queue import PartitionQueue
+    from bridge.pipeline.record_buffer import RecordBuffer
+
+#: How long the other batches in flight may take to be acknowledged when one has failed: each that is, is no repeat.
+SETTLE_SECONDS: Final = 1.0
+#: By how much uvloop's timers are late in the mean: they count whole milliseconds.
+TIMER_LATENESS_SECONDS: Final = 0.0005
+#: Records put into batches before the event loop gets to run something else.
+RECORDS_PER_TURN: Final = 500
+
+
+class ProducerLost(Exception):
+    """The producer must be replaced; ``queue`` is the one whose batch showed it, if one did."""
+
+    def __init__(self, error: BaseException, queue: PartitionQueue | None = None) -> None:
+        self.error = error
+        self.queue = queue
+        super().__init__(str(error) or type(error).__name__)
+
+
+@dataclass(slots=True)
+class DeliveryState:
+    """How delivery to Kafka stands, for health checks and metrics."""
+
+    connected: bool = False
+    #: Whether Kafka's last answer to a batch was its acknowledgement.
+    acking: bool = False
+    #: When the publisher last sent, was answered, or tried to reach Kafka (monotonic seconds).
+    active_at: float = 0.0
+    rebuilds: int = 0
+    last_error: str | None = None
+
+    def note_activity(self) -> float:
+        """Note that something happened now, and return the time (monotonic seconds)."""
+        # uvloop's loop.time() has a resolution of 1 ms, as long as many an acknowledgement takes.
+        self.active_at = time.monotonic()
+        return self.active_at
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How records become batches."""
+
+    linger_seconds: float
+    batch_bytes: int
+    compression: str
+
+
+@dataclass(slots=True)
+class _InFlight:
+    """The batches that a producer has not answered yet."""
+
+    queues: dict[asyncio.Future[object], PartitionQueue] = field(default_factory=dict)
+    none_left: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class BatchSender:
+    """The loop that sends what the queues hold, and what becomes of each batch."""
+
+    def __init__(
+        self,
+        buffer: RecordBuffer,
+        ingest: Ingest,
+        latency: LatencyMetrics,
+        topic_backoff: TopicBackoff,
+        state: DeliveryState,
+        *,
+        batching: Batching,
+        ready: asyncio.Event,
+    ) -> None:
+        self.producer: Producer | None = None
+        #: Names of topics of which a partition that we have records for has no leader, or is gone.
+        self.leaderless: set[str] = set()
+        self._buffer = buffer
+        self._ingest = ingest
+        self._latency = latency
+        self._topic_backoff = topic_backoff
+        self._state = state
+        self._batching = batching
+        self._new_batch = batch_maker(batching.compression, batching.batch_bytes)
+        self._ready = ready
+        self._hurry = asyncio.Event()
+        self._draining = False
+        self._failure: ProducerLost | None = None
+        self._in_flight = _InFlight()
+
+    @property
+    def has_in_flight(self) -> bool:
+        """Return whether a batch waits for its acknowledgement."""
+        return bool(self._in_flight.queues)
+
+    async def run(self, producer: Producer) -> None:
+        """Send through a producer until it is lost; raise ``ProducerLost``."""
+        self.producer = producer
+        while True:
+            await self._ready.wait()
+            self._state.note_activity()
+            if self._may_linger:
+                await self._linger()
+            self._ready.clear()
+            if self._failure is not None:
+                raise self._failure
+            for queue in self._buffer.take_ready():
+                if self._send_batch(producer, queue) > RECORDS_PER_TURN:
+                    await asyncio.sleep(0)
+
+    def fail(self, failure: ProducerLost) -> None:
+        """Let ``run`` end with the first failure that there was."""
+        self._failure = self._failure or failure
+        self._ready.set()
+        self._hurry.set()
+
+    def wake(self) -> None:
+        """Look at the queues again: some were deferred."""
+        if self._buffer.has_ready:
+            self._ready.set()
+
+    async def drain(self) -> None:
+        """Send without lingering from now on, and wait until every record is acknowledged."""
+        self._draining = True
+        self._hurry.set()
+        while not self._buffer.empty:
+            self._in_flight.none_left.clear()
+            await self._in_flight.none_left.wait()
+
+    async def settle(self) -> None:
+        """Give the batches in flight a moment to be acknowledged after one has failed."""
+        if self._in_flight.queues:
+            await asyncio.wait(self._in_flight.queues, timeout=SETTLE_SECONDS)
+
+    def release_producer(self) -> Producer | None:
+        """Return the producer; what it has in flight is no longer waited for, and its answers are ignored."""
+        producer, self.producer = self.producer, None
+        self._in_flight.queues.clear()
+        self._in_flight.none_left.set()
+        self._failure = None
+        if not self._draining:
+            self._hurry.clear()
+        return producer
+
+    def is_blocked(self, queue: PartitionQueue) -> bool:
+        """Return whether a queue cannot be sent: its topic is held, or its partition has no leader or is not there."""
+        if self.producer is None or not self.producer.has_leader(queue.name, queue.partition):
+            return True
+        return self._topic_backoff.is_held(queue.name, time.monotonic())
+
+    @property
+    def _may_linger(self) -> bool:
+        return (
+            self._batching.linger_seconds > 0
+            and self._failure is None
+            and self._buffer.bytes < self._batching.batch_bytes
+        )
+
+    async def _linger(self) -> None:
+        """Wait for more records to join the oldest that waits (Kafka's ``linger.ms``)."""
+        age_seconds = (wall_us() - self._buffer.oldest_ready_us()) / 1e6
+        linger_seconds = self._batching.linger_seconds
+        left_seconds = min(linger_seconds - age_seconds, linger_seconds)  # the clock may have been set back
+        left_seconds -= TIMER_LATENESS_SECONDS
+        if left_seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_seconds):
+                    await self._hurry.wait()
+
+    def _send_batch(self, producer: Producer, queue: PartitionQueue) -> int:
+        """Send the next batch of a queue; return how many records it has, 0 if the queue is blocked."""
+        if self.is_blocked(queue):
+            self._buffer.defer(queue)
+            return 0
+        batch = self._new_batch()
+        count = batch.fill(queue.next_batch())
+        try:
+            acknowledgement = producer.send(batch, queue.name, queue.partition)
+        except kafka_errors.KafkaError as error:
+            raise ProducerLost(error, queue) from error
+        self._buffer.start_batch(queue, count, self._state.note_activity())
+        self._in_flight.queues[acknowledgement] = queue
+        acknowledgement.add_done_callback(partial(self._on_answer, producer))
+        return count
+
+    def _on_answer(self, producer: Producer, acknowledgement: asyncio.Future[object]) -> None:
+        queue = self._in_flight.queues.pop(acknowledgement, None)
+        error = None if acknowledgement.cancelled() else acknowledgement.exception()
+        if producer is not self.producer or queue is None:
+            return  # of a producer that was replaced: its records are requeued already
+        if error is not None:
+            self.fail(ProducerLost(error, queue))
+            return
+        if self._topic_backoff and queue.name not in self.leaderless:
+            self._topic_backoff.unblock(queue.name)
+        now, now_us = self._state.note_activity(), wall_us()
+        self._state.acking = True
+        self._state.last_error = None
+        self._latency.acknowledged(queue, now, now_us)
+        self._buffer.acknowledge(queue)
+        self._ingest.release_after_overload(now_us)
+        if not self._in_flight.queues:
+            self._in_flight.none_left.set()

@@ -1,0 +1,110 @@
+"""The watchdog of a producer: batches that are overdue, partitions without a leader, brokers that have moved.
+
+aiokafka notices these late or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from aiokafka import errors as kafka_errors
+
+from bridge.errors import SecretUnreadable, SettingsError
+from bridge.kafka.batch_sender import ProducerLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bridge.kafka.batch_sender import BatchSender
+    from bridge.kafka.producer import Producer
+    from bridge.kafka.topic_backoff import TopicBackoff
+    from bridge.pipeline.partition_queue import PartitionQueue
+    from bridge.pipeline.record_buffer import RecordBuffer
+
+#: How often batches in flight and deferred queues are looked at.
+DELIVERY_CHECK_SECONDS: Final = 0.25
+#: How often leaders are looked at, and after what silence brokers count as unreachable.
+METADATA_CHECK_SECONDS: Final = 1.0
+UNREACHABLE_AFTER_SECONDS: Final = 5.0
+BROKERS_MOVED: Final = "none of the known brokers answers, but Kafka can be reached by its bootstrap servers"
+
+
+class MetadataWatchdog:
+    """The periodic checks of whether the producer can still deliver; a failed one makes the sender end."""
+
+    def __init__(
+        self,
+        sender: BatchSender,
+        buffer: RecordBuffer,
+        topic_backoff: TopicBackoff,
+        *,
+        options: Callable[[], Mapping[str, object]],
+        delivery_timeout_seconds: float,
+    ) -> None:
+        self._sender = sender
+        self._buffer = buffer
+        self._topic_backoff = topic_backoff
+        self._options = options
+        self._delivery_timeout_seconds = delivery_timeout_seconds
+
+    async def watch_delivery(self) -> None:
+        """Fail a producer whose batch is not acknowledged in time, and wake the sender for deferred queues."""
+        while True:
+            await asyncio.sleep(DELIVERY_CHECK_SECONDS)
+            if self._silent_seconds() > self._delivery_timeout_seconds:
+                reason = f"no acknowledgement within {self._delivery_timeout_seconds:g} s"
+                self._sender.fail(ProducerLost(TimeoutError(reason)))
+            self._sender.wake()
+
+    async def watch_metadata(self) -> None:
+        """Fail a producer that cannot go on: a task has ended, a topic is gone, or all brokers have moved."""
+        while True:
+            await asyncio.sleep(METADATA_CHECK_SECONDS)
+            producer = self._sender.producer
+            if producer is None:
+                continue
+            if producer.has_ended():
+                error = kafka_errors.ProducerClosed("a task of the producer has ended unexpectedly")
+                self._sender.fail(ProducerLost(error))
+            self._check_leaders(producer)
+            if self._silent_seconds() > UNREACHABLE_AFTER_SECONDS and await self._is_stranded(producer):
+                self._sender.fail(ProducerLost(kafka_errors.KafkaConnectionError(BROKERS_MOVED)))
+
+    def _silent_seconds(self) -> float:
+        """Return how long the oldest batch has been in flight."""
+        oldest = self._buffer.oldest_in_flight()
+        return 0.0 if oldest is None else time.monotonic() - oldest
+
+    def _check_leaders(self, producer: Producer) -> None:
+        leaderless = [
+            queue
+            for queue in self._buffer.queues()
+            if len(queue) and not producer.has_leader(queue.name, queue.partition)
+        ]
+        self._sender.leaderless = {queue.name for queue in leaderless}
+        if leaderless:
+            producer.refresh_metadata()
+        for queue in leaderless:
+            known = producer.partitions(queue.name)
+            reason = _why_leaderless(queue, len(known))
+            if queue.in_flight and queue.partition not in known:
+                self._sender.fail(ProducerLost(kafka_errors.UnknownTopicOrPartitionError(reason), queue))
+                return
+            self._topic_backoff.block(queue.name, reason)
+
+    async def _is_stranded(self, producer: Producer) -> bool:
+        try:
+            stranded = await producer.is_stranded(self._options())
+        except (SettingsError, SecretUnreadable):
+            return False
+        return stranded and producer is self._sender.producer
+
+
+def _why_leaderless(queue: PartitionQueue, known: int) -> str:
+    if not known:
+        return "the topic does not exist, or this user may not describe it"
+    if queue.partition >= known:
+        return f"it has {known} partitions now: restart the bridge to use them"
+    return f"its partition {queue.partition} has no leader"

@@ -1,0 +1,83 @@
+"""The parts of the pipeline, put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bridge.pipeline.accounts import Accounts
+from bridge.pipeline.control_events import ControlEvents
+from bridge.pipeline.dead_letters import DeadLetters
+from bridge.pipeline.ingest import Ingest
+from bridge.pipeline.overload import Overload
+from bridge.pipeline.record_buffer import RecordBuffer
+from bridge.serialization.decimals import Prices
+from bridge.serialization.fast import FastSerializer
+from bridge.serialization.serializer import Serializer, single_object_prefixes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bridge.serialization.schemas import Schemas
+    from bridge.topics import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Everything between a line and its queued record."""
+
+    accounts: Accounts
+    buffer: RecordBuffer
+    control: ControlEvents
+    ingest: Ingest
+    prices: Prices
+    _serializer: Serializer
+    _fast_serializer: FastSerializer
+
+    def use_prefixes(self, prefixes: Mapping[Topic, bytes]) -> None:
+        """Name the schemas by other prefixes from now on, such as a registry's ids."""
+        self._serializer.prefix_with(prefixes)
+        self._fast_serializer.prefix_with(prefixes)
+
+
+def assemble(
+    schemas: Schemas,
+    *,
+    names: Mapping[Topic, str],
+    wanted: Mapping[str, frozenset[Topic]],
+    dialect: str,
+    partition: Callable[[bytes, int], int],
+    budget_bytes: int,
+    on_ready: Callable[[], None] = lambda: None,
+    instance: str = "",
+    shard: int = 0,
+    market_status: bool = True,
+    conflate_ms: int = 0,
+    redact: Callable[[str], str] = str,
+) -> Pipeline:
+    """Return a pipeline whose queues are not open yet.
+
+    ``names`` are the topics' names in Kafka, ``wanted`` the topics of each symbol; see :class:`RecordBuffer` for
+    ``partition`` and ``on_ready``.
+    """
+    prefixes = single_object_prefixes(schemas)
+    prices = Prices()
+    serializer = Serializer(schemas, prefixes)
+    fast_serializer = FastSerializer(schemas, prefixes, prices)
+    accounts = Accounts()
+    buffer = RecordBuffer(names, accounts, budget_bytes, partition=partition, on_ready=on_ready)
+    control = ControlEvents(serializer, buffer, accounts, instance=instance, shard=shard, redact=redact)
+    overload = Overload(buffer, control)
+    ingest = Ingest(
+        serializer=serializer,
+        fast_serializer=fast_serializer,
+        prices=prices,
+        buffer=buffer,
+        accounts=accounts,
+        overload=overload,
+        dead_letters=DeadLetters(serializer, buffer, accounts, overload, dialect=dialect, redact=redact),
+        wanted=wanted,
+        market_status=market_status,
+        conflate_ms=conflate_ms,
+    )
+    return Pipeline(accounts, buffer, control, ingest, prices, serializer, fast_serializer)

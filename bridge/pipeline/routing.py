@@ -1,0 +1,109 @@
+"""Where a symbol's records go, and how they are numbered."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from bridge.errors import BadLine
+from bridge.serialization.fast import string_bytes
+from bridge.topics import MARKET_DATA, Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bridge.pipeline.partition_queue import PartitionQueue
+    from bridge.pipeline.record_buffer import RecordBuffer
+
+#: A newer record replaces an older one without loss of meaning: these conflate. The others are events of their own.
+CONFLATED = frozenset({Topic.QUOTES, Topic.GREEKS})
+#: Symbols per topic that a feed can make us remember; far above any subscription, far below our memory.
+MAX_SYMBOLS = 100_000
+
+
+class SymbolStream:
+    """What the records of one symbol on one topic have in common during a session."""
+
+    __slots__ = ("after_gap", "conflates", "interval", "key", "queue", "seq", "symbol", "symbol_bytes", "topic")
+
+    def __init__(self, topic: Topic, symbol: str, queue: PartitionQueue) -> None:
+        self.topic = topic
+        self.symbol = symbol
+        self.conflates = topic in CONFLATED
+        self.key = symbol.encode()
+        self.symbol_bytes = string_bytes(symbol)
+        self.queue = queue
+        #: ``seq`` and ``after_gap`` of the next record.
+        self.seq = 0
+        self.after_gap = True
+        #: The conflation interval in which the last record was let through.
+        self.interval = -1
+
+    def skip(self) -> None:
+        """Make a missing record visible: its number is used up, and the next record is after a gap."""
+        self.seq += 1
+        self.after_gap = True
+
+
+class Router:
+    """The streams of a session, and which of them get the records of an update."""
+
+    def __init__(self, buffer: RecordBuffer, wanted: Mapping[str, frozenset[Topic]], *, market_status: bool) -> None:
+        #: The streams of a symbol's updates with fields for these topics; looked up before :meth:`route` is called.
+        self.routes: defaultdict[tuple[Topic, ...], dict[str, tuple[SymbolStream, ...]]] = defaultdict(dict)
+        self._buffer = buffer
+        self._always = frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
+        self._streams: dict[Topic, dict[str, SymbolStream]] = {}
+        self._wanted: Mapping[str, frozenset[Topic]] = {}
+        self.start_session()
+        self.want(wanted)
+
+    def start_session(self) -> None:
+        """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
+        self._streams = {topic: {} for topic in MARKET_DATA}
+        self.routes.clear()
+
+    def want(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
+        """Route the records of these symbols to these topics from now on.
+
+        An unknown symbol, as of a feed that spells it another way than it was subscribed to, gets the union of all.
+        A symbol that is wanted again after it was not has missed something: its next record is after a gap.
+        """
+        before, self._wanted = self._wanted, dict(wanted)
+        self._wanted_by_any = frozenset().union(*wanted.values(), self._always)
+        self.routes.clear()
+        for symbol, topics in wanted.items():
+            for topic in topics.difference(before.get(symbol, ())):
+                if (stream := self._streams[topic].get(symbol)) is not None:
+                    stream.after_gap = True
+
+    def route(self, topics: tuple[Topic, ...], symbol: str) -> tuple[SymbolStream, ...]:
+        """Return the streams of a symbol for those of the topics that are wanted, and remember them in ``routes``.
+
+        Raises ``BadLine`` (reason ``too_many_symbols``).
+        """
+        wanted = self._wanted.get(symbol, self._wanted_by_any)
+        streams = tuple(self._stream(topic, symbol) for topic in topics if topic in wanted)
+        if streams:
+            self.routes[topics][symbol] = streams
+        return streams
+
+    def known_stream(self, topic: Topic, symbol: str) -> SymbolStream | None:
+        """Return a symbol's stream on a topic if it has had a record in this session."""
+        return self._streams[topic].get(symbol)
+
+    def _stream(self, topic: Topic, symbol: str) -> SymbolStream:
+        streams = self._streams[topic]
+        stream = streams.get(symbol)
+        if stream is None:
+            if len(streams) >= MAX_SYMBOLS:
+                raise BadLine("too_many_symbols", f"more than {MAX_SYMBOLS} symbols on {topic}")
+            queue = self._buffer.queue_for(topic, symbol.encode())
+            stream = streams[symbol] = SymbolStream(topic, symbol, queue)
+        return stream
+
+
+def skip(streams: Iterable[SymbolStream]) -> None:
+    """Make it visible to consumers that a record is missing in each of these streams."""
+    for stream in streams:
+        stream.skip()

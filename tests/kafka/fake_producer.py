@@ -1,0 +1,82 @@
+"""A producer that a test answers for: every batch, leader and topic is the test's to decide."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiokafka.errors import ProducerClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from bridge.kafka.record_batch import RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
+class SentBatch:
+    """A batch that was sent, and its acknowledgement to come."""
+
+    topic: str
+    partition: int
+    records: int
+    acknowledgement: asyncio.Future[object]
+
+    def acknowledge(self) -> None:
+        """Answer as a broker that has it."""
+        self.acknowledgement.set_result(None)
+
+    def reject(self, error: Exception) -> None:
+        """Answer with an error."""
+        self.acknowledgement.set_exception(error)
+
+
+@dataclass(slots=True)
+class FakeProducer:
+    """A producer of topics with one partition each; ``missing`` topics have none, ``leaderless`` ones no leader."""
+
+    sent: list[SentBatch] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+    leaderless: set[str] = field(default_factory=set)
+    ended: bool = False
+    stranded: bool = False
+    metadata_requests: int = 0
+    closed: bool = False
+    abandoned: bool = False
+
+    def send(self, batch: RecordBatch, topic: str, partition: int) -> asyncio.Future[object]:
+        """Keep the batch for the test to answer."""
+        if self.ended:
+            raise ProducerClosed
+        acknowledgement: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.sent.append(SentBatch(topic, partition, batch.record_count(), acknowledgement))
+        return acknowledgement
+
+    def partitions(self, topic: str) -> Collection[int]:
+        """Return one partition, unless the topic is missing."""
+        return () if topic in self.missing else (0,)
+
+    def has_leader(self, topic: str, partition: int) -> bool:
+        """Return whether the test left the topic its leader."""
+        return topic not in self.missing | self.leaderless
+
+    def refresh_metadata(self) -> None:
+        """Count the request."""
+        self.metadata_requests += 1
+
+    def has_ended(self) -> bool:
+        """Return what the test says."""
+        return self.ended
+
+    async def is_stranded(self, options: Mapping[str, object]) -> bool:
+        """Return what the test says."""
+        return self.stranded
+
+    async def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+    async def abandon(self) -> None:
+        """Note it."""
+        self.abandoned = True

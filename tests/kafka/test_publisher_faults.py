@@ -1,0 +1,311 @@
+"""The publisher with a producer that a test answers for: rebuilds, bisecting, blocked topics, moved brokers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiokafka import errors as kafka_errors
+from structlog.testing import capture_logs
+
+from bridge.errors import KafkaUnreachable, TopicConfigurationError, UnsupportedLibrary
+from bridge.kafka import aiokafka_internals, batch_sender, metadata_watchdog, publisher, topic_backoff
+from bridge.kafka.batch_sender import Batching
+from bridge.kafka.publisher import Publisher
+from bridge.observability.latency import LatencyMetrics
+from bridge.pipeline.assembly import Pipeline, assemble
+from bridge.serialization import schemas
+from bridge.topics import Topic, topic_names
+from tests.kafka.fake_producer import FakeProducer, SentBatch
+from tests.support.service import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+SCHEMAS = schemas.load()
+NAMES = topic_names("t", {})
+QUOTES, SALES = NAMES[Topic.QUOTES], NAMES[Topic.TIMESALES]
+#: The waits of the code under test, short enough to wait for.
+QUICK = 0.001
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten every wait."""
+    monkeypatch.setattr(publisher, "BACKOFF_MIN_SECONDS", QUICK)
+    monkeypatch.setattr(publisher, "BACKOFF_MAX_SECONDS", QUICK)
+    monkeypatch.setattr(topic_backoff, "BACKOFF_MIN_SECONDS", QUICK)
+    monkeypatch.setattr(topic_backoff, "BACKOFF_MAX_SECONDS", QUICK)
+    monkeypatch.setattr(metadata_watchdog, "DELIVERY_CHECK_SECONDS", QUICK)
+    monkeypatch.setattr(metadata_watchdog, "METADATA_CHECK_SECONDS", QUICK)
+    monkeypatch.setattr(batch_sender, "SETTLE_SECONDS", 0.05)
+
+
+class Kafka:
+    """The producers that a publisher has started, one after the other, and the records that it is given."""
+
+    def __init__(self, *, delivery_timeout_seconds: float) -> None:
+        self.producers: list[FakeProducer] = []
+        #: Raised by the next attempts to start a producer.
+        self.refusals: list[Exception] = []
+        ready = asyncio.Event()
+        self.pipeline: Pipeline = assemble(
+            SCHEMAS,
+            names=NAMES,
+            wanted={},
+            dialect="envelope",
+            partition=lambda _key, _partitions: 0,
+            budget_bytes=1 << 20,
+            on_ready=ready.set,
+        )
+        self.publisher = Publisher(
+            self.pipeline.buffer,
+            self.pipeline.ingest,
+            LatencyMetrics(),
+            names=NAMES,
+            topics=list(Topic),
+            options=lambda: {"bootstrap_servers": "kafka:9092"},
+            batching=Batching(linger_seconds=0, batch_bytes=1 << 16, compression="none"),
+            delivery_timeout_seconds=delivery_timeout_seconds,
+            ready=ready,
+            start_producer=self._start,
+        )
+
+    async def _start(self, options: Mapping[str, object], timeout_seconds: float) -> FakeProducer:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.producers.append(FakeProducer())
+        return self.producers[-1]
+
+    def add(self, topic: Topic, *values: bytes) -> None:
+        """Queue records."""
+        queue = self.pipeline.buffer.queue_for(topic, b"AAPL")
+        for value in values:
+            self.pipeline.buffer.add(queue, (1, b"AAPL", value, None))
+
+    def values(self, topic: Topic) -> list[bytes]:
+        """Return the records of a topic that are not acknowledged, oldest first."""
+        queue = self.pipeline.buffer.queue_for(topic, b"AAPL")
+        return [value for _, _, value, _ in (*queue.in_flight, *queue.waiting)]
+
+    async def batch(self, producer: int, number: int = 0) -> SentBatch:
+        """Wait for a batch that a producer was given, both counted from 0."""
+        await eventually(lambda: len(self.producers) > producer, f"producer {producer}")
+        sent = self.producers[producer].sent
+        await eventually(lambda: len(sent) > number, f"batch {number} of producer {producer}")
+        return sent[number]
+
+
+@asynccontextmanager
+async def publishing(*, delivery_timeout_seconds: float = 60.0) -> AsyncIterator[Kafka]:
+    """Run a publisher until the block ends."""
+    kafka = Kafka(delivery_timeout_seconds=delivery_timeout_seconds)
+    await kafka.publisher.connect()
+    running = asyncio.create_task(kafka.publisher.run())
+    try:
+        yield kafka
+    finally:
+        running.cancel()
+        ended = await asyncio.gather(running, return_exceptions=True)
+        await kafka.publisher.close()
+        assert [type(error) for error in ended] == [asyncio.CancelledError]
+
+
+async def test_acknowledged_records_leave_the_buffer_and_are_accounted_for() -> None:
+    """One batch is in flight for a partition; the next one waits for its acknowledgement."""
+    async with publishing() as kafka:
+        kafka.add(Topic.QUOTES, b"1")
+        first = await kafka.batch(0)
+        kafka.add(Topic.QUOTES, b"2", b"3")
+        await asyncio.sleep(0)
+        assert len(kafka.producers[0].sent) == 1
+        first.acknowledge()
+        second = await kafka.batch(0, 1)
+        assert (second.topic, second.records) == (QUOTES, 2)
+        second.acknowledge()
+        await kafka.publisher.drained()
+        assert kafka.pipeline.accounts.published[Topic.QUOTES] == 3
+        assert kafka.publisher.state.acking
+
+
+async def test_a_failed_batch_replaces_the_producer_and_is_sent_again_first() -> None:
+    """What was in flight comes before what was queued since, through a new producer."""
+    async with publishing() as kafka:
+        kafka.add(Topic.QUOTES, b"1", b"2")
+        first = await kafka.batch(0)
+        kafka.add(Topic.QUOTES, b"3")
+        with capture_logs() as logs:
+            first.reject(kafka_errors.OutOfOrderSequenceNumber())
+            again = await kafka.batch(1)
+        assert kafka.producers[0].abandoned
+        assert (again.records, kafka.values(Topic.QUOTES)) == (3, [b"1", b"2", b"3"])
+        assert kafka.publisher.state.rebuilds == 1
+        assert [line["event"] for line in logs] == ["producer replaced, resending", "new producer ready"]
+        assert (logs[0]["topic"], logs[0]["records"]) == (QUOTES, 2)
+
+
+async def test_an_answer_to_a_replaced_producer_is_ignored() -> None:
+    """A late acknowledgement must not settle records that were requeued."""
+    async with publishing() as kafka:
+        kafka.add(Topic.QUOTES, b"1")
+        kafka.add(Topic.TIMESALES, b"2")
+        lost, late = await kafka.batch(0), await kafka.batch(0, 1)
+        lost.reject(kafka_errors.UnknownProducerId())
+        await kafka.batch(1, 1)
+        late.acknowledge()
+        await asyncio.sleep(0)
+        assert kafka.values(Topic.TIMESALES) == [b"2"]
+        assert kafka.pipeline.accounts.published.total() == 0
+
+
+async def test_batches_in_flight_may_settle_before_the_producer_is_replaced() -> None:
+    """Each batch that is still acknowledged is no repeat."""
+    async with publishing() as kafka:
+        kafka.add(Topic.QUOTES, b"1")
+        kafka.add(Topic.TIMESALES, b"2")
+        lost, other = await kafka.batch(0), await kafka.batch(0, 1)
+        lost.reject(kafka_errors.UnknownProducerId())
+        other.acknowledge()
+        await kafka.batch(1)
+        assert kafka.pipeline.accounts.published[Topic.TIMESALES] == 1
+        assert [batch.topic for batch in kafka.producers[1].sent] == [QUOTES]
+
+
+async def test_a_rejected_record_is_found_by_halves_and_becomes_a_dead_letter() -> None:
+    """The neighbours of a record that Kafka does not take are published."""
+    async with publishing() as kafka:
+        kafka.add(Topic.TIMESALES, b"1", b"2", b"3", b"bad")
+        batches = []
+        for producer, number, is_bad in ((0, 0, True), (1, 0, False), (1, 1, True), (2, 0, False), (2, 1, True)):
+            batch = await kafka.batch(producer, number)
+            batches.append(batch.records)
+            if is_bad:
+                batch.reject(kafka_errors.MessageSizeTooLargeError())
+            else:
+                batch.acknowledge()
+        letter = await kafka.batch(3)
+        assert (letter.topic, batches) == (NAMES[Topic.DLQ], [4, 2, 2, 1, 1])
+        letter.acknowledge()
+        await kafka.publisher.drained()
+        accounts = kafka.pipeline.accounts
+        assert accounts.published[Topic.TIMESALES] == 3
+        assert (dict(accounts.dead_lettered), accounts.pending) == ({"record_refused": 1}, 0)
+
+
+@pytest.mark.parametrize(
+    "error", [kafka_errors.TopicAuthorizationFailedError(SALES), kafka_errors.UnknownTopicOrPartitionError()]
+)
+async def test_a_topic_that_is_refused_waits_while_the_others_go_on(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its records stay, it is logged once and named, and the first acknowledgement unblocks it."""
+    monkeypatch.setattr(topic_backoff, "BACKOFF_MIN_SECONDS", 3600.0)
+    monkeypatch.setattr(topic_backoff, "BACKOFF_MAX_SECONDS", 3600.0)
+    async with publishing() as kafka:
+        with capture_logs() as logs:
+            kafka.add(Topic.TIMESALES, b"1")
+            (await kafka.batch(0)).reject(error)
+            kafka.add(Topic.QUOTES, b"2")
+            (await kafka.batch(1)).acknowledge()
+            await eventually(lambda: kafka.pipeline.accounts.published[Topic.QUOTES] == 1, "the quote is published")
+        assert kafka.values(Topic.TIMESALES) == [b"1"]
+        assert kafka.publisher.blocked_topics() == {SALES}
+        assert [line["topic"] for line in logs if line["event"] == "topic not writable, buffering"] == [SALES]
+
+
+async def test_a_partition_without_a_leader_waits_and_is_sent_once_it_has_one() -> None:
+    """No batch is given to a producer that does not know where to send it; metadata is asked for meanwhile."""
+    async with publishing() as kafka:
+        producer = kafka.producers[0]
+        producer.leaderless.add(SALES)
+        kafka.add(Topic.TIMESALES, b"1")
+        await eventually(lambda: producer.metadata_requests, "metadata is asked for")
+        assert (producer.sent, kafka.publisher.blocked_topics()) == ([], {SALES})
+        producer.leaderless.clear()
+        assert (await kafka.batch(0)).topic == SALES
+        assert kafka.publisher.state.rebuilds == 0
+
+
+async def test_a_topic_that_is_deleted_under_a_batch_in_flight_replaces_the_producer() -> None:
+    """Aiokafka would retry it for ever; its records wait until the topic is there again."""
+    async with publishing() as kafka:
+        kafka.add(Topic.TIMESALES, b"1")
+        await kafka.batch(0)
+        kafka.producers[0].missing.add(SALES)
+        await eventually(lambda: len(kafka.producers) > 1, "a new producer")
+        assert kafka.values(Topic.TIMESALES) == [b"1"]
+
+
+async def test_a_batch_that_is_not_acknowledged_in_time_replaces_the_producer() -> None:
+    """The delivery timeout counts from when the batch was sent."""
+    async with publishing(delivery_timeout_seconds=0.01) as kafka:
+        kafka.add(Topic.QUOTES, b"1")
+        await kafka.batch(0)
+        await kafka.batch(1)
+        assert "no acknowledgement within 0.01 s" in str(kafka.publisher.state.last_error)
+
+
+async def test_a_producer_whose_task_has_ended_is_replaced() -> None:
+    """Nothing would be sent any more, and nothing would fail."""
+    async with publishing() as kafka:
+        kafka.producers[0].ended = True
+        await eventually(lambda: len(kafka.producers) > 1, "a new producer")
+        kafka.add(Topic.QUOTES, b"1")
+        assert (await kafka.batch(1)).records == 1
+
+
+async def test_brokers_that_have_moved_replace_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that stays unanswered while Kafka answers at its bootstrap servers is sent anew."""
+    monkeypatch.setattr(metadata_watchdog, "UNREACHABLE_AFTER_SECONDS", QUICK)
+    async with publishing() as kafka:
+        kafka.producers[0].stranded = True
+        kafka.add(Topic.QUOTES, b"1")
+        await kafka.batch(0)
+        assert (await kafka.batch(1)).records == 1
+        assert "none of the known brokers answers" in str(kafka.publisher.state.last_error)
+
+
+async def test_kafka_that_cannot_be_reached_is_tried_again() -> None:
+    """Each attempt is logged, and the last error is there to see until a producer is connected."""
+    async with publishing() as kafka:
+        kafka.refusals = [KafkaUnreachable("no route"), KafkaUnreachable("no route")]
+        kafka.add(Topic.QUOTES, b"1")
+        with capture_logs() as logs:
+            (await kafka.batch(0)).reject(kafka_errors.KafkaConnectionError())
+            await kafka.batch(1)
+        unavailable = [line for line in logs if line["event"] == "Kafka unavailable, retrying"]
+        assert [line["reason"] for line in unavailable] == ["no route", "no route"]
+        assert kafka.publisher.state.connected
+
+
+async def test_topics_that_are_missing_at_the_start_are_an_error() -> None:
+    """Which ones, and what creates them."""
+    kafka = Kafka(delivery_timeout_seconds=60)
+
+    async def start(_options: Mapping[str, object], _timeout_seconds: float) -> FakeProducer:
+        return FakeProducer(missing={SALES})
+
+    kafka.publisher._start_producer = start
+    with pytest.raises(TopicConfigurationError, match=f"no topic {SALES} .*aries-bridge topics"):
+        await kafka.publisher.connect()
+
+
+async def test_close_is_graceful_only_if_nothing_is_in_flight() -> None:
+    """A producer with batches in flight could wait for ever for their acknowledgements."""
+    async with publishing() as kafka:
+        pass
+    assert (kafka.producers[0].closed, kafka.producers[0].abandoned) == (True, False)
+    async with publishing() as kafka:
+        kafka.add(Topic.QUOTES, b"1")
+        await kafka.batch(0)
+    assert (kafka.producers[0].closed, kafka.producers[0].abandoned) == (False, True)
+
+
+async def test_a_library_without_a_name_that_is_used_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start says which version is wanted, instead of failing somewhere later."""
+    names: dict[str, Any] = {"client": ("_conns",), "accumulator": ("_gone",), "sender": ()}
+    monkeypatch.setattr(aiokafka_internals, "REQUIRED", names)
+    with pytest.raises(UnsupportedLibrary, match=r"lacks accumulator\._gone.*install aiokafka 0\.14\.0"):
+        await Kafka(delivery_timeout_seconds=60).publisher.connect()
