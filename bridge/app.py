@@ -44,7 +44,7 @@ from bridge.pipeline.ingest import Intake
 from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
-from bridge.serialization.decimals import Prices
+from bridge.serialization.decimals import PriceEncoder
 from bridge.serialization.fast import FastSerializer
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
@@ -79,7 +79,7 @@ class Bridge:
         self.accounts = Accounts()
         self.buffer = RecordBuffer(settings.topics, self.accounts, settings.bridge_buffer_bytes, partition)
         self.latency = LatencyMetrics()
-        self.prices = Prices()
+        self.prices = PriceEncoder()
         self.tokens = token_source(settings, redactor.learn)
         self.schemas = schemas.load()
         self.publisher = Publisher(
@@ -171,8 +171,8 @@ class Bridge:
     async def _open(self) -> None:
         if self.settings.schema_registry_url is not None:
             prefixes = await self._pinned(self.settings.schema_registry_url)
-            self.serializer.prefix_with(prefixes)
-            self.fast_serializer.prefix_with(prefixes)
+            self.serializer.set_prefixes(prefixes)
+            self.fast_serializer.set_prefixes(prefixes)
         await self.publisher.connect()
         log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
 

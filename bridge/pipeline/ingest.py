@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from bridge.clock import wall_us
 from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
-from bridge.serialization.fast import Shapes, long_bytes, string_bytes
-from bridge.serialization.records import Stamp, build, topics_of
+from bridge.serialization.fast import FieldLayoutCache, encode_long, encode_string
+from bridge.serialization.records import IngestMetadata, build_record, record_topics
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.dead_letters import DeadLetters
     from bridge.pipeline.record_buffer import PartitionQueue, Record, RecordBuffer
-    from bridge.serialization.decimals import Prices
+    from bridge.serialization.decimals import PriceEncoder
     from bridge.serialization.fast import FastSerializer
     from bridge.serialization.serializer import Serializer
 
@@ -50,7 +50,7 @@ class SymbolStream:
         self.symbol = symbol
         self.conflates = topic in CONFLATED
         self.key = symbol.encode()
-        self.symbol_bytes = string_bytes(symbol)
+        self.symbol_bytes = encode_string(symbol)
         self.queue = queue
         self.seq = 0
         self.after_gap = True
@@ -82,7 +82,7 @@ class Intake:
         *,
         serializer: Serializer,
         fast_serializer: FastSerializer,
-        prices: Prices,
+        prices: PriceEncoder,
         buffer: RecordBuffer,
         accounts: Accounts,
         dead_letters: DeadLetters,
@@ -99,7 +99,7 @@ class Intake:
         self._told_overloaded = False
         self._serializer = serializer
         self._fast_serializer = fast_serializer
-        self._shapes = {kind: Shapes(kind, fast_serializer) for kind in UpdateKind}
+        self._shapes = {kind: FieldLayoutCache(kind, fast_serializer) for kind in UpdateKind}
         self._session_bytes = b""
         self._prices = prices
         self._buffer = buffer
@@ -118,7 +118,7 @@ class Intake:
     def start_session(self, session_id: int) -> None:
         """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
         self.session_id = session_id
-        self._session_bytes = long_bytes(session_id)
+        self._session_bytes = encode_long(session_id)
         self._streams = {topic: {} for topic in MARKET_DATA}
         self._routes.clear()
 
@@ -151,7 +151,7 @@ class Intake:
 
     def take(self, lines: Iterable[Line], ingest_us: int) -> None:
         """Account for lines read at one time (µs since the epoch), each before the next, and pass on what they hold."""
-        ingest_bytes = long_bytes(ingest_us)
+        ingest_bytes = encode_long(ingest_us)
         for raw, event in lines:
             self._accounts.lines_received += 1
             if type(event) is Update:
@@ -217,7 +217,7 @@ class Intake:
 
     def _update_slowly(self, update: Update, ingest_us: int) -> None:
         """Do as ``_update`` does, the way that finds what is null, what nobody wants, and what is wrong."""
-        topics = topics_of(update)
+        topics = record_topics(update)
         streams = self._routes[topics].get(update.symbol) or self._route(topics, update.symbol)
         if not streams:
             self._accounts.filtered["not_subscribed" if topics else "empty"] += 1
@@ -239,11 +239,11 @@ class Intake:
 
     def _encode(self, stream: SymbolStream, update: Update, ingest_us: int) -> bytes:
         """Make a record whatever the shape of its update; raise ``BadLine`` that says what is wrong."""
-        value = self._fast_serializer.of(stream.topic)(
+        value = self._fast_serializer.encoder(stream.topic)(
             update.fields,
             update.feed_time,
             stream.symbol_bytes,
-            long_bytes(ingest_us),
+            encode_long(ingest_us),
             self._session_bytes,
             stream.seq,
             stream.after_gap,
@@ -255,8 +255,8 @@ class Intake:
         return value
 
     def _record(self, stream: SymbolStream, update: Update, ingest_us: int) -> dict[str, object]:
-        stamp = Stamp(ingest_us, self.session_id, stream.seq, stream.after_gap)
-        return build(stream.topic, update, stamp, self._prices)
+        stamp = IngestMetadata(ingest_us, self.session_id, stream.seq, stream.after_gap)
+        return build_record(stream.topic, update, stamp, self._prices)
 
     def _offer_all(
         self, streams: tuple[SymbolStream, ...], values: list[bytes], update: Update, ingest_us: int
@@ -307,7 +307,7 @@ class Intake:
         key, streams = symbol.encode(), self._streams[queue.topic]
         for place, (ingest_us, of, value, reason) in enumerate(queue.waiting):
             if of == key:
-                marked = self._serializer.changed(queue.topic, value, after_gap=True)
+                marked = self._serializer.replace_fields(queue.topic, value, after_gap=True)
                 queue.waiting[place] = ingest_us, key, marked, reason
                 return
         if (queue.topic, symbol) in self._held:
@@ -374,5 +374,5 @@ class Intake:
 
 
 def _queue_record(stream: SymbolStream, record: dict[str, object], value: bytes) -> Record:
-    ingest_us: int = record["ingest_time_us"]  # type: ignore[assignment]  # an int, see Stamp
+    ingest_us: int = record["ingest_time_us"]  # type: ignore[assignment]  # an int, see IngestMetadata
     return ingest_us, stream.key, value, None

@@ -16,7 +16,7 @@ from bridge.pipeline.dead_letters import MAX_RAW_BYTES, DeadLetters
 from bridge.pipeline.ingest import MAX_FIELD_NAME_CHARACTERS, Intake
 from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.serialization import schemas
-from bridge.serialization.decimals import Prices
+from bridge.serialization.decimals import PriceEncoder
 from bridge.serialization.deserializer import Deserializer
 from bridge.serialization.fast import FastSerializer
 from bridge.serialization.serializer import Serializer, single_object_prefixes
@@ -41,7 +41,7 @@ class Table:
         self.buffer.open(dict.fromkeys(Topic, 1))
         prefixes = single_object_prefixes(SCHEMAS)
         serializer = Serializer(SCHEMAS, prefixes)
-        prices = Prices()
+        prices = PriceEncoder()
         self.overloads: list[bool] = []
         self.intake = Intake(
             serializer=serializer,

@@ -17,7 +17,7 @@ from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.ingest import Intake
 from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.serialization import schemas
-from bridge.serialization.decimals import Prices
+from bridge.serialization.decimals import PriceEncoder
 from bridge.serialization.fast import FastSerializer
 from bridge.serialization.serializer import Serializer, single_object_prefixes
 from bridge.topics import SUBSCRIBABLE, Topic, topic_names
@@ -44,7 +44,7 @@ class Core:
     def __init__(self, recipe: Recipe) -> None:
         loaded = schemas.load()
         prefixes = single_object_prefixes(loaded)
-        serializer, prices, accounts = Serializer(loaded, prefixes), Prices(), Accounts()
+        serializer, prices, accounts = Serializer(loaded, prefixes), PriceEncoder(), Accounts()
         wanted = plan(symbols(recipe.symbols), _EVENTS)
         dialect = Envelope() if recipe.dialect == "envelope" else Action()
         self.buffer = RecordBuffer(topic_names("bench", {}), accounts, 1 << 30, partition)
