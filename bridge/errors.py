@@ -102,11 +102,11 @@ class SchemaMismatch(BridgeError):
 
 
 class KafkaUnreachable(BridgeError):
-    """No broker that can be reached; the text says why."""
+    """An unreachable Kafka cluster; the text says why."""
 
 
 class RegistryUnreachable(BridgeError):
-    """No usable response from the schema registry; the text says why."""
+    """An unreachable schema registry, or one whose responses are unusable; the text says why."""
 
 
 class PortUnusable(BridgeError):
@@ -155,9 +155,9 @@ class Undecodable(BridgeError):
 
 
 class TokenUnavailable(BridgeError):
-    """No access token at the moment; the text says why.
+    """An access token that cannot be obtained at the moment; the text says why.
 
-    ``permanent`` tells that retrying cannot help until an operator has fixed the cause, ``retry_after_seconds`` how
+    ``permanent`` means that retrying cannot help until an operator has fixed the cause; ``retry_after_seconds`` is how
     long the server asks to wait, if it does.
     """
 

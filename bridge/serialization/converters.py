@@ -1,7 +1,8 @@
 """Converters from the values of the feed's fields to the values of a record's fields.
 
-Each takes a value as the JSON decoder returns it and the encoder of prices. It raises ValueError, whose text says what
-was expected, for a value that does not fit; for a row of a level-2 message, BadField, which names the row.
+Each takes a value as the JSON decoder returns it, and the encoder of prices. For an invalid value it raises
+ValueError, whose text is the noun phrase for what was expected; for a row of a level-2 message, BadField, which names
+the row.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class PriceEncoder:
 
 
 def whole_number(value: str | int) -> int:
-    """Return the integer that an int, or a text such as ``100``, ``100.0`` or ``1e2``, stands for.
+    """Return an int, or a text such as ``100``, ``100.0`` or ``1e2``, as an int.
 
     Raise ValueError for anything but a number, for a fraction, and for more than 64 bits.
     """

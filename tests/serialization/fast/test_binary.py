@@ -27,10 +27,10 @@ def encoded_by_fastavro(declared: Any, value: object) -> bytes:
 
 
 @pytest.mark.parametrize("bits", range(64))
-@pytest.mark.parametrize("beside", [-1, 0, 1])
-def test_longs_at_every_width(bits: int, beside: int) -> None:
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+def test_longs_at_every_width(bits: int, offset: int) -> None:
     """Numbers at which a varint gets longer, or a look-up table ends, are encoded as fastavro does."""
-    for number in {(1 << bits) // 2 + beside, -((1 << bits) // 2) - beside}:
+    for number in {(1 << bits) // 2 + offset, -((1 << bits) // 2) - offset}:
         assert encode_long(number) == encoded_by_fastavro("long", number)
 
 
