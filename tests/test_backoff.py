@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.backoff import Backoff
 
 
-class MaxRandom(random.Random):
+class Highest(random.Random):
     """A random generator that always returns the upper bound."""
 
     def uniform(self, a: float, b: float) -> float:
@@ -21,7 +21,7 @@ class MaxRandom(random.Random):
 
 def test_the_ceiling_doubles_up_to_its_cap() -> None:
     """The ceiling of each delay is twice the one before, but never above the cap."""
-    backoff = Backoff(0.5, 30.0, MaxRandom())
+    backoff = Backoff(0.5, 30.0, Highest())
     assert [backoff.next_seconds() for _ in range(9)] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
     backoff.reset()
     assert backoff.next_seconds() == 0.5
@@ -48,7 +48,7 @@ def test_delays_are_spread_over_the_whole_range() -> None:
 
 def test_the_number_of_attempts_is_unlimited() -> None:
     """A delay can be computed after any number of failed attempts."""
-    backoff = Backoff(0.5, 30.0, MaxRandom())
+    backoff = Backoff(0.5, 30.0, Highest())
     assert {backoff.next_seconds() for _ in range(5000)} == {0.5, 1, 2, 4, 8, 16, 30}
 
 

@@ -28,12 +28,12 @@ class PriceEncoder:
     def __init__(self) -> None:
         self.rounded = 0
 
-    def encode(self, price: str | int) -> bytes:
-        """Return the two's complement, big-endian and as short as possible, of the price times 10^9.
+    def encode(self, price: object) -> bytes:
+        """Return the two's complement, big-endian and as short as possible, of a price (text or int) times 10^9.
 
         That is the representation of an Avro decimal (Avro 1.12 specification, logical type decimal). A price with
-        more than nine decimal places is rounded half-even and counted. Raise ValueError, naming the limit, for
-        anything but a number, and for a magnitude of 10^9 or more.
+        more than nine decimal places is rounded half-even and counted. Raise ValueError, naming the limit, for other
+        types and texts, and for a magnitude of 10^9 or more.
         """
         if type(price) is int:
             return _decimal_bytes(price * 10**SCALE)
@@ -46,10 +46,10 @@ class PriceEncoder:
         return data
 
 
-def whole_number(value: str | int) -> int:
+def whole_number(value: object) -> int:
     """Return an int, or a text such as ``100``, ``100.0`` or ``1e2``, as an int.
 
-    Raise ValueError for anything but a number, for a fraction, and for more than 64 bits.
+    Raise ValueError for other types and texts, for a fraction, and for more than 64 bits.
     """
     if type(value) is int:
         number = value
