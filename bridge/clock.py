@@ -1,4 +1,4 @@
-"""Wall-clock time in µs since the epoch, and session ids that only grow."""
+"""Wall-clock time in µs since 1970, and session ids that only increase."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 
 
 def wall_us() -> int:
-    """Return the wall clock in µs since the epoch."""
+    """Return the wall-clock time in µs since 1970-01-01 UTC."""
     return time.time_ns() // 1000
 
 
 class SessionIds:
-    """Give each session its id: the time in µs, or one more than the last where the clock was set back."""
+    """A generator of session ids: the time in µs, or the last id plus one if the clock was set back."""
 
     def __init__(self) -> None:
         self._last = 0

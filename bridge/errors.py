@@ -1,25 +1,25 @@
-"""Errors the bridge raises, by what their catcher can do next.
+"""The errors of the bridge, by what the code that catches them can do.
 
 ::
 
     BridgeError
-    ├── SettingsError          a setting is wrong: mend it, start again          (exit 2)
-    ├── CredentialsRefused     Aries refuses a token that cannot change          (exit 3)
-    ├── RecordsUndelivered     stopped with records Kafka had not acknowledged   (exit 4)
-    ├── TopicConfigurationError            topics missing or of unequal partition counts     (exit 1)
-    ├── SchemaMismatch            the registry's schema is missing or different     (exit 1)
-    ├── PortUnusable           HTTP cannot be served where the settings say        (exit 1)
-    ├── UnsupportedLibrary     a library is not the version that the bridge was made for   (exit 1)
-    ├── KafkaUnreachable       no broker answered: retried
-    ├── RegistryUnreachable    the registry did not answer: retried
-    ├── RegistryRefused        the registry refuses our credentials                (exit 1)
-    ├── SecretUnreadable       a secret's file cannot be read just now: retried
-    ├── Undecodable            a Kafka value is none of ours
-    ├── TokenUnavailable       no access token to be had just now: retried
-    ├── ConnectionLost         the Aries socket is gone or useless: retried by its cause
-    │   └── HandshakeRefused     … before it opened: no token was shown, so none is to blame
-    └── BadLine                one line cannot become a record: dead-lettered
-        └── BadField           … because of one field
+    ├── SettingsError            a setting is invalid: fix it, then restart           (exit 2)
+    ├── CredentialsRefused       Aries rejects a token that cannot be renewed         (exit 3)
+    ├── RecordsUndelivered       stopped with records not acknowledged by Kafka       (exit 4)
+    ├── TopicConfigurationError  topics missing or with unequal partition counts      (exit 1)
+    ├── SchemaMismatch           the registry's schema is missing or different        (exit 1)
+    ├── PortUnusable             the configured HTTP address cannot be listened on    (exit 1)
+    ├── RegistryRefused          the registry rejects our credentials                 (exit 1)
+    ├── UnsupportedLibrary       a library is not the version that the bridge was built for (exit 1)
+    ├── KafkaUnreachable         no broker responded: retried
+    ├── RegistryUnreachable      the registry did not respond: retried
+    ├── SecretUnreadable         a secret's file cannot be read at the moment: retried
+    ├── TokenUnavailable         no access token at the moment: retried
+    ├── ConnectionLost           the Aries connection is closed or unusable: retried according to its cause
+    │   └── HandshakeRefused     … because the WebSocket handshake failed: no token was sent yet
+    ├── Undecodable              a Kafka value that is not a record of the bridge
+    └── BadLine                  a line of the feed that cannot become a record: dead-lettered
+        └── BadField             … because of one of its fields
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_MAX_VALUE_CHARACTERS = 80
+
 
 class BridgeError(Exception):
-    """Be the root of every error of the bridge's own; its text is meant for people."""
+    """The base class of all errors of the bridge; its text is a message for the operator."""
 
     exit_code: ClassVar[int] = 1
 
 
 class SettingsError(BridgeError):
-    """Name every problem of the environment at once, and how to mend each."""
+    """Invalid settings: all problems at once, each with how to fix it."""
 
     exit_code = 2
 
@@ -54,7 +56,7 @@ class SettingsError(BridgeError):
 
 
 class CredentialsRefused(BridgeError):
-    """Say that Aries refused a token which cannot become another by waiting."""
+    """A fixed access token that Aries rejects; retrying cannot help."""
 
     exit_code = 3
 
@@ -65,14 +67,14 @@ class CredentialsRefused(BridgeError):
 
     def __str__(self) -> str:
         return (
-            f"Aries refused the access token {self.times} times ({self.answer}). A fixed token does not change by "
-            "itself: put a valid one into ARIES_ACCESS_TOKEN, or use ARIES_ACCESS_TOKEN_FILE or "
-            "ARIES_REFRESH_TOKEN so that it can be renewed while the bridge runs."
+            f"Aries rejected the access token {self.times} times ({self.answer}), and a fixed token cannot be renewed. "
+            "Set ARIES_ACCESS_TOKEN to a valid token, or use ARIES_ACCESS_TOKEN_FILE or ARIES_REFRESH_TOKEN so that "
+            "it can be renewed while the bridge runs."
         )
 
 
 class RecordsUndelivered(BridgeError):
-    """Say how many records were given up at exit."""
+    """Records that Kafka had not acknowledged when the bridge had to exit."""
 
     exit_code = 4
 
@@ -81,15 +83,15 @@ class RecordsUndelivered(BridgeError):
         super().__init__(count)
 
     def __str__(self) -> str:
-        return f"{self.count} records were not acknowledged by Kafka before the deadline of BRIDGE_DRAIN_SECONDS."
+        return f"Kafka did not acknowledge {self.count} records within BRIDGE_DRAIN_SECONDS."
 
 
 class TopicConfigurationError(BridgeError):
-    """Say which topics are missing or do not fit together."""
+    """Topics that are missing, or whose partition counts differ."""
 
 
 class SchemaMismatch(BridgeError):
-    """Say for which subject the registry has no schema, or another one."""
+    """A subject of the schema registry that does not have the bridge's schema."""
 
     def __init__(self, subject: str, problem: str, remedy: str) -> None:
         self.subject = subject
@@ -119,19 +121,19 @@ class UnsupportedLibrary(BridgeError):
 
 
 class KafkaUnreachable(BridgeError):
-    """Say that no broker could be reached, and why."""
+    """An unreachable Kafka cluster; the text says why."""
 
 
 class RegistryUnreachable(BridgeError):
-    """Say that the schema registry gave no usable answer, and why."""
+    """An unreachable schema registry, or one whose responses are unusable; the text says why."""
 
 
 class PortUnusable(BridgeError):
-    """Say why probes, metrics and status cannot be served where the settings say."""
+    """An HTTP address for probes, metrics and status that cannot be listened on."""
 
 
 class RegistryRefused(BridgeError):
-    """Say that the registry does not accept our credentials: waiting does not help."""
+    """Credentials that the schema registry rejects; retrying cannot help."""
 
     def __init__(self, url: str, status: int) -> None:
         self.url = url
@@ -140,15 +142,14 @@ class RegistryRefused(BridgeError):
 
     def __str__(self) -> str:
         return (
-            f"the schema registry at {self.url} refuses us (HTTP {self.status}). "
-            "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may "
-            "read the subjects of the bridge's topics (and write them, where "
-            "SCHEMA_REGISTRY_AUTO_REGISTER is on)."
+            f"the schema registry at {self.url} denied access (HTTP {self.status}). "
+            "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may read the subjects of "
+            "the bridge's topics (and write them, if SCHEMA_REGISTRY_AUTO_REGISTER is on)."
         )
 
 
 class SecretUnreadable(BridgeError):
-    """Say which secret cannot be read just now, from where, and why; never what the file holds."""
+    """A secret's file that cannot be read at the moment; the text never contains the file's content."""
 
     def __init__(self, name: str, path: Path, reason: str) -> None:
         self.name = name
@@ -158,10 +159,10 @@ class SecretUnreadable(BridgeError):
 
     @property
     def complaint(self) -> str:
-        """Return the sentence without the setting's name before it."""
+        """Return the message without the name of the setting."""
         return (
             f"the file {str(self.path)!r} of {self.name}_FILE {self.reason}; "
-            "it must hold the secret and nothing else, readable for the bridge's user"
+            "it must contain the secret and nothing else, and be readable by the bridge's user"
         )
 
     def __str__(self) -> str:
@@ -169,37 +170,42 @@ class SecretUnreadable(BridgeError):
 
 
 class Undecodable(BridgeError):
-    """Say why a Kafka value cannot be decoded."""
+    """A Kafka value that cannot be decoded; the text says why."""
 
 
 class TokenUnavailable(BridgeError):
-    """Say why no access token can be had just now; ``permanent`` where a person has to do something first."""
+    """An access token that cannot be obtained at the moment; the text says why.
+
+    ``permanent`` means that retrying cannot help until an operator has fixed the cause; ``retry_after_seconds`` is how
+    long the server asks to wait, if it does.
+    """
 
     permanent: bool = False
     retry_after_seconds: float | None = None
 
 
 class DisconnectCause(StrEnum):
-    """Name why a connection to Aries ended or did not come about (label of ``reconnects_total``)."""
+    """Why a connection to Aries ended or could not be established (a label of ``reconnects_total``)."""
 
-    NETWORK = "network"  # DNS, TCP, TLS, a reset, an end without a closing handshake
-    HANDSHAKE = "handshake"  # the server answered the upgrade with an HTTP error
+    NETWORK = "network"  # DNS, TCP, TLS, a reset, closed without a closing handshake
+    HANDSHAKE = "handshake"  # the server answered the upgrade request with an HTTP error
     THROTTLED = "throttled"  # HTTP 429, or 503 with Retry-After
-    AUTH_REFUSED = "auth_refused"  # HTTP 401/403, or an error in answer to the auth request
-    AUTH_TIMEOUT = "auth_timeout"  # no answer to the auth request
-    TOKEN = "token"  # noqa: S105 - no access token to be had just now
-    TOKEN_REFUSED = "token_refused"  # noqa: S105 - the token endpoint refuses our grant
+    AUTH_REFUSED = "auth_refused"  # HTTP 401/403, or an error response to the auth request
+    AUTH_TIMEOUT = "auth_timeout"  # no response to the auth request
+    TOKEN = "token"  # noqa: S105 - not a password: no access token at the moment
+    TOKEN_REFUSED = "token_refused"  # noqa: S105 - not a password: the token endpoint rejects the grant
     CLOSED = "closed"  # the server closed the connection
-    EVICTED = "evicted"  # … because another session took its place
-    TOO_BIG = "too_big"  # a frame over our limit (close code 1009)
-    PONG_TIMEOUT = "pong_timeout"  # a ping stayed without answer
-    STALE = "stale"  # no data though the market is open
+    EVICTED = "evicted"  # the server closed the connection in favor of another session
+    TOO_BIG = "too_big"  # a frame larger than the limit (close code 1009)
+    PONG_TIMEOUT = "pong_timeout"  # a ping was not answered
+    STALE = "stale"  # no data while the market is open
 
 
 class ConnectionLost(BridgeError):
-    """Say why the Aries connection is gone; ``retry_after_seconds`` is the server's wish, if it had one.
+    """A connection to Aries that was closed, became unusable, or could not be established.
 
-    ``remedy`` tells people what they can do, where that is known.
+    ``remedy`` says what the operator can do, if that is known; ``retry_after_seconds`` is how long the server asks to
+    wait, if it does.
     """
 
     def __init__(
@@ -216,12 +222,12 @@ class ConnectionLost(BridgeError):
 
     @property
     def blames_token(self) -> bool:
-        """Tell whether it was the token that Aries did not accept."""
+        """Whether Aries rejected the access token."""
         return self.cause is DisconnectCause.AUTH_REFUSED
 
 
 class HandshakeRefused(ConnectionLost):
-    """Say with which HTTP answer the server refused to open a WebSocket; ``date`` is when it was sent, as it says."""
+    """A WebSocket handshake that the server answered with an HTTP error; ``date`` is the response's Date header."""
 
     blames_token = False
 
@@ -239,9 +245,9 @@ class HandshakeRefused(ConnectionLost):
 
 
 class BadLine(BridgeError):
-    """Say why one line of the feed cannot become a record.
+    """A line of the feed that cannot become a record.
 
-    ``reason`` is one of few words (a metric's label); ``error`` is the sentence for people.
+    ``reason`` is one of a few fixed values (a metric's label), ``error`` the message for the operator.
     """
 
     def __init__(self, reason: str, error: str, *, symbol: str | None = None) -> None:
@@ -255,19 +261,20 @@ class BadLine(BridgeError):
 
 
 class BadField(BadLine):
-    """Say which field of a line has a value that its type cannot hold."""
+    """A field of a line whose value does not fit its type."""
 
     def __init__(self, field: str, value: object, expected: str) -> None:
         self.field = field
-        super().__init__("bad_field", f"{field}: expected {expected}, got {_shown(value)}")
+        super().__init__("bad_field", f"{field}: expected {expected}, got {_described(value)}")
 
 
-def _shown(value: object) -> str:
-    # Lists and objects are the sender's to nest: they are named, not written out.
+def shortened(text: str, max_characters: int) -> str:
+    """Return the text, cut off and ended with ``...`` if it is longer than that."""
+    return text if len(text) <= max_characters else text[: max_characters - 3] + "..."
+
+
+def _described(value: object) -> str:
+    # Lists and objects may be nested to any depth by the sender, so their content is not shown.
     if isinstance(value, list):
         return "a list"
-    return "an object" if isinstance(value, dict) else _shortened(repr(value))
-
-
-def _shortened(text: str, most_characters: int = 80) -> str:
-    return text if len(text) <= most_characters else text[: most_characters - 3] + "..."
+    return "an object" if isinstance(value, dict) else shortened(repr(value), _MAX_VALUE_CHARACTERS)

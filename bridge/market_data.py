@@ -1,6 +1,6 @@
 """What the feed delivers, whichever dialect it speaks: event types, the names of their fields, and updates.
 
-The names are the feed's own (protocol §5). A record's fields are made from them in ``bridge.serialization.records``.
+The names are the feed's own (protocol §5); ``bridge.serialization.field_mappings`` maps them to those of records.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.ingest import Ingest
 from bridge.pipeline.overload import Overload
 from bridge.pipeline.record_buffer import RecordBuffer
-from bridge.serialization.decimals import Prices
+from bridge.serialization.decimals import PriceEncoder
 from bridge.serialization.fast import FastSerializer
 from bridge.serialization.serializer import Serializer, single_object_prefixes
 
@@ -30,14 +30,14 @@ class Pipeline:
     buffer: RecordBuffer
     control: ControlEvents
     ingest: Ingest
-    prices: Prices
+    prices: PriceEncoder
     _serializer: Serializer
     _fast_serializer: FastSerializer
 
     def use_prefixes(self, prefixes: Mapping[Topic, bytes]) -> None:
         """Name the schemas by other prefixes from now on, such as a registry's ids."""
-        self._serializer.prefix_with(prefixes)
-        self._fast_serializer.prefix_with(prefixes)
+        self._serializer.set_prefixes(prefixes)
+        self._fast_serializer.set_prefixes(prefixes)
 
 
 def assemble(
@@ -61,7 +61,7 @@ def assemble(
     ``partition`` and ``on_ready``.
     """
     prefixes = single_object_prefixes(schemas)
-    prices = Prices()
+    prices = PriceEncoder()
     serializer = Serializer(schemas, prefixes)
     fast_serializer = FastSerializer(schemas, prefixes, prices)
     accounts = Accounts()

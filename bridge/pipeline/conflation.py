@@ -73,7 +73,7 @@ class Conflation:
         for place, waiting in list(self.waiting.items()):
             stream, fields = waiting.stream, waiting.fields
             value = self._serializer.encode(stream.topic, fields)
-            ingest_us: int = fields["ingest_time_us"]  # type: ignore[assignment]  # an int, see Stamp
+            ingest_us: int = fields["ingest_time_us"]  # type: ignore[assignment]  # an int, see IngestMetadata
             if not self._buffer.offer(stream.queue, (ingest_us, stream.key, value, None)):
                 return
             self._accounts.pending -= 1  # the queue counts it from here on

@@ -12,8 +12,8 @@ from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
 from bridge.pipeline.conflation import Conflation
 from bridge.pipeline.routing import Router, skip
-from bridge.serialization.fast import Shapes, long_bytes
-from bridge.serialization.records import Stamp, build, topics_of
+from bridge.serialization.fast import FieldLayoutCache, encode_long
+from bridge.serialization.records import IngestMetadata, build_record, record_topics
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.partition_queue import PartitionQueue
     from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.pipeline.routing import SymbolStream
-    from bridge.serialization.decimals import Prices
+    from bridge.serialization.decimals import PriceEncoder
     from bridge.serialization.fast import FastSerializer
     from bridge.serialization.serializer import Serializer
 
@@ -46,7 +46,7 @@ class Ingest:
         *,
         serializer: Serializer,
         fast_serializer: FastSerializer,
-        prices: Prices,
+        prices: PriceEncoder,
         buffer: RecordBuffer,
         accounts: Accounts,
         overload: Overload,
@@ -64,7 +64,7 @@ class Ingest:
         self._routes = self._router.routes
         self._serializer = serializer
         self._fast_serializer = fast_serializer
-        self._layouts = {kind: Shapes(kind, fast_serializer) for kind in UpdateKind}
+        self._layouts = {kind: FieldLayoutCache(kind, fast_serializer) for kind in UpdateKind}
         self._session_bytes = b""
         self._prices = prices
         self._buffer = buffer
@@ -74,7 +74,7 @@ class Ingest:
     def start_session(self, session_id: int) -> None:
         """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
         self.session_id = self._dead_letters.session_id = session_id
-        self._session_bytes = long_bytes(session_id)
+        self._session_bytes = encode_long(session_id)
         self._router.start_session()
 
     def want(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
@@ -83,7 +83,7 @@ class Ingest:
 
     def ingest(self, lines: Iterable[Line], ingest_us: int) -> None:
         """Account for lines read at one time (µs since the epoch), each before the next, and queue their records."""
-        ingest_bytes = long_bytes(ingest_us)
+        ingest_bytes = encode_long(ingest_us)
         overload = self.overload
         for raw, event in lines:
             self._accounts.lines_received += 1
@@ -156,7 +156,7 @@ class Ingest:
 
     def _update_slowly(self, update: Update, ingest_us: int) -> None:
         """Do as ``_update``, by the reference path: it handles nulls and unwanted updates, and says what is wrong."""
-        topics = topics_of(update)
+        topics = record_topics(update)
         streams = self._routes[topics].get(update.symbol) or self._router.route(topics, update.symbol)
         if not streams:
             self._accounts.filtered["not_subscribed" if topics else "empty"] += 1
@@ -170,11 +170,11 @@ class Ingest:
 
     def _serialize(self, stream: SymbolStream, update: Update, ingest_us: int) -> bytes:
         """Return the record of an update whatever its fields; raise ``BadLine`` that says what is wrong."""
-        value = self._fast_serializer.of(stream.topic)(
+        value = self._fast_serializer.encoder(stream.topic)(
             update.fields,
             update.feed_time,
             stream.symbol_bytes,
-            long_bytes(ingest_us),
+            encode_long(ingest_us),
             self._session_bytes,
             stream.seq,
             stream.after_gap,
@@ -186,8 +186,8 @@ class Ingest:
         return value
 
     def _record(self, stream: SymbolStream, update: Update, ingest_us: int) -> dict[str, object]:
-        stamp = Stamp(ingest_us, self.session_id, stream.seq, stream.after_gap)
-        return build(stream.topic, update, stamp, self._prices)
+        metadata = IngestMetadata(ingest_us, self.session_id, stream.seq, stream.after_gap)
+        return build_record(stream.topic, update, metadata, self._prices)
 
     def _queue_all(
         self, streams: tuple[SymbolStream, ...], values: list[bytes], update: Update, ingest_us: int
@@ -226,7 +226,9 @@ class Ingest:
     def _mark_gap(self, queue: PartitionQueue, symbol: str) -> None:
         """Let the next record of a symbol say that one before it is missing: it may have been made already."""
         topic = queue.topic
-        if queue.mark_next(symbol.encode(), lambda value: self._serializer.changed(topic, value, after_gap=True)):
+        if queue.mark_next(
+            symbol.encode(), lambda value: self._serializer.replace_fields(topic, value, after_gap=True)
+        ):
             return
         if self.conflation.mark_gap(topic, symbol):
             return

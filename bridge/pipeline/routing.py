@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from bridge.errors import BadLine
-from bridge.serialization.fast import string_bytes
+from bridge.serialization.fast import encode_string
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class SymbolStream:
         self.symbol = symbol
         self.conflates = topic in CONFLATED
         self.key = symbol.encode()
-        self.symbol_bytes = string_bytes(symbol)
+        self.symbol_bytes = encode_string(symbol)
         self.queue = queue
         #: ``seq`` and ``after_gap`` of the next record.
         self.seq = 0

@@ -1,4 +1,4 @@
-"""Exact prices: decimal text to the bytes of an Avro ``decimal(18, 9)``, without ``decimal.Decimal``."""
+"""Decimal text to the bytes of an Avro ``decimal(18, 9)``, exactly and without ``decimal.Decimal``."""
 
 from __future__ import annotations
 
@@ -14,46 +14,47 @@ _WHOLE_DIGITS = 19  # of 2^63 - 1
 _WHOLE_BITS = 63
 
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?)([0-9]+))?")
-#: What the digits of a plain price are multiplied by, for each number of them behind the point.
-_POWERS = tuple(10 ** (SCALE - places) for places in range(SCALE + 1))
-#: A longer exponent is as good as 10^12: both move the point out of any text that fits into memory.
-_EXPONENT_DIGITS = 12
+#: The factor that scales the digits of a plain price, by the number of its decimal places.
+_SCALE_FACTORS = tuple(10 ** (SCALE - places) for places in range(SCALE + 1))
+#: A longer exponent has the same effect as 10^12: it moves the point out of any text that fits into memory.
+_MAX_EXPONENT_DIGITS = 12
 
 
-class Prices:
-    """Give the bytes of a price by its text or integer: ``prices["1.5"]``.
-
-    The bytes are the two's complement, big-endian, of the value times 10^9 (Avro 1.12, logical type decimal).
-    ``rounded`` counts every price that had more than nine decimals and was rounded half-even. Raise ValueError,
-    naming the limit, for what is no number, and for a number of 10^9 or more.
-    """
+class PriceEncoder:
+    """An encoder of prices that counts how many it had to round (``rounded``)."""
 
     __slots__ = ("rounded",)
 
     def __init__(self) -> None:
         self.rounded = 0
 
-    def __getitem__(self, price: str | int) -> bytes:
+    def encode(self, price: object) -> bytes:
+        """Return the two's complement, big-endian and as short as possible, of a price (text or int) times 10^9.
+
+        That is the representation of an Avro decimal (Avro 1.12 specification, logical type decimal). A price with
+        more than nine decimal places is rounded half-even and counted. Raise ValueError, naming the limit, for other
+        types and texts, and for a magnitude of 10^9 or more.
+        """
         if type(price) is int:
-            return _price_bytes(price * 10**SCALE)
+            return _decimal_bytes(price * 10**SCALE)
         if type(price) is not str:
             raise ValueError(_PRICE_EXPECTED)
-        unscaled, exact = _plain(price) or _shifted(price, SCALE, PRECISION, _PRICE_EXPECTED)
-        data = _price_bytes(unscaled)
+        unscaled, exact = _parse_plain(price) or _parse(price, SCALE, PRECISION, _PRICE_EXPECTED)
+        data = _decimal_bytes(unscaled)
         if not exact:
             self.rounded += 1
         return data
 
 
-def whole_number(value: str | int) -> int:
-    """Return the integer that a text such as ``100``, ``100.0`` or ``1e2`` (or an int) stands for.
+def whole_number(value: object) -> int:
+    """Return an int, or a text such as ``100``, ``100.0`` or ``1e2``, as an int.
 
-    Raise ValueError for what is no number, has a fraction, or needs more than 64 bits.
+    Raise ValueError for other types and texts, for a fraction, and for more than 64 bits.
     """
     if type(value) is int:
         number = value
     elif type(value) is str:
-        number, exact = _shifted(value, 0, _WHOLE_DIGITS, _WHOLE_EXPECTED)
+        number, exact = _parse(value, 0, _WHOLE_DIGITS, _WHOLE_EXPECTED)
         if not exact:
             raise ValueError(_WHOLE_EXPECTED)
     else:
@@ -63,28 +64,28 @@ def whole_number(value: str | int) -> int:
     return number
 
 
-def _price_bytes(unscaled: int) -> bytes:
+def _decimal_bytes(unscaled: int) -> bytes:
     if not -_PRICE_LIMIT < unscaled < _PRICE_LIMIT:
         raise ValueError(_PRICE_EXPECTED)
     bits = (unscaled + (unscaled < 0)).bit_length()  # without the sign
     return unscaled.to_bytes(bits // 8 + 1, "big", signed=True)
 
 
-def _plain(text: str) -> tuple[int, bool] | None:
-    """Return what ``_shifted`` does for the notation of nearly every price (``-101.25``); None for all others."""
+def _parse_plain(text: str) -> tuple[int, bool] | None:
+    """Return the same as ``_parse`` for the notation of nearly every price (``-101.25``), None for any other."""
     magnitude = text.removeprefix("-")
     whole, _, fraction = magnitude.partition(".")
     digits = whole + fraction
     if len(fraction) > SCALE or len(digits) > PRECISION or not (digits.isdigit() and digits.isascii()):
         return None
-    unscaled = int(digits) * _POWERS[len(fraction)]
+    unscaled = int(digits) * _SCALE_FACTORS[len(fraction)]
     return (-unscaled if text.startswith("-") else unscaled), True
 
 
-def _shifted(text: str, places: int, most_digits: int, expected: str) -> tuple[int, bool]:
+def _parse(text: str, places: int, max_digits: int, expected: str) -> tuple[int, bool]:
     """Return the text's value times 10^places, rounded half-even, and whether that is exact.
 
-    Work and memory are linear in the text's length, whatever its exponent.
+    Time and memory are linear in the text's length, whatever its exponent.
     """
     match = _NUMBER.fullmatch(text)
     if match is None:
@@ -95,21 +96,21 @@ def _shifted(text: str, places: int, most_digits: int, expected: str) -> tuple[i
     digits = (whole + fraction).lstrip("0")
     if not digits:
         return 0, True
-    # How many of the digits stand before the decimal point once the value is multiplied.
+    # How many of the digits are before the decimal point of the scaled value.
     kept = len(digits) - len(fraction) + places + _exponent(exponent_sign, exponent)
-    if kept > most_digits:
+    if kept > max_digits:
         raise ValueError(expected)
-    magnitude, exact = _rounded(digits, kept)
+    magnitude, exact = _round_half_even(digits, kept)
     return (-magnitude if sign == "-" else magnitude), exact
 
 
 def _exponent(sign: str, digits: str) -> int:
     digits = digits.lstrip("0")
-    size = int(digits or 0) if len(digits) <= _EXPONENT_DIGITS else 10**_EXPONENT_DIGITS
+    size = int(digits or 0) if len(digits) <= _MAX_EXPONENT_DIGITS else 10**_MAX_EXPONENT_DIGITS
     return -size if sign == "-" else size
 
 
-def _rounded(digits: str, kept: int) -> tuple[int, bool]:
+def _round_half_even(digits: str, kept: int) -> tuple[int, bool]:
     if kept >= len(digits):
         return int(digits) * 10 ** (kept - len(digits)), True
     if kept < 0:

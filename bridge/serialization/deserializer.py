@@ -1,4 +1,4 @@
-"""Kafka values back to records, for people: by fingerprint (our schemas) or by registry id (any schema)."""
+"""Kafka values to records, by fingerprint (the schemas of this version) or by registry id (any schema)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastavro import schemaless_reader
 from fastavro.schema import SchemaParseException, UnknownType
 
 from bridge.errors import Undecodable
-from bridge.serialization.schemas import schema_of
+from bridge.serialization.schemas import parse_schema
 from bridge.serialization.serializer import (
     CONFLUENT_ID_BYTES,
     CONFLUENT_MARKER,
@@ -21,13 +21,12 @@ from bridge.serialization.serializer import (
 )
 
 if TYPE_CHECKING:
-    from bridge.serialization.records import Record
     from bridge.serialization.schema_registry import Registry
-    from bridge.serialization.schemas import Schema, Schemas
+    from bridge.serialization.schemas import AvroRecord, Schema, Schemas
 
 _BASE64 = "base64:"
-# What fastavro lets out for bytes that are not of the schema, from its C code and from Python's.
-_GARBAGE = (
+#: What fastavro raises for bytes that do not match the schema, from its C code and from its Python code.
+_MISMATCH_ERRORS = (
     ValueError,
     TypeError,
     EOFError,
@@ -40,18 +39,14 @@ _GARBAGE = (
 
 
 class Decoded(NamedTuple):
-    """Carry a record with the full name of its schema."""
+    """A record and the full name of its schema."""
 
     name: str
-    record: Record
+    record: AvroRecord
 
 
 class Deserializer:
-    """Decode values in either encoding; what was learned from the registry is kept.
-
-    Raise Undecodable for a value that is not ours to read, RegistryUnreachable or RegistryRefused where the
-    registry had to be asked in vain.
-    """
+    """A deserializer of both encodings that caches the schemas it fetches from the registry."""
 
     def __init__(self, schemas: Schemas, registry: Registry | None = None) -> None:
         self._by_fingerprint = {schema.fingerprint: schema for schema in schemas.values()}
@@ -59,7 +54,11 @@ class Deserializer:
         self._registry = registry
 
     async def decode(self, value: bytes | None) -> Decoded:
-        """Return the record in a Kafka value: decimals as Decimal, timestamps as aware datetime."""
+        """Return the record in a Kafka value: decimals as Decimal, timestamps as aware datetime.
+
+        Raise Undecodable for a value in another format or with an unknown schema, RegistryUnreachable or
+        RegistryRefused if its schema cannot be fetched from the registry.
+        """
         if not value:
             raise Undecodable("the value is empty")
         if value.startswith(SINGLE_OBJECT_MARKER):
@@ -84,33 +83,33 @@ class Deserializer:
 
     async def _schema_by_id(self, value: bytes) -> Schema:
         start = len(CONFLUENT_MARKER)
-        digits = value[start : start + CONFLUENT_ID_BYTES]
-        if len(digits) < CONFLUENT_ID_BYTES:
+        id_bytes = value[start : start + CONFLUENT_ID_BYTES]
+        if len(id_bytes) < CONFLUENT_ID_BYTES:
             raise Undecodable("the value ends within its schema id")
-        schema_id = int.from_bytes(digits, "big")
+        schema_id = int.from_bytes(id_bytes, "big")
         if schema_id not in self._by_id:
-            self._by_id[schema_id] = await self._fetched(schema_id)
+            self._by_id[schema_id] = await self._fetch(schema_id)
         return self._by_id[schema_id]
 
-    async def _fetched(self, schema_id: int) -> Schema:
+    async def _fetch(self, schema_id: int) -> Schema:
         if self._registry is None:
-            raise Undecodable(f"the value names the registry's schema {schema_id}: set SCHEMA_REGISTRY_URL")
+            raise Undecodable(f"the value has the registry's schema id {schema_id}: set SCHEMA_REGISTRY_URL")
         text = await self._registry.fetch(schema_id)
         if text is None:
             raise Undecodable(f"the schema registry has no schema {schema_id}")
         try:
-            return schema_of(text)
+            return parse_schema(text)
         except (ValueError, SchemaParseException, UnknownType) as error:
-            raise Undecodable(f"the registry's schema {schema_id} is no Avro record schema: {error}") from error
+            raise Undecodable(f"the registry's schema {schema_id} is not an Avro record schema: {error}") from error
 
 
-def to_json(record: Record) -> dict[str, Any]:
-    """Return the record as JSON knows it, losing nothing.
+def to_json(record: AvroRecord) -> dict[str, Any]:
+    """Return the record in JSON types, without loss.
 
     Decimals become their exact text without trailing zeros, timestamps ISO-8601 with milliseconds and ``Z``,
-    bytes their UTF-8 text (``base64:`` and base64 where they are no UTF-8).
+    bytes their UTF-8 text, or ``base64:`` and base64 if they are not UTF-8.
     """
-    return {name: _plain(value) for name, value in record.items()}
+    return {name: _json_value(value) for name, value in record.items()}
 
 
 def _read(schema: Schema, value: bytes, start: int) -> Decoded:
@@ -118,15 +117,15 @@ def _read(schema: Schema, value: bytes, start: int) -> Decoded:
     body.seek(start)
     try:
         record = schemaless_reader(body, schema.parsed, None)
-    except _GARBAGE as error:
-        raise Undecodable(f"the value is no {schema.name}: {str(error) or type(error).__name__}") from error
+    except _MISMATCH_ERRORS as error:
+        raise Undecodable(f"the value is not a valid {schema.name}: {str(error) or type(error).__name__}") from error
     if body.tell() != len(value):
-        raise Undecodable(f"the value has {len(value) - body.tell()} bytes behind its {schema.name}")
+        raise Undecodable(f"the value has {len(value) - body.tell()} more bytes after its {schema.name}")
     assert isinstance(record, dict)
     return Decoded(schema.name, record)
 
 
-def _plain(value: object) -> Any:
+def _json_value(value: object) -> Any:
     match value:
         case Decimal():
             return _decimal_text(value)
@@ -135,9 +134,9 @@ def _plain(value: object) -> Any:
         case bytes():
             return _bytes_text(value)
         case dict():
-            return {name: _plain(inner) for name, inner in value.items()}
+            return {name: _json_value(inner) for name, inner in value.items()}
         case list():
-            return [_plain(inner) for inner in value]
+            return [_json_value(inner) for inner in value]
     return value
 
 
@@ -147,7 +146,7 @@ def _decimal_text(value: Decimal) -> str:
 
 
 def _bytes_text(data: bytes) -> str:
-    """Return UTF-8 text; what could be taken for base64 becomes base64, so that the reader can tell."""
+    """Return UTF-8 text; text that starts like base64 output is encoded too, so that a reader can tell them apart."""
     try:
         text = data.decode()
     except UnicodeDecodeError:

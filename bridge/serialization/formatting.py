@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
 
     from bridge.serialization.deserializer import Decoded
-    from bridge.serialization.records import Record
+    from bridge.serialization.schemas import AvroRecord
 
 #: So many rows of a list, and characters of a text, stand in a line for people.
 SHOWN_ROWS = 5
@@ -55,7 +55,7 @@ def json_line(message: ConsumerRecord, decoded: Decoded) -> str:
     return json.dumps(to_json(shown), default=str, separators=(",", ":"))
 
 
-def fields(record: Record) -> Iterator[str]:
+def fields(record: AvroRecord) -> Iterator[str]:
     """Yield ``name=value`` for each field that holds something, the bridge's bookkeeping last."""
     plain = to_json(record)
     last = {name: plain.pop(name) for name in _BOOKKEEPING if name in plain}

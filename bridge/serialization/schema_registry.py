@@ -1,7 +1,7 @@
-"""A Confluent-compatible schema registry: ids for our schemas, schemas for ids found in topics.
+"""A client of a Confluent-compatible schema registry.
 
 Endpoints and error codes are those of Confluent's Schema Registry API reference; Karapace and Apicurio
-(ccompat) answer alike.
+(its ccompat API) have the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaMismatch, SettingsError
+from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaMismatch, SettingsError, shortened
 
 if TYPE_CHECKING:
     import os
@@ -26,21 +26,20 @@ if TYPE_CHECKING:
     from bridge.topics import Topic
 
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
-_NO_SUBJECT = 40401
-_NO_SCHEMA = 40403
+_SUBJECT_NOT_FOUND, _SCHEMA_NOT_FOUND = 40401, 40403
 _NOT_FOUND, _CONFLICT, _UNPROCESSABLE = 404, 409, 422
-_ANSWERS = (200, _NOT_FOUND, _CONFLICT, _UNPROCESSABLE)
-_REFUSALS = (401, 403)
-_MOST_ID = 2**31 - 1
-_SHOWN_CHARS = 300
-#: A schema is some KiB; Confluent's registry keeps each in a Kafka record, which has at most 1 MiB by default.
-_MOST_BYTES = 1 << 21
+_EXPECTED_STATUSES = (200, _NOT_FOUND, _CONFLICT, _UNPROCESSABLE)
+_UNAUTHORIZED_STATUSES = (401, 403)
+_MAX_ID = 2**31 - 1
+_MAX_MESSAGE_CHARACTERS = 300
+#: A schema has some KiB; Confluent's registry stores each in a Kafka record, which has at most 1 MiB by default.
+_MAX_RESPONSE_BYTES = 1 << 21
 
-_REGISTER = "Register it with `aries-bridge schemas register`, or set SCHEMA_REGISTRY_AUTO_REGISTER=true."
+_HOW_TO_REGISTER = "Register it with `aries-bridge schemas register`, or set SCHEMA_REGISTRY_AUTO_REGISTER=true."
 
 
-class _Unusable(Exception):
-    """Say why one URL gave no usable answer, so that the next may be asked."""
+class _ServerError(Exception):
+    """A failed request to one of the servers: the next one is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +49,17 @@ class _Server:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Response:
     status: int
     body: dict[str, Any]
 
     @property
     def message(self) -> str:
-        return _shortened(str(self.body.get("message", f"HTTP {self.status}")))
+        return _one_line(str(self.body.get("message", f"HTTP {self.status}")))
 
 
 class RegistrySettings(Protocol):
-    """The settings that say how to reach a schema registry."""
+    """The settings of the client of a schema registry."""
 
     @property
     def schema_registry_username(self) -> str | None: ...
@@ -71,10 +70,11 @@ class RegistrySettings(Protocol):
 
 
 class Registry:
-    """Ask a registry, at the first of its comma-separated URLs that answers; use as an async context.
+    """A client of a schema registry, given the comma-separated URLs of its servers; an async context manager.
 
-    Raise SettingsError for a URL or CA file that cannot be used, RegistryUnreachable while no URL gives a
-    usable answer (try again later), RegistryRefused for refused credentials. No message has a secret in it.
+    Each request goes to the first server that answers. The constructor raises SettingsError for an invalid URL or
+    CA file. Requests raise RegistryUnreachable if no server answers as a registry does (retry later), and
+    RegistryRefused if one rejects the credentials. No message contains a secret.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Registry:
 
     @classmethod
     def of(cls, settings: RegistrySettings, urls: str) -> Self:
-        """Return a client with the credentials and the authority of the settings."""
+        """Return a client with the credentials and the CA file of the settings."""
         password, cafile = settings.schema_registry_password, settings.schema_registry_cafile
         return cls(
             urls,
@@ -112,53 +112,53 @@ class Registry:
             self._http = None
 
     async def pin(self, names: Mapping[Topic, str], schemas: Schemas, *, auto_register: bool) -> dict[Topic, int]:
-        """Return the registry's id of every topic's schema, under subject ``<Kafka topic>-value``.
+        """Return the registry's ids of the schemas, by topic; ``names`` are the topics' names in Kafka.
 
-        Raise SchemaMismatch where the subject lacks exactly our schema and ``auto_register`` is off, or where
-        the registry does not take it.
+        Raise SchemaMismatch if a subject does not have the schema and ``auto_register`` is off, or if the registry
+        rejects it.
         """
         return {
-            topic: await self._pinned(subject_of(name), schemas[topic], auto_register=auto_register)
+            topic: await self._pin_one(subject_of(name), schemas[topic], auto_register=auto_register)
             for topic, name in names.items()
         }
 
     async def lookup(self, subject: str, schema: Schema) -> int:
-        """Return the id of exactly this schema; raise SchemaMismatch where the subject does not hold it."""
-        answer = await self._ask("POST", f"/subjects/{quote(subject, safe='')}", {"schema": schema.text})
-        if answer.status == _NOT_FOUND:
-            missing = answer.body["error_code"] == _NO_SUBJECT
+        """Return the id of exactly this schema; raise SchemaMismatch if the subject does not have it."""
+        response = await self._request("POST", f"/subjects/{quote(subject, safe='')}", {"schema": schema.text})
+        if response.status == _NOT_FOUND:
+            no_subject = response.body["error_code"] == _SUBJECT_NOT_FOUND
             raise SchemaMismatch(
                 subject,
-                "it does not exist" if missing else f"it holds other schemas, but not this bridge's {schema.name}",
-                _REGISTER,
+                "it does not exist" if no_subject else f"it has other schemas, but not this bridge's {schema.name}",
+                _HOW_TO_REGISTER,
             )
-        return self._id(answer, subject)
+        return _schema_id(response, subject)
 
     async def register(self, subject: str, schema: Schema) -> int:
-        """Register the schema and return its id; raise SchemaMismatch where the registry does not take it."""
+        """Register the schema and return its id; raise SchemaMismatch if the registry rejects it."""
         path = f"/subjects/{quote(subject, safe='')}/versions"
-        answer = await self._ask("POST", path, {"schema": schema.text})
-        if answer.status == _CONFLICT:
+        response = await self._request("POST", path, {"schema": schema.text})
+        if response.status == _CONFLICT:
             raise SchemaMismatch(
                 subject,
-                f"{schema.name} is not compatible with what it holds ({answer.message})",
-                "If the topic is another application's, rename ours with KAFKA_TOPIC_PREFIX. "
-                "If nobody reads the older schema any more, delete its versions or relax "
-                "the subject's compatibility rule.",
+                f"{schema.name} is not compatible with the schemas it has ({response.message})",
+                "If the topic belongs to another application, rename the bridge's topics with KAFKA_TOPIC_PREFIX. "
+                "If the older schema is no longer in use, delete its versions or relax the subject's compatibility "
+                "level.",
             )
-        return self._id(answer, subject)
+        return _schema_id(response, subject)
 
     async def fetch(self, schema_id: int) -> str | None:
-        """Return the text of the schema with this id, None where the registry has no such id."""
-        answer = await self._ask("GET", f"/schemas/ids/{schema_id}", None)
-        if answer.status == _NOT_FOUND:
+        """Return the text of the schema with this id, or None if the registry has no such id."""
+        response = await self._request("GET", f"/schemas/ids/{schema_id}", None)
+        if response.status == _NOT_FOUND:
             return None
-        text = answer.body.get("schema")
+        text = response.body.get("schema")
         if not isinstance(text, str):
-            raise RegistryUnreachable(f"the schema registry answered for id {schema_id} without a schema in it.")
+            raise RegistryUnreachable(f"the schema registry's response for id {schema_id} contains no schema.")
         return text
 
-    async def _pinned(self, subject: str, schema: Schema, *, auto_register: bool) -> int:
+    async def _pin_one(self, subject: str, schema: Schema, *, auto_register: bool) -> int:
         try:
             return await self.lookup(subject, schema)
         except SchemaMismatch:
@@ -166,116 +166,116 @@ class Registry:
                 raise
         return await self.register(subject, schema)
 
-    def _id(self, answer: _Answer, subject: str) -> int:
-        if answer.status == _UNPROCESSABLE:
-            raise SchemaMismatch(
-                subject, f"the registry does not take it ({answer.message})", "Mend that, then restart."
-            )
-        schema_id = answer.body.get("id")
-        if type(schema_id) is not int or not 0 <= schema_id <= _MOST_ID:
-            raise RegistryUnreachable(f"the schema registry answered for subject {subject!r} without an id in it.")
-        return schema_id
-
-    async def _ask(self, method: str, path: str, body: dict[str, str] | None) -> _Answer:
-        reasons = []
+    async def _request(self, method: str, path: str, body: dict[str, str] | None) -> _Response:
+        problems = []
         for server in self._servers:
             try:
-                return await self._ask_one(server, method, path, body)
-            except _Unusable as unusable:
-                reasons.append(f"{server.url}: {unusable}")
+                return await self._request_one(server, method, path, body)
+            except _ServerError as error:
+                problems.append(f"{server.url}: {error}")
         raise RegistryUnreachable(
-            f"no usable answer from the schema registry ({'; '.join(reasons)}). "
-            "Does SCHEMA_REGISTRY_URL name it, and is it up?"
+            f"the schema registry cannot be used ({'; '.join(problems)}). "
+            "Check SCHEMA_REGISTRY_URL, and that the registry is running."
         )
 
-    async def _ask_one(self, server: _Server, method: str, path: str, body: dict[str, str] | None) -> _Answer:
-        assert self._http is not None, "use the registry as an async context"
+    async def _request_one(self, server: _Server, method: str, path: str, body: dict[str, str] | None) -> _Response:
+        assert self._http is not None, "use the registry as an async context manager"
         data = None if body is None else json.dumps(body).encode()
         url = URL(server.url + path, encoded=True)
         try:
-            # A redirect would turn POST into GET; none is followed.
+            # Redirects are not followed: they would turn POST into GET.
             async with self._http.request(
                 method, url, data=data, headers=server.headers, ssl=self._tls, allow_redirects=False
             ) as response:
-                return _answer(server, response.status, await _whole(response))
+                return _parse_response(server, response.status, await _read_body(response))
         except aiohttp.ClientConnectorCertificateError as error:
-            raise _Unusable(f"{error}; SCHEMA_REGISTRY_CAFILE names the authority to trust") from None
+            raise _ServerError(f"{error}; set SCHEMA_REGISTRY_CAFILE to the certificate of its authority") from None
         except TimeoutError:
-            raise _Unusable(f"no answer within {self._timeout.total:g} s") from None
+            raise _ServerError(f"no response within {self._timeout.total:g} s") from None
         except aiohttp.ClientError as error:
-            raise _Unusable(_shortened(str(error) or type(error).__name__)) from None
+            raise _ServerError(_one_line(str(error) or type(error).__name__)) from None
 
 
 def subject_of(kafka_topic: str) -> str:
-    """Return the subject of a topic's values (Confluent's TopicNameStrategy)."""
+    """Return the subject of the values of a Kafka topic (Confluent's TopicNameStrategy)."""
     return f"{kafka_topic}-value"
 
 
-async def _whole(response: aiohttp.ClientResponse) -> bytes:
+def _schema_id(response: _Response, subject: str) -> int:
+    if response.status == _UNPROCESSABLE:
+        raise SchemaMismatch(
+            subject, f"the registry rejects the schema ({response.message})", "Fix that in the registry, then restart."
+        )
+    schema_id = response.body.get("id")
+    if type(schema_id) is not int or not 0 <= schema_id <= _MAX_ID:
+        raise RegistryUnreachable(f"the schema registry's response for subject {subject!r} contains no schema id.")
+    return schema_id
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     body = b""
-    async for part in response.content.iter_any():
-        body += part
-        if len(body) > _MOST_BYTES:
-            raise _Unusable(f"HTTP {response.status} with more than {_MOST_BYTES} bytes")
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _MAX_RESPONSE_BYTES:
+            raise _ServerError(f"HTTP {response.status} with more than {_MAX_RESPONSE_BYTES} bytes")
     return body
 
 
-def _answer(server: _Server, status: int, data: bytes) -> _Answer:
-    if status in _REFUSALS:
+def _parse_response(server: _Server, status: int, data: bytes) -> _Response:
+    if status in _UNAUTHORIZED_STATUSES:
         raise RegistryRefused(server.url, status)
-    if status not in _ANSWERS:
-        raise _Unusable(f"HTTP {status}")
+    if status not in _EXPECTED_STATUSES:
+        raise _ServerError(f"HTTP {status}")
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
-        _not_a_registry(status)
+        _raise_not_a_registry(status)
     if not isinstance(body, dict):
-        _not_a_registry(status)
-    if status == _NOT_FOUND and body.get("error_code") not in (_NO_SUBJECT, _NO_SCHEMA):
-        _not_a_registry(status)
-    return _Answer(status, body)
+        _raise_not_a_registry(status)
+    if status == _NOT_FOUND and body.get("error_code") not in (_SUBJECT_NOT_FOUND, _SCHEMA_NOT_FOUND):
+        _raise_not_a_registry(status)
+    return _Response(status, body)
 
 
-def _not_a_registry(status: int) -> NoReturn:
-    raise _Unusable(f"HTTP {status} with an answer that no schema registry gives")
+def _raise_not_a_registry(status: int) -> NoReturn:
+    raise _ServerError(f"HTTP {status}, but not from a schema registry")
 
 
 def _servers(urls: str, username: str | None, password: str | None) -> tuple[_Server, ...]:
     servers = tuple(_server(url.strip(), username, password) for url in urls.split(",") if url.strip())
     if not servers:
-        raise SettingsError(("SCHEMA_REGISTRY_URL: it names no URL.",))
+        raise SettingsError(("SCHEMA_REGISTRY_URL: it contains no URL.",))
     return servers
 
 
 def _server(text: str, username: str | None, password: str | None) -> _Server:
-    """Return the server with credentials taken out of its URL, so that it can be shown."""
-    url = _parsed(text)
-    user, word = (username, password) if username else (url.user, url.password)
+    """Return the server with its credentials moved from the URL to the headers, so that the URL can be logged."""
+    url = _parse_url(text)
+    user, secret = (username, password) if username else (url.user, url.password)
     headers = {"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}
     if user:
-        headers["Authorization"] = aiohttp.encode_basic_auth(user, word or "", encoding="utf-8")
-    shown = url.with_user(None).with_query(None).with_fragment(None)
-    return _Server(str(shown).rstrip("/"), headers)
+        headers["Authorization"] = aiohttp.encode_basic_auth(user, secret or "", encoding="utf-8")
+    loggable = url.with_user(None).with_query(None).with_fragment(None)
+    return _Server(str(loggable).rstrip("/"), headers)
 
 
-def _parsed(text: str) -> URL:
+def _parse_url(text: str) -> URL:
     try:
         url = URL(text)
     except ValueError:
         url = URL()
     if url.scheme not in ("http", "https") or not url.host:
-        shown = text.rpartition("@")[2]
-        raise SettingsError((f"SCHEMA_REGISTRY_URL: {shown!r} is no http:// or https:// URL.",))
+        without_credentials = text.rpartition("@")[2]
+        raise SettingsError((f"SCHEMA_REGISTRY_URL: {without_credentials!r} is not an http:// or https:// URL.",))
     return url
 
 
 def _tls(cafile: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=cafile)
-    except OSError as error:  # a missing file, and a file that holds no certificate (ssl.SSLError)
-        raise SettingsError((f"SCHEMA_REGISTRY_CAFILE: {cafile!r} cannot be used: {error}.",)) from None
+    except OSError as error:  # a missing file, or one without a certificate (ssl.SSLError)
+        raise SettingsError((f"SCHEMA_REGISTRY_CAFILE: {cafile!r} cannot be read: {error}.",)) from None
 
 
-def _shortened(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
+def _one_line(text: str) -> str:
+    return shortened(" ".join(text.split()), _MAX_MESSAGE_CHARACTERS)

@@ -10,12 +10,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+import fastavro.schema
 
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+
+#: A record as fastavro reads and writes it: values by field name.
+AvroRecord = dict[str, object]
 
 _FILES = {
     Topic.QUOTES: "quote.avsc",
@@ -31,10 +34,11 @@ _FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Hold one schema in the forms its users need.
+    """The schema of a record, in the forms its users need.
 
-    ``text`` is the minified JSON a registry gets, ``parsed`` what fastavro wants, and ``fingerprint`` the
-    CRC-64-AVRO of the parsing canonical form, little-endian as in single-object encoding (Avro 1.12).
+    ``name`` is the full name, ``text`` the minified JSON for a schema registry, ``parsed`` the form fastavro takes, and
+    ``fingerprint`` the CRC-64-AVRO of the parsing canonical form, little-endian as in single-object encoding
+    (Avro 1.12 specification, schema fingerprints).
     """
 
     name: str
@@ -47,21 +51,21 @@ Schemas = Mapping[Topic, Schema]
 
 
 def load() -> Schemas:
-    """Read all schemas; do it once and pass them on."""
+    """Read the schemas of all topics from their files."""
     folder = _folder()
     return MappingProxyType(
-        {topic: schema_of(folder.joinpath(file).read_text("utf-8")) for topic, file in _FILES.items()}
+        {topic: parse_schema(folder.joinpath(file).read_text("utf-8")) for topic, file in _FILES.items()}
     )
 
 
-def schema_of(text: str) -> Schema:
-    """Return the schema of a record that a JSON text describes.
+def parse_schema(text: str) -> Schema:
+    """Parse the schema of a record from its JSON text.
 
-    Raise ValueError for what is no JSON or no record, and fastavro's SchemaParseException or UnknownType for
-    what is no schema.
+    Raise ValueError for invalid JSON and for types other than a record, and fastavro's SchemaParseException or
+    UnknownType for an invalid schema.
     """
     declared = json.loads(text)
-    parsed = parse_schema(declared)
+    parsed = fastavro.schema.parse_schema(declared)
     if not (isinstance(parsed, dict) and parsed["type"] == "record"):
         raise ValueError("the schema is not that of a record")
     return Schema(
@@ -73,12 +77,12 @@ def schema_of(text: str) -> Schema:
 
 
 def _fingerprint(declared: Any) -> bytes:
-    """Return the bytes in the order of the wire: fastavro's hex text has them little-endian already."""
-    return bytes.fromhex(fingerprint(to_parsing_canonical_form(declared), "CRC-64-AVRO"))
+    canonical = fastavro.schema.to_parsing_canonical_form(declared)
+    return bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))  # fastavro's hex is little-endian
 
 
 def _folder() -> Traversable:
-    """Return where the files are: inside an installed package, beside it in an editable checkout."""
+    """Return the schemas' folder: inside an installed package, beside the package in an editable checkout."""
     package = resources.files("bridge")
     installed = package.joinpath("avro")
     return installed if installed.is_dir() else Path(str(package)).parent / "avro"

@@ -1,4 +1,4 @@
-"""Records to the bytes of Kafka values: a prefix that names the schema, then Avro binary."""
+"""Records to Kafka values with fastavro: a prefix that identifies the schema, then Avro binary."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from fastavro import schemaless_reader, schemaless_writer
 
-from bridge.errors import BadLine
+from bridge.errors import BadLine, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.serialization.records import Record
-    from bridge.serialization.schemas import Schema, Schemas
+    from bridge.serialization.schemas import AvroRecord, Schema, Schemas
     from bridge.topics import Topic
 
 SINGLE_OBJECT_MARKER = b"\xc3\x01"
@@ -21,71 +20,68 @@ CONFLUENT_MARKER = b"\x00"
 FINGERPRINT_BYTES = 8
 CONFLUENT_ID_BYTES = 4
 
-# What fastavro lets out for values that do not fit their schema, from its C code and from Python's.
-_MISFITS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError)
+#: What fastavro raises for a value that does not match its schema, from its C code and from its Python code.
+_MISMATCH_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError)
+_MAX_ERROR_CHARACTERS = 300
 
 
 class Serializer:
-    """Encode records; one buffer serves them all, so one codec belongs to one thread."""
+    """A serializer of the records of all topics. Not thread-safe: the calls share one buffer."""
 
     def __init__(self, schemas: Schemas, prefixes: Mapping[Topic, bytes]) -> None:
         self._schemas = schemas
         self._buffer = BytesIO()
-        self.prefix_with(prefixes)
+        self.set_prefixes(prefixes)
 
-    def prefix_with(self, prefixes: Mapping[Topic, bytes]) -> None:
-        """Name the schemas by other prefixes from now on."""
-        self._of_topic = {topic: (prefix, self._schemas[topic].parsed) for topic, prefix in prefixes.items()}
+    def set_prefixes(self, prefixes: Mapping[Topic, bytes]) -> None:
+        """Start values with other prefixes from now on."""
+        self._by_topic = {topic: (prefix, self._schemas[topic].parsed) for topic, prefix in prefixes.items()}
 
-    def encode(self, topic: Topic, record: Record) -> bytes:
-        """Return prefix and body; fields left out take their schema's default.
+    def encode(self, topic: Topic, record: AvroRecord) -> bytes:
+        """Return prefix and body of a record; missing fields get the defaults of their schema.
 
-        Prices are ready two's-complement bytes: fastavro converts only ``decimal.Decimal``. Raise BadLine
-        (reason ``encode``) for a record that does not fit its schema.
+        Prices are given as the bytes of an Avro decimal: fastavro only converts ``decimal.Decimal``. Raise BadLine
+        (reason ``encode``) for a record that does not match its schema.
         """
-        prefix, schema = self._of_topic[topic]
-        return self._written(topic, prefix, schema, record)
+        prefix, schema = self._by_topic[topic]
+        return self._encode(topic, prefix, schema, record)
 
-    def changed(self, topic: Topic, value: bytes, **fields: object) -> bytes:
-        """Return an encoded record with other values in some fields, under the prefix it had."""
-        prefix, schema = self._of_topic[topic]
+    def replace_fields(self, topic: Topic, value: bytes, **fields: object) -> bytes:
+        """Return an encoded record with other values in some fields, and with the prefix it had."""
+        prefix, schema = self._by_topic[topic]
         body = BytesIO(value)
         prefix = body.read(len(prefix))
         record = schemaless_reader(body, schema, None)
-        assert isinstance(record, dict)  # as every schema of ours is a record
-        return self._written(topic, prefix, schema, record | fields)
+        assert isinstance(record, dict)  # the schemas of all topics are those of records
+        return self._encode(topic, prefix, schema, record | fields)
 
-    def _written(self, topic: Topic, prefix: bytes, schema: Any, record: Record) -> bytes:
+    def _encode(self, topic: Topic, prefix: bytes, schema: Any, record: AvroRecord) -> bytes:
         buffer = self._buffer
         buffer.seek(0)
         buffer.truncate()
         buffer.write(prefix)
         try:
             schemaless_writer(buffer, schema, record)
-        except _MISFITS as error:
+        except _MISMATCH_ERRORS as error:
             symbol = record.get("symbol")
             raise BadLine(
                 "encode",
-                f"the record does not fit the schema of {topic}: {_shortened(str(error))}",
+                f"the record does not match the schema of {topic}: {shortened(str(error), _MAX_ERROR_CHARACTERS)}",
                 symbol=symbol if isinstance(symbol, str) else None,
             ) from error
         return buffer.getvalue()
 
 
 def single_object_prefix(schema: Schema) -> bytes:
-    """Return marker and fingerprint of Avro single-object encoding (Avro 1.12)."""
+    """Return marker and fingerprint (Avro 1.12 specification, single-object encoding)."""
     return SINGLE_OBJECT_MARKER + schema.fingerprint
 
 
 def single_object_prefixes(schemas: Schemas) -> dict[Topic, bytes]:
-    """Return the prefix of every topic where no registry is used."""
+    """Return the prefix of every topic when no schema registry is used."""
     return {topic: single_object_prefix(schema) for topic, schema in schemas.items()}
 
 
 def confluent_prefix(schema_id: int) -> bytes:
-    """Return marker and registry id of the Confluent wire format (big-endian)."""
+    """Return marker and schema id, big-endian (Confluent Schema Registry documentation, wire format)."""
     return CONFLUENT_MARKER + schema_id.to_bytes(CONFLUENT_ID_BYTES, "big")
-
-
-def _shortened(text: str, most_chars: int = 300) -> str:
-    return text if len(text) <= most_chars else text[: most_chars - 3] + "..."

@@ -1,4 +1,4 @@
-"""Times of the feed: ISO-8601 text and epoch numbers to milliseconds since 1970."""
+"""Timestamps of the feed (ISO-8601 text, epoch numbers) to milliseconds since 1970."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ _EXPECTED = "an ISO-8601 time with Z or an offset, or an epoch number in s, ms, 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 #: The last millisecond whose nanoseconds since 1970 fit into 64 bits (April 2262).
-_LAST_MS = (2**63 - 1) // 10**6
-_EPOCH_DIGITS = 19
-_ISO_CHARS = 64
+_MAX_MS = (2**63 - 1) // 10**6
+_MAX_EPOCH_DIGITS = 19
+_MAX_ISO_CHARACTERS = 64
 
-# Epoch numbers are told apart by magnitude, each unit from April 1970 (seconds from 1970) on.
+# The magnitude of an epoch number tells its unit: seconds from 1970 on, the finer units from April 1970 on.
 _SECONDS_BELOW = 10**10
 _MS_BELOW = 10**13
 _US_BELOW = 10**16
 
 
 def epoch_ms(value: object) -> int:
-    """Return the time as milliseconds since 1970-01-01 UTC; finer digits are cut off.
+    """Return a time as milliseconds since 1970-01-01 UTC; finer digits are cut off.
 
-    A time without an offset is refused rather than guessed: New York and UTC are hours apart. Raise
-    ValueError for that, for what is no time, and for times outside the years 1970 to 2262.
+    Raise ValueError for anything but a time, for times outside the years 1970 to 2262, and for a time without an
+    offset: New York and UTC are hours apart, so it is rejected instead of guessed.
     """
     if type(value) is str:
-        milliseconds = _of_text(value)
+        milliseconds = _from_text(value)
     elif type(value) is int:
-        milliseconds = _of_number(value)
+        milliseconds = _from_number(value)
     else:
         raise ValueError(_EXPECTED)
-    if not 0 <= milliseconds <= _LAST_MS:
+    if not 0 <= milliseconds <= _MAX_MS:
         raise ValueError(_EXPECTED)
     return milliseconds
 
 
-def _of_text(text: str) -> int:
-    if text.isdigit() and text.isascii() and len(text) <= _EPOCH_DIGITS:
-        return _of_number(int(text))
-    if len(text) > _ISO_CHARS:
+def _from_text(text: str) -> int:
+    if text.isdigit() and text.isascii() and len(text) <= _MAX_EPOCH_DIGITS:
+        return _from_number(int(text))
+    if len(text) > _MAX_ISO_CHARACTERS:
         raise ValueError(_EXPECTED)
     try:
         time = datetime.fromisoformat(text)
@@ -49,7 +49,7 @@ def _of_text(text: str) -> int:
     return (time - _EPOCH) // _MILLISECOND
 
 
-def _of_number(number: int) -> int:
+def _from_number(number: int) -> int:
     if number < _SECONDS_BELOW:
         return number * 1000
     if number < _MS_BELOW:

@@ -18,7 +18,7 @@ from bridge.cli.tail import Selection, follow
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.serialization import schemas
-from bridge.serialization.decimals import Prices
+from bridge.serialization.decimals import PriceEncoder
 from bridge.serialization.formatting import json_line, text_line
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
 from bridge.settings.kafka_side import kafka_settings
@@ -28,7 +28,7 @@ from tests.support.fake_registry import FakeRegistry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from bridge.serialization.records import Record
+    from bridge.serialization.schemas import AvroRecord
     from bridge.settings import Settings
     from tests.support.brokers import RealKafka
 
@@ -37,14 +37,14 @@ NOWHERE = "127.0.0.1:1"
 FIRST_US = 1_701_450_000_000_000
 
 
-def quote(symbol: str, seq: int, price: str = "187.25") -> Record:
+def quote(symbol: str, seq: int, price: str = "187.25") -> AvroRecord:
     return {
         "symbol": symbol,
         "ingest_time_us": FIRST_US + seq * 1000,
         "session_id": FIRST_US,
         "seq": seq,
         "after_gap": False,
-        "bid_price": Prices()[price],
+        "bid_price": PriceEncoder().encode(price),
     }
 
 
@@ -59,7 +59,7 @@ class Writer:
     async def quote(self, symbol: str, seq: int, price: str = "187.25") -> None:
         await self.write(Topic.QUOTES, symbol, quote(symbol, seq, price), FIRST_US // 1000 + seq)
 
-    async def write(self, topic: Topic, key: str, record: Record, timestamp_ms: int = FIRST_US // 1000) -> None:
+    async def write(self, topic: Topic, key: str, record: AvroRecord, timestamp_ms: int = FIRST_US // 1000) -> None:
         await self.raw(topic, key, self._serializer.encode(topic, record), timestamp_ms)
 
     async def raw(self, topic: Topic, key: str, value: bytes | None, timestamp_ms: int = FIRST_US // 1000) -> None:
@@ -99,7 +99,7 @@ class TestWhatIsShown:
         """Named topics are shown from their beginning, and no others, the records at hand by time."""
         await writer.quote("AAPL", 0)
         await writer.write(
-            Topic.TIMESALES, "MSFT", quote("MSFT", 2) | {"price": Prices()["410.5"]}, FIRST_US // 1000 + 2
+            Topic.TIMESALES, "MSFT", quote("MSFT", 2) | {"price": PriceEncoder().encode("410.5")}, FIRST_US // 1000 + 2
         )
         await writer.quote("MSFT", 1, "410.000000001")
         await writer.write(Topic.TRADES, "AAPL", quote("AAPL", 0))

@@ -17,7 +17,7 @@ from bridge.pipeline.ingest import MAX_FIELD_NAME_CHARACTERS, Ingest
 from bridge.pipeline.overload import Overload
 from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.serialization import schemas
-from bridge.serialization.decimals import Prices
+from bridge.serialization.decimals import PriceEncoder
 from bridge.serialization.deserializer import Deserializer
 from bridge.serialization.fast import FastSerializer
 from bridge.serialization.serializer import Serializer, single_object_prefixes
@@ -46,7 +46,7 @@ class Table:
         self.buffer.open(dict.fromkeys(Topic, 1))
         prefixes = single_object_prefixes(SCHEMAS)
         serializer = Serializer(SCHEMAS, prefixes)
-        prices = Prices()
+        prices = PriceEncoder()
         self.overloads: list[bool] = []
         self.on_overload: Callable[[bool], None] = self.overloads.append
         overload = Overload(self.buffer, self)

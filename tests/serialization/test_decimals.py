@@ -1,4 +1,4 @@
-"""Prices survive exactly, or are rounded and counted, or are refused."""
+"""Prices are encoded exactly, or rounded and counted, or rejected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.serialization.decimals import Prices, whole_number
+from bridge.serialization.decimals import PriceEncoder, whole_number
 
 DECIMAL = fastavro.parse_schema({"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 9})
 STEP = Decimal("1e-9")
@@ -29,7 +29,7 @@ numbers = st.tuples(st.sampled_from(["", "+", "-"]), digits, st.sampled_from("05
 
 
 def read(data: bytes) -> Decimal:
-    """Let fastavro say what the bytes mean."""
+    """Return the decimal that fastavro reads from the bytes."""
     body = BytesIO()
     fastavro.schemaless_writer(body, DECIMAL, data)
     body.seek(0)
@@ -43,31 +43,31 @@ def read(data: bytes) -> Decimal:
 @example(Decimal("0E-9"))
 @example(Decimal("-0.000000128"))
 @example(Decimal("0.000000128"))
-def test_prices_survive_in_every_notation(value: Decimal) -> None:
-    """A decimal with at most nine decimals below 10^9 comes back equal, however it is written."""
-    prices = Prices()
+def test_prices_are_exact_in_every_notation(value: Decimal) -> None:
+    """A decimal with at most nine decimal places, below 10^9, is encoded exactly in every notation."""
+    prices = PriceEncoder()
     for text in (str(value), f"{value:f}", f"{value:e}", f"{value.normalize()}", f"{value.normalize():f}"):
-        assert read(prices[text]) == value
+        assert read(prices.encode(text)) == value
     assert prices.rounded == 0
 
 
 @given(decimals)
-def test_json_numbers_survive(value: Decimal) -> None:
-    """A JSON number comes back equal, through the decoder that the bridge uses."""
+def test_json_numbers_are_exact(value: Decimal) -> None:
+    """A JSON number is encoded exactly after the JSON decoder that the bridge uses."""
     (number,) = FEED.decode(f"[{value:f}]")
-    assert read(Prices()[number]) == value
+    assert read(PriceEncoder().encode(number)) == value
 
 
 @given(st.integers(-(10**9) + 1, 10**9 - 1))
-def test_integers_survive(value: int) -> None:
-    """A whole price may come as an int."""
-    assert read(Prices()[value]) == value
+def test_integers_are_exact(value: int) -> None:
+    """A price may be an int."""
+    assert read(PriceEncoder().encode(value)) == value
 
 
 @given(decimals)
-def test_bytes_are_as_short_as_can_be(value: Decimal) -> None:
-    """The bytes are those of Java's BigInteger.toByteArray: no needless sign byte."""
-    data = Prices()[f"{value:f}"]
+def test_bytes_are_as_short_as_possible(value: Decimal) -> None:
+    """The bytes are those of Java's BigInteger.toByteArray: no unnecessary sign byte."""
+    data = PriceEncoder().encode(f"{value:f}")
     unscaled = int(value.scaleb(9))
     assert int.from_bytes(data, "big", signed=True) == unscaled
     if len(data) > 1:
@@ -80,24 +80,24 @@ def test_bytes_are_as_short_as_can_be(value: Decimal) -> None:
 @example(Decimal("0.00000000050000000001"))
 @example(Decimal("-0.0000000015"))
 @example(Decimal("1e-400"))
-def test_more_decimals_are_rounded_half_even_and_counted(value: Decimal) -> None:
-    """A tenth decimal rounds as decimal.Decimal does, and is counted each time it is seen."""
-    prices = Prices()
+def test_more_decimal_places_are_rounded_half_even_and_counted(value: Decimal) -> None:
+    """More decimal places are rounded as decimal.Decimal does, and counted each time."""
+    prices = PriceEncoder()
     expected = value.quantize(STEP, ROUND_HALF_EVEN)
-    assert read(prices[str(value)]) == expected
-    assert read(prices[str(value)]) == expected
+    assert read(prices.encode(str(value))) == expected
+    assert read(prices.encode(str(value))) == expected
     assert prices.rounded == (0 if expected == value else 2)
 
 
 @given(numbers)
 def test_any_number_is_read_as_decimal_reads_it(text: str) -> None:
-    """Whatever decimal.Decimal takes for a number is exact, rounded, or refused for its size."""
+    """Whatever decimal.Decimal accepts is encoded as the same number, rounded, or rejected for its size."""
     value = Decimal(text)
     if abs(value) < 10**9 - 1:
-        assert read(Prices()[text]) == value.quantize(STEP, ROUND_HALF_EVEN)
+        assert read(PriceEncoder().encode(text)) == value.quantize(STEP, ROUND_HALF_EVEN)
     elif abs(value) >= 10**9:
         with pytest.raises(ValueError, match=r"10\^9"):
-            Prices()[text]
+            PriceEncoder().encode(text)
 
 
 @pytest.mark.parametrize(
@@ -108,42 +108,42 @@ def test_any_number_is_read_as_decimal_reads_it(text: str) -> None:
         "\x00",
     ],
 )  # fmt: skip
-def test_what_is_no_number_is_refused(text: str) -> None:
-    """A text that is no decimal number raises ValueError."""
+def test_other_texts_are_rejected(text: str) -> None:
+    """A text that is not a decimal number raises ValueError."""
     with pytest.raises(ValueError, match="a decimal number"):
-        Prices()[text]
+        PriceEncoder().encode(text)
 
 
 @pytest.mark.parametrize("value", [True, False, 1.0, None])
 def test_only_texts_and_integers_are_prices(value: object) -> None:
-    """A value equal to a price seen before (True is 1) does not pass for it."""
-    prices = Prices()
-    assert (prices[1], prices[0], prices["1"]) != (b"", b"", b"")
+    """Other types are rejected, even if they equal an int (True is 1)."""
+    prices = PriceEncoder()
+    assert (prices.encode(1), prices.encode(0), prices.encode("1")) != (b"", b"", b"")
     with pytest.raises(ValueError, match="a decimal number"):
-        prices[value]  # type: ignore[index]  # the wrong type is the point
+        prices.encode(value)
 
 
 @pytest.mark.parametrize("value", ["1000000000", "-1000000000", "1e9", "999999999.9999999995", 10**9, -(10**9), 10**30])
-def test_prices_of_a_billion_and_more_are_refused(value: str | int) -> None:
-    """The limit is on the rounded value, and the message names it."""
+def test_prices_of_a_billion_and_more_are_rejected(value: str | int) -> None:
+    """The limit applies to the rounded value, and the message names it."""
     with pytest.raises(ValueError, match=r"below 10\^9"):
-        Prices()[value]
+        PriceEncoder().encode(value)
 
 
-def test_the_largest_price_is_taken() -> None:
-    """Eighteen nines fit; a tenth decimal below one half rounds down to them."""
-    assert read(Prices()["999999999.999999999"]) == Decimal("999999999.999999999")
-    assert read(Prices()["999999999.9999999994"]) == Decimal("999999999.999999999")
+def test_the_largest_price() -> None:
+    """Eighteen nines fit, and so does a longer price that is rounded to them."""
+    assert read(PriceEncoder().encode("999999999.999999999")) == Decimal("999999999.999999999")
+    assert read(PriceEncoder().encode("999999999.9999999994")) == Decimal("999999999.999999999")
 
 
 @pytest.mark.parametrize(
     "text",
     ["1e999999999", "1e" + "9" * 5000, "9" * 100_000, "1" + "0" * 100_000 + "e-99", "0.1e1000000000000000"],
 )
-def test_huge_numbers_are_refused_at_once(text: str) -> None:
-    """Neither an exponent nor a length makes the bridge build a huge integer."""
+def test_huge_numbers_are_rejected_at_once(text: str) -> None:
+    """Neither a large exponent nor many digits make the encoder build a huge integer."""
     with pytest.raises(ValueError, match=r"10\^9"):
-        Prices()[text]
+        PriceEncoder().encode(text)
 
 
 @pytest.mark.parametrize(
@@ -158,21 +158,21 @@ def test_huge_numbers_are_refused_at_once(text: str) -> None:
         ("0" * 100_000 + "7", "7"),
     ],
 )
-def test_long_numbers_of_moderate_value_are_read(text: str, value: str) -> None:
-    """Length alone is no reason to refuse a number."""
-    assert read(Prices()[text]) == Decimal(value)
+def test_long_numbers_of_moderate_value(text: str, value: str) -> None:
+    """A number is not rejected for its length alone."""
+    assert read(PriceEncoder().encode(text)) == Decimal(value)
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
-def test_whole_numbers_survive(value: int) -> None:
-    """Every 64-bit integer is read from an int, from its digits, and from an integral decimal."""
+def test_whole_numbers(value: int) -> None:
+    """Every 64-bit integer is accepted as an int, as digits, and as a decimal number without a fraction."""
     for written in (value, str(value), f"{value}.0", f"{value}.", f"{value}0e-1"):
         assert whole_number(written) == value
 
 
 @pytest.mark.parametrize("value", ["100.0", "1e2", "+100", "1000e-1", "100.", "0100", "10.0e1"])
-def test_integral_decimals_are_whole(value: str) -> None:
-    """A hundred is a hundred in every notation."""
+def test_whole_numbers_in_other_notations(value: str) -> None:
+    """Signs, exponents, leading zeros and zero fractions are accepted."""
     assert whole_number(value) == 100
 
 
@@ -194,20 +194,20 @@ def test_integral_decimals_are_whole(value: str) -> None:
         "9" * 19,
     ],
 )
-def test_what_is_not_whole_or_too_large_is_refused(value: str | int) -> None:
-    """A fraction, a non-number and more than 64 bits raise ValueError."""
+def test_fractions_and_large_numbers_are_rejected(value: str | int) -> None:
+    """Fractions, texts that are not numbers, and more than 64 bits raise ValueError."""
     with pytest.raises(ValueError, match="whole number"):
         whole_number(value)
 
 
 @pytest.mark.parametrize("value", [True, 1.0])
 def test_only_texts_and_integers_are_whole_numbers(value: object) -> None:
-    """A bool or float is no whole number."""
+    """A bool or float raises ValueError."""
     with pytest.raises(ValueError, match="whole number"):
-        whole_number(value)  # type: ignore[arg-type]  # the wrong type is the point
+        whole_number(value)
 
 
 def test_the_feed_decoder_keeps_numbers_as_written() -> None:
-    """The premise of all this: fractions, exponents and huge integers of JSON arrive as their text."""
+    """Numbers with a fraction or an exponent stay text, so that no digit is lost."""
     assert FEED.decode("[1.10, 1e2, 7]") == ["1.10", "1e2", 7]
     assert json.loads("1.10") == 1.1

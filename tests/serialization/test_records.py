@@ -1,4 +1,4 @@
-"""Updates become the records they mean, or say which field is wrong."""
+"""Updates are converted to records, or the error names the field that is wrong."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ import pytest
 from bridge import market_data
 from bridge.errors import BadField
 from bridge.market_data import EventType, Update, UpdateKind
-from bridge.serialization.decimals import Prices
-from bridge.serialization.records import (
-    FIELDS,
-    MOST_ROWS,
-    SHARED_FIELDS,
-    Record,
-    Stamp,
-    build,
-    topics_of,
-    unknown_fields,
-)
-from bridge.serialization.schemas import load
+from bridge.serialization.converters import MAX_ROWS
+from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.field_mappings import FIELD_MAPPINGS, SHARED_FIELD_MAPPINGS
+from bridge.serialization.records import IngestMetadata, build_record, record_topics, unknown_fields
+from bridge.serialization.schemas import AvroRecord, load
 from bridge.topics import MARKET_DATA, Topic, topics_for
 
-STAMP = Stamp(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=7, after_gap=True)
+METADATA = IngestMetadata(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=7, after_gap=True)
 QUOTE = {
     "symbol": "AAPL",
     "instrumentType": "e",
@@ -70,29 +63,29 @@ GREEKS = {
 FIELDS_OF_KIND = [(UpdateKind.QUOTE, QUOTE), (UpdateKind.TRADE, TRADE), (UpdateKind.GREEKS, GREEKS)]
 
 
-def made(topic: Topic, fields: dict[str, Any], *, feed_time: object = None) -> Record:
-    """Build a record from a composite update; the kind plays no part in building."""
-    return build(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), STAMP, Prices())
+def built(topic: Topic, fields: dict[str, Any], *, feed_time: object = None) -> AvroRecord:
+    """Build a record from a composite update; the kind does not matter."""
+    return build_record(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), METADATA, PriceEncoder())
 
 
-def bad(topic: Topic, fields: dict[str, Any], **more: object) -> str:
+def bad_field(topic: Topic, fields: dict[str, Any], **more: object) -> str:
     with pytest.raises(BadField) as caught:
-        made(topic, fields, **more)
+        built(topic, fields, **more)
     assert caught.value.reason == "bad_field"
     return caught.value.field
 
 
 def price(text: str) -> bytes:
-    return Prices()[text]
+    return PriceEncoder().encode(text)
 
 
 def topics(kind: UpdateKind, **fields: object) -> tuple[Topic, ...]:
-    return topics_of(Update(kind, "AAPL", fields))
+    return record_topics(Update(kind, "AAPL", fields))
 
 
 def test_a_full_quote() -> None:
-    """Every field of a quote arrives under its name, with the stamp."""
-    assert made(Topic.QUOTES, QUOTE, feed_time=1750839134400) == {
+    """Every field of a quote fills its field of the record, beside what the bridge adds."""
+    assert built(Topic.QUOTES, QUOTE, feed_time=1750839134400) == {
         "symbol": "AAPL",
         "event_time": 1750839134327,
         "feed_time": 1750839134400,
@@ -115,9 +108,9 @@ def test_a_full_quote() -> None:
 
 
 def test_a_full_trade() -> None:
-    """Every field of a trade arrives under its name."""
-    record = made(Topic.TRADES, TRADE)
-    assert {name: record[name] for name in record if name not in made(Topic.TRADES, {})} == {
+    """Every field of a trade fills its field of the record."""
+    record = built(Topic.TRADES, TRADE)
+    assert {name: record[name] for name in record if name not in built(Topic.TRADES, {})} == {
         "event_time": 1750839134327,
         "last_price": price("101.26"),
         "price": price("101.26"),
@@ -138,17 +131,17 @@ def test_a_full_trade() -> None:
     }
 
 
-def test_a_time_and_sale_takes_the_fields_of_an_execution_only() -> None:
-    """A field of the session does not stray into an execution."""
-    record = made(Topic.TIMESALES, TRADE)
+def test_a_time_and_sale_has_only_the_fields_of_an_execution() -> None:
+    """Fields about the trading session are not in the record."""
+    record = built(Topic.TIMESALES, TRADE)
     assert record["price"] == price("101.26")
     assert record["trade_seq"] == 987654321
     assert "total_volume" not in record
 
 
 def test_greeks_are_doubles() -> None:
-    """Greeks are read from numbers and texts alike."""
-    record = made(Topic.GREEKS, {**GREEKS, "symbol": "AAPL240119C00150000", "instrumentType": "o"})
+    """Greeks may be numbers or text."""
+    record = built(Topic.GREEKS, {**GREEKS, "symbol": "AAPL240119C00150000", "instrumentType": "o"})
     assert record["instrument_type"] == "o"
     assert [record[name] for name in ("delta", "gamma", "theta", "vega", "rho", "implied_volatility")] == [
         0.55,
@@ -161,7 +154,7 @@ def test_greeks_are_doubles() -> None:
 
 
 def test_market_status() -> None:
-    """The open-ended maps are kept whole; a group without a status is left out."""
+    """Maps have every entry of the update but those that are null."""
     fields = {
         "market": "closed",
         "afterHours": False,
@@ -171,7 +164,9 @@ def test_market_status() -> None:
         "indicesGroups": {"s_and_p": "open"},
         "serverTime": "2025-07-17T03:33:11.000Z",
     }
-    record = build(Topic.MARKET_STATUS, Update(UpdateKind.MARKET_STATUS, "market", fields), STAMP, Prices())
+    record = build_record(
+        Topic.MARKET_STATUS, Update(UpdateKind.MARKET_STATUS, "market", fields), METADATA, PriceEncoder()
+    )
     assert record["symbol"] == "market"
     assert record["market"] == "closed"
     assert (record["after_hours"], record["early_hours"]) == (False, True)
@@ -182,8 +177,8 @@ def test_market_status() -> None:
 
 
 def test_level_2_rows() -> None:
-    """Rows are taken apart in the order of the protocol, ask before bid; an empty side is null."""
-    record = made(
+    """Rows are split in the order of the protocol, ask before bid; an empty column is null."""
+    record = built(
         Topic.L2,
         {
             "orderBook": ["300:101.26:", ":101.25:100", "0:101.24:0", ":101.23:"],
@@ -210,54 +205,54 @@ def test_level_2_rows() -> None:
     "row",
     ["", "300:101.26", "300:101.26:1:2", "300::100", "x:101.26:100", "1.5:101.26:2", "-1:101.26:2", 5, None],
 )
-def test_a_malformed_row_of_the_book_is_named(row: object) -> None:
-    """The error names the row by its place."""
-    assert bad(Topic.L2, {"orderBook": ["300:101.26:100", row]}) == "orderBook[1]"
+def test_a_malformed_row_of_the_book(row: object) -> None:
+    """The error names the row by its index."""
+    assert bad_field(Topic.L2, {"orderBook": ["300:101.26:100", row]}) == "orderBook[1]"
 
 
 @pytest.mark.parametrize("row", ["", "NYSE", "NYSE:1:2:3", "NYSE:1:2:3:4:5", ":1:2:3:4", "NYSE:a:2:3:4", {}])
-def test_a_malformed_quote_row_is_named(row: object) -> None:
-    """The error names the row by its place."""
-    assert bad(Topic.L2, {"quotes": [row]}) == "quotes[0]"
+def test_a_malformed_quote_row(row: object) -> None:
+    """The error names the row by its index."""
+    assert bad_field(Topic.L2, {"quotes": [row]}) == "quotes[0]"
 
 
-def test_too_many_rows_are_refused() -> None:
-    """A level-2 message cannot make the bridge build rows without end."""
-    assert len(made(Topic.L2, {"orderBook": ["1:1:1"] * MOST_ROWS})["book"]) == MOST_ROWS  # type: ignore[arg-type]
-    assert bad(Topic.L2, {"orderBook": ["1:1:1"] * (MOST_ROWS + 1)}) == "orderBook"
+def test_too_many_rows_are_rejected() -> None:
+    """The number of rows in a level-2 message is limited."""
+    assert len(built(Topic.L2, {"orderBook": ["1:1:1"] * MAX_ROWS})["book"]) == MAX_ROWS  # type: ignore[arg-type]
+    assert bad_field(Topic.L2, {"orderBook": ["1:1:1"] * (MAX_ROWS + 1)}) == "orderBook"
 
 
-def test_null_is_absent() -> None:
-    """A null field and an absent one make the same record."""
+def test_null_is_as_a_missing_field() -> None:
+    """A null field and a missing one make the same record."""
     nulls = dict.fromkeys([*QUOTE, *TRADE])
     for topic in (Topic.QUOTES, Topic.TRADES):
-        assert made(topic, nulls) == made(topic, {})
+        assert built(topic, nulls) == built(topic, {})
 
 
 @pytest.mark.parametrize("value", [True, 1.5, "x", "", [], {}, "1000000000", "NaN"])
 def test_bad_prices_name_their_field(value: object) -> None:
-    """What is no decimal below 10^9 is a bad field, also right after the price it equals."""
-    assert bad(Topic.QUOTES, {"askPrice": 1, "bidPrice": value}) == "bidPrice"
+    """Anything but a decimal number below 10^9 is a bad field, also after an equal price of another type."""
+    assert bad_field(Topic.QUOTES, {"askPrice": 1, "bidPrice": value}) == "bidPrice"
 
 
 @pytest.mark.parametrize("value", [False, 1.0, "x", "", "0.5", "-1", -1, 2**63, "9" * 19, "1e400", [], {}])
 def test_bad_sizes_name_their_field(value: object) -> None:
-    """Fractions, negatives, more than 64 bits and non-numbers are bad sizes."""
-    assert bad(Topic.QUOTES, {"bidSize": value}) == "bidSize"
+    """Fractions, negative numbers, more than 64 bits and other types are bad fields."""
+    assert bad_field(Topic.QUOTES, {"bidSize": value}) == "bidSize"
 
 
 @pytest.mark.parametrize("value", ["100", "100.0", "1e2", 100, "+100", "0000000000000000000000100"])
-def test_sizes_come_in_many_notations(value: object) -> None:
-    """A whole number is one however it is written."""
-    assert made(Topic.QUOTES, {"bidSize": value})["bid_size"] == 100
+def test_sizes_in_several_notations(value: object) -> None:
+    """A size is accepted as a number and as text, in any notation of a whole number."""
+    assert built(Topic.QUOTES, {"bidSize": value})["bid_size"] == 100
 
 
 @pytest.mark.parametrize(
     "value", ["nan", "inf", "-Infinity", "1e999", "1_0", " 1", "", "x", "\u0663", "1" * 500, True, [], 0.5]
 )
 def test_bad_greeks_name_their_field(value: object) -> None:
-    """Only finite numbers are greeks."""
-    assert bad(Topic.GREEKS, {"delta": value}) == "delta"
+    """Anything but a finite number is a bad field."""
+    assert bad_field(Topic.GREEKS, {"delta": value}) == "delta"
 
 
 @pytest.mark.parametrize(
@@ -278,14 +273,14 @@ def test_bad_greeks_name_their_field(value: object) -> None:
     ],
 )
 def test_wrong_types_name_their_field(topic: Topic, fields: dict[str, Any]) -> None:
-    """A value of another type is a bad field, never guessed at."""
-    assert bad(topic, fields) == next(iter(fields))
+    """A value of another type is a bad field, and not converted."""
+    assert bad_field(topic, fields) == next(iter(fields))
 
 
 @pytest.mark.parametrize("feed_time", ["soon", True, {}, -1])
-def test_a_bad_feed_time_is_named(feed_time: object) -> None:
-    """The server's stamp is checked like a field."""
-    assert bad(Topic.QUOTES, {}, feed_time=feed_time) == "timestamp"
+def test_a_bad_feed_time(feed_time: object) -> None:
+    """The server's timestamp is checked like a field."""
+    assert bad_field(Topic.QUOTES, {}, feed_time=feed_time) == "timestamp"
 
 
 @pytest.mark.parametrize(
@@ -305,10 +300,10 @@ def test_a_bad_feed_time_is_named(feed_time: object) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [UpdateKind.QUOTE, UpdateKind.TRADE, UpdateKind.COMPOSITE])
-def test_flat_updates_are_told_by_their_fields(
+def test_the_fields_of_a_flat_update_decide_its_topics(
     kind: UpdateKind, fields: dict[str, Any], expected: tuple[Topic, ...]
 ) -> None:
-    """Quote, trade and greeks fields each make their record, whatever the update calls itself."""
+    """Quote, trade and greeks fields each make a record, whichever of these kinds the update is."""
     assert topics(kind, **fields) == expected
 
 
@@ -322,13 +317,13 @@ def test_flat_updates_are_told_by_their_fields(
     ],
 )
 def test_the_other_kinds_have_one_topic(kind: UpdateKind, fields: dict[str, Any], topic: Topic) -> None:
-    """Time & sales, level 2, greeks and market status go to their topic or, saying nothing, nowhere."""
+    """Time & sales, level 2, greeks and market status have one topic, or none without a field of it."""
     assert topics(kind, **fields) == (topic,)
     assert topics(kind, color="red") == ()
 
 
-def test_unknown_fields_are_told() -> None:
-    """Names outside the protocol are returned; the known ones, also of the other flat kinds, are not."""
+def test_unknown_fields() -> None:
+    """Names outside the protocol are unknown; those of the other flat kinds are not."""
     for kind, fields in FIELDS_OF_KIND:
         assert unknown_fields(Update(kind, "AAPL", fields)) == frozenset()
     assert unknown_fields(Update(UpdateKind.QUOTE, "AAPL", {**QUOTE, **TRADE, "color": 1, "": 2})) == {"color", ""}
@@ -336,23 +331,25 @@ def test_unknown_fields_are_told() -> None:
 
 
 @pytest.mark.parametrize("topic", MARKET_DATA)
-def test_the_tables_fill_every_field_of_the_schemas(topic: Topic) -> None:
-    """Table and schema agree: no field is forgotten in either."""
-    of_schema = {field["name"] for field in load()[topic].parsed["fields"]}
-    shared = set() if topic is Topic.MARKET_STATUS else {field.name for field in SHARED_FIELDS.values()}
-    of_table = {field.name for field in FIELDS[topic].values()} | shared
-    stamped = {"symbol", "event_time", "feed_time", "ingest_time_us", "session_id", "seq", "after_gap"}
-    assert of_schema == of_table | stamped
+def test_mappings_and_schemas_have_the_same_fields(topic: Topic) -> None:
+    """Every field of a schema is filled by a mapping or by the bridge."""
+    in_schema = {field["name"] for field in load()[topic].parsed["fields"]}
+    shared = (
+        set() if topic is Topic.MARKET_STATUS else {mapping.record_field for mapping in SHARED_FIELD_MAPPINGS.values()}
+    )
+    mapped = {mapping.record_field for mapping in FIELD_MAPPINGS[topic].values()} | shared
+    added = {"symbol", "event_time", "feed_time", "ingest_time_us", "session_id", "seq", "after_gap"}
+    assert in_schema == mapped | added
 
 
 @pytest.mark.parametrize("event", EventType)
-def test_every_field_of_the_feed_fills_a_field_of_a_record(event: EventType) -> None:
-    """What can be asked of the feed is what the records hold, no more and no less."""
+def test_every_field_of_an_event_type_is_mapped(event: EventType) -> None:
+    """The fields that can be subscribed to are those with a mapping."""
     [topic] = topics_for([event])
-    assert set(market_data.FIELDS[event]) == set(FIELDS[topic])
+    assert set(market_data.FIELDS[event]) == set(FIELD_MAPPINGS[topic])
 
 
-def test_the_fields_of_a_market_status_and_of_all_symbols_fill_a_field_of_a_record() -> None:
-    """Beside the event types the same holds."""
-    assert set(market_data.MARKET_STATUS_FIELDS) == set(FIELDS[Topic.MARKET_STATUS])
-    assert set(market_data.SHARED_FIELDS) == set(SHARED_FIELDS)
+def test_every_other_field_of_the_feed_is_mapped() -> None:
+    """The fields of a market status, and those of all symbols, are those with a mapping."""
+    assert set(market_data.MARKET_STATUS_FIELDS) == set(FIELD_MAPPINGS[Topic.MARKET_STATUS])
+    assert set(market_data.SHARED_FIELDS) == set(SHARED_FIELD_MAPPINGS)

@@ -1,4 +1,4 @@
-"""The bridge and a schema registry: ids are pinned at start, and what is amiss is told."""
+"""The start of the bridge with a schema registry."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("topics")
 
 
-async def test_values_carry_the_registrys_ids_and_it_may_be_gone_afterwards(
-    broker: EmbeddedBroker, topic_prefix: str
-) -> None:
-    """The ids are asked for once; a registry that goes away later stops nothing."""
+async def test_values_have_the_registrys_ids_which_are_fetched_once(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Ids are fetched at start; after that the registry is not needed."""
     registry = FakeRegistry()
     async with Simulator() as simulator:
         async with registry.serving():
@@ -41,8 +39,8 @@ async def test_values_carry_the_registrys_ids_and_it_may_be_gone_afterwards(
     assert found[-1].name == "aries.marketdata.Quote"
 
 
-async def test_missing_schemas_are_registered_where_that_is_allowed(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """With auto-registration an empty registry has every subject after the start."""
+async def test_missing_schemas_are_registered_if_allowed(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """With SCHEMA_REGISTRY_AUTO_REGISTER an empty registry has every subject after the start."""
     registry = FakeRegistry()
     async with Simulator() as simulator, registry.serving():
         environ = environment(
@@ -59,10 +57,8 @@ async def test_missing_schemas_are_registered_where_that_is_allowed(broker: Embe
                 assert await client.lookup(subject_of(f"{topic_prefix}.{topic}"), schema) > 0
 
 
-async def test_a_missing_schema_ends_the_start_naming_subject_and_remedy(
-    broker: EmbeddedBroker, topic_prefix: str
-) -> None:
-    """Without auto-registration the bridge does not start on a guess."""
+async def test_a_missing_schema_is_fatal(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Without SCHEMA_REGISTRY_AUTO_REGISTER the bridge exits; the error names the subject and says what to do."""
     registry = FakeRegistry()
     async with Simulator() as simulator, registry.serving():
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, SCHEMA_REGISTRY_URL=registry.url)
@@ -74,8 +70,8 @@ async def test_a_missing_schema_ends_the_start_naming_subject_and_remedy(
     assert "SCHEMA_REGISTRY_AUTO_REGISTER" in problem
 
 
-async def test_a_registry_that_is_not_there_yet_is_waited_for(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """An unreachable registry at start is a visible retry, not an end."""
+async def test_an_unreachable_registry_is_retried(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """The bridge logs that the registry cannot be reached, and retries."""
     registry = FakeRegistry()
     async with Simulator() as simulator:
         async with registry.serving():

@@ -1,4 +1,4 @@
-"""The registry's client: ids pinned or a clear reason why not, and never a secret in it."""
+"""The client of the schema registry: ids or clear errors, which never contain a secret."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def client(server: FakeRegistry) -> AsyncIterator[Registry]:
 
 @pytest.fixture
 async def closed_url() -> str:
-    """Return a URL on which nobody listens."""
+    """Return the URL of a port that nothing listens on."""
     listener = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     listener.close()
@@ -48,15 +48,15 @@ async def closed_url() -> str:
     return f"http://127.0.0.1:{port}"
 
 
-async def test_ids_of_schemas_that_are_there_are_pinned(server: FakeRegistry, client: Registry) -> None:
-    """Each topic gets the id that its subject has for exactly our schema, without anything being written."""
+async def test_ids_of_registered_schemas(server: FakeRegistry, client: Registry) -> None:
+    """Each topic gets the id that its subject has for exactly the bridge's schema, and nothing is registered."""
     ids = {topic: server.add(subject_of(NAMES[topic]), SCHEMAS[topic].text) for topic in Topic}
     assert await client.pin(NAMES, SCHEMAS, auto_register=False) == ids
     assert {path for _, path in server.requests} == {f"/subjects/{NAMES[topic]}-value" for topic in Topic}
 
 
-async def test_a_missing_subject_names_itself_and_the_remedy(client: Registry) -> None:
-    """Without leave to register, a missing subject is an error that says what to do."""
+async def test_a_missing_subject(client: Registry) -> None:
+    """If registering is off, a missing subject is an error that says what to do."""
     with pytest.raises(SchemaMismatch, match="does not exist") as caught:
         await client.pin(NAMES, SCHEMAS, auto_register=False)
     assert caught.value.subject == SUBJECT
@@ -64,15 +64,15 @@ async def test_a_missing_subject_names_itself_and_the_remedy(client: Registry) -
     assert "SCHEMA_REGISTRY_AUTO_REGISTER=true" in str(caught.value)
 
 
-async def test_a_different_schema_names_its_subject(server: FakeRegistry, client: Registry) -> None:
-    """A subject that holds another schema is told from one that is missing."""
+async def test_a_different_schema(server: FakeRegistry, client: Registry) -> None:
+    """A subject with another schema is a different error than a missing subject."""
     server.add(SUBJECT, '{"type":"record","name":"Other","fields":[]}')
     with pytest.raises(SchemaMismatch, match=r"other schemas, but not this bridge's aries\.marketdata\.Quote"):
         await client.lookup(SUBJECT, QUOTE)
 
 
 async def test_schemas_are_registered_when_allowed(server: FakeRegistry, client: Registry) -> None:
-    """What is missing is registered, what is there is left alone, and the ids are those of the registry."""
+    """Missing schemas are registered, others are left as they are, and the ids are the registry's."""
     known = server.add(SUBJECT, QUOTE.text)
     ids = await client.pin(NAMES, SCHEMAS, auto_register=True)
     assert ids[Topic.QUOTES] == known
@@ -81,23 +81,23 @@ async def test_schemas_are_registered_when_allowed(server: FakeRegistry, client:
     assert ("POST", f"/subjects/{SUBJECT}/versions") not in server.requests
 
 
-async def test_an_incompatible_schema_is_refused(server: FakeRegistry, client: Registry) -> None:
-    """The registry's own words say why it does not take the schema."""
+async def test_an_incompatible_schema(server: FakeRegistry, client: Registry) -> None:
+    """The error contains the registry's message."""
     server.frozen.add(SUBJECT)
     with pytest.raises(SchemaMismatch, match="Schema being registered is incompatible with an earlier") as caught:
         await client.pin(NAMES, SCHEMAS, auto_register=True)
     assert caught.value.subject == SUBJECT
 
 
-async def test_a_registry_in_read_only_mode_is_told(server: FakeRegistry, client: Registry) -> None:
-    """HTTP 422 carries the registry's message to the user."""
+async def test_a_registry_in_read_only_mode(server: FakeRegistry, client: Registry) -> None:
+    """The error for HTTP 422 contains the registry's message."""
     server.answers.append(web.json_response({"error_code": 42205, "message": "read-only mode"}, status=422))
     with pytest.raises(SchemaMismatch, match="read-only mode"):
         await client.register(SUBJECT, QUOTE)
 
 
 async def test_subjects_are_escaped(server: FakeRegistry, client: Registry) -> None:
-    """A name with slashes, spaces or percent signs stays one subject."""
+    """Slashes, spaces and percent signs are part of the subject."""
     subject = "a/b ü%2F?x#y-value"
     schema_id = await client.register(subject, QUOTE)
     assert list(server.subjects) == [subject]
@@ -105,7 +105,7 @@ async def test_subjects_are_escaped(server: FakeRegistry, client: Registry) -> N
 
 
 async def test_schemas_are_fetched_by_id(server: FakeRegistry, client: Registry) -> None:
-    """An id gives its schema's text; one that nobody has gives None."""
+    """An id returns its schema's text, an unknown one None."""
     schema_id = server.add(SUBJECT, QUOTE.text)
     assert await client.fetch(schema_id) == QUOTE.text
     assert await client.fetch(schema_id + 1) is None
@@ -113,7 +113,7 @@ async def test_schemas_are_fetched_by_id(server: FakeRegistry, client: Registry)
 
 @pytest.mark.parametrize("credentials", ["user:pässword:with:colons", "user:"])
 async def test_credentials_are_sent(credentials: str) -> None:
-    """User and password reach the registry, from arguments or from the URL."""
+    """User and password are sent to the registry, from arguments or from the URL."""
     username, _, password = credentials.partition(":")
     async with FakeRegistry(credentials=credentials).serving() as server:
         schema_id = server.add(SUBJECT, QUOTE.text)
@@ -124,8 +124,8 @@ async def test_credentials_are_sent(credentials: str) -> None:
             assert await client.lookup(SUBJECT, QUOTE) == schema_id
 
 
-async def test_refused_credentials_are_an_error_without_them() -> None:
-    """A wrong password is told with the settings' names, and shows neither itself nor the one in the URL."""
+async def test_rejected_credentials() -> None:
+    """The error for a wrong password names the settings, and does not contain the password."""
     async with FakeRegistry(credentials="user:right").serving() as server:
         url = server.url.replace("://", "://user:hunter2@")
         async with Registry(url) as client:
@@ -135,15 +135,15 @@ async def test_refused_credentials_are_an_error_without_them() -> None:
         assert "hunter2" not in f"{caught.value}{caught.value!r}{client!r}{vars(caught.value)}"
 
 
-async def test_a_forbidden_subject_is_refused(server: FakeRegistry, client: Registry) -> None:
-    """HTTP 403 is a matter of rights, too: waiting does not help."""
+async def test_a_forbidden_subject(server: FakeRegistry, client: Registry) -> None:
+    """HTTP 403 is an error of the credentials, too."""
     server.answers.append(web.Response(status=403, text="<html>no</html>"))
     with pytest.raises(RegistryRefused, match="HTTP 403"):
         await client.lookup(SUBJECT, QUOTE)
 
 
-async def test_an_unreachable_registry_is_told(closed_url: str) -> None:
-    """Nobody listening is an error that names the URL without its credentials, to be tried again."""
+async def test_an_unreachable_registry(closed_url: str) -> None:
+    """A refused connection is a retriable error that names the URL without its credentials."""
     async with Registry(closed_url.replace("://", "://user:hunter2@")) as client:
         with pytest.raises(RegistryUnreachable, match="Cannot connect") as caught:
             await client.lookup(SUBJECT, QUOTE)
@@ -151,8 +151,8 @@ async def test_an_unreachable_registry_is_told(closed_url: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-async def test_the_next_url_is_asked(server: FakeRegistry, closed_url: str) -> None:
-    """Of several URLs, the first that gives a usable answer counts."""
+async def test_the_next_url_is_tried(server: FakeRegistry, closed_url: str) -> None:
+    """Of several URLs, the first with a usable response is used."""
     schema_id = server.add(SUBJECT, QUOTE.text)
     async with FakeRegistry(answers=[web.Response(status=503)]).serving() as broken:
         urls = f"{closed_url}, {broken.url}/ ,{server.url}"
@@ -184,8 +184,8 @@ async def test_the_next_url_is_asked(server: FakeRegistry, closed_url: str) -> N
         (502, "<html>bad gateway</html>"),
     ],
 )
-async def test_a_useless_answer_is_told(server: FakeRegistry, client: Registry, status: int, body: str) -> None:
-    """Pages, garbage, redirects and server errors count as no answer, to be tried again."""
+async def test_an_unusable_response(server: FakeRegistry, client: Registry, status: int, body: str) -> None:
+    """Web pages, invalid JSON, redirects and server errors are retriable errors."""
     headers = {"Location": f"{server.url}/elsewhere"} if status == 301 else {}
     server.answers.append(web.Response(status=status, body=body.encode("latin-1"), headers=headers))
     with pytest.raises(RegistryUnreachable):
@@ -193,20 +193,20 @@ async def test_a_useless_answer_is_told(server: FakeRegistry, client: Registry, 
     assert len(server.requests) == 1
 
 
-async def test_an_answer_without_schema_is_told(server: FakeRegistry, client: Registry) -> None:
-    """A schema that is no text is no usable answer."""
+async def test_a_response_without_a_schema(server: FakeRegistry, client: Registry) -> None:
+    """A schema that is not text is an unusable response."""
     server.answers.append(web.json_response({"schema": 5}))
-    with pytest.raises(RegistryUnreachable, match="without a schema"):
+    with pytest.raises(RegistryUnreachable, match="contains no schema"):
         await client.fetch(7)
 
 
-async def test_a_silent_registry_is_given_up() -> None:
-    """A registry that accepts and never answers costs the named time only."""
+async def test_requests_time_out() -> None:
+    """A registry that accepts the connection and never responds is an error after the timeout."""
     connections: list[asyncio.StreamWriter] = []
     listener = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     async with Registry(f"http://127.0.0.1:{port}", timeout_seconds=0.05) as client:
-        with pytest.raises(RegistryUnreachable, match=r"no answer within 0\.05 s"):
+        with pytest.raises(RegistryUnreachable, match=r"no response within 0\.05 s"):
             await client.lookup(SUBJECT, QUOTE)
     for writer in connections:
         writer.close()
@@ -214,8 +214,8 @@ async def test_a_silent_registry_is_given_up() -> None:
     listener.close()
 
 
-async def test_a_private_authority_is_trusted_by_its_file(tmp_path: Path) -> None:
-    """TLS works with the authority's file, and without it the error names the setting."""
+async def test_a_private_certificate_authority(tmp_path: Path) -> None:
+    """TLS works with the authority's CA file; without it the error names the setting."""
     authority = trustme.CA()
     cafile = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(cafile)
@@ -231,17 +231,17 @@ async def test_a_private_authority_is_trusted_by_its_file(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("urls", ["", " , ", "localhost:8081", "ftp://h", "http://", "http://user:hunter2@", "h:p@x"])
-def test_a_url_that_is_none_is_a_setting_to_mend(urls: str) -> None:
-    """A useless URL is told at once, by the setting's name and without credentials."""
+def test_an_invalid_url_is_an_invalid_setting(urls: str) -> None:
+    """The error of the constructor names the setting, and contains no credentials."""
     with pytest.raises(SettingsError, match="SCHEMA_REGISTRY_URL") as caught:
         Registry(urls)
     assert "hunter2" not in str(caught.value)
 
 
-def test_an_unusable_ca_file_is_a_setting_to_mend(tmp_path: Path) -> None:
-    """A CA file that is missing or holds no certificate is told at once."""
+def test_an_invalid_ca_file_is_an_invalid_setting(tmp_path: Path) -> None:
+    """A CA file that is missing or contains no certificate is an error of the constructor."""
     empty = tmp_path / "empty.pem"
-    empty.write_text("nothing here")
+    empty.write_text("no certificate")
     for cafile in (empty, tmp_path / "missing.pem"):
         with pytest.raises(SettingsError, match="SCHEMA_REGISTRY_CAFILE"):
             Registry("http://localhost:8081", cafile=str(cafile))

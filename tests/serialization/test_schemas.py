@@ -1,4 +1,4 @@
-"""The schemas as consumers meet them: names, shape, documentation, fingerprints, evolution."""
+"""The schemas that consumers rely on: names, fields, documentation, fingerprints, evolution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from fastavro.schema import SchemaParseException, UnknownType, to_parsing_canonical_form
 
-from bridge.serialization.schemas import load, schema_of
+from bridge.serialization.schemas import load, parse_schema
 from bridge.topics import MARKET_DATA, SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def test_each_topic_has_its_record(topic: Topic) -> None:
 
 
 @topics
-def test_everything_is_documented_with_its_unit(topic: Topic) -> None:
-    """Every record, enum and field says what it means and in which unit."""
+def test_every_doc_has_a_unit(topic: Topic) -> None:
+    """The doc of every record, enum and field has its unit."""
     for named in named_types(declared(topic)):
         assert "unit: " in named["doc"].lower()
         assert all("unit: " in field["doc"].lower() for field in named.get("fields", []))
@@ -86,13 +86,13 @@ def test_market_records_begin_with_the_common_fields(topic: Topic) -> None:
 
 @pytest.mark.parametrize("topic", SUBSCRIBABLE)
 def test_records_of_symbols_have_an_instrument_type(topic: Topic) -> None:
-    """The kind of instrument is there in each record of a symbol."""
+    """Each record of a symbol has the field."""
     assert "instrument_type" in field_names(topic)
 
 
 @topics
 def test_unions_are_null_first_with_default_null(topic: Topic) -> None:
-    """An optional field has two branches, null first, and is null where it is absent."""
+    """An optional field is a union of null, first, and one type, and is null by default."""
     for named in named_types(declared(topic)):
         for field in named.get("fields", []):
             if isinstance(field["type"], list):
@@ -107,8 +107,8 @@ def test_prices_are_exact_decimals() -> None:
     assert price["type"][1] == {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 9}
 
 
-def test_an_unknown_kind_of_control_has_a_default() -> None:
-    """A reader that does not know a later kind falls back instead of failing."""
+def test_control_kinds_have_a_default() -> None:
+    """A reader that does not know a newer kind reads the default instead of failing."""
     kind = declared(Topic.CONTROL)["fields"][0]["type"]
     assert kind["default"] == "UNKNOWN"
     assert set(kind["symbols"]) == {
@@ -124,11 +124,11 @@ def test_an_unknown_kind_of_control_has_a_default() -> None:
 
 
 @topics
-def test_the_fingerprint_is_that_of_the_specification(topic: Topic) -> None:
-    """Three computations agree: ours, the specification's definition, and Apache's over the canonical form.
+def test_fingerprints_follow_the_specification(topic: Topic) -> None:
+    """The fingerprint equals that of the specification's definition and that of Apache's library.
 
-    Apache's Python library leaves the ``{"type": "long"}`` of a logical type an object when it makes the
-    canonical form itself (the specification and Java make it ``"long"``), so it is given that form at once.
+    Apache's Python library keeps the ``{"type": "long"}`` of a logical type an object in the canonical form (the
+    specification and Java have ``"long"``), so it is given the canonical form.
     """
     canonical = to_parsing_canonical_form(declared(topic))
     reference = avro.schema.parse(canonical)
@@ -136,14 +136,14 @@ def test_the_fingerprint_is_that_of_the_specification(topic: Topic) -> None:
     assert SCHEMAS[topic].fingerprint == crc_64_avro(canonical) == reference.fingerprint()
 
 
-def test_fingerprints_differ() -> None:
-    """A reader can tell all eight records apart."""
+def test_fingerprints_are_distinct() -> None:
+    """A fingerprint identifies the schema."""
     assert len({schema.fingerprint for schema in SCHEMAS.values()}) == len(Topic)
 
 
 @topics
-def test_every_optional_field_can_come_and_go(topic: Topic) -> None:
-    """Old and new readers read each other's records when a field with a default is added or removed."""
+def test_optional_fields_can_be_added_and_removed(topic: Topic) -> None:
+    """Older and newer readers are compatible when a field with a default is added or removed."""
     now = declared(topic)
     for field in now["fields"]:
         if "default" in field:
@@ -170,7 +170,7 @@ def compatible(reader: Json, writer: Json) -> bool:
         ('{"type": "record", "fields": []}', SchemaParseException),
     ],
 )
-def test_what_is_no_record_schema_is_refused(text: str, error: type[Exception]) -> None:
-    """A text that describes no record raises what its docstring says."""
+def test_other_schemas_are_rejected(text: str, error: type[Exception]) -> None:
+    """A text that is not the schema of a record raises the documented errors."""
     with pytest.raises(error):
-        schema_of(text)
+        parse_schema(text)

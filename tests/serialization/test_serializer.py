@@ -1,4 +1,4 @@
-"""Bytes of the codec, judged by two other readers: fastavro's and Apache's."""
+"""Serialized values, read with fastavro and with Apache's library."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
-from bridge.serialization.decimals import Prices
-from bridge.serialization.records import Record, Stamp, build
-from bridge.serialization.schemas import load
+from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.records import IngestMetadata, build_record
+from bridge.serialization.schemas import AvroRecord, load
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefix, single_object_prefixes
 from bridge.topics import Topic
 from tests.support.paths import ROOT
@@ -27,21 +27,21 @@ from tests.support.paths import ROOT
 SCHEMAS = load()
 PREFIXES = single_object_prefixes(SCHEMAS)
 PYTHON_EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "avro" / "README.md").read_text("utf-8"), re.DOTALL)
-STAMP = Stamp(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=2**40, after_gap=False)
+METADATA = IngestMetadata(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=2**40, after_gap=False)
 PREFIX_BYTES = 10
 
 
-def reference(topic: Topic) -> avro.schema.Schema:
+def apache_schema(topic: Topic) -> avro.schema.Schema:
     return avro.schema.parse(SCHEMAS[topic].text)
 
 
-REFERENCE = {topic: reference(topic) for topic in Topic}
+APACHE_SCHEMAS = {topic: apache_schema(topic) for topic in Topic}
 
 
 def read_by_apache(topic: Topic, value: bytes) -> dict[str, Any]:
-    """Read a value with Apache's reader, and see that it leaves nothing over."""
+    """Read a value with Apache's reader, and check that no bytes are left."""
     body = BytesIO(value[PREFIX_BYTES:])
-    record = avro.io.DatumReader(REFERENCE[topic]).read(avro.io.BinaryDecoder(body))
+    record = avro.io.DatumReader(APACHE_SCHEMAS[topic]).read(avro.io.BinaryDecoder(body))
     assert not body.read()
     assert isinstance(record, dict)
     return record
@@ -55,8 +55,8 @@ def read_by_fastavro(topic: Topic, value: bytes) -> dict[str, Any]:
     return record
 
 
-def record_of(topic: Topic, fields: dict[str, Any], feed_time: object = None) -> Record:
-    return build(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), STAMP, Prices())
+def record_of(topic: Topic, fields: dict[str, Any], feed_time: object = None) -> AvroRecord:
+    return build_record(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), METADATA, PriceEncoder())
 
 
 def milliseconds(time: datetime) -> int:
@@ -68,8 +68,8 @@ def serializer() -> Serializer:
     return Serializer(SCHEMAS, PREFIXES)
 
 
-def test_a_quote_reads_the_same_everywhere(serializer: Serializer) -> None:
-    """Apache's reader gives back prices, sizes, times and nulls exactly; fastavro's agrees with it."""
+def test_both_readers_agree_on_a_quote(serializer: Serializer) -> None:
+    """Both readers return prices, sizes, times and nulls exactly."""
     record = record_of(
         Topic.QUOTES,
         {
@@ -109,8 +109,8 @@ def test_a_quote_reads_the_same_everywhere(serializer: Serializer) -> None:
 
 
 @given(st.lists(st.integers(-(10**18) + 1, 10**18 - 1).map(lambda unscaled: Decimal(unscaled).scaleb(-9)), max_size=8))
-def test_any_price_reads_the_same_everywhere(values: list[Decimal]) -> None:
-    """Whatever the price, Apache's reader finds the decimal that was on the wire."""
+def test_both_readers_agree_on_any_price(values: list[Decimal]) -> None:
+    """Both readers return the decimal that the feed sent."""
     rows = [f":{value:f}:" for value in values]
     value = Serializer(SCHEMAS, PREFIXES).encode(Topic.L2, record_of(Topic.L2, {"orderBook": rows}))
     for read in (read_by_apache(Topic.L2, value), read_by_fastavro(Topic.L2, value)):
@@ -120,8 +120,8 @@ def test_any_price_reads_the_same_everywhere(values: list[Decimal]) -> None:
 BAD_LINE = {"reason": "json", "error": "no JSON", "raw": b"\xff{", "ingest_time_us": 5, "bridge_version": "0"}
 HEARTBEAT = {"kind": "HEARTBEAT", "instance": "me", "time_us": 5, "counts": {"published": 2**40}}
 STATUS = {"exchanges": {"nyse": "open"}, "serverTime": "2025-07-17T03:33:11.000Z"}
-#: A record of each topic (but quotes, above), and some of what its readers are to find.
-EXAMPLES: list[tuple[Topic, Record, dict[str, Any]]] = [
+#: A record of each topic (but quotes, above), and some of the fields that readers must return.
+EXAMPLES: list[tuple[Topic, AvroRecord, dict[str, Any]]] = [
     (
         Topic.TRADES,
         record_of(Topic.TRADES, {"lastPrice": "101.26", "tradeSeq": 1, "tick": "up"}),
@@ -156,10 +156,10 @@ EXAMPLES: list[tuple[Topic, Record, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("topic", "record", "expected"), EXAMPLES)
-def test_every_record_reads_the_same_everywhere(
-    serializer: Serializer, topic: Topic, record: Record, expected: dict[str, Any]
+def test_both_readers_agree_on_every_record(
+    serializer: Serializer, topic: Topic, record: AvroRecord, expected: dict[str, Any]
 ) -> None:
-    """Both readers agree, and find what was given, and defaults for the rest."""
+    """Both readers return the fields that were given, and defaults for the rest."""
     value = serializer.encode(topic, record)
     read = read_by_apache(topic, value)
     assert read == read_by_fastavro(topic, value)
@@ -167,28 +167,28 @@ def test_every_record_reads_the_same_everywhere(
 
 
 @pytest.mark.parametrize(("topic", "record", "expected"), EXAMPLES)
-def test_absent_and_null_are_the_same_bytes(
-    serializer: Serializer, topic: Topic, record: Record, expected: dict[str, Any]
+def test_missing_and_null_fields_are_the_same_bytes(
+    serializer: Serializer, topic: Topic, record: AvroRecord, expected: dict[str, Any]
 ) -> None:
-    """A record may leave its nulls out."""
+    """Fields that are null may be left out of a record."""
     optional = {field["name"]: None for field in SCHEMAS[topic].parsed["fields"] if isinstance(field["type"], list)}
     assert serializer.encode(topic, {**optional, **record}) == serializer.encode(topic, record)
 
 
-def test_values_begin_with_their_prefix(serializer: Serializer) -> None:
-    """Single-object encoding is c301 and the fingerprint; the Confluent format 00 and the id, big-endian."""
+def test_values_start_with_their_prefix(serializer: Serializer) -> None:
+    """Single-object encoding starts with c301 and the fingerprint, the Confluent wire format with 00 and the id."""
     record = record_of(Topic.QUOTES, {})
     value = serializer.encode(Topic.QUOTES, record)
     assert value[:2].hex() == "c301"
     assert value[2:10] == SCHEMAS[Topic.QUOTES].fingerprint
     assert value[:10] == single_object_prefix(SCHEMAS[Topic.QUOTES])
     assert confluent_prefix(258).hex() == "0000000102"
-    framed = Serializer(SCHEMAS, {Topic.QUOTES: confluent_prefix(258)}).encode(Topic.QUOTES, record)
-    assert framed == confluent_prefix(258) + value[10:]
+    confluent = Serializer(SCHEMAS, {Topic.QUOTES: confluent_prefix(258)}).encode(Topic.QUOTES, record)
+    assert confluent == confluent_prefix(258) + value[10:]
 
 
-def test_values_do_not_disturb_each_other(serializer: Serializer) -> None:
-    """A short value after a long one, and one after a failure, carry nothing of what was before."""
+def test_values_are_independent(serializer: Serializer) -> None:
+    """A value after a longer one, or after an error, contains no bytes of that one."""
     short = record_of(Topic.QUOTES, {})
     alone = Serializer(SCHEMAS, PREFIXES).encode(Topic.QUOTES, short)
     first = serializer.encode(Topic.L2, record_of(Topic.L2, {"orderBook": ["1:2:3"] * 100}))
@@ -216,23 +216,23 @@ def test_values_do_not_disturb_each_other(serializer: Serializer) -> None:
         {"instrument_type": b"e"},
     ],
 )
-def test_a_record_that_does_not_fit_is_a_bad_line(serializer: Serializer, wrong: Record) -> None:
-    """A value of a wrong type ends in one clear error with the reason for the dead letter."""
-    with pytest.raises(BadLine, match="does not fit the schema of quotes") as caught:
+def test_a_record_that_does_not_match_its_schema_is_a_bad_line(serializer: Serializer, wrong: AvroRecord) -> None:
+    """A value of a wrong type raises BadLine with the reason for the dead letter."""
+    with pytest.raises(BadLine, match="does not match the schema of quotes") as caught:
         serializer.encode(Topic.QUOTES, {**record_of(Topic.QUOTES, {}), **wrong})
     assert caught.value.reason == "encode"
     assert caught.value.symbol == wrong.get("symbol", "AAPL") or not isinstance(wrong["symbol"], str)
 
 
 def test_a_record_without_a_required_field_is_a_bad_line(serializer: Serializer) -> None:
-    """A missing symbol is not made up."""
+    """A required field has no default."""
     with pytest.raises(BadLine):
         serializer.encode(Topic.QUOTES, {"seq": 1})
 
 
 @pytest.mark.parametrize("example", PYTHON_EXAMPLES)
-def test_the_examples_for_consumers_work(serializer: Serializer, example: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What avro/README.md tells consumers to write reads a quote exactly."""
+def test_the_examples_in_the_readme(serializer: Serializer, example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python examples in avro/README.md read a quote exactly."""
     monkeypatch.chdir(ROOT)
     consumer: dict[str, Any] = {}
     exec(example, consumer)
@@ -241,11 +241,9 @@ def test_the_examples_for_consumers_work(serializer: Serializer, example: str, m
 
 
 @pytest.mark.parametrize(("topic", "record"), [(topic, record) for topic, record, _ in EXAMPLES if "seq" in record])
-def test_a_record_changed_in_one_field_is_the_same_in_all_others(
-    serializer: Serializer, topic: Topic, record: Record
-) -> None:
-    """A flag turned on and off again leaves every byte, the prefix too, as it was."""
+def test_replacing_a_field_keeps_all_others(serializer: Serializer, topic: Topic, record: AvroRecord) -> None:
+    """Setting a flag changes one byte, and resetting it returns the value as it was, prefix included."""
     value = serializer.encode(topic, record)
-    marked = serializer.changed(topic, value, after_gap=True)
+    marked = serializer.replace_fields(topic, value, after_gap=True)
     assert sum(one != other for one, other in zip(value, marked, strict=True)) == 1
-    assert serializer.changed(topic, marked, after_gap=False) == value
+    assert serializer.replace_fields(topic, marked, after_gap=False) == value

@@ -1,4 +1,4 @@
-"""Times of the feed become milliseconds, or are refused."""
+"""Timestamps of the feed are converted to milliseconds, or rejected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ times = st.datetimes(datetime(1970, 1, 2), datetime(2262, 4, 10), timezones=zone
 
 @given(times, st.sampled_from(["milliseconds", "microseconds", "seconds"]))
 def test_iso_times_with_an_offset(time: datetime, spec: str) -> None:
-    """Every precision and offset gives the exact millisecond, rounded down."""
+    """Any precision and offset gives the exact millisecond, rounded down."""
     text = time.isoformat(timespec=spec)
     microseconds = {
         "seconds": 0,
@@ -42,16 +42,16 @@ def test_iso_times_with_an_offset(time: datetime, spec: str) -> None:
         ("2262-04-11T23:47:16.854Z", 9223372036854),
     ],
 )
-def test_iso_times_as_written(text: str, milliseconds: int) -> None:
-    """The documented form, UTC, and finer or no fractions are read; finer digits are cut off."""
+def test_iso_times_in_several_notations(text: str, milliseconds: int) -> None:
+    """The documented notation, UTC, and other or no fractions are accepted; finer digits are cut off."""
     assert epoch_ms(text) == milliseconds
 
 
 @given(st.integers(10**10, 9223372036854), st.integers(0, 999), st.integers(0, 999))
 @example(9223372036854, 775, 807)
 @example(10**10, 0, 0)
-def test_epoch_numbers_tell_their_unit_by_magnitude(ms: int, us: int, ns: int) -> None:
-    """Seconds, milliseconds, microseconds and nanoseconds are told apart, as numbers and as digits."""
+def test_the_magnitude_of_an_epoch_number_tells_its_unit(ms: int, us: int, ns: int) -> None:
+    """Seconds, milliseconds, microseconds and nanoseconds are distinguished, as numbers and as text."""
     micros = ms * 1000 + us
     nanos = min(micros * 1000 + ns, 2**63 - 1)
     for number in (ms, micros, nanos):
@@ -77,7 +77,7 @@ def test_small_epoch_numbers_are_seconds(number: int) -> None:
         -1, 2**63 + 10**6, 9_999_999_999, 10**30, 1701450000.123, True, None, [], {},
     ],
 )  # fmt: skip
-def test_what_is_no_time_is_refused(value: object) -> None:
-    """Garbage, times without an offset, and times outside 1970 to 2262 raise ValueError."""
+def test_other_values_are_rejected(value: object) -> None:
+    """Other texts and types, times without an offset, and times outside 1970 to 2262 raise ValueError."""
     with pytest.raises(ValueError, match="ISO-8601"):
         epoch_ms(value)

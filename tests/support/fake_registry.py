@@ -1,4 +1,4 @@
-"""A schema registry in the process: the part of Confluent's API that the bridge uses, and its ways to fail."""
+"""A fake schema registry: the part of Confluent's API that the bridge uses, and its errors."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 
 @dataclass
 class FakeRegistry:
-    """Hold subjects and schemas; ``url`` is known once it serves.
+    """A schema registry in this process; ``url`` is set while it serves.
 
-    ``credentials`` (``user:password``) are asked for where set, subjects in ``frozen`` take no further schema,
-    and ``answers`` come, once each, instead of real answers.
+    ``credentials`` (``user:password``), if set, are required, subjects in ``frozen`` accept no further schema,
+    and ``answers`` are returned, once each, before real responses.
     """
 
     credentials: str | None = None
@@ -37,7 +37,7 @@ class FakeRegistry:
     url: str = ""
 
     def add(self, subject: str, schema: str) -> int:
-        """Register a schema as if somebody had done so before."""
+        """Register a schema without a request."""
         versions = self.subjects.setdefault(subject, [])
         if schema not in versions:
             versions.append(schema)
@@ -45,11 +45,11 @@ class FakeRegistry:
 
     @asynccontextmanager
     async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeRegistry]:
-        """Serve on a free port of the loopback while the context lasts."""
+        """Serve on a free port of the loopback interface while the context is open."""
         app = web.Application()
-        app.router.add_post("/subjects/{subject}", partial(self._guarded, self._lookup))
-        app.router.add_post("/subjects/{subject}/versions", partial(self._guarded, self._register))
-        app.router.add_get("/schemas/ids/{id}", partial(self._guarded, self._fetch))
+        app.router.add_post("/subjects/{subject}", partial(self._authorized, self._lookup))
+        app.router.add_post("/subjects/{subject}/versions", partial(self._authorized, self._register))
+        app.router.add_get("/schemas/ids/{id}", partial(self._authorized, self._fetch))
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
@@ -60,7 +60,7 @@ class FakeRegistry:
         finally:
             await runner.cleanup()
 
-    async def _guarded(self, handler: Handler, request: web.Request) -> web.StreamResponse:
+    async def _authorized(self, handler: Handler, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.raw_path))
         if self.answers:
             return self.answers.pop(0)
@@ -71,7 +71,7 @@ class FakeRegistry:
         return await handler(request)
 
     async def _lookup(self, request: web.Request) -> web.Response:
-        subject, schema = await _asked(request)
+        subject, schema = await _requested(request)
         if subject not in self.subjects:
             return _error(404, 40401, f"Subject '{subject}' not found.")
         if schema not in self.subjects[subject]:
@@ -79,7 +79,7 @@ class FakeRegistry:
         return _json({"subject": subject, "id": self.ids[schema], "version": 1, "schema": schema})
 
     async def _register(self, request: web.Request) -> web.Response:
-        subject, schema = await _asked(request)
+        subject, schema = await _requested(request)
         if subject in self.frozen:
             return _error(409, 409, "Schema being registered is incompatible with an earlier schema")
         return _json({"id": self.add(subject, schema)})
@@ -91,7 +91,7 @@ class FakeRegistry:
         return _error(404, 40403, "Schema not found")
 
 
-async def _asked(request: web.Request) -> tuple[str, str]:
+async def _requested(request: web.Request) -> tuple[str, str]:
     assert request.content_type == MEDIA_TYPE
     return request.match_info["subject"], (await request.json())["schema"]
 

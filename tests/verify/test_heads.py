@@ -18,7 +18,7 @@ from bridge.verify.heads import Head, Reader
 from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
-    from bridge.serialization.records import Record
+    from bridge.serialization.schemas import AvroRecord
 
 SCHEMAS = schemas.load()
 CODEC = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS))
@@ -36,7 +36,7 @@ records = st.fixed_dictionaries(
         "after_gap": st.booleans(),
     }
 )
-QUOTE: Record = {
+QUOTE: AvroRecord = {
     "symbol": "AAPL",
     "feed_time": 1_701_450_000_123,
     "ingest_time_us": 1_701_450_000_123_456,
@@ -52,7 +52,7 @@ def reader(topic: Topic = Topic.QUOTES, registry: Registry | None = None) -> Rea
 
 
 @given(topic=st.sampled_from(MARKET_DATA), record=records)
-async def test_the_fast_way_reads_what_the_full_decoder_reads(topic: Topic, record: Record) -> None:
+async def test_the_fast_way_reads_what_the_full_decoder_reads(topic: Topic, record: AvroRecord) -> None:
     """On every market topic, whatever the fields hold, both ways give the same head."""
     value = CODEC.encode(topic, record)
     fast = reader(topic)
@@ -109,7 +109,7 @@ async def test_a_schema_with_other_first_fields_is_read_by_the_full_decoder() ->
         async with Registry.of(settings, settings.schema_registry_url) as registry:
             fast = reader(registry=registry)
             for text, schema_id, is_fast in ((json.dumps(declared), moved, False), (None, same, True)):
-                schema = SCHEMAS[Topic.QUOTES] if text is None else schemas.schema_of(text)
+                schema = SCHEMAS[Topic.QUOTES] if text is None else schemas.parse_schema(text)
                 serializer = Serializer({**SCHEMAS, Topic.QUOTES: schema}, {Topic.QUOTES: confluent_prefix(schema_id)})
                 value = serializer.encode(Topic.QUOTES, QUOTE)
                 assert await fast.learn(value) == HEAD

@@ -1,7 +1,7 @@
 """Serialization by code generated from the schemas; ``records`` and ``serializer`` are its reference and fallback."""
 
-from bridge.serialization.fast.binary import long_bytes, string_bytes
-from bridge.serialization.fast.field_layouts import Shape, Shapes
-from bridge.serialization.fast.serializer import Encode, FastSerializer
+from bridge.serialization.fast.binary import encode_long, encode_string
+from bridge.serialization.fast.field_layouts import FieldLayout, FieldLayoutCache
+from bridge.serialization.fast.serializer import FastSerializer, RecordEncoder
 
-__all__ = ["Encode", "FastSerializer", "Shape", "Shapes", "long_bytes", "string_bytes"]
+__all__ = ["FastSerializer", "FieldLayout", "FieldLayoutCache", "RecordEncoder", "encode_long", "encode_string"]

@@ -1,4 +1,7 @@
-"""Avro binary of single values (Avro 1.12, binary encoding), from tables where fastavro counts bits."""
+"""Single values in Avro binary encoding (Avro 1.12 specification, binary encoding), faster than fastavro.
+
+Variable-length integers are looked up in tables, two bytes at a time, instead of being shifted out bit by bit.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The branches of a union of null and something else; an empty array or map ends as it starts.
+#: The branches of a union of null and another type; an empty array or map is its terminating zero.
 NULL, PRESENT, EMPTY = b"\x00", b"\x02", b"\x00"
 
-# A varint has 7 bits a byte; two bytes at a time take half the steps, and the tables still fit into a cache.
+# A varint has 7 bits a byte. Two bytes a step halve the number of steps, and the tables still fit into a CPU cache.
 _BITS = 14
 _PAIRS = 1 << _BITS
 _LOW = _PAIRS - 1
@@ -20,14 +23,14 @@ _SIGN_BIT = 63
 _CONTINUED = tuple(bytes((pair & 0x7F | 0x80, pair >> 7 | 0x80)) for pair in range(_PAIRS))
 _LAST = tuple(bytes((n,)) if n < _ONE_BYTE else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(_PAIRS))
 
-#: The longs from 0 on that have two bytes at most.
+#: The encoded longs from 0 on that have at most two bytes.
 SMALL_LONGS = _LAST[::2]
 
-double_bytes = struct.Struct("<d").pack
+encode_double = struct.Struct("<d").pack
 
 
-def long_bytes(number: int) -> bytes:
-    """Return a long of 64 bits: zigzag, then a varint."""
+def encode_long(number: int) -> bytes:
+    """Encode a 64-bit long as a zigzag varint."""
     rest = number << 1 ^ number >> _SIGN_BIT
     if rest < _PAIRS:
         return _LAST[rest]
@@ -35,7 +38,7 @@ def long_bytes(number: int) -> bytes:
     rest >>= _BITS
     if rest < _PAIRS:
         return data + _LAST[rest]
-    data += _CONTINUED[rest & _LOW]  # a loop takes a quarter longer, and every record has two or three times
+    data += _CONTINUED[rest & _LOW]  # unrolled: a loop takes a quarter longer, and every record has two or three longs
     rest >>= _BITS
     if rest < _PAIRS:
         return data + _LAST[rest]
@@ -44,25 +47,25 @@ def long_bytes(number: int) -> bytes:
     return data + (_LAST[rest] if rest < _PAIRS else _CONTINUED[rest & _LOW] + _LAST[rest >> _BITS])
 
 
-def bytes_bytes(data: bytes) -> bytes:
-    """Return bytes behind their length."""
+def encode_bytes(data: bytes) -> bytes:
+    """Encode bytes: their length, then the bytes."""
     size = len(data)
-    return (_LAST[size << 1] if size < _PAIRS >> 1 else long_bytes(size)) + data
+    return (_LAST[size << 1] if size < _PAIRS >> 1 else encode_long(size)) + data
 
 
-def string_bytes(text: str) -> bytes:
-    """Return a text as UTF-8 behind its length in bytes."""
-    return bytes_bytes(text.encode())
+def encode_string(text: str) -> bytes:
+    """Encode a string: its length in bytes, then UTF-8."""
+    return encode_bytes(text.encode())
 
 
-def boolean_bytes(flag: bool) -> bytes:  # noqa: FBT001 - the value to write
-    """Return a boolean as one byte."""
+def encode_boolean(flag: bool) -> bytes:  # noqa: FBT001 - the value to encode
+    """Encode a boolean as one byte."""
     return b"\x01" if flag else b"\x00"
 
 
-def map_bytes(texts: Mapping[str, str]) -> bytes:
-    """Return a map of texts as one block."""
-    if not texts:
+def encode_map(strings: Mapping[str, str]) -> bytes:
+    """Encode a map of strings as one block."""
+    if not strings:
         return EMPTY
-    pairs = (string_bytes(name) + string_bytes(text) for name, text in texts.items())
-    return long_bytes(len(texts)) + b"".join(pairs) + EMPTY
+    pairs = (encode_string(name) + encode_string(text) for name, text in strings.items())
+    return encode_long(len(strings)) + b"".join(pairs) + EMPTY

@@ -1,4 +1,7 @@
-"""What updates are about, by the names of their fields: the answers for a few shapes serve a whole feed."""
+"""Field layouts of updates: what follows from the names of an update's fields, cached by these names.
+
+A feed sends few different combinations of fields, so most updates find their layout in the cache.
+"""
 
 from __future__ import annotations
 
@@ -7,50 +10,51 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bridge.market_data import Update, UpdateKind
-from bridge.serialization.records import topics_of, unknown_fields
+from bridge.serialization.records import record_topics, unknown_fields
 
 if TYPE_CHECKING:
-    from bridge.serialization.fast.serializer import Encode, FastSerializer
+    from bridge.serialization.fast.serializer import FastSerializer, RecordEncoder
     from bridge.topics import Topic
 
-#: Shapes of one kind; a feed that sends only what changed has hundreds.
-_SHAPES = 1024
-#: The sender chooses unknown names: what is longer than ours all together is not remembered.
-_NAMES, _CHARS = 64, 1024
+#: Layouts of one kind of update; a feed that sends only what changed has hundreds.
+_MAX_LAYOUTS = 1024
+#: The sender chooses unknown names: a layout with more names or characters than all known ones have is not cached.
+_MAX_NAMES, _MAX_CHARACTERS = 64, 1024
 
 
-class Shape(msgspec.Struct, frozen=True, gc=False):
-    """Carry what ``topics_of`` and ``unknown_fields`` say of an update with no nulls, and what encodes its records.
+class FieldLayout(msgspec.Struct, frozen=True, gc=False):
+    """The topics, the unknown fields and the record encoders of updates with certain fields, none of them null.
 
-    A null may leave a topic without a record: its function then returns None.
+    If a field is null, a topic may get no record: its encoder then returns None.
     """
 
     topics: tuple[Topic, ...]
     unknown: frozenset[str]
-    encode: dict[Topic, Encode]
+    encode: dict[Topic, RecordEncoder]
 
 
-class Shapes:
-    """Give the shape of updates of one kind by the names of their fields, in their order.
+class FieldLayoutCache:
+    """A cache of the field layouts of one kind of update, to be used as ``known.get(names) or new(names)``.
 
-    ``known.get(names) or new(names)``; see ``OfTexts``.
+    The key is the update's field names in their order. ``TextCache`` says why this is not a subclass of dict.
     """
 
     __slots__ = ("_fast_serializer", "_kind", "known")
 
     def __init__(self, kind: UpdateKind, fast_serializer: FastSerializer) -> None:
-        self.known: dict[tuple[str, ...], Shape] = {}
+        self.known: dict[tuple[str, ...], FieldLayout] = {}
         self._kind = kind
         self._fast_serializer = fast_serializer
 
-    def new(self, names: tuple[str, ...]) -> Shape:
-        """Return a shape that is not known."""
+    def new(self, names: tuple[str, ...]) -> FieldLayout:
+        """Return a layout that is not in the cache, and add it unless its names are too many or too long."""
         example = Update(self._kind, "", dict.fromkeys(names, ""))
-        topics, unknown = topics_of(example), unknown_fields(example)
-        if len(names) > _NAMES or sum(map(len, names)) > _CHARS:
-            return Shape(topics, unknown, {topic: self._fast_serializer.of(topic) for topic in topics})
-        if len(self.known) >= _SHAPES:
+        topics, unknown = record_topics(example), unknown_fields(example)
+        encoder = self._fast_serializer.encoder
+        if len(names) > _MAX_NAMES or sum(map(len, names)) > _MAX_CHARACTERS:
+            return FieldLayout(topics, unknown, {topic: encoder(topic) for topic in topics})
+        if len(self.known) >= _MAX_LAYOUTS:
             self.known.clear()
-        shape = Shape(topics, unknown, {topic: self._fast_serializer.of(topic, names) for topic in topics})
-        self.known[names] = shape
-        return shape
+        layout = FieldLayout(topics, unknown, {topic: encoder(topic, names) for topic in topics})
+        self.known[names] = layout
+        return layout

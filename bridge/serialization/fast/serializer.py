@@ -1,7 +1,4 @@
-"""Records straight from the fields of the feed: functions written from the Avro schemas when the bridge starts.
-
-What they cannot write they leave to ``records.build`` and ``Serializer.encode``, which can say what is wrong.
-"""
+"""Records from the fields of the feed to Kafka values in one step, by code generated from the Avro schemas at start."""
 
 from __future__ import annotations
 
@@ -9,73 +6,81 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bridge.market_data import JsonObject
-from bridge.serialization.fast.code_context import Tables
-from bridge.serialization.fast.code_generator import arrays_of, source_of
+from bridge.serialization.fast.code_context import CodeContext
+from bridge.serialization.fast.code_generator import generate_array_encoders, generate_record_encoder
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.serialization.decimals import Prices
+    from bridge.serialization.decimals import PriceEncoder
     from bridge.serialization.schemas import Schemas
 
-#: Takes an update's fields and feed time, then what the bridge adds: symbol, ingest time and session id as Avro
-#: (``string_bytes``, ``long_bytes``: they serve many records), ``seq`` and ``after_gap``. None: see the slow path.
-Encode = Callable[[JsonObject, object, bytes, bytes, bytes, int, bool], bytes | None]
+#: Takes an update's fields and feed time, then what the bridge adds: symbol, ingest time and session id already
+#: encoded (``encode_string``, ``encode_long``), as they are the same for many records, ``seq`` and ``after_gap``.
+#: Returns None if the update must be left to ``build_record`` and ``Serializer.encode``, which can say what is wrong.
+RecordEncoder = Callable[[JsonObject, object, bytes, bytes, bytes, int, bool], bytes | None]
 
 
-#: Functions made for updates with certain names. Each takes a fraction of a millisecond to make and some kilobytes.
-MOST_OF_NAMES = 500
+#: Encoders for certain field names. Each takes a fraction of a millisecond to generate, and some kilobytes.
+MAX_SPECIALIZED_ENCODERS = 500
 
 
 class FastSerializer:
-    """Encode records of the market-data topics, byte for byte as ``build`` and ``Serializer`` do.
+    """A serializer of the market-data topics whose values equal those of ``build_record`` and ``Serializer``.
 
-    ``prices`` counts what is rounded, once for each record that is written. One encoder belongs to one thread.
+    ``prices`` counts each rounded price once per encoded record. Not thread-safe.
     """
 
-    def __init__(self, schemas: Schemas, prefixes: Mapping[Topic, bytes], prices: Prices) -> None:
+    def __init__(self, schemas: Schemas, prefixes: Mapping[Topic, bytes], prices: PriceEncoder) -> None:
         self._records = {topic: schemas[topic].parsed for topic in MARKET_DATA}
-        self._tables = Tables(prices)
-        self._arrays = {
-            topic: _run(arrays_of(record, self._tables), self._tables.names) for topic, record in self._records.items()
+        self._context = CodeContext(prices)
+        self._array_encoders = {
+            topic: _execute(generate_array_encoders(record, self._context), self._context.namespace)
+            for topic, record in self._records.items()
         }
-        self._names: dict[Topic, list[dict[str, Any]]] = {topic: [] for topic in MARKET_DATA}
-        self._of_names: dict[tuple[Topic, tuple[str, ...]], Encode] = {}
-        self.prefix_with(prefixes)
-        self._of_any = {topic: self._made(topic, None) for topic in MARKET_DATA}
+        self._namespaces: dict[Topic, list[dict[str, Any]]] = {topic: [] for topic in MARKET_DATA}
+        self._specialized: dict[tuple[Topic, tuple[str, ...]], RecordEncoder] = {}
+        self.set_prefixes(prefixes)
+        self._general = {topic: self._generate(topic, None) for topic in MARKET_DATA}
 
-    def prefix_with(self, prefixes: Mapping[Topic, bytes]) -> None:
-        """Name the schemas by other prefixes from now on, also in functions handed out before."""
+    def set_prefixes(self, prefixes: Mapping[Topic, bytes]) -> None:
+        """Start values with other prefixes from now on, also those of encoders that were returned before."""
         self._prefixes = prefixes
-        for topic, all_names in self._names.items():
-            for names in all_names:
-                names["prefix"] = prefixes[topic]
+        for topic, namespaces in self._namespaces.items():
+            for namespace in namespaces:
+                namespace["prefix"] = prefixes[topic]
 
-    def of(self, topic: Topic, names: tuple[str, ...] | None = None) -> Encode:
-        """Return the function that encodes records of a topic from updates with any fields, or with just these."""
+    def encoder(self, topic: Topic, names: tuple[str, ...] | None = None) -> RecordEncoder:
+        """Return the encoder of a topic's records for updates with any fields.
+
+        With ``names``, the encoder may be a faster one that takes only updates with these fields in this order.
+        """
         if names is None:
-            return self._of_any[topic]
-        known = self._of_names.get((topic, names))
-        if known is None:
-            if len(self._of_names) >= MOST_OF_NAMES:
-                return self._of_any[topic]
-            known = self._of_names[topic, names] = self._made(topic, names)
-        return known
+            return self._general[topic]
+        encoder = self._specialized.get((topic, names))
+        if encoder is None:
+            if len(self._specialized) >= MAX_SPECIALIZED_ENCODERS:
+                return self._general[topic]
+            encoder = self._specialized[topic, names] = self._generate(topic, names)
+        return encoder
 
-    def source(self, topic: Topic, names: tuple[str, ...] | None = None) -> str:
-        """Return the text of a function, for people."""
-        return source_of(topic, self._records[topic], self._tables, names)
+    def code(self, topic: Topic, names: tuple[str, ...] | None = None) -> str:
+        """Return the generated code of an encoder."""
+        return generate_record_encoder(topic, self._records[topic], self._context, names)
 
-    def _made(self, topic: Topic, names: tuple[str, ...] | None) -> Encode:
-        source = self.source(topic, names)
-        known = _run(source, {**self._tables.names, **self._arrays[topic], "prefix": self._prefixes[topic]})
-        self._names[topic].append(known)
-        encode: Encode = known["encode"]
-        return encode
+    def _generate(self, topic: Topic, names: tuple[str, ...] | None) -> RecordEncoder:
+        code = self.code(topic, names)  # first: it adds the caches that it uses to the context's namespace
+        namespace = _execute(
+            code, {**self._context.namespace, **self._array_encoders[topic], "prefix": self._prefixes[topic]}
+        )
+        self._namespaces[topic].append(namespace)
+        encoder: RecordEncoder = namespace["encode"]
+        return encoder
 
 
-def _run(source: str, names: Mapping[str, Any]) -> dict[str, Any]:
-    known = dict(names)
-    exec(compile(source, "<from the Avro schema>", "exec"), known)  # noqa: S102 - our own text, none of the feed's
-    return known
+def _execute(code: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the namespace with what the code defines in it."""
+    extended = dict(namespace)
+    exec(compile(code, "<generated from the Avro schema>", "exec"), extended)  # noqa: S102 - generated here, not input
+    return extended

@@ -22,7 +22,7 @@ from websockets.uri import parse_uri
 
 from bridge.kafka.record_batch import batch_maker
 from bridge.market_data import Update
-from bridge.serialization.fast import string_bytes
+from bridge.serialization.fast import encode_string
 from tests.programs.bench.core import FRAMES_PER_READ, INGEST_US, Core
 from tests.programs.bench.frames import LEVEL2, QUOTES, TRADING_DAY, Recipe, build, lines_of
 
@@ -113,7 +113,7 @@ class Stages:
                 assert isinstance(event, Update)
                 layout = core.ingest._layouts[event.kind].known[tuple(event.fields)]
                 for encode in layout.encode.values():
-                    symbol = string_bytes(event.symbol)
+                    symbol = encode_string(event.symbol)
                     calls.append((encode, event.fields, event.feed_time, symbol))
 
         def work() -> None:

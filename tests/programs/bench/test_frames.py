@@ -10,7 +10,7 @@ from websockets.frames import Frame
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from bridge.serialization.records import FIELDS, SHARED_FIELDS
+from bridge.serialization.field_mappings import FIELD_MAPPINGS, SHARED_FIELD_MAPPINGS
 from bridge.topics import Topic
 from tests.programs.bench.feeder import Frames
 from tests.programs.bench.frames import LEVEL2, QUOTES, TRADING_DAY, Recipe, build, lines_of
@@ -39,7 +39,7 @@ def test_frames_hold_the_lines_as_a_websocket_client_reads_them() -> None:
 def test_quotes_have_every_field_and_walk() -> None:
     """A feed whose lines repeat themselves would only measure caches."""
     data = [json.loads(line)["payload"]["data"] for line in lines_of(Recipe(QUOTES, 1000))]
-    assert data[0].keys() == {"symbol", *SHARED_FIELDS, *FIELDS[Topic.QUOTES]}
+    assert data[0].keys() == {"symbol", *SHARED_FIELD_MAPPINGS, *FIELD_MAPPINGS[Topic.QUOTES]}
     assert len({tuple(one.values()) for one in data}) == 1000
     assert len({one["askPrice"] for one in data}) > 500
 

@@ -1,4 +1,4 @@
-"""The fast path writes what the slow path writes, and leaves to it what it refuses."""
+"""The generated code returns the bytes of the reference implementation, or None for what that must handle."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from hypothesis import strategies as st
 
 from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
-from bridge.serialization.decimals import Prices
-from bridge.serialization.fast import FastSerializer, long_bytes, string_bytes
-from bridge.serialization.fast.serializer import MOST_OF_NAMES
-from bridge.serialization.records import FIELDS, MOST_ROWS, SHARED_FIELDS, Stamp, build
-from bridge.serialization.schemas import Schema, load, schema_of
+from bridge.serialization.converters import MAX_ROWS
+from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.fast import FastSerializer, encode_long, encode_string
+from bridge.serialization.fast.serializer import MAX_SPECIALIZED_ENCODERS
+from bridge.serialization.field_mappings import FIELD_MAPPINGS, SHARED_FIELD_MAPPINGS
+from bridge.serialization.records import IngestMetadata, build_record
+from bridge.serialization.schemas import Schema, load, parse_schema
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
 from bridge.topics import MARKET_DATA, Topic
 
 SCHEMAS = load()
 PREFIXES = single_object_prefixes(SCHEMAS)
-STAMP = Stamp(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=7, after_gap=True)
+METADATA = IngestMetadata(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=7, after_gap=True)
 
 WHOLE = st.one_of(st.integers(-3, 400), st.integers(-(2**64), 2**64))
 SIZES = st.one_of(st.integers(0, 300), st.integers(0, 2**63 - 1))
@@ -39,7 +41,7 @@ TIMES = st.one_of(
 DOUBLES = st.one_of(st.floats(allow_nan=False, allow_infinity=False).map(repr), st.integers(-5, 5))
 STATUSES = st.dictionaries(TEXTS, st.one_of(TEXTS, st.none()), max_size=4)
 FLAGS = st.booleans()
-#: What no field takes, or only some do: the types a cache may confuse are among them.
+#: What no field accepts, or only some do, among it values of different types that are equal as keys of a dict.
 ODD = st.one_of(
     st.booleans(),
     st.sampled_from([0, 1, 0.0, 1.0, 100.0, "100", "100.0", "-1", "", "x", "1_0", " 1", "\u0663", "nan", "\ud800"]),
@@ -56,12 +58,12 @@ ROW_PRICES = st.one_of(PRICES, PRICES, st.just(""))
 BOOK = st.lists(st.builds("{}:{}:{}".format, SIDES, ROW_PRICES, SIDES), max_size=4)
 EXCHANGE_QUOTES = st.lists(st.builds("{}:{}:{}:{}:{}".format, TEXTS, ROW_PRICES, SIDES, ROW_PRICES, SIDES), max_size=3)
 GOOD = {
-    **dict.fromkeys(FIELDS[Topic.QUOTES], PRICES),
-    **dict.fromkeys(FIELDS[Topic.TRADES], PRICES),
-    **dict.fromkeys(FIELDS[Topic.GREEKS], DOUBLES),
+    **dict.fromkeys(FIELD_MAPPINGS[Topic.QUOTES], PRICES),
+    **dict.fromkeys(FIELD_MAPPINGS[Topic.TRADES], PRICES),
+    **dict.fromkeys(FIELD_MAPPINGS[Topic.GREEKS], DOUBLES),
     **dict.fromkeys(["bidSize", "askSize", "size", "totalVolume", "tickVolume", "tradeSeq", "openInterest"], SIZES),
     **dict.fromkeys(["bidSizeChange", "askSizeChange"], st.integers(-(2**63), 2**63 - 1)),
-    **dict.fromkeys(["bidExchange", "askExchange", "tradeExchange", "tick", "market", *SHARED_FIELDS], TEXTS),
+    **dict.fromkeys(["bidExchange", "askExchange", "tradeExchange", "tick", "market", *SHARED_FIELD_MAPPINGS], TEXTS),
     **dict.fromkeys(["quoteTimestamp", "tradeTimestamp", "serverTime"], TIMES),
     **dict.fromkeys(["exchanges", "currencies", "indicesGroups"], STATUSES),
     **dict.fromkeys(["afterHours", "earlyHours"], FLAGS),
@@ -71,51 +73,51 @@ GOOD = {
 
 
 def updates(topic: Topic) -> st.SearchStrategy[dict[str, Any]]:
-    """Make updates, partial ones too, of good values, or with an odd one among them."""
-    names = [*FIELDS[topic], *SHARED_FIELDS]
+    """Return a strategy for the fields of complete and partial updates, some with odd values."""
+    names = [*FIELD_MAPPINGS[topic], *SHARED_FIELD_MAPPINGS]
     good = st.fixed_dictionaries({}, optional={name: GOOD[name] for name in names})
     odd = st.dictionaries(st.sampled_from([*names, "color"]), ODD, max_size=2)
     return st.one_of(good, st.builds(lambda usual, unusual: usual | unusual, good, odd))
 
 
 class Paths:
-    """Take updates along both paths, with counters of their own; what is remembered stays from one to the next."""
+    """The reference path and the fast path, each with its own counter of rounded prices."""
 
     def __init__(self) -> None:
-        self.slow_prices, self.fast_prices = Prices(), Prices()
+        self.reference_prices, self.fast_prices = PriceEncoder(), PriceEncoder()
         self.serializer = Serializer(SCHEMAS, PREFIXES)
         self.fast_serializer = FastSerializer(SCHEMAS, PREFIXES, self.fast_prices)
 
-    def slow(self, topic: Topic, update: Update, stamp: Stamp = STAMP) -> bytes | None:
-        if all(update.fields.get(name) is None for name in FIELDS[topic]):
-            return None  # no record at all
+    def reference(self, topic: Topic, update: Update, metadata: IngestMetadata = METADATA) -> bytes | None:
+        if all(update.fields.get(name) is None for name in FIELD_MAPPINGS[topic]):
+            return None  # no record
         try:
-            return self.serializer.encode(topic, build(topic, update, stamp, self.slow_prices))
+            return self.serializer.encode(topic, build_record(topic, update, metadata, self.reference_prices))
         except BadLine:
             return None
 
     def fast(
-        self, topic: Topic, update: Update, stamp: Stamp = STAMP, names: tuple[str, ...] | None = None
+        self, topic: Topic, update: Update, metadata: IngestMetadata = METADATA, names: tuple[str, ...] | None = None
     ) -> bytes | None:
-        return self.fast_serializer.of(topic, names)(
+        return self.fast_serializer.encoder(topic, names)(
             update.fields,
             update.feed_time,
-            string_bytes(update.symbol),
-            long_bytes(stamp.ingest_time_us),
-            long_bytes(stamp.session_id),
-            stamp.seq,
-            stamp.after_gap,
+            encode_string(update.symbol),
+            encode_long(metadata.ingest_time_us),
+            encode_long(metadata.session_id),
+            metadata.seq,
+            metadata.after_gap,
         )
 
     def fields(self, topic: Topic, fields: dict[str, Any]) -> bytes | None:
-        """Return what the fast path makes of these fields alone, after the slow path made the same of them."""
+        """Return the fast path's value of a record with only these fields, after comparing it with the reference."""
         update = Update(UpdateKind.COMPOSITE, "AAPL", fields)
         value = self.fast(topic, update)
-        assert value == self.slow(topic, update)
+        assert value == self.reference(topic, update)
         return value
 
 
-#: The same for all examples of a property: so they meet what earlier ones left in the tables.
+#: Shared by all examples of a property, so that later ones find the values of earlier ones in the caches.
 PATHS = Paths()
 
 
@@ -127,25 +129,25 @@ def paths() -> Paths:
 @pytest.mark.parametrize("topic", MARKET_DATA)
 @settings(max_examples=120)
 @given(data=st.data())
-def test_both_paths_write_the_same_bytes_and_refuse_the_same_updates(topic: Topic, data: st.DataObject) -> None:
-    """Whatever an update holds, both paths end alike, and count rounded prices alike where they write."""
+def test_both_paths_return_the_same_bytes_and_reject_the_same_updates(topic: Topic, data: st.DataObject) -> None:
+    """Whatever an update contains, both paths return the same, and count the rounded prices of a record alike."""
     fields = data.draw(updates(topic))
     symbol = data.draw(st.one_of(st.just("AAPL"), st.text(max_size=20)))
     feed_time = data.draw(st.one_of(st.none(), TIMES, ODD))
-    stamp = data.draw(st.builds(Stamp, SIZES, SIZES, SIZES, st.booleans()))
+    metadata = data.draw(st.builds(IngestMetadata, SIZES, SIZES, SIZES, st.booleans()))
     update = Update(UpdateKind.COMPOSITE, symbol, fields, feed_time)
-    before = PATHS.slow_prices.rounded, PATHS.fast_prices.rounded
-    expected = PATHS.slow(topic, update, stamp)
-    assert PATHS.fast(topic, update, stamp) == expected
-    rounded = (PATHS.slow_prices.rounded - before[0]) if expected else 0
+    before = PATHS.reference_prices.rounded, PATHS.fast_prices.rounded
+    expected = PATHS.reference(topic, update, metadata)
+    assert PATHS.fast(topic, update, metadata) == expected
+    rounded = (PATHS.reference_prices.rounded - before[0]) if expected else 0
     assert PATHS.fast_prices.rounded - before[1] == rounded
-    assert PATHS.fast(topic, update, stamp, tuple(fields)) == expected
+    assert PATHS.fast(topic, update, metadata, tuple(fields)) == expected
     assert PATHS.fast_prices.rounded - before[1] == 2 * rounded
 
 
-@pytest.mark.parametrize(("topic", "name"), [(topic, name) for topic in MARKET_DATA for name in FIELDS[topic]])
+@pytest.mark.parametrize(("topic", "name"), [(topic, name) for topic in MARKET_DATA for name in FIELD_MAPPINGS[topic]])
 def test_every_field_alone(topic: Topic, name: str, paths: Paths) -> None:
-    """One field after another takes, and refuses, what the slow path does; in both orders of what is alike."""
+    """Each field accepts and rejects what the reference does; values that are equal as keys come in both orders."""
     for value in [1, True, 1.0, "1", 0, False, 0.0, -1, 2**13, -(2**13), 2**63 - 1, 2**63, -(2**63), "", "a" * 49]:
         paths.fields(topic, {name: value})
     for value in ["100", 100, "100.0", 100.0, True, 1, None, [], {}, [None], ["1:1:1"], ["A:1:1:1:1"], {"a": "b"}]:
@@ -154,18 +156,18 @@ def test_every_field_alone(topic: Topic, name: str, paths: Paths) -> None:
 
 @pytest.mark.parametrize("rows", [["1:2:3"] * 20, ["1:2:"], [":2:3", ":2:"], [], ["1:2:3", 5], ["1:2"], "1:2:3", {}])
 def test_rows_of_the_book(rows: object, paths: Paths) -> None:
-    """Rows with and without sides are written alike, and malformed ones refused alike."""
+    """Rows with and without sides are encoded alike, and malformed ones rejected alike."""
     paths.fields(Topic.L2, {"orderBook": rows})
 
 
-def test_as_many_rows_are_taken_as_the_slow_path_takes(paths: Paths) -> None:
-    """The limit on rows is the same one."""
-    assert paths.fields(Topic.L2, {"orderBook": ["1:2:3"] * MOST_ROWS})
-    assert paths.fields(Topic.L2, {"orderBook": ["1:2:3"] * (MOST_ROWS + 1)}) is None
+def test_the_number_of_rows_is_limited(paths: Paths) -> None:
+    """Both paths have the same limit."""
+    assert paths.fields(Topic.L2, {"orderBook": ["1:2:3"] * MAX_ROWS})
+    assert paths.fields(Topic.L2, {"orderBook": ["1:2:3"] * (MAX_ROWS + 1)}) is None
 
 
-def test_ordinary_updates_are_taken(paths: Paths) -> None:
-    """What the feed sends all day does not end on the slow path, in either dialect's notation."""
+def test_ordinary_updates_take_the_fast_path(paths: Paths) -> None:
+    """Usual updates, in the notation of either dialect, are not left to the reference path."""
     assert paths.fields(Topic.QUOTES, {"bidPrice": "212.49", "bidSize": 300, "quoteTimestamp": 1750839134327})
     assert paths.fields(
         Topic.QUOTES, {"bidPrice": "212.49", "bidSize": "300", "quoteTimestamp": "2025-06-25T04:12:14.327-04:00"}
@@ -174,52 +176,55 @@ def test_ordinary_updates_are_taken(paths: Paths) -> None:
 
 
 def test_each_rounded_price_is_counted(paths: Paths) -> None:
-    """The same text counts every time it is written, wherever it stands."""
+    """The same text is counted each time, in every field."""
     for _ in range(3):
         assert paths.fields(Topic.L2, {"orderBook": ["1:0.1234567891:1"], "quotes": ["A:0.1234567891::0.1234567891:"]})
         assert paths.fields(Topic.QUOTES, {"bidPrice": "0.1234567891"})
-    assert paths.fast_prices.rounded == paths.slow_prices.rounded == 3 * 4
+    assert paths.fast_prices.rounded == paths.reference_prices.rounded == 3 * 4
 
 
-def test_what_is_refused_is_counted_by_the_slow_path_alone(paths: Paths) -> None:
-    """A rounded price in an update that is left to the slow path is not counted twice."""
+def test_a_rejected_update_counts_no_rounded_price(paths: Paths) -> None:
+    """Rounded prices of an update that is left to the reference path are counted only there."""
     assert paths.fields(Topic.QUOTES, {"bidPrice": "0.1234567891", "askSize": -1}) is None
     assert paths.fast_prices.rounded == 0
 
 
-def test_what_is_remembered_is_bounded(paths: Paths) -> None:
-    """More prices, times and sizes than a table holds leave it no larger, and the bytes right."""
+def test_caches_are_bounded(paths: Paths) -> None:
+    """More prices, times and sizes than a cache holds clear it, and the bytes stay right."""
     for number in range(70_000):
         fields = {"bidPrice": f"{number}.5", "bidSize": -number, "bidSizeChange": -number, "quoteTimestamp": number}
         paths.fast(Topic.QUOTES, Update(UpdateKind.QUOTE, "AAPL", fields | {"bidSize": f"{number}"}))
         paths.fast(Topic.QUOTES, Update(UpdateKind.QUOTE, "AAPL", {"bidExchange": f"{number}", "askSize": number}))
-    sizes = {name: len(table.known) for name, table in paths.fast_serializer._tables.tables.items()}
-    assert max(sizes.values()) < 1 << 14  # the tables have started anew
-    assert 70_000 - (1 << 16) <= sizes["price"] <= 70_000 - (1 << 16) + 2  # null, and one that is looked at below
+    sizes = {name: len(cache.known) for name, cache in paths.fast_serializer._context.caches.items()}
+    assert max(sizes.values()) < 1 << 14  # the caches have been cleared
+    assert 70_000 - (1 << 16) <= sizes["price"] <= 70_000 - (1 << 16) + 2  # null, and the one used below
     assert paths.fields(Topic.QUOTES, {"bidPrice": "69999.5", "bidSize": "69999", "quoteTimestamp": 69_999})
 
 
-def test_a_long_text_is_not_remembered(paths: Paths) -> None:
-    """Who sends long texts does not fill the memory with them."""
-    texts = paths.fast_serializer._tables.tables["text"].known
+def test_a_long_text_is_not_cached(paths: Paths) -> None:
+    """Long texts cannot fill the memory."""
+    texts = paths.fast_serializer._context.caches["string"].known
     before = len(texts)
     assert paths.fields(Topic.QUOTES, {"bidExchange": "x" * 1000})
-    assert len(texts) <= before + 1  # null, for the fields that are not there
+    assert len(texts) <= before + 1  # null, for the missing fields
 
 
-def test_prefixes_change_also_for_functions_handed_out_before(paths: Paths) -> None:
-    """A registry that answers late still gets its ids into every value."""
+def test_new_prefixes_apply_to_encoders_returned_before(paths: Paths) -> None:
+    """Ids that a registry returns late are in the values of every encoder."""
     fields: dict[str, object] = {"bidPrice": "1"}
-    known = paths.fast_serializer.of(Topic.QUOTES), paths.fast_serializer.of(Topic.QUOTES, ("bidPrice",))
+    returned_before = (
+        paths.fast_serializer.encoder(Topic.QUOTES),
+        paths.fast_serializer.encoder(Topic.QUOTES, ("bidPrice",)),
+    )
     after_gap = True
-    paths.fast_serializer.prefix_with({topic: confluent_prefix(77) for topic in Topic})
-    for encode in (*known, paths.fast_serializer.of(Topic.QUOTES, ("bidPrice", "askPrice"))):
+    paths.fast_serializer.set_prefixes({topic: confluent_prefix(77) for topic in Topic})
+    for encode in (*returned_before, paths.fast_serializer.encoder(Topic.QUOTES, ("bidPrice", "askPrice"))):
         value = encode(
-            fields | ({"askPrice": "1"} if encode not in known else {}),
+            fields | ({"askPrice": "1"} if encode not in returned_before else {}),
             None,
-            string_bytes("AAPL"),
-            long_bytes(1),
-            long_bytes(2),
+            encode_string("AAPL"),
+            encode_long(1),
+            encode_long(2),
             0,
             after_gap,
         )
@@ -227,42 +232,44 @@ def test_prefixes_change_also_for_functions_handed_out_before(paths: Paths) -> N
         assert value.startswith(confluent_prefix(77) + b"\x08AAPL")
 
 
-def test_functions_for_certain_names_are_few(paths: Paths) -> None:
-    """A feed that invents names without end gets as many functions as fit, and the right bytes all the same."""
-    for number in range(MOST_OF_NAMES + 50):
+def test_the_number_of_specialized_encoders_is_limited(paths: Paths) -> None:
+    """More combinations of names than may have their own encoder are still encoded right."""
+    for number in range(MAX_SPECIALIZED_ENCODERS + 50):
         fields: dict[str, object] = {"bidPrice": "1.5", f"x{number}": None}
         update = Update(UpdateKind.QUOTE, "AAPL", fields)
-        assert paths.fast(Topic.QUOTES, update, names=tuple(fields)) == paths.slow(Topic.QUOTES, update)
-    assert len(paths.fast_serializer._of_names) == MOST_OF_NAMES
+        assert paths.fast(Topic.QUOTES, update, names=tuple(fields)) == paths.reference(Topic.QUOTES, update)
+    assert len(paths.fast_serializer._specialized) == MAX_SPECIALIZED_ENCODERS
 
 
 @pytest.mark.parametrize("topic", MARKET_DATA)
-def test_the_source_can_be_read(topic: Topic, paths: Paths) -> None:
-    """The text of a function names every field of the feed that goes into its records."""
-    source = paths.fast_serializer.source(topic)
-    assert all(f'get("{wire}")' in source for wire in FIELDS[topic])
-    assert max(map(len, source.splitlines())) < 120
+def test_the_generated_code_is_readable(topic: Topic, paths: Paths) -> None:
+    """The code names every field of the feed that fills the record, in lines of usual length."""
+    code = paths.fast_serializer.code(topic)
+    assert all(f'get("{wire}")' in code for wire in FIELD_MAPPINGS[topic])
+    assert max(map(len, code.splitlines())) < 120
 
 
 def with_field(topic: Topic, field: dict[str, Any]) -> dict[Topic, Schema]:
-    """Return the schemas with one more field at the end of a topic's."""
+    """Return the schemas with one more field at the end of that of a topic."""
     declared = json.loads(SCHEMAS[topic].text)
     declared["fields"].append(field)
-    return {**SCHEMAS, topic: schema_of(json.dumps(declared))}
+    return {**SCHEMAS, topic: parse_schema(json.dumps(declared))}
 
 
-def test_a_new_field_that_may_be_null_is_null() -> None:
-    """The functions follow the schema: a field that nothing fills yet is written as null."""
+def test_a_new_nullable_field_is_null() -> None:
+    """A nullable field of the schema that no field of the feed fills is encoded as null."""
     schemas = with_field(Topic.QUOTES, {"name": "color", "type": ["null", "string"], "default": None})
     update = Update(UpdateKind.QUOTE, "AAPL", {"bidPrice": "1"})
-    expected = Serializer(schemas, PREFIXES).encode(Topic.QUOTES, build(Topic.QUOTES, update, STAMP, Prices()))
+    expected = Serializer(schemas, PREFIXES).encode(
+        Topic.QUOTES, build_record(Topic.QUOTES, update, METADATA, PriceEncoder())
+    )
     paths = Paths()
-    paths.fast_serializer = FastSerializer(schemas, PREFIXES, Prices())
+    paths.fast_serializer = FastSerializer(schemas, PREFIXES, PriceEncoder())
     assert paths.fast(Topic.QUOTES, update) == expected
 
 
-def test_a_new_field_that_must_be_filled_is_refused_at_once() -> None:
-    """A schema that the tables of fields do not cover ends at start-up, not in wrong bytes."""
+def test_a_new_required_field_is_rejected_at_start() -> None:
+    """A schema with a required field that no field of the feed fills is an error before anything is encoded."""
     schemas = with_field(Topic.QUOTES, {"name": "color", "type": "string", "default": "red"})
     with pytest.raises(ValueError, match="color of quotes"):
-        FastSerializer(schemas, PREFIXES, Prices())
+        FastSerializer(schemas, PREFIXES, PriceEncoder())

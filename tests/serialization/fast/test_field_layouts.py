@@ -1,4 +1,4 @@
-"""Shapes answer as the questions they stand for would be answered."""
+"""Field layouts hold what ``record_topics`` and ``unknown_fields`` return."""
 
 from __future__ import annotations
 
@@ -7,41 +7,44 @@ from hypothesis import strategies as st
 
 from bridge.market_data import Update, UpdateKind
 from bridge.serialization import schemas
-from bridge.serialization.decimals import Prices
-from bridge.serialization.fast import FastSerializer, Shapes
-from bridge.serialization.records import FIELDS, SHARED_FIELDS, topics_of, unknown_fields
+from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.fast import FastSerializer, FieldLayoutCache
+from bridge.serialization.field_mappings import FIELD_MAPPINGS, SHARED_FIELD_MAPPINGS
+from bridge.serialization.records import record_topics, unknown_fields
 from bridge.serialization.serializer import single_object_prefixes
 from bridge.topics import MARKET_DATA, Topic
 
-NAMES = sorted({name for topic in MARKET_DATA for name in FIELDS[topic]} | {*SHARED_FIELDS, "symbol", "color", ""})
+NAMES = sorted(
+    {name for topic in MARKET_DATA for name in FIELD_MAPPINGS[topic]} | {*SHARED_FIELD_MAPPINGS, "symbol", "color", ""}
+)
 SCHEMAS = schemas.load()
-ENCODER = FastSerializer(SCHEMAS, single_object_prefixes(SCHEMAS), Prices())
+FAST_SERIALIZER = FastSerializer(SCHEMAS, single_object_prefixes(SCHEMAS), PriceEncoder())
 
 
 @given(st.sampled_from(UpdateKind), st.lists(st.sampled_from(NAMES), max_size=12, unique=True))
-def test_shapes_answer_as_the_fields_do(kind: UpdateKind, names: list[str]) -> None:
-    """The names alone tell what an update says whose fields all have values, and there is a function for each topic."""
+def test_layouts_agree_with_the_reference_implementation(kind: UpdateKind, names: list[str]) -> None:
+    """If no field is null, topics and unknown fields follow from the names, and each topic has an encoder."""
     update = Update(kind, "AAPL", dict.fromkeys(names, "1"))
-    shape = Shapes(kind, ENCODER).new(tuple(names))
-    assert shape.topics == topics_of(update)
-    assert shape.unknown == unknown_fields(update)
-    assert shape.encode.keys() == set(shape.topics)
+    layout = FieldLayoutCache(kind, FAST_SERIALIZER).new(tuple(names))
+    assert layout.topics == record_topics(update)
+    assert layout.unknown == unknown_fields(update)
+    assert layout.encode.keys() == set(layout.topics)
 
 
-def test_a_known_shape_is_not_looked_at_again() -> None:
-    """What was found for some names is there the next time."""
-    shapes = Shapes(UpdateKind.QUOTE, ENCODER)
-    shape = shapes.new(("symbol", "bidPrice"))
-    assert shapes.known["symbol", "bidPrice"] is shape
+def test_layouts_are_cached() -> None:
+    """The layout of some names is in the cache afterwards."""
+    layouts = FieldLayoutCache(UpdateKind.QUOTE, FAST_SERIALIZER)
+    layout = layouts.new(("symbol", "bidPrice"))
+    assert layouts.known["symbol", "bidPrice"] is layout
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    """Neither many shapes nor a long one stay in memory, and both are answered."""
-    shapes = Shapes(UpdateKind.QUOTE, ENCODER)
+def test_the_cache_is_bounded() -> None:
+    """Many layouts clear the cache, and a long one is not cached; both are returned."""
+    layouts = FieldLayoutCache(UpdateKind.QUOTE, FAST_SERIALIZER)
     for number in range(3000):
-        assert shapes.new(("bidPrice", f"x{number}")).unknown == {f"x{number}"}
-    assert len(shapes.known) <= 1024
-    trades = Shapes(UpdateKind.TRADE, ENCODER)
+        assert layouts.new(("bidPrice", f"x{number}")).unknown == {f"x{number}"}
+    assert len(layouts.known) <= 1024
+    trades = FieldLayoutCache(UpdateKind.TRADE, FAST_SERIALIZER)
     for names in (("price", "x" * 5000), ("price", *map(str, range(100)))):
         assert trades.new(names).topics == (Topic.TRADES,)
     assert not trades.known

@@ -1,4 +1,4 @@
-"""Times written with the minute remembered are those of ``epoch_ms``."""
+"""Times encoded with cached minutes are those of ``epoch_ms``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.serialization.fast.binary import long_bytes
-from bridge.serialization.fast.time_cache import time_writer
+from bridge.serialization.fast.binary import encode_long
+from bridge.serialization.fast.time_cache import time_encoder
 from bridge.serialization.timestamps import epoch_ms
 
-#: Serves all examples, so that later ones find the minutes of earlier ones.
-WRITE = time_writer()
+#: Shared by all examples, so that later ones find the minutes of earlier ones in the cache.
+ENCODE = time_encoder()
 PARTS = [
     st.sampled_from(
         ["2025-06-25", "20250625", "2025-W26-3", "1970-01-01", "2262-04-11", "2262-04-12", "2025-02-30", "25"]
@@ -26,32 +26,32 @@ PARTS = [
 TEXTS = st.builds(lambda *parts: "".join(parts), *PARTS)
 
 
-def slow(value: object) -> bytes | None:
+def reference(value: object) -> bytes | None:
     try:
-        return b"\x02" + long_bytes(epoch_ms(value))
+        return b"\x02" + encode_long(epoch_ms(value))
     except ValueError:
         return None
 
 
-def fast(value: object) -> bytes | None:
+def encoded(value: object) -> bytes | None:
     try:
-        return WRITE(value)
+        return ENCODE(value)
     except ValueError:
         return None
 
 
 @given(st.lists(TEXTS, max_size=8))
-def test_every_notation(texts: list[str]) -> None:
-    """Notations the feed does not use are read, or refused, as before."""
+def test_any_notation(texts: list[str]) -> None:
+    """Notations that the feed does not use are accepted or rejected as by ``epoch_ms``."""
     for text in texts:
-        assert fast(text) == slow(text)
+        assert encoded(text) == reference(text)
 
 
 @given(st.datetimes(), st.sampled_from(["Z", "-04:00", "+05:30", "+23:59"]))
-def test_every_time(time: object, offset: str) -> None:
-    """Any date and time in the feed's notation, in and out of range, is the time it says."""
+def test_any_time(time: object, offset: str) -> None:
+    """Any date and time in the feed's notation, in and out of range, is encoded as by ``epoch_ms``."""
     text = f"{str(time)[:10]}T{str(time)[11:19]}.042{offset}"
-    assert fast(text) == slow(text)
+    assert encoded(text) == reference(text)
 
 
 @pytest.mark.parametrize(
@@ -75,17 +75,17 @@ def test_every_time(time: object, offset: str) -> None:
     ],
 )
 def test_other_types(value: object) -> None:
-    """Numbers are told by their magnitude, and what is neither number nor text is refused."""
-    assert fast(value) == slow(value)
+    """Numbers and other types are accepted or rejected as by ``epoch_ms``."""
+    assert encoded(value) == reference(value)
 
 
-def test_null_is_a_branch_of_its_own() -> None:
-    """A time that is not there is null."""
-    assert WRITE(None) == b"\x00"
+def test_null() -> None:
+    """A missing time is encoded as null."""
+    assert ENCODE(None) == b"\x00"
 
 
-def test_more_minutes_than_are_remembered() -> None:
-    """A feed that jumps through time is read all the same."""
+def test_more_minutes_than_are_cached() -> None:
+    """Times of more minutes than the cache holds are encoded as by ``epoch_ms``."""
     for minute in range(1000):
         text = f"2025-06-{minute // 60 + 1:02d}T10:{minute % 60:02d}:01.500Z"
-        assert fast(text) == slow(text)
+        assert encoded(text) == reference(text)
