@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.topics import Topic
@@ -20,6 +21,10 @@ REQUIRE_KAFKA = "TESTS_REQUIRE_KAFKA"
 KAFKA_TIMEOUT_SECONDS = 300
 OURS = ("ARIES_", "BRIDGE_", "KAFKA_", "SCHEMA_REGISTRY_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy")
+
+#: No test asserts how long something takes: machines are slow at times.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 kafka_required = pytest.StashKey[bool]()
 running_kafkas = pytest.StashKey[list[RealKafka]]()
