@@ -10,16 +10,15 @@ import pytest
 from aiokafka.producer.transaction_manager import PidAndEpoch
 from confluent_kafka import TopicPartition
 
+from bridge.kafka.producer import AiokafkaProducer
 from tests.faults.kafka.load import GIVEN_UP, LINES_PER_SECOND, PATIENT, create_topics, under_load
 from tests.faults.proof import nothing_lost, verified
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
-    from aiokafka import AIOKafkaProducer
-
     from tests.support.brokers import RealKafka
 
-Harm = Callable[["AIOKafkaProducer"], Awaitable[None]]
+Harm = Callable[[AiokafkaProducer], Awaitable[None]]
 
 
 @pytest.fixture
@@ -29,16 +28,16 @@ def prefix(kafka: RealKafka, topic_prefix: str) -> str:
     return topic_prefix
 
 
-async def closed(producer: AIOKafkaProducer) -> None:
+async def closed(producer: AiokafkaProducer) -> None:
     """Stop it, as nobody but the publisher should."""
-    await producer.stop()
+    await producer.close()
 
 
-async def sender_cancelled(producer: AIOKafkaProducer) -> None:
+async def sender_cancelled(producer: AiokafkaProducer) -> None:
     producer._sender.sender_task.cancel()
 
 
-async def sender_failed(producer: AIOKafkaProducer) -> None:
+async def sender_failed(producer: AiokafkaProducer) -> None:
     """Let the sender meet an error that nobody thought of."""
 
     async def fail() -> None:
@@ -47,22 +46,22 @@ async def sender_failed(producer: AIOKafkaProducer) -> None:
     producer._sender._maybe_wait_for_pid = fail
 
 
-async def metadata_stale(producer: AIOKafkaProducer) -> None:
+async def metadata_stale(producer: AiokafkaProducer) -> None:
     """Let the task end that learns of leaders: none would ever be found again."""
-    producer.client._sync_task.cancel()
-    producer.client.cluster._partitions.clear()
+    producer._client._sync_task.cancel()  # type: ignore[union-attr]  # it runs
+    producer._client.cluster._partitions.clear()
 
 
-async def out_of_order(producer: AIOKafkaProducer) -> None:
+async def out_of_order(producer: AiokafkaProducer) -> None:
     """Leave a hole in the sequence, as a batch that has expired does (aiokafka #1017): the broker refuses the next."""
-    manager = producer._txn_manager
+    manager = producer._sender._txn_manager
     for partition in list(manager._sequence_numbers):
         manager.increment_sequence_number(partition, 5)
 
 
-async def fenced(producer: AIOKafkaProducer) -> None:
+async def fenced(producer: AiokafkaProducer) -> None:
     """Write once under the next epoch and go back to the old one: the broker refuses whoever has an old epoch."""
-    manager = producer._txn_manager
+    manager = producer._sender._txn_manager
     old, sequences = manager._pid_and_epoch, dict(manager._sequence_numbers)
     manager._sequence_numbers.clear()
     manager._pid_and_epoch = PidAndEpoch(old.pid, old.epoch + 1)
@@ -89,7 +88,7 @@ async def test_a_producer_that_is_no_good_is_replaced(
     """It is given up with its error's name, and what it had in flight is sent again by the next one."""
     async with under_load(kafka, prefix, PATIENT) as load:
         producer = load.bridge.publisher._producer
-        assert producer is not None
+        assert isinstance(producer, AiokafkaProducer)
         await harm(producer)
         await load.gives_up()
         await load.flows()
