@@ -44,7 +44,7 @@ from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.serializer import confluent_prefix
-from bridge.settings.field_types import shown
+from bridge.settings.field_types import redact_url
 from bridge.topics import ALWAYS, Topic, topics_for
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Bridge:
     async def _stream(self, stop: asyncio.Event) -> BridgeError | None:
         """Run the source until it is stopped; return why it ended by itself, if it did."""
         self.phase = "running"
-        log.info(log_events.CONNECTING_TO_ARIES, url=shown(self.settings.aries_ws_url), symbols=len(self.plan))
+        log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(self.settings.aries_ws_url), symbols=len(self.plan))
         sources: list[Awaitable[None]] = [self.client.run(), self._beat(), self._release(), self._watch(stop)]
         try:
             await _unless(stop, _together(sources))

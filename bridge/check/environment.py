@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 CHECK = "Settings"
 ARIES, KAFKA, REGISTRY = "ARIES_", "KAFKA_", "SCHEMA_REGISTRY_"
 _REMEDY = "`aries-bridge settings` shows each with its meaning and value."
-#: Stand for the sides that are not looked at.
-_ENOUGH = {"ARIES_ACCESS_TOKEN": "unused", "ARIES_SYMBOLS": "UNUSED", "KAFKA_BOOTSTRAP_SERVERS": "unused:9092"}
 
 
 def check(report: Report, environ: Mapping[str, str]) -> Settings:
     """Report each problem and warning of an environment; return its settings, with defaults where they are wrong."""
     loaded, problems = settings.examine(environ)
     for problem in problems:
-        report.fail(CHECK, problem, _REMEDY)
-    for warning in warnings(environ):
+        report.fail(CHECK, problem.text, _REMEDY)
+    for warning in warnings(loaded, environ):
         report.warn(CHECK, warning, _REMEDY)
     if not problems:
         report.ok(CHECK, f"{len(loaded.model_fields_set)} are set, the others have their defaults")
@@ -33,7 +31,5 @@ def check(report: Report, environ: Mapping[str, str]) -> Settings:
 
 
 def is_sound(environ: Mapping[str, str], side: str) -> bool:
-    """Return whether the settings of one side, told by their prefix, are right by themselves."""
-    of_others = {name: value for name, value in _ENOUGH.items() if not name.startswith(side)}
-    own = {name: value for name, value in environ.items() if name.startswith(side)}
-    return not settings.examine(of_others | own)[1]
+    """Return whether the settings with this name prefix are valid."""
+    return not any(problem.concerns_only(side) for problem in settings.examine(environ)[1])

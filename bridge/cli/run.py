@@ -30,7 +30,7 @@ def run() -> int:
     loaded = settings.load()
     redactor = logs.configure(loaded.bridge_log_level, loaded.bridge_log_format, loaded.secrets)
     log = structlog.get_logger(__name__)
-    for warning in warnings():
+    for warning in warnings(loaded):
         log.warning(log_events.SETTINGS_WARNING, warning=warning)
     log.info(log_events.STARTING, version=bridge.__version__, instance=loaded.bridge_instance)
     code = 0

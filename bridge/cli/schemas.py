@@ -67,14 +67,7 @@ def register() -> None:
 
 def _settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of topics and registry; what is wrong or missing elsewhere does not matter here."""
-    environ = os.environ if environ is None else environ
-    ours = {name: value for name, value in environ.items() if name.startswith(_OUR_SIDE)}
-    loaded, problems = settings.examine(ours)
-    _, of_other_sides = settings.examine({})
-    problems = tuple(problem for problem in problems if problem not in of_other_sides)
-    if problems:
-        raise SettingsError(problems)
-    return loaded
+    return settings.load_only(os.environ if environ is None else environ, *_OUR_SIDE)
 
 
 def _topic(asked: str, settings: Settings) -> Topic:

@@ -1,11 +1,11 @@
-"""``aries-bridge settings``: show every setting with its value, and what is wrong with them."""
+"""``aries-bridge settings``: show every setting with its value, and all problems."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,17 +17,14 @@ from bridge.settings import Settings, examine
 from bridge.settings import table as settings_table
 from bridge.settings.warnings import names, warnings
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
 
 def settings_command(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table: no values.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Exit with 2 if a setting is wrong or missing.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 2 if a setting is invalid or missing.")] = False,
 ) -> None:
-    """Show every setting: name, type, default, meaning, and the value it has here. Secrets are not shown."""
+    """Show every setting: name, type, default, meaning and current value. Secrets are not shown."""
     settings, problems = examine()
     if as_markdown:
         print(settings_table.markdown())  # noqa: T201 - the command's output
@@ -37,30 +34,29 @@ def settings_command(
         Console().print(rich_table(settings))
     else:
         print("\n".join(settings_table.render(settings)))  # noqa: T201 - the command's output
-    _judge(problems, os.environ, check=check)
-
-
-def _judge(problems: Sequence[str], environ: Mapping[str, str], *, check: bool) -> None:
-    """Tell what is wrong; where nothing is set at all, somebody is reading, not running."""
-    for warning in warnings(environ):
+    for warning in warnings(settings):
         print(f"aries-bridge: warning: {warning}", file=sys.stderr)  # noqa: T201 - the command's output
-    if not problems:
-        return
+    if problems:
+        _report(SettingsError(tuple(map(str, problems))), check=check)
+
+
+def _report(error: SettingsError, *, check: bool) -> None:
+    """Raise the error if ``check``, else print it; without any setting, the user only reads the documentation."""
     if check:
-        raise SettingsError(tuple(problems))
-    if any(environ.get(name) for name in names()):
-        print(f"aries-bridge: {SettingsError(tuple(problems))}", file=sys.stderr)  # noqa: T201 - likewise
+        raise error
+    if any(os.environ.get(name) for name in names()):
+        print(f"aries-bridge: {error}", file=sys.stderr)  # noqa: T201 - the command's output
 
 
 def as_json_text(settings: Settings) -> str:
     """Return the settings as a JSON list of objects."""
-    now = settings_table.values(settings)
+    values = settings_table.values(settings)
     rows = [
         {
             "name": row.name,
             "type": row.type,
             "default": row.default or None,
-            "value": now[row.name] or None,
+            "value": values[row.name] or None,
             "set": settings_table.is_set(row, settings),
             "secret": row.secret,
             "required": row.required,
@@ -73,9 +69,9 @@ def as_json_text(settings: Settings) -> str:
 
 def rich_table(settings: Settings) -> Table:
     """Return the settings as a table for terminals."""
-    shown = Table("name", "value", "type", "meaning", title="Settings (environment)", expand=True)
+    table = Table("name", "value", "type", "meaning", title="Settings (environment)", expand=True)
     for row in settings_table.table():
-        given = settings_table.is_set(row, settings)
-        value = Text(settings_table.value_in(row, settings), style="bold" if given else "dim", overflow="fold")
-        shown.add_row(Text(row.name, overflow="fold"), value, Text(row.type), Text(row.meaning))
-    return shown
+        is_set = settings_table.is_set(row, settings)
+        value = Text(settings_table.displayed_value(row, settings), style="bold" if is_set else "dim", overflow="fold")
+        table.add_row(Text(row.name, overflow="fold"), value, Text(row.type), Text(row.meaning))
+    return table

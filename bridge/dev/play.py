@@ -65,7 +65,7 @@ async def play(wishes: Wishes, *, seconds: float | None, plain: bool) -> None:
         async with stage(wishes, os.environ) as surroundings:
             settings = surroundings.settings
             redactor = logs.configure(settings.bridge_log_level, settings.bridge_log_format, settings.secrets)
-            for warning in (*surroundings.notes, *warnings(surroundings.environ)):
+            for warning in (*surroundings.notes, *warnings(settings, surroundings.environ)):
                 log.warning(log_events.SETTINGS_WARNING, warning=warning)
             await _run(surroundings, redactor, _view(log_lines, plain=plain), seconds)
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bridge.settings.field_types import shown
+from bridge.settings.field_types import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -107,7 +107,7 @@ class Photographer:
     def _aries(self) -> Aries:
         settings, feed, simulator = self._bridge.settings, self._bridge.client, self._stage.simulator
         return Aries(
-            url=shown(settings.aries_ws_url),
+            url=redact_url(settings.aries_ws_url),
             dialect=settings.dialect,
             state=feed.state,
             session_id=self._bridge.control.session_id,

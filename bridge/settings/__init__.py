@@ -1,5 +1,7 @@
-"""The settings: what the environment may say, checked at once, with secrets that stay unseen."""
+"""The settings: read from the environment, validated all at once, with secrets that are never shown."""
 
-from bridge.settings.environment import Settings, examine, load
+from bridge.settings.environment import examine, load, load_only
+from bridge.settings.fields import Settings
+from bridge.settings.validation import Problem
 
-__all__ = ["Settings", "examine", "load"]
+__all__ = ["Problem", "Settings", "examine", "load", "load_only"]

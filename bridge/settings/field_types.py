@@ -1,8 +1,7 @@
-"""The types a setting can have: from the text of an environment variable to a checked value.
+"""The types of settings: from the text of an environment variable to a valid value.
 
-Each is an annotation that carries its validators and a :class:`Word`, the type's name in tables. The messages
-of validators are clauses that fit behind ``NAME=value:`` and say what is wanted instead. Lists take CSV or
-JSON, so nothing may decode them as JSON before.
+Each is an annotation with its validators and its :class:`TypeName`. A validator's message is a clause that follows
+``NAME=value:`` and says what the value must be.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationInfo
 
 from bridge.errors import SecretUnreadable
 from bridge.secrets.secret import Secret
@@ -24,32 +23,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """Name a type for people."""
+class TypeName:
+    """The name of a type in the table of settings."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """Hold what the environment says about a secret: ``NAME``, ``NAME_FILE``, or by mistake both."""
+def redact_url(text: str) -> str:
+    """Return a text without the user, password and query of the URL that it may be, well-formed or not.
 
-    name: str
-    text: str | None
-    path: str | None
-
-
-def shown(text: str) -> str:
-    """Return a value as it may be shown: without the user, password and query that a URL may hold, however written.
-
-    A password that should have been encoded may have any character, so what counts is the last ``@``.
+    A password that was not percent-encoded may hold any character, so the last ``@`` counts.
     """
     without_user = re.sub(r"(?<=//).*@|^[^@:]*:(?!//).*@", "***@", text, flags=re.DOTALL)
     return re.sub(r"\?.+", "?***", without_user, flags=re.DOTALL)
 
 
-def items(value: object) -> object:
-    """Return the items of a list given as CSV (line ends separate, too) or JSON; leave other types alone."""
+def _list_items(value: object) -> object:
+    """Return the items of a list in CSV (line ends separate, too) or JSON; pass through what is not a string."""
     if not isinstance(value, str):
         return value
     if _is_json(value):
@@ -65,9 +55,9 @@ def _json_items(text: str) -> tuple[str, ...]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError('looks like JSON but is not; write ["a","b"] or a,b') from None
+        raise ValueError('starts like JSON but is invalid; write ["a","b"] or a,b') from None
     if not all(isinstance(value, str) for value in values):
-        raise ValueError('must hold texts only, like ["a","b"]')
+        raise ValueError('must be a list of strings, like ["a","b"]')
     return tuple(stripped for value in values if (stripped := value.strip()))
 
 
@@ -83,16 +73,16 @@ def _http_url(text: str) -> str:
 
 
 def _url(text: str, *schemes: str) -> SplitResult:
-    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+    expected = " or ".join(f"{scheme}://" for scheme in schemes)
     try:
         url = urlsplit(text)
         host, _ = url.hostname, url.port  # the port is only parsed when it is read
     except ValueError as error:
-        raise ValueError(f"not a URL ({error}); it must start with {wanted}") from None
+        raise ValueError(f"not a URL ({error}); it must start with {expected}") from None
     if url.scheme not in schemes or not host or re.search(r"\s", text):
-        raise ValueError(f"must be a URL that starts with {wanted}")
+        raise ValueError(f"must be a URL that starts with {expected}")
     if "@" in url.netloc:
-        raise ValueError("a URL with user or password in it is shown in too many places; use the settings for these")
+        raise ValueError("a URL with user or password is not allowed, as URLs are logged; use the settings for these")
     return url
 
 
@@ -103,7 +93,7 @@ def _servers(servers: tuple[str, ...]) -> tuple[str, ...]:
     for server in servers:
         match = _SERVER.fullmatch(server)
         if not match or not 0 < int(match["port"] or 9092) < 1 << 16:
-            raise ValueError(f"{shown(server)!r} is not host:port; write host1:9092,host2:9092, without a scheme")
+            raise ValueError(f"{redact_url(server)!r} is not host:port; write host1:9092,host2:9092, without a scheme")
     return servers
 
 
@@ -119,19 +109,22 @@ def _shard(text: str) -> str:
     raise ValueError("must be a number from 0, or auto")
 
 
-def _secret(value: object) -> object:
-    if not isinstance(value, Given):
-        return value
-    if value.text is not None and value.path is not None:
-        raise ValueError(f"set together with {value.name}_FILE; keep one of the two")
-    if value.path is None:
-        return Secret.fixed(value.name, value.text or "")
-    secret = Secret.in_file(value.name, Path(value.path))
-    try:
-        secret.reveal()
-    except SecretUnreadable as error:
-        raise ValueError(error.complaint) from None
-    return secret
+def _secret(value: object, info: ValidationInfo) -> object:
+    """Return the secret of a text, or of a file's path; raise ValueError for both, or if the file is unreadable."""
+    name = str(info.field_name).upper()
+    match value:
+        case str(text):
+            return Secret.fixed(name, text)
+        case Path() as path:
+            secret = Secret.in_file(name, path)
+            try:
+                secret.reveal()
+            except SecretUnreadable as error:
+                raise ValueError(error.complaint) from None
+            return secret
+        case (str(), Path()):
+            raise ValueError(f"set together with {name}_FILE; keep one of the two")
+    return value
 
 
 def _lower(value: Any) -> Any:
@@ -145,24 +138,26 @@ def _upper(value: Any) -> Any:
 LOWER = BeforeValidator(_lower)
 UPPER = BeforeValidator(_upper)
 
-Text = Annotated[str, Word("text")]
-OptionalText = Annotated[str | None, Word("text")]
-JsonText = Annotated[str | None, Word("JSON")]
-Items = Annotated[tuple[str, ...], BeforeValidator(items), Word("list")]
-Servers = Annotated[tuple[str, ...], BeforeValidator(items), AfterValidator(_servers), Word("list")]
-WebSocketUrl = Annotated[str, AfterValidator(_websocket_url), Word("URL")]
-HttpUrl = Annotated[str, AfterValidator(_http_url), Word("URL")]
-OptionalHttpUrl = Annotated[HttpUrl | None, Word("URL")]
-OptionalFile = Annotated[Path | None, Word("file")]
-OptionalSecret = Annotated[InstanceOf[Secret] | None, BeforeValidator(_secret), Word("secret")]
-TopicPart = Annotated[str, AfterValidator(_topic_part), Word("text")]
-OptionalTopic = Annotated[TopicPart | None, Word("text")]
-ShardNumber = Annotated[str, AfterValidator(_shard), Word("whole number or auto")]
-Whole = Annotated[int, Word("whole number")]
-Number = Annotated[float, Field(allow_inf_nan=False), Word("number")]
-Switch = Annotated[bool, Word("true or false")]
+Text = Annotated[str, TypeName("text")]
+OptionalText = Annotated[str | None, TypeName("text")]
+JsonText = Annotated[str | None, TypeName("JSON")]
+TextList = Annotated[tuple[str, ...], BeforeValidator(_list_items), TypeName("list")]
+Servers = Annotated[TextList, AfterValidator(_servers)]
+WebSocketUrl = Annotated[str, AfterValidator(_websocket_url), TypeName("URL")]
+HttpUrl = Annotated[str, AfterValidator(_http_url), TypeName("URL")]
+OptionalHttpUrl = Annotated[HttpUrl | None, TypeName("URL")]
+OptionalFile = Annotated[Path | None, TypeName("file")]
+OptionalSecret = Annotated[InstanceOf[Secret] | None, BeforeValidator(_secret), TypeName("secret")]
+TopicPart = Annotated[str, AfterValidator(_topic_part), TypeName("text")]
+OptionalTopic = Annotated[TopicPart | None, TypeName("text")]
+ShardNumber = Annotated[str, AfterValidator(_shard), TypeName("whole number or auto")]
+Integer = Annotated[int, TypeName("whole number")]
+Milliseconds = Annotated[Integer, Field(ge=0, le=60_000)]
+Number = Annotated[float, Field(allow_inf_nan=False), TypeName("number")]
+Seconds = Annotated[Number, Field(gt=0, le=3600)]
+Boolean = Annotated[bool, TypeName("true or false")]
 
 
 def is_secret(field: FieldInfo) -> bool:
-    """Return whether a setting is a secret, and so has a twin ``<NAME>_FILE``."""
-    return Word("secret") in field.metadata
+    """Return whether a setting is a secret, which can also be given as ``<NAME>_FILE``."""
+    return TypeName("secret") in field.metadata

@@ -1,4 +1,4 @@
-"""Tell early, and in words, what OpenSSL would refuse late and in codes."""
+"""Validate PEM files at start, before OpenSSL fails at connecting with a message hard to understand."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 24
 
 
-def unreadable(path: Path) -> str | None:
-    """Say in a clause why a file cannot be read, None where it can."""
+def read_error(path: Path) -> str | None:
+    """Return a clause that says why a file cannot be read, None if it can."""
     try:
         files.read(path, MAX_BYTES)
     except files.Unreadable as error:
@@ -23,7 +23,7 @@ def unreadable(path: Path) -> str | None:
 
 
 def has_authorities(path: Path) -> bool:
-    """Return whether a readable file holds certificates to trust."""
+    """Return whether a readable file has certificates to trust."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError:
@@ -32,9 +32,9 @@ def has_authorities(path: Path) -> bool:
 
 
 def is_pair(certificate: Path, key: Path) -> bool:
-    """Return whether two readable files hold a certificate and its private key, not encrypted."""
+    """Return whether two readable files are a certificate and its private key, not encrypted."""
     try:
-        # Without a password given, OpenSSL would ask for one on the terminal.
+        # Without a password argument, OpenSSL would prompt for one on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, ValueError):
         return False

@@ -1,12 +1,17 @@
-"""Show every setting: the single source of ``aries-bridge settings`` and of the README's table."""
+"""The table of all settings, for ``aries-bridge settings`` and the README."""
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
+from functools import cache
+from inspect import getsource
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
-from bridge.settings import Settings
-from bridge.settings.field_types import Word, is_secret, shown
+from bridge.settings import fields
+from bridge.settings.field_types import TypeName, is_secret, redact_url
+from bridge.settings.fields import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Describe one setting; ``default`` is written as in the environment, empty where there is none."""
+    """A description of one setting; ``default`` is written as in the environment, empty if there is none."""
 
     name: str
     type: str
@@ -31,27 +36,33 @@ class Row:
         return self.name.lower()
 
 
-def table() -> list[Row]:
-    """Return a row for each setting, in the order in which they are explained."""
-    return [_row(name, field) for name, field in Settings.model_fields.items()]
+@cache
+def table() -> tuple[Row, ...]:
+    """Return a row for each setting, in the order of the fields."""
+    meanings = _docstrings()
+    return tuple(_row(name, field, meanings.get(name, "")) for name, field in Settings.model_fields.items())
 
 
-def _row(name: str, field: FieldInfo) -> Row:
+def _docstrings() -> dict[str, str]:
+    """Return the docstring of each field; pydantic's ``use_attribute_docstrings`` would cost 30 ms at each start."""
+    [cls] = (node for node in ast.parse(getsource(fields)).body if isinstance(node, ast.ClassDef))
+    found = {}
+    for field, doc in pairwise(cls.body):
+        match field, doc:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = " ".join(text.split())
+    return found
+
+
+def _row(name: str, field: FieldInfo, meaning: str) -> Row:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     default = str(extra.get("default", "")) or written(field.default)
-    return Row(
-        name.upper(),
-        _type(field),
-        default,
-        field.description or "",
-        is_secret(field),
-        bool(extra.get("required")),
-    )
+    return Row(name.upper(), _type(field), default, meaning, is_secret(field), bool(extra.get("required")))
 
 
 def _type(field: FieldInfo) -> str:
-    words = [word.text for word in field.metadata if isinstance(word, Word)]
-    return words[0] if words else ", ".join(map(str, _choices(field.annotation)))
+    names = [name.text for name in field.metadata if isinstance(name, TypeName)]
+    return names[0] if names else ", ".join(map(str, _choices(field.annotation)))
 
 
 def _choices(annotation: object) -> Iterator[object]:
@@ -63,14 +74,14 @@ def _choices(annotation: object) -> Iterator[object]:
 
 
 def written(value: object) -> str:
-    """Return a value as one would write it into the environment; a secret, or a URL's user, is not shown."""
+    """Return a value as written in the environment, with secrets and the credentials of URLs redacted."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, float):
         return f"{value:.15g}"
-    return "" if value is None else shown(str(value))
+    return "" if value is None else redact_url(str(value))
 
 
 def values(settings: Settings) -> dict[str, str]:
@@ -79,21 +90,21 @@ def values(settings: Settings) -> dict[str, str]:
 
 
 def render(settings: Settings | None = None) -> Iterator[str]:
-    """Yield plain lines for each setting; without settings, with the defaults."""
+    """Yield two plain lines for each setting, with the defaults if no settings are passed."""
     rows = table()
     width = max(len(row.name) for row in rows)
     for row in rows:
-        yield f"{row.name:<{width}}  {value_in(row, settings)}"
+        yield f"{row.name:<{width}}  {displayed_value(row, settings)}"
         yield f"{'':<{width}}    {row.type}: {row.meaning}"
 
 
 def is_set(row: Row, settings: Settings | None) -> bool:
-    """Return whether the value was given rather than taken from the default."""
+    """Return whether the value was set rather than taken from the default."""
     return settings is not None and row.field in settings.model_fields_set
 
 
-def value_in(row: Row, settings: Settings | None) -> str:
-    """Return the value for people, saying where it is not one that was given."""
+def displayed_value(row: Row, settings: Settings | None) -> str:
+    """Return the value to display, marked if it is the default, unset or required."""
     if settings is not None and is_set(row, settings):
         return written(getattr(settings, row.field))
     value = (written(getattr(settings, row.field)) if settings else "") or row.default
@@ -101,7 +112,7 @@ def value_in(row: Row, settings: Settings | None) -> str:
 
 
 def markdown() -> str:
-    """Return the table for the README."""
+    """Return the README's table."""
     lines = ["| name | type | default | meaning |", "|---|---|---|---|"]
     return "\n".join([*lines, *(_markdown_line(row) for row in table())])
 

@@ -35,7 +35,7 @@ async def test_without_any_setting_both_ends_are_made_up() -> None:
         assert (made.settings.bridge_log_level, made.settings.bridge_log_format) == ("WARNING", "console")
         assert (made.settings.bridge_http_host, made.settings.bridge_http_port) == ("127.0.0.1", 0)
         assert made.notes == ()
-        assert warnings(made.environ) == []
+        assert warnings(made.settings, made.environ) == []
 
 
 async def test_what_is_configured_is_used_as_it_is() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.errors import SettingsError
-from bridge.settings import Settings, examine, load
+from bridge.settings import Problem, Settings, examine, load
 from bridge.settings import table as settings_table
 from bridge.topics import Topic
 
@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 LEAST = {"ARIES_ACCESS_TOKEN": "s3cret", "ARIES_SYMBOLS": "AAPL", "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092"}
 
 
+def sentences(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the problems of an environment as sentences."""
+    return tuple(map(str, examine(environ)[1]))
+
+
 def problems(extra: Mapping[str, str]) -> tuple[str, ...]:
     """Return what is wrong with a good environment after a change."""
-    return examine({**LEAST, **extra})[1]
+    return sentences({**LEAST, **extra})
 
 
 def test_the_least_environment_has_the_documented_defaults() -> None:
@@ -269,7 +274,7 @@ def test_a_secret_is_given_once(name: str, tmp_path: Path) -> None:
     """Both of a pair is a problem that shows neither."""
     path = tmp_path / "secret"
     path.write_text("hunter22")
-    found = "\n".join(examine({name: "hunter23", f"{name}_FILE": str(path)})[1])
+    found = "\n".join(sentences({name: "hunter23", f"{name}_FILE": str(path)}))
     assert f"{name}: set together with {name}_FILE" in found
     assert "hunter2" not in found
 
@@ -293,8 +298,8 @@ def test_nothing_printed_shows_a_secret() -> None:
     for shown in (
         repr(settings),
         str(settings),
-        *found,
-        repr(SettingsError(found)),
+        *map(str, found),
+        repr(SettingsError(tuple(map(str, found)))),
         "\n".join(settings_table.render(settings)),
     ):
         assert "hunter22" not in shown
@@ -305,7 +310,7 @@ def test_no_text_breaks_the_reading(texts: dict[str, str]) -> None:
     """Whatever an environment says, reading it ends in settings and a list of sentences."""
     settings, found = examine({name.upper(): text for name, text in texts.items()})
     assert isinstance(settings, Settings)
-    assert all(isinstance(problem, str) for problem in found)
+    assert all(isinstance(problem, Problem) for problem in found)
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,11 @@ def test_what_fits_together_is_no_problem(extra: dict[str, str]) -> None:
     [
         (TOKENLESS, "no credentials for Aries"),
         ({**GRANT, "ARIES_ACCESS_TOKEN": "t0ken"}, "ARIES_ACCESS_TOKEN and ARIES_REFRESH_TOKEN are both set"),
-        ({**GRANT, "ARIES_CLIENT_ID": ""}, "ARIES_REFRESH_TOKEN alone cannot renew a token: set ARIES_CLIENT_ID"),
-        ({**TOKENLESS, "ARIES_CLIENT_ID": "me"}, "ARIES_CLIENT_ID alone cannot renew a token: set ARIES_REFRESH_TOKEN"),
+        ({**GRANT, "ARIES_CLIENT_ID": ""}, "ARIES_REFRESH_TOKEN alone cannot renew a token: also set ARIES_CLIENT_ID"),
+        (
+            {**TOKENLESS, "ARIES_CLIENT_ID": "me"},
+            "alone cannot renew a token: also set ARIES_REFRESH_TOKEN",
+        ),
         ({"ARIES_SUBSCRIPTIONS": "[]", "ARIES_SUBSCRIPTIONS_FILE": "/none"}, "ARIES_SUBSCRIPTIONS_FILE are both set"),
         ({"ARIES_SUBSCRIPTIONS_FILE": "/none"}, "ARIES_SUBSCRIPTIONS_FILE='/none' cannot be read"),
         (
@@ -72,19 +75,19 @@ def test_what_fits_together_is_no_problem(extra: dict[str, str]) -> None:
         ({"KAFKA_OAUTH_SCOPE": "x"}, "KAFKA_OAUTH_SCOPE set, but KAFKA_SECURITY_PROTOCOL"),
         (
             {**SASL, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_USERNAME": "me"},
-            "KAFKA_SASL_PASSWORD is not set: KAFKA_SASL_MECHANISM PLAIN needs it",
+            "KAFKA_SASL_PASSWORD is not set: KAFKA_SASL_MECHANISM PLAIN requires it",
         ),
         (
             {**SASL, **OAUTH, "KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OAUTH_TOKEN_URL": ""},
-            "KAFKA_OAUTH_TOKEN_URL is not set: KAFKA_SASL_MECHANISM OAUTHBEARER needs it",
+            "KAFKA_OAUTH_TOKEN_URL is not set: KAFKA_SASL_MECHANISM OAUTHBEARER requires it",
         ),
         (
             {**SASL, **OAUTH, **LOGIN, "KAFKA_SASL_MECHANISM": "OAUTHBEARER"},
-            "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD set, but KAFKA_SASL_MECHANISM OAUTHBEARER has no use",
+            "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD set, but KAFKA_SASL_MECHANISM OAUTHBEARER does not use it",
         ),
         (
             {**SASL, **LOGIN, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_OAUTH_SCOPE": "x"},
-            "KAFKA_OAUTH_SCOPE set, but KAFKA_SASL_MECHANISM PLAIN has no use",
+            "KAFKA_OAUTH_SCOPE set, but KAFKA_SASL_MECHANISM PLAIN does not use it",
         ),
         ({"KAFKA_TOPIC_L2": "aries.quotes"}, "KAFKA_TOPIC_QUOTES and KAFKA_TOPIC_L2 are all 'aries.quotes'"),
         ({"KAFKA_TOPIC_PREFIX": "x" * 240}, "KAFKA_TOPIC_PREFIX is too long"),
@@ -152,7 +155,7 @@ def test_bad_certificates_are_found_before_kafka_is_dialled(pem: dict[str, Path]
     for found, said in (
         (tls(cafile=none), f"KAFKA_SSL_CAFILE={str(none)!r} cannot be read"),
         (tls(cafile=pem["text"]), "KAFKA_SSL_CAFILE="),
-        (tls(cafile=pem["key"]), "holds no certificate"),
+        (tls(cafile=pem["key"]), "has no certificate"),
         (tls(certfile=pem["certificate"]), "KAFKA_SSL_CERTFILE is set without KAFKA_SSL_KEYFILE"),
         (tls(keyfile=pem["key"]), "KAFKA_SSL_KEYFILE is set without KAFKA_SSL_CERTFILE"),
         (tls(certfile=pem["certificate"], keyfile=none), "KAFKA_SSL_KEYFILE="),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
+from bridge.settings import examine
 from bridge.settings.warnings import is_loopback, names, warnings
 from tests.settings.test_environment import LEAST
 
@@ -16,20 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def warnings_of(environ: dict[str, str]) -> list[str]:
+    """Return the warnings about an environment."""
+    return warnings(examine(environ)[0], environ)
+
+
 def warned(extra: dict[str, str]) -> list[str]:
     """Return the warnings about a good environment after a change."""
-    return warnings({**LEAST, **extra})
+    return warnings_of({**LEAST, **extra})
 
 
 def test_a_good_environment_is_not_warned_about() -> None:
     """Known names, names of others and an empty environment give no warning."""
     assert warned({"PATH": "/bin", "HOME": "/", "MY_ARIES_X": "1"}) == []
-    assert warnings({}) == []
+    assert warnings_of({}) == []
 
 
 def test_every_name_of_ours_is_known() -> None:
     """No setting, and no file of a secret, is taken for a mistake."""
-    assert not [warning for warning in warnings(dict.fromkeys(names(), "")) if "is not a setting" in warning]
+    assert not [warning for warning in warnings_of(dict.fromkeys(names(), "")) if "is not a setting" in warning]
 
 
 @pytest.mark.parametrize(
@@ -207,4 +213,4 @@ def test_a_client_beside_a_fixed_token_is_told() -> None:
 
 def test_a_broken_environment_can_be_warned_about() -> None:
     """Problems do not keep the warnings back."""
-    assert len(warnings({"KAFKA_LINGER_MS": "x", "ARIES_SYMBOL": "AAPL"})) == 1
+    assert len(warnings_of({"KAFKA_LINGER_MS": "x", "ARIES_SYMBOL": "AAPL"})) == 1

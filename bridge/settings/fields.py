@@ -1,0 +1,236 @@
+"""Every setting of the bridge: its name, type, default and meaning.
+
+A setting's name is its field's name in capitals, and its meaning the field's docstring. ``aries-bridge settings`` and
+the README's table are made from this module.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bridge.aries import subscriptions
+from bridge.aries.subscriptions import file_watch as subscriptions_file
+from bridge.aries.subscriptions import shards
+from bridge.secrets.secret import Secret
+from bridge.settings.field_types import (
+    LOWER,
+    UPPER,
+    Boolean,
+    HttpUrl,
+    Integer,
+    JsonText,
+    Milliseconds,
+    Number,
+    OptionalFile,
+    OptionalHttpUrl,
+    OptionalSecret,
+    OptionalText,
+    OptionalTopic,
+    Seconds,
+    Servers,
+    ShardNumber,
+    Text,
+    TextList,
+    TopicPart,
+    WebSocketUrl,
+)
+from bridge.topics import Topic, topic_names
+
+if TYPE_CHECKING:
+    from bridge.aries.subscriptions import Plan
+
+_DAY_SECONDS = 86_400
+_GIB = 1 << 30
+
+
+def _required() -> Any:
+    """Return an empty list as default: whether it may stay empty is a rule of :mod:`bridge.settings.validation`."""
+    return Field(default=(), json_schema_extra={"required": True})
+
+
+def _topic(name: str) -> Any:
+    return Field(default=None, json_schema_extra={"default": f"<prefix>.{name}"})
+
+
+class Settings(BaseSettings):
+    """The valid settings; from the environment by :func:`bridge.settings.load`, or from values by field name."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", enable_decoding=False)
+
+    aries_ws_url: WebSocketUrl = "wss://api.aries.com/v1/marketdata/ws"
+    """WebSocket URL of the feed."""
+    aries_dialect: Annotated[Literal["auto", "action", "envelope"], LOWER] = "auto"
+    """Protocol dialect; `auto` is `envelope` for the path `/v1/market/ws`, else `action`."""
+    aries_access_token: OptionalSecret = None
+    """OAuth2 access token; a file is read again at each authentication."""
+    aries_client_id: OptionalText = None
+    """OAuth2 client ID for the refresh-token grant."""
+    aries_client_secret: OptionalSecret = None
+    """OAuth2 client secret, if the client has one."""
+    aries_refresh_token: OptionalSecret = None
+    """OAuth2 refresh token; with `ARIES_CLIENT_ID`, instead of `ARIES_ACCESS_TOKEN`."""
+    aries_token_url: HttpUrl = "https://api.aries.com/v1/oauth2/token"  # noqa: S105 - a URL, no password
+    """Token endpoint for the refresh-token grant."""
+    aries_api_key: OptionalSecret = None
+    """`xAPIKey` of the `action` dialect, for accounts that need one."""
+    aries_symbols: TextList = _required()
+    """Symbols, like `AAPL,SPX,AAPL240119C00150000`. The type is recognised; `SYM:option` (or `equity`, `index`)
+    overrides it. Optional if `ARIES_SUBSCRIPTIONS` or its file names symbols."""
+    aries_events: TextList = ("quotes", "trades", "l2", "timesales")
+    """Event types for all symbols; also `greeks` (options only). Indices get `trades` only. Market status is always
+    included."""
+    aries_subscriptions: JsonText = None
+    """Events and fields per symbol, added to `ARIES_SYMBOLS` and overriding it: a list like
+    `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`."""
+    aries_subscriptions_file: OptionalFile = None
+    """File with the same JSON, or with a plain list of symbols; changes are applied on the open connection."""
+    aries_ping_interval_seconds: Seconds = 30
+    """Interval between keep-alive pings, in seconds."""
+    aries_pong_timeout_seconds: Seconds = 10
+    """Timeout for the answer to a ping, in seconds; then reconnect."""
+    aries_stale_after_seconds: Number = Field(default=60, ge=0, le=_DAY_SECONDS)
+    """If no data arrives for this many seconds while the market is open: probe, then reconnect; 0 = off."""
+    aries_backoff_min_seconds: Seconds = 0.5
+    """Upper bound of the random wait before the first reconnect, in seconds; it doubles with each attempt."""
+    aries_backoff_max_seconds: Seconds = 30
+    """Largest upper bound of the wait before a reconnect, in seconds."""
+
+    kafka_bootstrap_servers: Servers = _required()
+    """Bootstrap brokers: `host:port,…`."""
+    kafka_security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], UPPER] = "PLAINTEXT"
+    """Protocol used to communicate with brokers."""
+    kafka_sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None, UPPER] = (
+        None
+    )
+    """SASL mechanism, required by the `SASL_` protocols."""
+    kafka_sasl_username: OptionalText = None
+    """User name for PLAIN and SCRAM."""
+    kafka_sasl_password: OptionalSecret = None
+    """Password for PLAIN and SCRAM."""
+    kafka_ssl_cafile: OptionalFile = None
+    """PEM file of trusted certificate authorities; unset = those of the system."""
+    kafka_ssl_certfile: OptionalFile = None
+    """PEM file of the client certificate (mutual TLS)."""
+    kafka_ssl_keyfile: OptionalFile = None
+    """PEM file of the client certificate's private key, unencrypted."""
+    kafka_ssl_check_hostname: Boolean = True
+    """Whether a broker's certificate must match its host name."""
+    kafka_oauth_token_url: OptionalHttpUrl = None
+    """Token endpoint for OAUTHBEARER, with the client-credentials grant."""
+    kafka_oauth_client_id: OptionalText = None
+    """Client ID for OAUTHBEARER."""
+    kafka_oauth_client_secret: OptionalSecret = None
+    """Client secret for OAUTHBEARER."""
+    kafka_oauth_scope: OptionalText = None
+    """Scope to request, if the token endpoint needs one."""
+    kafka_topic_prefix: TopicPart = "aries"
+    """Topics are `<prefix>.quotes` and so on."""
+    kafka_topic_quotes: OptionalTopic = _topic("quotes")
+    """Topic of quotes."""
+    kafka_topic_trades: OptionalTopic = _topic("trades")
+    """Topic of trades."""
+    kafka_topic_timesales: OptionalTopic = _topic("timesales")
+    """Topic of time and sales."""
+    kafka_topic_l2: OptionalTopic = _topic("l2")
+    """Topic of level 2."""
+    kafka_topic_greeks: OptionalTopic = _topic("greeks")
+    """Topic of greeks."""
+    kafka_topic_market_status: OptionalTopic = _topic("market-status")
+    """Topic of the market status."""
+    kafka_topic_control: OptionalTopic = _topic("control")
+    """Topic of control events."""
+    kafka_topic_dlq: OptionalTopic = _topic("dlq")
+    """Topic of dead letters."""
+    kafka_compression: Annotated[Literal["none", "gzip", "snappy", "lz4", "zstd"], LOWER] = "zstd"
+    """Compression of record batches."""
+    kafka_linger_ms: Milliseconds = 2
+    """How long a batch waits for more records, in milliseconds."""
+    kafka_batch_bytes: Integer = Field(default=524_288, ge=1024, le=_GIB)
+    """Maximum size of a record batch, in bytes."""
+    kafka_delivery_timeout_seconds: Number = Field(default=120, gt=0, le=_DAY_SECONDS)
+    """If no acknowledgement arrives for this many seconds, the producer is replaced, and unacknowledged records are
+    sent again in order."""
+
+    schema_registry_url: OptionalHttpUrl = None
+    """Set = Confluent wire format; unset = Avro single-object encoding."""
+    schema_registry_username: OptionalText = None
+    """User name for the registry."""
+    schema_registry_password: OptionalSecret = None
+    """Password for the registry."""
+    schema_registry_cafile: OptionalFile = None
+    """PEM file of trusted certificate authorities; unset = those of the system."""
+    schema_registry_auto_register: Boolean = False
+    """Whether to register missing schemas; if false, a missing schema is an error."""
+
+    bridge_buffer_bytes: Integer = Field(default=268_435_456, ge=1024, le=1024 * _GIB)
+    """Maximum size of all records read and not yet acknowledged, in bytes."""
+    bridge_conflate_ms: Milliseconds = 0
+    """At most one quote and one greeks record per symbol in this many milliseconds, merged to the newest state;
+    0 = off."""
+    bridge_instance: Text = Field(
+        default_factory=socket.gethostname, max_length=249, json_schema_extra={"default": "host name"}
+    )
+    """Name of this bridge, on the control topic and in logs."""
+    bridge_shards: Integer = Field(default=1, ge=1, le=1024)
+    """Number of bridges that share the symbols; each has its own session."""
+    bridge_shard: ShardNumber = "0"
+    """Number of this bridge's shard, from 0; `auto` = the number at the end of the host name (a StatefulSet's pod)."""
+    bridge_http_host: Text = "0.0.0.0"  # noqa: S104 - probes come from outside the pod
+    """Address on which probes, metrics and the status page are served."""
+    bridge_http_port: Integer = Field(default=8080, ge=0, le=65_535)
+    """Port of probes, metrics and the status page; 0 = any free port."""
+    bridge_drain_seconds: Number = Field(default=20, ge=0, le=3600)
+    """How long to wait for acknowledgements at shutdown, in seconds."""
+    bridge_log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], UPPER] = "INFO"
+    """Lowest log level that is written."""
+    bridge_log_format: Annotated[Literal["json", "console"], LOWER] = "json"
+    """Log format on standard error: `json`, one object per line, or `console`, readable text."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature of pydantic-settings
+        init_settings: PydanticBaseSettingsSource,
+        *_args: PydanticBaseSettingsSource,
+        **_sources: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from the constructor's arguments alone, so that ``Settings(...)`` ignores the environment."""
+        return (init_settings,)
+
+    @property
+    def dialect(self) -> Literal["action", "envelope"]:
+        """Return the dialect to use; ``auto`` is decided by the URL's path (protocol §1)."""
+        if self.aries_dialect != "auto":
+            return self.aries_dialect
+        return "envelope" if urlsplit(self.aries_ws_url).path.rstrip("/") == "/v1/market/ws" else "action"
+
+    @property
+    def shard(self) -> int:
+        """Return the number of this shard, -1 if it is ``auto`` and the host name has no number."""
+        if self.bridge_shard != "auto":
+            return int(self.bridge_shard)
+        number = shards.ordinal(socket.gethostname())
+        return -1 if number is None else number
+
+    @property
+    def topics(self) -> dict[Topic, str]:
+        """Return the Kafka name of every topic."""
+        renamed = {topic: getattr(self, f"kafka_topic_{topic.setting.lower()}") for topic in Topic}
+        return topic_names(self.kafka_topic_prefix, renamed)
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Return every secret that is set."""
+        values = (getattr(self, name) for name in Settings.model_fields)
+        return tuple(value for value in values if isinstance(value, Secret))
+
+    def plan(self) -> Plan:
+        """Return the subscription plan, reading the subscriptions file if one is set; raise SettingsError."""
+        if self.aries_subscriptions_file:
+            return subscriptions_file.read(self.aries_subscriptions_file, self.aries_symbols, self.aries_events)
+        return subscriptions.plan(self.aries_symbols, self.aries_events, self.aries_subscriptions)
