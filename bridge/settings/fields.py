@@ -39,6 +39,7 @@ from bridge.settings.field_types import (
     TopicPart,
     WebSocketUrl,
 )
+from bridge.settings.pem import OptionalAuthorities, OptionalPemFile
 from bridge.topics import Topic, topic_names
 
 if TYPE_CHECKING:
@@ -112,11 +113,11 @@ class Settings(BaseSettings):
     """User name for PLAIN and SCRAM."""
     kafka_sasl_password: OptionalSecret = None
     """Password for PLAIN and SCRAM."""
-    kafka_ssl_cafile: OptionalFile = None
+    kafka_ssl_cafile: OptionalAuthorities = None
     """PEM file of trusted certificate authorities; unset = those of the system."""
-    kafka_ssl_certfile: OptionalFile = None
+    kafka_ssl_certfile: OptionalPemFile = None
     """PEM file of the client certificate (mutual TLS)."""
-    kafka_ssl_keyfile: OptionalFile = None
+    kafka_ssl_keyfile: OptionalPemFile = None
     """PEM file of the client certificate's private key, unencrypted."""
     kafka_ssl_check_hostname: Boolean = True
     """Whether a broker's certificate must match its host name."""
@@ -162,7 +163,7 @@ class Settings(BaseSettings):
     """User name for the registry."""
     schema_registry_password: OptionalSecret = None
     """Password for the registry."""
-    schema_registry_cafile: OptionalFile = None
+    schema_registry_cafile: OptionalAuthorities = None
     """PEM file of trusted certificate authorities; unset = those of the system."""
     schema_registry_auto_register: Boolean = False
     """Whether to register missing schemas; if false, a missing schema is an error."""

@@ -1,34 +1,38 @@
-"""Validate PEM files at start, before OpenSSL fails at connecting with a message hard to understand."""
+"""The types of settings that name PEM files, validated at start: OpenSSL's own errors come late and are unclear."""
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from bridge import files
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from bridge.settings.field_types import TypeName
 
 MAX_BYTES = 1 << 24
 
 
-def read_error(path: Path) -> str | None:
-    """Return a clause that says why a file cannot be read, None if it can."""
+def _readable(path: Path) -> Path:
     try:
         files.read(path, MAX_BYTES)
     except files.Unreadable as error:
-        return str(error)
-    return None
+        raise ValueError(f"{error}; use a PEM file") from None
+    return path
 
 
-def has_authorities(path: Path) -> bool:
-    """Return whether a readable file has certificates to trust."""
+def _authorities(path: Path) -> Path:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError:
-        return False
-    return True
+        raise ValueError("has no certificate; use a PEM file of trusted authorities") from None
+    return path
+
+
+PemFile = Annotated[Path, AfterValidator(_readable)]
+OptionalPemFile = Annotated[PemFile | None, TypeName("file")]
+OptionalAuthorities = Annotated[Annotated[PemFile, AfterValidator(_authorities)] | None, TypeName("file")]
 
 
 def is_pair(certificate: Path, key: Path) -> bool:

@@ -11,7 +11,6 @@ from bridge.settings import pem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from bridge.settings.fields import Settings
 
@@ -178,35 +177,19 @@ def _tls(settings: Settings) -> Iterator[Problem]:
             "kafka_security_protocol",
         )
     yield from _both_or_neither(settings, *_CLIENT_CERTIFICATE)
-    yield from _authorities(settings, "kafka_ssl_cafile")
-    yield from _client_certificate(settings)
+    certificate, key = settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile
+    if certificate and key and not pem.is_pair(certificate, key):
+        yield Problem.of(
+            f"{_names(_CLIENT_CERTIFICATE)} are not a certificate and its private key: use PEM files that match, the "
+            "key not encrypted.",
+            *_CLIENT_CERTIFICATE,
+        )
 
 
 def _both_or_neither(settings: Settings, *pair: str) -> Iterator[Problem]:
     present, missing = _set(settings, *pair), _unset(settings, *pair)
     if present and missing:
         yield Problem.of(f"{_names(present)} is set without {_names(missing)}: set both or neither.", *pair)
-
-
-def _authorities(settings: Settings, field: str) -> Iterator[Problem]:
-    path: Path | None = getattr(settings, field)
-    if path is None:
-        return
-    if error := pem.read_error(path) or (None if pem.has_authorities(path) else "has no certificate"):
-        yield Problem.of(f"{field.upper()}={str(path)!r} {error}: use a PEM file of trusted authorities.", field)
-
-
-def _client_certificate(settings: Settings) -> Iterator[Problem]:
-    paths: dict[str, Path] = {field: getattr(settings, field) for field in _set(settings, *_CLIENT_CERTIFICATE)}
-    errors = {field: error for field, path in paths.items() if (error := pem.read_error(path))}
-    for field, error in errors.items():
-        yield Problem.of(f"{field.upper()}={str(paths[field])!r} {error}: use a PEM file.", field)
-    if not errors and len(paths) == len(_CLIENT_CERTIFICATE) and not pem.is_pair(*paths.values()):
-        yield Problem.of(
-            f"{_names(_CLIENT_CERTIFICATE)} are not a certificate and its private key: use PEM files that match, the "
-            "key not encrypted.",
-            *_CLIENT_CERTIFICATE,
-        )
 
 
 #: ``Topic.MAX_NAME_LENGTH`` of Kafka.
@@ -258,4 +241,3 @@ def _registry(settings: Settings) -> Iterator[Problem]:
             "SCHEMA_REGISTRY_CAFILE is set, but SCHEMA_REGISTRY_URL is http://: use https or unset the file.",
             "schema_registry_cafile",
         )
-    yield from _authorities(settings, "schema_registry_cafile")

@@ -72,18 +72,16 @@ def _unused_grant(settings: Settings) -> Iterator[str]:
 
 
 def _unencrypted(settings: Settings) -> Iterator[str]:
-    for field, schemes in (
-        ("aries_ws_url", "ws and wss"),
-        ("aries_token_url", "http and https"),
-        ("kafka_oauth_token_url", "http and https"),
-        ("schema_registry_url", "http and https"),
+    for field, plain in (
+        ("aries_ws_url", "ws"),
+        ("aries_token_url", "http"),
+        ("kafka_oauth_token_url", "http"),
+        ("schema_registry_url", "http"),
     ):
-        plain, _, encrypted = schemes.partition(" and ")
         url = urlsplit(getattr(settings, field) or "")
         if url.scheme == plain and _carries_secret(settings, field) and not is_loopback(url.hostname or ""):
             yield (
-                f"{field.upper()} is {plain}:// to another machine: "
-                f"credentials are sent in the clear; use {encrypted}://."
+                f"{field.upper()} is {plain}:// to another machine: credentials are sent in the clear; use {plain}s://."
             )
     if _sends_password(settings) and not all(map(is_loopback, _hosts(settings.kafka_bootstrap_servers))):
         yield "KAFKA_SECURITY_PROTOCOL is SASL_PLAINTEXT: credentials are sent in the clear; use SASL_SSL."

@@ -95,7 +95,7 @@ def test_what_fits_together_is_no_problem(extra: dict[str, str]) -> None:
         ({"SCHEMA_REGISTRY_AUTO_REGISTER": "true"}, "SCHEMA_REGISTRY_AUTO_REGISTER set without SCHEMA_REGISTRY_URL"),
         ({**REGISTRY, "SCHEMA_REGISTRY_USERNAME": "me"}, "is set without SCHEMA_REGISTRY_PASSWORD"),
         ({**REGISTRY, "SCHEMA_REGISTRY_PASSWORD": "s3cret"}, "is set without SCHEMA_REGISTRY_USERNAME"),
-        ({**REGISTRY, "SCHEMA_REGISTRY_CAFILE": "/none"}, "SCHEMA_REGISTRY_CAFILE='/none' cannot be read"),
+        ({**REGISTRY, "SCHEMA_REGISTRY_CAFILE": "/none"}, "SCHEMA_REGISTRY_CAFILE='/none': cannot be read"),
     ],
 )
 def test_what_does_not_fit_together_is_one_problem(extra: dict[str, str], said: str) -> None:
@@ -153,7 +153,7 @@ def test_bad_certificates_are_found_before_kafka_is_dialled(pem: dict[str, Path]
     """Files that are missing, no PEM, or not each other's are told by name."""
     none = tmp_path / "none.pem"
     for found, said in (
-        (tls(cafile=none), f"KAFKA_SSL_CAFILE={str(none)!r} cannot be read"),
+        (tls(cafile=none), f"KAFKA_SSL_CAFILE={str(none)!r}: cannot be read"),
         (tls(cafile=pem["text"]), "KAFKA_SSL_CAFILE="),
         (tls(cafile=pem["key"]), "has no certificate"),
         (tls(certfile=pem["certificate"]), "KAFKA_SSL_CERTFILE is set without KAFKA_SSL_KEYFILE"),
