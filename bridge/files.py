@@ -1,4 +1,4 @@
-"""Read small files that a setting names."""
+"""Read small files that are named in settings."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ if TYPE_CHECKING:
 
 
 class Unreadable(ValueError):
-    """Say in a clause why a file cannot be read; never what it holds."""
+    """A clause that says why a file cannot be read, without its content."""
 
 
-def read(path: Path, most_bytes: int) -> bytes:
-    """Return the content of a file; raise Unreadable, also where it has more than ``most_bytes``."""
+def read(path: Path, max_bytes: int) -> bytes:
+    """Return the content of a file; raise Unreadable, also if it is larger than ``max_bytes``."""
     try:
         with path.open("rb") as file:
-            content = file.read(most_bytes + 1)
+            content = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise Unreadable(f"cannot be read ({reason})") from None
-    if len(content) > most_bytes:
-        raise Unreadable(f"is larger than {most_bytes} bytes")
+    if len(content) > max_bytes:
+        raise Unreadable(f"is larger than {max_bytes} bytes")
     return content
 
 
-def text(path: Path, most_bytes: int) -> str:
+def read_text(path: Path, max_bytes: int) -> str:
     """Return the text of a UTF-8 file, with or without a byte order mark; raise Unreadable."""
-    return decoded(read(path, most_bytes))
+    return decode(read(path, max_bytes))
 
 
-def decoded(content: bytes) -> str:
-    """Return UTF-8 text without byte order mark; raise Unreadable, which does not cite the content."""
+def decode(content: bytes) -> str:
+    """Return UTF-8 text without its byte order mark; raise Unreadable, without the content."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

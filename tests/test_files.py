@@ -13,7 +13,7 @@ def test_text_comes_without_byte_order_mark(tmp_path: Path) -> None:
     """A byte order mark that an editor put first is not a part of the text."""
     path = tmp_path / "file"
     path.write_bytes("\ufeffäpfel".encode())
-    assert files.text(path, 100) == "äpfel"
+    assert files.read_text(path, 100) == "äpfel"
 
 
 def test_size_limit_is_inclusive(tmp_path: Path) -> None:
@@ -39,6 +39,6 @@ def test_what_cannot_be_opened_is_named_in_words(tmp_path: Path) -> None:
 def test_other_encodings_are_refused_without_citing_them() -> None:
     """Bytes that are not UTF-8 are refused by position, never by content."""
     with pytest.raises(files.Unreadable) as caught:
-        files.decoded(b"geheim\xff")
+        files.decode(b"geheim\xff")
     assert str(caught.value) == "is not UTF-8 text (byte 6)"
     assert caught.value.__cause__ is None

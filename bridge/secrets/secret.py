@@ -67,7 +67,7 @@ class Secret:
 
 def _read(name: str, path: Path) -> str:
     try:
-        text = files.text(path, MAX_SECRET_BYTES).rstrip("\r\n")
+        text = files.read_text(path, MAX_SECRET_BYTES).rstrip("\r\n")
     except files.Unreadable as error:
         raise SecretUnreadable(name, path, str(error)) from None
     if not text.strip():

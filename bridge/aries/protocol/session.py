@@ -195,8 +195,8 @@ class Session:
         self.keep_alive.data_expected = bool(plan)
         if not self.authenticated or not change:
             return
-        narrowed = change.narrowed if self._dialect.subscriptions_add_up else ()
-        gone = (*narrowed, *change.unsubscribe)
+        removed = change.removed_events if self._dialect.subscriptions_add_up else ()
+        gone = (*removed, *change.unsubscribe)
         self._forget({one.symbol for one in (*change.subscribe, *gone)})
         self._outgoing += [request.frame for request in self._dialect.unsubscribe(gone, self._ids("unsub"))]
         self._subscribe(change.subscribe, now)

@@ -1,4 +1,4 @@
-"""What to ask the feed for: symbols and their types, events and fields, from settings or from a watched file."""
+"""What to subscribe to: symbols and their types, events and fields, from settings or from a watched file."""
 
 from bridge.aries.subscriptions.planning import Difference, Plan, Subscription, difference, plan
 

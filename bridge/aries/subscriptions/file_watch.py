@@ -1,4 +1,4 @@
-"""Read the subscriptions file, and notice when it says something new."""
+"""Read the subscriptions file, and watch it for changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 from watchfiles import awatch
-from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from bridge import files
 from bridge.aries import subscriptions
@@ -26,44 +25,43 @@ log = structlog.get_logger(__name__)
 
 SOURCE = "ARIES_SUBSCRIPTIONS_FILE"
 MAX_FILE_BYTES = 1 << 24
-#: An editor or a copy writes in several steps: wait until it has been quiet.
+#: Editors and copies write in several steps: wait until there was no change for this time.
 _DEBOUNCE_MS = 200
 
 Problems = tuple[str, ...]
 
 
-def read(path: Path, listed: Sequence[str], events: Sequence[str]) -> Plan:
+def read(path: Path, items: Sequence[str], events: Sequence[str]) -> Plan:
     """Return the plan of ``ARIES_SYMBOLS``, ``ARIES_EVENTS`` and the file; raise SettingsError.
 
-    The file holds JSON as ``ARIES_SUBSCRIPTIONS`` does, or symbols separated by commas or lines,
-    with ``#`` before comments.
+    The file has JSON like ``ARIES_SUBSCRIPTIONS``, or symbols separated by commas or lines, with comments after ``#``.
     """
-    return _plan(_content(path), path, listed, events)
+    return _plan(_content(path), path, items, events)
 
 
 async def watch(
     path: Path,
-    listed: Sequence[str],
+    items: Sequence[str],
     events: Sequence[str],
     *,
     current: Plan,
     stop: asyncio.Event,
-    look_again_seconds: float = 5.0,
+    poll_seconds: float = 5.0,
 ) -> AsyncGenerator[Plan]:
-    """Yield each new plan that the file makes, beginning from ``current``, until ``stop`` is set.
+    """Yield each plan of the file that differs from the one before, at first from ``current``, until ``stop`` is set.
 
-    What cannot be used is logged as a warning, once per content, and the plan stays as it is.
-    ``look_again_seconds`` is the longest time until a change is seen of which the system gives no notice
-    (network file systems, links that lead elsewhere). Being cancelled sets ``stop``, too.
+    Invalid content is logged as a warning, once, and the plan stays as it is. ``poll_seconds`` is the longest time
+    until a change is detected for which the operating system sends no notification (network file systems, links to
+    other directories). Cancellation sets ``stop``, too.
     """
-    seen: bytes | Problems | None = None
-    async with aclosing(_moments(path.parent, stop, look_again_seconds)) as moments:
-        async for _ in moments:
-            found = await asyncio.to_thread(_found, path)
-            if found == seen:
+    last: bytes | Problems | None = None
+    async with aclosing(_wake_ups(path.parent, stop, poll_seconds)) as wake_ups:
+        async for _ in wake_ups:
+            content = await asyncio.to_thread(_content_or_problems, path)
+            if content == last:
                 continue
-            seen = found
-            outcome = await asyncio.to_thread(_outcome, found, path, listed, events)
+            last = content
+            outcome = await asyncio.to_thread(_plan_or_problems, content, path, items, events)
             if not isinstance(outcome, Plan):
                 log.warning(log_events.SUBSCRIPTIONS_REJECTED, file=str(path), problems=outcome)
             elif outcome != current:
@@ -71,17 +69,17 @@ async def watch(
                 yield outcome
 
 
-async def _moments(directory: Path, stop: asyncio.Event, look_again_seconds: float) -> AsyncGenerator[None]:
-    """Yield whenever it is worth looking at the file.
+async def _wake_ups(directory: Path, stop: asyncio.Event, poll_seconds: float) -> AsyncGenerator[None]:
+    """Yield after each notification and each ``poll_seconds``.
 
-    The directory is watched, not the file: Kubernetes replaces a mounted file by swapping a link beside it.
+    The directory is watched, not the file: Kubernetes replaces a mounted file by replacing a symbolic link beside it.
     """
     changes = awatch(
         directory,
         watch_filter=None,
         debounce=_DEBOUNCE_MS,
         stop_event=stop,
-        rust_timeout=round(look_again_seconds * 1000),
+        rust_timeout=round(poll_seconds * 1000),
         yield_on_timeout=True,
         recursive=False,
     )
@@ -89,26 +87,28 @@ async def _moments(directory: Path, stop: asyncio.Event, look_again_seconds: flo
         async with aclosing(changes):
             async for _ in changes:
                 yield
-    except (OSError, WatchfilesRustInternalError) as error:  # no such directory, no watches left
+    except (OSError, RuntimeError) as error:  # no such directory, no watches left; watchfiles' own is a RuntimeError
         log.warning(log_events.FILE_WATCH_UNAVAILABLE, directory=str(directory), error=str(error))
     while not stop.is_set():
         yield
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), look_again_seconds)
+            await asyncio.wait_for(stop.wait(), poll_seconds)
 
 
-def _found(path: Path) -> bytes | Problems:
+def _content_or_problems(path: Path) -> bytes | Problems:
     try:
         return _content(path)
     except SettingsError as error:
         return error.problems
 
 
-def _outcome(found: bytes | Problems, path: Path, listed: Sequence[str], events: Sequence[str]) -> Plan | Problems:
-    if isinstance(found, tuple):
-        return found
+def _plan_or_problems(
+    content: bytes | Problems, path: Path, items: Sequence[str], events: Sequence[str]
+) -> Plan | Problems:
+    if isinstance(content, tuple):
+        return content
     try:
-        return _plan(found, path, listed, events)
+        return _plan(content, path, items, events)
     except SettingsError as error:
         return error.problems
 
@@ -117,19 +117,19 @@ def _content(path: Path) -> bytes:
     try:
         return files.read(path, MAX_FILE_BYTES)
     except files.Unreadable as error:
-        raise _unusable(path, f"{error}: name a file of subscriptions the bridge's user may read") from None
+        raise _error(path, f"{error}: use a file that the bridge's user may read") from None
 
 
-def _plan(content: bytes, path: Path, listed: Sequence[str], events: Sequence[str]) -> Plan:
+def _plan(content: bytes, path: Path, items: Sequence[str], events: Sequence[str]) -> Plan:
     try:
-        text = files.decoded(content).strip()
+        text = files.decode(content).strip()
     except files.Unreadable as error:
-        raise _unusable(path, f"{error}: save it as such") from None
-    if not text:  # perhaps caught half written
-        raise _unusable(path, "is empty: write [] for no subscriptions beside ARIES_SYMBOLS")
-    described = text if text[0] in "[{" else msgspec.json.encode(split(text)).decode()
-    return subscriptions.plan(listed, events, described, source=SOURCE)
+        raise _error(path, f"{error}: save it as UTF-8") from None
+    if not text:  # may be half written
+        raise _error(path, "is empty: write [] for no subscriptions in addition to ARIES_SYMBOLS")
+    json_list = text if text[0] in "[{" else msgspec.json.encode(split(text)).decode()
+    return subscriptions.plan(items, events, json_list, source=SOURCE)
 
 
-def _unusable(path: Path, why: str) -> SettingsError:
-    return SettingsError((f"{SOURCE}={str(path)!r} {why}.",))
+def _error(path: Path, reason: str) -> SettingsError:
+    return SettingsError((f"{SOURCE}={str(path)!r} {reason}.",))

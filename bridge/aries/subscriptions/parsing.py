@@ -1,26 +1,30 @@
-"""Read what the settings say about symbols: a list of them, or JSON with events and fields.
+"""Parse the settings about symbols: a list of symbols, or JSON with events and fields.
 
-The functions report what is wrong into a list of problems, so that one start shows all of them.
+All problems are appended to a list, so that one start reports all of them, each with its place in the setting.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bridge import market_data
 from bridge.aries.subscriptions import symbols
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.market_data import EventType
 
-Complain = Callable[[str], None]
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 Fields = Mapping[EventType, tuple[str, ...]]
 
-#: The fields to choose from, by event type. Level 2 comes whole.
+#: The fields that can be selected, by event type. Level 2 is always complete.
 FIELDS: Mapping[EventType, frozenset[str]] = MappingProxyType(
     {
         event: frozenset({"symbol", *market_data.SHARED_FIELDS, *names})
@@ -28,152 +32,142 @@ FIELDS: Mapping[EventType, frozenset[str]] = MappingProxyType(
         if event is not EventType.L2
     }
 )
-NO_FIELDS: Fields = MappingProxyType({})
+ALL_FIELDS: Fields = MappingProxyType({})
 
 _KEYS = ("symbol", "events", "fields", "type")
 _EXAMPLE = 'Write it like [{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}].'
+_EXPECTED = {
+    "symbol": 'a string like "AAPL"',
+    "events": 'a list like ["quotes","trades"]',
+    "fields": 'an object like {"quotes":["bidPrice"]}',
+}
+
+
+def _symbol(text: str) -> str:
+    if problem := symbols.syntax_error(text):
+        raise ValueError(problem)
+    return text
+
+
+def _as_object(item: object) -> object:
+    """Return ``SYM`` or ``SYM:type`` as the object of the same meaning; pass through what is not a string."""
+    if not isinstance(item, str):
+        return item
+    symbol, colon, symbol_type = (part.strip() for part in item.partition(":"))
+    return {"symbol": symbol, "type": symbol_type} if colon else {"symbol": symbol}
+
+
+def _as_list(names: object) -> object:
+    return [names] if isinstance(names, str) else names
+
+
+def _known_fields(fields: Fields) -> Fields:
+    """Return the selected fields of each event, without the events of which all fields (``*``) are selected."""
+    unknown = [
+        _unknown_field(event, name)
+        for event, names in fields.items()
+        for name in names
+        if name != "*" and name not in FIELDS.get(event, ())
+    ]
+    if unknown:
+        raise ValueError(" ".join(unknown))
+    return MappingProxyType({event: tuple(dict.fromkeys(names)) for event, names in fields.items() if "*" not in names})
+
+
+_FieldNames = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Hold what one place of the settings says about a symbol; None means: as for all symbols."""
+    """What one item of a setting says about a symbol; None means the same as for all symbols."""
 
-    symbol: str
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    symbol: Annotated[str, AfterValidator(_symbol)]
     type: SymbolType | None = None
-    events: frozenset[EventType] | None = None
-    fields: Fields = field(default_factory=lambda: NO_FIELDS, hash=False)
-    place: str = field(default="", compare=False)
+    events: Annotated[frozenset[EventType], Field(min_length=1)] | None = None
+    fields: Annotated[Mapping[EventType, _FieldNames], AfterValidator(_known_fields)] | None = None
+
+
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, BeforeValidator(_as_object)])
 
 
 def split(text: str) -> tuple[str, ...]:
-    """Return the items of a list in which commas and line ends separate and ``#`` begins a comment."""
+    """Return the items of a list separated by commas and line ends, in which ``#`` starts a comment."""
     lines = (line.partition("#")[0] for line in text.splitlines())
     return tuple(stripped for line in lines for item in line.split(",") if (stripped := item.strip()))
 
 
-def listed(items: Iterable[str], source: str, problems: list[str]) -> tuple[Entry, ...]:
-    """Return an entry for each ``SYM`` or ``SYM:type``."""
-    return _read(items, f"{source}, item", _listed, problems)
+def parse_events(names: Iterable[str], source: str, problems: list[str]) -> frozenset[EventType]:
+    """Return the event types with these names."""
+    known = frozenset(EventType)
+    problems += [f"{source}: {_unknown_event(name)}" for name in names if name not in known]
+    return frozenset(EventType(name) for name in names if name in known)
 
 
-def described(text: str, source: str, problems: list[str]) -> tuple[Entry, ...]:
-    """Return the entries of a JSON list of objects (or of strings as in :func:`listed`)."""
+def parse_items(items: Iterable[object], place: str, problems: list[str]) -> dict[str, Entry]:
+    """Return the entries of ``SYM``, ``SYM:type`` or JSON objects by their places, like ``ARIES_SYMBOLS, item 1``."""
+    entries = {}
+    for number, item in enumerate(items, 1):
+        try:
+            entries[f"{place} {number}"] = _ENTRY.validate_python(item)
+        except ValidationError as error:
+            problems += [f"{place} {number}: {_message(details)}" for details in error.errors(include_url=False)]
+    return entries
+
+
+def parse_json(text: str, source: str, problems: list[str]) -> dict[str, Entry]:
+    """Return the entries of a JSON list by their places."""
     try:
-        entries = msgspec.json.decode(text)
+        items = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         problems.append(f"{source} is not JSON: {error}. {_EXAMPLE}")
-        return ()
-    if not isinstance(entries, list):
-        problems.append(f"{source} must be a JSON list, not {_said(entries)}. {_EXAMPLE}")
-        return ()
-    return _read(entries, f"{source}, entry", _described, problems)
+        return {}
+    if not isinstance(items, list):
+        problems.append(f"{source} must be a JSON list, not {_json_type(items)}. {_EXAMPLE}")
+        return {}
+    return parse_items(items, f"{source}, entry", problems)
 
 
-def events(names: Iterable[object], complain: Complain) -> frozenset[EventType]:
-    """Return the event types of these names."""
-    return frozenset(event for name in names if (event := _event(name, complain)))
+def _message(error: ErrorDetails) -> str:
+    """Return pydantic's error in the terms of the settings."""
+    value = None if error["type"] == "missing" else error["input"]
+    match error["type"], error["loc"]:
+        case "value_error", _:
+            return str(error["ctx"]["error"])
+        case "unexpected_keyword_argument", (key, *_):
+            return f"unknown key {key!r}{_suggestion(key, _KEYS)}"
+        case "enum", ("type", *_):
+            return f"unknown type {value!r}{_suggestion(value, SymbolType)}"
+        case "enum", _:
+            return _unknown_event(value)
+        case _, ():
+            return f"must be an object with the key symbol, not {_json_type(value)}. {_EXAMPLE}"
+        case _, ("fields", event, *_):
+            return f'fields of {event} must be a list of names, or "*" for all, not {_json_type(value)}.'
+        case _, (key, *_):
+            return f"{key} must be {_EXPECTED[str(key)]}, not {_json_type(value)}."
+    return error["msg"]
 
 
-def _read(
-    items: Iterable[object], where: str, read: Callable[[object, str, Complain], Entry], problems: list[str]
-) -> tuple[Entry, ...]:
-    entries = []
-    for number, item in enumerate(items, 1):
-        place = f"{where} {number}"
-        complaints: list[str] = []
-        entry = read(item, place, complaints.append)
-        problems += [f"{place}: {complaint}" for complaint in complaints]
-        if not complaints:
-            entries.append(entry)
-    return tuple(entries)
+def _unknown_event(name: object) -> str:
+    always = " Market status is always included." if str(name).startswith("market") else ""
+    return f"unknown event {name!r}{_suggestion(name, EventType)}{always}"
 
 
-def _listed(item: object, place: str, complain: Complain) -> Entry:
-    symbol, colon, kind = (part.strip() for part in str(item).partition(":"))
-    return Entry(_symbol(symbol, complain), _type(kind, complain) if colon else None, place=place)
+def _unknown_field(event: EventType, name: str) -> str:
+    if event not in FIELDS:
+        return f"{event} has no fields to select: remove it from fields."
+    return f"unknown field {name!r} of {event}{_suggestion(name, sorted(FIELDS[event]))}"
 
 
-def _described(value: object, place: str, complain: Complain) -> Entry:
-    if isinstance(value, str):
-        return _listed(value, place, complain)
-    if not isinstance(value, dict):
-        complain(f"must be an object with the key symbol, not {_said(value)}. {_EXAMPLE}")
-        return Entry("")
-    for key in value.keys() - set(_KEYS):
-        complain(f"unknown key {key!r}{_instead(key, _KEYS)}")
-    return Entry(
-        _symbol(value.get("symbol"), complain),
-        _type(value["type"], complain) if value.get("type") is not None else None,
-        _own_events(value["events"], complain) if value.get("events") is not None else None,
-        _fields(value["fields"], complain) if value.get("fields") is not None else NO_FIELDS,
-        place,
-    )
+def _suggestion(wrong: object, known: Iterable[str]) -> str:
+    names = {name.lower(): str(name) for name in known}
+    near = difflib.get_close_matches(str(wrong).lower(), names, n=1)
+    return f"{f': did you mean {names[near[0]]}?' if near else '.'} Known: {', '.join(names.values())}."
 
 
-def _symbol(value: object, complain: Complain) -> str:
-    if not isinstance(value, str):
-        complain(f'the key symbol must be a text like "AAPL", not {_said(value)}.')
-        return ""
-    if fault := symbols.fault(value):
-        complain(fault)
-    return value
-
-
-def _type(value: object, complain: Complain) -> SymbolType | None:
-    if value in tuple(SymbolType):
-        return SymbolType(str(value))
-    complain(f"unknown type {value!r}{_instead(value, tuple(SymbolType))}")
-    return None
-
-
-def _own_events(value: object, complain: Complain) -> frozenset[EventType]:
-    if isinstance(value, list) and value:
-        return events(value, complain)
-    complain(f'events must be a list like ["quotes","trades"], not {_said(value)}; left out, ARIES_EVENTS holds.')
-    return frozenset()
-
-
-def _event(name: object, complain: Complain) -> EventType | None:
-    if name in tuple(EventType):
-        return EventType(str(name))
-    always = " Market status always comes, unasked." if str(name).startswith("market") else ""
-    complain(f"unknown event {name!r}{_instead(name, tuple(EventType))}{always}")
-    return None
-
-
-def _fields(value: object, complain: Complain) -> Fields:
-    if not isinstance(value, dict):
-        complain(f'fields must be an object like {{"quotes":["bidPrice"]}}, not {_said(value)}.')
-        return NO_FIELDS
-    chosen = {
-        event: _names(event, names, complain) for name, names in value.items() if (event := _event(name, complain))
-    }
-    return MappingProxyType({event: names for event, names in chosen.items() if "*" not in names})
-
-
-def _names(event: EventType, names: object, complain: Complain) -> tuple[str, ...]:
-    names = [names] if isinstance(names, str) else names
-    if not isinstance(names, list) or not names:
-        complain(f'fields of {event} must be a list of names, or "*" for all, not {_said(names)}.')
-        return ()
-    known = sorted(FIELDS.get(event, ()))
-    if not known and "*" not in names:
-        complain(f"{event} has no fields to choose from: leave it out of fields.")
-        return ()
-    for name in names:
-        if name != "*" and name not in known:
-            complain(f"unknown field {name!r} of {event}{_instead(name, known)}")
-    return tuple(dict.fromkeys(map(str, names)))
-
-
-def _instead(wrong: object, known: Iterable[str]) -> str:
-    names = tuple(known)
-    near = difflib.get_close_matches(str(wrong).lower(), {name.lower() for name in names}, n=1)
-    guess = next((f": did you mean {name}?" for name in names if near and name.lower() == near[0]), ".")
-    return f"{guess} Known: {', '.join(names)}."
-
-
-def _said(value: object) -> str:
-    """Return the JSON name of a value's type: the value itself may be long."""
-    names = {type(None): "null", bool: "a boolean", str: "a text", dict: "an object", list: "this list"}
+def _json_type(value: object) -> str:
+    """Return the JSON name of a value's type, as the value itself may be long."""
+    names = {type(None): "null", bool: "a boolean", str: "a string", dict: "an object", list: "this list"}
     return names.get(type(value), "a number") if value != [] else "an empty list"

@@ -1,52 +1,50 @@
-"""Decide what to ask the feed for: which symbols, of which type, with which events and fields."""
+"""Plan the subscriptions: which symbols, of which type, with which events and fields."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 
-from bridge.aries.subscriptions import parsing as entries
-from bridge.aries.subscriptions import symbols
-from bridge.aries.subscriptions.parsing import NO_FIELDS, Entry, Fields
+from bridge.aries.subscriptions import parsing, symbols
+from bridge.aries.subscriptions.parsing import ALL_FIELDS, Entry, Fields
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import SettingsError
 from bridge.market_data import EventType
 
-#: What a type cannot have at all: asking for it by name is a mistake.
-_IMPOSSIBLE: Mapping[SymbolType, frozenset[EventType]] = MappingProxyType(
+#: Events that do not exist for a type: to request them for a symbol is a mistake.
+_UNAVAILABLE: Mapping[SymbolType, frozenset[EventType]] = MappingProxyType(
     {
         SymbolType.EQUITY: frozenset({EventType.GREEKS}),
         SymbolType.OPTION: frozenset(),
         SymbolType.INDEX: frozenset({EventType.QUOTES, EventType.L2, EventType.GREEKS}),
     }
 )
-#: Left out where only the events of all symbols were named; of indices, trade fields alone are documented.
-_LEFT_OUT: Mapping[SymbolType, frozenset[EventType]] = MappingProxyType(
-    {**_IMPOSSIBLE, SymbolType.INDEX: _IMPOSSIBLE[SymbolType.INDEX] | {EventType.TIMESALES}}
+#: Events of ``ARIES_EVENTS`` that a type does not get; for indices, only trade fields are documented.
+_EXCLUDED: Mapping[SymbolType, frozenset[EventType]] = MappingProxyType(
+    {**_UNAVAILABLE, SymbolType.INDEX: _UNAVAILABLE[SymbolType.INDEX] | {EventType.TIMESALES}}
 )
-#: A list of 5,000 symbols can be wrong 5,000 times; nobody reads more than this.
-_MOST_PROBLEMS = 25
-_MOST_NAMES = 10
+#: A list of 5,000 symbols can have 5,000 problems: more than these are only counted.
+_MAX_PROBLEMS = 25
+_MAX_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Say what is wanted of one symbol; of an event without an entry in ``fields``, all fields are wanted."""
+    """The events and fields of one symbol; an event that is not in ``fields`` has all its fields."""
 
     symbol: str
     type: SymbolType
     events: frozenset[EventType]
-    fields: Fields = field(default_factory=lambda: NO_FIELDS, hash=False)
+    fields: Fields = field(default_factory=lambda: ALL_FIELDS, hash=False)
 
 
 class Plan(Mapping[str, Subscription]):
-    """Map every wanted symbol to its subscription, in the order of the settings.
+    """All subscriptions by symbol, in the order of the settings.
 
-    ``warnings`` are sentences about what was harmless but looks unintended.
+    ``warnings`` are sentences about what is valid, but probably not intended.
     """
 
     def __init__(self, subscriptions: Iterable[Subscription] = (), warnings: Iterable[str] = ()) -> None:
@@ -73,15 +71,15 @@ class Plan(Mapping[str, Subscription]):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Say how to come from one plan to another on a live socket.
+    """The changes that lead from one plan to another on an open connection.
 
-    ``subscribe``: new and changed symbols, each with all that is wanted of it now.
-    ``narrowed``: of changed symbols, the events taken away; needed where subscriptions add up.
-    ``unsubscribe``: symbols that are gone, as they were.
+    ``subscribe``: new and changed symbols, each with its whole new subscription.
+    ``removed_events``: the events that changed symbols no longer have; to unsubscribe if subscriptions add up.
+    ``unsubscribe``: removed symbols, with their old subscription.
     """
 
     subscribe: tuple[Subscription, ...] = ()
-    narrowed: tuple[Subscription, ...] = ()
+    removed_events: tuple[Subscription, ...] = ()
     unsubscribe: tuple[Subscription, ...] = ()
 
     def __bool__(self) -> bool:
@@ -89,116 +87,120 @@ class Difference:
 
 
 def difference(old: Mapping[str, Subscription], new: Mapping[str, Subscription]) -> Difference:
-    """Return what to send so that a socket which has ``old`` has ``new``."""
-    kept = [(old[symbol], wanted) for symbol, wanted in new.items() if symbol in old]
+    """Return what to send on a connection that has the old subscriptions so that it has the new ones."""
+    in_both = [(old[symbol], wanted) for symbol, wanted in new.items() if symbol in old]
     return Difference(
         subscribe=tuple(wanted for symbol, wanted in new.items() if old.get(symbol) != wanted),
-        narrowed=tuple(less for was, now in kept if (less := _taken_away(was, now)).events),
-        unsubscribe=tuple(gone for symbol, gone in old.items() if symbol not in new),
+        removed_events=tuple(removed for was, now in in_both if (removed := _removed_events(was, now)).events),
+        unsubscribe=tuple(removed for symbol, removed in old.items() if symbol not in new),
     )
 
 
-def _taken_away(was: Subscription, now: Subscription) -> Subscription:
+def _removed_events(was: Subscription, now: Subscription) -> Subscription:
     return Subscription(was.symbol, was.type, was.events if was.type != now.type else was.events - now.events)
 
 
 def plan(
-    listed: Sequence[str],
+    items: Sequence[str],
     events: Sequence[str],
-    described: str | None = None,
+    json_list: str | None = None,
     *,
     source: str = "ARIES_SUBSCRIPTIONS",
 ) -> Plan:
-    """Return what to subscribe to; raise SettingsError with every problem.
+    """Return the plan of ``ARIES_SYMBOLS``, ``ARIES_EVENTS`` and ``ARIES_SUBSCRIPTIONS``.
 
-    ``listed`` are the items of ``ARIES_SYMBOLS`` (``SYM`` or ``SYM:type``), ``events`` those of
-    ``ARIES_EVENTS``; ``described``, JSON as in ``ARIES_SUBSCRIPTIONS``, adds to and overrides both, and
-    ``source`` is what messages call it.
+    The JSON list adds to and overrides the others; ``source`` is the setting that it is from. Raise SettingsError with
+    all problems.
     """
-    return _plan(tuple(listed), tuple(events), described, source)
+    return _plan(tuple(items), tuple(events), json_list, source)
 
 
-@lru_cache(maxsize=1)  # thousands of symbols cost a tenth of a second, and a start asks three times for the same
-def _plan(listed: Sequence[str], events: Sequence[str], described: str | None, source: str) -> Plan:
+@lru_cache(maxsize=1)  # planning 5,000 symbols takes tens of milliseconds, and each start asks for the same plan thrice
+def _plan(items: Sequence[str], events: Sequence[str], json_list: str | None, source: str) -> Plan:
     problems: list[str] = []
-    common = entries.events(events, lambda complaint: problems.append(f"ARIES_EVENTS: {complaint}"))
+    common_events = parsing.parse_events(events, "ARIES_EVENTS", problems)
     if not events:
-        problems.append("ARIES_EVENTS names no event: name at least one, or unset it.")
-    first = entries.listed(listed, "ARIES_SYMBOLS", problems)
-    then = entries.described(described, source, problems) if described is not None else ()
-    wanted = _merged(_once(first, problems), _once(then, problems))
+        problems.append("ARIES_EVENTS is an empty list: name at least one event, or unset it.")
+    listed = parsing.parse_items(items, "ARIES_SYMBOLS, item", problems)
+    described = parsing.parse_json(json_list, source, problems) if json_list is not None else {}
+    wanted = _merged(_by_symbol(listed, problems), _by_symbol(described, problems))
     if not (wanted or problems):
-        problems.append(f"no symbol is named: set ARIES_SYMBOLS, for example to AAPL,SPX, or fill {source}.")
-    subscriptions = [_subscription(entry, common, problems) for entry in wanted.values()] if common else []
+        problems.append(f"no symbols: set ARIES_SYMBOLS, for example to AAPL,SPX, or add some to {source}.")
+    subscriptions = [one.subscription(common_events, problems) for one in wanted.values()] if common_events else []
     if problems:
-        raise SettingsError(_shortened(problems))
-    return Plan(subscriptions, (*_repeated(first), *_repeated(then), *_lower_case(wanted)))
+        raise SettingsError(_limited(problems))
+    repeated = (*_repeated("ARIES_SYMBOLS", listed.values()), *_repeated(source, described.values()))
+    return Plan(subscriptions, (*repeated, *_lower_case(wanted)))
 
 
-def _once(all_entries: Iterable[Entry], problems: list[str]) -> dict[str, Entry]:
-    """Return the entries by symbol; saying the same twice is harmless, saying two things is not."""
-    by_symbol: dict[str, Entry] = {}
-    for entry in all_entries:
-        before = by_symbol.setdefault(entry.symbol, entry)
-        if before is not entry and _typed(before) != _typed(entry):
-            problems.append(f"{entry.place}: {entry.symbol} contradicts {before.place}: name it once.")
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A symbol's entry with its place in the settings and its type."""
+
+    place: str
+    entry: Entry
+    type: SymbolType
+
+    def subscription(self, common_events: frozenset[EventType], problems: list[str]) -> Subscription:
+        entry = self.entry
+        events = entry.events if entry.events is not None else common_events - _EXCLUDED[self.type]
+        fields = entry.fields if entry.fields is not None else ALL_FIELDS
+        problems += [f"{self.place}: {entry.symbol}{problem}" for problem in self._problems(events, fields)]
+        return Subscription(entry.symbol, self.type, events, fields)
+
+    def _problems(self, events: frozenset[EventType], fields: Fields) -> Iterator[str]:
+        symbol = self.entry.symbol
+        if self.entry.type is None and (date := symbols.invalid_date(symbol)):
+            yield f" looks like an option, but {date} is not a date (yymmdd): fix it, or write {symbol}:equity."
+        if unavailable := events & _UNAVAILABLE[self.type]:
+            yield f" is an {self.type}, which has no {_joined(unavailable)}: remove that, or set another type."
+        if not events:
+            yield f" is an {self.type}, which has none of ARIES_EVENTS: add trades, or remove the symbol."
+        if unused := fields.keys() - events:
+            yield f" has fields of {_joined(unused)}, not among its events: add the event, or remove the fields."
+
+
+def _by_symbol(entries: Mapping[str, Entry], problems: list[str]) -> dict[str, _Wanted]:
+    """Return the first entry of each symbol; another entry for the same symbol must be equal."""
+    by_symbol: dict[str, _Wanted] = {}
+    for place, entry in entries.items():
+        one = _Wanted(place, entry, entry.type or symbols.recognise(entry.symbol))
+        first = by_symbol.setdefault(entry.symbol, one)
+        if (first.type, first.entry.events, first.entry.fields) != (one.type, entry.events, entry.fields):
+            problems.append(f"{place}: {entry.symbol} contradicts {first.place}: name it once.")
     return by_symbol
 
 
-def _typed(entry: Entry) -> Entry:
-    return dataclasses.replace(entry, type=entry.type or symbols.recognise(entry.symbol))
+def _merged(listed: Mapping[str, _Wanted], described: Mapping[str, _Wanted]) -> dict[str, _Wanted]:
+    """Return the entries of both; a described one overrides the listed one, except for a type that it does not set."""
+    merged = {**listed, **described}
+    for symbol in listed.keys() & described.keys():
+        place, entry = described[symbol].place, described[symbol].entry
+        if entry.type is None and listed[symbol].entry.type is not None:
+            merged[symbol] = _Wanted(place, entry, listed[symbol].type)
+    return merged
 
 
-def _merged(listed: Mapping[str, Entry], described: Mapping[str, Entry]) -> dict[str, Entry]:
-    inherited = {symbol: listed[symbol].type for symbol in listed.keys() & described.keys()}
-    return {
-        **listed,
-        **{
-            symbol: dataclasses.replace(entry, type=entry.type or inherited.get(symbol))
-            for symbol, entry in described.items()
-        },
-    }
-
-
-def _subscription(entry: Entry, common: frozenset[EventType], problems: list[str]) -> Subscription:
-    kind = entry.type or symbols.recognise(entry.symbol)
-    events = entry.events if entry.events is not None else common - _LEFT_OUT[kind]
-    problems += [f"{entry.place}: {entry.symbol}{fault}" for fault in _faults(entry, kind, events)]
-    return Subscription(entry.symbol, kind, events, entry.fields)
-
-
-def _faults(entry: Entry, kind: SymbolType, events: frozenset[EventType]) -> Iterator[str]:
-    if entry.type is None and (day := symbols.misdated(entry.symbol)):
-        yield f" reads as an option, but {day} is no date (yymmdd): mend it, or say {entry.symbol}:equity."
-    if wrong := events & _IMPOSSIBLE[kind]:
-        yield f" is an {kind}, which has no {_words(wrong)}: leave that out, or name another type."
-    if not events:
-        yield f" is an {kind}, for which ARIES_EVENTS leaves nothing: add trades, or remove the symbol."
-    if alone := entry.fields.keys() - events:
-        yield f" has fields of {_words(alone)}, not among its events: add the event, or remove the fields."
-
-
-def _words(events: Iterable[EventType]) -> str:
+def _joined(events: Iterable[EventType]) -> str:
     return " and ".join(sorted(events))
 
 
-def _repeated(all_entries: Sequence[Entry]) -> Iterator[str]:
-    times = Counter(entry.symbol for entry in all_entries)
-    if twice := [symbol for symbol, count in times.items() if count > 1]:
-        source = all_entries[0].place.partition(",")[0]
-        yield f"{source} names more than once: {_some(twice)}. Once is enough."
+def _repeated(source: str, entries: Iterable[Entry]) -> Iterator[str]:
+    counts = Counter(entry.symbol for entry in entries)
+    if repeated := [symbol for symbol, count in counts.items() if count > 1]:
+        yield f"{source} names more than once: {_abbreviated(repeated)}. Once is enough."
 
 
 def _lower_case(wanted: Iterable[str]) -> Iterator[str]:
-    if odd := [symbol for symbol in wanted if symbol != symbol.upper()]:
-        yield f"the feed writes symbols in capitals, but these have small letters: {_some(odd)}."
+    if lower := [symbol for symbol in wanted if symbol != symbol.upper()]:
+        yield f"the feed's symbols are in upper case, but these have lower-case letters: {_abbreviated(lower)}."
 
 
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+def _abbreviated(names: Sequence[str]) -> str:
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _shortened(problems: Sequence[str]) -> tuple[str, ...]:
-    rest = len(problems) - _MOST_PROBLEMS
-    return (*problems[:_MOST_PROBLEMS], *([f"… and {rest} more problems of this kind"] if rest > 0 else []))
+def _limited(problems: Sequence[str]) -> tuple[str, ...]:
+    more = len(problems) - _MAX_PROBLEMS
+    return (*problems[:_MAX_PROBLEMS], *([f"… and {more} more problems of this kind"] if more > 0 else []))

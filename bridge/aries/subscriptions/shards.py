@@ -1,8 +1,7 @@
-"""Share the symbols among several bridges: each takes those that are its own, and asks nobody.
+"""Rendezvous-hash symbols over shards (Thaler and Ravishankar, 1996).
 
-Rendezvous hashing (Thaler and Ravishankar, 1996): a symbol belongs to the shard with which its hash is highest. So
-shards never overlap, together they are the whole set, and another number of shards moves only the symbols that the
-new ones win or the gone ones leave.
+Each symbol belongs to the shard with the highest hash of shard and symbol. Shards never overlap, together they have all
+symbols, and a change of their number moves only the symbols that new shards win or removed shards leave.
 """
 
 from __future__ import annotations
@@ -16,30 +15,30 @@ from bridge.aries.subscriptions import Plan
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Market status is the same for all: this shard alone publishes it.
+#: The only shard that publishes the market status, which is the same for all.
 MARKET_STATUS_SHARD = 0
 _ORDINAL = re.compile(r"-(\d{1,6})$")
 
 
 def ordinal(host_name: str) -> int | None:
-    """Return the number at the end of a StatefulSet pod's name; None where there is none."""
+    """Return the number at the end of a StatefulSet pod's name, None if there is none."""
     found = _ORDINAL.search(host_name)
     return int(found[1]) if found else None
 
 
 def shard_of(symbol: str, shards: int) -> int:
-    """Return the shard that a symbol belongs to."""
-    return max(range(shards), key=_weight_of(symbol))
+    """Return the shard to which a symbol belongs."""
+    return max(range(shards), key=_hash_of(symbol))
 
 
 def own_share(plan: Plan, shard: int, shards: int) -> Plan:
-    """Return the part of a plan that is one shard's."""
+    """Return the part of a plan that belongs to one shard."""
     if shards == 1:
         return plan
     own = [subscription for symbol, subscription in plan.items() if shard_of(symbol, shards) == shard]
     return Plan(own, plan.warnings)
 
 
-def _weight_of(symbol: str) -> Callable[[int], bytes]:
-    # The hash has to be the same in every process and release; Python's own is neither.
+def _hash_of(symbol: str) -> Callable[[int], bytes]:
+    # Unlike Python's own hash, this one is the same in every process and release.
     return lambda shard: blake2b(f"{shard}:{symbol}".encode(), digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""Know a symbol by its spelling: whether it is one, and of which type."""
+"""The syntax of symbols, and the type of instrument that follows from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class SymbolType(StrEnum):
-    """Name the kind of instrument, as the feed spells it."""
+    """The types of instruments, as spelled by the feed."""
 
     EQUITY = "equity"
     OPTION = "option"
@@ -19,15 +19,15 @@ class SymbolType(StrEnum):
 INDICES = frozenset({"SPX", "NDX", "DJI", "VIX", "RUT", "COMP", "NYA", "OEX", "MID", "SML"})
 
 MAX_LENGTH = 64
-#: Printable ASCII without what lists, comments, JSON and shells need for themselves.
+#: Printable ASCII without the characters that lists, comments, JSON and shells use.
 _SYMBOL = re.compile(r"[A-Za-z0-9.\-_/^$=&!@+~%]+")
 #: Root, yymmdd, call or put, strike in thousandths: the OCC's OSI symbol without its padding.
 _OSI = re.compile(r"[A-Z][A-Z0-9]{0,5}(?P<date>\d{6})[CP]\d{8}", re.ASCII)
 _PADDED_OSI = re.compile(r"(?P<root>[A-Z][A-Z0-9]{0,5}) +(?P<rest>\d{6}[CP]\d{8})", re.ASCII)
 
 
-def fault(symbol: str) -> str | None:
-    """Say what keeps the text from being a symbol, and how to mend it; None where nothing does."""
+def syntax_error(symbol: str) -> str | None:
+    """Return why a text is not a symbol, and how to fix it; None if it is one."""
     if not symbol:
         return "a symbol is empty: remove it."
     if len(symbol) > MAX_LENGTH:
@@ -40,15 +40,15 @@ def fault(symbol: str) -> str | None:
 
 
 def recognise(symbol: str) -> SymbolType:
-    """Return the type that the spelling says: a known index, an OSI option of a real date, else an equity."""
+    """Return the type of a symbol: a known index, an OSI option with a valid date, else an equity."""
     if symbol in INDICES:
         return SymbolType.INDEX
     option = _OSI.fullmatch(symbol)
     return SymbolType.OPTION if option and _is_date(option["date"]) else SymbolType.EQUITY
 
 
-def misdated(symbol: str) -> str | None:
-    """Return the impossible date in what else would be an option symbol, None where there is none."""
+def invalid_date(symbol: str) -> str | None:
+    """Return the invalid date of what would otherwise be an option symbol, else None."""
     option = _OSI.fullmatch(symbol)
     return option["date"] if option and not _is_date(option["date"]) else None
 

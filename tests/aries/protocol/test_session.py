@@ -745,7 +745,7 @@ def test_fewer_symbols_need_no_acknowledgement(wire: Wire) -> None:
     assert talk.notices() == [Subscribed(1, ())]
 
 
-def test_narrowed_events_are_unsubscribed_only_where_subscriptions_add_up() -> None:
+def test_removed_events_are_unsubscribed_only_where_subscriptions_add_up() -> None:
     """The older dialect has a subscription per type, the newer one per symbol."""
     for wire, unsubscribed in ((ActionWire(), ["AAPL"]), (EnvelopeWire(), [])):
         talk = talk_to(wire, "AAPL", events=("quotes", "l2"))

@@ -81,11 +81,11 @@ def test_an_unusable_file_is_told(tmp_path: Path, content: bytes | None, said: s
 
 
 @asynccontextmanager
-async def watching(path: Path, *, look_again_seconds: float = NEVER_SECONDS) -> AsyncIterator[AsyncGenerator[Plan]]:
+async def watching(path: Path, *, poll_seconds: float = NEVER_SECONDS) -> AsyncIterator[AsyncGenerator[Plan]]:
     """Watch a file that is readable now."""
     stop = asyncio.Event()
     current = read(path, (), EVENTS)
-    plans = watch(path, (), EVENTS, current=current, stop=stop, look_again_seconds=look_again_seconds)
+    plans = watch(path, (), EVENTS, current=current, stop=stop, poll_seconds=poll_seconds)
     async with aclosing(plans):
         yield plans
         stop.set()
@@ -157,7 +157,7 @@ async def test_a_file_elsewhere_is_looked_at_now_and_then(tmp_path: Path) -> Non
         directory.mkdir()
     (elsewhere / "subscriptions").write_text("AAPL")
     (mounted / "subscriptions").symlink_to(elsewhere / "subscriptions")
-    async with watching(mounted / "subscriptions", look_again_seconds=0.05) as plans:
+    async with watching(mounted / "subscriptions", poll_seconds=0.05) as plans:
         (elsewhere / "subscriptions").write_text("MSFT")
         assert list(await anext(plans)) == ["MSFT"]
 
@@ -167,7 +167,7 @@ async def test_a_directory_that_comes_and_goes_is_survived(tmp_path: Path) -> No
     path = tmp_path / "later" / "subscriptions"
     stop = asyncio.Event()
     with structlog.testing.capture_logs() as logs:
-        plans = watch(path, ("AAPL",), EVENTS, current=read_listed("AAPL"), stop=stop, look_again_seconds=0.05)
+        plans = watch(path, ("AAPL",), EVENTS, current=read_listed("AAPL"), stop=stop, poll_seconds=0.05)
         async with aclosing(plans):
             waiting = asyncio.ensure_future(anext(plans))
             while len(logs) < 2:
@@ -191,7 +191,7 @@ async def test_a_broken_file_leaves_the_plan(tmp_path: Path) -> None:
     path = tmp_path / "subscriptions"
     path.write_text("AAPL")
     with structlog.testing.capture_logs() as logs:
-        async with watching(path, look_again_seconds=0.05) as plans:
+        async with watching(path, poll_seconds=0.05) as plans:
             waiting = asyncio.ensure_future(anext(plans))
             replace(path, '[{"symbol":"A B"}]')
             while not logs:
@@ -224,7 +224,7 @@ async def test_cancelling_ends_the_watch(tmp_path: Path) -> None:
     path = tmp_path / "subscriptions"
     path.write_text("AAPL")
     stop = asyncio.Event()
-    plans = watch(path, (), EVENTS, current=read(path, (), EVENTS), stop=stop, look_again_seconds=NEVER_SECONDS)
+    plans = watch(path, (), EVENTS, current=read(path, (), EVENTS), stop=stop, poll_seconds=NEVER_SECONDS)
     waiting = asyncio.ensure_future(anext(plans))
     await asyncio.wait([waiting], timeout=0.1)
     waiting.cancel()

@@ -95,21 +95,21 @@ def test_every_field_of_the_protocol_can_be_chosen(topic: EventType) -> None:
         (["AAPL:stock"], USUAL, None, "ARIES_SYMBOLS, item 1: unknown type 'stock'"),
         (["AAPL:"], USUAL, None, "ARIES_SYMBOLS, item 1: unknown type ''"),
         (["AAPL", "AAPL:option"], USUAL, None, "item 2: AAPL contradicts ARIES_SYMBOLS, item 1"),
-        (["AAPL241399C00150000"], USUAL, None, "241399 is no date"),
+        (["AAPL241399C00150000"], USUAL, None, "241399 is not a date"),
         (["AAPL"], ("quote",), None, "ARIES_EVENTS: unknown event 'quote': did you mean quotes?"),
-        (["AAPL"], ("market-status",), None, "Market status always comes"),
-        (["AAPL"], (), None, "ARIES_EVENTS names no event"),
-        (["AAPL"], ("greeks",), None, "AAPL is an equity, for which ARIES_EVENTS leaves nothing"),
-        (["SPX"], ("quotes", "l2"), None, "SPX is an index, for which ARIES_EVENTS leaves nothing"),
-        ([], USUAL, None, "no symbol is named: set ARIES_SYMBOLS"),
-        ([], USUAL, "[]", "no symbol is named"),
+        (["AAPL"], ("market-status",), None, "Market status is always included"),
+        (["AAPL"], (), None, "ARIES_EVENTS is an empty list"),
+        (["AAPL"], ("greeks",), None, "AAPL is an equity, which has none of ARIES_EVENTS"),
+        (["SPX"], ("quotes", "l2"), None, "SPX is an index, which has none of ARIES_EVENTS"),
+        ([], USUAL, None, "no symbols: set ARIES_SYMBOLS"),
+        ([], USUAL, "[]", "no symbols"),
         ([], USUAL, "{", "ARIES_SUBSCRIPTIONS is not JSON"),
         ([], USUAL, "[" * 100_000, "ARIES_SUBSCRIPTIONS is not JSON"),
         ([], USUAL, {"symbol": "AAPL"}, "must be a JSON list, not an object"),
         ([], USUAL, [1], "ARIES_SUBSCRIPTIONS, entry 1: must be an object with the key symbol, not a number"),
         ([], USUAL, ["AAPL", "A B"], "entry 2: 'A B' is not a symbol"),
-        ([], USUAL, [{"symbol": None}], "entry 1: the key symbol must be a text"),
-        ([], USUAL, [{"events": ["quotes"]}], "entry 1: the key symbol must be a text"),
+        ([], USUAL, [{"symbol": None}], "entry 1: symbol must be a string"),
+        ([], USUAL, [{"events": ["quotes"]}], "entry 1: symbol must be a string"),
         ([], USUAL, [{"symbol": "AAPL", "event": []}], "entry 1: unknown key 'event': did you mean events?"),
         ([], USUAL, [{"symbol": "AAPL", "events": []}], "events must be a list like"),
         ([], USUAL, [{"symbol": "AAPL", "events": "quotes"}], "events must be a list like"),
@@ -119,10 +119,15 @@ def test_every_field_of_the_protocol_can_be_chosen(topic: EventType) -> None:
         ([], USUAL, [{"symbol": "SPX", "events": ["l2", "quotes"]}], "SPX is an index, which has no l2 and quotes"),
         ([], USUAL, [{"symbol": "AAPL", "fields": []}], "fields must be an object like"),
         ([], USUAL, [{"symbol": "AAPL", "fields": {"quotes": []}}], "fields of quotes must be a list of names"),
-        ([], USUAL, [{"symbol": "AAPL", "fields": {"quotes": [1]}}], "unknown field 1 of quotes"),
-        ([], USUAL, [{"symbol": "AAPL", "fields": {"quotes": [["bidPrice"]]}}], "unknown field ['bidPrice'] of quotes"),
+        ([], USUAL, [{"symbol": "AAPL", "fields": {"quotes": [1]}}], "fields of quotes must be a list of names"),
+        (
+            [],
+            USUAL,
+            [{"symbol": "AAPL", "fields": {"quotes": [["bidPrice"]]}}],
+            "fields of quotes must be a list of names",
+        ),
         ([], USUAL, [{"symbol": "AAPL", "fields": {"quotes": ["bidprice"]}}], "did you mean bidPrice?"),
-        ([], USUAL, [{"symbol": "AAPL", "fields": {"l2": ["orderBook"]}}], "l2 has no fields to choose from"),
+        ([], USUAL, [{"symbol": "AAPL", "fields": {"l2": ["orderBook"]}}], "l2 has no fields to select"),
         ([], ("quotes",), [{"symbol": "AAPL", "fields": {"trades": ["price"]}}], "not among its events"),
         ([], USUAL, [{"symbol": "A"}, {"symbol": "A", "events": ["l2"]}], "entry 2: A contradicts"),
     ],
@@ -203,7 +208,7 @@ def test_the_difference_names_what_changed() -> None:
     change = difference(old, new)
     assert [one.symbol for one in change.subscribe] == ["NEW", "LESS", "TYPE"]
     assert change.subscribe[1] == new["LESS"]
-    assert change.narrowed == (
+    assert change.removed_events == (
         Subscription("LESS", SymbolType.EQUITY, frozenset({T})),
         Subscription("TYPE", SymbolType.EQUITY, frozenset({Q, T})),
     )
@@ -228,7 +233,7 @@ def test_the_difference_leads_from_one_plan_to_the_other(old: Plan, new: Plan) -
     """A feed where subscriptions add up, and one where they replace, both arrive at the new plan."""
     change = difference(old, new)
     adding = {symbol: set(one.events) for symbol, one in old.items()}
-    for less in (*change.narrowed, *change.unsubscribe):
+    for less in (*change.removed_events, *change.unsubscribe):
         adding[less.symbol] -= less.events
     for more in change.subscribe:
         adding.setdefault(more.symbol, set()).update(more.events)

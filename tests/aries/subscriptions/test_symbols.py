@@ -17,7 +17,7 @@ from bridge.aries.subscriptions.symbols import SymbolType
 )
 def test_usual_spellings_are_symbols(symbol: str) -> None:
     """Classes of shares, futures, indices and pairs of other vendors are accepted, as equities."""
-    assert symbols.fault(symbol) is None
+    assert symbols.syntax_error(symbol) is None
     assert symbols.recognise(symbol) is SymbolType.EQUITY
 
 
@@ -37,12 +37,12 @@ def test_usual_spellings_are_symbols(symbol: str) -> None:
 )
 def test_what_is_no_symbol_is_told_why(symbol: str, said: str) -> None:
     """A text that cannot be a symbol is cited, with what is wrong."""
-    assert said in (symbols.fault(symbol) or "")
+    assert said in (symbols.syntax_error(symbol) or "")
 
 
 def test_the_longest_symbol_is_allowed() -> None:
     """64 characters are still a symbol."""
-    assert symbols.fault("A" * 64) is None
+    assert symbols.syntax_error("A" * 64) is None
 
 
 @pytest.mark.parametrize("symbol", ["SPX", "NDX", "DJI", "VIX", "RUT", "COMP", "NYA", "OEX", "MID", "SML"])
@@ -60,9 +60,9 @@ def test_the_indices_of_the_feed_are_known(symbol: str) -> None:
 def test_every_osi_symbol_is_an_option(root: str, day: date, side: str, strike: int) -> None:
     """Root, date, side and strike without padding make an option, whatever they are."""
     symbol = f"{root}{day:%y%m%d}{side}{strike:08d}"
-    assert symbols.fault(symbol) is None
+    assert symbols.syntax_error(symbol) is None
     assert symbols.recognise(symbol) is SymbolType.OPTION
-    assert symbols.misdated(symbol) is None
+    assert symbols.invalid_date(symbol) is None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_every_osi_symbol_is_an_option(root: str, day: date, side: str, strike: 
 def test_what_only_resembles_an_option_is_an_equity(symbol: str) -> None:
     """A wrong side, strike or root makes it another symbol, not an option."""
     assert symbols.recognise(symbol) is SymbolType.EQUITY
-    assert symbols.misdated(symbol) is None
+    assert symbols.invalid_date(symbol) is None
 
 
 @pytest.mark.parametrize("day", ["241301", "240230", "230229", "240100"])
@@ -79,4 +79,4 @@ def test_an_impossible_date_is_noticed(day: str) -> None:
     """An option symbol of a day that never was is not taken for an option in silence."""
     symbol = f"AAPL{day}C00150000"
     assert symbols.recognise(symbol) is SymbolType.EQUITY
-    assert symbols.misdated(symbol) == day
+    assert symbols.invalid_date(symbol) == day
