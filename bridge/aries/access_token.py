@@ -1,4 +1,4 @@
-"""Where the Aries access token comes from: a fixed one, or one renewed by the refresh-token grant."""
+"""Sources of the Aries access token: a fixed token, or one renewed by the refresh-token grant."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _CHECK_CLIENT = "Check ARIES_CLIENT_ID and ARIES_CLIENT_SECRET."
-REMEDIES = MappingProxyType(
+HINTS = MappingProxyType(
     {
         "invalid_grant": (
-            "The refresh token is used up, expired or revoked: a person must log in to Aries again, and the "
-            "new refresh token go into ARIES_REFRESH_TOKEN or the file of ARIES_REFRESH_TOKEN_FILE."
+            "The refresh token was used already, has expired or was revoked: log in to Aries again, and set "
+            "ARIES_REFRESH_TOKEN, or the file of ARIES_REFRESH_TOKEN_FILE, to the new one."
         ),
         "invalid_client": _CHECK_CLIENT,
         "unauthorized_client": _CHECK_CLIENT,
@@ -35,28 +35,25 @@ REMEDIES = MappingProxyType(
 
 
 class TokenSource(Protocol):
-    """Give the access token for a session with Aries."""
+    """A source of access tokens for sessions with Aries."""
 
     @property
     def can_change(self) -> bool:
-        """Tell whether waiting can bring another token; if not, a refused one is refused for good."""
+        """Return whether a later token may be another one; if not, a rejected token is rejected for good."""
 
     @property
     def expires_at(self) -> float | None:
-        """Return when the token last given lapses, in seconds since the epoch, where that is known."""
+        """Return when the last token expires, in seconds since the epoch, None if unknown."""
 
     async def token(self, *, fresh: bool = False) -> str:
-        """Return a token to authenticate with now; ``fresh`` asks for a new one where new ones are to be had.
+        """Return a token to authenticate with, a new one if ``fresh`` and if possible; raise TokenUnavailable."""
 
-        Raises TokenUnavailable.
-        """
-
-    def refused(self) -> None:
-        """Learn that Aries did not accept the token last given."""
+    def invalidate(self) -> None:
+        """Discard the last token, because Aries rejected it."""
 
 
 class FixedToken:
-    """Give the token of ``ARIES_ACCESS_TOKEN``, or what its file holds at that moment."""
+    """The token of ``ARIES_ACCESS_TOKEN``, or the current content of its file."""
 
     expires_at: float | None = None
 
@@ -65,22 +62,22 @@ class FixedToken:
 
     @property
     def can_change(self) -> bool:
-        """Tell whether the token stands in a file, which somebody may replace."""
+        """Return whether the token is in a file, which can be replaced."""
         return self._secret.can_change
 
-    async def token(self, *, fresh: bool = False) -> str:  # noqa: ARG002 - there is but the one
-        """Return the token, read anew from its file if it has one; raises TokenUnavailable."""
+    async def token(self, *, fresh: bool = False) -> str:  # noqa: ARG002 - there is only one
+        """Return the token, read again if it is in a file; raise TokenUnavailable."""
         return _revealed(self._secret, "ARIES_ACCESS_TOKEN")
 
-    def refused(self) -> None:
-        """Do nothing: there is no other token to turn to."""
+    def invalidate(self) -> None:
+        """Do nothing, as there is no other token."""
 
 
 class RefreshingToken:
-    """Give tokens granted for a refresh token (Aries OAuth2: JSON body, grant ``refresh_token``).
+    """Access tokens from the refresh-token grant (Aries OAuth2: JSON body, grant ``refresh_token``).
 
-    A refresh token in an answer replaces the one before, since the server may accept each only once; one that
-    a person puts into the secret's file replaces them all. ``learn_secret`` is told each that an answer brings.
+    A refresh token in a response replaces the one before, since the server may accept each only once; new content of
+    the secret's file replaces them all. ``learn_secret`` is called with each refresh token of a response.
     """
 
     can_change = True
@@ -98,7 +95,7 @@ class RefreshingToken:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._learn_secret = learn_secret
-        self._endpoint = TokenEndpoint(url, "ARIES_TOKEN_URL", REMEDIES, deadline_seconds=deadline_seconds, tls=tls)
+        self._endpoint = TokenEndpoint(url, "ARIES_TOKEN_URL", HINTS, deadline_seconds=deadline_seconds, tls=tls)
         self._client_id = client_id
         self._client_secret = client_secret
         self._configured = refresh_token
@@ -108,19 +105,19 @@ class RefreshingToken:
 
     @property
     def expires_at(self) -> float | None:
-        """Return when the held token lapses, in seconds since the epoch, where the server told."""
+        """Return when the current token expires, in seconds since the epoch, None if unknown."""
         return self._current.expires_at
 
     async def token(self, *, fresh: bool = False) -> str:
-        """Return the held token, renewed first if it is due or if a ``fresh`` one is asked for.
+        """Return the current token, renewed before if that is due or if ``fresh``.
 
-        Raises TokenUnavailable; a token that has not lapsed serves on while it cannot be renewed.
+        A token that cannot be renewed is used until it expires; then raise TokenUnavailable.
         """
         return (await self._current.get(fresh=fresh)).access_token
 
-    def refused(self) -> None:
-        """Forget the held token, so that the next one is new."""
-        self._current.drop()
+    def invalidate(self) -> None:
+        """Discard the current token, so that the next one is new."""
+        self._current.invalidate()
 
     async def _renew(self) -> Grant:
         grant = await self._endpoint.grant(self._request())
@@ -147,7 +144,7 @@ class RefreshingToken:
         if newest != self._refresh_token and self._refresh_token == self._configured_value:
             log.warning(
                 log_events.REFRESH_TOKEN_ROTATED,
-                remedy="after a restart the one in ARIES_REFRESH_TOKEN may be refused: renew it before then",
+                remedy="after a restart the one in ARIES_REFRESH_TOKEN may be rejected: replace it before",
             )
         self._refresh_token = newest
 
@@ -158,5 +155,5 @@ def _revealed(secret: Revealable, setting: str) -> str:
     except BridgeError as error:
         raise TokenUnavailable(str(error)) from error
     if not value:
-        raise TokenUnavailable(f"{setting} is empty: put the token into it, or into the file it names.")
+        raise TokenUnavailable(f"{setting} is empty: set it, or the file it names, to the token.")
     return value

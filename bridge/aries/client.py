@@ -299,7 +299,7 @@ class AriesClient:
         self.reconnects[lost.cause] = self.reconnects.get(lost.cause, 0) + 1
         self.connection_history.lost(lost.cause, str(lost), wall_us())
         if lost.blames_token:
-            self._tokens.refused()
+            self._tokens.invalidate()
         self._begin_gap(self._heard_us, lost.cause, str(lost))
         delay = self._reconnect_policy.delay_seconds(lost)
         log.warning(log_events.CONNECTION_LOST, cause=lost.cause, reason=str(lost), retry_seconds=round(delay, 3))

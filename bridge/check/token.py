@@ -104,5 +104,5 @@ def _replaced(settings: Settings, source: TokenSource) -> bool:
 
 def _told(error: TokenUnavailable) -> tuple[str, str]:
     if isinstance(error, TokenEndpointError):
-        return f"token endpoint {error.endpoint}: {error.problem}", error.remedy or "Check ARIES_TOKEN_URL."
+        return f"token endpoint {error.endpoint}: {error.problem}", error.hint or "Check ARIES_TOKEN_URL."
     return str(error), _FRESH

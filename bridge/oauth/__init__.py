@@ -1,1 +1,1 @@
-"""OAuth2 token endpoints, as a client: one request at a time, renewed early, no secret in any message."""
+"""A client of OAuth2 token endpoints: early renewal, one request at a time, no secret in any message."""

@@ -1,4 +1,4 @@
-"""Hold an access token and renew it in good time."""
+"""Keep an access token valid by renewing it before it expires."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: What a grant without ``expires_in`` is taken to last, where its user knows no better.
+#: The assumed lifetime of a grant without ``expires_in``.
 ASSUMED_LIFETIME_SECONDS = 3600.0
-#: A grant is renewed when this part of its life is over, or when no more than these seconds are left.
+#: A grant is renewed after this part of its lifetime, or when fewer than these seconds remain.
 RENEW_AFTER = 0.8
-LAPSES_SOON_SECONDS = 30.0
+MIN_REMAINING_SECONDS = 30.0
 
 
 class CurrentGrant:
-    """Hold the newest grant and renew it in good time; callers who come during a renewal share it.
+    """The newest grant, renewed before it expires; concurrent callers share one renewal.
 
-    A renewal goes on when its callers are cancelled: the server may have replaced the refresh token already,
-    and the answer is then the only place where the new one stands.
+    A renewal continues if its callers are cancelled: the server may have replaced the refresh token already, and only
+    the response has the new one.
     """
 
     def __init__(
@@ -44,63 +44,63 @@ class CurrentGrant:
         self._clock = clock
         self._steady_clock = steady_clock
         self._assumed_lifetime_seconds = assumed_lifetime_seconds
-        self._held: Grant | None = None
+        self._grant: Grant | None = None
         self._obtained_at = self._obtained_at_steady = 0.0
         self._renewal: asyncio.Task[Grant] | None = None
 
     @property
     def expires_at(self) -> float | None:
-        """Return when the held grant lapses, in seconds since the epoch, where the server told."""
-        if self._held is None or self._held.lifetime_seconds is None:
+        """Return when the current grant expires, in seconds since the epoch, None if unknown."""
+        if self._grant is None or self._grant.lifetime_seconds is None:
             return None
-        return self._obtained_at + self._held.lifetime_seconds
+        return self._obtained_at + self._grant.lifetime_seconds
 
     async def get(self, *, fresh: bool = False) -> Grant:
-        """Return the held grant, renewed first if it is due or if a ``fresh`` one is asked for.
+        """Return the current grant, renewed before if that is due or if ``fresh``.
 
-        Where a renewal fails, a grant that has not lapsed serves on. Raises the BridgeError of the renewal.
+        If the renewal fails, return the current grant unless it has expired; else raise the renewal's BridgeError.
         """
-        if not fresh and self._held is not None and self._age() < self._renew_age():
-            return self._held
+        if not fresh and self._grant is not None and self._age() < self._renewal_age():
+            return self._grant
         try:
             return await self._renewed()
         except BridgeError as error:
-            if self._held is None or self._age() >= self._lifetime():
+            if self._grant is None or self._age() >= self._lifetime():
                 raise
             log.warning(log_events.TOKEN_REFRESH_FAILED, error=str(error))
-            return self._held
+            return self._grant
 
-    def drop(self) -> None:
-        """Forget the held grant: whoever it was shown to refuses it."""
-        self._held = None
+    def invalidate(self) -> None:
+        """Discard the current grant, because its token was rejected."""
+        self._grant = None
 
     async def _renewed(self) -> Grant:
         if self._renewal is None:
             self._renewal = asyncio.create_task(self._renew_once(), name="token renewal")
-            self._renewal.add_done_callback(self._renewal_ended)
+            self._renewal.add_done_callback(self._on_renewal_done)
         return await asyncio.shield(self._renewal)
 
     async def _renew_once(self) -> Grant:
-        # The life counts from before the request: too early by its length, never too late.
+        # The lifetime is counted from before the request: it may end too early by the request's duration, never late.
         started_at, started_at_steady = self._clock(), self._steady_clock()
-        self._held = await self._renew()
+        self._grant = await self._renew()
         self._obtained_at, self._obtained_at_steady = started_at, started_at_steady
-        return self._held
+        return self._grant
 
-    def _renewal_ended(self, renewal: asyncio.Task[Grant]) -> None:
+    def _on_renewal_done(self, renewal: asyncio.Task[Grant]) -> None:
         self._renewal = None
         if not renewal.cancelled():
-            renewal.exception()  # seen, even when every caller is gone
+            renewal.exception()  # mark as retrieved, in case all callers were cancelled
 
     def _age(self) -> float:
-        # The wall clock can be set back, the steady one stands while the machine sleeps: the later of them is right.
+        # The wall clock can be set back, and the monotonic one stops while the machine sleeps: take the greater age.
         return max(self._clock() - self._obtained_at, self._steady_clock() - self._obtained_at_steady)
 
     def _lifetime(self) -> float:
-        if self._held is None or self._held.lifetime_seconds is None:
+        if self._grant is None or self._grant.lifetime_seconds is None:
             return self._assumed_lifetime_seconds
-        return self._held.lifetime_seconds
+        return self._grant.lifetime_seconds
 
-    def _renew_age(self) -> float:
+    def _renewal_age(self) -> float:
         lifetime = self._lifetime()
-        return min(RENEW_AFTER * lifetime, lifetime - LAPSES_SOON_SECONDS)
+        return min(RENEW_AFTER * lifetime, lifetime - MIN_REMAINING_SECONDS)

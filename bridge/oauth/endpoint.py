@@ -1,7 +1,7 @@
-"""Ask an OAuth2 token endpoint for an access token (RFC 6749).
+"""Request access tokens from an OAuth2 token endpoint (RFC 6749).
 
-No text made here holds a token, a secret or an answer's body: of a refusal only the ``error`` code and its
-description are shown, shortened, and only where no secret is in them.
+No message contains a token, a secret or a response body: of an error response, only the ``error`` code and its
+description are shown, truncated, and only if they contain no secret.
 """
 
 from __future__ import annotations
@@ -29,41 +29,42 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEADLINE_SECONDS = 10.0
-ANSWER_LIMIT_BYTES = 65_536
+MAX_RESPONSE_BYTES = 65_536
+_RETRIES = "The bridge retries."
 RETRY_AFTER_LIMIT_SECONDS = 86_400.0
-_SHOWN_CHARACTERS = 200
+_MAX_SHOWN_CHARACTERS = 200
 
 
 class TokenEndpointError(TokenUnavailable):
-    """Say what a token endpoint did instead of granting a token.
+    """A failed request to a token endpoint.
 
-    ``permanent``: asking again with the same credentials will not help. ``retry_after_seconds`` is the
-    server's wish, if it had one.
+    ``permanent``: a retry with the same credentials will not succeed. ``retry_after_seconds`` is what the server asked
+    for, if it did.
     """
 
     def __init__(
         self,
         endpoint: str,
         problem: str,
-        remedy: str = "",
+        hint: str = "",
         *,
         permanent: bool = False,
         retry_after_seconds: float | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.problem = problem
-        self.remedy = remedy
+        self.hint = hint
         self.permanent = permanent
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(endpoint, problem, remedy)
+        super().__init__(endpoint, problem, hint)
 
     def __str__(self) -> str:
-        return f"Token endpoint {self.endpoint}: {self.problem}. {self.remedy}".rstrip()
+        return f"Token endpoint {self.endpoint}: {self.problem}. {self.hint}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Hold what a token endpoint granted; ``lifetime_seconds`` is None where it did not tell."""
+    """A granted access token; ``lifetime_seconds`` is None if unknown."""
 
     access_token: str = field(repr=False)
     lifetime_seconds: float | None = None
@@ -71,8 +72,8 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Hold an HTTP answer, read whole."""
+class Response:
+    """An HTTP response with its body."""
 
     status: int
     body: bytes = field(repr=False)
@@ -82,83 +83,89 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """Hold a grant request: a JSON object or a form, perhaps with HTTP Basic credentials (§2.3.1)."""
+    """The parameters of a grant request, sent as JSON or as a form, optionally with HTTP Basic credentials (§2.3.1)."""
 
     parameters: Mapping[str, str] = field(repr=False)
     as_form: bool = False
     basic: tuple[str, str] | None = field(default=None, repr=False)
-    #: What must never be shown, whoever repeats it to us.
+    #: Not shown, even if the server repeats them.
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenEndpoint:
-    """Ask one token endpoint for grants.
+    """A token endpoint.
 
-    ``setting`` names the environment variable that holds ``url``; ``remedies`` tells for an OAuth error code
-    what a person can do about it; ``tls`` is the trust for https, the system's by default.
+    ``setting`` is the environment variable with its URL; ``hints`` says for an OAuth error code how to fix it; ``tls``
+    is the TLS context for https, by default with the system's authorities.
     """
 
     url: str = field(repr=False)
     setting: str
-    remedies: Mapping[str, str]
+    hints: Mapping[str, str]
     deadline_seconds: float = DEADLINE_SECONDS
     tls: ssl.SSLContext | None = field(default=None, repr=False)
 
     async def grant(self, request: TokenRequest) -> Grant:
-        """Ask for a grant; raises TokenEndpointError, after the deadline at the latest."""
-        return self.read(await self._answer(request), request.secrets)
+        """Request a grant; raise TokenEndpointError, after the deadline at the latest."""
+        return self.parse(await self._post(request), request.secrets)
 
-    def read(self, answer: Answer, secrets: tuple[str, ...] = ()) -> Grant:
-        """Return the grant in an answer (RFC 6749 §5.1) or raise its TokenEndpointError (§5.2)."""
-        if len(answer.body) > ANSWER_LIMIT_BYTES:
+    def parse(self, response: Response, secrets: tuple[str, ...] = ()) -> Grant:
+        """Return the grant in a response (RFC 6749 §5.1); raise TokenEndpointError for an error response (§5.2)."""
+        if len(response.body) > MAX_RESPONSE_BYTES:
             raise self._error(
-                f"answered HTTP {answer.status} with more than {ANSWER_LIMIT_BYTES} bytes", self._check_url
+                f"answered HTTP {response.status} with more than {MAX_RESPONSE_BYTES} bytes", self._check_url
             )
-        fields = _json_object(answer.body)
-        if answer.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        fields = _json_object(response.body)
+        if response.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             raise self._error(
-                f"is busy (HTTP {answer.status})",
-                "It is asked again later.",
-                retry_after_seconds=retry_after_seconds(answer.retry_after, time.time()),
+                f"is busy (HTTP {response.status})",
+                _RETRIES,
+                retry_after_seconds=retry_after_seconds(response.retry_after, time.time()),
             )
-        if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
-            problem = f"redirects (HTTP {answer.status}), and credentials follow no redirect"
+        if HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
+            problem = f"redirects (HTTP {response.status}), and credentials follow no redirect"
             raise self._error(problem, self._check_url, permanent=True)
-        if answer.status >= HTTPStatus.BAD_REQUEST or "error" in fields:
-            raise self._refusal(answer, fields, secrets)
-        return self._grant(answer, fields)
+        if response.status >= HTTPStatus.BAD_REQUEST or "error" in fields:
+            raise self._error_response(response, fields, secrets)
+        return self._grant(response, fields)
 
-    def _grant(self, answer: Answer, fields: Mapping[str, object]) -> Grant:
+    def _grant(self, response: Response, fields: Mapping[str, object]) -> Grant:
         token, refresh_token = fields.get("access_token"), fields.get("refresh_token")
-        if not _usable(token):
-            what = "without a usable access_token" if fields else f"with {_kind(answer)} instead of a JSON object"
-            raise self._error(f"answered HTTP {answer.status} {what}", self._check_url)
+        if not _is_valid(token):
+            what = (
+                "without a usable access_token"
+                if fields
+                else f"with {_content_type(response)} instead of a JSON object"
+            )
+            raise self._error(f"answered HTTP {response.status} {what}", self._check_url)
         return Grant(
             access_token=token,
-            lifetime_seconds=_seconds(fields.get("expires_in")),
-            refresh_token=refresh_token if _usable(refresh_token) else None,
+            lifetime_seconds=_lifetime(fields.get("expires_in")),
+            refresh_token=refresh_token if _is_valid(refresh_token) else None,
         )
 
-    def _refusal(self, answer: Answer, fields: Mapping[str, object], secrets: tuple[str, ...]) -> TokenEndpointError:
+    def _error_response(
+        self, response: Response, fields: Mapping[str, object], secrets: tuple[str, ...]
+    ) -> TokenEndpointError:
         code = _shown(fields.get("error"), secrets)
-        said = ": ".join(filter(None, (code, _shown(fields.get("error_description"), secrets))))
-        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return self._error(f"failed (HTTP {answer.status}{said and f', {said}'})", "It is asked again later.")
-        passing = answer.status == HTTPStatus.REQUEST_TIMEOUT or code in (
+        details = ": ".join(filter(None, (code, _shown(fields.get("error_description"), secrets))))
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return self._error(f"failed (HTTP {response.status}{details and f', {details}'})", _RETRIES)
+        is_temporary = response.status == HTTPStatus.REQUEST_TIMEOUT or code in (
             "temporarily_unavailable",
             "server_error",
         )
         return self._error(
-            f"refused (HTTP {answer.status}, {said or _kind(answer)})",
-            self.remedies.get(code, self._check_url if not code else ""),
-            permanent=not passing,
+            f"refused (HTTP {response.status}, {details or _content_type(response)})",
+            self.hints.get(code, self._check_url if not code else ""),
+            permanent=not is_temporary,
         )
 
-    async def _answer(self, request: TokenRequest) -> Answer:
+    async def _post(self, request: TokenRequest) -> Response:
         try:
             async with (
-                # As the websockets library does: HTTPS_PROXY from the environment is obeyed.
+                # HTTPS_PROXY from the environment is used, as the websockets library does.
                 aiohttp.ClientSession(
                     timeout=aiohttp.ClientTimeout(total=self.deadline_seconds), trust_env=True
                 ) as client,
@@ -171,22 +178,22 @@ class TokenEndpoint:
                     allow_redirects=False,
                 ) as response,
             ):
-                return Answer(
+                return Response(
                     status=response.status,
-                    body=await _start_of(response.content),
+                    body=await _read_limited(response.content),
                     content_type=response.content_type,
                     retry_after=response.headers.get("Retry-After"),
                 )
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: no possible host name
-            # Without its cause: aiohttp's texts can hold the whole URL, and that a password.
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
+            # Without its cause: aiohttp's messages can contain the whole URL, and with it a password.
             raise self._unreachable(error) from None
 
     def _unreachable(self, error: Exception) -> TokenEndpointError:
         match error:
             case TimeoutError():
-                return self._error(f"gave no answer within {self.deadline_seconds:g} s", "It is asked again later.")
+                return self._error(f"gave no answer within {self.deadline_seconds:g} s", _RETRIES)
             case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-                return self._error("is no http(s) URL", self._check_url, permanent=True)
+                return self._error("is not an http(s) URL", self._check_url, permanent=True)
             case aiohttp.ClientConnectorCertificateError():
                 return self._error(
                     f"has a certificate that is not trusted ({_tls_reason(error.certificate_error)})",
@@ -202,19 +209,19 @@ class TokenEndpoint:
                     f"Check {self.setting} and the network.",
                 )
             case _:
-                return self._error(f"broke off ({type(error).__name__})", "It is asked again later.")
+                return self._error(f"closed the connection without a response ({type(error).__name__})", _RETRIES)
 
     @property
     def _check_url(self) -> str:
         return f"Check {self.setting}: it must be the token endpoint itself."
 
     def _error(
-        self, problem: str, remedy: str, *, permanent: bool = False, retry_after_seconds: float | None = None
+        self, problem: str, hint: str, *, permanent: bool = False, retry_after_seconds: float | None = None
     ) -> TokenEndpointError:
         return TokenEndpointError(
             _without_credentials(self.url),
             problem,
-            remedy,
+            hint,
             permanent=permanent,
             retry_after_seconds=retry_after_seconds,
         )
@@ -236,17 +243,17 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
 def _headers(basic: tuple[str, str] | None) -> dict[str, str]:
     headers = {"Accept": "application/json"}
     if basic is not None:
-        # As Kafka's own client has it: not URL-encoded first, which few servers undo (KAFKA-16345).
+        # Not URL-encoded first, like Kafka's own client: few servers decode that (KAFKA-16345).
         headers["Authorization"] = "Basic " + base64.b64encode(":".join(basic).encode()).decode()
     return headers
 
 
-async def _start_of(stream: aiohttp.StreamReader) -> bytes:
-    """Return the whole body, or one byte more than the limit of a longer one."""
+async def _read_limited(stream: aiohttp.StreamReader) -> bytes:
+    """Return the body, of a body over the limit its beginning, one byte longer than the limit."""
     try:
-        return await stream.readexactly(ANSWER_LIMIT_BYTES + 1)
-    except asyncio.IncompleteReadError as end:
-        return end.partial
+        return await stream.readexactly(MAX_RESPONSE_BYTES + 1)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
 
 
 def _json_object(body: bytes) -> Mapping[str, object]:
@@ -257,12 +264,12 @@ def _json_object(body: bytes) -> Mapping[str, object]:
     return {}
 
 
-def _usable(token: object) -> TypeGuard[str]:
+def _is_valid(token: object) -> TypeGuard[str]:
     return isinstance(token, str) and token != "" and token.isascii() and token.isprintable()
 
 
-def _seconds(value: object) -> float | None:
-    """Return a lifetime in seconds; some servers write it as a string."""
+def _lifetime(value: object) -> float | None:
+    """Return a lifetime in seconds, None if it is invalid; some servers send a string."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     with suppress(ValueError, OverflowError):
@@ -276,13 +283,13 @@ def _shown(value: object, secrets: tuple[str, ...]) -> str:
     if not isinstance(value, str):
         return ""
     if any(secret and secret in value for secret in secrets):
-        return "(withheld: it repeats a secret)"
-    text = "".join(character if character.isprintable() else " " for character in value[:_SHOWN_CHARACTERS])
+        return "(withheld: contains a secret)"
+    text = "".join(character if character.isprintable() else " " for character in value[:_MAX_SHOWN_CHARACTERS])
     return text.strip()
 
 
-def _kind(answer: Answer) -> str:
-    return _shown(answer.content_type, ()) or "no content type"
+def _content_type(response: Answer) -> str:
+    return _shown(response.content_type, ()) or "no content type"
 
 
 def _os_reason(error: OSError) -> str:
@@ -297,4 +304,4 @@ def _without_credentials(url: str) -> str:
     try:
         return str(URL(url).with_user(None).with_query(None).with_fragment(None))
     except ValueError:
-        return "(unreadable URL)"
+        return "(invalid URL)"

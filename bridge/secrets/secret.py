@@ -1,4 +1,4 @@
-"""Hold a secret so that it cannot be shown by accident, and read it anew where it lives in a file."""
+"""Secrets that are not shown by accident, and that are read again from their files."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from bridge.errors import SecretUnreadable
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: What stands for a secret wherever one would be shown.
+#: Replaces a secret wherever one would be shown.
 REDACTED = "***"
-#: A file longer than this is not a secret but a mistaken path.
+#: A larger file is not a secret, but a wrong path.
 MAX_SECRET_BYTES = 1 << 16
 
 
 class Revealable(Protocol):
-    """Be a secret that is shown only when asked; one that is a file may have changed by then."""
+    """A secret that is shown on request only."""
 
     @property
     def can_change(self) -> bool:
-        """Tell whether a later reveal() can give another value."""
+        """Return whether a later :meth:`reveal` may return another value."""
 
     def reveal(self) -> str:
-        """Return the secret; raises BridgeError when its file cannot be read."""
+        """Return the secret; raise BridgeError if its file cannot be read."""
 
 
 @dataclass(frozen=True, repr=False, slots=True)
 class Secret:
-    """Keep one secret: a text from the environment, or the path of a file that may be replaced at any time.
+    """A text from the environment, or the content of a file that may be replaced at any time.
 
-    Made by :meth:`fixed` and :meth:`in_file`; ``name`` is the setting's, without ``_FILE``.
+    Created by :meth:`fixed` and :meth:`in_file`; ``name`` is the setting's, without ``_FILE``.
     """
 
     name: str
@@ -41,21 +41,21 @@ class Secret:
 
     @classmethod
     def fixed(cls, name: str, text: str) -> Secret:
-        """Keep a secret that stays what it is; a newline at its end is not part of it."""
+        """Return a secret that never changes, without a newline at its end."""
         return cls(name, _text=text.rstrip("\r\n"))
 
     @classmethod
     def in_file(cls, name: str, path: Path) -> Secret:
-        """Keep a secret that is whatever the file says when it is asked for."""
+        """Return a secret that is read from a file each time."""
         return cls(name, path=path)
 
     @property
     def can_change(self) -> bool:
-        """Return whether a later :meth:`reveal` may give another text."""
+        """Return whether a later :meth:`reveal` may return another text."""
         return self.path is not None
 
     def reveal(self) -> str:
-        """Return the secret, from its file if it has one; raise SecretUnreadable where that cannot be."""
+        """Return the secret, read from its file if it has one; raise SecretUnreadable."""
         return self._text if self.path is None else _read(self.name, self.path)
 
     def __repr__(self) -> str:
