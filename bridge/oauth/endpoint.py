@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 10.0
 MAX_RESPONSE_BYTES = 65_536
-_RETRIES = "The bridge retries."
+_WILL_RETRY = "The bridge will retry."
 RETRY_AFTER_LIMIT_SECONDS = 86_400.0
 _MAX_SHOWN_CHARACTERS = 200
 
@@ -120,7 +120,7 @@ class TokenEndpoint:
         if response.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             raise self._error(
                 f"is busy (HTTP {response.status})",
-                _RETRIES,
+                _WILL_RETRY,
                 retry_after_seconds=retry_after_seconds(response.retry_after, time.time()),
             )
         if HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
@@ -133,12 +133,9 @@ class TokenEndpoint:
     def _grant(self, response: Response, fields: Mapping[str, object]) -> Grant:
         token, refresh_token = fields.get("access_token"), fields.get("refresh_token")
         if not _is_valid(token):
-            what = (
-                "without a usable access_token"
-                if fields
-                else f"with {_content_type(response)} instead of a JSON object"
-            )
-            raise self._error(f"answered HTTP {response.status} {what}", self._check_url)
+            instead = f"with {_content_type(response)} instead of a JSON object"
+            problem = f"answered HTTP {response.status} {'without a usable access_token' if fields else instead}"
+            raise self._error(problem, self._check_url)
         return Grant(
             access_token=token,
             lifetime_seconds=_lifetime(fields.get("expires_in")),
@@ -151,7 +148,7 @@ class TokenEndpoint:
         code = _shown(fields.get("error"), secrets)
         details = ": ".join(filter(None, (code, _shown(fields.get("error_description"), secrets))))
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return self._error(f"failed (HTTP {response.status}{details and f', {details}'})", _RETRIES)
+            return self._error(f"failed (HTTP {response.status}{details and f', {details}'})", _WILL_RETRY)
         is_temporary = response.status == HTTPStatus.REQUEST_TIMEOUT or code in (
             "temporarily_unavailable",
             "server_error",
@@ -191,7 +188,7 @@ class TokenEndpoint:
     def _unreachable(self, error: Exception) -> TokenEndpointError:
         match error:
             case TimeoutError():
-                return self._error(f"gave no answer within {self.deadline_seconds:g} s", _RETRIES)
+                return self._error(f"gave no answer within {self.deadline_seconds:g} s", _WILL_RETRY)
             case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
                 return self._error("is not an http(s) URL", self._check_url, permanent=True)
             case aiohttp.ClientConnectorCertificateError():
@@ -209,7 +206,7 @@ class TokenEndpoint:
                     f"Check {self.setting} and the network.",
                 )
             case _:
-                return self._error(f"closed the connection without a response ({type(error).__name__})", _RETRIES)
+                return self._error(f"closed the connection without a response ({type(error).__name__})", _WILL_RETRY)
 
     @property
     def _check_url(self) -> str:
@@ -288,7 +285,7 @@ def _shown(value: object, secrets: tuple[str, ...]) -> str:
     return text.strip()
 
 
-def _content_type(response: Answer) -> str:
+def _content_type(response: Response) -> str:
     return _shown(response.content_type, ()) or "no content type"
 
 

@@ -107,7 +107,7 @@ class TestRefreshed:
         [
             (400, "invalid_grant", "ARIES_REFRESH_TOKEN"),
             (401, "invalid_client", "ARIES_CLIENT_ID"),
-            (500, "server_error", "The bridge retries"),
+            (500, "server_error", "The bridge will retry"),
             (400, "invalid_request", "ARIES_TOKEN_URL"),
         ],
     )
