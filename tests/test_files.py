@@ -1,4 +1,4 @@
-"""Small files that a setting names."""
+"""Reading small files that are named in settings."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from bridge import files
 
 
-def test_text_comes_without_byte_order_mark(tmp_path: Path) -> None:
-    """A byte order mark that an editor put first is not a part of the text."""
+def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path: Path) -> None:
+    """A leading byte order mark, which some editors write, is removed."""
     path = tmp_path / "file"
     path.write_bytes("\ufeffäpfel".encode())
     assert files.read_text(path, 100) == "äpfel"
 
 
 def test_size_limit_is_inclusive(tmp_path: Path) -> None:
-    """A file of just the allowed size is read, one byte more is refused."""
+    """A file of exactly the maximum size is read, a larger one is rejected."""
     path = tmp_path / "file"
     path.write_bytes(b"12345")
     assert files.read(path, 5) == b"12345"
@@ -25,8 +25,8 @@ def test_size_limit_is_inclusive(tmp_path: Path) -> None:
         files.read(path, 4)
 
 
-def test_what_cannot_be_opened_is_named_in_words(tmp_path: Path) -> None:
-    """A missing file, a directory and an impossible path are told in a clause each."""
+def test_a_file_that_cannot_be_opened_is_reported_with_the_reason(tmp_path: Path) -> None:
+    """A missing file, a directory and an invalid path each have a reason."""
     for path, reason in (
         (tmp_path / "none", "No such file"),
         (tmp_path, "Is a directory"),
@@ -36,8 +36,8 @@ def test_what_cannot_be_opened_is_named_in_words(tmp_path: Path) -> None:
             files.read(path, 5)
 
 
-def test_other_encodings_are_refused_without_citing_them() -> None:
-    """Bytes that are not UTF-8 are refused by position, never by content."""
+def test_other_encodings_are_rejected_without_showing_the_content() -> None:
+    """For bytes that are not UTF-8, the error has the position only."""
     with pytest.raises(files.Unreadable) as caught:
         files.decode(b"geheim\xff")
     assert str(caught.value) == "is not UTF-8 text (byte 6)"

@@ -1,4 +1,4 @@
-"""``aries-bridge settings``, as a person or a script sees it."""
+"""``aries-bridge settings``, for users and scripts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Result:
 
 
 def test_it_works_without_any_environment() -> None:
-    """Every setting is shown with its default, and nobody complains about what is missing."""
+    """Every setting is shown with its default, and missing settings are not reported."""
     result = run()
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -42,7 +42,7 @@ def test_it_works_without_any_environment() -> None:
         assert row.name in result.stdout
 
 
-def test_it_shows_values_but_no_secret() -> None:
+def test_values_are_shown_except_for_secrets() -> None:
     """Values of the environment are shown, secrets are not."""
     for arguments in ((), ("--json",), ("--markdown",)):
         result = run(*arguments, environ={**LEAST, "ARIES_ACCESS_TOKEN": "hunter22"})
@@ -52,7 +52,7 @@ def test_it_shows_values_but_no_secret() -> None:
 
 
 def test_json_is_for_programs() -> None:
-    """One object a setting, with value and default apart."""
+    """The JSON has one object per setting, with separate value and default."""
     rows = {row["name"]: row for row in json.loads(run("--json", environ=LEAST).stdout)}
     assert set(rows) == {row.name for row in settings_table.table()}
     assert rows["ARIES_SYMBOLS"]["value"] == "AAPL"
@@ -71,13 +71,13 @@ def test_json_is_for_programs() -> None:
     }
 
 
-def test_markdown_is_the_table_of_the_readme() -> None:
-    """The README's table comes out as it stands there."""
+def test_markdown_is_the_readmes_table() -> None:
+    """``--markdown`` prints the README's table."""
     assert run("--markdown", environ=LEAST).stdout == settings_table.markdown() + "\n"
 
 
-def test_problems_are_told_after_the_table() -> None:
-    """A broken environment is shown all the same; what is wrong stands on standard error."""
+def test_problems_are_printed_to_standard_error() -> None:
+    """The table is printed although there are problems; these and the warnings go to standard error."""
     result = run(environ={"ARIES_DIALECT": "morse", "ARIES_SYMBOL": "AAPL"})
     assert result.exit_code == 0
     assert "ARIES_DIALECT" in result.stdout
@@ -85,8 +85,8 @@ def test_problems_are_told_after_the_table() -> None:
     assert "warning: ARIES_SYMBOL is not a setting" in result.stderr
 
 
-def test_check_makes_problems_an_error() -> None:
-    """With ``--check`` the command fails where `run` would, with the same error."""
+def test_check_fails_if_there_are_problems() -> None:
+    """With ``--check``, the command fails with the error that `run` would raise."""
     assert run("--check", environ=LEAST).exit_code == 0
     result = run("--check")
     assert isinstance(result.exception, SettingsError)
@@ -95,5 +95,5 @@ def test_check_makes_problems_an_error() -> None:
 
 
 def test_the_table_for_terminals_has_every_setting() -> None:
-    """On a terminal the same rows come as a table."""
+    """On a terminal, the same rows are printed as a table."""
     assert rich_table(load(LEAST)).row_count == len(settings_table.table())

@@ -1,4 +1,4 @@
-"""Secrets: read anew from their files, and never shown."""
+"""Secrets: read again from their files, and never shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_fixed_secret_is_its_text_without_the_newline() -> None:
 
 
 def test_a_file_is_read_at_each_use(tmp_path: Path) -> None:
-    """A secret in a file is what the file says now, without the newline at its end."""
+    """A secret in a file is the file's current content, without the newline at its end."""
     path = tmp_path / "token"
     path.write_text("first\n")
     secret = Secret.in_file(NAME, path)
@@ -35,7 +35,7 @@ def test_a_file_is_read_at_each_use(tmp_path: Path) -> None:
 
 
 def test_nothing_shows_a_secret(tmp_path: Path) -> None:
-    """Neither str, repr nor formatting of a secret or what holds it shows the text."""
+    """Neither str, repr nor formatting of a secret or of its container shows the text."""
     path = tmp_path / "token"
     path.write_text("s3cret")
     for secret in (Secret.fixed(NAME, "s3cret"), Secret.in_file(NAME, path)):
@@ -55,8 +55,8 @@ def test_nothing_shows_a_secret(tmp_path: Path) -> None:
         (b"s3cret" * MAX_SECRET_BYTES, "is larger than"),
     ],
 )
-def test_an_unusable_file_is_named_with_the_reason(tmp_path: Path, content: bytes | None, reason: str) -> None:
-    """What cannot be read is told with setting, path and reason, but without the content."""
+def test_an_invalid_file_is_reported_with_the_reason(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    """The error has setting, path and reason, but not the content."""
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
@@ -70,6 +70,6 @@ def test_an_unusable_file_is_named_with_the_reason(tmp_path: Path, content: byte
 
 
 def test_a_secret_cannot_be_changed() -> None:
-    """Secrets are frozen: another one is another object."""
+    """Secrets are immutable."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         Secret.fixed(NAME, "a").name = "b"  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Settings from any environment: values, problems all at once, secrets unseen."""
+"""Reading the settings from an environment: values, all problems at once, no secret shown."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def sentences(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def problems(extra: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what is wrong with a good environment after a change."""
+    """Return the problems of a valid environment with these changes."""
     return sentences({**LEAST, **extra})
 
 
-def test_the_least_environment_has_the_documented_defaults() -> None:
-    """Everything that is not set has the default of the contract."""
+def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
+    """With the required settings alone, all others have the default of the contract."""
     settings = load(LEAST)
     expected = {
         "aries_ws_url": "wss://api.aries.com/v1/marketdata/ws",
@@ -77,20 +77,20 @@ def test_the_least_environment_has_the_documented_defaults() -> None:
 
 
 @pytest.mark.parametrize("value", ["tcp://10.0.0.1:80", " udp://[::1]:53 "])
-def test_what_kubernetes_says_of_a_service_is_no_setting(value: str) -> None:
-    """A Service called ``bridge-http`` sets BRIDGE_HTTP_PORT to its address: the default stays."""
+def test_variables_injected_by_kubernetes_are_ignored(value: str) -> None:
+    """A Service called ``bridge-http`` sets BRIDGE_HTTP_PORT to its address: the default is used."""
     assert load({**LEAST, "BRIDGE_HTTP_PORT": value}).bridge_http_port == 8080
 
 
 @pytest.mark.parametrize("value", ["70000", "-1", "http", "tcp:80"])
-def test_a_port_that_is_none_is_a_problem(value: str) -> None:
-    """Anything else that is no port is told."""
+def test_an_invalid_port_is_a_problem(value: str) -> None:
+    """Any other value that is not a port is reported."""
     (problem,) = problems({"BRIDGE_HTTP_PORT": value})
     assert problem.startswith(f"BRIDGE_HTTP_PORT='{value}'")
 
 
-def test_everything_missing_is_told_at_once() -> None:
-    """An empty environment ends in one error that names the three things it needs."""
+def test_all_missing_settings_are_reported_at_once() -> None:
+    """An empty environment is one error that names the three required settings."""
     with pytest.raises(SettingsError) as caught:
         load({})
     assert caught.value.exit_code == 2
@@ -99,8 +99,8 @@ def test_everything_missing_is_told_at_once() -> None:
         assert name in str(caught.value)
 
 
-def test_every_kind_of_mistake_is_told_at_once(tmp_path: Path) -> None:
-    """Bad values, broken rules, unreadable files and bad symbols come in one message, one line each."""
+def test_all_kinds_of_problems_are_reported_at_once(tmp_path: Path) -> None:
+    """Invalid values, broken rules, unreadable files and invalid symbols are in one message, one line each."""
     found = problems(
         {
             "ARIES_WS_URL": "http://feed",
@@ -118,15 +118,15 @@ def test_every_kind_of_mistake_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an argument the process's environment counts."""
+    """Without an argument, the process's environment is read."""
     for name, value in LEAST.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("BRIDGE_INSTANCE", "from-process")
     assert load().bridge_instance == "from-process"
 
 
-def test_a_given_environment_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mapping is read alone, and the process's environment is left as it was."""
+def test_a_mapping_is_read_instead_of_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the mapping is read, and the process's environment is not changed."""
     monkeypatch.setenv("BRIDGE_INSTANCE", "from-process")
     before = dict(os.environ)
     assert load(LEAST).bridge_instance == socket.gethostname()
@@ -135,14 +135,14 @@ def test_a_given_environment_is_the_only_one(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_settings_made_from_values_ignore_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``Settings(...)`` takes only what it is given, so that tests and `dev` know what they get."""
+    """``Settings(...)`` uses its arguments and defaults only."""
     monkeypatch.setenv("ARIES_SYMBOLS", "[not json")
     monkeypatch.setenv("BRIDGE_INSTANCE", "from-process")
     assert Settings(bridge_instance="mine", aries_symbols=("A",)).bridge_instance == "mine"
 
 
 def test_settings_are_frozen() -> None:
-    """Nobody changes a setting behind the others' backs."""
+    """A setting cannot be changed after loading."""
     with pytest.raises(ValidationError):
         load(LEAST).bridge_instance = "other"
 
@@ -159,13 +159,13 @@ def test_an_empty_value_is_unset(empty: str) -> None:
     "text", ["AAPL,MSFT", " AAPL , MSFT,", "AAPL\nMSFT\n", '["AAPL","MSFT"]', ' [ "AAPL" , "MSFT" ] ']
 )
 def test_lists_take_csv_and_json(text: str) -> None:
-    """Both notations mean the same, white space and a comma at the end do not matter."""
+    """Both notations are equivalent; white space and a trailing comma are ignored."""
     assert load({**LEAST, "ARIES_SYMBOLS": text}).aries_symbols == ("AAPL", "MSFT")
 
 
 @pytest.mark.parametrize("text", ['["AAPL"', "[AAPL]", "[1]", '[["AAPL"]]', "[" * 100_000])
-def test_a_list_that_is_nearly_json_is_told(text: str) -> None:
-    """What begins like JSON must be JSON, and a list of texts."""
+def test_a_list_of_invalid_json_is_a_problem(text: str) -> None:
+    """A value that starts like JSON must be a JSON list of strings."""
     found = problems({"ARIES_SYMBOLS": text})
     assert len(found) == 1
     assert '["a","b"]' in found[0]
@@ -188,13 +188,13 @@ def test_a_list_that_is_nearly_json_is_told(text: str) -> None:
         ("KAFKA_BOOTSTRAP_SERVERS", '["a:1","b:2"]', ("a:1", "b:2")),
     ],
 )
-def test_values_are_read_kindly(name: str, text: str, value: object) -> None:
-    """Case of choices and white space do not matter; brokers may be IPv6 addresses."""
+def test_case_and_white_space_are_ignored(name: str, text: str, value: object) -> None:
+    """The case of choices and surrounding white space are ignored; brokers may be IPv6 addresses."""
     assert getattr(load({**LEAST, name: text}), name.lower()) == value
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("ARIES_DIALECT", "morse", "should be 'auto', 'action' or 'envelope'"),
         ("ARIES_WS_URL", "https://api.aries.com", "starts with ws:// or wss://"),
@@ -222,16 +222,16 @@ def test_values_are_read_kindly(name: str, text: str, value: object) -> None:
         ("BRIDGE_INSTANCE", "x" * 250, "at most 249 characters"),
     ],
 )
-def test_a_bad_value_is_told_with_name_value_and_what_is_wanted(name: str, text: str, said: str) -> None:
+def test_an_invalid_value_is_reported_with_name_value_and_expectation(name: str, text: str, message: str) -> None:
     """One sentence names the setting, shows the value and says what it should be."""
     found = problems({name: text})
     assert len(found) == 1
     assert found[0].startswith(f"{name}={text!r}: ")
-    assert said in found[0]
+    assert message in found[0]
 
 
 def test_a_url_does_not_show_its_password() -> None:
-    """A user or password in a URL is refused without being repeated."""
+    """A URL with user or password is rejected, and the message shows neither."""
     for name in ("ARIES_WS_URL", "ARIES_TOKEN_URL", "SCHEMA_REGISTRY_URL"):
         scheme = "wss" if name == "ARIES_WS_URL" else "https"
         (problem,) = problems({name: f"{scheme}://user:hunter22@host/path?token=hunter22"})
@@ -244,7 +244,7 @@ SECRETS = [row.name for row in settings_table.table() if row.secret]
 
 
 def test_the_secrets_of_the_contract_are_secrets() -> None:
-    """Each secret can also be given as a file; nothing else can."""
+    """Only these settings can also be set as ``<NAME>_FILE``."""
     assert set(SECRETS) == {
         "ARIES_ACCESS_TOKEN",
         "ARIES_CLIENT_SECRET",
@@ -258,7 +258,7 @@ def test_the_secrets_of_the_contract_are_secrets() -> None:
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_every_secret_can_be_a_file(name: str, tmp_path: Path) -> None:
-    """``<NAME>_FILE`` gives a secret that follows its file."""
+    """``<NAME>_FILE`` makes a secret that is read again from its file."""
     path = tmp_path / "secret"
     path.write_text("one\n")
     settings, _ = examine({f"{name}_FILE": f" {path} "})
@@ -270,8 +270,8 @@ def test_every_secret_can_be_a_file(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_is_given_once(name: str, tmp_path: Path) -> None:
-    """Both of a pair is a problem that shows neither."""
+def test_a_secret_is_either_a_text_or_a_file(name: str, tmp_path: Path) -> None:
+    """Setting both is a problem, and the message shows neither value."""
     path = tmp_path / "secret"
     path.write_text("hunter22")
     found = "\n".join(sentences({name: "hunter23", f"{name}_FILE": str(path)}))
@@ -280,8 +280,8 @@ def test_a_secret_is_given_once(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hunter22\xff"])
-def test_a_bad_secret_file_is_one_problem(tmp_path: Path, content: bytes | None) -> None:
-    """An unusable file is told once, not also as a missing credential, and never with its content."""
+def test_an_unreadable_secret_file_is_one_problem(tmp_path: Path, content: bytes | None) -> None:
+    """An invalid file is reported once, not also as a missing credential, and without its content."""
     path = tmp_path / "secret"
     if content is not None:
         path.write_bytes(content)
@@ -292,7 +292,7 @@ def test_a_bad_secret_file_is_one_problem(tmp_path: Path, content: bytes | None)
 
 
 def test_nothing_printed_shows_a_secret() -> None:
-    """Whatever else is wrong, neither settings nor error show the value of a secret."""
+    """Neither settings nor problems show the value of a secret, whatever else is wrong."""
     environ = dict.fromkeys(SECRETS, "hunter22") | {"ARIES_DIALECT": "x", "KAFKA_LINGER_MS": "x"}
     settings, found = examine(environ)
     for shown in (
@@ -306,15 +306,15 @@ def test_nothing_printed_shows_a_secret() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), st.text(st.characters(exclude_characters="\0"))))
-def test_no_text_breaks_the_reading(texts: dict[str, str]) -> None:
-    """Whatever an environment says, reading it ends in settings and a list of sentences."""
+def test_any_text_can_be_examined(texts: dict[str, str]) -> None:
+    """Any environment results in settings and a list of problems."""
     settings, found = examine({name.upper(): text for name, text in texts.items()})
     assert isinstance(settings, Settings)
     assert all(isinstance(problem, Problem) for problem in found)
 
 
 @pytest.mark.parametrize(
-    ("dialect", "url", "spoken"),
+    ("dialect", "url", "expected"),
     [
         ("auto", "wss://api.aries.com/v1/market/ws", "envelope"),
         ("auto", "wss://api.aries.com/v1/market/ws/?x=1", "envelope"),
@@ -324,20 +324,20 @@ def test_no_text_breaks_the_reading(texts: dict[str, str]) -> None:
         ("envelope", "wss://api.aries.com/v1/marketdata/ws", "envelope"),
     ],
 )
-def test_the_dialect_follows_the_path_unless_it_is_said(dialect: str, url: str, spoken: str) -> None:
-    """``auto`` decides by the URL's path alone."""
-    assert load({**LEAST, "ARIES_DIALECT": dialect, "ARIES_WS_URL": url}).dialect == spoken
+def test_the_dialect_follows_the_path_unless_it_is_set(dialect: str, url: str, expected: str) -> None:
+    """``auto`` depends on the URL's path only."""
+    assert load({**LEAST, "ARIES_DIALECT": dialect, "ARIES_WS_URL": url}).dialect == expected
 
 
 def test_topics_have_the_prefix_unless_they_are_renamed() -> None:
-    """Each topic has its own setting for another name."""
+    """Each topic has a setting for another name."""
     assert load({**LEAST, "KAFKA_TOPIC_PREFIX": "p"}).topics == {topic: f"p.{topic}" for topic in Topic}
     renamed: dict[str, Any] = {f"KAFKA_TOPIC_{topic.setting}": f"my-{topic}" for topic in Topic}
     assert load({**LEAST, **renamed}).topics == {topic: f"my-{topic}" for topic in Topic}
 
 
 def test_the_plan_comes_from_symbols_and_subscriptions(tmp_path: Path) -> None:
-    """List, JSON and file make the plan; each alone is enough."""
+    """The plan has the symbols of the list, the JSON and the file; each alone is enough."""
     assert list(load({**LEAST, "ARIES_SUBSCRIPTIONS": '["MSFT"]'}).plan()) == ["AAPL", "MSFT"]
     path = tmp_path / "subscriptions"
     path.write_text("TSLA # a comment\nNVDA,AMD\n")

@@ -1,4 +1,4 @@
-"""The table of settings: the same for people, programs and the README."""
+"""The table of settings, for the command and the README."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.settings.test_environment import LEAST
 ROWS = {row.name: row for row in settings_table.table()}
 
 
-def test_every_setting_has_a_row_that_explains_it() -> None:
-    """No setting is without type and meaning, and all are in the table."""
+def test_every_setting_has_a_row_with_its_meaning() -> None:
+    """All settings are in the table, each with type and meaning."""
     assert [row.field for row in ROWS.values()] == list(Settings.model_fields)
     for row in ROWS.values():
         assert row.type
@@ -18,7 +18,7 @@ def test_every_setting_has_a_row_that_explains_it() -> None:
 
 
 def test_meanings_name_their_unit() -> None:
-    """A number's unit stands in its meaning, not only in its name."""
+    """The unit of a number is part of its meaning, not only of its name."""
     for ending, unit in (("_SECONDS", "seconds"), ("_MS", "milliseconds"), ("_BYTES", "bytes")):
         rows = [row for name, row in ROWS.items() if name.endswith(ending)]
         assert rows
@@ -26,9 +26,9 @@ def test_meanings_name_their_unit() -> None:
 
 
 def test_defaults_are_written_as_in_the_environment() -> None:
-    """Whatever the table gives as default can be set as such, and changes nothing."""
-    spoken = {"host name", *(row.default for row in ROWS.values() if row.default.startswith("<prefix>"))}
-    defaults = {name: row.default for name, row in ROWS.items() if row.default and row.default not in spoken}
+    """Setting all settings to the defaults in the table changes nothing."""
+    described = {"host name", *(row.default for row in ROWS.values() if row.default.startswith("<prefix>"))}
+    defaults = {name: row.default for name, row in ROWS.items() if row.default and row.default not in described}
     assert defaults["ARIES_EVENTS"] == "quotes,trades,l2,timesales"
     assert defaults["ARIES_BACKOFF_MIN_SECONDS"] == "0.5"
     assert defaults["KAFKA_SSL_CHECK_HOSTNAME"] == "true"
@@ -36,7 +36,7 @@ def test_defaults_are_written_as_in_the_environment() -> None:
 
 
 def test_required_and_secret_settings_are_marked() -> None:
-    """The two required settings and the secrets are known as such."""
+    """The required settings and the secrets are marked in their rows."""
     assert [name for name, row in ROWS.items() if row.required] == ["ARIES_SYMBOLS", "KAFKA_BOOTSTRAP_SERVERS"]
     assert ROWS["ARIES_ACCESS_TOKEN"].secret
     assert ROWS["ARIES_DIALECT"].type == "auto, action, envelope"
@@ -44,7 +44,7 @@ def test_required_and_secret_settings_are_marked() -> None:
 
 
 def test_values_are_shown_beside_their_names() -> None:
-    """Given values stand bare, others say that they are defaults, unset or required."""
+    """Values that are set are shown as they are, others are marked as default, unset or required."""
     settings = load({**LEAST, "ARIES_EVENTS": "quotes", "ARIES_WS_URL": "wss://host/x?token=hunter22"})
     lines = [*settings_table.render(settings)]
     shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if not line.startswith(" ")}
@@ -58,14 +58,14 @@ def test_values_are_shown_beside_their_names() -> None:
 
 
 def test_without_settings_the_defaults_are_shown() -> None:
-    """The table can be shown where there is no environment at all."""
+    """The table can be shown without an environment."""
     text = "\n".join(settings_table.render())
     assert "(required)" in text
     assert "host name (default)" in text
 
 
-def test_the_markdown_is_one_row_a_setting() -> None:
-    """Each row has four cells, whatever characters stand in them."""
+def test_the_markdown_has_one_row_per_setting() -> None:
+    """Each row has four cells, whatever characters they contain."""
     lines = settings_table.markdown().splitlines()
     assert len(lines) == 2 + len(ROWS)
     assert {line.replace("\\|", "").count("|") for line in lines} == {5}

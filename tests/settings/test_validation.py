@@ -1,4 +1,4 @@
-"""The rules that settings keep among each other."""
+"""The rules across several settings."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ REGISTRY = {"SCHEMA_REGISTRY_URL": "https://registry"}
         {"KAFKA_TOPIC_QUOTES": "aries.trades", "KAFKA_TOPIC_TRADES": "aries.quotes"},
     ],
 )
-def test_what_fits_together_is_no_problem(extra: dict[str, str]) -> None:
-    """Complete sets of settings, and one that is at odds with nothing but a default, are accepted."""
+def test_settings_that_belong_together_are_valid(extra: dict[str, str]) -> None:
+    """Complete groups of settings are valid, and so is one that contradicts only a default."""
     assert problems(extra) == ()
 
 
 @pytest.mark.parametrize(
-    ("extra", "said"),
+    ("extra", "message"),
     [
         (TOKENLESS, "no credentials for Aries"),
         ({**GRANT, "ARIES_ACCESS_TOKEN": "t0ken"}, "ARIES_ACCESS_TOKEN and ARIES_REFRESH_TOKEN are both set"),
@@ -98,11 +98,11 @@ def test_what_fits_together_is_no_problem(extra: dict[str, str]) -> None:
         ({**REGISTRY, "SCHEMA_REGISTRY_CAFILE": "/none"}, "SCHEMA_REGISTRY_CAFILE='/none': cannot be read"),
     ],
 )
-def test_what_does_not_fit_together_is_one_problem(extra: dict[str, str], said: str) -> None:
-    """A broken rule names the settings it is about and what to do."""
+def test_a_broken_rule_is_one_problem(extra: dict[str, str], message: str) -> None:
+    """A broken rule is reported with its settings and how to fix it."""
     found = problems(extra)
     assert len(found) == 1
-    assert said in found[0]
+    assert message in found[0]
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_what_does_not_fit_together_is_one_problem(extra: dict[str, str], said: 
         {"KAFKA_BOOTSTRAP_SERVERS": "a:b"},
     ],
 )
-def test_a_bad_value_is_not_also_a_broken_rule(extra: dict[str, str]) -> None:
-    """What follows from a value that is itself wrong is not told a second time."""
+def test_an_invalid_value_is_not_also_a_broken_rule(extra: dict[str, str]) -> None:
+    """A rule about an invalid value is not reported."""
     assert len(problems(extra)) == 1
 
 
 @pytest.fixture
 def pem(tmp_path: Path) -> dict[str, Path]:
-    """Return PEM files: an authority, a certificate with its key, another key, and text that is none of these."""
+    """Return PEM files: an authority, a certificate and its key, another key, and a text file."""
     authority = trustme.CA()
     certificate, other = authority.issue_cert("client"), authority.issue_cert("other")
     paths = {name: tmp_path / f"{name}.pem" for name in ("authority", "certificate", "key", "other", "text")}
@@ -135,13 +135,13 @@ def pem(tmp_path: Path) -> dict[str, Path]:
 
 
 def tls(**files: Path) -> tuple[str, ...]:
-    """Return what is wrong with the files of a TLS connection."""
+    """Return the problems of these TLS files."""
     named = {f"KAFKA_SSL_{name.upper()}": str(path) for name, path in files.items()}
     return problems({"KAFKA_SECURITY_PROTOCOL": "SSL", **named})
 
 
-def test_good_certificates_are_accepted(pem: dict[str, Path]) -> None:
-    """An authority's file and a client's certificate with its key are no problem."""
+def test_valid_certificates_are_accepted(pem: dict[str, Path]) -> None:
+    """An authority's file and a client certificate with its key are valid."""
     assert tls(cafile=pem["authority"], certfile=pem["certificate"], keyfile=pem["key"]) == ()
     cafile = {"SCHEMA_REGISTRY_CAFILE": str(pem["authority"])}
     assert problems({**REGISTRY, **cafile}) == ()
@@ -149,10 +149,10 @@ def test_good_certificates_are_accepted(pem: dict[str, Path]) -> None:
     assert "use https" in problem
 
 
-def test_bad_certificates_are_found_before_kafka_is_dialled(pem: dict[str, Path], tmp_path: Path) -> None:
-    """Files that are missing, no PEM, or not each other's are told by name."""
+def test_invalid_certificates_are_found_before_connecting(pem: dict[str, Path], tmp_path: Path) -> None:
+    """Files that are missing, not PEM or do not match are reported with their setting."""
     none = tmp_path / "none.pem"
-    for found, said in (
+    for found, message in (
         (tls(cafile=none), f"KAFKA_SSL_CAFILE={str(none)!r}: cannot be read"),
         (tls(cafile=pem["text"]), "KAFKA_SSL_CAFILE="),
         (tls(cafile=pem["key"]), "has no certificate"),
@@ -163,16 +163,16 @@ def test_bad_certificates_are_found_before_kafka_is_dialled(pem: dict[str, Path]
         (tls(certfile=pem["text"], keyfile=pem["text"]), "are not a certificate and its private key"),
     ):
         assert len(found) == 1
-        assert said in found[0]
+        assert message in found[0]
 
 
 def test_certificates_need_a_tls_protocol(pem: dict[str, Path]) -> None:
-    """Files that PLAINTEXT would not use are a problem, lest somebody believes in encryption."""
+    """Files that PLAINTEXT does not use are a problem, because they suggest encryption."""
     (problem,) = problems({"KAFKA_SSL_CAFILE": str(pem["authority"])})
     assert "KAFKA_SSL_CAFILE set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT" in problem
 
 
-def test_an_encrypted_key_does_not_ask_for_its_password(pem: dict[str, Path], tmp_path: Path) -> None:
+def test_an_encrypted_key_does_not_prompt_for_its_password(pem: dict[str, Path], tmp_path: Path) -> None:
     """A key with a password is a problem, not a prompt on the terminal."""
     key = s.load_pem_private_key(pem["key"].read_bytes(), None)
     encrypted = tmp_path / "encrypted.pem"
@@ -183,14 +183,14 @@ def test_an_encrypted_key_does_not_ask_for_its_password(pem: dict[str, Path], tm
     assert "the key not encrypted" in problem
 
 
-def test_no_rule_needs_the_token_to_be_right() -> None:
-    """Rules are checked although another setting is wrong, so that one start shows everything."""
+def test_rules_are_checked_although_other_values_are_invalid() -> None:
+    """Broken rules and invalid values are reported together."""
     _, found = examine({**LEAST, "KAFKA_LINGER_MS": "x", "ARIES_ACCESS_TOKEN": "", **SASL})
     assert len(found) == 3
 
 
 def test_a_shard_must_be_one_of_the_shards() -> None:
-    """A number beyond the count, or no number to be had, is a problem that says which ones there are."""
+    """A number outside of the range is a problem that names the range."""
     (beyond,) = problems({"BRIDGE_SHARDS": "3", "BRIDGE_SHARD": "3"})
     assert "0 to 2" in beyond
     (none,) = problems({"BRIDGE_SHARDS": "3", "BRIDGE_SHARD": "-1"})
@@ -199,7 +199,7 @@ def test_a_shard_must_be_one_of_the_shards() -> None:
 
 @pytest.mark.parametrize(("host", "shard"), [("bridge-2", 2), ("bridge", -1)])
 def test_auto_reads_the_shard_from_the_host_name(host: str, shard: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A StatefulSet's pod knows its number by its name; elsewhere auto is a problem."""
+    """The name of a StatefulSet's pod has its number; on other hosts, auto is a problem."""
     monkeypatch.setattr("socket.gethostname", lambda: host)
     found = problems({"BRIDGE_SHARDS": "3", "BRIDGE_SHARD": "auto"})
     assert bool(found) == (shard < 0)

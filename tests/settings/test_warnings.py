@@ -1,4 +1,4 @@
-"""What an environment may say but hardly means."""
+"""Warnings about what is valid, but probably not intended."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def warnings_of(environ: dict[str, str]) -> list[str]:
 
 
 def warned(extra: dict[str, str]) -> list[str]:
-    """Return the warnings about a good environment after a change."""
+    """Return the warnings about a valid environment with these changes."""
     return warnings_of({**LEAST, **extra})
 
 
-def test_a_good_environment_is_not_warned_about() -> None:
-    """Known names, names of others and an empty environment give no warning."""
+def test_a_valid_environment_has_no_warnings() -> None:
+    """Known names, other programs' names and an empty environment cause no warning."""
     assert warned({"PATH": "/bin", "HOME": "/", "MY_ARIES_X": "1"}) == []
     assert warnings_of({}) == []
 
 
-def test_every_name_of_ours_is_known() -> None:
-    """No setting, and no file of a secret, is taken for a mistake."""
+def test_every_setting_is_known() -> None:
+    """No setting, and no secret's file, is reported as unknown."""
     assert not [warning for warning in warnings_of(dict.fromkeys(names(), "")) if "is not a setting" in warning]
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "intended"),
     [
         ("ARIES_SYMBOL", "ARIES_SYMBOLS"),
         ("ARIES_ACESS_TOKEN", "ARIES_ACCESS_TOKEN"),
@@ -50,23 +50,23 @@ def test_every_name_of_ours_is_known() -> None:
         ("BRIDGE_LOGLEVEL", "BRIDGE_LOG_LEVEL"),
     ],
 )
-def test_a_near_miss_is_told_with_the_real_name(name: str, meant: str) -> None:
-    """A misspelt setting is named with what was probably meant, without its value."""
+def test_a_misspelt_setting_is_reported_with_the_nearest_name(name: str, intended: str) -> None:
+    """The warning names the misspelt and the nearest setting, without the value."""
     (warning,) = warned({name: "hunter22"})
     assert warning.startswith(f"{name} is not a setting")
-    assert f"did you mean {meant}?" in warning
+    assert f"did you mean {intended}?" in warning
     assert "hunter22" not in warning
 
 
-def test_a_name_like_no_other_is_told_without_a_guess() -> None:
-    """Where nothing is near, no name is suggested."""
+def test_an_unknown_setting_without_similar_name_has_no_suggestion() -> None:
+    """If no setting has a similar name, none is suggested."""
     (warning,) = warned({"KAFKA_XYZZY": "1"})
     assert "KAFKA_XYZZY" in warning
     assert "did you mean" not in warning
 
 
-def test_what_kubernetes_sets_is_not_warned_about() -> None:
-    """A service called kafka, or aries-bridge, brings variables that are nobody's mistake."""
+def test_variables_injected_by_kubernetes_cause_no_warning() -> None:
+    """Kubernetes sets variables for Services that are called kafka or aries-bridge."""
     services: dict[str, str] = {}
     for service in ("KAFKA", "KAFKA_BOOTSTRAP", "ARIES_BRIDGE", "SCHEMA_REGISTRY"):
         services |= {
@@ -84,14 +84,14 @@ def test_what_kubernetes_sets_is_not_warned_about() -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1", "aries.localhost"])
-def test_this_machine_is_known(host: str) -> None:
-    """Loopback names and addresses are this machine's."""
+def test_loopback_hosts_are_recognised(host: str) -> None:
+    """Loopback names and addresses are on this machine."""
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize("host", ["", "api.aries.com", "10.0.0.1", "::2", "localhost.example"])
-def test_other_machines_are_known(host: str) -> None:
-    """Anything else is on the network."""
+def test_other_hosts_are_not_loopback(host: str) -> None:
+    """Any other host is on the network."""
     assert not is_loopback(host)
 
 
@@ -100,7 +100,7 @@ REGISTRY = {"SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cre
 
 
 @pytest.mark.parametrize(
-    ("extra", "said"),
+    ("extra", "message"),
     [
         ({"ARIES_WS_URL": "ws://feed/x"}, "ARIES_WS_URL is ws://"),
         ({"ARIES_TOKEN_URL": "http://idp/x", "ARIES_REFRESH_TOKEN": "x"}, "ARIES_TOKEN_URL is http://"),
@@ -110,10 +110,10 @@ REGISTRY = {"SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cre
         ({**SASL, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_BOOTSTRAP_SERVERS": "kafka"}, "use SASL_SSL"),
     ],
 )
-def test_credentials_in_the_clear_are_warned_about(extra: dict[str, str], said: str) -> None:
-    """Whatever sends a secret over the network without TLS is told."""
+def test_unencrypted_credentials_cause_a_warning(extra: dict[str, str], message: str) -> None:
+    """Each setting that sends a secret over the network without TLS is reported."""
     (warning,) = warned(extra)
-    assert said in warning
+    assert message in warning
     assert "in the clear" in warning
 
 
@@ -129,20 +129,20 @@ def test_credentials_in_the_clear_are_warned_about(extra: dict[str, str], said: 
         {**SASL, "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512", "KAFKA_BOOTSTRAP_SERVERS": "kafka:1"},
     ],
 )
-def test_what_stays_here_or_carries_no_secret_is_not_warned_about(extra: dict[str, str]) -> None:
-    """Loopback, unused URLs, a registry without login and SCRAM are no reason to worry."""
+def test_loopback_and_urls_without_secrets_cause_no_warning(extra: dict[str, str]) -> None:
+    """Loopback, unused URLs, a registry without login and SCRAM are not reported."""
     assert warned(extra) == []
 
 
-def test_no_setting_lets_a_certificate_go_unchecked() -> None:
-    """Who trusts an authority of their own names it; nothing switches the check off but a broker's host name."""
+def test_no_setting_disables_certificate_verification() -> None:
+    """A private authority must be named; only the check of a broker's host name can be disabled."""
     words = ("VERIFY", "INSECURE", "TRUST", "CHECK", "VALIDATE", "SKIP")
     assert [name for name in names() if any(word in name for word in words)] == ["KAFKA_SSL_CHECK_HOSTNAME"]
 
 
 @pytest.fixture
 def token_file() -> Iterator[Path]:
-    """Return a file in a directory that everybody may enter, as those of mounted secrets are."""
+    """Return a file in a directory that everybody may enter, like the directory of a mounted secret."""
     with TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         path = Path(directory) / "token"
@@ -151,32 +151,32 @@ def token_file() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("mode", "said"),
+    ("mode", "message"),
     [
         (0o400, None),
         (0o600, None),
-        (0o440, None),  # what Kubernetes makes of a secret for a process that is not root
+        (0o440, None),  # as Kubernetes mounts secrets for processes that are not root
         (0o444, "everybody may read"),
         (0o644, "everybody may read"),
         (0o460, "its group may write"),
         (0o666, "everybody may write"),
     ],
 )
-def test_a_secret_s_file_that_is_too_open_is_warned_about(token_file: Path, mode: int, said: str | None) -> None:
-    """Whoever may read a token can use it, and whoever may write it can replace it: the worst is told, once."""
+def test_loose_permissions_of_a_secrets_file_cause_a_warning(token_file: Path, mode: int, message: str | None) -> None:
+    """Only the worst permission is reported: to write, for everybody or the group, else to read for everybody."""
     token_file.chmod(mode)
     found = warned({"ARIES_ACCESS_TOKEN": "", "ARIES_ACCESS_TOKEN_FILE": str(token_file)})
-    if said is None:
+    if message is None:
         assert found == []
     else:
         [warning] = found
-        assert warning.startswith(f"ARIES_ACCESS_TOKEN_FILE: {said}")
+        assert warning.startswith(f"ARIES_ACCESS_TOKEN_FILE: {message}")
         assert "chmod" in warning
         assert "s3cret" not in warning
 
 
-def test_a_secret_s_file_is_as_open_as_the_directories_above_it(token_file: Path) -> None:
-    """Who cannot reach a file cannot read it; behind a link, the file's own directories count."""
+def test_a_file_in_a_private_directory_causes_no_warning(token_file: Path) -> None:
+    """A file can only be read through its directories, for a symbolic link through those of its target."""
     environ = {"ARIES_ACCESS_TOKEN": "", "ARIES_ACCESS_TOKEN_FILE": str(token_file)}
     token_file.parent.chmod(0o700)
     assert warned(environ) == []
@@ -188,7 +188,7 @@ def test_a_secret_s_file_is_as_open_as_the_directories_above_it(token_file: Path
         assert len(warned(environ)) == 1
 
 
-def test_a_private_key_that_is_too_open_is_warned_about(token_file: Path, tmp_path: Path) -> None:
+def test_loose_permissions_of_a_private_key_cause_a_warning(token_file: Path, tmp_path: Path) -> None:
     """The key of the client certificate is a secret, too."""
     identity = trustme.CA().issue_cert("bridge")
     certificate = tmp_path / "certificate.pem"
@@ -200,17 +200,17 @@ def test_a_private_key_that_is_too_open_is_warned_about(token_file: Path, tmp_pa
     assert warning.startswith("KAFKA_SSL_KEYFILE: everybody may read")
 
 
-def test_symbols_that_look_unintended_are_told() -> None:
-    """Repeats and small letters come with the others' warnings."""
+def test_doubtful_symbols_cause_warnings() -> None:
+    """Repeated symbols and lower-case letters are reported."""
     assert len(warned({"ARIES_SYMBOLS": "AAPL,aapl,AAPL"})) == 2
 
 
-def test_a_client_beside_a_fixed_token_is_told() -> None:
-    """A client's id has no effect without a refresh token."""
+def test_a_client_with_a_fixed_token_causes_a_warning() -> None:
+    """A client ID has no effect without a refresh token."""
     (warning,) = warned({"ARIES_CLIENT_ID": "me"})
     assert "ARIES_CLIENT_ID has no effect" in warning
 
 
-def test_a_broken_environment_can_be_warned_about() -> None:
-    """Problems do not keep the warnings back."""
+def test_an_invalid_environment_has_warnings() -> None:
+    """Warnings are reported although there are problems."""
     assert len(warnings_of({"KAFKA_LINGER_MS": "x", "ARIES_SYMBOL": "AAPL"})) == 1
