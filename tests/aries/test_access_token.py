@@ -24,7 +24,7 @@ CLIENT_SECRET = "the-client-secret"
 
 
 class Clock:
-    """Be a clock that stands still until a test moves it."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
@@ -55,7 +55,7 @@ def refreshing(url: str, **changed: Any) -> RefreshingToken:
 
 
 async def failure(source: RefreshingToken) -> TokenEndpointError:
-    """Return the error of asking ``source``, having seen that it shows no secret."""
+    """Return the error of a token request, after checking that it shows no secret."""
     with pytest.raises(TokenEndpointError) as raised:
         await source.token()
     shown = f"{raised.value} {raised.value!r} {raised.value.__cause__!r}"
@@ -66,7 +66,7 @@ async def failure(source: RefreshingToken) -> TokenEndpointError:
 
 class TestFixedToken:
     async def test_from_the_environment_it_never_changes(self) -> None:
-        """A token from the environment is given as it is and cannot change."""
+        """A token from the environment is returned unchanged and cannot change."""
         source = FixedToken(Secret.fixed("ARIES_ACCESS_TOKEN", "abc"))
 
         assert await source.token() == "abc"
@@ -74,7 +74,7 @@ class TestFixedToken:
         assert source.expires_at is None
 
     async def test_from_a_file_it_is_read_each_time(self, tmp_path: Path) -> None:
-        """A token in a file is what the file holds at that moment."""
+        """A token in a file is the file's current content."""
         file = tmp_path / "token"
         file.write_text("first\n")
         source = FixedToken(Secret.in_file("ARIES_ACCESS_TOKEN", file))
@@ -86,15 +86,15 @@ class TestFixedToken:
         assert await source.token() == "second"
         assert source.can_change
 
-    async def test_unreadable_file_is_told(self, tmp_path: Path) -> None:
-        """A missing file is a token that cannot be had just now, by its name."""
+    async def test_unreadable_file_is_reported(self, tmp_path: Path) -> None:
+        """A missing file makes the token unavailable, and the message names it."""
         source = FixedToken(Secret.in_file("ARIES_ACCESS_TOKEN", tmp_path / "gone"))
 
         with pytest.raises(TokenUnavailable, match=r"ARIES_ACCESS_TOKEN.*gone"):
             await source.token()
 
-    async def test_empty_token_is_told(self) -> None:
-        """An empty token is never given."""
+    async def test_empty_token_is_reported(self) -> None:
+        """An empty token is never returned."""
         with pytest.raises(TokenUnavailable, match="ARIES_ACCESS_TOKEN is empty"):
             await FixedToken(Secret.fixed("ARIES_ACCESS_TOKEN", "")).token()
 
@@ -115,13 +115,13 @@ class TestGrant:
         }
 
     async def test_client_without_secret(self, endpoint: FakeTokenEndpoint) -> None:
-        """A public client sends no client_secret at all."""
+        """A public client sends no client_secret."""
         await refreshing(endpoint.url, client_secret=None).token()
 
         assert "client_secret" not in endpoint.received[0].parameters
 
-    async def test_token_is_held_for_most_of_its_life(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
-        """A token is given again until 80 % of its life are over, and then renewed."""
+    async def test_token_is_reused_for_most_of_its_lifetime(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
+        """A token is reused for 80 % of its lifetime, and then renewed."""
         source = refreshing(endpoint.url, clock=clock)
         assert await source.token() == "access-1"
         assert source.expires_at == clock.now + 3600
@@ -132,8 +132,10 @@ class TestGrant:
         assert await source.token() == "access-2"
         assert source.expires_at == clock.now + 3600
 
-    async def test_short_life_is_renewed_before_it_ends(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
-        """A token with less than 30 s to live is renewed rather than given."""
+    async def test_short_lived_token_is_renewed_before_it_expires(
+        self, endpoint: FakeTokenEndpoint, clock: Clock
+    ) -> None:
+        """A token that expires within 30 s is renewed."""
         endpoint.expires_in = 60
         source = refreshing(endpoint.url, clock=clock)
         await source.token()
@@ -142,16 +144,16 @@ class TestGrant:
 
         assert await source.token() == "access-2"
 
-    async def test_fresh_one_is_asked_for(self, endpoint: FakeTokenEndpoint) -> None:
-        """Re-authentication gets a new token though the held one is good."""
+    async def test_fresh_token_can_be_requested(self, endpoint: FakeTokenEndpoint) -> None:
+        """Reauthentication gets a new token although the current one is valid."""
         source = refreshing(endpoint.url)
 
         assert await source.token() == "access-1"
         assert await source.token(fresh=True) == "access-2"
         assert await source.token() == "access-2"
 
-    async def test_refused_one_is_not_given_again(self, endpoint: FakeTokenEndpoint) -> None:
-        """A token that Aries refused is replaced."""
+    async def test_invalidated_token_is_not_reused(self, endpoint: FakeTokenEndpoint) -> None:
+        """A token that Aries rejected is replaced."""
         source = refreshing(endpoint.url)
         assert await source.token() == "access-1"
 
@@ -161,7 +163,7 @@ class TestGrant:
         assert await source.token() == "access-2"
 
     async def test_callers_share_one_refresh(self, endpoint: FakeTokenEndpoint) -> None:
-        """Ten callers at once cause one request and get one token."""
+        """Ten concurrent callers cause one request and get the same token."""
         source = refreshing(endpoint.url)
 
         tokens = await asyncio.gather(*(source.token(fresh=True) for _ in range(10)))
@@ -169,8 +171,8 @@ class TestGrant:
         assert set(tokens) == {"access-1"}
         assert len(endpoint.received) == 1
 
-    async def test_cancelled_caller_loses_no_rotated_token(self, endpoint: FakeTokenEndpoint) -> None:
-        """An answer under way is kept when its caller is gone: it may hold the only good refresh token."""
+    async def test_cancellation_loses_no_rotated_refresh_token(self, endpoint: FakeTokenEndpoint) -> None:
+        """The response is used although its caller was cancelled: it may have the only valid refresh token."""
         source = refreshing(endpoint.url)
         endpoint.will_answer(200, {"access_token": "a", "refresh_token": "rotated"})
         endpoint.gate.clear()
@@ -184,23 +186,23 @@ class TestGrant:
         await source.token(fresh=True)
         assert [request.parameters["refresh_token"] for request in endpoint.received] == [REFRESH, "rotated"]
 
-    @pytest.mark.parametrize(("told", "lifetime"), [("1800", 1800), (1800.5, 1800.5), ("12e2", 1200)])
-    async def test_lifetime_may_be_text(
-        self, endpoint: FakeTokenEndpoint, clock: Clock, told: object, lifetime: float
+    @pytest.mark.parametrize(("expires_in", "lifetime"), [("1800", 1800), (1800.5, 1800.5), ("12e2", 1200)])
+    async def test_lifetime_may_be_a_string(
+        self, endpoint: FakeTokenEndpoint, clock: Clock, expires_in: object, lifetime: float
     ) -> None:
-        """expires_in counts as number and as text."""
-        endpoint.expires_in = told
+        """expires_in may be a number or a string."""
+        endpoint.expires_in = expires_in
         source = refreshing(endpoint.url, clock=clock)
         await source.token()
 
         assert source.expires_at == clock.now + lifetime
 
-    @pytest.mark.parametrize("told", [None, "soon", -1, 0, True, [], 10**400, "nan"])
-    async def test_unknown_lifetime_is_taken_as_an_hour(
-        self, endpoint: FakeTokenEndpoint, clock: Clock, told: object
+    @pytest.mark.parametrize("expires_in", [None, "soon", -1, 0, True, [], 10**400, "nan"])
+    async def test_unknown_lifetime_is_assumed_to_be_an_hour(
+        self, endpoint: FakeTokenEndpoint, clock: Clock, expires_in: object
     ) -> None:
-        """Without a usable expires_in the expiry is unknown, and the token renewed as if it were an hour."""
-        endpoint.expires_in = told
+        """Without a valid expires_in the expiry is unknown, and the token is renewed as if it were an hour."""
+        endpoint.expires_in = expires_in
         source = refreshing(endpoint.url, clock=clock)
         await source.token()
         assert source.expires_at is None
@@ -212,8 +214,8 @@ class TestGrant:
 
 
 class TestRefreshToken:
-    async def test_newest_is_used_and_rotation_is_told(self, endpoint: FakeTokenEndpoint) -> None:
-        """A refresh token in an answer replaces the one before; the log says so once, without showing it."""
+    async def test_newest_is_used_and_rotation_is_logged(self, endpoint: FakeTokenEndpoint) -> None:
+        """A refresh token in a response replaces the one before; this is logged once, without the token."""
         for number in (1, 2):
             endpoint.will_answer(200, {"access_token": "a", "refresh_token": f"rotated-{number}"})
         source = refreshing(endpoint.url)
@@ -230,8 +232,8 @@ class TestRefreshToken:
         assert [line["event"] for line in logs] == ["refresh token rotated by the server"]
         assert "rotated-" not in str(logs)
 
-    async def test_file_wins_when_it_changes(self, endpoint: FakeTokenEndpoint, tmp_path: Path) -> None:
-        """A refresh token newly put into the file replaces the rotated one; the old content does not."""
+    async def test_changed_file_takes_precedence(self, endpoint: FakeTokenEndpoint, tmp_path: Path) -> None:
+        """New content of the file replaces the rotated refresh token; the old content does not."""
         file = tmp_path / "refresh"
         file.write_text("from-file-1")
         endpoint.will_answer(200, {"access_token": "a", "refresh_token": "rotated"})
@@ -248,8 +250,8 @@ class TestRefreshToken:
             "from-file-2",
         ]
 
-    async def test_unreadable_file_is_told(self, tmp_path: Path) -> None:
-        """A missing refresh-token file is a token that cannot be had just now."""
+    async def test_unreadable_file_is_reported(self, tmp_path: Path) -> None:
+        """A missing refresh-token file makes the token unavailable."""
         secret = Secret.in_file("ARIES_REFRESH_TOKEN", tmp_path / "gone")
 
         with pytest.raises(TokenUnavailable, match=r"ARIES_REFRESH_TOKEN.*gone"):
@@ -257,8 +259,8 @@ class TestRefreshToken:
 
 
 class TestFailure:
-    async def test_unlapsed_token_serves_on(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
-        """While the endpoint fails, a token is given until it lapses, with a warning."""
+    async def test_current_token_is_used_until_it_expires(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
+        """While the endpoint fails, the current token is used until it expires, with a warning."""
         source = refreshing(endpoint.url, clock=clock)
         await source.token()
         endpoint.will_answer(502)
@@ -274,16 +276,16 @@ class TestFailure:
         assert "HTTP 502" in str(error)
         assert not error.permanent
 
-    async def test_recovers(self, endpoint: FakeTokenEndpoint) -> None:
-        """After a failure the next call asks again."""
+    async def test_next_call_retries(self, endpoint: FakeTokenEndpoint) -> None:
+        """After a failure, the next call requests a token again."""
         endpoint.will_answer(500)
         source = refreshing(endpoint.url)
         await failure(source)
 
         assert await source.token() == "access-1"
 
-    async def test_used_up_refresh_token_needs_a_person(self, endpoint: FakeTokenEndpoint) -> None:
-        """invalid_grant is permanent, and the message says who must do what."""
+    async def test_invalid_refresh_token_requires_a_new_login(self, endpoint: FakeTokenEndpoint) -> None:
+        """invalid_grant is permanent, and the message says what to do."""
         endpoint.will_answer(400, {"error": "invalid_grant", "error_description": "token expired\r\nfaked: line"})
 
         error = await failure(refreshing(endpoint.url))
@@ -292,8 +294,8 @@ class TestFailure:
         assert "invalid_grant: token expired  faked: line" in str(error)
         assert "log in to Aries again" in str(error)
 
-    async def test_wrong_client_names_its_settings(self, endpoint: FakeTokenEndpoint) -> None:
-        """invalid_client points to the client's settings."""
+    async def test_invalid_client_names_its_settings(self, endpoint: FakeTokenEndpoint) -> None:
+        """invalid_client names the client's settings."""
         endpoint.will_answer(401, {"error": "invalid_client"})
 
         error = await failure(refreshing(endpoint.url))
@@ -301,7 +303,7 @@ class TestFailure:
         assert error.permanent
         assert "ARIES_CLIENT_SECRET" in str(error)
 
-    async def test_echoed_secret_is_withheld(self, endpoint: FakeTokenEndpoint) -> None:
+    async def test_repeated_secret_is_withheld(self, endpoint: FakeTokenEndpoint) -> None:
         """A description that repeats the refresh token or the client secret is not shown."""
         endpoint.will_answer(400, {"error": "invalid_request", "error_description": f"bad token {REFRESH}"})
         endpoint.will_answer(400, {"error": CLIENT_SECRET, "error_description": "x" * 10_000})
@@ -315,10 +317,10 @@ class TestFailure:
         [("7", 7.0), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("9" * 500, 86_400.0)],
     )
     @pytest.mark.parametrize("status", [429, 503])
-    async def test_busy_endpoint_says_when_to_come_back(
+    async def test_retry_after_of_a_busy_endpoint_is_passed_on(
         self, endpoint: FakeTokenEndpoint, status: int, header: str, seconds: float | None
     ) -> None:
-        """429 and 503 pass on a Retry-After in seconds or as a date, within a day."""
+        """A Retry-After of 429 and 503, in seconds or as a date, is passed on, limited to a day."""
         endpoint.will_answer(status, {}, **{"Retry-After": header})
 
         error = await failure(refreshing(endpoint.url))
@@ -326,8 +328,8 @@ class TestFailure:
         assert error.retry_after_seconds == seconds
         assert not error.permanent
 
-    async def test_login_page_is_told(self, endpoint: FakeTokenEndpoint) -> None:
-        """HTML where JSON should be points to the URL, and none of it is shown."""
+    async def test_html_response_is_reported(self, endpoint: FakeTokenEndpoint) -> None:
+        """For HTML instead of JSON, the message names the URL's setting and shows no content."""
         endpoint.will_answer(200, "<html>Log in here</html>")
 
         message = str(await failure(refreshing(endpoint.url)))
@@ -346,42 +348,44 @@ class TestFailure:
             {"access_token": 1},
         ],
     )
-    async def test_answer_without_token_is_told(self, endpoint: FakeTokenEndpoint, fields: dict[str, object]) -> None:
-        """An answer without a usable access_token is an error."""
+    async def test_response_without_token_is_reported(
+        self, endpoint: FakeTokenEndpoint, fields: dict[str, object]
+    ) -> None:
+        """A response without a valid access_token is an error."""
         endpoint.will_answer(200, fields)
 
         assert "without a usable access_token" in str(await failure(refreshing(endpoint.url)))
 
     @pytest.mark.parametrize("body", ["[" * 60_000, '{"access_token"', '"text"', "\x00", ""])
-    async def test_garbage_is_told(self, endpoint: FakeTokenEndpoint, body: str) -> None:
-        """Whatever else comes with status 200 is no JSON object."""
+    async def test_invalid_json_is_reported(self, endpoint: FakeTokenEndpoint, body: str) -> None:
+        """Any other body with status 200 is not a JSON object."""
         endpoint.will_answer(200, body)
 
         assert "instead of a JSON object" in str(await failure(refreshing(endpoint.url)))
 
-    async def test_endless_answer_is_cut(self, endpoint: FakeTokenEndpoint) -> None:
-        """No more than the limit is read of an answer."""
+    async def test_size_of_the_response_is_limited(self, endpoint: FakeTokenEndpoint) -> None:
+        """A response is not read beyond the limit."""
         endpoint.will_answer(200, {"access_token": "x" * 1_000_000})
 
         assert "more than 65536 bytes" in str(await failure(refreshing(endpoint.url)))
 
     async def test_redirect_is_not_followed(self, endpoint: FakeTokenEndpoint) -> None:
-        """Credentials go nowhere but to the configured URL."""
+        """Credentials are only sent to the configured URL."""
         endpoint.will_answer(307, Location=endpoint.url)
 
         assert "redirects (HTTP 307)" in str(await failure(refreshing(endpoint.url)))
         assert len(endpoint.received) == 1
 
-    async def test_slow_endpoint_meets_the_deadline(self, endpoint: FakeTokenEndpoint) -> None:
-        """An endpoint that does not answer is given up at the deadline."""
+    async def test_slow_endpoint_times_out(self, endpoint: FakeTokenEndpoint) -> None:
+        """A request ends at the deadline if the endpoint does not respond."""
         endpoint.gate.clear()
 
         error = await failure(refreshing(endpoint.url, deadline_seconds=0.05))
 
         assert "no answer within 0.05 s" in str(error)
 
-    async def test_nobody_listens(self) -> None:
-        """A refused connection names the setting; a password in the URL is not shown."""
+    async def test_refused_connection_is_reported(self) -> None:
+        """For a refused connection, the message names the setting and shows no password of the URL."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
@@ -400,17 +404,17 @@ class TestFailure:
             (f"http://{'a' * 300}.invalid/", "host name has no address"),
         ],
     )
-    async def test_useless_url_is_told(self, url: str, problem: str) -> None:
-        """A host without address, or no web address at all, is said to be that."""
+    async def test_invalid_url_is_reported(self, url: str, problem: str) -> None:
+        """A host without address and an invalid URL are reported as such."""
         assert problem in str(await failure(refreshing(url)))
 
-    async def test_connection_broken_off(self) -> None:
-        """An endpoint that hangs up without an answer is told as such."""
+    async def test_closed_connection_is_reported(self) -> None:
+        """An endpoint that closes the connection without a response is reported."""
 
-        async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.close()
 
-        async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
 
             assert "closed the connection" in str(await failure(refreshing(f"http://127.0.0.1:{port}/")))
@@ -418,7 +422,7 @@ class TestFailure:
 
 class TestTls:
     async def test_trusted_authority(self) -> None:
-        """Over https a token is granted when the authority is trusted."""
+        """A token is granted over https if the authority is trusted."""
         authority = trustme.CA()
         trust = ssl.create_default_context()
         authority.configure_trust(trust)
@@ -427,7 +431,7 @@ class TestTls:
             assert await refreshing(endpoint.url, tls=trust).token() == "access-1"
 
     async def test_unknown_authority(self) -> None:
-        """A certificate of an unknown authority is refused, with the way to trust it."""
+        """A certificate of an unknown authority is rejected, and the message says how to trust it."""
         async with token_endpoint(server_tls(trustme.CA(), "localhost")) as endpoint:
             message = str(await failure(refreshing(endpoint.url)))
 
@@ -436,7 +440,7 @@ class TestTls:
         assert endpoint.received == []
 
     async def test_wrong_name(self) -> None:
-        """A certificate for another host is refused."""
+        """A certificate for another host is rejected."""
         authority = trustme.CA()
         trust = ssl.create_default_context()
         authority.configure_trust(trust)
@@ -446,8 +450,8 @@ class TestTls:
 
         assert "not valid for 'localhost'" in message
 
-    async def test_no_tls_where_https_is_spoken_to(self, endpoint: FakeTokenEndpoint) -> None:
-        """Speaking https to a plain port is a TLS failure, not a mystery."""
+    async def test_plain_port_is_reported(self, endpoint: FakeTokenEndpoint) -> None:
+        """A request over https to a port without TLS is reported as a TLS failure."""
         message = str(await failure(refreshing(endpoint.url.replace("http:", "https:"))))
 
         assert "TLS failed" in message

@@ -1,4 +1,4 @@
-"""The subscriptions file: read, and followed on a real file system."""
+"""The subscriptions file, read and watched on a real file system."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bridge.aries.subscriptions import Plan
 
 EVENTS = ("quotes", "trades")
-#: Long enough to be proof that a notice of the system was what woke us.
+#: So long that only a notification can cause a new plan.
 NEVER_SECONDS = 3600.0
 
 
@@ -44,7 +44,7 @@ def test_json_and_plain_lists_are_read(tmp_path: Path, text: str) -> None:
 
 
 def test_the_file_adds_to_the_settings(tmp_path: Path) -> None:
-    """What ``ARIES_SYMBOLS`` names stays, the file overrides and adds; ``[]`` adds nothing."""
+    """The file adds to ``ARIES_SYMBOLS`` and overrides it; ``[]`` adds nothing."""
     path = tmp_path / "subscriptions"
     path.write_text('["TSLA",{"symbol":"AAPL","events":["l2"]}]')
     plan = read(path, ("AAPL",), EVENTS)
@@ -57,7 +57,7 @@ def test_the_file_adds_to_the_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "cannot be read (No such file or directory)"),
         (b"", "is empty"),
@@ -69,15 +69,15 @@ def test_the_file_adds_to_the_settings(tmp_path: Path) -> None:
         (b"A" * (MAX_FILE_BYTES + 1), "is larger than"),
     ],
 )
-def test_an_unusable_file_is_told(tmp_path: Path, content: bytes | None, said: str) -> None:
-    """What is wrong with the file, or in it, is told under the setting's name."""
+def test_an_invalid_file_is_reported(tmp_path: Path, content: bytes | None, message: str) -> None:
+    """A problem with the file or its content is reported with the setting's name."""
     path = tmp_path / "subscriptions"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
         read(path, (), EVENTS)
     assert len(caught.value.problems) == 1
-    assert said in caught.value.problems[0]
+    assert message in caught.value.problems[0]
 
 
 @asynccontextmanager
@@ -92,7 +92,7 @@ async def watching(path: Path, *, poll_seconds: float = NEVER_SECONDS) -> AsyncI
 
 
 async def eventually(plans: AsyncGenerator[Plan], path: Path, text: str) -> Plan:
-    """Return the plan that writing the file brings; write again, as the watch may begin after the first."""
+    """Return the plan after writing the file, repeatedly, as the watch may start after the first write."""
     waiting = asyncio.ensure_future(anext(plans))
     while not waiting.done():
         replace(path, text)
@@ -101,14 +101,14 @@ async def eventually(plans: AsyncGenerator[Plan], path: Path, text: str) -> Plan
 
 
 def replace(path: Path, text: str) -> None:
-    """Put new content into place at once, as careful writers do."""
+    """Replace the file atomically."""
     fresh = path.with_name("fresh")
     fresh.write_text(text)
     fresh.rename(path)
 
 
-async def test_a_replaced_file_brings_its_plan(tmp_path: Path) -> None:
-    """Each new content is one new plan, noticed by the system's word alone."""
+async def test_a_replaced_file_causes_a_new_plan(tmp_path: Path) -> None:
+    """Each new content causes one new plan, without polling."""
     path = tmp_path / "subscriptions"
     path.write_text("AAPL")
     async with watching(path) as plans:
@@ -116,8 +116,8 @@ async def test_a_replaced_file_brings_its_plan(tmp_path: Path) -> None:
         assert list(await eventually(plans, path, '["TSLA"]')) == ["TSLA"]
 
 
-async def test_a_file_written_in_place_brings_its_plan(tmp_path: Path) -> None:
-    """An editor that writes into the file itself is noticed, too."""
+async def test_a_file_written_in_place_causes_a_new_plan(tmp_path: Path) -> None:
+    """A write to the existing file is detected, too."""
     path = tmp_path / "subscriptions"
     path.write_text("AAPL")
     async with watching(path) as plans:
@@ -127,15 +127,15 @@ async def test_a_file_written_in_place_brings_its_plan(tmp_path: Path) -> None:
 
 
 def mount(directory: Path, version: str, text: str) -> None:
-    """Lay a ConfigMap's content into a directory the way Kubernetes does: by swapping the link ``..data``."""
+    """Mount a ConfigMap like Kubernetes, by replacing the symbolic link ``..data``."""
     (directory / version).mkdir()
     (directory / version / "subscriptions").write_text(text)
     (directory / "..data_tmp").symlink_to(version)
     (directory / "..data_tmp").rename(directory / "..data")
 
 
-async def test_a_config_map_is_followed(tmp_path: Path) -> None:
-    """The file is a link to a link; swapping the inner one, as Kubernetes does, brings the new plan."""
+async def test_a_changed_config_map_causes_a_new_plan(tmp_path: Path) -> None:
+    """The file is a link through ``..data``, which Kubernetes replaces."""
     path = tmp_path / "subscriptions"
     mount(tmp_path, "..2026_1", "AAPL")
     path.symlink_to("..data/subscriptions")
@@ -149,8 +149,8 @@ async def test_a_config_map_is_followed(tmp_path: Path) -> None:
         assert list(waiting.result()) == ["MSFT"]
 
 
-async def test_a_file_elsewhere_is_looked_at_now_and_then(tmp_path: Path) -> None:
-    """A link into another directory gives no notice; the change is seen at the next look."""
+async def test_a_file_in_another_directory_is_polled(tmp_path: Path) -> None:
+    """A change behind a link to another directory causes no notification, but is detected by polling."""
     elsewhere = tmp_path / "elsewhere"
     mounted = tmp_path / "mounted"
     for directory in (elsewhere, mounted):
@@ -162,8 +162,8 @@ async def test_a_file_elsewhere_is_looked_at_now_and_then(tmp_path: Path) -> Non
         assert list(await anext(plans)) == ["MSFT"]
 
 
-async def test_a_directory_that_comes_and_goes_is_survived(tmp_path: Path) -> None:
-    """Where the directory cannot be watched, the file is looked at until it is there."""
+async def test_a_missing_directory_is_polled(tmp_path: Path) -> None:
+    """If the directory cannot be watched, the file is polled until it exists."""
     path = tmp_path / "later" / "subscriptions"
     stop = asyncio.Event()
     with structlog.testing.capture_logs() as logs:
@@ -186,8 +186,8 @@ def read_listed(*symbols: str) -> Plan:
     return subscriptions.plan(symbols, EVENTS)
 
 
-async def test_a_broken_file_leaves_the_plan(tmp_path: Path) -> None:
-    """What cannot be used is warned about once, with the problem; the next good content counts."""
+async def test_an_invalid_file_keeps_the_plan(tmp_path: Path) -> None:
+    """Invalid content is logged once, with its problems; the next valid content is used."""
     path = tmp_path / "subscriptions"
     path.write_text("AAPL")
     with structlog.testing.capture_logs() as logs:
@@ -196,7 +196,7 @@ async def test_a_broken_file_leaves_the_plan(tmp_path: Path) -> None:
             replace(path, '[{"symbol":"A B"}]')
             while not logs:
                 await asyncio.wait([waiting], timeout=0.05)
-            replace(path, "AAPL")  # what holds already: no new plan
+            replace(path, "AAPL")  # the current plan: no new one
             await asyncio.wait([waiting], timeout=0.2)
             assert not waiting.done()
             replace(path, "MSFT")
@@ -207,7 +207,7 @@ async def test_a_broken_file_leaves_the_plan(tmp_path: Path) -> None:
 
 
 async def test_stopping_ends_the_watch(tmp_path: Path) -> None:
-    """Once the event is set the watch ends by itself, with or without notices of the system."""
+    """The watch ends when the event is set, with and without notifications."""
     path = tmp_path / "subscriptions"
     path.write_text("AAPL")
     for watched in (path, tmp_path / "none" / "subscriptions"):
@@ -220,7 +220,7 @@ async def test_stopping_ends_the_watch(tmp_path: Path) -> None:
 
 
 async def test_cancelling_ends_the_watch(tmp_path: Path) -> None:
-    """A cancelled watch leaves no thread behind that waits for the next change."""
+    """A cancelled watch leaves no thread that waits for changes."""
     path = tmp_path / "subscriptions"
     path.write_text("AAPL")
     stop = asyncio.Event()
@@ -234,7 +234,7 @@ async def test_cancelling_ends_the_watch(tmp_path: Path) -> None:
 
 
 def test_entries_and_strings_mix(tmp_path: Path) -> None:
-    """A JSON list may hold objects and plain symbols beside each other."""
+    """A JSON list may have both objects and plain symbols."""
     path = tmp_path / "subscriptions"
     path.write_text(json.dumps(["AAPL:option", {"symbol": "SPX"}]))
     assert [one.type.value for one in read(path, (), EVENTS).values()] == ["option", "index"]

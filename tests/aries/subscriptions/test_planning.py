@@ -1,4 +1,4 @@
-"""What to ask the feed for: symbols, types, events, fields, and the way from one plan to another."""
+"""Planning subscriptions: symbols, types, events and fields, and the difference between two plans."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from bridge.errors import SettingsError
 from bridge.market_data import EventType
 
 Q, T, TS, L2, G = EventType
-USUAL = ("quotes", "trades", "l2", "timesales")
+DEFAULT_EVENTS = ("quotes", "trades", "l2", "timesales")
 OPTION = "AAPL240119C00150000"
 
 
-def problems(symbols: list[str], events: tuple[str, ...] = USUAL, described: object = None) -> tuple[str, ...]:
-    """Return what is wrong."""
+def problems(symbols: list[str], events: tuple[str, ...] = DEFAULT_EVENTS, described: object = None) -> tuple[str, ...]:
+    """Return the problems of an invalid plan."""
     text = described if isinstance(described, str) or described is None else json.dumps(described)
     with pytest.raises(SettingsError) as caught:
         plan(symbols, events, text)
     return caught.value.problems
 
 
-def test_each_type_gets_the_events_it_can_have() -> None:
-    """Greeks go to options only, indices get their trade fields, and the order is that of the list."""
-    made = plan(["SPX", "AAPL", OPTION], (*USUAL, "greeks"))
+def test_each_type_gets_the_events_that_it_has() -> None:
+    """Only options get greeks, indices get trades only, and the order is that of the list."""
+    made = plan(["SPX", "AAPL", OPTION], (*DEFAULT_EVENTS, "greeks"))
     assert list(made) == ["SPX", "AAPL", OPTION]
     assert made["SPX"] == Subscription("SPX", SymbolType.INDEX, frozenset({T}))
     assert made["AAPL"] == Subscription("AAPL", SymbolType.EQUITY, frozenset({Q, T, L2, TS}))
@@ -38,24 +38,24 @@ def test_each_type_gets_the_events_it_can_have() -> None:
     assert made.warnings == ()
 
 
-def test_topics_are_those_in_use() -> None:
-    """A topic that no symbol can have is not among the plan's topics."""
+def test_the_events_of_a_plan_are_those_of_its_symbols() -> None:
+    """An event that no symbol of the plan has is not one of the plan's events."""
     assert plan(["AAPL"], ("quotes", "greeks")).events == {Q}
 
 
-def test_a_type_can_be_said() -> None:
-    """``SYM:type`` wins over the spelling, white space around it does not matter."""
-    made = plan(["SPX : equity", "FOO:option", "BAR:index", f"{OPTION}:equity"], (*USUAL, "greeks"))
+def test_a_type_can_be_set() -> None:
+    """``SYM:type`` overrides the recognised type; surrounding white space is ignored."""
+    made = plan(["SPX : equity", "FOO:option", "BAR:index", f"{OPTION}:equity"], (*DEFAULT_EVENTS, "greeks"))
     assert [one.type.value for one in made.values()] == ["equity", "option", "index", "equity"]
     assert G in made["FOO"].events
     assert G not in made[OPTION].events
 
 
 def test_json_adds_to_and_overrides_the_list() -> None:
-    """An entry takes the place of the listed symbol and keeps its position; others come behind."""
+    """An entry replaces the listed symbol at its position; other entries follow at the end."""
     made = plan(
         ["AAPL", "MSFT"],
-        USUAL,
+        DEFAULT_EVENTS,
         '[{"symbol":"TSLA"},"NVDA",{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]',
     )
     assert list(made) == ["AAPL", "MSFT", "TSLA", "NVDA"]
@@ -65,97 +65,112 @@ def test_json_adds_to_and_overrides_the_list() -> None:
 
 
 def test_json_inherits_the_type_of_the_list() -> None:
-    """An entry that does not say a type leaves the one said in the list; one that does overrides it."""
+    """An entry without type keeps the type in the list; an entry with a type overrides it."""
     listed = ["FOO:option", "BAR:option"]
-    made = plan(listed, USUAL, '[{"symbol":"FOO","events":["greeks"]},{"symbol":"BAR","type":"equity"}]')
+    made = plan(listed, DEFAULT_EVENTS, '[{"symbol":"FOO","events":["greeks"]},{"symbol":"BAR","type":"equity"}]')
     assert made["FOO"].type is SymbolType.OPTION
     assert made["BAR"].type is SymbolType.EQUITY
 
 
-def test_a_star_is_all_fields() -> None:
-    """``*`` is the same as naming no fields; a single name may stand without brackets; repeats are dropped."""
+def test_a_star_selects_all_fields() -> None:
+    """``*`` equals no selection; a single name needs no list; repeated names are removed."""
     entry = {"symbol": "AAPL", "fields": {"quotes": "*", "trades": ["*"], "timesales": "price"}}
-    assert plan([], USUAL, json.dumps([entry]))["AAPL"].fields == {TS: ("price",)}
+    assert plan([], DEFAULT_EVENTS, json.dumps([entry]))["AAPL"].fields == {TS: ("price",)}
     entry = {"symbol": "AAPL", "fields": {"quotes": ["askPrice", "bidPrice", "askPrice"]}}
-    assert plan([], USUAL, json.dumps([entry]))["AAPL"].fields == {Q: ("askPrice", "bidPrice")}
+    assert plan([], DEFAULT_EVENTS, json.dumps([entry]))["AAPL"].fields == {Q: ("askPrice", "bidPrice")}
 
 
 @pytest.mark.parametrize("topic", FIELDS)
-def test_every_field_of_the_protocol_can_be_chosen(topic: EventType) -> None:
-    """All names of the protocol's field table are known."""
+def test_every_field_of_the_protocol_can_be_selected(topic: EventType) -> None:
+    """All names in the protocol's field table are known."""
     names = sorted(FIELDS[topic])
     entry = {"symbol": OPTION, "events": [topic], "fields": {topic: names}}
-    assert plan([], USUAL, json.dumps([entry]))[OPTION].fields == {topic: tuple(names)}
+    assert plan([], DEFAULT_EVENTS, json.dumps([entry]))[OPTION].fields == {topic: tuple(names)}
 
 
 @pytest.mark.parametrize(
-    ("symbols", "events", "described", "said"),
+    ("symbols", "events", "described", "message"),
     [
-        (["AAPL", "A B"], USUAL, None, "ARIES_SYMBOLS, item 2: 'A B' is not a symbol"),
-        (["AAPL:stock"], USUAL, None, "ARIES_SYMBOLS, item 1: unknown type 'stock'"),
-        (["AAPL:"], USUAL, None, "ARIES_SYMBOLS, item 1: unknown type ''"),
-        (["AAPL", "AAPL:option"], USUAL, None, "item 2: AAPL contradicts ARIES_SYMBOLS, item 1"),
-        (["AAPL241399C00150000"], USUAL, None, "241399 is not a date"),
+        (["AAPL", "A B"], DEFAULT_EVENTS, None, "ARIES_SYMBOLS, item 2: 'A B' is not a symbol"),
+        (["AAPL:stock"], DEFAULT_EVENTS, None, "ARIES_SYMBOLS, item 1: unknown type 'stock'"),
+        (["AAPL:"], DEFAULT_EVENTS, None, "ARIES_SYMBOLS, item 1: unknown type ''"),
+        (["AAPL", "AAPL:option"], DEFAULT_EVENTS, None, "item 2: AAPL contradicts ARIES_SYMBOLS, item 1"),
+        (["AAPL241399C00150000"], DEFAULT_EVENTS, None, "241399 is not a date"),
         (["AAPL"], ("quote",), None, "ARIES_EVENTS: unknown event 'quote': did you mean quotes?"),
         (["AAPL"], ("market-status",), None, "Market status is always included"),
         (["AAPL"], (), None, "ARIES_EVENTS is an empty list"),
         (["AAPL"], ("greeks",), None, "AAPL is an equity, which has none of ARIES_EVENTS"),
         (["SPX"], ("quotes", "l2"), None, "SPX is an index, which has none of ARIES_EVENTS"),
-        ([], USUAL, None, "no symbols: set ARIES_SYMBOLS"),
-        ([], USUAL, "[]", "no symbols"),
-        ([], USUAL, "{", "ARIES_SUBSCRIPTIONS is not JSON"),
-        ([], USUAL, "[" * 100_000, "ARIES_SUBSCRIPTIONS is not JSON"),
-        ([], USUAL, {"symbol": "AAPL"}, "must be a JSON list, not an object"),
-        ([], USUAL, [1], "ARIES_SUBSCRIPTIONS, entry 1: must be an object with the key symbol, not a number"),
-        ([], USUAL, ["AAPL", "A B"], "entry 2: 'A B' is not a symbol"),
-        ([], USUAL, [{"symbol": None}], "entry 1: symbol must be a string"),
-        ([], USUAL, [{"events": ["quotes"]}], "entry 1: symbol must be a string"),
-        ([], USUAL, [{"symbol": "AAPL", "event": []}], "entry 1: unknown key 'event': did you mean events?"),
-        ([], USUAL, [{"symbol": "AAPL", "events": []}], "events must be a list like"),
-        ([], USUAL, [{"symbol": "AAPL", "events": "quotes"}], "events must be a list like"),
-        ([], USUAL, [{"symbol": "AAPL", "events": [{}]}], "unknown event {}"),
-        ([], USUAL, [{"symbol": "AAPL", "type": ["equity"]}], "unknown type ['equity']"),
-        ([], USUAL, [{"symbol": "AAPL", "events": ["greeks"]}], "AAPL is an equity, which has no greeks"),
-        ([], USUAL, [{"symbol": "SPX", "events": ["l2", "quotes"]}], "SPX is an index, which has no l2 and quotes"),
-        ([], USUAL, [{"symbol": "AAPL", "fields": []}], "fields must be an object like"),
-        ([], USUAL, [{"symbol": "AAPL", "fields": {"quotes": []}}], "fields of quotes must be a list of names"),
-        ([], USUAL, [{"symbol": "AAPL", "fields": {"quotes": [1]}}], "fields of quotes must be a list of names"),
+        ([], DEFAULT_EVENTS, None, "no symbols: set ARIES_SYMBOLS"),
+        ([], DEFAULT_EVENTS, "[]", "no symbols"),
+        ([], DEFAULT_EVENTS, "{", "ARIES_SUBSCRIPTIONS is not JSON"),
+        ([], DEFAULT_EVENTS, "[" * 100_000, "ARIES_SUBSCRIPTIONS is not JSON"),
+        ([], DEFAULT_EVENTS, {"symbol": "AAPL"}, "must be a JSON list, not an object"),
+        ([], DEFAULT_EVENTS, [1], "ARIES_SUBSCRIPTIONS, entry 1: must be an object with the key symbol, not a number"),
+        ([], DEFAULT_EVENTS, ["AAPL", "A B"], "entry 2: 'A B' is not a symbol"),
+        ([], DEFAULT_EVENTS, [{"symbol": None}], "entry 1: symbol must be a string"),
+        ([], DEFAULT_EVENTS, [{"events": ["quotes"]}], "entry 1: symbol must be a string"),
+        ([], DEFAULT_EVENTS, [{"symbol": "AAPL", "event": []}], "entry 1: unknown key 'event': did you mean events?"),
+        ([], DEFAULT_EVENTS, [{"symbol": "AAPL", "events": []}], "events must be a list like"),
+        ([], DEFAULT_EVENTS, [{"symbol": "AAPL", "events": "quotes"}], "events must be a list like"),
+        ([], DEFAULT_EVENTS, [{"symbol": "AAPL", "events": [{}]}], "unknown event {}"),
+        ([], DEFAULT_EVENTS, [{"symbol": "AAPL", "type": ["equity"]}], "unknown type ['equity']"),
+        ([], DEFAULT_EVENTS, [{"symbol": "AAPL", "events": ["greeks"]}], "AAPL is an equity, which has no greeks"),
         (
             [],
-            USUAL,
+            DEFAULT_EVENTS,
+            [{"symbol": "SPX", "events": ["l2", "quotes"]}],
+            "SPX is an index, which has no l2 and quotes",
+        ),
+        ([], DEFAULT_EVENTS, [{"symbol": "AAPL", "fields": []}], "fields must be an object like"),
+        (
+            [],
+            DEFAULT_EVENTS,
+            [{"symbol": "AAPL", "fields": {"quotes": []}}],
+            "fields of quotes must be a list of names",
+        ),
+        (
+            [],
+            DEFAULT_EVENTS,
+            [{"symbol": "AAPL", "fields": {"quotes": [1]}}],
+            "fields of quotes must be a list of names",
+        ),
+        (
+            [],
+            DEFAULT_EVENTS,
             [{"symbol": "AAPL", "fields": {"quotes": [["bidPrice"]]}}],
             "fields of quotes must be a list of names",
         ),
-        ([], USUAL, [{"symbol": "AAPL", "fields": {"quotes": ["bidprice"]}}], "did you mean bidPrice?"),
-        ([], USUAL, [{"symbol": "AAPL", "fields": {"l2": ["orderBook"]}}], "l2 has no fields to select"),
+        ([], DEFAULT_EVENTS, [{"symbol": "AAPL", "fields": {"quotes": ["bidprice"]}}], "did you mean bidPrice?"),
+        ([], DEFAULT_EVENTS, [{"symbol": "AAPL", "fields": {"l2": ["orderBook"]}}], "l2 has no fields to select"),
         ([], ("quotes",), [{"symbol": "AAPL", "fields": {"trades": ["price"]}}], "not among its events"),
-        ([], USUAL, [{"symbol": "A"}, {"symbol": "A", "events": ["l2"]}], "entry 2: A contradicts"),
+        ([], DEFAULT_EVENTS, [{"symbol": "A"}, {"symbol": "A", "events": ["l2"]}], "entry 2: A contradicts"),
     ],
 )
-def test_each_mistake_is_named_with_its_place(
-    symbols: list[str], events: tuple[str, ...], described: object, said: str
+def test_each_problem_is_reported_with_its_place(
+    symbols: list[str], events: tuple[str, ...], described: object, message: str
 ) -> None:
-    """A mistake is told by setting and position, with what was meant or is possible."""
+    """A problem has the setting and position, and a suggestion or the valid values."""
     found = problems(symbols, events, described)
     assert len(found) == 1
-    assert said in found[0]
+    assert message in found[0]
 
 
-def test_all_mistakes_are_told_at_once() -> None:
-    """Mistakes in symbols, events and entries come in one error."""
+def test_all_problems_are_reported_at_once() -> None:
+    """One error has the problems of symbols, events and entries."""
     found = problems(["A B", "C:d"], ("quote",), [{"symbol": "X Y", "evnts": 1, "fields": {"quotes": ["z"]}}, 3])
     assert len(found) == 7
 
 
-def test_a_source_is_called_by_its_name() -> None:
-    """Problems of the file are told as the file's."""
+def test_problems_name_their_source() -> None:
+    """Problems in the file are reported with the file's setting."""
     with pytest.raises(SettingsError, match="ARIES_SUBSCRIPTIONS_FILE, entry 1"):
-        plan([], USUAL, "[3]", source="ARIES_SUBSCRIPTIONS_FILE")
+        plan([], DEFAULT_EVENTS, "[3]", source="ARIES_SUBSCRIPTIONS_FILE")
 
 
-def test_repeats_are_harmless_but_told() -> None:
-    """A symbol named twice in the same sense is subscribed once, and the warning names it."""
-    made = plan(["AAPL", "MSFT", "AAPL:equity", "AAPL"], USUAL, '["TSLA","TSLA"]')
+def test_repeated_symbols_cause_a_warning() -> None:
+    """A symbol that is repeated with the same meaning is subscribed once, and the warning names it."""
+    made = plan(["AAPL", "MSFT", "AAPL:equity", "AAPL"], DEFAULT_EVENTS, '["TSLA","TSLA"]')
     assert list(made) == ["AAPL", "MSFT", "TSLA"]
     assert made.warnings == (
         "ARIES_SYMBOLS names more than once: AAPL. Once is enough.",
@@ -163,44 +178,46 @@ def test_repeats_are_harmless_but_told() -> None:
     )
 
 
-def test_small_letters_are_kept_but_told() -> None:
-    """A symbol is subscribed as it was typed, with a warning where it has small letters."""
-    made = plan(["aapl", "MSFT"], USUAL)
+def test_lower_case_symbols_cause_a_warning() -> None:
+    """Symbols with lower-case letters are subscribed unchanged, with a warning."""
+    made = plan(["aapl", "MSFT"], DEFAULT_EVENTS)
     assert list(made) == ["aapl", "MSFT"]
     assert len(made.warnings) == 1
     assert "aapl" in made.warnings[0]
     assert "MSFT" not in made.warnings[0]
 
 
-def test_five_thousand_symbols_are_fine() -> None:
-    """A list of 5,000 makes a plan of 5,000 in order, repeats and all."""
+def test_five_thousand_symbols_can_be_planned() -> None:
+    """5,000 repeated symbols make a plan of 5,000 in order, and a short warning."""
     names = [f"S{number}" for number in range(5000)]
-    made = plan([*names, *names], USUAL, json.dumps([{"symbol": name, "events": ["l2"]} for name in names[:100]]))
+    made = plan(
+        [*names, *names], DEFAULT_EVENTS, json.dumps([{"symbol": name, "events": ["l2"]} for name in names[:100]])
+    )
     assert list(made) == names
     assert made.events == {Q, T, L2, TS}
     assert len(made.warnings[0]) < 200
     assert "and 4990 more" in made.warnings[0]
 
 
-def test_thousands_of_mistakes_are_counted_rather_than_listed() -> None:
-    """The message stays readable where every symbol of a long list is wrong."""
+def test_thousands_of_problems_are_abbreviated() -> None:
+    """If every symbol of a long list is invalid, only the first problems are listed, the others counted."""
     found = problems([f"S {number}" for number in range(5000)])
     assert len(found) == 26
     assert "4975 more" in found[-1]
 
 
-def test_subscriptions_compare_and_hash() -> None:
-    """Subscriptions of the same meaning are equal and can stand in sets."""
+def test_equal_subscriptions_have_equal_hashes() -> None:
+    """Subscriptions with the same content are equal, and can be in sets."""
     text = '[{"symbol":"AAPL","fields":{"quotes":["bidPrice"]}}]'
-    one, other = (plan([], USUAL, text)["AAPL"] for _ in range(2))
+    one, other = (plan([], DEFAULT_EVENTS, text)["AAPL"] for _ in range(2))
     assert one == other
     assert len({one, other}) == 1
-    assert plan(["AAPL"], USUAL) == plan(["AAPL", "AAPL"], USUAL)
-    assert plan(["AAPL"], USUAL) != plan([], USUAL, text)
+    assert plan(["AAPL"], DEFAULT_EVENTS) == plan(["AAPL", "AAPL"], DEFAULT_EVENTS)
+    assert plan(["AAPL"], DEFAULT_EVENTS) != plan([], DEFAULT_EVENTS, text)
 
 
-def test_the_difference_names_what_changed() -> None:
-    """New and changed symbols are subscribed whole, taken-away events are told apart, gone symbols are left."""
+def test_the_difference_has_all_changes() -> None:
+    """New and changed symbols are subscribed, removed events and removed symbols are unsubscribed."""
     old = plan(["SAME", "LESS", "GONE", "TYPE"], ("quotes", "trades"))
     new = plan(
         ["NEW", "SAME", "LESS", "TYPE:option"], ("quotes", "trades"), '[{"symbol":"LESS","events":["quotes","l2"]}]'
@@ -217,26 +234,26 @@ def test_the_difference_names_what_changed() -> None:
 
 
 def test_no_difference_is_false() -> None:
-    """The same plan in another order needs no request."""
-    assert not difference(plan(["A", "B"], USUAL), plan(["B", "A"], USUAL))
+    """The same plan in another order has no difference."""
+    assert not difference(plan(["A", "B"], DEFAULT_EVENTS), plan(["B", "A"], DEFAULT_EVENTS))
     assert not difference(Plan(), Plan())
 
 
 EVENT_SETS = st.frozensets(st.sampled_from(["quotes", "trades", "l2", "timesales"]), min_size=1)
 PLANS = st.dictionaries(st.sampled_from("ABCDEF"), EVENT_SETS, min_size=1).map(
-    lambda wanted: plan([], USUAL, json.dumps([{"symbol": s, "events": sorted(e)} for s, e in wanted.items()]))
+    lambda wanted: plan([], DEFAULT_EVENTS, json.dumps([{"symbol": s, "events": sorted(e)} for s, e in wanted.items()]))
 )
 
 
 @given(old=PLANS, new=PLANS)
 def test_the_difference_leads_from_one_plan_to_the_other(old: Plan, new: Plan) -> None:
-    """A feed where subscriptions add up, and one where they replace, both arrive at the new plan."""
+    """The difference results in the new plan, whether subscriptions add up or replace each other."""
     change = difference(old, new)
     adding = {symbol: set(one.events) for symbol, one in old.items()}
-    for less in (*change.removed_events, *change.unsubscribe):
-        adding[less.symbol] -= less.events
-    for more in change.subscribe:
-        adding.setdefault(more.symbol, set()).update(more.events)
+    for removed in (*change.removed_events, *change.unsubscribe):
+        adding[removed.symbol] -= removed.events
+    for wanted in change.subscribe:
+        adding.setdefault(wanted.symbol, set()).update(wanted.events)
     replacing = {**old, **{one.symbol: one for one in change.subscribe}}
     for gone in change.unsubscribe:
         del replacing[gone.symbol]

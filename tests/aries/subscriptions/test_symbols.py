@@ -1,4 +1,4 @@
-"""Symbols are known by their spelling."""
+"""The syntax and types of symbols."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from bridge.aries.subscriptions.symbols import SymbolType
     "symbol", ["AAPL", "BRK.B", "BF/B", "ES=F", "^GSPC", "$SPX", "BTC-USD", "A_B", "7203.T", "M&M"]
 )
 def test_usual_spellings_are_symbols(symbol: str) -> None:
-    """Classes of shares, futures, indices and pairs of other vendors are accepted, as equities."""
+    """Share classes, futures, indices and pairs in other vendors' notation are valid, as equities."""
     assert symbols.syntax_error(symbol) is None
     assert symbols.recognise(symbol) is SymbolType.EQUITY
 
 
 @pytest.mark.parametrize(
-    ("symbol", "said"),
+    ("symbol", "message"),
     [
         ("", "empty"),
         ("AA PL", "'AA PL' is not a symbol"),
@@ -35,13 +35,13 @@ def test_usual_spellings_are_symbols(symbol: str) -> None:
         ("AAPL  240119C00150000", "write the option as AAPL240119C00150000"),
     ],
 )
-def test_what_is_no_symbol_is_told_why(symbol: str, said: str) -> None:
-    """A text that cannot be a symbol is cited, with what is wrong."""
-    assert said in (symbols.syntax_error(symbol) or "")
+def test_an_invalid_symbol_is_reported_with_the_reason(symbol: str, message: str) -> None:
+    """The message has the invalid text and the reason."""
+    assert message in (symbols.syntax_error(symbol) or "")
 
 
 def test_the_longest_symbol_is_allowed() -> None:
-    """64 characters are still a symbol."""
+    """A symbol may have 64 characters."""
     assert symbols.syntax_error("A" * 64) is None
 
 
@@ -58,7 +58,7 @@ def test_the_indices_of_the_feed_are_known(symbol: str) -> None:
     strike=st.integers(0, 99_999_999),
 )
 def test_every_osi_symbol_is_an_option(root: str, day: date, side: str, strike: int) -> None:
-    """Root, date, side and strike without padding make an option, whatever they are."""
+    """Any root, date, side and strike without padding is an option."""
     symbol = f"{root}{day:%y%m%d}{side}{strike:08d}"
     assert symbols.syntax_error(symbol) is None
     assert symbols.recognise(symbol) is SymbolType.OPTION
@@ -68,15 +68,15 @@ def test_every_osi_symbol_is_an_option(root: str, day: date, side: str, strike: 
 @pytest.mark.parametrize(
     "symbol", ["AAPL240119X00150000", "AAPL240119C0015000", "AAPLXYZ240119C00150000", "240119C00150000"]
 )
-def test_what_only_resembles_an_option_is_an_equity(symbol: str) -> None:
-    """A wrong side, strike or root makes it another symbol, not an option."""
+def test_an_invalid_option_symbol_is_an_equity(symbol: str) -> None:
+    """A symbol with an invalid side, strike or root is an equity."""
     assert symbols.recognise(symbol) is SymbolType.EQUITY
     assert symbols.invalid_date(symbol) is None
 
 
 @pytest.mark.parametrize("day", ["241301", "240230", "230229", "240100"])
-def test_an_impossible_date_is_noticed(day: str) -> None:
-    """An option symbol of a day that never was is not taken for an option in silence."""
+def test_an_option_symbol_with_an_invalid_date_is_detected(day: str) -> None:
+    """An option symbol with an invalid date is an equity, and its date is reported."""
     symbol = f"AAPL{day}C00150000"
     assert symbols.recognise(symbol) is SymbolType.EQUITY
     assert symbols.invalid_date(symbol) == day
