@@ -1,6 +1,6 @@
-"""Keep the generated parts of the README equal to their source.
+"""Generate the table of settings in the README.
 
-``python -m tests.programs.docs.settings_table --write`` puts them in; ``--check`` (the default) only checks them.
+``python -m tests.programs.docs.settings_table --write`` writes it; ``--check`` (the default) compares it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ END = "<!-- settings:end -->"
 
 
 def generated(readme: str) -> str:
-    """Return the README with the table of settings as it is now."""
+    """Return the README with the current table of settings."""
     return with_part(README, readme, f"{BEGIN}\n", f"{settings_table.markdown()}\n", END)
 
 
 def main(arguments: list[str] | None = None) -> str | None:
-    """Write or check the README; return what is wrong with it."""
+    """Write or check the README; return an error message."""
     try:
         return generated_part.main("tests.programs.docs.settings_table", README, generated, arguments)
     except MarkersMissing as missing:
