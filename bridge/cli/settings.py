@@ -50,19 +50,18 @@ def _report(error: SettingsError, *, check: bool) -> None:
 
 def as_json_text(settings: Settings) -> str:
     """Return the settings as a JSON list of objects."""
-    values = settings_table.values(settings)
     rows = [
         {
             "name": row.name,
             "type": row.type,
             "default": row.default or None,
-            "value": values[row.name] or None,
-            "set": settings_table.is_set(row, settings),
+            "value": row.value or None,
+            "set": row.is_set,
             "secret": row.secret,
             "required": row.required,
             "meaning": row.meaning,
         }
-        for row in settings_table.table()
+        for row in settings_table.table(settings)
     ]
     return json.dumps(rows, indent=2, ensure_ascii=False)
 
@@ -70,8 +69,7 @@ def as_json_text(settings: Settings) -> str:
 def rich_table(settings: Settings) -> Table:
     """Return the settings as a table for terminals."""
     table = Table("name", "value", "type", "meaning", title="Settings (environment)", expand=True)
-    for row in settings_table.table():
-        is_set = settings_table.is_set(row, settings)
-        value = Text(settings_table.displayed_value(row, settings), style="bold" if is_set else "dim", overflow="fold")
+    for row in settings_table.table(settings):
+        value = Text(row.displayed_value, style="bold" if row.is_set else "dim", overflow="fold")
         table.add_row(Text(row.name, overflow="fold"), value, Text(row.type), Text(row.meaning))
     return table

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A description of one setting; ``default`` is written as in the environment, empty if there is none."""
+    """A setting and its value; ``default`` and ``value`` are written as in the environment, empty if there is none."""
 
     name: str
     type: str
@@ -29,20 +29,43 @@ class Row:
     meaning: str
     secret: bool
     required: bool
+    value: str
+    is_set: bool
 
     @property
     def field(self) -> str:
         """Return the setting's field of Settings."""
         return self.name.lower()
 
+    @property
+    def displayed_value(self) -> str:
+        """Return the value, marked if it is the default, unset or required."""
+        value = self.value or self.default
+        if self.is_set:
+            return value
+        return f"{value} (default)" if value else "(required)" if self.required else "(unset)"
+
+
+def table(settings: Settings | None = None) -> list[Row]:
+    """Return a row for each setting, in the order of the fields; without settings, the values are empty."""
+    return [_row(name, field, settings) for name, field in Settings.model_fields.items()]
+
+
+def _row(name: str, field: FieldInfo, settings: Settings | None) -> Row:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    return Row(
+        name=name.upper(),
+        type=_type(field),
+        default=str(extra.get("default", "")) or written(field.default),
+        meaning=_docstrings().get(name, ""),
+        secret=is_secret(field),
+        required=bool(extra.get("required")),
+        value=written(getattr(settings, name, None)),
+        is_set=settings is not None and name in settings.model_fields_set,
+    )
+
 
 @cache
-def table() -> tuple[Row, ...]:
-    """Return a row for each setting, in the order of the fields."""
-    meanings = _docstrings()
-    return tuple(_row(name, field, meanings.get(name, "")) for name, field in Settings.model_fields.items())
-
-
 def _docstrings() -> dict[str, str]:
     """Return the docstring of each field; pydantic's ``use_attribute_docstrings`` would cost 30 ms at each start."""
     [cls] = (node for node in ast.parse(getsource(fields)).body if isinstance(node, ast.ClassDef))
@@ -52,12 +75,6 @@ def _docstrings() -> dict[str, str]:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                 found[name] = " ".join(text.split())
     return found
-
-
-def _row(name: str, field: FieldInfo, meaning: str) -> Row:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    default = str(extra.get("default", "")) or written(field.default)
-    return Row(name.upper(), _type(field), default, meaning, is_secret(field), bool(extra.get("required")))
 
 
 def _type(field: FieldInfo) -> str:
@@ -84,31 +101,13 @@ def written(value: object) -> str:
     return "" if value is None else redact_url(str(value))
 
 
-def values(settings: Settings) -> dict[str, str]:
-    """Return the value of each setting by name, as :func:`written`."""
-    return {row.name: written(getattr(settings, row.field)) for row in table()}
-
-
 def render(settings: Settings | None = None) -> Iterator[str]:
-    """Yield two plain lines for each setting, with the defaults if no settings are passed."""
-    rows = table()
+    """Yield two plain lines for each setting."""
+    rows = table(settings)
     width = max(len(row.name) for row in rows)
     for row in rows:
-        yield f"{row.name:<{width}}  {displayed_value(row, settings)}"
+        yield f"{row.name:<{width}}  {row.displayed_value}"
         yield f"{'':<{width}}    {row.type}: {row.meaning}"
-
-
-def is_set(row: Row, settings: Settings | None) -> bool:
-    """Return whether the value was set rather than taken from the default."""
-    return settings is not None and row.field in settings.model_fields_set
-
-
-def displayed_value(row: Row, settings: Settings | None) -> str:
-    """Return the value to display, marked if it is the default, unset or required."""
-    if settings is not None and is_set(row, settings):
-        return written(getattr(settings, row.field))
-    value = (written(getattr(settings, row.field)) if settings else "") or row.default
-    return f"{value} (default)" if value else "(required)" if row.required else "(unset)"
 
 
 def markdown() -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.errors import SettingsError
-from bridge.settings import Problem, Settings, examine, load
+from bridge.settings import Problem, Settings, examine, load, load_only
 from bridge.settings import table as settings_table
 from bridge.topics import Topic
 
@@ -132,6 +132,25 @@ def test_a_mapping_is_read_instead_of_the_process_environment(monkeypatch: pytes
     assert load(LEAST).bridge_instance == socket.gethostname()
     assert load({**os.environ, **LEAST}).bridge_instance == "from-process"
     assert dict(os.environ) == before
+
+
+def test_names_are_case_sensitive() -> None:
+    """A variable with a setting's name in lower case is not the setting."""
+    assert load({**LEAST, "aries_symbols": "MSFT", "Bridge_Instance": "x"}).aries_symbols == ("AAPL",)
+
+
+def test_a_part_of_the_settings_can_be_loaded_alone() -> None:
+    """Only the settings with the prefixes are read; problems of others, and those with others, do not matter."""
+    environ = {"KAFKA_LINGER_MS": "5", "KAFKA_BATCH_BYTES": "2048", "BRIDGE_BUFFER_BYTES": "1024", "ARIES_DIALECT": "x"}
+    settings = load_only({**environ, "SCHEMA_REGISTRY_USERNAME": "me"}, "KAFKA_LINGER_", "KAFKA_BATCH_", "ARIES_WS_")
+    assert (settings.kafka_linger_ms, settings.kafka_batch_bytes, settings.aries_dialect) == (5, 2048, "auto")
+    with pytest.raises(SettingsError) as caught:
+        load_only({**environ, "SCHEMA_REGISTRY_USERNAME": "me"}, "KAFKA_", "SCHEMA_REGISTRY_")
+    assert [problem.partition(" ")[0] for problem in caught.value.problems] == [
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "SCHEMA_REGISTRY_USERNAME",
+        "SCHEMA_REGISTRY_USERNAME",
+    ]
 
 
 def test_settings_made_from_values_ignore_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
