@@ -14,7 +14,7 @@ from bridge.cli.settings import rich_table, settings_command
 from bridge.errors import SettingsError
 from bridge.settings import load
 from bridge.settings import table as settings_table
-from tests.settings.test_environment import LEAST
+from tests.settings.test_environment import REQUIRED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,15 +45,15 @@ def test_it_works_without_any_environment() -> None:
 def test_values_are_shown_except_for_secrets() -> None:
     """Values of the environment are shown, secrets are not."""
     for arguments in ((), ("--json",), ("--markdown",)):
-        result = run(*arguments, environ={**LEAST, "ARIES_ACCESS_TOKEN": "hunter22"})
+        result = run(*arguments, environ={**REQUIRED, "ARIES_ACCESS_TOKEN": "hunter22"})
         assert result.exit_code == 0
         assert "hunter22" not in result.output
-    assert "***" in run(environ=LEAST).stdout
+    assert "***" in run(environ=REQUIRED).stdout
 
 
 def test_json_is_for_programs() -> None:
     """The JSON has one object per setting, with separate value and default."""
-    rows = {row["name"]: row for row in json.loads(run("--json", environ=LEAST).stdout)}
+    rows = {row["name"]: row for row in json.loads(run("--json", environ=REQUIRED).stdout)}
     assert set(rows) == {row.name for row in settings_table.table()}
     assert rows["ARIES_SYMBOLS"]["value"] == "AAPL"
     assert rows["ARIES_SYMBOLS"]["set"] is True
@@ -73,7 +73,7 @@ def test_json_is_for_programs() -> None:
 
 def test_markdown_is_the_readmes_table() -> None:
     """``--markdown`` prints the README's table."""
-    assert run("--markdown", environ=LEAST).stdout == settings_table.markdown() + "\n"
+    assert run("--markdown", environ=REQUIRED).stdout == settings_table.markdown() + "\n"
 
 
 def test_problems_are_printed_to_standard_error() -> None:
@@ -87,7 +87,7 @@ def test_problems_are_printed_to_standard_error() -> None:
 
 def test_check_fails_if_there_are_problems() -> None:
     """With ``--check``, the command fails with the error that `run` would raise."""
-    assert run("--check", environ=LEAST).exit_code == 0
+    assert run("--check", environ=REQUIRED).exit_code == 0
     result = run("--check")
     assert isinstance(result.exception, SettingsError)
     assert len(result.exception.problems) == 3
@@ -96,4 +96,4 @@ def test_check_fails_if_there_are_problems() -> None:
 
 def test_the_table_for_terminals_has_every_setting() -> None:
     """On a terminal, the same rows are printed as a table."""
-    assert rich_table(load(LEAST)).row_count == len(settings_table.table())
+    assert rich_table(load(REQUIRED)).row_count == len(settings_table.table())

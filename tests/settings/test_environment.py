@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bridge.secrets.secret import Secret
 
-LEAST = {"ARIES_ACCESS_TOKEN": "s3cret", "ARIES_SYMBOLS": "AAPL", "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092"}
+REQUIRED = {"ARIES_ACCESS_TOKEN": "s3cret", "ARIES_SYMBOLS": "AAPL", "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092"}
 
 
 def sentences(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -32,12 +32,12 @@ def sentences(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def problems(extra: Mapping[str, str]) -> tuple[str, ...]:
     """Return the problems of a valid environment with these changes."""
-    return sentences({**LEAST, **extra})
+    return sentences({**REQUIRED, **extra})
 
 
 def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
     """With the required settings alone, all others have the default of the contract."""
-    settings = load(LEAST)
+    settings = load(REQUIRED)
     expected = {
         "aries_ws_url": "wss://api.aries.com/v1/marketdata/ws",
         "aries_dialect": "auto",
@@ -79,7 +79,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
 @pytest.mark.parametrize("value", ["tcp://10.0.0.1:80", " udp://[::1]:53 "])
 def test_variables_injected_by_kubernetes_are_ignored(value: str) -> None:
     """A Service called ``bridge-http`` sets BRIDGE_HTTP_PORT to its address: the default is used."""
-    assert load({**LEAST, "BRIDGE_HTTP_PORT": value}).bridge_http_port == 8080
+    assert load({**REQUIRED, "BRIDGE_HTTP_PORT": value}).bridge_http_port == 8080
 
 
 @pytest.mark.parametrize("value", ["70000", "-1", "http", "tcp:80"])
@@ -119,7 +119,7 @@ def test_all_kinds_of_problems_are_reported_at_once(tmp_path: Path) -> None:
 
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an argument, the process's environment is read."""
-    for name, value in LEAST.items():
+    for name, value in REQUIRED.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("BRIDGE_INSTANCE", "from-process")
     assert load().bridge_instance == "from-process"
@@ -129,14 +129,14 @@ def test_a_mapping_is_read_instead_of_the_process_environment(monkeypatch: pytes
     """Only the mapping is read, and the process's environment is not changed."""
     monkeypatch.setenv("BRIDGE_INSTANCE", "from-process")
     before = dict(os.environ)
-    assert load(LEAST).bridge_instance == socket.gethostname()
-    assert load({**os.environ, **LEAST}).bridge_instance == "from-process"
+    assert load(REQUIRED).bridge_instance == socket.gethostname()
+    assert load({**os.environ, **REQUIRED}).bridge_instance == "from-process"
     assert dict(os.environ) == before
 
 
 def test_names_are_case_sensitive() -> None:
     """A variable with a setting's name in lower case is not the setting."""
-    assert load({**LEAST, "aries_symbols": "MSFT", "Bridge_Instance": "x"}).aries_symbols == ("AAPL",)
+    assert load({**REQUIRED, "aries_symbols": "MSFT", "Bridge_Instance": "x"}).aries_symbols == ("AAPL",)
 
 
 def test_a_part_of_the_settings_can_be_loaded_alone() -> None:
@@ -163,13 +163,13 @@ def test_settings_made_from_values_ignore_the_environment(monkeypatch: pytest.Mo
 def test_settings_are_frozen() -> None:
     """A setting cannot be changed after loading."""
     with pytest.raises(ValidationError):
-        load(LEAST).bridge_instance = "other"
+        load(REQUIRED).bridge_instance = "other"
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
 def test_an_empty_value_is_unset(empty: str) -> None:
     """An empty variable counts as unset, for values, required settings and secrets alike."""
-    assert load({**LEAST, "KAFKA_LINGER_MS": empty, "ARIES_API_KEY": empty}).kafka_linger_ms == 2
+    assert load({**REQUIRED, "KAFKA_LINGER_MS": empty, "ARIES_API_KEY": empty}).kafka_linger_ms == 2
     assert "KAFKA_BOOTSTRAP_SERVERS is not set" in problems({"KAFKA_BOOTSTRAP_SERVERS": empty})[0]
     assert len(problems({"ARIES_ACCESS_TOKEN": empty})) == 1
 
@@ -179,7 +179,7 @@ def test_an_empty_value_is_unset(empty: str) -> None:
 )
 def test_lists_take_csv_and_json(text: str) -> None:
     """Both notations are equivalent; white space and a trailing comma are ignored."""
-    assert load({**LEAST, "ARIES_SYMBOLS": text}).aries_symbols == ("AAPL", "MSFT")
+    assert load({**REQUIRED, "ARIES_SYMBOLS": text}).aries_symbols == ("AAPL", "MSFT")
 
 
 @pytest.mark.parametrize("text", ['["AAPL"', "[AAPL]", "[1]", '[["AAPL"]]', "[" * 100_000])
@@ -209,7 +209,7 @@ def test_a_list_of_invalid_json_is_a_problem(text: str) -> None:
 )
 def test_case_and_white_space_are_ignored(name: str, text: str, value: object) -> None:
     """The case of choices and surrounding white space are ignored; brokers may be IPv6 addresses."""
-    assert getattr(load({**LEAST, name: text}), name.lower()) == value
+    assert getattr(load({**REQUIRED, name: text}), name.lower()) == value
 
 
 @pytest.mark.parametrize(
@@ -345,20 +345,20 @@ def test_any_text_can_be_examined(texts: dict[str, str]) -> None:
 )
 def test_the_dialect_follows_the_path_unless_it_is_set(dialect: str, url: str, expected: str) -> None:
     """``auto`` depends on the URL's path only."""
-    assert load({**LEAST, "ARIES_DIALECT": dialect, "ARIES_WS_URL": url}).dialect == expected
+    assert load({**REQUIRED, "ARIES_DIALECT": dialect, "ARIES_WS_URL": url}).dialect == expected
 
 
 def test_topics_have_the_prefix_unless_they_are_renamed() -> None:
     """Each topic has a setting for another name."""
-    assert load({**LEAST, "KAFKA_TOPIC_PREFIX": "p"}).topics == {topic: f"p.{topic}" for topic in Topic}
+    assert load({**REQUIRED, "KAFKA_TOPIC_PREFIX": "p"}).topics == {topic: f"p.{topic}" for topic in Topic}
     renamed: dict[str, Any] = {f"KAFKA_TOPIC_{topic.setting}": f"my-{topic}" for topic in Topic}
-    assert load({**LEAST, **renamed}).topics == {topic: f"my-{topic}" for topic in Topic}
+    assert load({**REQUIRED, **renamed}).topics == {topic: f"my-{topic}" for topic in Topic}
 
 
 def test_the_plan_comes_from_symbols_and_subscriptions(tmp_path: Path) -> None:
     """The plan has the symbols of the list, the JSON and the file; each alone is enough."""
-    assert list(load({**LEAST, "ARIES_SUBSCRIPTIONS": '["MSFT"]'}).plan()) == ["AAPL", "MSFT"]
+    assert list(load({**REQUIRED, "ARIES_SUBSCRIPTIONS": '["MSFT"]'}).plan()) == ["AAPL", "MSFT"]
     path = tmp_path / "subscriptions"
     path.write_text("TSLA # a comment\nNVDA,AMD\n")
-    alone = {**LEAST, "ARIES_SYMBOLS": "", "ARIES_SUBSCRIPTIONS_FILE": str(path)}
+    alone = {**REQUIRED, "ARIES_SYMBOLS": "", "ARIES_SUBSCRIPTIONS_FILE": str(path)}
     assert list(load(alone).plan()) == ["TSLA", "NVDA", "AMD"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.settings import Settings, load
 from bridge.settings import table as settings_table
-from tests.settings.test_environment import LEAST
+from tests.settings.test_environment import REQUIRED
 
 ROWS = {row.name: row for row in settings_table.table()}
 
@@ -32,7 +32,7 @@ def test_defaults_are_written_as_in_the_environment() -> None:
     assert defaults["ARIES_EVENTS"] == "quotes,trades,l2,timesales"
     assert defaults["ARIES_BACKOFF_MIN_SECONDS"] == "0.5"
     assert defaults["KAFKA_SSL_CHECK_HOSTNAME"] == "true"
-    assert load({**defaults, **LEAST}) == load(LEAST)
+    assert load({**defaults, **REQUIRED}) == load(REQUIRED)
 
 
 def test_required_and_secret_settings_are_marked() -> None:
@@ -45,7 +45,7 @@ def test_required_and_secret_settings_are_marked() -> None:
 
 def test_values_are_shown_beside_their_names() -> None:
     """Values that are set are shown as they are, others are marked as default, unset or required."""
-    settings = load({**LEAST, "ARIES_EVENTS": "quotes", "ARIES_WS_URL": "wss://host/x?token=hunter22"})
+    settings = load({**REQUIRED, "ARIES_EVENTS": "quotes", "ARIES_WS_URL": "wss://host/x?token=hunter22"})
     lines = [*settings_table.render(settings)]
     shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if not line.startswith(" ")}
     assert shown["ARIES_EVENTS"] == "quotes"

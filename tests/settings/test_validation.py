@@ -9,7 +9,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization as s
 
 from bridge.settings import examine
-from tests.settings.test_environment import LEAST, problems
+from tests.settings.test_environment import REQUIRED, problems
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,7 +185,7 @@ def test_an_encrypted_key_does_not_prompt_for_its_password(pem: dict[str, Path],
 
 def test_rules_are_checked_although_other_values_are_invalid() -> None:
     """Broken rules and invalid values are reported together."""
-    _, found = examine({**LEAST, "KAFKA_LINGER_MS": "x", "ARIES_ACCESS_TOKEN": "", **SASL})
+    _, found = examine({**REQUIRED, "KAFKA_LINGER_MS": "x", "ARIES_ACCESS_TOKEN": "", **SASL})
     assert len(found) == 3
 
 

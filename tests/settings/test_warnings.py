@@ -11,7 +11,7 @@ import trustme
 
 from bridge.settings import examine
 from bridge.settings.warnings import is_loopback, names, warnings
-from tests.settings.test_environment import LEAST
+from tests.settings.test_environment import REQUIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ def warnings_of(environ: dict[str, str]) -> list[str]:
 
 def warned(extra: dict[str, str]) -> list[str]:
     """Return the warnings about a valid environment with these changes."""
-    return warnings_of({**LEAST, **extra})
+    return warnings_of({**REQUIRED, **extra})
 
 
 def test_a_valid_environment_has_no_warnings() -> None:
