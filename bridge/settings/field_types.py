@@ -1,7 +1,6 @@
-"""The types of settings: from the text of an environment variable to a valid value.
+"""The types of settings that Python and pydantic do not have: from the text of a variable to a valid value.
 
-Each is an annotation with its validators and its :class:`TypeName`. A validator's message is a clause that follows
-``NAME=value:`` and says what the value must be.
+A validator's message is a clause that follows ``NAME=value:`` and says what the value must be.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationInfo
@@ -19,12 +18,14 @@ from bridge.errors import SecretUnreadable
 from bridge.secrets.secret import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydantic.fields import FieldInfo
 
 
 @dataclass(frozen=True, slots=True)
 class TypeName:
-    """The name of a type in the table of settings."""
+    """The name of a type in the table of settings, if it is not that of the Python type."""
 
     text: str
 
@@ -138,26 +139,29 @@ def _upper(value: Any) -> Any:
 LOWER = BeforeValidator(_lower)
 UPPER = BeforeValidator(_upper)
 
-Text = Annotated[str, TypeName("text")]
-OptionalText = Annotated[str | None, TypeName("text")]
-JsonText = Annotated[str | None, TypeName("JSON")]
-TextList = Annotated[tuple[str, ...], BeforeValidator(_list_items), TypeName("list")]
+JsonText = Annotated[str, TypeName("JSON")]
+TextList = Annotated[tuple[str, ...], BeforeValidator(_list_items)]
 Servers = Annotated[TextList, AfterValidator(_servers)]
 WebSocketUrl = Annotated[str, AfterValidator(_websocket_url), TypeName("URL")]
 HttpUrl = Annotated[str, AfterValidator(_http_url), TypeName("URL")]
-OptionalHttpUrl = Annotated[HttpUrl | None, TypeName("URL")]
-OptionalFile = Annotated[Path | None, TypeName("file")]
-OptionalSecret = Annotated[InstanceOf[Secret] | None, BeforeValidator(_secret), TypeName("secret")]
-TopicPart = Annotated[str, AfterValidator(_topic_part), TypeName("text")]
-OptionalTopic = Annotated[TopicPart | None, TypeName("text")]
+SecretText = Annotated[InstanceOf[Secret], BeforeValidator(_secret)]
+TopicPart = Annotated[str, AfterValidator(_topic_part)]
 ShardNumber = Annotated[str, AfterValidator(_shard), TypeName("whole number or auto")]
-Integer = Annotated[int, TypeName("whole number")]
-Milliseconds = Annotated[Integer, Field(ge=0, le=60_000)]
-Number = Annotated[float, Field(allow_inf_nan=False), TypeName("number")]
-Seconds = Annotated[Number, Field(gt=0, le=3600)]
-Boolean = Annotated[bool, TypeName("true or false")]
+Milliseconds = Annotated[int, Field(ge=0, le=60_000)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+def type_parts(field: FieldInfo) -> list[object]:
+    """Return all types, choices and metadata in a field's annotation, the outermost first."""
+    return [*field.metadata, *_parts(field.annotation)]
+
+
+def _parts(annotation: object) -> Iterator[object]:
+    yield get_origin(annotation) or annotation
+    for argument in get_args(annotation):
+        yield from _parts(argument)
 
 
 def is_secret(field: FieldInfo) -> bool:
     """Return whether a setting is a secret, which can also be given as ``<NAME>_FILE``."""
-    return TypeName("secret") in field.metadata
+    return Secret in type_parts(field)

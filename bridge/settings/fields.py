@@ -7,6 +7,7 @@ the README's table are made from this module.
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -20,26 +21,18 @@ from bridge.secrets.secret import Secret
 from bridge.settings.field_types import (
     LOWER,
     UPPER,
-    Boolean,
     HttpUrl,
-    Integer,
     JsonText,
     Milliseconds,
-    Number,
-    OptionalFile,
-    OptionalHttpUrl,
-    OptionalSecret,
-    OptionalText,
-    OptionalTopic,
     Seconds,
+    SecretText,
     Servers,
     ShardNumber,
-    Text,
     TextList,
     TopicPart,
     WebSocketUrl,
 )
-from bridge.settings.pem import OptionalAuthorities, OptionalPemFile
+from bridge.settings.pem import AuthoritiesFile, PemFile
 from bridge.topics import Topic, topic_names
 
 if TYPE_CHECKING:
@@ -61,23 +54,23 @@ def _topic(name: str) -> Any:
 class Settings(BaseSettings):
     """The valid settings; from the environment by :func:`bridge.settings.load`, or from values by field name."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", enable_decoding=False)
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", enable_decoding=False, allow_inf_nan=False)
 
     aries_ws_url: WebSocketUrl = "wss://api.aries.com/v1/marketdata/ws"
     """WebSocket URL of the feed."""
     aries_dialect: Annotated[Literal["auto", "action", "envelope"], LOWER] = "auto"
     """Protocol dialect; `auto` is `envelope` for the path `/v1/market/ws`, else `action`."""
-    aries_access_token: OptionalSecret = None
+    aries_access_token: SecretText | None = None
     """OAuth2 access token; a file is read again at each authentication."""
-    aries_client_id: OptionalText = None
+    aries_client_id: str | None = None
     """OAuth2 client ID for the refresh-token grant."""
-    aries_client_secret: OptionalSecret = None
+    aries_client_secret: SecretText | None = None
     """OAuth2 client secret, if the client has one."""
-    aries_refresh_token: OptionalSecret = None
+    aries_refresh_token: SecretText | None = None
     """OAuth2 refresh token; with `ARIES_CLIENT_ID`, instead of `ARIES_ACCESS_TOKEN`."""
     aries_token_url: HttpUrl = "https://api.aries.com/v1/oauth2/token"  # noqa: S105 - a URL, no password
     """Token endpoint for the refresh-token grant."""
-    aries_api_key: OptionalSecret = None
+    aries_api_key: SecretText | None = None
     """`xAPIKey` of the `action` dialect, for accounts that need one."""
     aries_symbols: TextList = _required()
     """Symbols, like `AAPL,SPX,AAPL240119C00150000`. The type is recognised; `SYM:option` (or `equity`, `index`)
@@ -85,16 +78,16 @@ class Settings(BaseSettings):
     aries_events: TextList = ("quotes", "trades", "l2", "timesales")
     """Event types for all symbols; also `greeks` (options only). Indices get `trades` only. Market status is always
     included."""
-    aries_subscriptions: JsonText = None
+    aries_subscriptions: JsonText | None = None
     """Events and fields per symbol, added to `ARIES_SYMBOLS` and overriding it: a list like
     `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`."""
-    aries_subscriptions_file: OptionalFile = None
+    aries_subscriptions_file: Path | None = None
     """File with the same JSON, or with a plain list of symbols; changes are applied on the open connection."""
     aries_ping_interval_seconds: Seconds = 30
     """Interval between keep-alive pings, in seconds."""
     aries_pong_timeout_seconds: Seconds = 10
     """Timeout for the answer to a ping, in seconds; then reconnect."""
-    aries_stale_after_seconds: Number = Field(default=60, ge=0, le=_DAY_SECONDS)
+    aries_stale_after_seconds: float = Field(default=60, ge=0, le=_DAY_SECONDS)
     """If no data arrives for this many seconds while the market is open: probe, then reconnect; 0 = off."""
     aries_backoff_min_seconds: Seconds = 0.5
     """Upper bound of the random wait before the first reconnect, in seconds; it doubles with each attempt."""
@@ -109,83 +102,83 @@ class Settings(BaseSettings):
         None
     )
     """SASL mechanism, required by the `SASL_` protocols."""
-    kafka_sasl_username: OptionalText = None
+    kafka_sasl_username: str | None = None
     """User name for PLAIN and SCRAM."""
-    kafka_sasl_password: OptionalSecret = None
+    kafka_sasl_password: SecretText | None = None
     """Password for PLAIN and SCRAM."""
-    kafka_ssl_cafile: OptionalAuthorities = None
+    kafka_ssl_cafile: AuthoritiesFile | None = None
     """PEM file of trusted certificate authorities; unset = those of the system."""
-    kafka_ssl_certfile: OptionalPemFile = None
+    kafka_ssl_certfile: PemFile | None = None
     """PEM file of the client certificate (mutual TLS)."""
-    kafka_ssl_keyfile: OptionalPemFile = None
+    kafka_ssl_keyfile: PemFile | None = None
     """PEM file of the client certificate's private key, unencrypted."""
-    kafka_ssl_check_hostname: Boolean = True
+    kafka_ssl_check_hostname: bool = True
     """Whether a broker's certificate must match its host name."""
-    kafka_oauth_token_url: OptionalHttpUrl = None
+    kafka_oauth_token_url: HttpUrl | None = None
     """Token endpoint for OAUTHBEARER, with the client-credentials grant."""
-    kafka_oauth_client_id: OptionalText = None
+    kafka_oauth_client_id: str | None = None
     """Client ID for OAUTHBEARER."""
-    kafka_oauth_client_secret: OptionalSecret = None
+    kafka_oauth_client_secret: SecretText | None = None
     """Client secret for OAUTHBEARER."""
-    kafka_oauth_scope: OptionalText = None
+    kafka_oauth_scope: str | None = None
     """Scope to request, if the token endpoint needs one."""
     kafka_topic_prefix: TopicPart = "aries"
     """Topics are `<prefix>.quotes` and so on."""
-    kafka_topic_quotes: OptionalTopic = _topic("quotes")
+    kafka_topic_quotes: TopicPart | None = _topic("quotes")
     """Topic of quotes."""
-    kafka_topic_trades: OptionalTopic = _topic("trades")
+    kafka_topic_trades: TopicPart | None = _topic("trades")
     """Topic of trades."""
-    kafka_topic_timesales: OptionalTopic = _topic("timesales")
+    kafka_topic_timesales: TopicPart | None = _topic("timesales")
     """Topic of time and sales."""
-    kafka_topic_l2: OptionalTopic = _topic("l2")
+    kafka_topic_l2: TopicPart | None = _topic("l2")
     """Topic of level 2."""
-    kafka_topic_greeks: OptionalTopic = _topic("greeks")
+    kafka_topic_greeks: TopicPart | None = _topic("greeks")
     """Topic of greeks."""
-    kafka_topic_market_status: OptionalTopic = _topic("market-status")
+    kafka_topic_market_status: TopicPart | None = _topic("market-status")
     """Topic of the market status."""
-    kafka_topic_control: OptionalTopic = _topic("control")
+    kafka_topic_control: TopicPart | None = _topic("control")
     """Topic of control events."""
-    kafka_topic_dlq: OptionalTopic = _topic("dlq")
+    kafka_topic_dlq: TopicPart | None = _topic("dlq")
     """Topic of dead letters."""
     kafka_compression: Annotated[Literal["none", "gzip", "snappy", "lz4", "zstd"], LOWER] = "zstd"
     """Compression of record batches."""
     kafka_linger_ms: Milliseconds = 2
     """How long a batch waits for more records, in milliseconds."""
-    kafka_batch_bytes: Integer = Field(default=524_288, ge=1024, le=_GIB)
+    kafka_batch_bytes: int = Field(default=524_288, ge=1024, le=_GIB)
     """Maximum size of a record batch, in bytes."""
-    kafka_delivery_timeout_seconds: Number = Field(default=120, gt=0, le=_DAY_SECONDS)
+    kafka_delivery_timeout_seconds: float = Field(default=120, gt=0, le=_DAY_SECONDS)
     """If no acknowledgement arrives for this many seconds, the producer is replaced, and unacknowledged records are
     sent again in order."""
 
-    schema_registry_url: OptionalHttpUrl = None
+    schema_registry_url: HttpUrl | None = None
     """Set = Confluent wire format; unset = Avro single-object encoding."""
-    schema_registry_username: OptionalText = None
+    schema_registry_username: str | None = None
     """User name for the registry."""
-    schema_registry_password: OptionalSecret = None
+    schema_registry_password: SecretText | None = None
     """Password for the registry."""
-    schema_registry_cafile: OptionalAuthorities = None
+    schema_registry_cafile: AuthoritiesFile | None = None
     """PEM file of trusted certificate authorities; unset = those of the system."""
-    schema_registry_auto_register: Boolean = False
+    schema_registry_auto_register: bool = False
     """Whether to register missing schemas; if false, a missing schema is an error."""
 
-    bridge_buffer_bytes: Integer = Field(default=268_435_456, ge=1024, le=1024 * _GIB)
+    bridge_buffer_bytes: int = Field(default=268_435_456, ge=1024, le=1024 * _GIB)
     """Maximum size of all records read and not yet acknowledged, in bytes."""
     bridge_conflate_ms: Milliseconds = 0
     """At most one quote and one greeks record per symbol in this many milliseconds, merged to the newest state;
     0 = off."""
-    bridge_instance: Text = Field(
+    bridge_instance: str = Field(
         default_factory=socket.gethostname, max_length=249, json_schema_extra={"default": "host name"}
     )
     """Name of this bridge, on the control topic and in logs."""
-    bridge_shards: Integer = Field(default=1, ge=1, le=1024)
+    bridge_shards: int = Field(default=1, ge=1, le=1024)
     """Number of bridges that share the symbols; each has its own session."""
     bridge_shard: ShardNumber = "0"
     """Number of this bridge's shard, from 0; `auto` = the number at the end of the host name (a StatefulSet's pod)."""
-    bridge_http_host: Text = "0.0.0.0"  # noqa: S104 - probes come from outside the pod
+    bridge_http_host: str = "0.0.0.0"  # noqa: S104 - probes come from outside the pod
     """Address on which probes, metrics and the status page are served."""
-    bridge_http_port: Integer = Field(default=8080, ge=0, le=65_535)
+    bridge_http_port: int = Field(default=8080, ge=0, le=65_535)
     """Port of probes, metrics and the status page; 0 = any free port."""
-    bridge_drain_seconds: Number = Field(default=20, ge=0, le=3600)
+    bridge_drain_seconds: float = Field(default=20, ge=0, le=3600)
     """How long to wait for acknowledgements at shutdown, in seconds."""
     bridge_log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], UPPER] = "INFO"
     """Lowest log level that is written."""

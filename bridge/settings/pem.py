@@ -9,7 +9,6 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from bridge import files
-from bridge.settings.field_types import TypeName
 
 MAX_BYTES = 1 << 24
 
@@ -31,8 +30,7 @@ def _authorities(path: Path) -> Path:
 
 
 PemFile = Annotated[Path, AfterValidator(_readable)]
-OptionalPemFile = Annotated[PemFile | None, TypeName("file")]
-OptionalAuthorities = Annotated[Annotated[PemFile, AfterValidator(_authorities)] | None, TypeName("file")]
+AuthoritiesFile = Annotated[PemFile, AfterValidator(_authorities)]
 
 
 def is_pair(certificate: Path, key: Path) -> bool:

@@ -7,16 +7,29 @@ from dataclasses import dataclass
 from functools import cache
 from inspect import getsource
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, get_args, get_origin
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bridge.secrets.secret import Secret
 from bridge.settings import fields
-from bridge.settings.field_types import TypeName, is_secret, redact_url
+from bridge.settings.field_types import TypeName, is_secret, redact_url, type_parts
 from bridge.settings.fields import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic.fields import FieldInfo
+
+
+_TYPE_NAMES: dict[type, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    tuple: "list",
+    Path: "file",
+    Secret: "secret",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +91,10 @@ def _docstrings() -> dict[str, str]:
 
 
 def _type(field: FieldInfo) -> str:
-    names = [name.text for name in field.metadata if isinstance(name, TypeName)]
-    return names[0] if names else ", ".join(map(str, _choices(field.annotation)))
-
-
-def _choices(annotation: object) -> Iterator[object]:
-    for part in get_args(annotation):
-        if get_origin(annotation) is Literal:
-            yield part
-        else:
-            yield from _choices(part)
+    parts = type_parts(field)
+    names = [part.text for part in parts if isinstance(part, TypeName)]
+    names += [_TYPE_NAMES[part] for part in parts if isinstance(part, type) and part in _TYPE_NAMES]
+    return names[0] if names else ", ".join(part for part in parts if isinstance(part, str))
 
 
 def written(value: object) -> str:
