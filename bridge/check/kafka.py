@@ -15,8 +15,8 @@ from bridge.check import topics
 from bridge.check.network import Endpoint, reach
 from bridge.check.report import in_turn
 from bridge.kafka.client_options import CapturedKafkaLog, client_options
-from bridge.kafka.cluster import ask, connected, find
-from bridge.kafka.error_hints import advice
+from bridge.kafka.cluster import describe_topics, open_client, send_to_any_broker
+from bridge.kafka.error_hints import error_hint
 
 if TYPE_CHECKING:
     import ssl
@@ -48,14 +48,14 @@ async def check(report: Report, settings: Settings, needed: Collection[Topic], p
         return
     with CapturedKafkaLog() as words:
         try:
-            async with connected(options, patience_seconds) as client:
+            async with open_client(options, patience_seconds) as client:
                 report.ok(LOGIN, _login(settings))
                 known = {(endpoint.host, endpoint.port) for endpoint in servers}
                 if await _brokers_reached(report, client, known, tls, patience_seconds):
                     await _look_inside(report, client, settings, needed, patience_seconds)
         except (KafkaError, OSError, TimeoutError) as error:
             reason = words.last or str(error) or f"no answer within {patience_seconds:g} s"
-            report.fail(LOGIN, reason, advice(reason) or _CHECK_SECURITY)
+            report.fail(LOGIN, reason, error_hint(reason) or _CHECK_SECURITY)
 
 
 # -- the way there ------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ async def _look_inside(
 ) -> None:
     try:
         async with asyncio.timeout(patience_seconds):
-            found = await find(client, settings.topics.values())
+            found = await describe_topics(client, settings.topics.values())
             topics.judge(report, settings, needed, found)
             await _ask_for_producer_id(report, client, settings)
     except (KafkaError, TimeoutError) as error:
@@ -134,7 +134,7 @@ async def _producer_id_error(client: AIOKafkaClient) -> type[KafkaError]:
     with suppress(TimeoutError):
         async with asyncio.timeout(_AGAIN_FOR_SECONDS):
             while True:
-                error = for_code((await ask(client, InitProducerIdRequest(None, 0))).error_code)
+                error = for_code((await send_to_any_broker(client, InitProducerIdRequest(None, 0))).error_code)
                 if not error.retriable:
                     break
                 await asyncio.sleep(_AGAIN_AFTER_SECONDS)

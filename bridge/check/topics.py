@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.kafka.cluster import MAX_MESSAGE_BYTES, MIN_INSYNC_REPLICAS
-from bridge.kafka.topic_specification import Design, counted, designed, drift, unequal
+from bridge.kafka.topic_specification import TopicOptions, specify_topics
 from bridge.topics import SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from bridge.check.report import Report
-    from bridge.kafka.cluster import Found, FoundTopic
+    from bridge.kafka.cluster import TopicDescription, TopicDescriptions
     from bridge.settings import Settings
 
 PARTITIONS, LEADERS, REPLICATION = "Kafka partition counts", "Kafka leaders", "Kafka replication"
@@ -20,7 +20,7 @@ MIN_INSYNC, BATCHES, CLEANUP = "Kafka min.insync.replicas", "Kafka max.message.b
 CONFIG, WRITING = "Kafka topic settings", "Kafka write permission"
 
 
-def judge(report: Report, settings: Settings, needed: Collection[Topic], found: Found) -> None:
+def judge(report: Report, settings: Settings, needed: Collection[Topic], found: TopicDescriptions) -> None:
     """Report on each topic, and then on what they have in common."""
     for topic in settings.topics:
         _judge_existence(report, settings, topic, found, needed=topic in needed)
@@ -56,11 +56,13 @@ def account(settings: Settings) -> str:
     return "User:ANONYMOUS (we do not log in: KAFKA_SECURITY_PROTOCOL)"
 
 
-def _judge_existence(report: Report, settings: Settings, topic: Topic, found: Found, *, needed: bool) -> None:
+def _judge_existence(
+    report: Report, settings: Settings, topic: Topic, found: TopicDescriptions, *, needed: bool
+) -> None:
     name = settings.topics[topic]
     check = f"Kafka topic {name}"
     if (there := found.topics.get(name)) is not None:
-        report.ok(check, f"{counted(len(there.partitions))}, replication factor {there.replication_factor}")
+        report.ok(check, f"{partition_count(len(there.partitions))}, replication factor {there.replication_factor}")
     elif not needed:
         report.ok(check, "not there (or not for us to see), and not needed by these subscriptions")
     elif name in found.hidden:
@@ -79,10 +81,10 @@ def _judge_existence(report: Report, settings: Settings, topic: Topic, found: Fo
         )
 
 
-def _judge_partitions(report: Report, settings: Settings, used: Sequence[FoundTopic]) -> None:
+def _judge_partitions(report: Report, settings: Settings, used: Sequence[TopicDescription]) -> None:
     counts = {topic.name: len(topic.partitions) for topic in used}
     data = [count for topic in SUBSCRIBABLE if (count := counts.get(settings.topics[topic])) is not None]
-    if listed := unequal(settings.topics, counts):
+    if listed := unequal_partition_counts(settings.topics, counts):
         report.fail(
             PARTITIONS,
             f"the data topics differ ({listed}), so a symbol has not the same partition on each",
@@ -93,7 +95,7 @@ def _judge_partitions(report: Report, settings: Settings, used: Sequence[FoundTo
         report.ok(PARTITIONS, f"{data[0]} on each data topic")
 
 
-def _judge_leaders(report: Report, used: Sequence[FoundTopic]) -> None:
+def _judge_leaders(report: Report, used: Sequence[TopicDescription]) -> None:
     leaderless = [topic for topic in used if any(partition.leader is None for partition in topic.partitions)]
     if leaderless:
         report.fail(
@@ -105,7 +107,7 @@ def _judge_leaders(report: Report, used: Sequence[FoundTopic]) -> None:
     report.ok(LEADERS, "every partition has one")
 
 
-def _judge_replication(report: Report, used: Sequence[FoundTopic]) -> None:
+def _judge_replication(report: Report, used: Sequence[TopicDescription]) -> None:
     if single := [topic for topic in used if topic.replication_factor == 1]:
         report.warn(
             REPLICATION,
@@ -117,7 +119,7 @@ def _judge_replication(report: Report, used: Sequence[FoundTopic]) -> None:
         report.ok(REPLICATION, f"at least {min(topic.replication_factor for topic in used)} copies of each topic")
 
 
-def _judge_min_insync(report: Report, used: Sequence[FoundTopic]) -> None:
+def _judge_min_insync(report: Report, used: Sequence[TopicDescription]) -> None:
     needs = {topic.name: topic.number(MIN_INSYNC_REPLICAS) or 1 for topic in used}
     short = [topic for topic in used if any(part.in_sync < needs[topic.name] for part in topic.partitions)]
     copied = [topic for topic in used if topic.replication_factor > 1]
@@ -143,7 +145,7 @@ def _judge_min_insync(report: Report, used: Sequence[FoundTopic]) -> None:
         report.ok(MIN_INSYNC, "there are copies enough for it on every topic")
 
 
-def _judge_batches(report: Report, settings: Settings, used: Sequence[FoundTopic]) -> None:
+def _judge_batches(report: Report, settings: Settings, used: Sequence[TopicDescription]) -> None:
     batch = settings.kafka_batch_bytes
     small = {topic.name: most for topic in used if (most := topic.number(MAX_MESSAGE_BYTES) or batch) < batch}
     if not small:
@@ -157,13 +159,13 @@ def _judge_batches(report: Report, settings: Settings, used: Sequence[FoundTopic
         report.warn(BATCHES, f"{said}; compression may still make them fit", remedy)
 
 
-def _judge_cleanup(report: Report, settings: Settings, there: Mapping[Topic, FoundTopic]) -> None:
-    as_designed = designed(settings.topics, Design(), {})
+def _judge_cleanup(report: Report, settings: Settings, there: Mapping[Topic, TopicDescription]) -> None:
+    as_designed = specify_topics(settings.topics, TopicOptions(), {})
     differences = [
         f"{wanted.name}: {difference}"
         for wanted in as_designed
         if wanted.topic in there
-        for difference in drift(Design(), wanted, there[wanted.topic])
+        for difference in find_differences(TopicOptions(), wanted, there[wanted.topic])
     ]
     if differences:
         report.warn(
@@ -175,7 +177,7 @@ def _judge_cleanup(report: Report, settings: Settings, there: Mapping[Topic, Fou
         report.ok(CLEANUP, "as designed on every topic")
 
 
-def _judge_writing(report: Report, settings: Settings, used: Sequence[FoundTopic]) -> None:
+def _judge_writing(report: Report, settings: Settings, used: Sequence[TopicDescription]) -> None:
     """Report what the brokers say that we may do (KIP-430): to try it, one would have to write."""
     if forbidden := [topic for topic in used if topic.may_write is False]:
         report.fail(
@@ -191,5 +193,5 @@ def _judge_writing(report: Report, settings: Settings, used: Sequence[FoundTopic
         report.ok(WRITING, "granted on every topic, by the brokers' own words")
 
 
-def _names(some: Sequence[FoundTopic], used: Sequence[FoundTopic]) -> str:
+def _names(some: Sequence[TopicDescription], used: Sequence[TopicDescription]) -> str:
     return "every topic" if len(some) == len(used) else ", ".join(topic.name for topic in some)

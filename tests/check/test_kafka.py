@@ -19,8 +19,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 from bridge.check import kafka as kafka_check
 from bridge.check import topics
 from bridge.check.report import Status
-from bridge.cli.topics import arrange
-from bridge.kafka.topic_specification import Design
+from bridge.cli.topics import create_or_compare
+from bridge.kafka.topic_specification import TopicOptions
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
 from tests.check.findings import NO_ARIES, Findings, found
@@ -40,9 +40,9 @@ def environ(servers: str, prefix: str = "aries", **more: str) -> dict[str, str]:
     return {**NO_ARIES, "KAFKA_BOOTSTRAP_SERVERS": servers, "KAFKA_TOPIC_PREFIX": prefix, **more}
 
 
-async def create_topics(kafka: RealKafka, prefix: str, design: Design | None = None) -> None:
+async def create_topics(kafka: RealKafka, prefix: str, design: TopicOptions | None = None) -> None:
     settings = kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": prefix})
-    await arrange(settings, design or Design(partitions=2))
+    await create_or_compare(settings, design or TopicOptions(partitions=2))
 
 
 class TestReaching:

@@ -9,13 +9,13 @@ import pytest
 
 from bridge.check import topics
 from bridge.check.report import Status
-from bridge.kafka.cluster import Found, FoundPartition, FoundTopic
+from bridge.kafka.cluster import PartitionDescription, TopicDescription, TopicDescriptions
 from bridge.settings import Settings, load
 from bridge.topics import Topic
 from tests.check.findings import NO_ARIES, NO_KAFKA, Findings
 
 NEEDED = tuple(topic for topic in Topic if topic is not Topic.GREEKS)
-WELL = FoundPartition(leader=1, replicas=3, in_sync=3)
+WELL = PartitionDescription(leader=1, replicas=3, in_sync=3)
 CONFIG = MappingProxyType(
     {
         "cleanup.policy": "delete",
@@ -30,29 +30,31 @@ def settings(**environ: str) -> Settings:
     return load({**NO_ARIES, **NO_KAFKA, **environ})
 
 
-def good(topic: Topic) -> FoundTopic:
+def good(topic: Topic) -> TopicDescription:
     """Return a topic as it should be."""
     config = dict(CONFIG)
     if topic is Topic.MARKET_STATUS:
         config["cleanup.policy"] = "compact,delete"
-    return FoundTopic(f"aries.{topic}", (WELL,) * 6, config, may_write=True)
+    return TopicDescription(f"aries.{topic}", (WELL,) * 6, config, may_write=True)
 
 
-def judged(*changed: FoundTopic, hidden: str = "", without: str = "", **environ: str) -> Findings:
+def judged(*changed: TopicDescription, hidden: str = "", without: str = "", **environ: str) -> Findings:
     """Judge good topics but for those that are given, hidden or missing."""
     there = {
         one.name: one for one in (*(good(topic) for topic in Topic), *changed) if one.name not in (hidden, without)
     }
     findings = Findings()
-    topics.judge(findings.report, settings(**environ), NEEDED, Found(there, frozenset(filter(None, [hidden]))))
+    topics.judge(
+        findings.report, settings(**environ), NEEDED, TopicDescriptions(there, frozenset(filter(None, [hidden])))
+    )
     return findings
 
 
-def quotes(**changes: object) -> FoundTopic:
+def quotes(**changes: object) -> TopicDescription:
     return replace(good(Topic.QUOTES), **changes)  # type: ignore[arg-type]  # each test gives what the field takes
 
 
-def configured(**changes: str) -> FoundTopic:
+def configured(**changes: str) -> TopicDescription:
     return quotes(config={**CONFIG, **{name.replace("_", "."): value for name, value in changes.items()}})
 
 
@@ -116,7 +118,7 @@ def test_a_partition_without_leader() -> None:
 
 def test_a_single_copy() -> None:
     """It works, and is a warning."""
-    single = quotes(partitions=(FoundPartition(1, 1, 1),) * 6, config={**CONFIG, "min.insync.replicas": "1"})
+    single = quotes(partitions=(PartitionDescription(1, 1, 1),) * 6, config={**CONFIG, "min.insync.replicas": "1"})
 
     findings = judged(single)
     findings.must(topics.REPLICATION, Status.WARN, "aries.quotes", "--replication-factor 3")
@@ -133,7 +135,7 @@ def test_a_single_copy() -> None:
         (quotes(partitions=(replace(WELL, in_sync=1),) * 6), Status.FAIL, "Bring the missing brokers back"),
     ],
 )
-def test_min_insync_replicas(topic: FoundTopic, status: Status, words: str) -> None:
+def test_min_insync_replicas(topic: TopicDescription, status: Status, words: str) -> None:
     """Too many stop writing when one broker is down, or at once; one alone promises little."""
     judged(topic).must(topics.MIN_INSYNC, status, "aries.quotes", words)
 
@@ -178,7 +180,7 @@ def test_a_write_permission_that_is_not_told() -> None:
 def test_without_any_topic_there_is_nothing_more_to_say() -> None:
     """Eight missing topics are eight lines, and no more."""
     findings = Findings()
-    topics.judge(findings.report, settings(), tuple(Topic), Found())
+    topics.judge(findings.report, settings(), tuple(Topic), TopicDescriptions())
 
     assert len(findings.all) == len(Topic)
 

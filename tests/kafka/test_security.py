@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bridge.errors import BridgeError, SettingsError
-from bridge.kafka.error_hints import advice
+from bridge.kafka.error_hints import error_hint
 from bridge.kafka.sasl_oauth import ClientCredentials
 from bridge.kafka.security import KafkaSecuritySettings, security_options
 from bridge.secrets.secret import Secret
@@ -277,11 +277,11 @@ async def produce(addresses: str, settings: KafkaSecuritySettings, topic: str) -
 
 
 async def refusal(addresses: str, settings: KafkaSecuritySettings, caplog: pytest.LogCaptureFixture) -> tuple[str, str]:
-    """Return why aiokafka could not connect, as it logs it, and our advice."""
+    """Return why aiokafka could not connect, as it logs it, and our error_hint."""
     with pytest.raises(KafkaConnectionError):
         await produce(addresses, settings, "none")
     reason = caplog.records[-1].getMessage()
-    return reason, advice(reason)
+    return reason, error_hint(reason)
 
 
 class TestRealKafka:
@@ -313,7 +313,7 @@ class TestRealKafka:
         await produce(addresses, settings, topic_prefix)
 
     async def test_other_host_name(self, kafka: RealKafka, caplog: pytest.LogCaptureFixture) -> None:
-        """A certificate for another name is refused, and the advice says so."""
+        """A certificate for another name is refused, and the error_hint says so."""
         addresses = kafka.addresses(Listener.MTLS).replace("localhost", "127.0.0.1")
 
         _, told = await refusal(addresses, mutual_tls(kafka), caplog)
@@ -327,7 +327,7 @@ class TestRealKafka:
         assert "KAFKA_SSL_CAFILE" in told
 
     async def test_no_client_certificate(self, kafka: RealKafka, caplog: pytest.LogCaptureFixture) -> None:
-        """Where a client certificate is required, its absence is among the advice."""
+        """Where a client certificate is required, its absence is among the error_hint."""
         settings = replace(mutual_tls(kafka), kafka_ssl_certfile=None)
 
         _, told = await refusal(kafka.addresses(Listener.MTLS), settings, caplog)
@@ -358,7 +358,7 @@ class TestRealKafka:
     async def test_wrong_protocol(
         self, kafka: RealKafka, caplog: pytest.LogCaptureFixture, listener: Listener, protocol: str
     ) -> None:
-        """Whichever protocol meets the wrong port, the advice names the setting."""
+        """Whichever protocol meets the wrong port, the error_hint names the setting."""
         settings = user(protocol, "SCRAM-SHA-512", kafka)
 
         _, told = await refusal(kafka.addresses(listener), settings, caplog)
@@ -381,7 +381,7 @@ class TestRealKafka:
     async def test_refused_token(
         self, kafka: RealKafka, caplog: pytest.LogCaptureFixture, endpoint: FakeTokenEndpoint
     ) -> None:
-        """A token that the broker refuses leaves aiokafka started but without any broker; the advice says so."""
+        """A token that the broker refuses leaves aiokafka started but without any broker; the error_hint says so."""
         producer = AIOKafkaProducer(
             bootstrap_servers=kafka.addresses(Listener.SASL),
             **security_options(oauth("SASL_PLAINTEXT", kafka, endpoint.url)),
@@ -392,7 +392,7 @@ class TestRealKafka:
         await producer.stop()
 
         assert known == set()
-        assert "KAFKA_OAUTH_*" in advice(caplog.records[-1].getMessage())
+        assert "KAFKA_OAUTH_*" in error_hint(caplog.records[-1].getMessage())
 
     async def _arrives(self, kafka: RealKafka, listener: Listener, settings: KafkaSecuritySettings, topic: str) -> None:
         kafka.create_topic(topic)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.kafka.strimzi import StrimziApi, manifest, resource_name
-from bridge.kafka.topic_specification import Design, designed
+from bridge.kafka.topic_specification import TopicOptions, specify_topics
 from bridge.topics import Topic, topic_names
 
 #: As Kubernetes has it (``validation.IsDNS1123Subdomain``).
@@ -19,14 +19,14 @@ SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z
 topics = st.text("abzABZ019._-", min_size=1, max_size=249)
 
 
-def documents(design: Design, prefix: str = "aries", **more: Any) -> list[dict[str, Any]]:
+def documents(design: TopicOptions, prefix: str = "aries", **more: Any) -> list[dict[str, Any]]:
     names = topic_names(prefix, {})
-    return list(yaml.safe_load_all(manifest(designed(names, design, {}), "main", **more)))
+    return list(yaml.safe_load_all(manifest(specify_topics(names, design, {}), "main", **more)))
 
 
 def test_each_topic_is_one_resource_of_the_cluster() -> None:
     """A resource has the label by which Strimzi's operator finds it, and all of the design."""
-    made = documents(Design(6, 3, 24, 2))
+    made = documents(TopicOptions(6, 3, 24, 2))
 
     assert [one["spec"]["topicName"] for one in made] == [f"aries.{topic}" for topic in Topic]
     assert made[5] == {
@@ -44,7 +44,7 @@ def test_each_topic_is_one_resource_of_the_cluster() -> None:
 
 def test_what_is_left_to_the_brokers_is_left_out() -> None:
     """Without options there is neither a replication factor nor a retention, and the default partitions."""
-    made = documents(Design(), api=StrimziApi.V1BETA2)
+    made = documents(TopicOptions(), api=StrimziApi.V1BETA2)
 
     assert made[0]["apiVersion"] == "kafka.strimzi.io/v1beta2"
     assert made[0]["spec"] == {"topicName": "aries.quotes", "partitions": 12, "config": {"cleanup.policy": "delete"}}
