@@ -148,7 +148,7 @@ async def _create(admin: AIOKafkaAdminClient, servers: str, missing: Sequence[To
     if cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}:
         raise TopicConfigurationError(
             f"Kafka at {servers} cannot create topics, because it has no controller. If this is Apache Kafka, it is "
-            "electing one: try again. The embedded broker of `aries-bridge dev` never has one: `dev` creates its topics."
+            "electing one: try again. The embedded broker of `aries-bridge dev` has none: `dev` creates its topics."
         )
     try:
         response = await admin.create_topics(
