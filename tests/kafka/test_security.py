@@ -232,7 +232,7 @@ class TestClientCredentials:
         assert [await provider.token(), await provider.token()] == ["access-1", "access-2"]
 
     async def test_failure_is_a_failed_connection(self, endpoint: FakeTokenEndpoint) -> None:
-        """aiokafka sees a rejected request as a failed connection, which it retries; the error has no secret in it."""
+        """A rejected request is a failed connection to aiokafka, which it retries; the error has no secret in it."""
         for _ in range(2):
             endpoint.will_answer(401, {"error": "invalid_client", "error_description": f"no {CLIENT_SECRET}"})
 
