@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 TOKEN = "Aries token"  # noqa: S105 - the name of a check
 _SET_TOKEN = "Set ARIES_ACCESS_TOKEN (or its file) to a valid token, or use ARIES_REFRESH_TOKEN with ARIES_CLIENT_ID."  # noqa: S105 - a hint
-_USE_REFRESH = (
-    "Use ARIES_REFRESH_TOKEN with ARIES_CLIENT_ID, or ARIES_ACCESS_TOKEN_FILE and keep the file up to date."
-)
+_USE_REFRESH = "Use ARIES_REFRESH_TOKEN with ARIES_CLIENT_ID, or ARIES_ACCESS_TOKEN_FILE and keep the file up to date."
 _JWT_PARTS = 3
 
 

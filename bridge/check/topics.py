@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.kafka.cluster import MAX_MESSAGE_BYTES, MIN_INSYNC_REPLICAS
+from bridge.kafka.partition_counts import unequal_partition_counts
 from bridge.kafka.topic_specification import (
     TopicOptions,
     find_differences,
     partition_count,
     specify_topics,
-    unequal_partition_counts,
 )
 from bridge.topics import SUBSCRIBABLE, Topic
 
@@ -125,9 +125,7 @@ def _check_min_insync(report: CheckReport, used: Sequence[TopicDescription]) -> 
         report.warn(MIN_INSYNC, f"equal to the replication factor: {_names(strict, used)}", remedy)
     elif loose := [topic for topic in replicated if minimum[topic.name] == 1]:
         finding = f"1, so that an acknowledged record can be lost with one broker: {_names(loose, used)}"
-        remedy = (
-            "Set it to 2 (kafka-configs.sh --alter; for new topics `aries-bridge topics --min-insync-replicas 2`)."
-        )
+        remedy = "Set it to 2 (kafka-configs.sh --alter; for new topics `aries-bridge topics --min-insync-replicas 2`)."
         report.warn(MIN_INSYNC, finding, remedy)
     else:
         report.ok(MIN_INSYNC, "every topic has enough in-sync replicas")

@@ -28,13 +28,13 @@ from bridge.kafka.client_options import (
     readable_errors,
 )
 from bridge.kafka.cluster import TopicDescriptions, describe_topics, open_client
+from bridge.kafka.partition_counts import unequal_partition_counts
 from bridge.kafka.topic_specification import (
     BROKER_DEFAULT,
     TopicOptions,
     TopicSpecification,
     find_differences,
     specify_topics,
-    unequal_partition_counts,
 )
 
 if TYPE_CHECKING:

@@ -82,16 +82,6 @@ def find_differences(options: TopicOptions, wanted: TopicSpecification, existing
             yield f"{setting} is {actual}, should be {value}"
 
 
-def unequal_partition_counts(names: Mapping[Topic, str], counts: Mapping[str, int]) -> str:
-    """Return the data topics with their partition counts if these differ, else an empty string.
-
-    With unequal counts a symbol would not have the same partition on each data topic, and consumers could not join
-    them.
-    """
-    data = {names[topic]: counts[names[topic]] for topic in SUBSCRIBABLE if names[topic] in counts}
-    return ", ".join(f"{name}: {count}" for name, count in data.items()) if len(set(data.values())) > 1 else ""
-
-
 def partition_count(partitions: int) -> str:
     """Return a number of partitions as text."""
     return f"{partitions} partition{'s' if partitions != 1 else ''}"

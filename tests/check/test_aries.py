@@ -208,7 +208,7 @@ async def test_a_certificate_of_an_unknown_authority() -> None:
 
     results.expect(aries.CONNECTION, Status.FAIL, "is not accepted", "SSL_CERT_FILE")
     results.expect("Clock", Status.OK, "not measured")
-    assert aries.CONNECTION not in results
+    assert aries.TLS not in results
 
 
 @asynccontextmanager

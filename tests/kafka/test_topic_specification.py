@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from bridge.kafka.cluster import PartitionDescription, TopicDescription
+from bridge.kafka.partition_counts import unequal_partition_counts
 from bridge.kafka.topic_specification import (
     TopicOptions,
     TopicSpecification,
     find_differences,
     specify_topics,
-    unequal_partition_counts,
 )
 from bridge.topics import Topic, topic_names
 
