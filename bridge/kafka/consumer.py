@@ -137,7 +137,7 @@ def _select_topics(requested: tuple[str, ...], names: Mapping[Topic, str], exist
         missing = [] if selected else list(names.values())
     if missing:
         raise TopicConfigurationError(
-            f"Kafka has no topic {', '.join(missing)}, or this user may not describe it. `aries-bridge topics` creates "
+            f"Kafka has no topic {', '.join(missing)} (or this user may not describe it). `aries-bridge topics` creates "
             f"the bridge's topics, which are named by KAFKA_TOPIC_PREFIX and KAFKA_TOPIC_<TYPE>: "
             f"{', '.join(names.values())}."
         )
