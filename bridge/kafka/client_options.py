@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from aiokafka.errors import KafkaError
 
 from bridge.errors import KafkaUnreachable
+from bridge.kafka.aiokafka_internals import client_of
 from bridge.kafka.error_hints import error_hint
 from bridge.kafka.security import KafkaSecuritySettings, security_options
 
@@ -106,4 +107,4 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await consumer.stop()
     except (asyncio.CancelledError, TimeoutError, KafkaError):
-        await consumer._client.close()  # noqa: SLF001 - there is no public way to close only the connections
+        await client_of(consumer).close()

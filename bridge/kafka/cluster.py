@@ -22,14 +22,14 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 from aiokafka.protocol.admin import DescribeConfigsRequest
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.metadata import MetadataRequest_v5
-from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from bridge.kafka.client_options import CLOSE_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
+from bridge.kafka.metadata_request import UNKNOWN_OPERATIONS, DescribeTopicsRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
+
+    from aiokafka.protocol.api import Request
 
 CLEANUP_POLICY, RETENTION_MS = "cleanup.policy", "retention.ms"
 MIN_INSYNC_REPLICAS, MAX_MESSAGE_BYTES = "min.insync.replicas", "max.message.bytes"
@@ -39,8 +39,6 @@ _NO_ERROR = 0
 _EXISTS = (_NO_ERROR, LeaderNotAvailableError.errno)
 #: Position of an operation's bit (``AclOperation`` of Kafka's clients; KIP-430).
 _WRITE = 4
-#: Sent by a broker that does not report authorized operations.
-_UNKNOWN_OPERATIONS = -(1 << 31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ async def open_client(
 
 async def describe_topics(client: AIOKafkaClient, names: Collection[str]) -> TopicDescriptions:
     """Return descriptions of those of the topics that exist; raises KafkaError."""
-    topics = (await send_to_any_broker(client, _DescribeTopics(sorted(names)))).to_object()["topics"]
+    topics = (await send_to_any_broker(client, DescribeTopicsRequest(sorted(names)))).to_object()["topics"]
     existing = {topic["topic"]: topic for topic in topics if topic["error_code"] in _EXISTS}
     configs = await _describe_configs(client, existing) if existing else {}
     return TopicDescriptions(
@@ -118,7 +116,7 @@ async def send_to_any_broker(client: AIOKafkaClient, request: Request) -> Any:
 
 
 def _describe(topic: Mapping[str, Any], config: Mapping[str, str] | None) -> TopicDescription:
-    operations = topic.get("topic_authorized_operations", _UNKNOWN_OPERATIONS)
+    operations = topic.get("topic_authorized_operations", UNKNOWN_OPERATIONS)
     return TopicDescription(
         topic["topic"],
         tuple(
@@ -130,7 +128,7 @@ def _describe(topic: Mapping[str, Any], config: Mapping[str, str] | None) -> Top
             for partition in topic["partitions"]
         ),
         config,
-        None if operations == _UNKNOWN_OPERATIONS else bool(operations >> _WRITE & 1),
+        None if operations == UNKNOWN_OPERATIONS else bool(operations >> _WRITE & 1),
     )
 
 
@@ -148,69 +146,3 @@ async def _describe_configs(client: AIOKafkaClient, names: Collection[str]) -> d
         for resource in response.to_object()["resources"]
         if resource["error_code"] == _NO_ERROR
     }
-
-
-# -- Metadata version 8, the first that reports authorized operations (KIP-430); aiokafka has older ones only -------
-
-
-class _MetadataResponseV8(Response):  # type: ignore[misc]  # aiokafka ships no types
-    API_KEY = 3
-    API_VERSION = 8
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            Array(("node_id", Int32), ("host", String("utf-8")), ("port", Int32), ("rack", String("utf-8"))),
-        ),
-        ("cluster_id", String("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", String("utf-8")),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("topic_authorized_operations", Int32),
-            ),
-        ),
-        ("cluster_authorized_operations", Int32),
-    )
-
-
-class _MetadataRequestV8(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
-    API_KEY = 3
-    API_VERSION = 8
-    RESPONSE_TYPE = _MetadataResponseV8
-    SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-    )
-
-
-class _DescribeTopics(Request[MetadataRequest_v5 | _MetadataRequestV8]):  # type: ignore[misc]  # likewise
-    """A metadata request for topics by name, in the newest version that the broker supports (Kafka 1.0 or later)."""
-
-    API_KEY = 3
-
-    def __init__(self, names: list[str]) -> None:
-        self._names = names
-
-    def build(self, version: type[RequestStruct]) -> RequestStruct:
-        """Build the request with auto-creation of topics disabled."""
-        if version is _MetadataRequestV8:
-            return version(self._names, False, False, True)  # noqa: FBT003 - in the order of the schema
-        return version(self._names, False)  # noqa: FBT003 - likewise

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
+from bridge.kafka.aiokafka_internals import client_of
 from bridge.kafka.client_options import (
     CONNECT_TIMEOUT_SECONDS,
     CapturedKafkaLog,
@@ -85,7 +86,7 @@ async def assign_topics(
     The topics in ``also`` are added if they exist. Raises TopicConfigurationError if a requested topic, or every
     topic of the bridge, is missing.
     """
-    client = consumer._client  # noqa: SLF001 - the consumer's public methods request metadata by name, see below
+    client = client_of(consumer)  # the consumer's own methods request metadata by name, see below
     async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
         cluster = await client.fetch_all_metadata()
     existing = cluster.topics(exclude_internal_topics=False)
@@ -137,8 +138,8 @@ def _select_topics(requested: tuple[str, ...], names: Mapping[Topic, str], exist
         missing = [] if selected else list(names.values())
     if missing:
         raise TopicConfigurationError(
-            f"Kafka has no topic {', '.join(missing)} (or this user may not describe it). `aries-bridge topics` creates "
-            f"the bridge's topics, which are named by KAFKA_TOPIC_PREFIX and KAFKA_TOPIC_<TYPE>: "
+            f"Kafka has no topic {', '.join(missing)} (or this user may not describe it). `aries-bridge topics` "
+            f"creates the bridge's topics, which are named by KAFKA_TOPIC_PREFIX and KAFKA_TOPIC_<TYPE>: "
             f"{', '.join(names.values())}."
         )
     return list(dict.fromkeys(selected))

@@ -22,7 +22,7 @@ def partition_counts(producer: Producer, names: Mapping[Topic, str], topics: Col
     missing = [names[topic] for topic, count in counts.items() if not count]
     if missing:
         raise TopicConfigurationError(
-            f"Kafka has no topic {', '.join(missing)} or this user may not describe it. Topics are never created "
+            f"Kafka has no topic {', '.join(missing)} (or this user may not describe it). Topics are never created "
             "implicitly: create them with `aries-bridge topics`, or rename them with KAFKA_TOPIC_PREFIX and "
             "KAFKA_TOPIC_<TYPE>."
         )

@@ -8,7 +8,8 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from bridge.kafka.client_options import client_options
-from bridge.kafka.cluster import PartitionDescription, TopicDescription, _DescribeTopics, describe_topics, open_client
+from bridge.kafka.cluster import PartitionDescription, TopicDescription, describe_topics, open_client
+from bridge.kafka.metadata_request import DescribeTopicsRequest
 from bridge.settings.kafka_side import kafka_settings
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ async def test_errors_of_an_unreachable_broker_are_let_through() -> None:
 @pytest.mark.parametrize(("newest", "version", "flags"), [(13, 8, (False, False, True)), (7, 5, (False,))])
 def test_the_newest_supported_version_is_used(newest: int, version: int, flags: tuple[bool, ...]) -> None:
     """Authorized operations are requested from version 8 on; no version creates a topic."""
-    request = _DescribeTopics(["a"]).prepare({METADATA: (0, newest)})
+    request = DescribeTopicsRequest(["a"]).prepare({METADATA: (0, newest)})
 
     assert (request.API_VERSION, *request.to_object().values()) == (version, ["a"], *flags)
 
