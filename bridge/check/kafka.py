@@ -40,14 +40,15 @@ async def check_kafka(
     Nothing is written or created. Raises what ``client_options`` raises.
     """
     options = client_options(settings, "check") | {"request_timeout_ms": int(timeout_seconds * 1000)}
+    tls: ssl.SSLContext | None = options.get("ssl_context")  # type: ignore[assignment]  # by security_options
     async with AsyncExitStack() as stack:
+        stack.enter_context(CapturedKafkaLog())  # results are the only output
         clients = []
         for server in settings.kafka_bootstrap_servers:
             connecting = open_client(options | {"bootstrap_servers": server}, timeout_seconds)
             with _reported_errors(report, server):
                 clients.append(await stack.enter_async_context(connecting))
                 report.ok(CONNECTION, f"{server} {_login(settings)}")
-        tls: ssl.SSLContext | None = options.get("ssl_context")  # type: ignore[assignment]  # by security_options
         if clients and await _reach_brokers(report, clients[0], tls, timeout_seconds):
             await _check_cluster(report, clients[0], settings, needed, timeout_seconds)
 
@@ -78,7 +79,10 @@ async def _reach_brokers(
     with CapturedKafkaLog() as captured:
         for broker in client.cluster.brokers():
             endpoint = Endpoint(broker.host, broker.port, tls)
-            if not await client.ready(broker.nodeId):
+            ready = False
+            with suppress(UnicodeError):  # an impossible host name
+                ready = await client.ready(broker.nodeId)
+            if not ready:
                 report.fail(BROKERS, f"advertised address {endpoint}: {captured.last_message}", _CHECK_BROKERS)
                 continue
             reached += 1

@@ -40,8 +40,8 @@ class TestSettings:
         with pytest.raises(SettingsError) as raised:
             kafka_settings(environ=environ)
 
-        told = sorted(problem.split()[0].split("=")[0] for problem in raised.value.problems)
-        assert told == ["KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC_PREFIX", "SCHEMA_REGISTRY_USERNAME"]
+        names = sorted(problem.split()[0].split("=")[0] for problem in raised.value.problems)
+        assert names == ["KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC_PREFIX", "SCHEMA_REGISTRY_USERNAME"]
 
     def test_the_option_overrides_the_environment(self) -> None:
         """Bootstrap servers of the option are used, and validated."""
