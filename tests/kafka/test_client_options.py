@@ -7,7 +7,8 @@ import logging
 import pytest
 from aiokafka.errors import KafkaError
 
-from bridge.errors import KafkaUnreachable, SettingsError
+from bridge.errors import KafkaUnreachable, SettingsError, UnsupportedLibrary
+from bridge.kafka.aiokafka_internals import client_of
 from bridge.kafka.client_options import CapturedKafkaLog, readable_errors
 from bridge.settings.kafka_side import kafka_settings
 
@@ -78,3 +79,9 @@ class TestMessages:
 
         assert messages == ["gone: k:1"]
         assert [record.getMessage() for record in caplog.records] == ["afterwards"]
+
+
+def test_a_consumer_without_a_client_is_of_an_unsupported_version() -> None:
+    """If aiokafka renames what the bridge uses, the error names it and the supported version."""
+    with pytest.raises(UnsupportedLibrary, match=r"consumer\._client"):
+        client_of(object())
