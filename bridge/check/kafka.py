@@ -60,7 +60,8 @@ def _reported_errors(report: CheckReport, server: str) -> Iterator[None]:
             yield
         except CONNECT_ERRORS as error:
             reason = captured.reason(error)
-            report.fail(CONNECTION, f"{server}: {reason}", error_hint(reason) or _CHECK_SECURITY)
+            cause = reason.removeprefix(f'Unable connect to "{server}": ')
+            report.fail(CONNECTION, f"{server}: {cause}", error_hint(reason) or _CHECK_SECURITY)
 
 
 def _login(settings: Settings) -> str:
