@@ -93,7 +93,8 @@ class TopicConfigurationError(BridgeError):
 class SchemaMismatch(BridgeError):
     """A subject of the schema registry that does not have the bridge's schema."""
 
-    def __init__(self, subject: str, problem: str, remedy: str) -> None:
+    def __init__(self, subject: str, problem: str, remedy: str, *, missing: bool = False) -> None:
+        self.missing = missing
         self.subject = subject
         self.problem = problem
         self.remedy = remedy

@@ -1,1 +1,1 @@
-"""The preflight: look at everything that the bridge needs before it runs, and say how to mend what is wrong."""
+"""The preflight: check everything that the bridge needs, and say how to fix what is wrong."""

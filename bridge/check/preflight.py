@@ -1,4 +1,4 @@
-"""Every check in one go: the settings, and then the three sides at the same time."""
+"""All checks: first the settings, then Aries, Kafka and the schema registry concurrently."""
 
 from __future__ import annotations
 
@@ -6,66 +6,59 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bridge.check import aries, environment, kafka, registry
-from bridge.check.report import Report, in_turn
+from bridge.check.aries import check_aries
+from bridge.check.kafka import check_kafka
+from bridge.check.registry import check_registry
+from bridge.check.report import CheckReport, run_concurrently
+from bridge.check.settings import Side, check_settings, is_valid
 from bridge.errors import BridgeError
 from bridge.topics import ALWAYS, Topic, topics_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from bridge.check.report import Finding
-    from bridge.settings import Settings
+    from bridge.check.report import CheckResult
 
 #: How long one check waits for an answer.
-PATIENCE_SECONDS = 10.0
+ANSWER_TIMEOUT_SECONDS = 10.0
 
 
 async def preflight(
     environ: Mapping[str, str],
-    tell: Callable[[Finding], None],
-    learn: Callable[[str], None],
+    on_result: Callable[[CheckResult], None],
+    learn_secret: Callable[[str], None],
     *,
     session: bool,
     timeout_seconds: float,
-    patience_seconds: float = PATIENCE_SECONDS,
+    answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
 ) -> None:
-    """Do every check that the settings allow, and tell each finding; ``learn`` is told new secrets first.
+    """Run every check that the settings allow; ``learn_secret`` gets new secrets before results may contain them.
 
-    ``timeout_seconds`` is for all of them, ``patience_seconds`` for each.
+    ``timeout_seconds`` limits all checks together, ``answer_timeout_seconds`` each answer.
     """
-    report = Report(tell)
-    settings = environment.check(report, environ)
-    looks = _looks(environ, settings, learn, session=session, patience=min(patience_seconds, timeout_seconds))
-    await in_turn(report, *(partial(_in_time, name, look, timeout_seconds) for name, look in looks))
+    report = CheckReport(on_result)
+    settings = check_settings(report, environ)
+    answer_timeout = min(answer_timeout_seconds, timeout_seconds)
+    needed = set(Topic)
+    sides: dict[str, Callable[[CheckReport], Awaitable[None]]] = {}
+    if is_valid(environ, Side.ARIES):
+        needed = {*topics_for(settings.plan().events), *ALWAYS}
+        sides["Aries"] = lambda report: check_aries(report, settings, learn_secret, answer_timeout, session=session)
+    if is_valid(environ, Side.KAFKA):
+        sides["Kafka"] = lambda report: check_kafka(report, settings, needed, answer_timeout)
+    if (urls := settings.schema_registry_url) and is_valid(environ, Side.REGISTRY):
+        sides["Schema registry"] = lambda report: check_registry(report, settings, urls, answer_timeout)
+    await run_concurrently(report, *(partial(_run_side, name, side, timeout_seconds) for name, side in sides.items()))
 
 
-def _looks(
-    environ: Mapping[str, str], settings: Settings, learn: Callable[[str], None], *, session: bool, patience: float
-) -> Iterator[tuple[str, Callable[[Report], Awaitable[None]]]]:
-    """Yield the sides whose settings are right, and how to look at each."""
-    is_planned = environment.is_sound(environ, environment.ARIES)
-    if is_planned:
-        yield "Aries", lambda report: aries.check(report, settings, learn, session=session, patience_seconds=patience)
-    if environment.is_sound(environ, environment.KAFKA):
-        needed = _needed(settings) if is_planned else tuple(Topic)
-        yield "Kafka", lambda report: kafka.check(report, settings, needed, patience)
-    if (url := settings.schema_registry_url) and environment.is_sound(environ, environment.REGISTRY):
-        yield "Schema registry", lambda report: registry.check(report, settings, url, patience)
-
-
-def _needed(settings: Settings) -> Collection[Topic]:
-    return {*topics_for(settings.plan().events), *ALWAYS}
-
-
-async def _in_time(
-    name: str, look: Callable[[Report], Awaitable[None]], timeout_seconds: float, report: Report
+async def _run_side(
+    name: str, check: Callable[[CheckReport], Awaitable[None]], timeout_seconds: float, report: CheckReport
 ) -> None:
-    """Look at one side; what it raises, and the end of time, are findings, too."""
+    """Check one side; report a timeout and the bridge's own errors as failures."""
     try:
         async with asyncio.timeout(timeout_seconds):
-            await look(report)
+            await check(report)
     except TimeoutError:
-        report.fail(name, f"not all was looked at within {timeout_seconds:g} s", "Give it more time with --timeout.")
+        report.fail(name, f"not finished within {timeout_seconds:g} s", "Allow more time with --timeout.")
     except BridgeError as error:
-        report.fail(name, str(error), "Mend that, then check again.")
+        report.fail(name, str(error), "Fix that, then check again.")

@@ -1,72 +1,65 @@
-"""Does the schema registry answer, and has it the bridge's schemas."""
+"""Checks of the schema registry: each server, and each subject's schema."""
 
 from __future__ import annotations
 
-import ssl
-from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from bridge.check.network import Endpoint, reach
-from bridge.check.report import in_turn
-from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaMismatch
-from bridge.serialization import schemas
-from bridge.serialization.schema_registry import Registry, subject_of
+from bridge.check.endpoint import Endpoint, check_endpoint
+from bridge.errors import RegistryRefused, RegistryUnreachable
+from bridge.serialization.schema_registry import Registry
+from bridge.serialization.subjects import SubjectStatus, compare_subject, subjects
 
 if TYPE_CHECKING:
-    from bridge.check.report import Report
+    from bridge.check.report import CheckReport
+    from bridge.serialization.subjects import SubjectResult
     from bridge.settings import Settings
 
-ANSWER, SCHEMAS = "Schema registry", "Schema registry subjects"
-_PORTS = {"http": 80, "https": 443}
+REGISTRY, TLS, SUBJECTS = "Schema registry", "Schema registry TLS", "Schema registry subjects"
+_CHECK_URL = "Check SCHEMA_REGISTRY_URL."
+_CHECK_CREDENTIALS = "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may read subjects."
 
 
-async def check(report: Report, settings: Settings, url: str, patience_seconds: float) -> None:
-    """Report on the registry's servers and on every subject; nothing is registered."""
-    servers = [_endpoint(settings, one.strip()) for one in url.split(",") if one.strip()]
-    reached = await in_turn(report, *(partial(_reach, server, patience_seconds) for server in servers))
-    if any(reached):
+async def check_registry(report: CheckReport, settings: Settings, urls: str, timeout_seconds: float) -> None:
+    """Check each of the registry's comma-separated URLs, and the subjects at the first that answers.
+
+    Nothing is registered.
+    """
+    compared = None
+    for url in filter(None, map(str.strip, urls.split(","))):
+        answer = await _compare(report, settings, url, timeout_seconds)
+        compared = compared or answer
+    if compared is not None:
+        _report_subjects(report, settings, compared)
+
+
+async def _compare(
+    report: CheckReport, settings: Settings, url: str, timeout_seconds: float
+) -> list[SubjectResult] | None:
+    try:
         async with Registry.of(settings, url) as registry:
-            await _judge_subjects(report, settings, registry)
+            compared = [
+                await compare_subject(registry, subject, schema) for subject, schema in subjects(settings.topics)
+            ]
+    except RegistryRefused as error:
+        report.fail(REGISTRY, f"{error.url} rejects the credentials (HTTP {error.status})", _CHECK_CREDENTIALS)
+        return None
+    except RegistryUnreachable as error:
+        report.fail(REGISTRY, str(error), _CHECK_URL)
+        return None
+    endpoint = Endpoint.of_url(url, settings.schema_registry_cafile)
+    report.ok(REGISTRY, f"{endpoint} answers, and lets us read")
+    if endpoint.tls is not None:
+        await check_endpoint(report, TLS, endpoint, _CHECK_URL, timeout_seconds)
+    return compared
 
 
-async def _reach(endpoint: Endpoint, patience_seconds: float, report: Report) -> bool:
-    return await reach(report, endpoint, patience_seconds)
-
-
-def _endpoint(settings: Settings, url: str) -> Endpoint:
-    parts = urlsplit(url)
-    tls = ssl.create_default_context(cafile=settings.schema_registry_cafile) if parts.scheme == "https" else None
-    port = parts.port or _PORTS[parts.scheme]
-    host = parts.hostname or ""
-    return Endpoint("Schema registry", host, port, "SCHEMA_REGISTRY_URL", tls, "SCHEMA_REGISTRY_CAFILE")
-
-
-async def _judge_subjects(report: Report, settings: Settings, registry: Registry) -> None:
-    unfit: list[SchemaMismatch] = []
-    for topic, schema in schemas.load().items():
-        try:
-            await registry.lookup(subject_of(settings.topics[topic]), schema)
-        except SchemaMismatch as error:
-            unfit.append(error)
-        except RegistryRefused as error:
-            account = "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may read subjects."
-            report.fail(ANSWER, f"{error.url} refuses us (HTTP {error.status})", account)
-            return
-        except RegistryUnreachable as error:
-            report.fail(ANSWER, str(error), "Check SCHEMA_REGISTRY_URL.")
-            return
-    report.ok(ANSWER, "answers, and lets us read")
-    _tell_subjects(report, settings, unfit)
-
-
-def _tell_subjects(report: Report, settings: Settings, unfit: list[SchemaMismatch]) -> None:
-    if not unfit:
-        report.ok(SCHEMAS, "every one has the bridge's schema")
+def _report_subjects(report: CheckReport, settings: Settings, compared: list[SubjectResult]) -> None:
+    wrong = [result for result in compared if result.status is not SubjectStatus.SAME]
+    if not wrong:
+        report.ok(SUBJECTS, "each has the bridge's schema")
     elif settings.schema_registry_auto_register:
-        missing = ", ".join(error.subject for error in unfit)
-        said = f"the bridge will register its schemas when it starts (SCHEMA_REGISTRY_AUTO_REGISTER) for {missing}"
-        report.ok(SCHEMAS, said)
+        names = ", ".join(result.subject for result in wrong)
+        report.ok(SUBJECTS, f"the bridge registers its schemas at start (SCHEMA_REGISTRY_AUTO_REGISTER) for {names}")
     else:
-        for error in unfit:
-            report.fail(f"Schema registry subject {error.subject}", error.problem, error.remedy)
+        for result in wrong:
+            report.fail(f"Schema registry subject {result.subject}", result.details, result.remedy)

@@ -1,31 +1,29 @@
-"""What a preflight finds: one line for each check."""
+"""Results of the preflight, one line each."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-T = TypeVar("T")
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 class Status(StrEnum):
-    """Say what a finding means for running the bridge."""
+    """The outcome of a check."""
 
     OK = "ok"
-    WARN = "warn"  # it runs, but somebody should look at this
-    FAIL = "fail"  # it does not run, or not as it should
+    WARN = "warn"  # the bridge runs, but this needs attention
+    FAIL = "fail"  # the bridge does not run, or not correctly
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Say what was looked at and what was found there; ``remedy`` is empty where all is well."""
+class CheckResult:
+    """What one check found; ``remedy`` is empty if nothing needs to be done."""
 
     check: str
     status: Status
@@ -33,63 +31,59 @@ class Finding:
     remedy: str = ""
 
     def __str__(self) -> str:
-        said = f"{self.finding}. {self.remedy}" if self.remedy else self.finding
-        return f"{self.status:<4}  {self.check}: {said}"
+        text = f"{self.finding}. {self.remedy}" if self.remedy else self.finding
+        return f"{self.status:<4}  {self.check}: {text}"
 
 
-class Report:
-    """Take the findings of checks and pass each on."""
+class CheckReport:
+    """The receiver of results: passes each one to ``on_result``."""
 
-    def __init__(self, tell: Callable[[Finding], None]) -> None:
-        self.tell = tell
+    def __init__(self, on_result: Callable[[CheckResult], None]) -> None:
+        self.on_result = on_result
 
     def ok(self, check: str, finding: str) -> None:
-        """Report that all is well, or that nothing can be said against it."""
-        self.tell(Finding(check, Status.OK, finding))
+        """Report a check that passed, or that was not possible."""
+        self.on_result(CheckResult(check, Status.OK, finding))
 
     def warn(self, check: str, finding: str, remedy: str) -> None:
-        """Report what works, but should be looked at."""
-        self.tell(Finding(check, Status.WARN, finding.rstrip(" ."), remedy))
+        """Report something that works, but needs attention."""
+        self.on_result(CheckResult(check, Status.WARN, finding.rstrip(" ."), remedy))
 
     def fail(self, check: str, finding: str, remedy: str) -> None:
-        """Report what does not work."""
-        self.tell(Finding(check, Status.FAIL, finding.rstrip(" ."), remedy))
+        """Report something that does not work."""
+        self.on_result(CheckResult(check, Status.FAIL, finding.rstrip(" ."), remedy))
 
 
-async def in_turn(report: Report, *checks: Callable[[Report], Awaitable[T]]) -> list[T]:
-    """Do checks at the same time and report in their order; return what they return.
+async def run_concurrently(report: CheckReport, *checks: Callable[[CheckReport], Awaitable[None]]) -> None:
+    """Run checks concurrently and report their results in the order of the checks.
 
-    When cancelled, what they have found so far is still reported.
+    If this is cancelled, the results so far are still reported.
     """
-    queues: list[asyncio.Queue[Finding | None]] = [asyncio.Queue() for _ in checks]
+    queues: list[asyncio.Queue[CheckResult | None]] = [asyncio.Queue() for _ in checks]
     try:
         async with asyncio.TaskGroup() as tasks:
-            doing = [tasks.create_task(_done(check, queue)) for check, queue in zip(checks, queues, strict=True)]
+            for check, queue in zip(checks, queues, strict=True):
+                tasks.create_task(_run(check, queue))
             for queue in queues:
-                while (finding := await queue.get()) is not None:
-                    report.tell(finding)
+                while (result := await queue.get()) is not None:
+                    report.on_result(result)
     finally:
         for queue in queues:
-            _tell_rest(report, queue)
-    return [task.result() for task in doing]
+            while not queue.empty():
+                if (result := queue.get_nowait()) is not None:
+                    report.on_result(result)
 
 
-async def _done(check: Callable[[Report], Awaitable[T]], queue: asyncio.Queue[Finding | None]) -> T:
+async def _run(check: Callable[[CheckReport], Awaitable[None]], queue: asyncio.Queue[CheckResult | None]) -> None:
     try:
-        return await check(Report(queue.put_nowait))
+        await check(CheckReport(queue.put_nowait))
     finally:
         queue.put_nowait(None)
 
 
-def _tell_rest(report: Report, queue: asyncio.Queue[Finding | None]) -> None:
-    while not queue.empty():
-        if (finding := queue.get_nowait()) is not None:
-            report.tell(finding)
-
-
-def span(seconds: float) -> str:
-    """Return a length of time in the unit that people would choose."""
-    for unit, word in ((_DAY, "days"), (_HOUR, "h"), (_MINUTE, "min")):
+def duration_text(seconds: float) -> str:
+    """Return a duration in the largest unit of which it has at least two."""
+    for unit, name in ((_DAY, "days"), (_HOUR, "h"), (_MINUTE, "min")):
         if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {word}"
+            return f"{seconds / unit:.0f} {name}"
     return f"{seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""Is there an access token for Aries, and for how long."""
+"""Checks of the access token for Aries: whether there is one, and when it expires."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bridge.aries.access_token import FixedToken, RefreshingToken
-from bridge.check.report import span
+from bridge.app import token_source
+from bridge.aries.access_token import FixedToken
+from bridge.check.report import duration_text
 from bridge.errors import TokenUnavailable
 from bridge.oauth.endpoint import TokenEndpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bridge.aries.access_token import TokenSource
-    from bridge.check.report import Report
+    from bridge.check.report import CheckReport
     from bridge.settings import Settings
 
-CHECK = "Aries token"
-_FRESH = "Put a valid one into ARIES_ACCESS_TOKEN (or its file), or use ARIES_REFRESH_TOKEN with ARIES_CLIENT_ID."
-_RENEWABLE = (
-    "Use ARIES_REFRESH_TOKEN with ARIES_CLIENT_ID, or ARIES_ACCESS_TOKEN_FILE and somebody who keeps the file fresh."
-)
+TOKEN = "Aries token"  # noqa: S105 - the name of a check
+_SET_TOKEN = "Set ARIES_ACCESS_TOKEN (or its file) to a valid token, or use ARIES_REFRESH_TOKEN with ARIES_CLIENT_ID."  # noqa: S105 - a hint
+_USE_REFRESH = "Use ARIES_REFRESH_TOKEN with ARIES_CLIENT_ID, or ARIES_ACCESS_TOKEN_FILE and keep the file up to date."
 _JWT_PARTS = 3
 
 
@@ -32,27 +30,25 @@ class _Claims(msgspec.Struct):
     exp: float | None = None
 
 
-async def obtain(report: Report, settings: Settings, source: TokenSource, learn: Callable[[str], None]) -> str | None:
-    """Report whether there is a token to authenticate with, and return it; ``learn`` is told it as a secret."""
+async def check_token(report: CheckReport, settings: Settings, learn_secret: Callable[[str], None]) -> str | None:
+    """Report whether there is a valid token, and return it; ``learn_secret`` gets it first."""
+    replacements: list[str] = []
+    source = token_source(settings, replacements.append)
     try:
         token = await source.token()
     except TokenUnavailable as error:
-        report.fail(CHECK, *_told(error))
+        _report_unavailable(report, error)
         return None
-    learn(token)
+    for secret in (token, *replacements):
+        learn_secret(secret)
     if isinstance(source, FixedToken):
-        return token if _judge_fixed(report, token, can_change=source.can_change) else None
-    _judge_granted(report, settings, source)
+        return token if _check_fixed(report, token, can_change=source.can_change) else None
+    _report_granted(report, settings, source.expires_at, replacements)
     return token
 
 
-def leave(report: Report) -> None:
-    """Report that a refresh token was not put to use."""
-    report.ok(CHECK, "not asked for without a session: a server may take each refresh token only once")
-
-
 def expires_at(token: str) -> float | None:
-    """Return when a token lapses by its own words, in seconds since the epoch; None where it is no JWT with them.
+    """Return the expiry claim of a JWT in seconds since the epoch, None for anything else.
 
     Nothing is verified: only Aries could (RFC 7519 section 4.1.4).
     """
@@ -66,43 +62,39 @@ def expires_at(token: str) -> float | None:
         return None
 
 
-def _judge_fixed(report: Report, token: str, *, can_change: bool) -> bool:
-    lapses_at = expires_at(token)
-    if lapses_at is None:
-        report.ok(CHECK, "a fixed one; it does not tell when it lapses")
+def _check_fixed(report: CheckReport, token: str, *, can_change: bool) -> bool:
+    expiry = expires_at(token)
+    if expiry is None:
+        report.ok(TOKEN, "a fixed token without a known expiry")
         return True
-    left_seconds = lapses_at - time.time()
+    left_seconds = expiry - time.time()
     if left_seconds <= 0:
-        report.fail(CHECK, f"it lapsed {span(-left_seconds)} ago", _FRESH)
+        report.fail(TOKEN, f"it expired {duration_text(-left_seconds)} ago", _SET_TOKEN)
         return False
     if can_change:
-        report.ok(CHECK, f"lapses in {span(left_seconds)}; its file is read anew at each authentication")
+        report.ok(TOKEN, f"expires in {duration_text(left_seconds)}; its file is read at each authentication")
     else:
-        report.warn(CHECK, f"a fixed one that lapses in {span(left_seconds)} and cannot be renewed", _RENEWABLE)
+        report.warn(TOKEN, f"a fixed token that expires in {duration_text(left_seconds)}", _USE_REFRESH)
     return True
 
 
-def _judge_granted(report: Report, settings: Settings, source: TokenSource) -> None:
-    said = "granted" if source.expires_at is None else f"granted for {span(source.expires_at - time.time())}"
-    if _replaced(settings, source):
+def _report_granted(report: CheckReport, settings: Settings, expires_at: float | None, replacements: list[str]) -> None:
+    granted = "granted" if expires_at is None else f"granted for {duration_text(expires_at - time.time())}"
+    configured = settings.aries_refresh_token
+    if configured is not None and any(token != configured.reveal() for token in replacements):
         report.warn(
-            CHECK,
-            f"{said}, but the server replaced the refresh token, and this check cannot hand the new one on",
+            TOKEN,
+            f"{granted}, but the server replaced the refresh token, and this check cannot save the new one",
             "Log in again and renew ARIES_REFRESH_TOKEN before the bridge starts, and check with --no-session from "
             "now on.",
         )
     else:
-        report.ok(CHECK, said)
+        report.ok(TOKEN, granted)
 
 
-def _replaced(settings: Settings, source: TokenSource) -> bool:
-    configured = settings.aries_refresh_token
-    if not isinstance(source, RefreshingToken) or configured is None:
-        return False
-    return source._refresh_token != configured.reveal()  # noqa: SLF001 - it is nobody else's business
-
-
-def _told(error: TokenUnavailable) -> tuple[str, str]:
+def _report_unavailable(report: CheckReport, error: TokenUnavailable) -> None:
     if isinstance(error, TokenEndpointError):
-        return f"token endpoint {error.endpoint}: {error.problem}", error.hint or "Check ARIES_TOKEN_URL."
-    return str(error), _FRESH
+        finding = f"token endpoint {error.endpoint}: {error.problem}"
+        report.fail(TOKEN, finding, error.hint or "Check ARIES_TOKEN_URL.")
+    else:
+        report.fail(TOKEN, str(error), _SET_TOKEN)

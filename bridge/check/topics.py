@@ -1,18 +1,24 @@
-"""Are the topics as the bridge needs them, and may it write to them."""
+"""Checks of the topics: existence, partitions, replicas, settings, and the right to write."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from bridge.kafka.cluster import MAX_MESSAGE_BYTES, MIN_INSYNC_REPLICAS
-from bridge.kafka.topic_specification import Design, counted, designed, drift, unequal
+from bridge.kafka.partition_counts import unequal_partition_counts
+from bridge.kafka.topic_specification import (
+    TopicOptions,
+    find_differences,
+    partition_count,
+    specify_topics,
+)
 from bridge.topics import SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from bridge.check.report import Report
-    from bridge.kafka.cluster import Found, FoundTopic
+    from bridge.check.report import CheckReport
+    from bridge.kafka.cluster import TopicDescription, TopicDescriptions
     from bridge.settings import Settings
 
 PARTITIONS, LEADERS, REPLICATION = "Kafka partition counts", "Kafka leaders", "Kafka replication"
@@ -20,176 +26,153 @@ MIN_INSYNC, BATCHES, CLEANUP = "Kafka min.insync.replicas", "Kafka max.message.b
 CONFIG, WRITING = "Kafka topic settings", "Kafka write permission"
 
 
-def judge(report: Report, settings: Settings, needed: Collection[Topic], found: Found) -> None:
-    """Report on each topic, and then on what they have in common."""
+def check_topics(
+    report: CheckReport, settings: Settings, needed: Collection[Topic], described: TopicDescriptions
+) -> None:
+    """Report on each topic, and then on the properties of all that are needed."""
     for topic in settings.topics:
-        _judge_existence(report, settings, topic, found, needed=topic in needed)
-    there = {topic: found.topics[name] for topic, name in settings.topics.items() if name in found.topics}
-    used = [one for topic, one in there.items() if topic in needed]
+        _check_existence(report, settings, topic, described, needed=topic in needed)
+    existing = {topic: described.topics[name] for topic, name in settings.topics.items() if name in described.topics}
+    used = [description for topic, description in existing.items() if topic in needed]
     if not used:
         return
-    _judge_partitions(report, settings, used)
-    _judge_leaders(report, used)
-    _judge_replication(report, used)
-    if not (untold := [topic for topic in used if topic.config is None]):
-        _judge_min_insync(report, used)
-        _judge_batches(report, settings, used)
-        _judge_cleanup(report, settings, there)
-    else:
-        report.warn(
-            CONFIG,
-            f"not told for {_names(untold, used)}",
-            f"To have min.insync.replicas, max.message.bytes and cleanup.policy checked, grant DescribeConfigs on the "
-            f"topics to {account(settings)}; the bridge itself does not need it.",
+    _check_partitions(report, settings, used)
+    _check_leaders(report, used)
+    _check_replication(report, used)
+    if hidden := [topic for topic in used if topic.config is None]:
+        remedy = (
+            "To have min.insync.replicas, max.message.bytes and cleanup.policy checked, grant DescribeConfigs on the "
+            f"topics to {account(settings)}; the bridge itself does not need it."
         )
-    _judge_writing(report, settings, used)
+        report.warn(CONFIG, f"not reported for {_names(hidden, used)}", remedy)
+    else:
+        _check_min_insync(report, used)
+        _check_max_message_bytes(report, settings, used)
+        _check_cleanup(report, settings, existing)
+    _check_write_permission(report, settings, used)
 
 
 def account(settings: Settings) -> str:
-    """Return in words as whom we log in."""
+    """Return the account that the bridge uses, and the setting that names it."""
     if settings.kafka_sasl_username is not None:
         return f"{settings.kafka_sasl_username} (KAFKA_SASL_USERNAME)"
     if settings.kafka_oauth_client_id is not None:
         return f"{settings.kafka_oauth_client_id} (KAFKA_OAUTH_CLIENT_ID)"
     if settings.kafka_ssl_certfile is not None:
         return "the subject of the certificate in KAFKA_SSL_CERTFILE"
-    return "User:ANONYMOUS (we do not log in: KAFKA_SECURITY_PROTOCOL)"
+    return "User:ANONYMOUS (KAFKA_SECURITY_PROTOCOL has no authentication)"
 
 
-def _judge_existence(report: Report, settings: Settings, topic: Topic, found: Found, *, needed: bool) -> None:
+def _check_existence(
+    report: CheckReport, settings: Settings, topic: Topic, described: TopicDescriptions, *, needed: bool
+) -> None:
     name = settings.topics[topic]
     check = f"Kafka topic {name}"
-    if (there := found.topics.get(name)) is not None:
-        report.ok(check, f"{counted(len(there.partitions))}, replication factor {there.replication_factor}")
+    rename = f"name another with KAFKA_TOPIC_PREFIX or KAFKA_TOPIC_{topic.setting}."
+    if (existing := described.topics.get(name)) is not None:
+        count = partition_count(len(existing.partitions))
+        report.ok(check, f"{count}, replication factor {existing.replication_factor}")
     elif not needed:
-        report.ok(check, "not there (or not for us to see), and not needed by these subscriptions")
-    elif name in found.hidden:
-        report.fail(
-            check,
-            "we may not see it",
-            f"Grant Write on it to {account(settings)}, or name another with KAFKA_TOPIC_PREFIX or "
-            f"KAFKA_TOPIC_{topic.setting}.",
-        )
+        report.ok(check, "does not exist or is not visible, and is not needed by these subscriptions")
+    elif name in described.unauthorized:
+        report.fail(check, "not authorized to describe it", f"Grant Write on it to {account(settings)}, or {rename}")
     else:
-        report.fail(
-            check,
-            "it does not exist",
-            f"Create it with `aries-bridge topics`, or name another with KAFKA_TOPIC_PREFIX or "
-            f"KAFKA_TOPIC_{topic.setting}.",
-        )
+        report.fail(check, "it does not exist", f"Create it with `aries-bridge topics`, or {rename}")
 
 
-def _judge_partitions(report: Report, settings: Settings, used: Sequence[FoundTopic]) -> None:
+def _check_partitions(report: CheckReport, settings: Settings, used: Sequence[TopicDescription]) -> None:
     counts = {topic.name: len(topic.partitions) for topic in used}
-    data = [count for topic in SUBSCRIBABLE if (count := counts.get(settings.topics[topic])) is not None]
-    if listed := unequal(settings.topics, counts):
+    data = [counts[name] for topic in SUBSCRIBABLE if (name := settings.topics[topic]) in counts]
+    if unequal := unequal_partition_counts(settings.topics, counts):
         report.fail(
             PARTITIONS,
-            f"the data topics differ ({listed}), so a symbol has not the same partition on each",
-            "Add partitions to the smaller ones while nothing is written or read, or delete them and create them anew "
+            f"the data topics differ ({unequal}), so a symbol does not have the same partition on each",
+            "Add partitions to the smaller ones while nothing is written or read, or delete them and create them again "
             "with `aries-bridge topics`.",
         )
     elif data:
         report.ok(PARTITIONS, f"{data[0]} on each data topic")
 
 
-def _judge_leaders(report: Report, used: Sequence[FoundTopic]) -> None:
-    leaderless = [topic for topic in used if any(partition.leader is None for partition in topic.partitions)]
-    if leaderless:
-        report.fail(
-            LEADERS,
-            f"partitions without a leader in {_names(leaderless, used)}",
-            "Bring the brokers back that hold them: until then nothing is written to these partitions.",
-        )
-        return
-    report.ok(LEADERS, "every partition has one")
+def _check_leaders(report: CheckReport, used: Sequence[TopicDescription]) -> None:
+    if leaderless := [topic for topic in used if any(partition.leader is None for partition in topic.partitions)]:
+        remedy = "Restore the brokers that have their replicas: these partitions cannot be written to until then."
+        report.fail(LEADERS, f"partitions without a leader in {_names(leaderless, used)}", remedy)
+    else:
+        report.ok(LEADERS, "every partition has one")
 
 
-def _judge_replication(report: Report, used: Sequence[FoundTopic]) -> None:
+def _check_replication(report: CheckReport, used: Sequence[TopicDescription]) -> None:
     if single := [topic for topic in used if topic.replication_factor == 1]:
         report.warn(
             REPLICATION,
-            f"only one copy of {_names(single, used)}",
-            "With its broker down nothing is written there, and with its disk gone the records are: re-create with "
+            f"only one replica of {_names(single, used)}",
+            "It cannot be written to while its broker is down, and is lost with its disk: create it again with "
             "`aries-bridge topics --replication-factor 3`, or reassign the partitions.",
         )
     else:
-        report.ok(REPLICATION, f"at least {min(topic.replication_factor for topic in used)} copies of each topic")
+        report.ok(REPLICATION, f"at least {min(topic.replication_factor for topic in used)} replicas of each topic")
 
 
-def _judge_min_insync(report: Report, used: Sequence[FoundTopic]) -> None:
-    needs = {topic.name: topic.number(MIN_INSYNC_REPLICAS) or 1 for topic in used}
-    short = [topic for topic in used if any(part.in_sync < needs[topic.name] for part in topic.partitions)]
-    copied = [topic for topic in used if topic.replication_factor > 1]
-    if short:
-        report.fail(
-            MIN_INSYNC,
-            f"fewer copies in sync than it asks for: {_names(short, used)}",
-            "Bring the missing brokers back, or lower min.insync.replicas: until then Kafka takes no record.",
-        )
-    elif strict := [topic for topic in copied if needs[topic.name] == topic.replication_factor]:
-        report.warn(
-            MIN_INSYNC,
-            f"as many as there are copies: {_names(strict, used)}",
-            "With any one broker down nothing is written: set it to one less (kafka-configs.sh --alter).",
-        )
-    elif loose := [topic for topic in copied if needs[topic.name] == 1]:
-        report.warn(
-            MIN_INSYNC,
-            f"1, so that a record can be acknowledged and lost with one broker: {_names(loose, used)}",
-            "Set it to 2 (kafka-configs.sh --alter, or `aries-bridge topics --min-insync-replicas 2` for new topics).",
-        )
+def _check_min_insync(report: CheckReport, used: Sequence[TopicDescription]) -> None:
+    minimum = {topic.name: topic.config_number(MIN_INSYNC_REPLICAS) or 1 for topic in used}
+    replicated = [topic for topic in used if topic.replication_factor > 1]
+    if short := [topic for topic in used if any(part.in_sync < minimum[topic.name] for part in topic.partitions)]:
+        remedy = "Restore the missing brokers, or lower min.insync.replicas: Kafka rejects all records until then."
+        report.fail(MIN_INSYNC, f"not enough in-sync replicas: {_names(short, used)}", remedy)
+    elif strict := [topic for topic in replicated if minimum[topic.name] == topic.replication_factor]:
+        remedy = "Set it to one less (kafka-configs.sh --alter), or nothing can be written while any broker is down."
+        report.warn(MIN_INSYNC, f"equal to the replication factor: {_names(strict, used)}", remedy)
+    elif loose := [topic for topic in replicated if minimum[topic.name] == 1]:
+        finding = f"1, so that an acknowledged record can be lost with one broker: {_names(loose, used)}"
+        remedy = "Set it to 2 (kafka-configs.sh --alter; for new topics `aries-bridge topics --min-insync-replicas 2`)."
+        report.warn(MIN_INSYNC, finding, remedy)
     else:
-        report.ok(MIN_INSYNC, "there are copies enough for it on every topic")
+        report.ok(MIN_INSYNC, "every topic has enough in-sync replicas")
 
 
-def _judge_batches(report: Report, settings: Settings, used: Sequence[FoundTopic]) -> None:
+def _check_max_message_bytes(report: CheckReport, settings: Settings, used: Sequence[TopicDescription]) -> None:
     batch = settings.kafka_batch_bytes
-    small = {topic.name: most for topic in used if (most := topic.number(MAX_MESSAGE_BYTES) or batch) < batch}
+    small = {topic.name: limit for topic in used if (limit := topic.config_number(MAX_MESSAGE_BYTES) or batch) < batch}
     if not small:
-        report.ok(BATCHES, f"every topic takes batches of KAFKA_BATCH_BYTES ({batch})")
+        report.ok(BATCHES, f"every topic accepts batches of KAFKA_BATCH_BYTES ({batch})")
         return
-    said = f"less than KAFKA_BATCH_BYTES ({batch}) on {', '.join(f'{name} ({most})' for name, most in small.items())}"
+    listed = ", ".join(f"{name} ({limit})" for name, limit in small.items())
+    finding = f"less than KAFKA_BATCH_BYTES ({batch}) on {listed}"
     remedy = f"Set KAFKA_BATCH_BYTES to {min(small.values())} or less, or raise max.message.bytes of the topics."
     if settings.kafka_compression == "none":
-        report.fail(BATCHES, said, remedy)
+        report.fail(BATCHES, finding, remedy)
     else:
-        report.warn(BATCHES, f"{said}; compression may still make them fit", remedy)
+        report.warn(BATCHES, f"{finding}; compressed batches may still fit", remedy)
 
 
-def _judge_cleanup(report: Report, settings: Settings, there: Mapping[Topic, FoundTopic]) -> None:
-    as_designed = designed(settings.topics, Design(), {})
+def _check_cleanup(report: CheckReport, settings: Settings, existing: Mapping[Topic, TopicDescription]) -> None:
+    options = TopicOptions()
     differences = [
         f"{wanted.name}: {difference}"
-        for wanted in as_designed
-        if wanted.topic in there
-        for difference in drift(Design(), wanted, there[wanted.topic])
+        for wanted in specify_topics(settings.topics, options, {})
+        if wanted.topic in existing
+        for difference in find_differences(options, wanted, existing[wanted.topic])
     ]
     if differences:
-        report.warn(
-            CLEANUP,
-            "; ".join(differences),
-            "Set it with kafka-configs.sh --alter: compaction keeps the newest record of a symbol alone.",
-        )
+        remedy = "Set it with kafka-configs.sh --alter: compaction keeps only the newest record of a symbol."
+        report.warn(CLEANUP, "; ".join(differences), remedy)
     else:
-        report.ok(CLEANUP, "as designed on every topic")
+        report.ok(CLEANUP, "as specified on every topic")
 
 
-def _judge_writing(report: Report, settings: Settings, used: Sequence[FoundTopic]) -> None:
-    """Report what the brokers say that we may do (KIP-430): to try it, one would have to write."""
+def _check_write_permission(report: CheckReport, settings: Settings, used: Sequence[TopicDescription]) -> None:
+    """Report the authorized operations (KIP-430): trying them would write."""
     if forbidden := [topic for topic in used if topic.may_write is False]:
-        report.fail(
-            WRITING, f"none for {_names(forbidden, used)}", f"Grant Write on the topics to {account(settings)}."
-        )
-    elif untold := [topic for topic in used if topic.may_write is None]:
-        report.warn(
-            WRITING,
-            f"not told by this Kafka for {_names(untold, used)}, and not tried, as that would write",
-            f"See to it that {account(settings)} has Write on the topics; Kafka 2.3 and newer tell.",
-        )
+        remedy = f"Grant Write on the topics to {account(settings)}."
+        report.fail(WRITING, f"none for {_names(forbidden, used)}", remedy)
+    elif unknown := [topic for topic in used if topic.may_write is None]:
+        finding = f"not reported by this Kafka for {_names(unknown, used)}, and not tried, since that would write"
+        remedy = f"Make sure that {account(settings)} has Write on the topics; Kafka 2.3 and newer report it."
+        report.warn(WRITING, finding, remedy)
     else:
-        report.ok(WRITING, "granted on every topic, by the brokers' own words")
+        report.ok(WRITING, "granted on every topic, as the brokers report")
 
 
-def _names(some: Sequence[FoundTopic], used: Sequence[FoundTopic]) -> str:
+def _names(some: Sequence[TopicDescription], used: Sequence[TopicDescription]) -> str:
     return "every topic" if len(some) == len(used) else ", ".join(topic.name for topic in some)

@@ -1,4 +1,4 @@
-"""``aries-bridge check``: the preflight as a command, for people, init containers and ``helm test``."""
+"""``aries-bridge check``: the preflight, for operators, init containers and ``helm test``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import typer
 import uvloop
 
 from bridge import settings
-from bridge.check import environment
-from bridge.check.report import Finding, Status
+from bridge.check.report import CheckResult, Status
+from bridge.check.settings import SETTINGS
 from bridge.errors import BridgeError, SettingsError
-from bridge.observability import log_config as logs
+from bridge.observability import log_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,52 +31,52 @@ def check(
         bool,
         typer.Option(
             "--session/--no-session",
-            help="Whether to authenticate with Aries and subscribe to one symbol. Without it nothing is disturbed.",
+            help="Whether to authenticate with Aries and subscribe to one symbol; --no-session disturbs nothing.",
         ),
     ] = True,
-    timeout: Annotated[float, typer.Option(min=1, help="End after so many seconds.")] = DEFAULT_TIMEOUT_SECONDS,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for all checks.")] = DEFAULT_TIMEOUT_SECONDS,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON list of check, status, finding, remedy.")
     ] = False,
 ) -> None:
-    """Look at everything the bridge needs, a line each, and say how to mend what is wrong.
+    """Check everything the bridge needs; print a line for each check, with what to do if it fails.
 
-    Ends with 0 if nothing failed, 2 if a setting is wrong, else 1. Nothing is
+    Exits with 0 if nothing failed, 2 if a setting is invalid, else 1. Nothing is
     written to Kafka or the registry, and no secret is printed.
 
-    A session may evict the one of a running bridge (many accounts allow one at
-    a time), and a refresh token may be valid only once. So use --no-session
-    beside a running bridge, in `helm test` and in an init container: it leaves
-    out authentication and subscription, and leaves a refresh token alone.
+    A session may evict that of a running bridge (many accounts allow one at a
+    time), and a refresh token may be valid only once. So use --no-session
+    beside a running bridge, in `helm test` and in an init container: it skips
+    authentication and subscription, and does not use a refresh token.
     """
     from bridge.check.preflight import preflight  # noqa: PLC0415 - the other commands start faster without it
 
-    redactor = logs.configure("WARNING", "console", settings.examine()[0].secrets)
-    findings: list[Finding] = []
+    redactor = log_config.configure("WARNING", "console", settings.examine()[0].secrets)
+    results: list[CheckResult] = []
 
-    def tell(finding: Finding) -> None:
-        findings.append(clean(finding, redactor))
+    def on_result(result: CheckResult) -> None:
+        results.append(redact(result, redactor))
         if not as_json:
-            typer.echo(str(findings[-1]))
+            typer.echo(str(results[-1]))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(preflight(os.environ, tell, redactor.learn, session=session, timeout_seconds=timeout))
+        runner.run(preflight(os.environ, on_result, redactor.learn, session=session, timeout_seconds=timeout))
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
-    raise typer.Exit(exit_code(findings))
+        typer.echo(json.dumps([asdict(result) for result in results], indent=2, ensure_ascii=False))
+    raise typer.Exit(exit_code(results))
 
 
-def clean(finding: Finding, redactor: Redactor) -> Finding:
-    """Return a finding in one line and without secrets."""
-    check, found, remedy = (
-        " ".join(redactor.redacted(text).split()) for text in (finding.check, finding.finding, finding.remedy)
+def redact(result: CheckResult, redactor: Redactor) -> CheckResult:
+    """Return a result without secrets and line breaks."""
+    check, finding, remedy = (
+        " ".join(redactor.redacted(text).split()) for text in (result.check, result.finding, result.remedy)
     )
-    return Finding(check, finding.status, found, remedy)
+    return CheckResult(check, result.status, finding, remedy)
 
 
-def exit_code(findings: Iterable[Finding]) -> int:
-    """Return 0 if nothing failed, what wrong settings end with, or 1."""
-    failed = {finding.check for finding in findings if finding.status is Status.FAIL}
-    if environment.CHECK in failed:
+def exit_code(results: Iterable[CheckResult]) -> int:
+    """Return 0 if nothing failed, the exit code of invalid settings, or 1."""
+    failed = {result.check for result in results if result.status is Status.FAIL}
+    if SETTINGS in failed:
         return SettingsError.exit_code
     return BridgeError.exit_code if failed else 0

@@ -15,8 +15,8 @@ import typer
 
 from bridge.cli.terminal import Complaints, let_go_of_the_pipe, note, until_signalled
 from bridge.errors import Undecodable
-from bridge.kafka.client_options import CapturedKafkaLog, readable_errors, servers
-from bridge.kafka.consumer import assign, consumer_of, decoder_of, fetched
+from bridge.kafka.client_options import CapturedKafkaLog, bootstrap_servers, readable_errors
+from bridge.kafka.consumer import assign_topics, fetch, open_consumer, open_deserializer
 from bridge.serialization.formatting import json_line, text_line
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
@@ -107,8 +107,8 @@ async def follow(settings: Settings, selection: Selection, line: Line) -> None:
 
     Raises KafkaUnreachable and TopicConfigurationError, and what the decoder raises about the registry.
     """
-    async with decoder_of(settings) as decoder, consumer_of(settings, "tail") as consumer:
-        with readable_errors(servers(settings)):
+    async with open_deserializer(settings) as decoder, open_consumer(settings, "tail") as consumer:
+        with readable_errors(bootstrap_servers(settings)):
             await _position(consumer, settings, selection)
         note(_following(consumer, settings, selection))
         with CapturedKafkaLog(Complaints().tell):
@@ -145,7 +145,7 @@ async def _arriving(consumer: AIOKafkaConsumer, selection: Selection) -> AsyncIt
     patience = selection.timeout_seconds or math.inf
     newest = time.monotonic()
     while (wait := newest + patience - time.monotonic()) > 0:
-        found = await fetched(consumer, min(wait, POLL_SECONDS))
+        found = await fetch(consumer, min(wait, POLL_SECONDS))
         wanted = (
             message
             for message in heapq.merge(*found.values(), key=lambda message: message.timestamp)
@@ -162,7 +162,7 @@ async def _arriving(consumer: AIOKafkaConsumer, selection: Selection) -> AsyncIt
 
 async def _position(consumer: AIOKafkaConsumer, settings: Settings, selection: Selection) -> None:
     """Assign all partitions of the selected topics, at their beginnings or ends."""
-    await assign(consumer, settings.topics, selection.topics)
+    await assign_topics(consumer, settings.topics, selection.topics)
     if not selection.from_beginning:
         await _seek_to_end(consumer)
 
@@ -182,4 +182,6 @@ def _following(consumer: AIOKafkaConsumer, settings: Settings, selection: Select
     partitions = consumer.assignment()
     names = ", ".join(sorted({partition.topic for partition in partitions}))
     start = "the beginning" if selection.from_beginning else "the end"
-    return f"following {names} ({len(partitions)} partitions) at {servers(settings)} from {start}; Ctrl-C ends."
+    return (
+        f"following {names} ({len(partitions)} partitions) at {bootstrap_servers(settings)} from {start}; Ctrl-C ends."
+    )

@@ -18,7 +18,7 @@ from bridge.cli.terminal import Complaints, let_go_of_the_pipe, note, until_sign
 from bridge.clock import wall_us
 from bridge.errors import KafkaUnreachable
 from bridge.kafka.client_options import CapturedKafkaLog
-from bridge.kafka.consumer import consumer_of, decoder_of
+from bridge.kafka.consumer import open_consumer, open_deserializer
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import MARKET_DATA
 from bridge.verify.reading import PARTITION_FETCH_BYTES, Reading, Selection
@@ -53,8 +53,8 @@ class Verification:
     async def run(self) -> None:
         """Check what is there, and what comes if that is to be followed; until cancelled then."""
         async with (
-            decoder_of(self._settings) as decoder,
-            consumer_of(self._settings, "verify", partition_fetch_bytes=PARTITION_FETCH_BYTES) as consumer,
+            open_deserializer(self._settings) as decoder,
+            open_consumer(self._settings, "verify", partition_fetch_bytes=PARTITION_FETCH_BYTES) as consumer,
         ):
             reading = Reading(self._settings, self._selection, consumer, decoder)
             complaints = Complaints()

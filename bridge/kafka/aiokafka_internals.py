@@ -172,6 +172,17 @@ def check_version() -> None:
         raise UnsupportedLibrary("aiokafka", aiokafka.__version__, VERSION, missing)
 
 
+def client_of(consumer: aiokafka.AIOKafkaConsumer) -> AIOKafkaClient:
+    """Return a consumer's client; raise ``UnsupportedLibrary`` if it has none.
+
+    It can request metadata without naming topics, and close the connections of a consumer whose ``stop()`` failed.
+    """
+    try:
+        return consumer._client  # noqa: SLF001 - this is the module for it
+    except AttributeError:
+        raise UnsupportedLibrary("aiokafka", aiokafka.__version__, VERSION, ["consumer._client"]) from None
+
+
 def retrieve(task: asyncio.Task[Any]) -> BaseException | None:
     """Return how a task failed, if it did; asyncio then does not report it as never retrieved."""
     return None if task.cancelled() else task.exception()

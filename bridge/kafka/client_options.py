@@ -1,4 +1,4 @@
-"""Kafka as it is reached from here: the settings of its side alone, and clear words where it does not answer."""
+"""Options of every aiokafka client, and readable errors for what such a client raises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 from aiokafka.errors import KafkaError
 
 from bridge.errors import KafkaUnreachable
-from bridge.kafka.error_hints import advice
+from bridge.kafka.aiokafka_internals import client_of
+from bridge.kafka.error_hints import error_hint
 from bridge.kafka.security import KafkaSecuritySettings, security_options
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
 
 REQUEST_TIMEOUT_SECONDS = 30.0
-#: How long a command waits until it says that Kafka cannot be reached.
+#: How long a command tries to connect before it reports that Kafka is unreachable.
 CONNECT_TIMEOUT_SECONDS = 15.0
 CLOSE_TIMEOUT_SECONDS = 3.0
+#: What a failed connection raises; a UnicodeError is an impossible host name.
+CONNECT_ERRORS = (KafkaError, OSError, TimeoutError, UnicodeError)
 
 
 class KafkaSettings(KafkaSecuritySettings, Protocol):
@@ -32,18 +35,18 @@ class KafkaSettings(KafkaSecuritySettings, Protocol):
     def kafka_bootstrap_servers(self) -> Sequence[str]: ...
 
 
-def servers(settings: KafkaSettings) -> str:
-    """Return the bootstrap servers as they are written."""
+def bootstrap_servers(settings: KafkaSettings) -> str:
+    """Return the bootstrap servers as a comma-separated list."""
     return ",".join(settings.kafka_bootstrap_servers)
 
 
 def client_options(settings: KafkaSettings, name: str) -> dict[str, object]:
-    """Return the arguments of any aiokafka client of ours; raises what ``security_options`` raises.
+    """Return the arguments of an aiokafka client; raises what ``security_options`` raises.
 
-    Secrets and certificates are read anew.
+    Secrets and certificates are read from their files at each call.
     """
     return {
-        "bootstrap_servers": servers(settings),
+        "bootstrap_servers": bootstrap_servers(settings),
         "client_id": f"aries-bridge-{name}",
         "request_timeout_ms": int(REQUEST_TIMEOUT_SECONDS * 1000),
         **security_options(settings),
@@ -51,18 +54,26 @@ def client_options(settings: KafkaSettings, name: str) -> dict[str, object]:
 
 
 class CapturedKafkaLog(logging.Handler):
-    """Take what aiokafka logs off the terminal while the context lasts; keep the last of it, and pass it on."""
+    """A context in which aiokafka's warnings and errors are kept off the terminal.
 
-    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
+    The last message is available as ``last_message``; each one is passed to ``on_message``.
+    """
+
+    def __init__(self, on_message: Callable[[str], None] | None = None) -> None:
         super().__init__(logging.WARNING)
-        self.last = ""
-        self._tell = tell
+        self.last_message = ""
+        self._on_message = on_message
         self._logger = logging.getLogger("aiokafka")
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.getMessage()
-        if self._tell is not None:
-            self._tell(self.last)
+        """Keep the message, and pass it on."""
+        self.last_message = record.getMessage()
+        if self._on_message is not None:
+            self._on_message(self.last_message)
+
+    def reason(self, error: Exception) -> str:
+        """Return why a connection failed: aiokafka logs the reason, and raises an error without it."""
+        return self.last_message or str(error) or "no answer in time"
 
     def __enter__(self) -> Self:
         self._logger.addHandler(self)
@@ -71,30 +82,29 @@ class CapturedKafkaLog(logging.Handler):
 
     def __exit__(self, *_: object) -> None:
         self._logger.removeHandler(self)
-        # Contexts may overlap, in any order: the last to end gives the logger back.
+        # Contexts may overlap, and end in any order.
         self._logger.propagate = not any(isinstance(handler, CapturedKafkaLog) for handler in self._logger.handlers)
 
 
 @contextmanager
 def readable_errors(servers: str) -> Iterator[None]:
-    """Turn what aiokafka raises into KafkaUnreachable; the reason is what it logged last, as it raises without it."""
-    with CapturedKafkaLog() as words:
+    """Raise KafkaUnreachable with the reason and a hint in place of what aiokafka raises."""
+    with CapturedKafkaLog() as captured:
         try:
             yield
-        except (KafkaError, OSError, TimeoutError) as error:
-            reason = words.last or str(error) or "no answer in time"
-            said = f"Kafka at {servers} cannot be used: {reason.rstrip(' .:')}. {advice(reason)}"
-            raise KafkaUnreachable(said.rstrip()) from error
+        except CONNECT_ERRORS as error:
+            reason = captured.reason(error)
+            message = f"Kafka at {servers} cannot be used: {reason.rstrip(' .:')}. {error_hint(reason)}"
+            raise KafkaUnreachable(message.rstrip()) from error
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer in whatever state.
+    """Stop a consumer in any state.
 
-    ``stop()`` itself ends as if cancelled when a fetch is just waiting to be tried again, and then leaves the
-    connections open.
+    If a fetch is waiting to be retried, ``stop()`` raises CancelledError and leaves the connections open.
     """
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await consumer.stop()
     except (asyncio.CancelledError, TimeoutError, KafkaError):
-        await consumer._client.close()  # noqa: SLF001 - see above; there is no public way to it
+        await client_of(consumer).close()

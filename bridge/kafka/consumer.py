@@ -1,4 +1,4 @@
-"""Reading topics without a group: which ones, from where, and what a fetch may fail with."""
+"""Reading topics without a consumer group: which partitions, and readable errors for failed fetches."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
+from bridge.kafka.aiokafka_internals import client_of
 from bridge.kafka.client_options import (
     CONNECT_TIMEOUT_SECONDS,
     CapturedKafkaLog,
     KafkaSettings,
+    bootstrap_servers,
     client_options,
     close_consumer,
     readable_errors,
-    servers,
 )
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from bridge.topics import Topic
 
-# Bounds of one answer: a few thousand records at hand, also where 100 partitions are read from their beginnings.
+# Limits of one response: a few thousand records, also if 100 partitions are read from the beginning.
 FETCH_BYTES = 8 << 20
 PARTITION_FETCH_BYTES = 256 << 10
 
@@ -44,8 +45,8 @@ class ReadingSettings(KafkaSettings, RegistrySettings, Protocol):
 
 
 @asynccontextmanager
-async def decoder_of(settings: ReadingSettings) -> AsyncIterator[Deserializer]:
-    """Hold a decoder that knows our schemas, and the registry's where one is set."""
+async def open_deserializer(settings: ReadingSettings) -> AsyncIterator[Deserializer]:
+    """Provide a deserializer with the bridge's schemas, and the registry's if one is set."""
     known = schemas.load()
     if settings.schema_registry_url is None:
         yield Deserializer(known)
@@ -55,20 +56,20 @@ async def decoder_of(settings: ReadingSettings) -> AsyncIterator[Deserializer]:
 
 
 @asynccontextmanager
-async def consumer_of(
+async def open_consumer(
     settings: KafkaSettings, name: str, *, partition_fetch_bytes: int = PARTITION_FETCH_BYTES
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """Hold a started consumer of no group; raises KafkaUnreachable."""
+    """Start a consumer without a group and close it at the end; raises KafkaUnreachable."""
     consumer = AIOKafkaConsumer(
         **client_options(settings, name),
         enable_auto_commit=False,
-        # Where a record is gone before we could read it, the oldest one that is left comes next.
+        # If a record was deleted before it was read, continue with the oldest that is left.
         auto_offset_reset="earliest",
         fetch_max_bytes=FETCH_BYTES,
         max_partition_fetch_bytes=partition_fetch_bytes,
     )
     try:
-        with readable_errors(servers(settings)):
+        with readable_errors(bootstrap_servers(settings)):
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
                 await consumer.start()
         yield consumer
@@ -77,64 +78,68 @@ async def consumer_of(
             await close_consumer(consumer)
 
 
-async def assign(
-    consumer: AIOKafkaConsumer, ours: Mapping[Topic, str], asked: tuple[str, ...], *, beside: tuple[Topic, ...] = ()
+async def assign_topics(
+    consumer: AIOKafkaConsumer, names: Mapping[Topic, str], requested: tuple[str, ...], *, also: tuple[Topic, ...] = ()
 ) -> list[TopicPartition]:
-    """Assign all partitions of the topics asked for (none: all of ours that exist), and of those ``beside`` them.
+    """Assign all partitions of the requested topics, or of the bridge's topics that exist if none is requested.
 
-    Raises TopicConfigurationError where a topic asked for, or every one of ours, is missing.
+    The topics in ``also`` are added if they exist. Raises TopicConfigurationError if a requested topic, or every
+    topic of the bridge, is missing.
     """
-    client = consumer._client  # noqa: SLF001 - the consumer's own ways to metadata name topics, see below
+    client = client_of(consumer)  # the consumer's own methods request metadata by name, see below
     async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
         cluster = await client.fetch_all_metadata()
     existing = cluster.topics(exclude_internal_topics=False)
-    names = _selected(asked, ours, existing)
-    more = [ours[topic] for topic in beside if ours[topic] in existing]
+    selected = _select_topics(requested, names, existing)
+    more = [names[topic] for topic in also if names[topic] in existing]
     partitions = [
         TopicPartition(name, number)
-        for name in dict.fromkeys([*names, *more])
+        for name in dict.fromkeys([*selected, *more])
         for number in sorted(cluster.partitions_for_topic(name))
     ]
     consumer.assign(partitions)
-    # A metadata request that names a topic creates it on a broker that permits that: also one that is deleted while
-    # we follow it. A request without names returns all and creates none.
+    # A metadata request that names a topic creates it on a broker with auto-creation, even if it is deleted while
+    # it is being read. A request without names returns all topics and creates none.
     client.set_topics([])
     return partitions
 
 
-async def fetched(
-    consumer: AIOKafkaConsumer, wait_seconds: float, *, most_records: int | None = None
+async def fetch(
+    consumer: AIOKafkaConsumer, timeout_seconds: float, *, max_records: int | None = None
 ) -> Mapping[TopicPartition, list[ConsumerRecord]]:
-    """Return what is at hand, or comes within this time; small answers may hold many records, compressed.
+    """Return the records that are buffered, or that arrive within the timeout.
 
-    Raises TopicConfigurationError where we may not read, and KafkaUnreachable for what trying again does not mend.
+    Raises TopicConfigurationError if this client may not read a topic, and KafkaUnreachable for errors that are not
+    retriable.
     """
     try:
-        found: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
-            timeout_ms=math.ceil(wait_seconds * 1000), max_records=most_records
+        records: dict[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
+            timeout_ms=math.ceil(timeout_seconds * 1000), max_records=max_records
         )
     except TopicAuthorizationFailedError as error:
         raise TopicConfigurationError(
-            f"Kafka does not let us read the topic {', '.join(map(str, error.args))}: grant Read on it to the account "
-            "of KAFKA_SASL_USERNAME (or of the client certificate)."
+            f"not authorized to read the Kafka topic {', '.join(map(str, error.args))}: grant Read on it to the "
+            "account of KAFKA_SASL_USERNAME (or of the client certificate)."
         ) from error
     except KafkaError as error:
-        raise KafkaUnreachable(f"reading from Kafka failed for good: {error!r}.") from error
-    return found
+        raise KafkaUnreachable(
+            f"reading from Kafka failed with an error that retrying does not fix: {error!r}."
+        ) from error
+    return records
 
 
-def _selected(asked: tuple[str, ...], ours: Mapping[Topic, str], existing: set[str]) -> list[str]:
-    """Return full names; raise TopicConfigurationError if a requested topic, or every topic of ours, is missing."""
-    by_short_name = {topic.value: name for topic, name in ours.items()}
-    names = [by_short_name.get(name, name) for name in asked]
-    missing = [name for name in names if name not in existing]
-    if not asked:
-        names = [name for name in ours.values() if name in existing]
-        missing = [] if names else list(ours.values())
+def _select_topics(requested: tuple[str, ...], names: Mapping[Topic, str], existing: set[str]) -> list[str]:
+    """Return the full names of the topics to read; raise TopicConfigurationError if one is missing."""
+    by_short_name = {topic.value: name for topic, name in names.items()}
+    selected = [by_short_name.get(name, name) for name in requested]
+    missing = [name for name in selected if name not in existing]
+    if not requested:
+        selected = [name for name in names.values() if name in existing]
+        missing = [] if selected else list(names.values())
     if missing:
         raise TopicConfigurationError(
-            f"Kafka has no topic {', '.join(missing)} (or we may not describe it). `aries-bridge topics` creates the "
-            f"bridge's topics, which are called after KAFKA_TOPIC_PREFIX and KAFKA_TOPIC_<TYPE>: "
-            f"{', '.join(ours.values())}."
+            f"Kafka has no topic {', '.join(missing)} (or this user may not describe it). `aries-bridge topics` "
+            f"creates the bridge's topics, which are named by KAFKA_TOPIC_PREFIX and KAFKA_TOPIC_<TYPE>: "
+            f"{', '.join(names.values())}."
         )
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(selected))

@@ -1,44 +1,49 @@
-"""What a person can do about the words with which aiokafka gives a connection up."""
+"""What to do about the reasons that aiokafka reports for a failed connection."""
 
 from __future__ import annotations
 
-_OTHER_NAME = (
+_HOST_NAME = (
     "The broker's certificate is for another host name: connect by that name, or set KAFKA_SSL_CHECK_HOSTNAME=false."
 )
-_HUNG_UP = (
-    "The broker hung up: this port may speak TLS or ask for SASL (KAFKA_SECURITY_PROTOCOL), or for a client "
+_EXPIRED = "The broker's certificate must be renewed by whoever runs Kafka; also check this machine's clock."
+_CONNECTION_CLOSED = (
+    "The broker closed the connection: this port may require TLS or SASL (KAFKA_SECURITY_PROTOCOL), or a client "
     "certificate (KAFKA_SSL_CERTFILE)."
 )
-_NOT_THERE = "Check KAFKA_BOOTSTRAP_SERVERS, and that Kafka runs and can be reached from here."
-# aiokafka takes a refused OAUTHBEARER token for accepted, and gets no answer of use from then on.
+_NOT_LISTENING = "Check KAFKA_BOOTSTRAP_SERVERS, and that Kafka runs and can be reached from here."
+_DNS = "Check the host names in KAFKA_BOOTSTRAP_SERVERS and the DNS."
+# aiokafka does not notice a rejected OAUTHBEARER token; its next requests get no usable response.
 _NO_METADATA = (
-    "The broker tells nothing of itself. With OAUTHBEARER a refused token looks like this: check the KAFKA_OAUTH_* "
-    "settings and the brokers' log."
+    "The broker sent no metadata, which is how a rejected OAUTHBEARER token looks: check the KAFKA_OAUTH_* settings "
+    "and the brokers' log."
 )
-# The first that is found counts. aiokafka logs the reason of a failed connection and raises without it.
-_ADVICE = (
-    ("certificate is not valid for", _OTHER_NAME),
-    ("CERTIFICATE_VERIFY_FAILED", "Name the authority that signed the brokers' certificates in KAFKA_SSL_CAFILE."),
+_NO_TLS = "This port may not use TLS: check KAFKA_SECURITY_PROTOCOL and the port."
+#: Part of a reason and its hint; the first match counts.
+_HINTS = (
+    ("certificate is not valid for", _HOST_NAME),
+    ("certificate has expired", _EXPIRED),
+    ("certificate is not yet valid", "Check this machine's clock."),
+    ("CERTIFICATE_VERIFY_FAILED", "Set KAFKA_SSL_CAFILE to the CA that signed the brokers' certificates."),
     ("SaslAuthenticationFailed", "Check the KAFKA_SASL_* settings against the brokers' users."),
     ("UnsupportedSaslMechanism", "Set KAFKA_SASL_MECHANISM to one that the brokers enable."),
-    ("IllegalSaslState", "This port asks for no SASL: check KAFKA_SECURITY_PROTOCOL and the port."),
-    ("Token endpoint", ""),  # says itself what to do
-    (" closed", _HUNG_UP),
-    ("[SSL", "This port may speak no TLS: check KAFKA_SECURITY_PROTOCOL and the port."),
-    ("Name or service not known", "Check the host names in KAFKA_BOOTSTRAP_SERVERS and the DNS."),
-    ("Connection refused", _NOT_THERE),  # as uvloop says it
-    ("Connect call failed", _NOT_THERE),  # as asyncio says it
+    ("IllegalSaslState", "This port does not use SASL: check KAFKA_SECURITY_PROTOCOL and the port."),
+    ("Token endpoint", ""),  # the message has its own hint
+    (" closed", _CONNECTION_CLOSED),
+    ("[SSL", _NO_TLS),
+    ("Name or service not known", _DNS),
+    ("label too long", _DNS),  # the host name cannot exist (IDNA)
+    ("Connection refused", _NOT_LISTENING),  # uvloop
+    ("Connect call failed", _NOT_LISTENING),  # asyncio
     ("update metadata", _NO_METADATA),
     ("No broker metadata", _NO_METADATA),
 )
-_NO_WORDS = "The connection was cut: this port may speak no TLS; check KAFKA_SECURITY_PROTOCOL and the port."
 
 
-def advice(reason: str) -> str:
-    """Return a sentence on what to do about ``reason``, empty where there is nothing particular.
+def error_hint(reason: str) -> str:
+    """Return a sentence on what to do about ``reason``, empty if there is no specific hint.
 
-    ``reason`` is what aiokafka's client logged last, or the text of what it raised.
+    ``reason`` is the last message that aiokafka's client logged, or the text of its error.
     """
-    if reason.endswith(": "):  # a reset has no text of its own
-        return _NO_WORDS
-    return next((remedy for words, remedy in _ADVICE if words in reason), "")
+    if reason.endswith(": "):  # a connection reset has no text
+        return f"The connection was reset. {_NO_TLS}"
+    return next((hint for part, hint in _HINTS if part in reason), "")

@@ -1,4 +1,4 @@
-"""How many partitions the topics have, and whether they fit together."""
+"""The topics' partition counts, which must be equal for all data topics."""
 
 from __future__ import annotations
 
@@ -14,24 +14,31 @@ if TYPE_CHECKING:
 
 
 def partition_counts(producer: Producer, names: Mapping[Topic, str], topics: Collection[Topic]) -> dict[Topic, int]:
-    """Return how many partitions each topic has.
+    """Return the partition count of each topic.
 
-    Raises ``TopicConfigurationError`` if a topic is missing, or if the data topics' counts differ: a symbol must have
-    the same partition on each of them, or consumers could not join them.
+    Raises ``TopicConfigurationError`` if a topic is missing, or if the data topics have unequal counts.
     """
     counts = {topic: len(producer.partitions(names[topic])) for topic in topics}
     missing = [names[topic] for topic, count in counts.items() if not count]
     if missing:
         raise TopicConfigurationError(
-            f"Kafka has no topic {', '.join(missing)} (or we may not describe it). Topics are never created by "
-            "accident: create them with `aries-bridge topics`, or rename them with KAFKA_TOPIC_PREFIX and "
+            f"Kafka has no topic {', '.join(missing)} (or this user may not describe it). Topics are never created "
+            "implicitly: create them with `aries-bridge topics`, or rename them with KAFKA_TOPIC_PREFIX and "
             "KAFKA_TOPIC_<TYPE>."
         )
-    data = {names[topic]: counts[topic] for topic in SUBSCRIBABLE if topic in counts}
-    if len(set(data.values())) > 1:
-        listed = ", ".join(f"{name}: {count}" for name, count in data.items())
+    if unequal := unequal_partition_counts(names, {names[topic]: count for topic, count in counts.items()}):
         raise TopicConfigurationError(
             f"the data topics must have equal partition counts, so that a symbol has the same partition on each; "
-            f"found {listed}. Re-create the smaller ones, or add partitions to them while nothing is read."
+            f"found {unequal}. Re-create the smaller ones, or add partitions to them while nothing is read."
         )
     return counts
+
+
+def unequal_partition_counts(names: Mapping[Topic, str], counts: Mapping[str, int]) -> str:
+    """Return the data topics with their partition counts if these differ, else an empty string.
+
+    With unequal counts a symbol would not have the same partition on each data topic, and consumers could not join
+    them.
+    """
+    data = {names[topic]: counts[names[topic]] for topic in SUBSCRIBABLE if names[topic] in counts}
+    return ", ".join(f"{name}: {count}" for name, count in data.items()) if len(set(data.values())) > 1 else ""

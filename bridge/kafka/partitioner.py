@@ -1,4 +1,4 @@
-"""Which partition a key belongs to: the same one as for every Java client."""
+"""The partition of a key, equal to that of Kafka's Java client."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ _POSITIVE = 0x7FFF_FFFF
 def partition(key: bytes, partitions: int) -> int:
     """Return the partition of ``key`` among ``partitions``, numbered from 0.
 
-    It is the Java client's ``toPositive(murmur2(key)) % n`` (BuiltInPartitioner.partitionForKey), so that
-    Kafka Streams finds our topics co-partitioned. It hashes in pure Python: remember the answer for keys
-    that come often.
+    This is the Java client's ``toPositive(murmur2(key)) % n`` (BuiltInPartitioner.partitionForKey), so that Kafka
+    Streams can join the topics. The hash is pure Python: callers should cache the result for frequent keys.
     """
     return int(murmur2(key) & _POSITIVE) % partitions

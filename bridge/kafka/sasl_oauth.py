@@ -1,4 +1,4 @@
-"""Tokens for Kafka's OAUTHBEARER."""
+"""Access tokens for SASL/OAUTHBEARER."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bridge.secrets.secret import Revealable
 
-#: What a Kafka token is taken to last when its server does not tell: short, since brokers cut at its end.
+#: Assumed if the token endpoint returns no lifetime; short, since brokers close connections when a token expires.
 ASSUMED_LIFETIME_SECONDS = 60.0
 _CHECK_CLIENT = "Check KAFKA_OAUTH_CLIENT_ID and KAFKA_OAUTH_CLIENT_SECRET."
 REMEDIES = MappingProxyType(
@@ -32,15 +32,15 @@ REMEDIES = MappingProxyType(
 
 
 class KafkaTokenError(KafkaConnectionError):  # type: ignore[misc]  # aiokafka ships no types
-    """Say why Kafka gets no token, as an error that aiokafka takes for a failed connection and retries."""
+    """A failed token request, as an error that aiokafka treats as a failed connection and retries."""
 
 
 class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka ships no types
-    """Give aiokafka tokens by the client-credentials grant (RFC 6749 §4.4), each for 80 % of its life.
+    """A token provider for aiokafka: client-credentials grants (RFC 6749 §4.4), each used for 80 % of its lifetime.
 
-    The client shows its secret by HTTP Basic, as Kafka's own client does and every server must accept it
-    (§2.3.1); a server that refuses is asked once more with the secret in the form. Without a secret the
-    client is a public one.
+    The client authenticates by HTTP Basic, which every server must support (§2.3.1) and which Kafka's own client
+    uses. If the server rejects that, the request is repeated once with the secret in the form. A client without a
+    secret is a public client.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafk
         self._current = CurrentGrant(self._renew, clock=clock, assumed_lifetime_seconds=ASSUMED_LIFETIME_SECONDS)
 
     async def token(self) -> str:
-        """Return a token that has not lapsed; raises KafkaTokenError."""
+        """Return a token that has not expired; raises KafkaTokenError."""
         try:
             return (await self._current.get()).access_token
         except BridgeError as error:
@@ -69,17 +69,17 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafk
     async def _renew(self) -> Grant:
         secret = self._client_secret.reveal() if self._client_secret is not None else ""
         if not secret:
-            return await self._endpoint.grant(self._in_form())
+            return await self._endpoint.grant(self._form_request())
         try:
-            return await self._endpoint.grant(self._in_header(secret))
+            return await self._endpoint.grant(self._basic_request(secret))
         except TokenEndpointError as error:
             if not error.permanent:
                 raise
-            return await self._endpoint.grant(self._in_form(secret))
+            return await self._endpoint.grant(self._form_request(secret))
 
-    def _in_header(self, secret: str) -> TokenRequest:
+    def _basic_request(self, secret: str) -> TokenRequest:
         return TokenRequest(self._parameters, as_form=True, basic=(self._client_id, secret), secrets=(secret,))
 
-    def _in_form(self, secret: str = "") -> TokenRequest:
+    def _form_request(self, secret: str = "") -> TokenRequest:
         client = {"client_id": self._client_id} | ({"client_secret": secret} if secret else {})
         return TokenRequest(self._parameters | client, as_form=True, secrets=(secret,))

@@ -1,4 +1,4 @@
-"""From the ``KAFKA_*`` security settings to the arguments of an aiokafka client."""
+"""Security arguments of aiokafka clients, built from the ``KAFKA_*`` security settings."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ class KafkaSecuritySettings(Protocol):
 
 
 def security_options(settings: KafkaSecuritySettings) -> dict[str, object]:
-    """Return the security arguments for one new aiokafka client, with every file and secret read just now.
+    """Return the security arguments for one new aiokafka client.
 
-    Raises SettingsError for certificate files that cannot be used, and what ``reveal()`` raises.
+    Files and secrets are read at each call. Raises SettingsError for invalid certificate files, and what
+    ``reveal()`` raises.
     """
     authentication, _, transport = str(settings.kafka_security_protocol).rpartition("_")
     options: dict[str, object] = {"security_protocol": str(settings.kafka_security_protocol)}
@@ -59,26 +60,26 @@ def security_options(settings: KafkaSecuritySettings) -> dict[str, object]:
 
 
 def _sasl(settings: KafkaSecuritySettings) -> dict[str, object]:
-    mechanism = _given("KAFKA_SASL_MECHANISM", settings.kafka_sasl_mechanism)
+    mechanism = _require("KAFKA_SASL_MECHANISM", settings.kafka_sasl_mechanism)
     if mechanism == "OAUTHBEARER":
         return {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": _token_provider(settings)}
     password = settings.kafka_sasl_password
     return {
         "sasl_mechanism": mechanism,
-        "sasl_plain_username": _given("KAFKA_SASL_USERNAME", settings.kafka_sasl_username),
-        "sasl_plain_password": _given("KAFKA_SASL_PASSWORD", None if password is None else password.reveal()),
+        "sasl_plain_username": _require("KAFKA_SASL_USERNAME", settings.kafka_sasl_username),
+        "sasl_plain_password": _require("KAFKA_SASL_PASSWORD", None if password is None else password.reveal()),
     }
 
 
 def _token_provider(settings: KafkaSecuritySettings) -> ClientCredentials:
-    """Return a provider whose endpoint is trusted through the system's authorities and those of Kafka."""
+    """Return a token provider that trusts the system's CAs and those of ``KAFKA_SSL_CAFILE``."""
     tls = None
     if settings.kafka_ssl_cafile is not None:
-        tls = _trust(settings.kafka_ssl_cafile)
+        tls = _trusting_context(settings.kafka_ssl_cafile)
         tls.load_default_certs()
     return ClientCredentials(
-        url=_given("KAFKA_OAUTH_TOKEN_URL", settings.kafka_oauth_token_url),
-        client_id=_given("KAFKA_OAUTH_CLIENT_ID", settings.kafka_oauth_client_id),
+        url=_require("KAFKA_OAUTH_TOKEN_URL", settings.kafka_oauth_token_url),
+        client_id=_require("KAFKA_OAUTH_CLIENT_ID", settings.kafka_oauth_client_id),
         client_secret=settings.kafka_oauth_client_secret,
         scope=settings.kafka_oauth_scope,
         tls=tls,
@@ -86,64 +87,64 @@ def _token_provider(settings: KafkaSecuritySettings) -> ClientCredentials:
 
 
 def _tls(settings: KafkaSecuritySettings) -> ssl.SSLContext:
-    context = _trust(settings.kafka_ssl_cafile)
+    context = _trusting_context(settings.kafka_ssl_cafile)
     context.check_hostname = settings.kafka_ssl_check_hostname
     if settings.kafka_ssl_certfile is not None:
-        _identify(context, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+        _load_client_certificate(context, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
     elif settings.kafka_ssl_keyfile is not None:
-        raise _problem("KAFKA_SSL_KEYFILE is set without KAFKA_SSL_CERTFILE: set both or neither")
+        raise _settings_error("KAFKA_SSL_KEYFILE is set without KAFKA_SSL_CERTFILE: set both or neither")
     return context
 
 
-def _trust(cafile: str | os.PathLike[str] | None) -> ssl.SSLContext:
-    """Return a context that trusts the authorities of ``cafile`` alone, or those of the system."""
+def _trusting_context(cafile: str | os.PathLike[str] | None) -> ssl.SSLContext:
+    """Return a context that trusts only the CAs in ``cafile``, or the system's if there is none."""
     if cafile is None:
         return ssl.create_default_context()
-    _must_be_readable("KAFKA_SSL_CAFILE", cafile)
+    _require_readable("KAFKA_SSL_CAFILE", cafile)
     try:
         return ssl.create_default_context(cafile=cafile)
     except ssl.SSLError as error:
-        raise _problem(
-            f"KAFKA_SSL_CAFILE: {Path(cafile)} holds no PEM certificate that can be used ({_reason(error)})"
+        raise _settings_error(
+            f"KAFKA_SSL_CAFILE: {Path(cafile)} contains no valid PEM certificate ({_reason(error)})"
         ) from None
 
 
-def _identify(
+def _load_client_certificate(
     context: ssl.SSLContext, certfile: str | os.PathLike[str], keyfile: str | os.PathLike[str] | None
 ) -> None:
-    """Let the context show a client certificate; its key may stand in the same file."""
-    _must_be_readable("KAFKA_SSL_CERTFILE", certfile)
+    """Load a client certificate; its key may be in the same file."""
+    _require_readable("KAFKA_SSL_CERTFILE", certfile)
     if keyfile is not None:
-        _must_be_readable("KAFKA_SSL_KEYFILE", keyfile)
+        _require_readable("KAFKA_SSL_KEYFILE", keyfile)
     try:
-        context.load_cert_chain(certfile, keyfile, password=_no_password)
+        context.load_cert_chain(certfile, keyfile, password=_reject_encrypted_key)
     except ssl.SSLError as error:
-        raise _problem(
+        raise _settings_error(
             f"KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: {Path(certfile)} and {Path(keyfile or certfile)} "
-            f"are no PEM certificate with its private key ({_reason(error)})"
+            f"are not a PEM certificate and its private key ({_reason(error)})"
         ) from None
 
 
-def _no_password() -> str:
-    """Refuse an encrypted key, for which OpenSSL would ask on the terminal."""
-    raise _problem("KAFKA_SSL_KEYFILE is encrypted: give the bridge the key without a passphrase")
+def _reject_encrypted_key() -> str:
+    """Raise SettingsError: OpenSSL would ask for the passphrase on the terminal."""
+    raise _settings_error("KAFKA_SSL_KEYFILE is encrypted: remove the passphrase from the key")
 
 
-def _must_be_readable(setting: str, file: str | os.PathLike[str]) -> None:
+def _require_readable(setting: str, file: str | os.PathLike[str]) -> None:
     try:
         with Path(file).open("rb"):
             pass
     except OSError as error:
-        raise _problem(f"{setting}: {Path(file)} cannot be read ({error.strerror})") from None
+        raise _settings_error(f"{setting}: {Path(file)} cannot be read ({error.strerror})") from None
 
 
-def _given(setting: str, value: str | None) -> str:
+def _require(setting: str, value: str | None) -> str:
     if not value:
-        raise _problem(f"{setting} is not set, and the chosen way of authentication needs it")
+        raise _settings_error(f"{setting} is not set, but the chosen authentication requires it")
     return value
 
 
-def _problem(text: str) -> SettingsError:
+def _settings_error(text: str) -> SettingsError:
     return SettingsError((text,))
 
 

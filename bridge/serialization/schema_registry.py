@@ -131,6 +131,7 @@ class Registry:
                 subject,
                 "it does not exist" if no_subject else f"it has other schemas, but not this bridge's {schema.name}",
                 _HOW_TO_REGISTER,
+                missing=no_subject,
             )
         return _schema_id(response, subject)
 

@@ -16,8 +16,8 @@ from aiokafka import TopicPartition
 
 from bridge.clock import wall_us
 from bridge.errors import Undecodable
-from bridge.kafka.client_options import readable_errors, servers
-from bridge.kafka.consumer import assign, fetched
+from bridge.kafka.client_options import bootstrap_servers, readable_errors
+from bridge.kafka.consumer import assign_topics, fetch
 from bridge.serialization import schemas
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.batch_headers import header_at
@@ -86,8 +86,10 @@ class Reading:
 
     async def prepare(self) -> None:
         """Take the partitions and where to begin; raises TopicConfigurationError and KafkaUnreachable."""
-        with readable_errors(servers(self._settings)):
-            partitions = await assign(self._consumer, self._settings.topics, self._selection.topics, beside=_ALWAYS)
+        with readable_errors(bootstrap_servers(self._settings)):
+            partitions = await assign_topics(
+                self._consumer, self._settings.topics, self._selection.topics, also=_ALWAYS
+            )
             partitions = [partition for partition in partitions if partition.topic in self._topic_of]
             counts = _counts(self._topic_of[partition.topic] for partition in partitions)
             scope = Scope(
@@ -107,7 +109,7 @@ class Reading:
 
         Raises KafkaUnreachable where Kafka does not answer for long, and what the decoder raises about the registry.
         """
-        with readable_errors(servers(self._settings)):
+        with readable_errors(bootstrap_servers(self._settings)):
             began_us = wall_us()
             await self._take_ends()
             begun = sum(self._next.values())
@@ -201,7 +203,7 @@ class Reading:
         waiting = {partition for partition, end in self._ends.items() if self._next[partition] < end}
         self._consumer.resume(*waiting)
         while waiting:
-            for partition, messages in (await fetched(self._consumer, POLL_SECONDS, most_records=MOST_RECORDS)).items():
+            for partition, messages in (await fetch(self._consumer, POLL_SECONDS, max_records=MOST_RECORDS)).items():
                 await self._take(partition, messages)
             for partition in list(waiting):
                 await self._advance(partition)

@@ -1,4 +1,4 @@
-"""The Aries side against the simulator: a session like the bridge's, and every way in which it can fail."""
+"""The Aries side is checked against the simulator: a session like the bridge's, and its failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bridge.settings import load
 from bridge.simulator import faults
 from bridge.simulator.requests import Authenticate, Subscribe, Unsubscribe
 from bridge.simulator.server import PATHS, Simulator
-from tests.check.findings import NO_KAFKA, Findings, authority_file, found, server_tls
+from tests.check.results import NO_KAFKA, Results, authority_file, run_preflight, server_tls
 from tests.support.token_endpoint import token_endpoint
 
 if TYPE_CHECKING:
@@ -31,168 +31,189 @@ def environ(url: str, **more: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("dialect", ["action", "envelope"])
-async def test_a_session_with_one_subscription_that_is_taken_back(dialect: Any) -> None:
-    """One symbol is asked for, its data are seen, and nothing is left behind."""
+async def test_a_session_with_one_subscription(dialect: Any) -> None:
+    """One symbol is subscribed to, its data come, and it is unsubscribed from."""
     async with Simulator(dialect=dialect) as simulator:
-        findings = await found(environ(simulator.url))
+        results = await run_preflight(environ(simulator.url))
         await simulator.requested(Unsubscribe)
         await simulator.disconnected()
 
-        asked = [received.request for received in simulator.received]
-    findings.must("Aries handshake", Status.OK, PATHS[dialect], dialect)
-    findings.must("Aries authentication", Status.OK, "accepted")
-    findings.must("Aries subscription", Status.OK, "data of AAPL came in")
-    findings.must("Clock", Status.OK, "agrees")
-    assert "MSFT" not in str(asked)
+        requests = [received.request for received in simulator.received]
+    results.expect(aries.CONNECTION, Status.OK, PATHS[dialect], dialect)
+    results.expect("Aries authentication", Status.OK, "accepted")
+    results.expect("Aries subscription", Status.OK, "data of AAPL came in")
+    results.expect("Clock", Status.OK, "agrees")
+    assert "MSFT" not in str(requests)
 
 
-async def test_without_a_session_aries_is_shown_nothing() -> None:
-    """The socket is opened and closed; no token goes out."""
+async def test_without_a_session_nothing_is_sent() -> None:
+    """The connection is opened and closed; no token is sent."""
     async with Simulator() as simulator:
-        findings = await found(environ(simulator.url), session=False)
+        results = await run_preflight(environ(simulator.url), session=False)
 
         assert not simulator.received_counts
-    findings.must("Aries handshake", Status.OK)
-    findings.must("Aries authentication", Status.OK, "not tried")
-    findings.must("Aries token", Status.OK)
-    assert "Aries subscription" not in findings
+    results.expect(aries.CONNECTION, Status.OK)
+    results.expect("Aries authentication", Status.OK, "not tried")
+    results.expect("Aries token", Status.OK)
+    assert "Aries subscription" not in results
 
 
-async def test_without_a_session_a_refresh_token_is_left_alone() -> None:
-    """The token endpoint is reached, but not asked: a refresh token may be good only once."""
+async def test_without_a_session_a_refresh_token_is_not_used() -> None:
+    """The token endpoint is connected to without a request: a refresh token may be valid only once."""
     async with Simulator() as simulator, token_endpoint() as endpoint:
         grant = {"ARIES_REFRESH_TOKEN": "refresh-me", "ARIES_CLIENT_ID": "me", "ARIES_TOKEN_URL": endpoint.url}
         settings = environ(simulator.url, ARIES_ACCESS_TOKEN="", **grant)
-        findings = await found(settings, session=False)
+        results = await run_preflight(settings, session=False)
         assert not endpoint.received
-        await found(settings)
+        await run_preflight(settings)
         assert len(endpoint.received) == 1
 
-    findings.must("Token endpoint TCP", Status.OK)
-    findings.must("Aries token", Status.OK, "not asked for")
+    results.expect(aries.TOKEN_ENDPOINT, Status.OK, "accepts connections")
+    results.expect("Aries token", Status.OK, "not requested")
 
 
-async def test_the_other_path_is_named_where_this_one_is_not_there() -> None:
-    """HTTP 404 is most likely the other dialect's path; the clock is compared even so."""
+async def test_the_other_path_is_suggested_after_404() -> None:
+    """HTTP 404 is most likely the other dialect's path; the clock is compared nevertheless."""
     async with Simulator() as simulator:
         simulator.standing.add(faults.Http(status=404))
-        findings = await found(environ(simulator.url_for("action")))
+        results = await run_preflight(environ(simulator.url_for("action")))
 
-    findings.must("Aries handshake", Status.FAIL, "HTTP 404", "ARIES_WS_URL", "/v1/market/ws")
-    findings.must("Clock", Status.OK, "agrees")
-    findings.must("Aries token", Status.OK)
-    assert "Aries authentication" not in findings
+    results.expect(aries.CONNECTION, Status.FAIL, "HTTP 404", "ARIES_WS_URL", "/v1/market/ws")
+    results.expect("Clock", Status.OK, "agrees")
+    results.expect("Aries token", Status.OK)
+    assert "Aries authentication" not in results
 
 
 @pytest.mark.parametrize(
     ("status", "words"),
     [(403, "our address"), (429, "other clients"), (503, "try again later"), (410, "ARIES_WS_URL")],
 )
-async def test_refused_handshakes(status: int, words: str) -> None:
-    """Each kind of refusal has its own remedy."""
+async def test_rejected_handshakes(status: int, words: str) -> None:
+    """Each status has its own remedy."""
     async with Simulator() as simulator:
         simulator.standing.add(faults.Http(status=status))
-        findings = await found(environ(simulator.url))
+        results = await run_preflight(environ(simulator.url))
 
-    findings.must("Aries handshake", Status.FAIL, f"HTTP {status}", words)
+    results.expect(aries.CONNECTION, Status.FAIL, f"HTTP {status}", words)
 
 
-async def test_a_refused_token() -> None:
-    """What Aries says is told, with the settings that hold the token, and never the token."""
+async def test_a_rejected_token() -> None:
+    """The answer of Aries is reported with the settings of the token, but not the token."""
     async with Simulator(tokens=["another-token"]) as simulator:
-        findings = await found(environ(simulator.url))
+        results = await run_preflight(environ(simulator.url))
 
-    findings.must("Aries authentication", Status.FAIL, "authentication failed", "ARIES_ACCESS_TOKEN", "ARIES_API_KEY")
-    assert "Aries subscription" not in findings
-    assert "a-good-token" not in str(findings.all)
+    results.expect("Aries authentication", Status.FAIL, "authentication failed", "ARIES_ACCESS_TOKEN", "ARIES_API_KEY")
+    assert "Aries subscription" not in results
+    assert "a-good-token" not in str(results.all)
 
 
 async def test_a_server_that_repeats_the_token() -> None:
-    """An answer with the token in it is told without it."""
+    """A token in the answer is redacted."""
     async with Simulator() as simulator:
         simulator.standing.add(faults.RefuseAuth(error="a-good-token is not good"))
-        findings = await found(environ(simulator.url))
+        results = await run_preflight(environ(simulator.url))
 
-    findings.must("Aries authentication", Status.FAIL, "*** is not good")
+    results.expect("Aries authentication", Status.FAIL, "*** is not good")
 
 
 @pytest.mark.parametrize("fault", [faults.IgnoreAuth(), faults.Silence()])
 async def test_a_silent_server(fault: faults.Fault) -> None:
-    """Without an answer the check ends within its deadline."""
+    """Without an answer the check ends at its timeout."""
     async with Simulator() as simulator:
         fault.befall(simulator, ())
-        findings = await found(environ(simulator.url), patience_seconds=0.3)
+        results = await run_preflight(environ(simulator.url), answer_timeout_seconds=0.3)
 
-    findings.must("Aries authentication", Status.FAIL, "no answer within 0.3 s", "ARIES_DIALECT")
+    results.expect("Aries authentication", Status.FAIL, "no answer within 0.3 s", "ARIES_DIALECT")
 
 
-async def test_a_refused_symbol() -> None:
-    """The symbol and the server's words are told."""
+async def test_a_rejected_symbol() -> None:
+    """The symbol and the server's answer are reported."""
     async with Simulator(symbols=["MSFT"]) as simulator:
-        findings = await found(environ(simulator.url))
+        results = await run_preflight(environ(simulator.url))
 
-    findings.must("Aries subscription", Status.FAIL, "AAPL", "unknown symbol", "ARIES_SYMBOLS")
+    results.expect("Aries subscription", Status.FAIL, "AAPL", "unknown symbol", "ARIES_SYMBOLS")
 
 
 async def test_a_server_that_acknowledges_nothing() -> None:
-    """An answer to a subscription is not documented: without one there is nothing wrong."""
+    """An answer to a subscription is not documented, so none is required."""
     async with Simulator() as simulator:
         simulator.standing.add(faults.NoAcks())
-        findings = await found(environ(simulator.url))
+        results = await run_preflight(environ(simulator.url))
 
-    findings.must("Aries subscription", Status.OK, "data of AAPL came in")
+    results.expect("Aries subscription", Status.OK, "data of AAPL came in")
 
 
-async def test_an_eviction_is_told_as_one() -> None:
-    """Where another session takes over, the remedy is to check without a session."""
+async def test_an_eviction() -> None:
+    """If another session takes over, the remedy is to check without a session."""
     async with Simulator() as simulator:
         simulator.standing.add(faults.IgnoreAuth())
-        looking = asyncio.create_task(found(environ(simulator.url)))
+        looking = asyncio.create_task(run_preflight(environ(simulator.url)))
         await simulator.requested(Authenticate)
         await simulator.inject(faults.Close(code=1008, reason="session replaced by another connection"))
-        findings = await looking
+        results = await looking
 
-    findings.must("Aries authentication", Status.FAIL, "session replaced", "--no-session")
+    results.expect("Aries authentication", Status.FAIL, "session replaced", "--no-session")
 
 
-async def test_an_api_key_whose_file_is_gone(tmp_path: Path) -> None:
-    """A key that the dialect needs and that vanished since the settings were read is told by its setting."""
+async def test_a_missing_api_key_file(tmp_path: Path) -> None:
+    """A file that was removed after the settings were read is reported with its setting."""
     file = tmp_path / "key"
     file.write_text("an-api-key")
-    findings = Findings()
+    results = Results()
     async with Simulator(dialect="action") as simulator:
         settings = load(environ(simulator.url, ARIES_API_KEY_FILE=str(file)))
         file.unlink()
-        await aries.check(findings.report, settings, lambda _: None, session=True, patience_seconds=5)
+        await aries.check_aries(results.report, settings, lambda _: None, 5, session=True)
 
-    findings.must("Aries authentication", Status.FAIL, "ARIES_API_KEY_FILE")
+    results.expect("Aries authentication", Status.FAIL, "ARIES_API_KEY_FILE")
 
 
-async def test_a_certificate_that_lapses_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The feed's own certificate is looked at, and the session still held."""
+async def test_a_certificate_that_expires_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than 14 days left is a warning with the date, and the session is still checked."""
     authority = trustme.CA()
     monkeypatch.setenv("SSL_CERT_FILE", authority_file(authority, tmp_path))
     until = datetime.now(UTC) + timedelta(days=3.2)
     async with Simulator(ssl=server_tls(authority, until=until)) as simulator:
-        findings = await found(environ(simulator.url))
+        results = await run_preflight(environ(simulator.url))
 
-    findings.must("Aries TLS", Status.WARN, "lapses in 3 days", "renewed")
-    findings.must("Aries subscription", Status.OK)
+    results.expect(aries.TLS, Status.WARN, "expires in 3 days", f"{until:%Y-%m-%d}", "renewed")
+    results.expect("Aries subscription", Status.OK)
 
 
-async def test_a_certificate_that_nobody_vouches_for() -> None:
+@pytest.mark.parametrize(
+    ("name", "days", "words"),
+    [
+        ("127.0.0.1", (-9, -1), ("expired", "renewed")),
+        ("127.0.0.1", (2, 9), ("not yet valid", "clock")),
+        ("elsewhere", (-1, 99), ("not valid for", "ARIES_WS_URL")),
+    ],
+)
+async def test_certificates_that_are_not_accepted(
+    name: str, days: tuple[int, int], words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reason has its own remedy."""
+    authority = trustme.CA()
+    monkeypatch.setenv("SSL_CERT_FILE", authority_file(authority, tmp_path))
+    from_, until = (datetime.now(UTC) + timedelta(days=number) for number in days)
+    async with Simulator(ssl=server_tls(authority, name, from_=from_, until=until)) as simulator:
+        results = await run_preflight(environ(simulator.url))
+
+    results.expect(aries.CONNECTION, Status.FAIL, "is not accepted", *words)
+
+
+async def test_a_certificate_of_an_unknown_authority() -> None:
     """The remedy names the variable that OpenSSL reads."""
     async with Simulator(ssl=server_tls(trustme.CA())) as simulator:
-        findings = await found(environ(simulator.url))
+        results = await run_preflight(environ(simulator.url))
 
-    findings.must("Aries TLS", Status.FAIL, "is not accepted", "SSL_CERT_FILE")
-    findings.must("Clock", Status.OK, "not measured")
-    assert "Aries handshake" not in findings
+    results.expect(aries.CONNECTION, Status.FAIL, "is not accepted", "SSL_CERT_FILE")
+    results.expect("Clock", Status.OK, "not measured")
+    assert aries.TLS not in results
 
 
 @asynccontextmanager
 async def plain_http() -> AsyncIterator[str]:
-    """Run a server that is no WebSocket server, and no good HTTP server either."""
+    """Run a server that is neither a WebSocket nor an HTTP server."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
@@ -206,15 +227,38 @@ async def plain_http() -> AsyncIterator[str]:
 
 
 async def test_a_server_of_another_kind() -> None:
-    """What speaks no WebSocket is told as such."""
+    """A server that does not use WebSocket is reported as such."""
     async with plain_http() as url:
-        findings = await found(environ(url))
+        results = await run_preflight(environ(url))
 
-    findings.must("Aries handshake", Status.FAIL, "speaks no WebSocket", "ARIES_WS_URL")
+    results.expect(aries.CONNECTION, Status.FAIL, "speaks no WebSocket", "ARIES_WS_URL")
 
 
-async def test_a_clock_that_is_off_is_seen_by_the_handshake() -> None:
-    """The Date of the handshake's answer is compared with our clock."""
+async def test_a_port_without_a_server() -> None:
+    """A refused connection is reported with what may prevent it."""
+    results = await run_preflight(environ("ws://127.0.0.1:1/v1/market/ws"))
+
+    results.expect(aries.CONNECTION, Status.FAIL, "127.0.0.1:1 cannot be reached", "ARIES_WS_URL", "firewalls")
+
+
+async def test_an_impossible_host_name() -> None:
+    """A name that the DNS cannot resolve is a failure, and the remedy names the DNS."""
+    results = await run_preflight(environ(f"ws://{'x' * 70}/v1/market/ws"))
+
+    results.expect(aries.CONNECTION, Status.FAIL, "x" * 70, "ARIES_WS_URL", "DNS")
+
+
+async def test_a_port_that_does_not_use_tls() -> None:
+    """A server that does not answer TLS is reported at the timeout."""
+    async with Simulator() as simulator:
+        url = simulator.url.replace("ws://", "wss://")
+        results = await run_preflight(environ(url), answer_timeout_seconds=0.5)
+
+    results.expect(aries.CONNECTION, Status.FAIL, "may speak no TLS", "ARIES_WS_URL")
+
+
+async def test_clock_skew_is_measured_by_the_handshake() -> None:
+    """The Date header of the handshake's response is compared with this machine's clock."""
 
     async def nothing(_: object) -> None:
         """Close at once."""
@@ -226,38 +270,37 @@ async def test_a_clock_that_is_off_is_seen_by_the_handshake() -> None:
 
     async with serve(nothing, "127.0.0.1", 0, process_response=from_tomorrow) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        findings = await found(environ(f"ws://127.0.0.1:{port}/v1/market/ws"), session=False)
+        results = await run_preflight(environ(f"ws://127.0.0.1:{port}/v1/market/ws"), session=False)
 
-    findings.must("Clock", Status.FAIL, "24 h behind", "NTP")
+    results.expect("Clock", Status.FAIL, "24 h behind", "NTP")
 
 
-async def test_a_proxy_of_the_environment_is_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a proxy is named, it is the proxy that has to be reached."""
+async def test_an_unreachable_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remedy names the proxy and its variable, without its password."""
     monkeypatch.setenv("http_proxy", "http://user:secret-word@127.0.0.1:1")
-    findings = await found(environ("ws://aries.example/v1/market/ws"))
+    results = await run_preflight(environ("ws://aries.example/v1/market/ws"))
 
-    findings.must("Aries proxy TCP", Status.FAIL, "127.0.0.1:1", "HTTPS_PROXY")
-    assert "Aries DNS" not in findings
-    assert "secret-word" not in str(findings.all)
+    results.expect(aries.CONNECTION, Status.FAIL, "127.0.0.1:1", "HTTPS_PROXY")
+    assert "secret-word" not in str(results.all)
 
 
-async def test_a_proxy_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy of no known kind is told by its variable."""
+async def test_an_invalid_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy with an unknown scheme is reported with its variable."""
     monkeypatch.setenv("http_proxy", "gopher://user:secret-word@127.0.0.1:1")
-    findings = await found(environ("ws://aries.example/v1/market/ws"))
+    results = await run_preflight(environ("ws://aries.example/v1/market/ws"))
 
-    findings.must("Aries proxy", Status.FAIL, "HTTPS_PROXY")
-    assert "secret-word" not in str(findings.all)
+    results.expect(aries.CONNECTION, Status.FAIL, "HTTPS_PROXY")
+    assert "secret-word" not in str(results.all)
 
 
 async def test_the_subscription_is_of_the_first_symbol_in_force() -> None:
-    """Subscriptions of their own kind count like ARIES_SYMBOLS."""
+    """Symbols of ARIES_SUBSCRIPTIONS count like those of ARIES_SYMBOLS."""
     async with Simulator() as simulator:
         settings = environ(
             simulator.url, ARIES_SYMBOLS="", ARIES_SUBSCRIPTIONS='[{"symbol":"SPX","events":["trades"]}]'
         )
-        findings = await found(settings)
+        results = await run_preflight(settings)
         requests = await simulator.requested(Subscribe)
 
-    findings.must("Aries subscription", Status.OK, "SPX")
+    results.expect("Aries subscription", Status.OK, "SPX")
     assert len(requests) == 1

@@ -1,4 +1,4 @@
-"""The schema registry: reached, its credentials, and each subject's schema."""
+"""The schema registry is checked: its servers, the credentials, and each subject's schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bridge.serialization import schemas
 from bridge.serialization.schema_registry import subject_of
 from bridge.settings import load
 from bridge.topics import Topic
-from tests.check.findings import NO_ARIES, NO_KAFKA, Findings, authority_file, found, server_tls
+from tests.check.results import NO_ARIES, NO_KAFKA, Results, authority_file, run_preflight, server_tls
 from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def filled(*but: Topic, credentials: str | None = None) -> FakeRegistry:
-    """Return a registry that has our schemas, but for some topics."""
+    """Return a registry with the bridge's schemas, except those of some topics."""
     fake = FakeRegistry(credentials=credentials)
     for topic, schema in schemas.load().items():
         if topic not in but:
@@ -30,95 +30,94 @@ def filled(*but: Topic, credentials: str | None = None) -> FakeRegistry:
     return fake
 
 
-async def looked(url: str, **more: str) -> Findings:
-    return await found({**NO_ARIES, **NO_KAFKA, "SCHEMA_REGISTRY_URL": url, **more})
+async def checked(url: str, **more: str) -> Results:
+    return await run_preflight({**NO_ARIES, **NO_KAFKA, "SCHEMA_REGISTRY_URL": url, **more})
 
 
-async def test_a_registry_that_has_it_all() -> None:
-    """Nothing is written: every request is a look-up."""
+async def test_a_registry_with_all_schemas() -> None:
+    """Everything passes, and every request is a lookup."""
     async with filled().serving() as fake:
-        findings = await looked(fake.url)
+        results = await checked(fake.url)
 
-    findings.must("Schema registry TCP", Status.OK)
-    findings.must(registry.ANSWER, Status.OK)
-    findings.must(registry.SCHEMAS, Status.OK)
+    results.expect(registry.REGISTRY, Status.OK)
+    results.expect(registry.SUBJECTS, Status.OK)
     assert not [path for _, path in fake.requests if path.endswith("/versions")]
 
 
-async def test_missing_and_other_schemas() -> None:
-    """Each subject that does not fit is a line, with the command that mends it."""
+async def test_missing_and_different_schemas() -> None:
+    """Each wrong subject is a line, with the command that fixes it."""
     async with filled(Topic.QUOTES, Topic.TRADES).serving() as fake:
         fake.add("aries.trades-value", '{"type":"string"}')
-        findings = await looked(fake.url)
+        results = await checked(fake.url)
 
     register = "`aries-bridge schemas register`"
-    findings.must("Schema registry subject aries.quotes-value", Status.FAIL, "does not exist", register)
-    findings.must("Schema registry subject aries.trades-value", Status.FAIL, "other schemas", register)
-    findings.must(registry.ANSWER, Status.OK)
+    results.expect("Schema registry subject aries.quotes-value", Status.FAIL, "does not exist", register)
+    results.expect("Schema registry subject aries.trades-value", Status.FAIL, "other schemas", register)
+    results.expect(registry.REGISTRY, Status.OK)
 
 
 async def test_missing_schemas_that_the_bridge_will_register() -> None:
-    """With the leave to register, a missing schema is no fault, and the check leaves it missing."""
+    """With auto-registration a missing schema is not a failure, and the check does not register it."""
     async with filled(Topic.QUOTES).serving() as fake:
-        findings = await looked(fake.url, SCHEMA_REGISTRY_AUTO_REGISTER="true")
+        results = await checked(fake.url, SCHEMA_REGISTRY_AUTO_REGISTER="true")
 
-    findings.must(registry.SCHEMAS, Status.OK, "aries.quotes-value", "SCHEMA_REGISTRY_AUTO_REGISTER")
+    results.expect(registry.SUBJECTS, Status.OK, "aries.quotes-value", "SCHEMA_REGISTRY_AUTO_REGISTER")
     assert "aries.quotes-value" not in fake.subjects
 
 
-async def test_refused_credentials() -> None:
-    """The remedy names both settings, and shows neither."""
+async def test_rejected_credentials() -> None:
+    """The remedy names both settings; neither value is shown."""
     async with filled(credentials="bridge:right").serving() as fake:
         login = {"SCHEMA_REGISTRY_USERNAME": "bridge", "SCHEMA_REGISTRY_PASSWORD": "wrong-word"}
-        findings = await looked(fake.url, **login)
+        results = await checked(fake.url, **login)
 
-    findings.must(registry.ANSWER, Status.FAIL, "HTTP 401", "SCHEMA_REGISTRY_USERNAME", "SCHEMA_REGISTRY_PASSWORD")
-    assert "wrong-word" not in str(findings.all)
+    results.expect(registry.REGISTRY, Status.FAIL, "HTTP 401", "SCHEMA_REGISTRY_USERNAME", "SCHEMA_REGISTRY_PASSWORD")
+    assert "wrong-word" not in str(results.all)
 
 
-async def test_an_answer_that_is_none() -> None:
-    """A server of another kind is told with its status."""
+async def test_an_http_error() -> None:
+    """A server that answers with an error is reported with its status."""
     fake = filled()
     fake.answers.append(web.Response(status=502))
     async with fake.serving():
-        findings = await looked(fake.url)
+        results = await checked(fake.url)
 
-    findings.must(registry.ANSWER, Status.FAIL, "HTTP 502", "SCHEMA_REGISTRY_URL")
-
-
-async def test_a_registry_that_is_not_there() -> None:
-    """Nobody at the address is told by the setting."""
-    findings = await looked("http://127.0.0.1:1")
-
-    findings.must("Schema registry TCP", Status.FAIL, "SCHEMA_REGISTRY_URL")
-    assert registry.ANSWER not in findings
+    results.expect(registry.REGISTRY, Status.FAIL, "HTTP 502", "SCHEMA_REGISTRY_URL")
 
 
-async def test_one_of_two_is_enough(tmp_path: Path) -> None:
-    """Several URLs are each looked at, with the certificate of those that have one; one that answers will do."""
+async def test_an_unreachable_registry() -> None:
+    """The remedy names the setting with the address, and no subject is reported."""
+    results = await checked("http://127.0.0.1:1")
+
+    results.expect(registry.REGISTRY, Status.FAIL, "127.0.0.1:1", "SCHEMA_REGISTRY_URL")
+    assert registry.SUBJECTS not in results
+
+
+async def test_one_of_several_urls_is_enough(tmp_path: Path) -> None:
+    """Each URL is checked, with its certificate; the subjects are checked at the first that answers."""
     authority = trustme.CA()
     until = datetime.now(UTC) + timedelta(days=2.5)
-    findings = Findings()
+    results = Results()
     async with filled().serving(server_tls(authority, until=until)) as fake:
         trust = {"SCHEMA_REGISTRY_URL": fake.url, "SCHEMA_REGISTRY_CAFILE": authority_file(authority, tmp_path)}
         settings = load({**NO_ARIES, **NO_KAFKA, **trust})
-        await registry.check(findings.report, settings, f"https://127.0.0.1:1, {fake.url}", 5)
+        await registry.check_registry(results.report, settings, f"https://127.0.0.1:1, {fake.url}", 5)
 
-    assert [finding.status for finding in findings.named("Schema registry TCP")] == [Status.FAIL, Status.OK]
-    findings.must("Schema registry TLS", Status.WARN, "lapses in 2 days")
-    findings.must(registry.SCHEMAS, Status.OK)
+    assert [result.status for result in results.named(registry.REGISTRY)] == [Status.FAIL, Status.OK]
+    results.expect(registry.TLS, Status.WARN, "expires in 2 days")
+    results.expect(registry.SUBJECTS, Status.OK)
 
 
 async def test_a_certificate_of_an_unknown_authority() -> None:
-    """The remedy is the setting that names it."""
+    """The line names the setting for it."""
     async with filled().serving(server_tls(trustme.CA())) as fake:
-        findings = await looked(fake.url)
+        results = await checked(fake.url)
 
-    findings.must("Schema registry TLS", Status.FAIL, "SCHEMA_REGISTRY_CAFILE")
+    results.expect(registry.REGISTRY, Status.FAIL, "SCHEMA_REGISTRY_CAFILE")
 
 
-async def test_without_a_url_there_is_nothing_to_look_at() -> None:
-    """A bridge without a registry has no line about it."""
-    findings = await found({**NO_ARIES, **NO_KAFKA})
+async def test_without_a_url_there_is_no_check() -> None:
+    """Without a registry there is no line about it."""
+    results = await run_preflight({**NO_ARIES, **NO_KAFKA})
 
-    assert not [finding for finding in findings.all if finding.check.startswith("Schema")]
+    assert not [result for result in results.all if result.check.startswith("Schema")]

@@ -1,4 +1,4 @@
-"""Findings are lines in a fixed order, whatever ends first."""
+"""Results are lines in a fixed order, whichever check ends first."""
 
 from __future__ import annotations
 
@@ -6,56 +6,54 @@ import asyncio
 
 import pytest
 
-from bridge.check.report import Finding, Report, Status, in_turn, span
-from tests.check.findings import Findings
+from bridge.check.report import CheckReport, CheckResult, Status, duration_text, run_concurrently
+from tests.check.results import Results
 
 
-def test_a_line_says_status_check_finding_and_remedy() -> None:
-    """Statuses are as wide as each other; a remedy follows as a sentence of its own."""
-    assert str(Finding("Aries TCP", Status.OK, "reached")) == "ok    Aries TCP: reached"
-    assert str(Finding("Clock", Status.WARN, "2 s behind", "Run NTP.")) == "warn  Clock: 2 s behind. Run NTP."
+def test_a_line_has_status_check_finding_and_remedy() -> None:
+    """Statuses are aligned; a remedy is a separate sentence."""
+    assert str(CheckResult("Aries TCP", Status.OK, "reached")) == "ok    Aries TCP: reached"
+    assert str(CheckResult("Clock", Status.WARN, "2 s behind", "Run NTP.")) == "warn  Clock: 2 s behind. Run NTP."
 
 
-async def test_checks_run_together_and_are_told_in_their_order() -> None:
-    """The first check can wait for the last, and is still told first."""
+async def test_checks_run_concurrently_and_are_reported_in_order() -> None:
+    """The first check can wait for the last, and is still reported first."""
     last_done = asyncio.Event()
-    findings = Findings()
+    results = Results()
 
-    async def first(report: Report) -> int:
+    async def first(report: CheckReport) -> None:
         await last_done.wait()
         report.ok("first", "done")
-        return 1
 
-    async def last(report: Report) -> int:
+    async def last(report: CheckReport) -> None:
         report.ok("last", "done")
         last_done.set()
-        return 2
 
-    assert await in_turn(findings.report, first, last) == [1, 2]
-    assert [finding.check for finding in findings.all] == ["first", "last"]
+    await run_concurrently(results.report, first, last)
+    assert [result.check for result in results.all] == ["first", "last"]
 
 
-async def test_what_was_found_before_the_end_of_time_is_told() -> None:
-    """A check that hangs hides nothing of the others."""
-    findings = Findings()
+async def test_results_before_a_timeout_are_reported() -> None:
+    """A check that hangs does not hide the results of the others."""
+    results = Results()
 
-    async def hanging(report: Report) -> None:
+    async def hanging(report: CheckReport) -> None:
         report.ok("hanging", "so far")
         await asyncio.Event().wait()
 
-    async def done(report: Report) -> None:
+    async def done(report: CheckReport) -> None:
         report.ok("done", "all")
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await in_turn(findings.report, hanging, done)
-    assert [finding.check for finding in findings.all] == ["hanging", "done"]
+            await run_concurrently(results.report, hanging, done)
+    assert [result.check for result in results.all] == ["hanging", "done"]
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (2700, "45 min"), (7200, "2 h"), (40 * 86400, "40 days")],
 )
-def test_times_are_told_in_units_for_people(seconds: float, words: str) -> None:
-    """Seconds, minutes, hours, days: the largest of which there are two."""
-    assert span(seconds) == words
+def test_durations_have_a_suitable_unit(seconds: float, words: str) -> None:
+    """The unit is the largest of which there are at least two."""
+    assert duration_text(seconds) == words

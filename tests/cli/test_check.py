@@ -1,4 +1,4 @@
-"""``aries-bridge check`` as its users run it: lines or JSON, exit codes, and never a secret."""
+"""``aries-bridge check`` as a command: lines or JSON, exit codes, and no secrets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from bridge.check.report import Finding, Status
-from bridge.cli.check import clean, exit_code
+from bridge.check.report import CheckResult, Status
+from bridge.cli.check import exit_code, redact
 from bridge.secrets.redaction import Redactor
 from bridge.secrets.secret import Secret
 from bridge.simulator import faults
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 LINE = re.compile(r"(ok  |warn|fail)  [A-Z][^:]*: \S.*")
 
 
-async def test_all_well(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """Every line has the one form, and the exit code is 0 though there are warnings."""
+async def test_everything_passes(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Every line has the same format, and the exit code is 0 in spite of warnings."""
     broker.create_topics([f"{topic_prefix}.{topic}" for topic in Topic])
     async with Simulator() as simulator:
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "check") as check:
@@ -37,36 +37,38 @@ async def test_all_well(broker: EmbeddedBroker, topic_prefix: str) -> None:
 
 
 async def test_json(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """The list has an object for each line, also where something failed: then the exit code is 1."""
+    """The list has an object for each check; if one failed, the exit code is 1."""
     async with Simulator() as simulator:
         async with process(
             environment(simulator, broker.bootstrap_servers, topic_prefix), "check", "--json", "--no-session"
         ) as check:
             assert await check.ended() == 1
         assert not simulator.received_counts
-    findings = json.loads(check.output)
-    assert {tuple(finding) for finding in findings} == {("check", "status", "finding", "remedy")}
-    failed = [finding for finding in findings if finding["status"] == "fail"]
+    results = json.loads(check.output)
+    assert {tuple(result) for result in results} == {("check", "status", "finding", "remedy")}
+    failed = [result for result in results if result["status"] == "fail"]
     assert {
         "check": "Aries authentication",
         "status": "ok",
         "finding": "not tried (--no-session)",
         "remedy": "",
-    } in findings
-    assert all("`aries-bridge topics`" in finding["remedy"] for finding in failed)
+    } in results
+    assert all("`aries-bridge topics`" in result["remedy"] for result in failed)
     assert len(failed) == len(Topic) - 1
 
 
-async def test_wrong_settings_end_with_2() -> None:
-    """Without settings there is nothing but to say so."""
+async def test_invalid_settings_exit_with_2() -> None:
+    """Without settings, only these are reported."""
     async with process({}, "check") as check:
         assert await check.ended() == 2
     assert "fail  Settings: " in check.output
     assert "KAFKA_BOOTSTRAP_SERVERS" in check.output
 
 
-async def test_no_secret_is_shown_whoever_repeats_it(broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path) -> None:
-    """Secrets of the settings and tokens granted meanwhile are not in the output, even if a server says them."""
+async def test_secrets_are_redacted_in_server_messages(
+    broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path
+) -> None:
+    """Secrets of the settings and granted tokens are not printed, even if a server repeats them."""
     secrets = {"refresh-me-please", "client-secret-word", "access-1"}
     (tmp_path / "refresh").write_text("refresh-me-please\n")
     async with Simulator() as simulator, token_endpoint() as endpoint:
@@ -85,18 +87,18 @@ async def test_no_secret_is_shown_whoever_repeats_it(broker: EmbeddedBroker, top
     assert not [secret for secret in secrets if secret in check.output + "".join(check.text)]
 
 
-def test_a_finding_is_one_line_whatever_a_server_says() -> None:
-    """Line ends become spaces, after secrets that have some are gone."""
+def test_a_result_is_one_line() -> None:
+    """Line breaks become spaces after secrets are redacted, since these may contain line breaks."""
     redactor = Redactor([Secret.fixed("KAFKA_SASL_PASSWORD", "two\nlines")])
-    finding = clean(Finding("Kafka", Status.FAIL, "it said\ntwo\nlines", "Mend\tit."), redactor)
+    result = redact(CheckResult("Kafka", Status.FAIL, "it said\ntwo\nlines", "Fix\tit."), redactor)
 
-    assert str(finding) == "fail  Kafka: it said ***. Mend it."
+    assert str(result) == "fail  Kafka: it said ***. Fix it."
 
 
 def test_exit_codes() -> None:
-    """Warnings do not count; wrong settings count for more than the rest."""
-    warning, failure = Finding("Clock", Status.WARN, ""), Finding("Clock", Status.FAIL, "")
+    """Warnings do not count; invalid settings take precedence."""
+    warning, failure = CheckResult("Clock", Status.WARN, ""), CheckResult("Clock", Status.FAIL, "")
 
     assert exit_code([]) == exit_code([warning]) == 0
     assert exit_code([warning, failure]) == 1
-    assert exit_code([failure, Finding("Settings", Status.FAIL, "")]) == 2
+    assert exit_code([failure, CheckResult("Settings", Status.FAIL, "")]) == 2

@@ -1,4 +1,4 @@
-"""``aries-bridge schemas``, as a person or a pipeline sees it."""
+"""``aries-bridge schemas`` as a command: its output and exit codes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ NOWHERE = "http://127.0.0.1:1"
 
 
 def run(*arguments: str, environ: Mapping[str, str] | None = None) -> Result:
-    """Run the command in an environment that has nothing else of ours."""
+    """Run the command in an environment without other settings of the bridge."""
     return CliRunner().invoke(schemas_app, arguments, env=dict(environ or {}))
 
 
 async def run_beside(registry: FakeRegistry, *arguments: str, **environ: str) -> Result:
-    """Run the command against a registry that serves in this thread."""
+    """Run the command in another thread, against a registry in this one."""
     return await asyncio.to_thread(run, *arguments, environ={"SCHEMA_REGISTRY_URL": registry.url, **environ})
 
 
 def rows(result: Result) -> dict[str, tuple[str, str]]:
-    """Return the word and the details of each subject."""
+    """Return the status and the details of each subject."""
     found = {}
     for line in result.stdout.splitlines():
-        word, subject, details = line.split(maxsplit=2)
-        found[subject] = (word, details)
+        status, subject, details = line.split(maxsplit=2)
+        found[subject] = (status, details)
     return found
 
 
@@ -48,7 +48,7 @@ def fill(registry: FakeRegistry, *but: Topic) -> None:
 
 
 def test_list_names_each_topic_with_its_schema() -> None:
-    """Topic, subject, record and fingerprint; no setting is needed, and renamed topics count."""
+    """Topic, subject, record and fingerprint are listed; no setting is needed, and renamed topics are respected."""
     head, *lines = run("list", environ={"KAFKA_TOPIC_PREFIX": "mine", "KAFKA_TOPIC_L2": "books"}).stdout.splitlines()
     assert head.split() == ["topic", "subject", "record", "fingerprint"]
     shown = [line.split() for line in lines]
@@ -62,22 +62,22 @@ def test_list_names_each_topic_with_its_schema() -> None:
 
 @pytest.mark.parametrize("name", ["l2", "books"])
 def test_show_prints_the_json(name: str) -> None:
-    """A topic is known by its short name and by its name in Kafka; what is printed is the schema."""
+    """A topic is selected by its short name or by its name in Kafka."""
     result = run("show", name, environ={"KAFKA_TOPIC_L2": "books"})
     assert result.exit_code == 0
     assert json.loads(result.stdout) == json.loads(SCHEMAS[Topic.L2].text)
 
 
-def test_show_of_an_unknown_topic_names_those_there_are() -> None:
-    """A wrong name is a clear error."""
+def test_show_of_an_unknown_topic() -> None:
+    """The error lists the topics of the bridge."""
     result = run("show", "candles")
     assert isinstance(result.exception, BridgeError)
     assert "'candles'" in str(result.exception)
     assert "timesales" in str(result.exception)
 
 
-async def test_compare_tells_same_missing_and_different_apart() -> None:
-    """Exit 0 only where the registry holds exactly our schema for every topic."""
+async def test_compare_distinguishes_same_missing_and_different() -> None:
+    """The exit code is 0 only if the registry has exactly the bridge's schema for every topic."""
     registry = FakeRegistry()
     fill(registry, Topic.L2, Topic.DLQ)
     registry.add("aries.l2-value", '{"type":"record","name":"Book","fields":[]}')
@@ -97,24 +97,24 @@ async def test_compare_tells_same_missing_and_different_apart() -> None:
 
 
 async def test_register_adds_what_is_missing_and_nothing_else() -> None:
-    """A second run finds everything there."""
+    """A second run registers nothing."""
     registry = FakeRegistry()
     fill(registry, Topic.QUOTES, Topic.DLQ)
     async with registry.serving():
         found = rows(result := await run_beside(registry, "register"))
         assert result.exit_code == 0
-        assert {subject for subject, (word, _) in found.items() if word == "registered"} == {
+        assert {subject for subject, (status, _) in found.items() if status == "registered"} == {
             "aries.quotes-value",
             "aries.dlq-value",
         }
         posted = [path for _, path in registry.requests if path.endswith("/versions")]
         assert len(posted) == 2
         again = rows(await run_beside(registry, "register"))
-        assert {word for word, _ in again.values()} == {"same"}
+        assert {status for status, _ in again.values()} == {"same"}
 
 
-async def test_register_goes_on_behind_a_schema_that_is_not_taken() -> None:
-    """One refusal is told with its remedy, the others are registered, and the exit code is 1."""
+async def test_register_continues_after_a_rejected_schema() -> None:
+    """A rejected schema is listed with its remedy, the others are registered, and the exit code is 1."""
     registry = FakeRegistry(frozen={"mine.trades-value"})
     async with registry.serving():
         result = await run_beside(registry, "register", KAFKA_TOPIC_PREFIX="mine")
@@ -122,12 +122,12 @@ async def test_register_goes_on_behind_a_schema_that_is_not_taken() -> None:
     found = rows(result)
     assert found["mine.trades-value"][0] == "FAILED"
     assert "not compatible" in found["mine.trades-value"][1]
-    assert sorted(word for word, _ in found.values()) == ["FAILED", *["registered"] * (len(Topic) - 1)]
+    assert sorted(status for status, _ in found.values()) == ["FAILED", *["registered"] * (len(Topic) - 1)]
 
 
 @pytest.mark.parametrize("command", ["compare", "register"])
-async def test_a_registry_that_cannot_be_used_ends_the_command(command: str) -> None:
-    """No registry, none that answers, and refused credentials are errors of their own; no password is shown."""
+async def test_an_unusable_registry_ends_the_command(command: str) -> None:
+    """An unset or unreachable registry and rejected credentials are distinct errors; no password is shown."""
     unset = await asyncio.to_thread(run, command)
     assert isinstance(unset.exception, SettingsError)
     assert "SCHEMA_REGISTRY_URL" in str(unset.exception)
@@ -140,8 +140,8 @@ async def test_a_registry_that_cannot_be_used_ends_the_command(command: str) -> 
     assert "hunter22" not in refused.output + str(refused.exception)
 
 
-def test_only_its_own_settings_matter() -> None:
-    """What is wrong with Aries or Kafka does not matter here; what is wrong with the topics does."""
+def test_other_settings_are_ignored() -> None:
+    """Invalid settings of Aries or Kafka do not matter; those of topics and registry do."""
     assert run("list", environ={"ARIES_DIALECT": "morse", "KAFKA_LINGER_MS": "x"}).exit_code == 0
     result = run("list", environ={"KAFKA_TOPIC_L2": "a b", "SCHEMA_REGISTRY_USERNAME": "me"})
     assert isinstance(result.exception, SettingsError)

@@ -1,4 +1,4 @@
-"""``aries-bridge topics`` creates what is missing, as the design says, and touches nothing else."""
+"""``aries-bridge topics`` creates missing topics as specified, and changes no others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
     ResourceType,
 )
 
-from bridge.cli.topics import arrange, problem
+from bridge.cli.topics import create_or_compare
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
-from bridge.kafka.topic_specification import Design
+from bridge.kafka.topic_admin import creation_problem
+from bridge.kafka.topic_specification import TopicOptions
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import SUBSCRIBABLE, Topic
 
@@ -28,21 +29,21 @@ if TYPE_CHECKING:
 NOWHERE = "127.0.0.1:1"
 
 
-class TestProblems:
+class TestCreationProblems:
     @pytest.mark.parametrize("code", [0, 36])
-    def test_created_or_there_is_none(self, code: int) -> None:
-        """A topic that somebody else has just created is as good."""
-        assert problem(code) == ""
+    def test_an_existing_topic_is_no_problem(self, code: int) -> None:
+        """A topic that another client has just created counts as created."""
+        assert creation_problem(code) == ""
 
     @pytest.mark.parametrize("code", [29, 31])
-    def test_missing_rights_are_told_with_the_remedy(self, code: int) -> None:
-        """Who may not create topics is told what to ask for."""
-        assert "Grant Create" in problem(code, None)
+    def test_missing_rights_have_a_remedy(self, code: int) -> None:
+        """The problem names the right that is missing."""
+        assert "Grant Create" in creation_problem(code, None)
 
-    def test_the_brokers_own_words_are_passed_on(self) -> None:
-        """Other refusals are told as the broker tells them."""
-        assert problem(44, "Topics need an owner.") == "Topics need an owner (PolicyViolationError)."
-        assert problem(38, None).endswith("(InvalidReplicationFactorError).")
+    def test_the_brokers_message_is_used(self) -> None:
+        """Other errors have the broker's message."""
+        assert creation_problem(44, "Topics need an owner.") == "Topics need an owner (PolicyViolationError)."
+        assert creation_problem(38, None).endswith("(InvalidReplicationFactorError).")
 
 
 class TestOnTheEmbeddedBroker:
@@ -50,26 +51,26 @@ class TestOnTheEmbeddedBroker:
     def settings(self, broker: EmbeddedBroker, topic_prefix: str) -> Settings:
         return kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
 
-    async def test_existing_topics_are_listed_and_nothing_is_done(
+    async def test_existing_topics_are_listed(
         self, broker: EmbeddedBroker, settings: Settings, topic_prefix: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Where all topics exist they are listed, and that is all."""
+        """If all topics exist, they are only listed."""
         broker.create_topics(settings.topics.values())
 
-        await arrange(settings, Design())
+        await create_or_compare(settings, TopicOptions())
 
         out, err = capsys.readouterr()
         assert out.splitlines() == [f"exists        {topic_prefix}.{topic}: 4 partitions" for topic in Topic]
-        assert "does not tell the settings" in err
+        assert "does not report the settings" in err
 
-    async def test_dry_run_tells_what_is_missing_and_what_would_not_fit(
+    async def test_dry_run_lists_missing_topics_and_differences(
         self, broker: EmbeddedBroker, settings: Settings, topic_prefix: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A dry run tells what it would create, warns of unequal data topics, and creates nothing."""
+        """A dry run lists what it would create, warns of unequal data topics, and creates nothing."""
         broker.create_topics([f"{topic_prefix}.quotes"])
 
         for _ in range(2):
-            await arrange(settings, Design(partitions=6, replication_factor=1), dry_run=True)
+            await create_or_compare(settings, TopicOptions(partitions=6, replication_factor=1), dry_run=True)
 
         out, err = capsys.readouterr()
         lines = out.splitlines()
@@ -81,33 +82,33 @@ class TestOnTheEmbeddedBroker:
             f"would create  {topic_prefix}.trades: 6 partitions, replication factor 1, cleanup.policy=delete"
         )
         assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
-        assert f"differ in their numbers of partitions ({topic_prefix}.quotes: 4, {topic_prefix}.trades: 6" in err
+        assert f"unequal partition counts ({topic_prefix}.quotes: 4, {topic_prefix}.trades: 6" in err
 
     async def test_check_fails_while_topics_are_missing_and_creates_none(
         self, broker: EmbeddedBroker, settings: Settings, topic_prefix: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A check names what is missing and fails, until all is there."""
+        """A check lists what is missing and fails, until all topics exist."""
         broker.create_topics([f"{topic_prefix}.quotes"])
         for _ in range(2):
             with pytest.raises(TopicConfigurationError, match=r"\(missing: 7\)"):
-                await arrange(settings, Design(), check=True)
+                await create_or_compare(settings, TopicOptions(), check=True)
             assert f"missing       {topic_prefix}.dlq: 1 partition, " in capsys.readouterr().out
 
         broker.create_topics(settings.topics.values())
-        await arrange(settings, Design(), check=True)
+        await create_or_compare(settings, TopicOptions(), check=True)
 
-    async def test_a_broker_that_creates_no_topics_is_told(self, settings: Settings) -> None:
-        """The embedded broker cannot be administered: the error says so."""
-        with pytest.raises(TopicConfigurationError, match=r"creates no topics.*embedded broker"):
-            await arrange(settings, Design())
+    async def test_a_broker_that_cannot_create_topics(self, settings: Settings) -> None:
+        """The embedded broker has no controller, and the error says so."""
+        with pytest.raises(TopicConfigurationError, match=r"cannot create topics.*embedded broker"):
+            await create_or_compare(settings, TopicOptions())
 
-    async def test_unreachable_kafka_is_told(self) -> None:
-        """Nobody at the address is one clear sentence."""
+    async def test_unreachable_kafka(self) -> None:
+        """An unreachable broker is an error with its address and a hint."""
         with pytest.raises(KafkaUnreachable, match=rf"Kafka at {NOWHERE} cannot be used: .* Check KAFKA_BOOTSTRAP"):
-            await arrange(kafka_settings(NOWHERE, {}), Design())
+            await create_or_compare(kafka_settings(NOWHERE, {}), TopicOptions())
 
     def test_command(self, broker: EmbeddedBroker, topic_prefix: str) -> None:
-        """The command takes its options, and connects without any setting of Aries."""
+        """The command uses its options, and needs no setting of Aries."""
         done = topics_command(
             *("--dry-run", "--partitions", "3", "--retention-hours", "2", "--min-insync-replicas", "2"),
             *("--replication-factor", "2", "--bootstrap-servers", broker.bootstrap_servers),
@@ -123,7 +124,7 @@ class TestOnTheEmbeddedBroker:
 
 class TestStrimzi:
     def test_manifest_needs_no_kafka(self) -> None:
-        """YAML is printed from the names alone, whatever else is set or missing."""
+        """YAML is printed from the topic names alone, whatever else is set or missing."""
         done = topics_command(
             *("--strimzi", "--cluster", "main", "--partitions", "6", "--replication-factor", "3"),
             KAFKA_TOPIC_PREFIX="Md",
@@ -136,7 +137,7 @@ class TestStrimzi:
         assert {spec["replicas"] for spec in specs} == {3}
 
     def test_cluster_and_strimzi_belong_together(self) -> None:
-        """Either without the other is a mistake that is told."""
+        """Either option without the other is an error."""
         alone = topics_command("--strimzi")
         assert alone.returncode == 2
         assert "--cluster" in alone.stderr
@@ -157,13 +158,13 @@ class TestOnRealKafka:
     async def test_missing_topics_are_created(
         self, kafka: RealKafka, topic_prefix: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """What is missing is created as designed, once; what existed keeps what it had."""
+        """What is missing is created as specify_topics, once; what existed keeps what it had."""
         settings = kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
         kafka.create_topic(f"{topic_prefix}.quotes", partitions=3)
 
-        await arrange(settings, Design(retention_hours=5))
+        await create_or_compare(settings, TopicOptions(retention_hours=5))
         created = capsys.readouterr().out
-        await arrange(settings, Design(), check=True)
+        await create_or_compare(settings, TopicOptions(), check=True)
         again = capsys.readouterr()
 
         assert created.count("created") == len(Topic) - 1
@@ -176,43 +177,43 @@ class TestOnRealKafka:
         assert config(kafka, f"{topic_prefix}.dlq") == ("delete", "18000000")
         assert config(kafka, f"{topic_prefix}.quotes") == ("delete", "604800000")
 
-    async def test_topics_that_differ_are_told_and_left_alone(
+    async def test_differences_are_listed_and_not_changed(
         self, kafka: RealKafka, topic_prefix: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Each difference is a line; a check fails for it, a plain run does not, and neither changes anything."""
+        """Each difference is a line; it fails a check but not a plain run, and neither changes it."""
         settings = kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
-        await arrange(settings, Design(partitions=3))
+        await create_or_compare(settings, TopicOptions(partitions=3))
         kafka.create_topic(other := f"{topic_prefix}.odd", partitions=2, config={"cleanup.policy": "compact"})
         settings = kafka_settings(
             kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix, "KAFKA_TOPIC_QUOTES": other}
         )
         capsys.readouterr()
 
-        wanted = Design(partitions=3, retention_hours=1, min_insync_replicas=2)
-        await arrange(settings, wanted)
-        told = capsys.readouterr()
+        wanted = TopicOptions(partitions=3, retention_hours=1, min_insync_replicas=2)
+        await create_or_compare(settings, wanted)
+        output = capsys.readouterr()
         with pytest.raises(TopicConfigurationError, match=r"\(different: 8, unequal partition counts\)"):
-            await arrange(settings, wanted, check=True)
+            await create_or_compare(settings, wanted, check=True)
 
-        lines = [line for line in told.out.splitlines() if line.startswith("differs") and other in line]
+        lines = [line for line in output.out.splitlines() if line.startswith("differs") and other in line]
         assert lines == [
             f"differs       {other}: 2 partitions, should be 3",
             f"differs       {other}: cleanup.policy is compact, should be delete",
             f"differs       {other}: retention.ms is 604800000, should be 3600000",
             f"differs       {other}: min.insync.replicas is 1, should be 2",
         ]
-        assert "left as they are" in told.err
-        assert "differ in their numbers of partitions" in told.err
+        assert "existing topics are not changed" in output.err
+        assert "unequal partition counts" in output.err
         assert config(kafka, other) == ("compact", "604800000")
 
-    async def test_refusals_are_told_topic_by_topic(self, kafka: RealKafka, topic_prefix: str) -> None:
-        """More copies than brokers is refused with the broker's words."""
+    async def test_rejected_topics_are_listed(self, kafka: RealKafka, topic_prefix: str) -> None:
+        """More replicas than brokers are rejected with the broker's message."""
         settings = kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
 
         with pytest.raises(
             TopicConfigurationError, match=rf"{topic_prefix}\.dlq was not created: .*InvalidReplicationFactor"
         ):
-            await arrange(settings, Design(replication_factor=3))
+            await create_or_compare(settings, TopicOptions(replication_factor=3))
 
 
 def config(kafka: RealKafka, topic: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import yaml
 
 import bridge
 from bridge.kafka import strimzi
-from bridge.kafka.topic_specification import Design, designed
+from bridge.kafka.topic_specification import TopicOptions, specify_topics
 from bridge.topics import Topic, topic_names
 from tests.helm import custom_resources
 from tests.helm.chart import CHART, EXAMPLES, NEWEST_KUBERNETES, Helm, example
@@ -109,7 +109,7 @@ def test_strimzi_gets_the_topics_that_the_command_prints(helm: Helm) -> None:
     }
     rendered = helm.render(example("strimzi"), values).of("KafkaTopic")
     renamed = {Topic(topic): name for topic, name in names.items()}
-    designs = designed(topic_names("aries", renamed), Design(7, 2, 24, 1), {})
+    designs = specify_topics(topic_names("aries", renamed), TopicOptions(7, 2, 24, 1), {})
     printed = list(yaml.safe_load_all(strimzi.manifest(designs, "market")))
     assert len(printed) == len(rendered) == len(Topic)
     specs = {one["metadata"]["name"]: one["spec"] for one in rendered}

@@ -1,4 +1,4 @@
-"""What Kafka tells of topics: on the embedded broker, on a real one, and on brokers that tell less."""
+"""Topics are described by the embedded broker, by Apache Kafka, and by older brokers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from bridge.kafka.client_options import client_options
-from bridge.kafka.cluster import FoundPartition, FoundTopic, _DescribeTopics, connected, find
+from bridge.kafka.cluster import PartitionDescription, TopicDescription, describe_topics, open_client
+from bridge.kafka.metadata_request import DescribeTopicsRequest
 from bridge.settings.kafka_side import kafka_settings
 
 if TYPE_CHECKING:
@@ -22,47 +23,47 @@ def options(servers: str) -> dict[str, object]:
     return client_options(kafka_settings(servers, {}), "test")
 
 
-async def test_a_broker_that_tells_little(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """Settings and rights are unknown, partitions are not; what is not there is left out, and not created."""
+async def test_a_broker_without_settings_and_authorized_operations(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Settings and rights are unknown; a missing topic is left out and not created."""
     broker.create_topics([topic_prefix])
-    async with connected(options(broker.bootstrap_servers)) as client:
+    async with open_client(options(broker.bootstrap_servers)) as client:
         for _ in range(2):
-            found = await find(client, [topic_prefix, f"{topic_prefix}-not-there"])
+            found = await describe_topics(client, [topic_prefix, f"{topic_prefix}-not-there"])
 
-    assert found.hidden == frozenset()
-    assert dict(found.topics) == {topic_prefix: FoundTopic(topic_prefix, (FoundPartition(1, 1, 1),) * 4)}
+    assert found.unauthorized == frozenset()
+    assert dict(found.topics) == {topic_prefix: TopicDescription(topic_prefix, (PartitionDescription(1, 1, 1),) * 4)}
 
 
-async def test_a_broker_that_tells_all(kafka: RealKafka, topic_prefix: str) -> None:
-    """Settings come with their values, and without an authorizer all may write."""
+async def test_a_broker_that_reports_everything(kafka: RealKafka, topic_prefix: str) -> None:
+    """Settings have their values, and without an authorizer everybody may write."""
     kafka.create_topic(topic_prefix, 3, config={"retention.ms": "7"})
-    async with connected(options(kafka.bootstrap_servers)) as client:
-        found = (await find(client, [topic_prefix])).topics[topic_prefix]
+    async with open_client(options(kafka.bootstrap_servers)) as client:
+        found = (await describe_topics(client, [topic_prefix])).topics[topic_prefix]
 
-    assert found.partitions == (FoundPartition(1, 1, 1),) * 3
+    assert found.partitions == (PartitionDescription(1, 1, 1),) * 3
     assert found.may_write is True
-    assert (found.number("retention.ms"), found.number("no.such.setting")) == (7, None)
+    assert (found.config_number("retention.ms"), found.config_number("no.such.setting")) == (7, None)
     assert found.config is not None
     assert found.config["cleanup.policy"] == "delete"
 
 
-async def test_nobody_at_the_address() -> None:
-    """What aiokafka raises is let through, for those who know how to put it."""
+async def test_errors_of_an_unreachable_broker_are_let_through() -> None:
+    """What aiokafka raises reaches the caller."""
     with pytest.raises(KafkaError):
-        async with connected(options("127.0.0.1:1")):
+        async with open_client(options("127.0.0.1:1")):
             pass
 
 
 @pytest.mark.parametrize(("newest", "version", "flags"), [(13, 8, (False, False, True)), (7, 5, (False,))])
-def test_older_brokers_are_asked_what_they_know(newest: int, version: int, flags: tuple[bool, ...]) -> None:
-    """Rights are asked for from version 8 on; in every version, nothing is to be created."""
-    request = _DescribeTopics(["a"]).prepare({METADATA: (0, newest)})
+def test_the_newest_supported_version_is_used(newest: int, version: int, flags: tuple[bool, ...]) -> None:
+    """Authorized operations are requested from version 8 on; no version creates a topic."""
+    request = DescribeTopicsRequest(["a"]).prepare({METADATA: (0, newest)})
 
     assert (request.API_VERSION, *request.to_object().values()) == (version, ["a"], *flags)
 
 
-def test_the_fewest_copies_count() -> None:
-    """A topic is as safe as its least copied partition."""
-    topic = FoundTopic("a", (FoundPartition(1, 3, 3), FoundPartition(1, 2, 2)))
+def test_replication_factor_is_the_lowest_of_all_partitions() -> None:
+    """A topic is as safe as the partition with the fewest replicas."""
+    topic = TopicDescription("a", (PartitionDescription(1, 3, 3), PartitionDescription(1, 2, 2)))
 
     assert topic.replication_factor == 2

@@ -25,16 +25,16 @@ def to_positive(signed: int) -> int:
 @pytest.mark.parametrize(("key", "java_hash"), JAVA_HASHES.items())
 @pytest.mark.parametrize("partitions", [1, 2, 3, 6, 12, 100, 2**31 - 1])
 def test_partition_is_the_java_clients(key: str, java_hash: int, partitions: int) -> None:
-    """A key goes to the partition that Java's hash of it names."""
+    """A key has the partition of the Java client's hash."""
     assert partition(key.encode(), partitions) == to_positive(java_hash) % partitions
 
 
 @given(st.binary(max_size=64), st.integers(min_value=1, max_value=1000))
 def test_agrees_with_librdkafka(key: bytes, partitions: int) -> None:
-    """Any key goes where librdkafka's murmur2 partitioner would send it."""
+    """Any key has the partition of librdkafka's murmur2 partitioner."""
     assert partition(key, partitions) == confluent_kafka.murmur2(key, partitions)
 
 
 def test_empty_key_has_a_partition() -> None:
-    """An empty key is a key: it always goes to the same partition."""
+    """An empty key has a fixed partition."""
     assert partition(b"", 12) == confluent_kafka.murmur2(b"", 12)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bridge.errors import BridgeError, SettingsError
-from bridge.kafka.error_hints import advice
+from bridge.kafka.error_hints import error_hint
 from bridge.kafka.sasl_oauth import ClientCredentials
 from bridge.kafka.security import KafkaSecuritySettings, security_options
 from bridge.secrets.secret import Secret
@@ -40,7 +40,7 @@ CLIENT_SECRET = "the:client/secret"
 
 @dataclass(frozen=True)
 class Chosen:
-    """Hold the security settings of one test; unset as in a bare environment."""
+    """The security settings of one test, unset by default."""
 
     kafka_security_protocol: str = "PLAINTEXT"
     kafka_sasl_mechanism: str | None = None
@@ -56,8 +56,8 @@ class Chosen:
     kafka_oauth_scope: str | None = None
 
 
-def the_real_settings_will_do(settings: Settings) -> KafkaSecuritySettings:
-    """Let mypy see that the bridge's settings have every attribute that is asked for."""
+def settings_satisfy_the_protocol(settings: Settings) -> KafkaSecuritySettings:
+    """Let mypy check that the bridge's settings have every required attribute."""
     return settings
 
 
@@ -89,7 +89,7 @@ class TestOptions:
         assert context.verify_mode is ssl.CERT_REQUIRED
 
     def test_password_is_read_for_each_client(self, tmp_path: Path) -> None:
-        """A rotated password file counts for the next client."""
+        """A rotated password file is used by the next client."""
         file = tmp_path / "password"
         settings = Chosen("SASL_PLAINTEXT", "PLAIN", USER, Secret.in_file("KAFKA_SASL_PASSWORD", file))
         file.write_text("first\n")
@@ -99,7 +99,7 @@ class TestOptions:
         assert first["sasl_plain_password"] == "first"
         assert security_options(settings)["sasl_plain_password"] == "second"
 
-    def test_unreadable_password_is_told(self, tmp_path: Path) -> None:
+    def test_unreadable_password_is_reported(self, tmp_path: Path) -> None:
         """A missing password file is named."""
         secret = Secret.in_file("KAFKA_SASL_PASSWORD", tmp_path / "gone")
 
@@ -115,14 +115,14 @@ class TestOptions:
             (Chosen("SASL_SSL", "OAUTHBEARER"), "KAFKA_OAUTH_TOKEN_URL"),
         ],
     )
-    def test_incomplete_credentials_are_told(self, settings: Chosen, missing: str) -> None:
-        """What a mechanism needs and has not is named."""
+    def test_incomplete_credentials_are_reported(self, settings: Chosen, missing: str) -> None:
+        """The setting that a mechanism requires is named."""
         assert f"{missing} is not set" in problem(settings)
 
 
 class TestCertificateFiles:
     def test_missing_file_is_named(self, tmp_path: Path) -> None:
-        """A file that is not there is told with its setting and path."""
+        """A missing file is reported with its setting and path."""
         gone = tmp_path / "gone.pem"
         sentence = f": {gone} cannot be read (No such file or directory)"
 
@@ -130,7 +130,7 @@ class TestCertificateFiles:
         assert f"KAFKA_SSL_CERTFILE{sentence}" in problem(Chosen("SSL", kafka_ssl_certfile=gone))
 
     def test_missing_key_is_named(self, tmp_path: Path) -> None:
-        """A certificate whose key file is not there is told by the key's setting."""
+        """A certificate without its key file is reported with the key's setting."""
         certificate = tmp_path / "client.pem"
         trustme.CA().issue_cert("client").cert_chain_pems[0].write_to_path(certificate)
 
@@ -139,26 +139,26 @@ class TestCertificateFiles:
         assert "KAFKA_SSL_KEYFILE: " in problem(settings)
 
     @pytest.mark.parametrize("content", [b"", b"not PEM", b"\xff\x00", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
-    def test_junk_is_told(self, tmp_path: Path, content: bytes) -> None:
-        """A file that holds no certificate is told, as authority and as certificate."""
+    def test_invalid_files_are_reported(self, tmp_path: Path, content: bytes) -> None:
+        """A file without a certificate is reported, as CA and as client certificate."""
         junk = tmp_path / "junk.pem"
         junk.write_bytes(content)
 
         assert "KAFKA_SSL_CAFILE" in problem(Chosen("SSL", kafka_ssl_cafile=junk))
         assert "KAFKA_SSL_CERTFILE" in problem(Chosen("SSL", kafka_ssl_certfile=junk))
 
-    def test_foreign_key_is_told(self, tmp_path: Path) -> None:
-        """A key that belongs to another certificate is told."""
+    def test_another_certificates_key_is_reported(self, tmp_path: Path) -> None:
+        """A key that belongs to another certificate is reported."""
         certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
         trustme.CA().issue_cert("client").cert_chain_pems[0].write_to_path(certificate)
         trustme.CA().issue_cert("other").private_key_pem.write_to_path(key)
 
-        told = problem(Chosen("SSL", kafka_ssl_certfile=certificate, kafka_ssl_keyfile=key))
+        message = problem(Chosen("SSL", kafka_ssl_certfile=certificate, kafka_ssl_keyfile=key))
 
-        assert "key values mismatch" in told
+        assert "key values mismatch" in message
 
-    def test_encrypted_key_is_told(self, tmp_path: Path) -> None:
-        """A key with a passphrase is refused rather than asked for on the terminal."""
+    def test_encrypted_key_is_reported(self, tmp_path: Path) -> None:
+        """A key with a passphrase is rejected; nothing asks for it on the terminal."""
         issued = trustme.CA().issue_cert("client")
         key = load_pem_private_key(issued.private_key_pem.bytes(), None)
         file = tmp_path / "client.pem"
@@ -169,8 +169,8 @@ class TestCertificateFiles:
 
         assert "is encrypted" in problem(Chosen("SSL", kafka_ssl_certfile=file))
 
-    def test_key_without_certificate_is_told(self, tmp_path: Path) -> None:
-        """A key alone is no identity."""
+    def test_key_without_certificate_is_reported(self, tmp_path: Path) -> None:
+        """A key without a certificate is an error."""
         assert "without KAFKA_SSL_CERTFILE" in problem(Chosen("SSL", kafka_ssl_keyfile=tmp_path / "key"))
 
 
@@ -187,7 +187,7 @@ def client(url: str, secret: str | None = CLIENT_SECRET, **changed: str) -> Clie
 
 class TestClientCredentials:
     async def test_secret_goes_into_the_header(self, endpoint: FakeTokenEndpoint) -> None:
-        """The request is a form with grant and scope; the client shows itself by HTTP Basic."""
+        """The request is a form with grant and scope; the client authenticates by HTTP Basic."""
         assert await client(endpoint.url, scope="kafka read").token() == "access-1"
 
         [request] = endpoint.received
@@ -197,7 +197,7 @@ class TestClientCredentials:
         assert base64.b64decode(request.authorization.removeprefix("Basic ")).decode() == f"bridge:{CLIENT_SECRET}"
 
     async def test_server_without_basic_gets_a_form(self, endpoint: FakeTokenEndpoint) -> None:
-        """Where the header is refused, the secret is sent in the form, and nothing in the header."""
+        """If the header is rejected, the secret is sent in the form instead."""
         endpoint.will_answer(401, {"error": "invalid_client"})
 
         assert await client(endpoint.url).token() == "access-1"
@@ -209,7 +209,7 @@ class TestClientCredentials:
         }
 
     async def test_public_client(self, endpoint: FakeTokenEndpoint) -> None:
-        """A client without secret only says who it is."""
+        """A client without a secret only sends its id."""
         await client(endpoint.url, secret=None).token()
 
         assert endpoint.received[0].authorization is None
@@ -225,14 +225,14 @@ class TestClientCredentials:
         assert len(endpoint.received) == 1
 
     async def test_short_lived_token_is_renewed(self, endpoint: FakeTokenEndpoint) -> None:
-        """A token about to lapse is not shown to a broker."""
+        """A token about to expire is not sent to a broker."""
         endpoint.expires_in = 20
         provider = client(endpoint.url)
 
         assert [await provider.token(), await provider.token()] == ["access-1", "access-2"]
 
     async def test_failure_is_a_failed_connection(self, endpoint: FakeTokenEndpoint) -> None:
-        """A refusal reaches aiokafka as the error of a failed connection, which it retries; no secret in it."""
+        """A rejected request is a failed connection to aiokafka, which it retries; the error has no secret in it."""
         for _ in range(2):
             endpoint.will_answer(401, {"error": "invalid_client", "error_description": f"no {CLIENT_SECRET}"})
 
@@ -242,7 +242,7 @@ class TestClientCredentials:
         assert CLIENT_SECRET not in f"{raised.value!r} {raised.value.__cause__!r}"
 
     async def test_busy_endpoint_is_not_asked_twice(self, endpoint: FakeTokenEndpoint) -> None:
-        """Only a refusal leads to the second way of showing the secret."""
+        """The secret is sent in the form only if the header was rejected."""
         endpoint.will_answer(503)
 
         with pytest.raises(KafkaConnectionError, match="is busy"):
@@ -276,17 +276,19 @@ async def produce(addresses: str, settings: KafkaSecuritySettings, topic: str) -
         await producer.stop()
 
 
-async def refusal(addresses: str, settings: KafkaSecuritySettings, caplog: pytest.LogCaptureFixture) -> tuple[str, str]:
-    """Return why aiokafka could not connect, as it logs it, and our advice."""
+async def connection_error(
+    addresses: str, settings: KafkaSecuritySettings, caplog: pytest.LogCaptureFixture
+) -> tuple[str, str]:
+    """Return why aiokafka could not connect, as it logs it, and the error hint."""
     with pytest.raises(KafkaConnectionError):
         await produce(addresses, settings, "none")
     reason = caplog.records[-1].getMessage()
-    return reason, advice(reason)
+    return reason, error_hint(reason)
 
 
 class TestRealKafka:
     async def test_mutual_tls(self, kafka: RealKafka, topic_prefix: str) -> None:
-        """A client certificate opens the door where one is required."""
+        """A listener that requires a client certificate accepts it."""
         await self._arrives(kafka, Listener.MTLS, mutual_tls(kafka), topic_prefix)
 
     @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
@@ -305,7 +307,7 @@ class TestRealKafka:
         await self._arrives(kafka, listener, oauth(listener, kafka, endpoint.url), topic_prefix)
 
     async def test_host_name_unchecked(self, kafka: RealKafka, topic_prefix: str) -> None:
-        """With KAFKA_SSL_CHECK_HOSTNAME off, a certificate for another name will do."""
+        """With KAFKA_SSL_CHECK_HOSTNAME off, a certificate for another host name is accepted."""
         settings = replace(mutual_tls(kafka), kafka_ssl_check_hostname=False)
         addresses = kafka.addresses(Listener.MTLS).replace("localhost", "127.0.0.1")
         kafka.create_topic(topic_prefix)
@@ -313,35 +315,35 @@ class TestRealKafka:
         await produce(addresses, settings, topic_prefix)
 
     async def test_other_host_name(self, kafka: RealKafka, caplog: pytest.LogCaptureFixture) -> None:
-        """A certificate for another name is refused, and the advice says so."""
+        """A certificate for another host name is rejected, and the hint says so."""
         addresses = kafka.addresses(Listener.MTLS).replace("localhost", "127.0.0.1")
 
-        _, told = await refusal(addresses, mutual_tls(kafka), caplog)
+        _, hint = await connection_error(addresses, mutual_tls(kafka), caplog)
 
-        assert "KAFKA_SSL_CHECK_HOSTNAME" in told
+        assert "KAFKA_SSL_CHECK_HOSTNAME" in hint
 
     async def test_unknown_authority(self, kafka: RealKafka, caplog: pytest.LogCaptureFixture) -> None:
-        """A broker signed by an unknown authority is refused."""
-        _, told = await refusal(kafka.addresses(Listener.MTLS), Chosen("SSL"), caplog)
+        """A broker whose certificate is signed by an unknown CA is rejected."""
+        _, hint = await connection_error(kafka.addresses(Listener.MTLS), Chosen("SSL"), caplog)
 
-        assert "KAFKA_SSL_CAFILE" in told
+        assert "KAFKA_SSL_CAFILE" in hint
 
     async def test_no_client_certificate(self, kafka: RealKafka, caplog: pytest.LogCaptureFixture) -> None:
-        """Where a client certificate is required, its absence is among the advice."""
+        """If a client certificate is required but missing, the hint names its setting."""
         settings = replace(mutual_tls(kafka), kafka_ssl_certfile=None)
 
-        _, told = await refusal(kafka.addresses(Listener.MTLS), settings, caplog)
+        _, hint = await connection_error(kafka.addresses(Listener.MTLS), settings, caplog)
 
-        assert "KAFKA_SSL_CERTFILE" in told
+        assert "KAFKA_SSL_CERTFILE" in hint
 
     @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
     async def test_wrong_password(self, kafka: RealKafka, caplog: pytest.LogCaptureFixture, mechanism: str) -> None:
-        """A wrong password is refused, and never shown."""
+        """A wrong password is rejected, and not shown."""
         settings = user("SASL_PLAINTEXT", mechanism, kafka, password="wrong-password")
 
-        reason, told = await refusal(kafka.addresses(Listener.SASL), settings, caplog)
+        reason, hint = await connection_error(kafka.addresses(Listener.SASL), settings, caplog)
 
-        assert "KAFKA_SASL_*" in told
+        assert "KAFKA_SASL_*" in hint
         assert "wrong-password" not in reason
 
     @pytest.mark.parametrize(
@@ -358,30 +360,30 @@ class TestRealKafka:
     async def test_wrong_protocol(
         self, kafka: RealKafka, caplog: pytest.LogCaptureFixture, listener: Listener, protocol: str
     ) -> None:
-        """Whichever protocol meets the wrong port, the advice names the setting."""
+        """Whatever protocol is used with the wrong port, the hint names the setting."""
         settings = user(protocol, "SCRAM-SHA-512", kafka)
 
-        _, told = await refusal(kafka.addresses(listener), settings, caplog)
+        _, hint = await connection_error(kafka.addresses(listener), settings, caplog)
 
-        assert "KAFKA_SECURITY_PROTOCOL" in told
+        assert "KAFKA_SECURITY_PROTOCOL" in hint
 
     async def test_no_token(
         self, kafka: RealKafka, caplog: pytest.LogCaptureFixture, endpoint: FakeTokenEndpoint
     ) -> None:
-        """Where the token endpoint fails, that is what is told about the connection."""
+        """If the token endpoint fails, its error is the reason."""
         endpoint.will_answer(503)
 
-        reason, told = await refusal(
+        reason, hint = await connection_error(
             kafka.addresses(Listener.SASL), oauth("SASL_PLAINTEXT", kafka, endpoint.url), caplog
         )
 
         assert "is busy (HTTP 503)" in reason
-        assert told == ""
+        assert hint == ""
 
-    async def test_refused_token(
+    async def test_rejected_token(
         self, kafka: RealKafka, caplog: pytest.LogCaptureFixture, endpoint: FakeTokenEndpoint
     ) -> None:
-        """A token that the broker refuses leaves aiokafka started but without any broker; the advice says so."""
+        """After a rejected token aiokafka starts without any broker; the hint names the settings."""
         producer = AIOKafkaProducer(
             bootstrap_servers=kafka.addresses(Listener.SASL),
             **security_options(oauth("SASL_PLAINTEXT", kafka, endpoint.url)),
@@ -392,7 +394,7 @@ class TestRealKafka:
         await producer.stop()
 
         assert known == set()
-        assert "KAFKA_OAUTH_*" in advice(caplog.records[-1].getMessage())
+        assert "KAFKA_OAUTH_*" in error_hint(caplog.records[-1].getMessage())
 
     async def _arrives(self, kafka: RealKafka, listener: Listener, settings: KafkaSecuritySettings, topic: str) -> None:
         kafka.create_topic(topic)

@@ -1,4 +1,4 @@
-"""Strimzi manifests: valid YAML with names that Kubernetes takes."""
+"""Strimzi manifests are valid YAML with names that Kubernetes accepts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.kafka.strimzi import StrimziApi, manifest, resource_name
-from bridge.kafka.topic_specification import Design, designed
+from bridge.kafka.topic_specification import TopicOptions, specify_topics
 from bridge.topics import Topic, topic_names
 
 #: As Kubernetes has it (``validation.IsDNS1123Subdomain``).
@@ -19,14 +19,14 @@ SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z
 topics = st.text("abzABZ019._-", min_size=1, max_size=249)
 
 
-def documents(design: Design, prefix: str = "aries", **more: Any) -> list[dict[str, Any]]:
+def documents(options: TopicOptions, prefix: str = "aries", **more: Any) -> list[dict[str, Any]]:
     names = topic_names(prefix, {})
-    return list(yaml.safe_load_all(manifest(designed(names, design, {}), "main", **more)))
+    return list(yaml.safe_load_all(manifest(specify_topics(names, options, {}), "main", **more)))
 
 
 def test_each_topic_is_one_resource_of_the_cluster() -> None:
-    """A resource has the label by which Strimzi's operator finds it, and all of the design."""
-    made = documents(Design(6, 3, 24, 2))
+    """A resource has the label by which Strimzi's operator finds it, and the whole specification."""
+    made = documents(TopicOptions(6, 3, 24, 2))
 
     assert [one["spec"]["topicName"] for one in made] == [f"aries.{topic}" for topic in Topic]
     assert made[5] == {
@@ -43,8 +43,8 @@ def test_each_topic_is_one_resource_of_the_cluster() -> None:
 
 
 def test_what_is_left_to_the_brokers_is_left_out() -> None:
-    """Without options there is neither a replication factor nor a retention, and the default partitions."""
-    made = documents(Design(), api=StrimziApi.V1BETA2)
+    """Without options there are the default partitions, and neither a replication factor nor a retention."""
+    made = documents(TopicOptions(), api=StrimziApi.V1BETA2)
 
     assert made[0]["apiVersion"] == "kafka.strimzi.io/v1beta2"
     assert made[0]["spec"] == {"topicName": "aries.quotes", "partitions": 12, "config": {"cleanup.policy": "delete"}}
@@ -55,13 +55,13 @@ def test_what_is_left_to_the_brokers_is_left_out() -> None:
     [("aries.market-status", "aries.market-status"), ("Prod_Aries.quotes", "prod-aries.quotes-"), ("___", "topic-")],
 )
 def test_names_stay_readable(topic: str, name: str) -> None:
-    """A name that Kubernetes takes stays; another is made fit, with a mark of 8 digits that keeps it apart."""
+    """A valid name is kept; an invalid one is replaced, with 8 digits of a hash that keep it unique."""
     assert re.fullmatch(re.escape(name) + ("[0-9a-f]{8}" if name.endswith("-") else ""), resource_name(topic))
 
 
 @given(topics)
-def test_names_are_what_kubernetes_takes(topic: str) -> None:
-    """Whatever Kafka takes for a topic becomes a DNS subdomain."""
+def test_names_are_valid_in_kubernetes(topic: str) -> None:
+    """Every valid topic name becomes a DNS subdomain."""
     name = resource_name(topic)
 
     assert SUBDOMAIN.fullmatch(name)
@@ -69,6 +69,6 @@ def test_names_are_what_kubernetes_takes(topic: str) -> None:
 
 
 @given(st.sets(topics, min_size=2, max_size=5))
-def test_names_stay_apart(names: set[str]) -> None:
-    """Different topics are different resources."""
+def test_names_are_unique(names: set[str]) -> None:
+    """Different topics have different resources."""
     assert len({resource_name(name) for name in names}) == len(names)

@@ -17,7 +17,7 @@ from bridge.aries import connect as dial
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
-from tests.check.findings import authority_file, server_tls
+from tests.check.results import authority_file, server_tls
 from tests.faults.feed.scene import take_away_jitter
 from tests.faults.proxy import BOTH, Proxy
 

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bridge.kafka.consumer import assign, consumer_of, decoder_of, fetched
+from bridge.kafka.consumer import assign_topics, fetch, open_consumer, open_deserializer
 from bridge.serialization import schemas
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.heads import Reader
@@ -67,15 +67,15 @@ async def take_census(settings: Settings) -> Census:
     """Read all topics up to where they end now."""
     census = Census()
     async with (
-        decoder_of(settings) as decoder,
-        consumer_of(settings, "soak", partition_fetch_bytes=FETCH_BYTES) as consumer,
+        open_deserializer(settings) as decoder,
+        open_consumer(settings, "soak", partition_fetch_bytes=FETCH_BYTES) as consumer,
     ):
-        partitions = await assign(consumer, settings.topics, (), beside=(Topic.CONTROL,))
+        partitions = await assign_topics(consumer, settings.topics, (), also=(Topic.CONTROL,))
         ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning(*partitions)
         clerk = _Clerk(settings, decoder, census)
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-            for messages in (await fetched(consumer, POLL_SECONDS, most_records=MOST_RECORDS)).values():
+            for messages in (await fetch(consumer, POLL_SECONDS, max_records=MOST_RECORDS)).values():
                 await clerk.enter(messages)
     return census
 

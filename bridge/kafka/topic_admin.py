@@ -1,0 +1,180 @@
+"""Comparing the bridge's topics with their specifications, and creating those that are missing."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    IncompatibleBrokerVersion,
+    NoError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
+
+from bridge.errors import TopicConfigurationError
+from bridge.kafka.client_options import (
+    CLOSE_TIMEOUT_SECONDS,
+    CONNECT_TIMEOUT_SECONDS,
+    KafkaSettings,
+    bootstrap_servers,
+    client_options,
+    readable_errors,
+)
+from bridge.kafka.cluster import TopicDescriptions, describe_topics, open_client
+from bridge.kafka.partition_counts import unequal_partition_counts
+from bridge.kafka.topic_specification import (
+    BROKER_DEFAULT,
+    TopicOptions,
+    TopicSpecification,
+    find_differences,
+    specify_topics,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+
+    from aiokafka.client import AIOKafkaClient
+
+    from bridge.topics import Topic
+
+CREATE_TIMEOUT_SECONDS = 20.0
+#: How long to wait until created topics appear in metadata, so that `aries-bridge run` finds them.
+LISTED_TIMEOUT_SECONDS = 10.0
+_LIST_INTERVAL_SECONDS = 0.1
+_DESCRIBE_TIMEOUT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class TopicComparison:
+    """The bridge's topics as they are specified and as they exist."""
+
+    names: Mapping[Topic, str]
+    options: TopicOptions
+    existing: TopicDescriptions
+
+    @cached_property
+    def specifications(self) -> tuple[TopicSpecification, ...]:
+        """Return the specification of every topic."""
+        return specify_topics(self.names, self.options, self._partition_counts)
+
+    @property
+    def missing(self) -> list[TopicSpecification]:
+        """Return the specifications of the topics that do not exist."""
+        return [wanted for wanted in self.specifications if wanted.name not in self.existing.topics]
+
+    @property
+    def differences(self) -> dict[str, list[str]]:
+        """Return the differences of each existing topic by name, none if it is as specified."""
+        return {
+            wanted.name: list(find_differences(self.options, wanted, topic))
+            for wanted in self.specifications
+            if (topic := self.existing.topics.get(wanted.name)) is not None
+        }
+
+    @property
+    def unequal_partition_counts(self) -> str:
+        """Return the data topics with their partition counts if these will differ, else an empty string."""
+        specified = {wanted.name: wanted.partitions for wanted in self.specifications}
+        return unequal_partition_counts(self.names, specified | self._partition_counts)
+
+    @property
+    def is_config_hidden(self) -> bool:
+        """Return whether Kafka does not report the settings of a topic."""
+        return any(topic.config is None for topic in self.existing.topics.values())
+
+    @property
+    def _partition_counts(self) -> dict[str, int]:
+        return {name: len(topic.partitions) for name, topic in self.existing.topics.items()}
+
+
+async def compare_topics(settings: KafkaSettings, names: Mapping[Topic, str], options: TopicOptions) -> TopicComparison:
+    """Return how existing topics compare with their specifications; raises KafkaUnreachable."""
+    with readable_errors(bootstrap_servers(settings)):
+        async with (
+            open_client(client_options(settings, "topics")) as client,
+            asyncio.timeout(_DESCRIBE_TIMEOUT_SECONDS),
+        ):
+            return TopicComparison(names, options, await describe_topics(client, names.values()))
+
+
+async def create_topics(settings: KafkaSettings, missing: Sequence[TopicSpecification]) -> dict[str, str]:
+    """Create topics; return the names of those that Kafka rejected, with the reasons.
+
+    Raises KafkaUnreachable, and TopicConfigurationError if this Kafka cannot create topics.
+    """
+    with readable_errors(bootstrap_servers(settings)):
+        async with _open_admin_client(settings) as admin:
+            problems = await _create(admin, bootstrap_servers(settings), missing)
+        async with open_client(client_options(settings, "topics")) as client:
+            await _wait_until_listed(client, [topic.name for topic in missing if topic.name not in problems])
+    return problems
+
+
+def creation_problem(code: int, message: str | None = None) -> str:
+    """Return why Kafka did not create a topic, empty if it exists now."""
+    error = for_code(code)
+    if error in {NoError, TopicAlreadyExistsError}:
+        return ""
+    if error in {TopicAuthorizationFailedError, ClusterAuthorizationFailedError}:
+        return (
+            "not authorized. Grant Create on the topic (or the cluster) to the account of KAFKA_SASL_USERNAME "
+            "(or of the client certificate), or let an administrator run this."
+        )
+    return f"{(message or error.description).rstrip('.')} ({error.__name__})."
+
+
+@asynccontextmanager
+async def _open_admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**client_options(settings, "topics"))
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await admin.start()
+        yield admin
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, servers: str, missing: Sequence[TopicSpecification]) -> dict[str, str]:
+    cluster = await admin.describe_cluster()
+    if cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}:
+        raise TopicConfigurationError(
+            f"Kafka at {servers} cannot create topics, because it has no controller. If this is Apache Kafka, it is "
+            "electing one: try again. The embedded broker of `aries-bridge dev` has none: `dev` creates its topics."
+        )
+    try:
+        response = await admin.create_topics(
+            [_new_topic(topic) for topic in missing], timeout_ms=int(CREATE_TIMEOUT_SECONDS * 1000)
+        )
+    except IncompatibleBrokerVersion as error:
+        raise TopicConfigurationError(
+            f"Kafka at {servers} does not support requests to create topics: create them with its own tools "
+            "(`aries-bridge topics --dry-run` lists them)."
+        ) from error
+    return {name: problem for name, *error in response.topic_errors if (problem := creation_problem(*error))}
+
+
+def _new_topic(topic: TopicSpecification) -> NewTopic:
+    # aiokafka accepts the brokers' default only together with a replica assignment, which may be empty.
+    assignment: dict[int, list[int]] | None = {} if topic.replication_factor == BROKER_DEFAULT else None
+    return NewTopic(topic.name, topic.partitions, topic.replication_factor, assignment, dict(topic.config))
+
+
+async def _wait_until_listed(client: AIOKafkaClient, names: Collection[str]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LISTED_TIMEOUT_SECONDS):
+            while not await _are_listed(client, names):  # noqa: ASYNC110 - Kafka sends no notification
+                await asyncio.sleep(_LIST_INTERVAL_SECONDS)
+
+
+async def _are_listed(client: AIOKafkaClient, names: Collection[str]) -> bool:
+    described = await describe_topics(client, names)
+    return set(names) <= described.topics.keys() | described.unauthorized
