@@ -17,7 +17,8 @@ from bridge.check.report import Status
 from bridge.settings import load
 from bridge.simulator import faults
 from bridge.simulator.requests import Authenticate, Subscribe, Unsubscribe
-from bridge.simulator.server import PATHS, Simulator
+from bridge.simulator.server import Simulator
+from bridge.simulator.server_dialect import PATHS
 from tests.check.findings import NO_KAFKA, Findings, authority_file, found, server_tls
 from tests.support.token_endpoint import token_endpoint
 
@@ -75,7 +76,7 @@ async def test_without_a_session_a_refresh_token_is_left_alone() -> None:
 async def test_the_other_path_is_named_where_this_one_is_not_there() -> None:
     """HTTP 404 is most likely the other dialect's path; the clock is compared even so."""
     async with Simulator() as simulator:
-        simulator.standing.add(faults.Http(status=404))
+        simulator.active_faults.add(faults.Http(status=404))
         findings = await found(environ(simulator.url_for("action")))
 
     findings.must("Aries handshake", Status.FAIL, "HTTP 404", "ARIES_WS_URL", "/v1/market/ws")
@@ -91,7 +92,7 @@ async def test_the_other_path_is_named_where_this_one_is_not_there() -> None:
 async def test_refused_handshakes(status: int, words: str) -> None:
     """Each kind of refusal has its own remedy."""
     async with Simulator() as simulator:
-        simulator.standing.add(faults.Http(status=status))
+        simulator.active_faults.add(faults.Http(status=status))
         findings = await found(environ(simulator.url))
 
     findings.must("Aries handshake", Status.FAIL, f"HTTP {status}", words)
@@ -110,7 +111,7 @@ async def test_a_refused_token() -> None:
 async def test_a_server_that_repeats_the_token() -> None:
     """An answer with the token in it is told without it."""
     async with Simulator() as simulator:
-        simulator.standing.add(faults.RefuseAuth(error="a-good-token is not good"))
+        simulator.active_faults.add(faults.RefuseAuth(error="a-good-token is not good"))
         findings = await found(environ(simulator.url))
 
     findings.must("Aries authentication", Status.FAIL, "*** is not good")
@@ -120,7 +121,7 @@ async def test_a_server_that_repeats_the_token() -> None:
 async def test_a_silent_server(fault: faults.Fault) -> None:
     """Without an answer the check ends within its deadline."""
     async with Simulator() as simulator:
-        fault.befall(simulator, ())
+        await simulator.inject(fault)
         findings = await found(environ(simulator.url), patience_seconds=0.3)
 
     findings.must("Aries authentication", Status.FAIL, "no answer within 0.3 s", "ARIES_DIALECT")
@@ -137,7 +138,7 @@ async def test_a_refused_symbol() -> None:
 async def test_a_server_that_acknowledges_nothing() -> None:
     """An answer to a subscription is not documented: without one there is nothing wrong."""
     async with Simulator() as simulator:
-        simulator.standing.add(faults.NoAcks())
+        simulator.active_faults.add(faults.NoAcks())
         findings = await found(environ(simulator.url))
 
     findings.must("Aries subscription", Status.OK, "data of AAPL came in")
@@ -146,7 +147,7 @@ async def test_a_server_that_acknowledges_nothing() -> None:
 async def test_an_eviction_is_told_as_one() -> None:
     """Where another session takes over, the remedy is to check without a session."""
     async with Simulator() as simulator:
-        simulator.standing.add(faults.IgnoreAuth())
+        simulator.active_faults.add(faults.IgnoreAuth())
         looking = asyncio.create_task(found(environ(simulator.url)))
         await simulator.requested(Authenticate)
         await simulator.inject(faults.Close(code=1008, reason="session replaced by another connection"))

@@ -11,13 +11,15 @@ import pytest
 import trustme
 from websockets.asyncio.client import connect
 
-from bridge.simulator.fields import Kind
+from bridge.simulator import faults
+from bridge.simulator.data_kinds import DataKind
+from bridge.simulator.market_status import MarketState
 from bridge.simulator.requests import Authenticate, Ping, Subscribe
 from bridge.simulator.server import Simulator
 from tests.simulator.plain_client import ENVELOPE_AUTH, PlainClient, action_client, envelope_client
 
 if TYPE_CHECKING:
-    from bridge.simulator.world import Happening
+    from bridge.simulator.shared_state import ServerEvent
 
 ALL_OF_AAPL = '[{"symbol":"AAPL","timeAndSalesFields":"*","level2":true}]'
 TWO_SYMBOLS = (
@@ -55,7 +57,7 @@ async def test_counts_are_exact() -> None:
         while (document := await client.document()) != "end":
             records[document["payload"]["type"], document["payload"]["data"]["symbol"]] += 1
     assert records == {(kind.value, symbol): n for (kind, symbol), n in sim.sent.records.items()}
-    assert sim.sent.by_kind().total() == sim.sent.market_data == records.total()
+    assert sim.sent.records.total() == sim.sent.market_data == records.total()
     assert sim.sent.frames == len(client.frames)
     assert sim.sent.bytes == sum(map(len, client.frames))
     assert sim.sent.lines == sum(len(frame.split(b"\n")) for frame in client.frames)
@@ -84,12 +86,12 @@ async def test_the_market_runs_by_itself() -> None:
 
 async def test_nothing_happens_while_the_market_is_closed() -> None:
     """A closed market is announced and then still; opened again it goes on."""
-    async with Simulator(rate=1000, market="closed") as sim, envelope_client(sim, ALL_OF_AAPL) as client:
+    async with Simulator(rate=1000, market=MarketState.CLOSED) as sim, envelope_client(sim, ALL_OF_AAPL) as client:
         await client.documents(2)
         before = sim.sent.lines
         answer = await client.ask('{"type":"ping","id":"p1"}', "p1")
         assert (answer["type"], sim.sent.lines) == ("pong", before + 1)
-        await sim.market_status("open")
+        await sim.inject(faults.SetMarket(status=MarketState.OPEN))
         status = await client.document()
         assert status["payload"]["data"]["market"] == "open"
         assert (await client.document())["payload"]["type"] in {"quote", "trade", "level2", "timeAndSales"}
@@ -111,7 +113,7 @@ async def test_market_status_in_every_state(
 ) -> None:
     """Each state of the market has its words."""
     async with Simulator() as sim, action_client(sim) as client:
-        await sim.market_status(state)
+        await sim.inject(faults.SetMarket(status=MarketState(state)))
         data = (await client.document())["data"]
     assert (data["market"], data["afterHours"], data["earlyHours"]) == (market, after_hours, early_hours)
 
@@ -129,7 +131,7 @@ async def test_several_clients_get_what_each_asked_for() -> None:
         assert await sim.quote("MSFT", bidPrice="2.5") == 1
         assert (await older.document())["data"]["bidPrice"] == "1.5"
         assert [(await newer.document())["payload"]["data"]["symbol"] for _ in range(2)] == ["AAPL", "MSFT"]
-        assert len(sim.connections) == 2
+        assert len(sim.sessions) == 2
 
 
 async def test_the_path_decides_on_the_dialect() -> None:
@@ -162,7 +164,8 @@ async def test_only_listed_symbols_exist() -> None:
 
 async def test_partial_updates_hold_only_what_changed() -> None:
     """A simulator set to partial updates sends a field again only when it has changed."""
-    async with Simulator(partial=True) as sim, envelope_client(sim, '[{"symbol":"AAPL","quoteFields":"*"}]') as client:
+    async with Simulator() as sim, envelope_client(sim, '[{"symbol":"AAPL","quoteFields":"*"}]') as client:
+        await sim.inject(faults.Partial())
         state = (await client.document())["payload"]["data"]
         await sim.emit(20)
         for _ in range(20):
@@ -200,7 +203,7 @@ async def test_connections_come_and_go() -> None:
     async with Simulator() as sim:
         async with connect(sim.url, proxy=None):
             session = await sim.connected()
-            assert sim.connections == [session]
+            assert sim.sessions == [session]
             assert not session.authenticated
         await sim.disconnected()
 
@@ -211,16 +214,16 @@ async def test_a_slow_client_is_skipped_not_waited_for() -> None:
         sim = await stack.enter_async_context(Simulator(queue_bytes=20_000))
         slow = await stack.enter_async_context(envelope_client(sim, ALL_OF_AAPL))
         slow.ws.transport.pause_reading()
-        sim.connections[0].send_frame(b" " * 10_000_000)  # more than the sockets' buffers take
+        sim.sessions[0].stream.send_frame(b" " * 10_000_000)  # more than the sockets' buffers take
         quick = await stack.enter_async_context(envelope_client(sim, ALL_OF_AAPL))
         reading = asyncio.create_task(read_all(quick))
         for _ in range(100):
             sim.burst(10)
-            await sim.wait_for(lambda: sim.connections[1].link.idle)
-        assert sim.skipped.records[Kind.QUOTE, "AAPL"] == sim.skipped.words["quote"] > 0
+            await sim.wait_for(lambda: sim.sessions[1].connection.idle)
+        assert sim.skipped.records[DataKind.QUOTE, "AAPL"] == sim.skipped.lines_by_type["quote"] > 0
         slow.ws.transport.abort()
-        await sim.wait_for(lambda: len(sim.connections) == 1)
-        written = sim.connections[0].sent.lines
+        await sim.wait_for(lambda: len(sim.sessions) == 1)
+        written = sim.sessions[0].sent.lines
         await quick.ws.close()
         assert await reading == written
 
@@ -268,10 +271,10 @@ async def test_closing_ends_every_connection() -> None:
 
 async def test_an_onlooker_is_told_what_happens() -> None:
     """Connections, authentications and subscriptions are reported, tokens are not."""
-    seen: list[Happening] = []
-    async with Simulator(watch=seen.append) as sim, envelope_client(sim, '[{"symbol":"AAPL"}]'):
+    seen: list[ServerEvent] = []
+    async with Simulator(on_event=seen.append) as sim, envelope_client(sim, '[{"symbol":"AAPL"}]'):
         pass
-    told = [str(happening) for happening in seen]
+    told = [str(event) for event in seen]
     assert told[:3] == [
         "connection 1: connected: dialect envelope",
         "connection 1: authenticated",

@@ -11,9 +11,9 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 
 from bridge.simulator import faults
 from bridge.simulator.faults import FAULTS
+from bridge.simulator.market_status import MarketState
 from bridge.simulator.requests import Ping
 from bridge.simulator.server import Simulator
-from bridge.simulator.status import MarketState
 from tests.simulator.plain_client import (
     ACTION_AUTH,
     ENVELOPE_AUTH,
@@ -81,7 +81,7 @@ async def test_particular_tokens_refused(sim: Simulator) -> None:
 
 async def test_auth_answered_late_or_never(sim: Simulator) -> None:
     """Pings are answered before a late authentication, and instead of one that is ignored."""
-    await sim.inject(faults.LateAuth(by_seconds=0.3, times=1))
+    await sim.inject(faults.LateAuth(delay_seconds=0.3, times=1))
     await sim.inject(faults.IgnoreAuth(times=1))
     async with connect(sim.url, proxy=None) as ws:
         client = PlainClient(ws)
@@ -115,7 +115,7 @@ async def test_reauthentication_prevents_expiry(sim: Simulator) -> None:
     """A client that authenticates again on the warning keeps its session and its subscriptions."""
     async with envelope_client(sim, QUOTES) as client:
         await sim.inject(faults.Expire(warning_seconds=30))
-        last_seconds = sim.connections[0]._term
+        last_seconds = sim.sessions[0]._expiry._timers
         await client.next_of("refreshAuth")
         await client.ask(ENVELOPE_AUTH, "marketStatus")
         assert all(timer.cancelled() for timer in last_seconds)
@@ -195,7 +195,7 @@ async def test_silence_sends_nothing_but_pongs(sim: Simulator) -> None:
         await client.send(ENVELOPE_AUTH, PING)
         assert (await client.document())["type"] == "pong"
         await (await client.ws.ping())
-        assert sim.skipped.words == {"quote": 1, "auth": 1, "marketStatus": 1}
+        assert sim.skipped.lines_by_type == {"quote": 1, "auth": 1, "marketStatus": 1}
         await sim.inject(faults.Heal())
         assert await sim.quote("AAPL", bidPrice="1") == 1
 
@@ -290,17 +290,17 @@ async def test_a_redirect(sim: Simulator) -> None:
         assert (await PlainClient(ws).ask(ACTION_AUTH, "auth"))["message"] == "success"
 
 
-@pytest.mark.parametrize("once", ["connected", "authenticated", "subscribed"])
-async def test_cut_short(sim: Simulator, once: Any) -> None:
+@pytest.mark.parametrize("stage", ["connected", "authenticated", "subscribed"])
+async def test_cut_short(sim: Simulator, stage: Any) -> None:
     """A connection is closed as soon as it has come so far, behind what belongs to that."""
-    await sim.inject(faults.CutShort(once=once, code=1012, times=1))
+    await sim.inject(faults.CutShort(stage=stage, code=1012, times=1))
     async with connect(sim.url, proxy=None) as ws:
         with contextlib.suppress(ConnectionClosed):
             await ws.send(ENVELOPE_AUTH)
             await ws.send(f'{{"type":"subscribe","id":"sub-1","payload":{QUOTES}}}')
         heard = [frame async for frame in _until_closed(ws)]
         assert ws.close_code == 1012
-    assert len(heard) == {"connected": 0, "authenticated": 2, "subscribed": 4}[once]
+    assert len(heard) == {"connected": 0, "authenticated": 2, "subscribed": 4}[stage]
     async with envelope_client(sim, QUOTES):
         pass
 
@@ -346,7 +346,7 @@ async def test_acceptance_said_twice(sim: Simulator) -> None:
 
 async def test_slow_accept(sim: Simulator) -> None:
     """A handshake can take longer than a client waits."""
-    await sim.inject(faults.SlowAccept(by_seconds=30, times=1))
+    await sim.inject(faults.SlowAccept(delay_seconds=30, times=1))
     with pytest.raises(TimeoutError):
         await connect(sim.url, open_timeout=0.05, proxy=None)
     async with connect(sim.url, proxy=None):
@@ -363,8 +363,8 @@ async def test_garbage_between_good_lines(sim: Simulator) -> None:
     assert json.loads(before)["payload"]["type"] == json.loads(after)["payload"]["type"] == "quote"
     with pytest.raises(json.JSONDecodeError):
         json.loads(garbage)
-    assert sim.sent.words["quote"] == 3
-    assert sim.sent.words["raw"] == 1
+    assert sim.sent.lines_by_type["quote"] == 3
+    assert sim.sent.lines_by_type["raw"] == 1
 
 
 async def test_not_utf8(sim: Simulator) -> None:
@@ -412,7 +412,7 @@ async def test_no_acks(sim: Simulator) -> None:
     await sim.inject(faults.NoAcks())
     async with envelope_client(sim, QUOTES, acknowledged=False) as client:
         assert (await client.document())["payload"]["type"] == "quote"
-    assert "ack" not in sim.sent.words
+    assert "ack" not in sim.sent.lines_by_type
 
 
 async def test_one_symbol_refused(sim: Simulator) -> None:
@@ -424,7 +424,7 @@ async def test_one_symbol_refused(sim: Simulator) -> None:
         )
         assert answer["payload"]["error"] == "not entitled: GOOGL"
         await sim.subscribed("AAPL")
-        assert "GOOGL" not in sim.connections[0].subscriptions
+        assert "GOOGL" not in sim.sessions[0].stream.subscriptions
 
 
 async def test_giant_frame(sim: Simulator) -> None:
@@ -445,7 +445,7 @@ async def test_burst(sim: Simulator) -> None:
     """A burst makes its events at once."""
     async with envelope_client(sim, QUOTES) as client:
         await sim.inject(faults.Burst(events=50))
-        assert sim.sent.words["quote"] == 51
+        assert sim.sent.lines_by_type["quote"] == 51
         await client.documents(51)
 
 
@@ -459,5 +459,6 @@ async def test_market_by_fault(sim: Simulator) -> None:
 def test_every_fault_has_a_name() -> None:
     """Each fault type of the module can be named in a script."""
     types = {value for value in vars(faults).values() if isinstance(value, type) and issubclass(value, faults.Fault)}
-    assert set(FAULTS.values()) == types - {faults.Fault, faults.Momentary, faults.Lasting}
-    assert {faults.fault_name(faults.Drop()), faults.fault_name(faults.NotUtf8())} <= FAULTS.keys()
+    assert set(FAULTS.values()) == types - {faults.Fault, faults.ServerFault, faults.SessionFault, faults.LastingFault}
+    assert all(FAULTS[name] is fault for name, fault in [("drop", faults.Drop), ("not_utf8", faults.NotUtf8)])
+    assert faults.NotUtf8().script_name == "not_utf8"
