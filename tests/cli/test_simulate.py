@@ -65,8 +65,8 @@ async def test_serves_until_a_signal(number: signal.Signals) -> None:
     async with simulate("--port", "0", "--token", "good", "--rate", "0") as command:
         async with connect(await command.url(), proxy=None) as ws:
             client = PlainClient(ws)
-            await client.ask(ENVELOPE_AUTH.replace("good", "hunter2"), "authentication failed")
-            await client.ask(ENVELOPE_AUTH, "authSuccess")
+            await client.request(ENVELOPE_AUTH.replace("good", "hunter2"), "authentication failed")
+            await client.request(ENVELOPE_AUTH, "authSuccess")
             assert "connection 1: connected" in await command.line_with("connected")
             assert "rejected: authentication failed" in await command.line_with("connection 1")
             assert (await command.line_with("connection 1")).endswith("connection 1: authenticated")

@@ -50,8 +50,8 @@ async def test_api_key_is_required_if_set() -> None:
     """A simulator with an API key rejects authentication without it."""
     async with Simulator(dialect="action", api_key="k1") as sim, connect(sim.url, proxy=None) as ws:
         client = PlainClient(ws)
-        refused = await client.ask(ACTION_AUTH, "message")
-        accepted = await client.ask('{"action":"auth","token":"good","xAPIKey":"k1"}', "message")
+        refused = await client.request(ACTION_AUTH, "message")
+        accepted = await client.request('{"action":"auth","token":"good","xAPIKey":"k1"}', "message")
     assert refused["message"] == "xAPIKey is required"
     assert accepted["message"] == "success"
 
@@ -104,7 +104,7 @@ async def test_other_types_follow_the_pattern() -> None:
             f'{{"action":"subscribe","type":"optionComposite","data":[{{"symbol":"{OPTION}","fields":["bidPrice"]}}]}}',
         ) as client,
     ):
-        await client.next_of("optionComposite")
+        await client.next_with("optionComposite")
         await sim.time_and_sale("AAPL", price="1.5", size=100, tradeSeq=9)
         await sim.level2("AAPL", orderBook=["100:1.51:", ":1.50:200"])
         await sim.greeks(OPTION, delta=0.5)
@@ -122,7 +122,7 @@ async def test_types_are_unsubscribed_one_by_one() -> None:
     """Unsubscribing from one type keeps the other types of the symbol."""
     level2 = '{"action":"subscribe","type":"level2","data":[{"symbol":"AAPL"}]}'
     async with Simulator() as sim, action_client(sim, EQUITY, level2) as client:
-        await client.ask(EQUITY.replace('"subscribe"', '"unsubscribe"'), '"unsubscribe","message":"success"')
+        await client.request(EQUITY.replace('"subscribe"', '"unsubscribe"'), '"unsubscribe","message":"success"')
         assert await sim.quote("AAPL", bidPrice="1") == 0
         assert await sim.level2("AAPL", orderBook=[]) == 1
 
@@ -131,7 +131,7 @@ async def test_a_symbol_must_fit_its_type() -> None:
     """An option symbol cannot be subscribed to as an equity."""
     wrong = f'{{"action":"subscribe","type":"equityComposite","data":[{{"symbol":"{OPTION}"}}]}}'
     async with Simulator() as sim, action_client(sim) as client:
-        answer = await client.ask(wrong, "message")
+        answer = await client.request(wrong, "message")
     assert answer == {"action": "error", "message": f"no such equity: {OPTION}"}
 
 

@@ -73,7 +73,7 @@ async def test_invalid_authentication_is_rejected(body: str, error: str) -> None
 async def test_subscribing_requires_authentication() -> None:
     """A client that subscribes before it authenticates gets ``authRequired``."""
     async with Simulator() as sim, connect(sim.url, proxy=None) as ws:
-        answer = await PlainClient(ws).ask('{"type":"subscribe","payload":[{"symbol":"AAPL"}]}', "event")
+        answer = await PlainClient(ws).request('{"type":"subscribe","payload":[{"symbol":"AAPL"}]}', "event")
     assert answer["payload"]["action"] == "authRequired"
 
 
@@ -184,7 +184,7 @@ async def test_subscribing_again_replaces_the_fields() -> None:
         Simulator() as sim,
         envelope_client(sim, '[{"symbol":"AAPL"}]', '[{"symbol":"AAPL","tradeFields":["lastPrice"]}]') as client,
     ):
-        await client.next_of("lastPrice")
+        await client.next_with("lastPrice")
         assert await sim.quote("AAPL", bidPrice="1") == 0
         assert await sim.trade("AAPL", lastPrice="1") == 1
 
@@ -193,7 +193,7 @@ async def test_unsubscribing_ends_updates() -> None:
     """After an unsubscribe no data of the symbol is sent, and other symbols are not affected."""
     async with Simulator() as sim, envelope_client(sim, '[{"symbol":"AAPL"},{"symbol":"MSFT"}]') as client:
         await client.send('{"type":"unsubscribe","id":"u1","payload":[{"symbol":"AAPL"}]}')
-        assert (await client.next_of('"response"'))["id"] == "u1"
+        assert (await client.next_with('"response"'))["id"] == "u1"
         await sim.unsubscribed("AAPL")
         assert await sim.quote("AAPL", bidPrice="1") == 0
         assert await sim.quote("MSFT", bidPrice="1") == 1
@@ -202,7 +202,7 @@ async def test_unsubscribing_ends_updates() -> None:
 async def test_pings_are_answered() -> None:
     """A ping is answered with its id, even before authentication."""
     async with Simulator() as sim, connect(sim.url, proxy=None) as ws:
-        answer = await PlainClient(ws).ask('{"type":"ping","id":"p1"}', "pong")
+        answer = await PlainClient(ws).request('{"type":"ping","id":"p1"}', "pong")
     assert answer == {"type": "pong", "id": "p1"}
 
 
@@ -219,9 +219,9 @@ async def test_guesses_can_be_changed() -> None:
         await sim.inject(faults.NoAcks())
         await sim.inject(faults.NoPongs())
         client = PlainClient(ws)
-        accepted = await client.ask(ENVELOPE_AUTH, "authSuccess")
+        accepted = await client.request(ENVELOPE_AUTH, "authSuccess")
         assert (accepted["id"], accepted["payload"]["data"]) == ("auth-001", {"expiresIn": 2700})
-        await client.next_of("marketStatus")
+        await client.next_with("marketStatus")
         await client.send('{"type":"ping"}', '{"type":"subscribe","id":"s","payload":[{"symbol":"AAPL"}]}')
         update = await client.document()
     assert (update["payload"]["type"], update["payload"]["symbol"]) == ("x-quote", "AAPL")

@@ -83,7 +83,7 @@ def test_full_events_have_all_fields() -> None:
 
 
 @given(seed=st.integers(0, 2**32), symbol=st.from_regex(r"\A[A-Z]{1,5}\Z"))
-def test_quotes_are_sane(seed: int, symbol: str) -> None:
+def test_quotes_are_plausible(seed: int, symbol: str) -> None:
     """The bid is below the ask, above zero, and a multiple of the symbol's tick."""
     for event in events(30, seed=seed, subscriptions={symbol: frozenset({DataKind.QUOTE})}):
         ask, bid = event.fields["askPrice"], event.fields["bidPrice"]
@@ -95,7 +95,7 @@ def test_quotes_are_sane(seed: int, symbol: str) -> None:
 
 
 def test_trades_add_up() -> None:
-    """Sequence numbers count up by one, the volume is the sum of sizes, and the day's range holds the price."""
+    """Sequence numbers increase by one, the volume is the sum of sizes, and the price is in the day's range."""
     trades = [event.fields for event in of_kind(DataKind.TRADE, events(2000))]
     assert [trade["tradeSeq"] for trade in trades] == list(range(1, len(trades) + 1))
     for before, after in pairwise(trades):
@@ -103,7 +103,7 @@ def test_trades_add_up() -> None:
         assert after["lowPrice"] <= after["lastPrice"] <= after["highPrice"]  # type: ignore[operator]  # decimals
 
 
-def test_a_sale_belongs_to_its_trade() -> None:
+def test_a_time_and_sale_belongs_to_its_trade() -> None:
     """Each time-and-sales entry has the price, size and sequence number of the trade before it."""
     made = events(500, subscriptions={"AAPL": frozenset({DataKind.TRADE, DataKind.TIME_AND_SALES})})
     for trade, sale in zip(made[::2], made[1::2], strict=True):

@@ -37,7 +37,7 @@ async def ask(http: aiohttp.ClientSession, endpoint: TokenEndpointServer, **chan
 
 
 async def test_refresh_token_is_exchanged(http: aiohttp.ClientSession) -> None:
-    """A grant brings an access token shaped like a JWT, and the next refresh token."""
+    """A grant returns an access token in the format of a JWT, and the next refresh token."""
     async with TokenEndpointServer(clock=lambda: 1_000_000) as endpoint:
         status, answer = await ask(http, endpoint)
     header, claims, _ = answer.pop("access_token").split(".")
@@ -54,7 +54,7 @@ async def test_refresh_token_is_exchanged(http: aiohttp.ClientSession) -> None:
 
 
 async def test_rotation(http: aiohttp.ClientSession) -> None:
-    """A rotating endpoint takes each refresh token once, another takes the same for ever."""
+    """A rotating endpoint accepts each refresh token once; another keeps accepting the same one."""
     async with TokenEndpointServer() as rotating, TokenEndpointServer(rotating=False) as steady:
         assert [(await ask(http, rotating))[0] for _ in range(2)] == [200, 400]
         assert (await ask(http, rotating, refresh_token="refresh-1"))[0] == 200
@@ -70,21 +70,21 @@ async def test_rotation(http: aiohttp.ClientSession) -> None:
         ({"refresh_token": "x"}, 400, "invalid_grant"),
     ],
 )
-async def test_bad_grants(http: aiohttp.ClientSession, changes: dict[str, str], status: int, error: str) -> None:
-    """Each wrong part of a grant has its error of RFC 6749."""
+async def test_invalid_grants(http: aiohttp.ClientSession, changes: dict[str, str], status: int, error: str) -> None:
+    """Each invalid part of a grant gets its error of RFC 6749."""
     async with TokenEndpointServer() as endpoint:
         answered, body = await ask(http, endpoint, **changes)
     assert (answered, body["error"]) == (status, error)
 
 
 async def test_bodies_must_be_json(http: aiohttp.ClientSession) -> None:
-    """A form is not understood."""
+    """A form-encoded request is rejected."""
     async with TokenEndpointServer() as endpoint, http.post(endpoint.url, data=GRANT) as answer:
         assert (answer.status, (await answer.json())["error"]) == (400, "invalid_request")
 
 
-async def test_troubles(http: aiohttp.ClientSession) -> None:
-    """Errors, throttling, refused grants and pages come in the order in which they were ordered, then all is well."""
+async def test_planned_responses(http: aiohttp.ClientSession) -> None:
+    """Planned responses are sent in order, and then normal ones."""
     async with TokenEndpointServer() as endpoint:
         endpoint.fail(500)
         endpoint.throttle(7)
@@ -104,8 +104,8 @@ async def test_troubles(http: aiohttp.ClientSession) -> None:
     ]
 
 
-async def test_slowness(http: aiohttp.ClientSession) -> None:
-    """A slow answer keeps the client waiting without holding up the end of the endpoint."""
+async def test_delayed_response(http: aiohttp.ClientSession) -> None:
+    """A delayed response does not delay the stop of the endpoint."""
     async with TokenEndpointServer() as endpoint:
         endpoint.delay(30)
         waiting = asyncio.create_task(ask(http, endpoint))
@@ -114,14 +114,14 @@ async def test_slowness(http: aiohttp.ClientSession) -> None:
     assert (await waiting)[0] == 200
 
 
-async def test_simulator_takes_what_was_issued(http: aiohttp.ClientSession) -> None:
-    """A simulator that shares the tokens takes those that were issued, until they expire, and no others."""
+async def test_simulator_accepts_issued_tokens(http: aiohttp.ClientSession) -> None:
+    """A simulator that shares the tokens accepts those issued until they expire, and no others."""
     now_ms = 1_000_000
     tokens = AcceptedTokens()
 
     async def outcome(sim: Simulator, token: str) -> Any:
         async with connect(sim.url, proxy=None) as ws:
-            answer = await PlainClient(ws).ask(ENVELOPE_AUTH.replace("good", token), "auth-001")
+            answer = await PlainClient(ws).request(ENVELOPE_AUTH.replace("good", token), "auth-001")
             return answer["payload"]["action"]
 
     async with (
