@@ -36,7 +36,10 @@ _CLASS_OF = {"equityComposite": SymbolClass.EQUITY, "optionComposite": SymbolCla
 
 @dataclass(frozen=True, kw_only=True)
 class ActionServerDialect:
-    """The action dialect; its attributes are what no vendor page documents, so that other guesses can be tried."""
+    """The action dialect, an implementation of ``ServerDialect``.
+
+    Its attributes are what no vendor page documents, so that other guesses can be tried.
+    """
 
     name: str = "action"
     prices: PriceStyle = "string"
@@ -54,7 +57,6 @@ class ActionServerDialect:
     errors_name_the_action: bool = False
 
     def parse_request(self, document: object) -> Request:
-        """Parse one JSON document from a client."""
         if not isinstance(document, dict):
             return InvalidRequest("message", "a message must be a JSON object", None)
         action = document.get("action")
@@ -73,35 +75,27 @@ class ActionServerDialect:
         return InvalidRequest("message", f"unknown action: {action!r}", None)
 
     def auth_accepted(self, request_id: str | None, expires_in_seconds: float, now_ms: int) -> Json:
-        """Accept an authentication."""
         return {"action": "auth", "message": "success"}
 
     def auth_rejected(self, request_id: str | None, error: str, now_ms: int) -> Json:
-        """Reject an authentication."""
         return {"action": "auth", "message": error}
 
     def auth_notice(self, notice: AuthNotice, now_ms: int) -> Json:
-        """Announce that authentication is required, about to expire, or expired."""
         return {"action": notice.value}
 
     def ack(self, action: str, request_id: str | None) -> Json:
-        """Acknowledge a subscribe or unsubscribe request."""
         return {"action": action, "message": "success"}
 
     def error(self, action: str, error: str, request_id: str | None, now_ms: int) -> Json:
-        """Reject a request."""
         return {"action": action if self.errors_name_the_action else "error", "message": error}
 
     def pong(self, request_id: str | None) -> Json:
-        """Answer a ping."""
         return {"action": "ping", "message": "pong"}
 
     def market_status(self, status: Json, now_ms: int) -> Json:
-        """Send the state of the market."""
         return {"action": "publish", "type": "marketStatus", "data": status}
 
     def update(self, update_type: str, symbol: str, fields: Json, now_ms: int) -> Json:
-        """Send market data of a symbol."""
         return {"type": update_type, "data": {"symbol": symbol, **fields}}
 
     def _parse_subscribe(self, document: Json) -> Subscribe:

@@ -37,7 +37,10 @@ _FIELD_LIST_KEYS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class EnvelopeServerDialect:
-    """The envelope dialect; its attributes are what no vendor page documents, so that other guesses can be tried."""
+    """The envelope dialect, an implementation of ``ServerDialect``.
+
+    Its attributes are what no vendor page documents, so that other guesses can be tried.
+    """
 
     name: str = "envelope"
     prices: PriceStyle = "number"
@@ -53,7 +56,6 @@ class EnvelopeServerDialect:
     expiry_units_per_second: int = 1000
 
     def parse_request(self, document: object) -> Request:
-        """Parse one JSON document from a client."""
         if not isinstance(document, dict):
             return InvalidRequest("message", "a message must be a JSON object", None)
         message_type, payload = document.get("type"), document.get("payload")
@@ -75,37 +77,29 @@ class EnvelopeServerDialect:
         return InvalidRequest("message", f"unknown type: {message_type!r}", request_id)
 
     def auth_accepted(self, request_id: str | None, expires_in_seconds: float, now_ms: int) -> Json:
-        """Accept an authentication."""
         units = round(expires_in_seconds * self.expiry_units_per_second)
         payload: Json = {"action": "authSuccess", "data": {"expiresIn": units} if units else {}}
         return self._event(payload, request_id, now_ms)
 
     def auth_rejected(self, request_id: str | None, error: str, now_ms: int) -> Json:
-        """Reject an authentication."""
         return self.error("auth", error, request_id, now_ms)
 
     def auth_notice(self, notice: AuthNotice, now_ms: int) -> Json:
-        """Announce that authentication is required, about to expire, or expired."""
         return self._event({"action": notice.value}, None, now_ms)
 
     def ack(self, action: str, request_id: str | None) -> Json:
-        """Acknowledge a subscribe or unsubscribe request."""
         return {"type": "response", "id": request_id, "payload": {"action": action, "status": "success"}}
 
     def error(self, action: str, error: str, request_id: str | None, now_ms: int) -> Json:  # noqa: ARG002 - has the id
-        """Reject a request."""
         return self._event({"action": "error", "error": error}, request_id, now_ms)
 
     def pong(self, request_id: str | None) -> Json:
-        """Answer a ping."""
         return {"type": "pong"} if request_id is None else {"type": "pong", "id": request_id}
 
     def market_status(self, status: Json, now_ms: int) -> Json:
-        """Send the state of the market."""
         return self._event({"action": "update", "type": "marketStatus", "data": status}, None, now_ms)
 
     def update(self, update_type: str, symbol: str, fields: Json, now_ms: int) -> Json:
-        """Send market data of a symbol."""
         payload: Json
         if self.symbol_place == "data":
             payload = {"action": "update", "type": update_type, "data": {"symbol": symbol, **fields}}

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bridge.simulator.server_session import ServerSession
 
 _CLOSE_TIMEOUT_SECONDS: Final = 1
+_DRAIN_TIMEOUT_SECONDS: Final = 30
 
 
 class Simulator:
@@ -224,53 +225,41 @@ class Simulator:
         )
         return self.all_sessions[count]
 
-    async def authenticated(self, count: int = 1, *, timeout_seconds: float = 10) -> None:
+    async def authenticated(self, count: int = 1) -> None:
         """Wait for the n-th accepted authentication since the start."""
-        await self.wait_for(
-            lambda: self._state.authentications >= count,
-            what=f"authentication {count}",
-            timeout_seconds=timeout_seconds,
-        )
+        await self.wait_for(lambda: self._state.authentications >= count, what=f"authentication {count}")
 
-    async def subscribed(self, *symbols: str, kind: DataKind | None = None, timeout_seconds: float = 10) -> None:
-        """Wait until live sessions are subscribed to all of these symbols (to this kind of their data)."""
+    async def subscribed(self, *symbols: str, timeout_seconds: float = 10) -> None:
+        """Wait until live sessions are subscribed to all of these symbols."""
         await self.wait_for(
-            lambda: all(self._registry.is_subscribed(symbol, kind) for symbol in symbols),
+            lambda: all(self._registry.is_subscribed(symbol) for symbol in symbols),
             what=f"a subscription of {', '.join(symbols)}",
             timeout_seconds=timeout_seconds,
         )
 
-    async def unsubscribed(self, *symbols: str, timeout_seconds: float = 10) -> None:
+    async def unsubscribed(self, *symbols: str) -> None:
         """Wait until no live session is subscribed to any of these symbols."""
         await self.wait_for(
             lambda: not any(self._registry.is_subscribed(symbol) for symbol in symbols),
             what=f"no subscription of {', '.join(symbols)}",
-            timeout_seconds=timeout_seconds,
         )
 
-    async def disconnected(self, *, timeout_seconds: float = 10) -> None:
+    async def disconnected(self) -> None:
         """Wait until no session is live."""
-        await self.wait_for(
-            lambda: not self.sessions, what="the end of the last connection", timeout_seconds=timeout_seconds
-        )
+        await self.wait_for(lambda: not self.sessions, what="the end of the last connection")
 
-    async def requested(
-        self, request_type: type[Request], count: int = 1, *, timeout_seconds: float = 10
-    ) -> list[ReceivedRequest]:
+    async def requested(self, request_type: type[Request], count: int = 1) -> list[ReceivedRequest]:
         """Wait for so many requests of a type since the start, and return all of that type."""
-        await self.wait_for(
-            lambda: self.received_counts[request_type.__name__] >= count,
-            what=f"{count} requests {request_type.__name__}",
-            timeout_seconds=timeout_seconds,
-        )
+        name = request_type.__name__
+        await self.wait_for(lambda: self.received_counts[name] >= count, what=f"{count} requests {name}")
         return [received for received in self.received if isinstance(received.request, request_type)]
 
-    async def drained(self, *, timeout_seconds: float = 30) -> None:
+    async def drained(self) -> None:
         """Wait until everything queued is written, or its client is gone."""
         await self.wait_for(
             lambda: all(session.connection.idle for session in self.sessions),
             what="the clients to read what was sent",
-            timeout_seconds=timeout_seconds,
+            timeout_seconds=_DRAIN_TIMEOUT_SECONDS,
         )
 
     # Sending by calls: each returns the number of clients once the lines are written

@@ -87,10 +87,9 @@ class SessionRegistry:
             self._update_market()
             self._state.changes.notify()
 
-    def is_subscribed(self, symbol: str, kind: DataKind | None = None) -> bool:
-        """Return whether a live session is subscribed to a symbol (to this kind of its data)."""
-        kinds = [session.stream.subscriptions.get(symbol, {}) for session in self.live]
-        return any(kind in subscribed if kind else subscribed for subscribed in kinds)
+    def is_subscribed(self, symbol: str) -> bool:
+        """Return whether a live session is subscribed to a symbol."""
+        return any(session.stream.subscriptions.get(symbol) for session in self.live)
 
     def _dialect_name(self, request: Request) -> str:
         if self._dialect != "auto":

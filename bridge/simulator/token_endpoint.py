@@ -18,10 +18,9 @@ from bridge.simulator.change_notifier import ChangeNotifier
 from bridge.simulator.feed_timestamps import Clock, wall_clock_ms
 
 if TYPE_CHECKING:
-    import ssl as tls
     from types import TracebackType
 
-PATH: Final = "/v1/oauth2/token"
+_PATH: Final = "/v1/oauth2/token"
 _SCOPE: Final = "market:information"
 _REFRESH_EXPIRES_IN_SECONDS: Final = 2_592_000
 _HTML: Final = "<html><body><h1>Bad gateway</h1></body></html>"
@@ -41,36 +40,29 @@ class TokenEndpointServer:
     """A token endpoint that serves while the context is open and adds the tokens it issues to ``tokens``.
 
     With ``rotating`` a refresh token is valid for one request, and the response holds the next one; without it
-    the refresh token stays the same. ``request_count`` counts the requests, ``issued`` lists the access tokens.
+    the refresh token stays the same. ``url`` takes the requests, ``request_count`` counts them, and ``issued``
+    lists the access tokens.
     """
 
     def __init__(
         self,
         tokens: AcceptedTokens | None = None,
         *,
-        client_id: str = "client",
-        client_secret: str = "secret",  # noqa: S107 - protects nothing
-        refresh_token: str = "refresh-0",  # noqa: S107 - protects nothing
         rotating: bool = True,
         expires_in_seconds: int = 3600,
-        host: str = "127.0.0.1",
-        port: int = 0,
         clock: Clock = wall_clock_ms,
-        ssl: tls.SSLContext | None = None,
     ) -> None:
         self.tokens = tokens or AcceptedTokens()
         self.tokens.accept()  # from now on only issued tokens are valid
-        self.client_id = client_id
-        self.client_secret = client_secret
-        self.refresh_token = refresh_token
+        self.client_id = "client"
+        self.client_secret = "secret"  # noqa: S105 - protects nothing
+        self.refresh_token = "refresh-0"  # noqa: S105 - protects nothing
         self.rotating = rotating
         self.expires_in_seconds = expires_in_seconds
+        self.url = ""
         self.request_count = 0
         self.issued: list[str] = []
-        self._host = host
-        self._port = port
         self._clock = clock
-        self._ssl = ssl
         self._planned: deque[PlannedResponse] = deque()
         self._serials = itertools.count(1)
         self._changes = ChangeNotifier()
@@ -79,12 +71,12 @@ class TokenEndpointServer:
 
     async def __aenter__(self) -> Self:
         application = web.Application()
-        application.router.add_post(PATH, self._answer)
+        application.router.add_post(_PATH, self._answer)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._ssl)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
-        self._port = self._runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}{_PATH}"
         return self
 
     async def __aexit__(
@@ -94,18 +86,9 @@ class TokenEndpointServer:
         assert self._runner is not None
         await self._runner.cleanup()
 
-    @property
-    def url(self) -> str:
-        """Return the URL that takes token requests."""
-        return f"{'https' if self._ssl else 'http'}://{self._host}:{self._port}{PATH}"
-
     def fail(self, status: int = 500, *, times: int = 1, error: str | None = None) -> None:
         """Answer the next requests with a status and an OAuth error (default: ``server_error``)."""
         self._plan(PlannedResponse(status=status, error=error), times)
-
-    def reject_grant(self, *, times: int = 1) -> None:
-        """Answer the next requests with 400 ``invalid_grant``."""
-        self._plan(PlannedResponse(status=400, error="invalid_grant"), times)
 
     def throttle(self, retry_after: int | str, *, times: int = 1) -> None:
         """Answer the next requests with 429 and ``Retry-After``."""

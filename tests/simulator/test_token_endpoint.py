@@ -88,7 +88,7 @@ async def test_planned_responses(http: aiohttp.ClientSession) -> None:
     async with TokenEndpointServer() as endpoint:
         endpoint.fail(500)
         endpoint.throttle(7)
-        endpoint.reject_grant()
+        endpoint.fail(400, error="invalid_grant")
         endpoint.answer_html(502)
         seen = []
         for _ in range(5):
