@@ -52,7 +52,7 @@ class SessionFault(Fault, frozen=True, kw_only=True):
 
 
 class LastingFault(Fault, frozen=True, kw_only=True):
-    """A fault that changes the server's behaviour for ``for_seconds``, for so many ``times``, or until ``Heal``."""
+    """A fault that changes the server's behaviour for ``for_seconds``, for a number of ``times``, or until ``Heal``."""
 
     for_seconds: Seconds | None = None
     times: Times | None = None
@@ -213,7 +213,7 @@ class UnknownField(SessionFault, frozen=True, kw_only=True):
 
 
 class Fragmented(LastingFault, frozen=True, kw_only=True):
-    """Messages sent in fragments of so many bytes."""
+    """Messages split into fragments of ``size_bytes``."""
 
     size_bytes: Annotated[int, msgspec.Meta(ge=1)] = 16
 
@@ -229,7 +229,7 @@ class BadFrame(SessionFault, frozen=True, kw_only=True):
 
 
 class GiantFrame(SessionFault, frozen=True, kw_only=True):
-    """A frame of so many bytes, with valid JSON."""
+    """A frame of ``size_bytes``, with valid JSON."""
 
     size_bytes: Annotated[int, msgspec.Meta(ge=200, le=256 * 2**20)] = 2 * 2**20
 

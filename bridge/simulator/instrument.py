@@ -121,7 +121,7 @@ class Instrument:
         return self._store(DataKind.TRADE, trade), self._store(DataKind.TIME_AND_SALES, sale)
 
     def level2(self, levels: int) -> Fields:
-        """Return a book with so many levels on each side, and one row for each exchange."""
+        """Return a book with this number of levels on each side, and one row for each exchange."""
         asks = [self._book_row(self._ask + depth, ask=True) for depth in reversed(range(levels))]
         bids = [self._book_row(max(self._bid - depth, 1), ask=False) for depth in range(levels)]
         return self._store(

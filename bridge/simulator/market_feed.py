@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bridge.simulator.server_session import ServerSession
     from bridge.simulator.shared_state import SharedState
 
-#: So many events are generated before the event loop gets to write them.
+#: The number of events generated before the event loop gets to write them.
 EVENTS_PER_TURN: Final = 200
 _TICK_SECONDS: Final = 0.005
 #: The most that is made up for after the process was too slow.
@@ -46,7 +46,7 @@ class MarketFeed:
             due %= 1
 
     def generate(self, events: int) -> int:
-        """Generate so many events, and return the number of lines queued."""
+        """Generate a number of events, and return the number of lines queued."""
         market, now = self._state.market, self._state.clock
         lines = 0
         for _ in range(events):

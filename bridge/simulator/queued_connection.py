@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bridge.simulator.shared_state import SharedState
 
-#: The writer yields to the event loop after so many frames, so that a long queue does not delay other clients.
+#: The number of frames after which the writer yields, so that a long queue does not delay other clients.
 _FRAMES_PER_TURN: Final = 256
 
 

@@ -25,7 +25,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
 
 
 class SendQueue:
-    """A FIFO queue that combines lines into frames of up to so many lines."""
+    """A FIFO queue that combines lines into frames of up to ``lines_per_frame``."""
 
     def __init__(self, *, limit_bytes: int, lines_per_frame: int) -> None:
         self.queued_bytes = 0

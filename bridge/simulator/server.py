@@ -249,7 +249,7 @@ class Simulator:
         await self.wait_for(lambda: not self.sessions, what="the end of the last connection")
 
     async def requested(self, request_type: type[Request], count: int = 1) -> list[ReceivedRequest]:
-        """Wait for so many requests of a type since the start, and return all of that type."""
+        """Wait for the n-th request of a type since the start, and return all of that type."""
         name = request_type.__name__
         await self.wait_for(lambda: self.received_counts[name] >= count, what=f"{count} requests {name}")
         return [received for received in self.received if isinstance(received.request, request_type)]
@@ -303,7 +303,7 @@ class Simulator:
         return clients
 
     async def emit(self, events: int) -> int:
-        """Generate so many market events, and return the number of lines sent."""
+        """Generate a number of market events, and return the number of lines sent."""
         lines = 0
         for start in range(0, events, EVENTS_PER_TURN):
             lines += self.burst(min(EVENTS_PER_TURN, events - start))
@@ -311,7 +311,7 @@ class Simulator:
         return lines
 
     def burst(self, events: int) -> int:
-        """Generate so many market events at once, and return the number of lines queued."""
+        """Generate a number of market events at once, and return the number of lines queued."""
         return self._feed.generate(events)
 
     async def inject(self, fault: Fault, *sessions: ServerSession) -> None:

@@ -200,7 +200,7 @@ class ServerSession:
         self._respond(self.dialect.auth_rejected(request_id, error, self._state.clock()), "auth")
 
     def expire(self, warning_seconds: float, *, close: bool) -> None:
-        """Warn now, and expire so many seconds later unless the client authenticates again."""
+        """Warn now, and expire after ``warning_seconds`` unless the client authenticates again."""
         self._expiry.restart(warning_seconds, warning_seconds, close=close)
 
     def revoke_auth(self, notice: AuthNotice = AuthNotice.REQUIRED) -> None:

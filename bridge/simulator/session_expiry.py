@@ -18,7 +18,7 @@ class SessionExpiry:
         self._timers: list[asyncio.TimerHandle] = []
 
     def restart(self, seconds: float, warning_seconds: float, *, close: bool) -> None:
-        """Expire after so many seconds, and warn ``warning_seconds`` before: now, if both are the same."""
+        """Expire after ``seconds``, and warn ``warning_seconds`` before that: now, if both are equal."""
         self.cancel()
         loop = asyncio.get_running_loop()
         self._timers = [loop.call_later(seconds, self._on_expired, close)]

@@ -24,7 +24,7 @@ def test_a_fault_ends_after_its_seconds() -> None:
     assert active.find(NoAcks) == NoAcks()
 
 
-def test_a_fault_applies_so_many_times() -> None:
+def test_a_fault_applies_a_number_of_times() -> None:
     """Taking a fault uses up one of its times, and finding it does not."""
     active = ActiveFaults(FakeClock())
     active.add(RefuseAuth(times=2))

@@ -42,8 +42,8 @@ async def authenticate(sim: Simulator, token: str = "good") -> Any:
         return (await PlainClient(ws).request(ENVELOPE_AUTH.replace("good", token), "auth-001"))["payload"]
 
 
-async def test_auth_rejected_so_many_times(sim: Simulator) -> None:
-    """Authentication is rejected so many times, then it works again."""
+async def test_auth_rejected_a_number_of_times(sim: Simulator) -> None:
+    """Authentication is rejected as often as ``times`` says, then it works again."""
     await sim.inject(faults.RefuseAuth(times=2))
     answers = [(await authenticate(sim))["action"] for _ in range(3)]
     assert answers == ["error", "error", "authSuccess"]
@@ -252,7 +252,7 @@ async def test_closing_handshake_never_answered(sim: Simulator) -> None:
     ],
 )
 async def test_handshake_answered_by_http(sim: Simulator, fault: faults.Http, retry_after: str | None) -> None:
-    """The handshake gets the status and ``Retry-After`` so many times, then it succeeds."""
+    """The handshake gets the status and ``Retry-After`` once, then it succeeds."""
     await sim.inject(fault)
     with pytest.raises(InvalidStatus) as refused:
         await connect(sim.url, proxy=None)
@@ -431,7 +431,7 @@ async def test_one_symbol_rejected(sim: Simulator) -> None:
 
 
 async def test_giant_frame(sim: Simulator) -> None:
-    """A frame of exactly so many bytes is valid JSON; a client with a smaller limit closes with 1009."""
+    """A frame has exactly the size and is valid JSON; a client with a smaller limit closes with 1009."""
     async with envelope_client(sim) as client:
         await sim.inject(faults.GiantFrame(size_bytes=1_000_000))
         line = await client.line()

@@ -28,7 +28,7 @@ async def test_frames_hold_the_lines_in_order(items: list[tuple[bytes, bool]], l
 
 
 def test_full_by_bytes() -> None:
-    """A queue is full once so many bytes are queued, until they are removed."""
+    """A queue is full once ``limit_bytes`` are queued, until they are removed."""
     queue = SendQueue(limit_bytes=4, lines_per_frame=1)
     queue.put(Outgoing(b"123"))
     assert not queue.full

@@ -64,7 +64,7 @@ async def test_counts_are_exact() -> None:
     assert sim.skipped.lines == 0
 
 
-async def test_frames_hold_so_many_lines() -> None:
+async def test_frames_hold_several_lines() -> None:
     """Queued lines are combined into frames of at most ``lines_per_frame`` lines."""
     async with Simulator(lines_per_frame=10) as sim, envelope_client(sim, ALL_OF_AAPL) as client:
         seen = len(client.frames)
@@ -222,7 +222,7 @@ async def read_all(client: PlainClient) -> int:
 
 
 async def test_many_events_by_one_call() -> None:
-    """``emit`` writes everything that it generates, however much it is."""
+    """``emit`` writes everything that it generates, even if it is a lot."""
     async with Simulator(lines_per_frame=50) as sim, envelope_client(sim, ALL_OF_AAPL) as client:
         reading = asyncio.create_task(read_all(client))
         assert await sim.emit(5000) == 5000
