@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.kafka.partitioner import partition
-from bridge.simulator.fields import Kind
+from bridge.simulator import faults
+from bridge.simulator.data_kinds import DataKind
+from bridge.simulator.market_status import MarketState
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.support.service import by_symbol, environment, eventually, read, running
@@ -52,11 +54,11 @@ async def test_every_line_ends_as_a_decoded_record_in_order(
             assert not bridge.ingest.unknown_fields
         found = await read(broker.bootstrap_servers, topic_prefix)
     kinds = {
-        Topic.QUOTES: Kind.QUOTE,
-        Topic.TRADES: Kind.TRADE,
-        Topic.TIMESALES: Kind.TIME_AND_SALES,
-        Topic.L2: Kind.LEVEL2,
-        Topic.GREEKS: Kind.GREEKS,
+        Topic.QUOTES: DataKind.QUOTE,
+        Topic.TRADES: DataKind.TRADE,
+        Topic.TIMESALES: DataKind.TIME_AND_SALES,
+        Topic.L2: DataKind.LEVEL2,
+        Topic.GREEKS: DataKind.GREEKS,
     }
     grouped = by_symbol(found)
     expected = {
@@ -156,6 +158,6 @@ async def test_shards_share_the_symbols_and_one_publishes_the_market_status(
             await simulator.subscribed(*symbols)
             assert first.plan.keys() | second.plan.keys() == set(symbols)
             assert not first.plan.keys() & second.plan.keys()
-            await simulator.market_status("closed")
+            await simulator.inject(faults.SetMarket(status=MarketState.CLOSED))
             await eventually(lambda: first.accounts.published[Topic.MARKET_STATUS] == 2, "shard 0's market status")
             await eventually(lambda: second.accounts.filtered["not_subscribed"] == 2, "shard 1's filter")

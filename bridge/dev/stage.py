@@ -12,15 +12,15 @@ from bridge import settings
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.observability import log_events
 from bridge.settings import Settings
-from bridge.simulator.script import read_script
+from bridge.simulator.fault_script import read_script
 from bridge.simulator.server import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
-    from bridge.simulator.server import DialectName
-    from bridge.simulator.world import Happening
+    from bridge.simulator.server_dialect import DialectChoice
+    from bridge.simulator.shared_state import ServerEvent
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class Wishes:
     """Say what the command line asks for; None where it does not."""
 
     symbols: str | None = None
-    dialect: DialectName | None = None
+    dialect: DialectChoice | None = None
     rate: float | None = None
     seed: int | None = None
     script: Path | None = None
@@ -115,7 +115,7 @@ def _simulator(wishes: Wishes) -> Simulator:
         lines_per_frame=LINES_PER_FRAME,
         tokens=[TOKEN],
         script=read_script(wishes.script) if wishes.script else (),
-        watch=_tell,
+        on_event=_tell,
     )
 
 
@@ -138,9 +138,9 @@ def _embedded(broker: EmbeddedBroker, environ: Mapping[str, str]) -> dict[str, s
     return {**changes, "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers}
 
 
-def _tell(happening: Happening) -> None:
-    if happening.what == "fault":
-        log.warning(log_events.SIMULATOR_FAULT, fault=happening.details)
+def _tell(event: ServerEvent) -> None:
+    if event.name == "fault":
+        log.warning(log_events.SIMULATOR_FAULT, fault=event.details)
 
 
 def _notes(wishes: Wishes, environ: Mapping[str, str]) -> Iterator[str]:

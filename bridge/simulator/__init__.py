@@ -1,1 +1,1 @@
-"""An Aries market-data server to develop and test against: both dialects, a made-up market, faults on demand."""
+"""An Aries market-data server for development and tests: both dialects, a simulated market, faults on demand."""

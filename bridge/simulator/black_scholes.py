@@ -1,4 +1,4 @@
-"""What an option is worth and how that changes: enough of Black and Scholes for plausible numbers."""
+"""Black-Scholes option values and sensitivities, precise enough for plausible market data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ROOT_TWO_PI: Final = math.sqrt(2 * math.pi)
 
 
 class Valuation(NamedTuple):
-    """Hold an option's value and its sensitivities: theta per day, vega and rho per percentage point."""
+    """An option's value and its sensitivities: theta per day, vega and rho per percentage point."""
 
     value: float
     delta: float
@@ -21,23 +21,23 @@ class Valuation(NamedTuple):
 
 
 def valuation(*, spot: float, strike: float, years: float, volatility: float, call: bool) -> Valuation:
-    """Value a European option (Black and Scholes 1973) at a fixed interest rate of 4 %."""
+    """Value a European option (Black and Scholes, 1973) at a fixed interest rate of 4 %."""
     spread = volatility * math.sqrt(years)
     d1 = (math.log(spot / strike) + (_RATE + volatility**2 / 2) * years) / spread
     d2 = d1 - spread
     side = 1 if call else -1
     discounted = strike * math.exp(-_RATE * years)
     density = math.exp(-(d1**2) / 2) / _ROOT_TWO_PI
-    decay = -spot * density * volatility / (2 * math.sqrt(years)) - side * _RATE * discounted * _below(side * d2)
+    decay = -spot * density * volatility / (2 * math.sqrt(years)) - side * _RATE * discounted * _normal_cdf(side * d2)
     return Valuation(
-        value=side * (spot * _below(side * d1) - discounted * _below(side * d2)),
-        delta=side * _below(side * d1),
+        value=side * (spot * _normal_cdf(side * d1) - discounted * _normal_cdf(side * d2)),
+        delta=side * _normal_cdf(side * d1),
         gamma=density / (spot * spread),
         theta=decay / 365,
         vega=spot * density * math.sqrt(years) / 100,
-        rho=side * years * discounted * _below(side * d2) / 100,
+        rho=side * years * discounted * _normal_cdf(side * d2) / 100,
     )
 
 
-def _below(deviations: float) -> float:
-    return (1 + math.erf(deviations / math.sqrt(2))) / 2
+def _normal_cdf(x: float) -> float:
+    return (1 + math.erf(x / math.sqrt(2))) / 2

@@ -1,29 +1,25 @@
-"""All that a simulator can do wrong, one small type each; scripts name them in snake_case.
+"""The faults of a simulator as data: what can go wrong, with its parameters; ``fault_injection`` applies them.
 
-A *momentary* fault happens when it is injected, to the connections there are. A *lasting* one changes how the
-simulator behaves: for ``for_seconds`` (in a script: ``for``) or so many ``times``, or until ``Heal``.
+Scripts name a fault in snake_case, such as ``{"at": 5, "fault": "giant_frame", "bytes": 3000000}``.
 """
-
-# ruff: noqa: ARG002 - some faults concern the simulator and some its sessions, and all are injected alike
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
-from bridge.simulator.status import MarketState  # noqa: TC001 - msgspec resolves it when it reads a script
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bridge.simulator.server import Simulator
-    from bridge.simulator.session import Session
+from bridge.simulator.market_status import MarketState  # noqa: TC001 - msgspec resolves it when it reads a script
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Times = Annotated[int, msgspec.Meta(ge=1)]
 CloseCode = Annotated[int, msgspec.Meta(ge=1000, le=4999)]
+BadFrameType = Literal["compressed", "masked", "opcode", "long_ping"]
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 class Fault(
@@ -31,122 +27,96 @@ class Fault(
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
-    rename={"for_seconds": "for", "by_seconds": "by", "warning_seconds": "warning", "size_bytes": "bytes"},
+    rename={
+        "for_seconds": "for",
+        "delay_seconds": "by",
+        "warning_seconds": "warning",
+        "size_bytes": "bytes",
+        "stage": "once",
+    },
 ):
-    """Be one thing that goes wrong."""
+    """A failure or oddity of the server, with its parameters."""
 
-    def befall(self, simulator: Simulator, sessions: Sequence[Session]) -> None:
-        """Happen to a simulator, or to these of its sessions."""
-        raise NotImplementedError
-
-
-class Momentary(Fault, frozen=True, kw_only=True):
-    """Happen once, to each of some sessions."""
-
-    def befall(self, simulator: Simulator, sessions: Sequence[Session]) -> None:
-        """Happen to each session."""
-        for session in sessions:
-            self.strike(session)
-
-    def strike(self, session: Session) -> None:
-        """Happen to one session."""
-        raise NotImplementedError
+    @property
+    def script_name(self) -> str:
+        """Return the name of the fault in scripts."""
+        return _snake_case(type(self).__name__)
 
 
-class Lasting(Fault, frozen=True, kw_only=True):
-    """Change how the simulator behaves, for a time or a number of times."""
+class ServerFault(Fault, frozen=True, kw_only=True):
+    """A fault that happens once, in the server as a whole."""
+
+
+class SessionFault(Fault, frozen=True, kw_only=True):
+    """A fault that happens once, in each of the selected sessions."""
+
+
+class LastingFault(Fault, frozen=True, kw_only=True):
+    """A fault that changes the server's behaviour for ``for_seconds``, for a number of ``times``, or until ``Heal``."""
 
     for_seconds: Seconds | None = None
     times: Times | None = None
-
-    def befall(self, simulator: Simulator, sessions: Sequence[Session]) -> None:
-        """Be kept in mind."""
-        simulator.standing.add(self)
-
-
-_BAD_FRAMES: Final = {
-    "compressed": b"\xc1\x05hello",  # RSV1, though no extension was agreed upon
-    "masked": b"\x81\x82\x00\x00\x00\x00{}",  # a server masks nothing
-    "opcode": b"\x83\x00",  # 3 is reserved
-    "long_ping": b"\x89\x7e\x00\x7e" + b"x" * 126,  # a control frame holds 125 bytes at most
-}
 
 
 # Authentication
 
 
-class RefuseAuth(Lasting, frozen=True, kw_only=True):
-    """Refuse authentication whatever the token; with ``close`` also end the connection."""
+class RefuseAuth(LastingFault, frozen=True, kw_only=True):
+    """Rejection of authentication whatever the token; with ``close`` the connection is closed, too."""
 
     error: str = "authentication failed"
     close: bool = False
 
 
-class LateAuth(Lasting, frozen=True, kw_only=True):
-    """Answer authentication late."""
+class LateAuth(LastingFault, frozen=True, kw_only=True):
+    """A delayed response to authentication."""
 
-    by_seconds: Seconds = 5
-
-
-class IgnoreAuth(Lasting, frozen=True, kw_only=True):
-    """Never answer authentication."""
+    delay_seconds: Seconds = 5
 
 
-class RefuseTokens(Fault, frozen=True, kw_only=True):
-    """Take these tokens no more."""
-
-    tokens: tuple[str, ...]
-
-    def befall(self, simulator: Simulator, sessions: Sequence[Session]) -> None:
-        """Make the tokens bad."""
-        simulator.tokens.refuse(*self.tokens)
+class IgnoreAuth(LastingFault, frozen=True, kw_only=True):
+    """No response to authentication."""
 
 
-class AcceptTokens(Fault, frozen=True, kw_only=True):
-    """Take these tokens, and none that was not named."""
+class RefuseTokens(ServerFault, frozen=True, kw_only=True):
+    """Rejection of these tokens from now on."""
 
     tokens: tuple[str, ...]
 
-    def befall(self, simulator: Simulator, sessions: Sequence[Session]) -> None:
-        """Make the tokens good."""
-        simulator.tokens.accept(*self.tokens)
+
+class AcceptTokens(ServerFault, frozen=True, kw_only=True):
+    """Acceptance of these tokens, and of no token that was not named."""
+
+    tokens: tuple[str, ...]
 
 
-class Expire(Momentary, frozen=True, kw_only=True):
-    """Warn that the session expires (``refreshAuth``), then end it (``authExpired``) unless it is renewed."""
+class Expire(SessionFault, frozen=True, kw_only=True):
+    """A warning (``refreshAuth``), then the end of the session (``authExpired``) unless the client re-authenticates."""
 
     warning_seconds: Seconds = 0
     close: bool = True
 
-    def strike(self, session: Session) -> None:
-        """Start the session's last seconds."""
-        session.expire(self.warning_seconds, close=self.close)
+
+class ForgetAuth(SessionFault, frozen=True, kw_only=True):
+    """Loss of the client's authentication, announced by ``authRequired``."""
 
 
-class ForgetAuth(Momentary, frozen=True, kw_only=True):
-    """Forget that the client is authenticated and say ``authRequired``."""
-
-    def strike(self, session: Session) -> None:
-        """Take the session's rights away."""
-        session.forget_auth()
-
-
-class OneSession(Lasting, frozen=True, kw_only=True):
-    """Allow one authenticated connection: a newer one evicts the older."""
+class OneSession(LastingFault, frozen=True, kw_only=True):
+    """A limit of one authenticated session: a newer session evicts the older one."""
 
     code: CloseCode = 1008
     reason: str = "session replaced by another connection"
 
 
-class RepeatAuth(Lasting, frozen=True, kw_only=True):
-    """Say twice that a token is accepted."""
+class RepeatAuth(LastingFault, frozen=True, kw_only=True):
+    """A duplicate response to a successful authentication."""
 
 
 # The connection
 
 
-class Http(Lasting, frozen=True, kw_only=True):
-    """Answer the handshake with an HTTP status; with ``path`` only for that path, with ``location`` a redirect."""
+class Http(LastingFault, frozen=True, kw_only=True):
+    """An HTTP status in response to the handshake; with ``path`` only for that path, with ``location`` a redirect."""
 
     status: Annotated[int, msgspec.Meta(ge=300, le=599)]
     retry_after: Annotated[int, msgspec.Meta(ge=0)] | str | None = None
@@ -155,224 +125,137 @@ class Http(Lasting, frozen=True, kw_only=True):
     body: str = ""
 
 
-class SlowAccept(Lasting, frozen=True, kw_only=True):
-    """Answer the handshake late."""
+class SlowAccept(LastingFault, frozen=True, kw_only=True):
+    """A delayed response to the handshake."""
 
-    by_seconds: Seconds = 5
+    delay_seconds: Seconds = 5
 
 
-class Drop(Momentary, frozen=True, kw_only=True):
-    """End the TCP connection without a closing handshake; with ``reset`` by RST, losing what is under way."""
+class Drop(SessionFault, frozen=True, kw_only=True):
+    """The end of TCP without a closing handshake; with ``reset`` by RST, which loses data in flight."""
 
     reset: bool = False
 
-    def strike(self, session: Session) -> None:
-        """Abort the transport."""
-        session.link.drop(reset=self.reset)
 
-
-class Close(Momentary, frozen=True, kw_only=True):
-    """Close the connection with a code and a reason, behind what is queued already."""
+class Close(SessionFault, frozen=True, kw_only=True):
+    """A closing handshake with a code and a reason, after the data that is already queued."""
 
     code: CloseCode = 1011
     reason: str = ""
 
-    def strike(self, session: Session) -> None:
-        """Say farewell."""
-        session.close(self.code, self.reason)
 
+class CutShort(LastingFault, frozen=True, kw_only=True):
+    """The close of each connection once it reaches a stage; ``subscribed`` is after the current state was sent."""
 
-class CutShort(Lasting, frozen=True, kw_only=True):
-    """Close each connection as soon as it has come so far; for a subscription that is behind the current state."""
-
-    once: Literal["connected", "authenticated", "subscribed"] = "connected"
+    stage: Literal["connected", "authenticated", "subscribed"] = "connected"
     code: CloseCode = 1011
     reason: str = ""
 
 
-class NoClosingHandshake(Lasting, frozen=True, kw_only=True):
-    """Never answer a client that wants to close."""
+class NoClosingHandshake(LastingFault, frozen=True, kw_only=True):
+    """No response to a client's close frame."""
 
 
-class Silence(Lasting, frozen=True, kw_only=True):
-    """Keep the socket open and send nothing; with ``pongs`` false not even pongs, nor an answer to a close."""
+class Silence(LastingFault, frozen=True, kw_only=True):
+    """An open socket on which nothing is sent; without ``pongs`` not even pongs and close frames."""
 
     pongs: bool = True
 
 
-class NoPongs(Lasting, frozen=True, kw_only=True):
-    """Answer no pings: neither the protocol's nor the application's, unless one is excepted."""
+class NoPongs(LastingFault, frozen=True, kw_only=True):
+    """No response to pings of the application, of the WebSocket protocol, or both."""
 
     application: bool = True
     protocol: bool = True
 
 
-# What is said
+# Messages and frames
 
 
-class NoAcks(Lasting, frozen=True, kw_only=True):
-    """Acknowledge neither subscribe nor unsubscribe."""
+class NoAcks(LastingFault, frozen=True, kw_only=True):
+    """No acknowledgement of subscribe and unsubscribe requests."""
 
 
-class RefuseSymbol(Lasting, frozen=True, kw_only=True):
-    """Refuse subscriptions of one symbol; the others of the request are taken."""
+class RefuseSymbol(LastingFault, frozen=True, kw_only=True):
+    """Rejection of subscriptions of one symbol; the other symbols of the request are subscribed."""
 
     symbol: str
     error: str = "unknown symbol"
 
 
-class Partial(Lasting, frozen=True, kw_only=True):
-    """Send only the fields that changed."""
+class Partial(LastingFault, frozen=True, kw_only=True):
+    """Updates with only the fields that changed."""
 
 
-class Garbage(Momentary, frozen=True, kw_only=True):
-    """Send a line that is not JSON, in one frame between two good ones where the client follows something."""
+class Garbage(SessionFault, frozen=True, kw_only=True):
+    """A line that is not JSON, in one frame with valid lines before and after it if the client has a subscription."""
 
     line: str = '{"type":"event","payload":{"action":"upd'
 
-    def strike(self, session: Session) -> None:
-        """Put the line between good ones."""
-        session.send_between(self.line.encode())
+
+class NotUtf8(SessionFault, frozen=True, kw_only=True):
+    """A text frame that is not UTF-8."""
 
 
-class NotUtf8(Momentary, frozen=True, kw_only=True):
-    """Send a text frame that is not UTF-8."""
-
-    def strike(self, session: Session) -> None:
-        """Send bytes that no UTF-8 text has."""
-        session.send_frame(
-            b'{"type":"event","payload":{"action":"update","type":"quote","data":{"symbol":"\xff\xfe"}}}'
-        )
-
-
-class UnknownKind(Momentary, frozen=True, kw_only=True):
-    """Send an update of a kind nobody knows, with fields nobody knows."""
+class UnknownKind(SessionFault, frozen=True, kw_only=True):
+    """An update of an unknown kind, with unknown fields."""
 
     kind: str = "imbalance"
     symbol: str = "AAPL"
     fields: dict[str, object] = msgspec.field(default_factory=lambda: {"imbalanceSide": "buy"})
 
-    def strike(self, session: Session) -> None:
-        """Say it in the session's dialect."""
-        session.send_unknown(self.kind, self.symbol, self.fields)
 
-
-class UnknownField(Momentary, frozen=True, kw_only=True):
-    """Send one market event with a field nobody knows."""
+class UnknownField(SessionFault, frozen=True, kw_only=True):
+    """A market event with an unknown field."""
 
     name: str = "shinyNewField"
     value: object = 1
 
-    def strike(self, session: Session) -> None:
-        """Add the field to the next event."""
-        session.send_extended({self.name: self.value})
 
-
-class Fragmented(Lasting, frozen=True, kw_only=True):
-    """Send each message as fragments of so many bytes."""
+class Fragmented(LastingFault, frozen=True, kw_only=True):
+    """Messages split into fragments of ``size_bytes``."""
 
     size_bytes: Annotated[int, msgspec.Meta(ge=1)] = 16
 
 
-class Binary(Lasting, frozen=True, kw_only=True):
-    """Send binary frames instead of text."""
+class Binary(LastingFault, frozen=True, kw_only=True):
+    """Binary frames instead of text frames."""
 
 
-class BadFrame(Momentary, frozen=True, kw_only=True):
-    """Break the WebSocket protocol with one frame (RFC 6455, sections 5.1, 5.2 and 5.5)."""
+class BadFrame(SessionFault, frozen=True, kw_only=True):
+    """A frame that violates the WebSocket protocol (RFC 6455, sections 5.1, 5.2 and 5.5)."""
 
-    how: Literal["compressed", "masked", "opcode", "long_ping"] = "compressed"
-
-    def strike(self, session: Session) -> None:
-        """Write a frame that no client may accept."""
-        session.link.write_bytes(_BAD_FRAMES[self.how])
+    how: BadFrameType = "compressed"
 
 
-class GiantFrame(Momentary, frozen=True, kw_only=True):
-    """Send one frame, valid JSON, of so many bytes."""
+class GiantFrame(SessionFault, frozen=True, kw_only=True):
+    """A frame of ``size_bytes``, with valid JSON."""
 
     size_bytes: Annotated[int, msgspec.Meta(ge=200, le=256 * 2**20)] = 2 * 2**20
-
-    def strike(self, session: Session) -> None:
-        """Pad an unknown update to the size."""
-        head, tail = b'{"type":"event","payload":{"action":"update","type":"padding","data":"', b'"}}'
-        session.send_frame(head + b"x" * (self.size_bytes - len(head) - len(tail)) + tail)
 
 
 # The market
 
 
-class Burst(Fault, frozen=True, kw_only=True):
-    """Make so many market events at once."""
+class Burst(ServerFault, frozen=True, kw_only=True):
+    """Many market events at once."""
 
     events: Times = 1000
 
-    def befall(self, simulator: Simulator, sessions: Sequence[Session]) -> None:
-        """Let the market run."""
-        simulator.burst(self.events)
 
-
-class SetMarket(Fault, frozen=True, kw_only=True):
-    """Open or close the market; while it is closed nothing happens by itself."""
+class SetMarket(ServerFault, frozen=True, kw_only=True):
+    """A change of the market's state; while it is closed, no market events are generated."""
 
     status: MarketState
 
-    def befall(self, simulator: Simulator, sessions: Sequence[Session]) -> None:
-        """Change the state and tell everybody."""
-        simulator.set_market(self.status)
+
+class Heal(ServerFault, frozen=True, kw_only=True):
+    """The end of all lasting faults."""
 
 
-class Heal(Fault, frozen=True, kw_only=True):
-    """End all lasting faults."""
-
-    def befall(self, simulator: Simulator, sessions: Sequence[Session]) -> None:
-        """Forget them."""
-        simulator.standing.clear()
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-#: Every fault by the name that scripts use.
-FAULTS: Final = {
+#: Every fault by its name in scripts.
+FAULTS: Final[dict[str, type[Fault]]] = {
     _snake_case(fault.__name__): fault
-    for fault in (
-        AcceptTokens,
-        BadFrame,
-        Binary,
-        Burst,
-        Close,
-        CutShort,
-        Drop,
-        Expire,
-        ForgetAuth,
-        Fragmented,
-        Garbage,
-        GiantFrame,
-        Heal,
-        Http,
-        IgnoreAuth,
-        LateAuth,
-        NoAcks,
-        NoClosingHandshake,
-        NoPongs,
-        NotUtf8,
-        OneSession,
-        Partial,
-        RefuseAuth,
-        RefuseSymbol,
-        RefuseTokens,
-        RepeatAuth,
-        SetMarket,
-        Silence,
-        SlowAccept,
-        UnknownField,
-        UnknownKind,
-    )
+    for category in (ServerFault, SessionFault, LastingFault)
+    for fault in category.__subclasses__()
 }
-
-
-def fault_name(fault: Fault) -> str:
-    """Return the name by which scripts know a fault."""
-    return _snake_case(type(fault).__name__)

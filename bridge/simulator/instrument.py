@@ -1,4 +1,4 @@
-"""One symbol's made-up trading day: a random walk and all that is quoted around it."""
+"""One symbol's simulated trading day: a random walk, and the quotes, trades, book and greeks around it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from decimal import Decimal
 from typing import Final, TypeVar
 
 from bridge.simulator.black_scholes import Valuation, valuation
-from bridge.simulator.fields import OPTION_SYMBOL, Kind, SymbolClass, symbol_class
+from bridge.simulator.data_kinds import OPTION_SYMBOL, DataKind, SymbolClass, symbol_class
 
 Fields = dict[str, object]
 _T = TypeVar("_T")
 
 _EXCHANGES: Final = ("NSDQ", "ARCX", "BATS", "EDGX", "IEXG", "NYSE")
-#: Where well-known symbols open, in cents; others open where their seed says.
-_OPENINGS: Final = {
+#: Opening prices of well-known symbols in cents; those of other symbols are drawn from the seed.
+_OPENING_CENTS: Final = {
     "AAPL": 21_250,
     "MSFT": 49_710,
     "NVDA": 15_480,
@@ -33,11 +33,11 @@ _TICKS_AWAY: Final = (0, 0, 1, 2)
 _TRADE_SIZES: Final = (1, 5, 10, 50, 100, 100, 100, 200, 300, 500)
 _CENT: Final = Decimal("0.01")
 _HUNDREDTH_CENT: Final = Decimal("0.0001")
-_SHARE_OF_SUB_DOLLAR: Final = 0.1
+_SUB_DOLLAR_SHARE: Final = 0.1
 
 
 class Instrument:
-    """Walk one symbol's market; prices are whole ticks inside and exact decimals outside.
+    """One symbol's market; prices are whole ticks internally and exact decimals in the fields returned.
 
     The walk depends on the seed and on the calls made, never on a clock.
     """
@@ -45,36 +45,36 @@ class Instrument:
     def __init__(self, symbol: str, seed: int) -> None:
         self.symbol = symbol
         self.symbol_class = symbol_class(symbol)
-        self.state: dict[Kind, Fields] = {}
+        self.state: dict[DataKind, Fields] = {}
         self._random = random.Random(f"{seed}/{symbol}")  # noqa: S311 - a market, not a secret
         self._rows: dict[str, str] = {}
         self._uniform = self._random.random
         self._option = _Option(symbol, self._random) if self.symbol_class is SymbolClass.OPTION else None
         self._tick, self._digits, self._mid = self._opening()
-        self._session = _Session(self._mid, self._random)
+        self._statistics = _Statistics(self._mid, self._random)
         self._ask, self._bid = self._mid + 1, max(self._mid - 1, 1)
         self._ask_size, self._bid_size = self._lots(), self._lots()
 
     def _opening(self) -> tuple[Decimal, int, int]:
         if self._option:
             return _CENT, 2, self._option.cents()
-        if cents := _OPENINGS.get(self.symbol):
+        if cents := _OPENING_CENTS.get(self.symbol):
             return _CENT, 2, cents
         # Rule 612 of Regulation NMS: below one dollar, quotes move by a hundredth of a cent.
-        if self.symbol_class is SymbolClass.EQUITY and self._uniform() < _SHARE_OF_SUB_DOLLAR:
+        if self.symbol_class is SymbolClass.EQUITY and self._uniform() < _SUB_DOLLAR_SHARE:
             return _HUNDREDTH_CENT, 4, self._random.randrange(1_500, 9_500)
         return _CENT, 2, self._random.randrange(800, 60_000)
 
-    def quote(self, stamp: object) -> Fields:
-        """Move the market and quote it anew."""
+    def quote(self, timestamp: str) -> Fields:
+        """Move the price and return a new quote."""
         self._walk()
         ask_before, bid_before = self._ask, self._bid
         ask_size_before, bid_size_before = self._ask_size, self._bid_size
         half = self._one_of(_HALF_SPREADS)
         self._ask, self._bid = self._mid + half, max(self._mid - half, 1)
         self._ask_size, self._bid_size = self._lots(), self._lots()
-        return self._now(
-            Kind.QUOTE,
+        return self._store(
+            DataKind.QUOTE,
             {
                 "askPrice": self._price(self._ask),
                 "askSize": self._ask_size,
@@ -86,78 +86,78 @@ class Instrument:
                 "bidExchange": self._one_of(_EXCHANGES),
                 "bidChange": self._price(self._bid - bid_before),
                 "bidSizeChange": self._bid_size - bid_size_before,
-                "quoteTimestamp": stamp,
+                "quoteTimestamp": timestamp,
                 "instrumentType": self._instrument_type,
             },
         )
 
-    def trade(self, stamp: object) -> tuple[Fields, Fields]:
-        """Execute one trade; return the trade's fields and those of time and sales."""
+    def trade(self, timestamp: str) -> tuple[Fields, Fields]:
+        """Execute one trade; return the fields of the trade and of its time-and-sales entry."""
         price, size = self._execution()
-        session = self._session
-        tick = session.record(price, size)
+        statistics = self._statistics
+        tick = statistics.record(price, size)
         sale: Fields = {
             "price": self._price(price),
             "size": size,
             "tradeExchange": self._one_of(_EXCHANGES),
-            "tradeTimestamp": stamp,
-            "tradeSeq": session.sequence,
+            "tradeTimestamp": timestamp,
+            "tradeSeq": statistics.sequence,
             "tick": tick,
         }
         trade = {
             "lastPrice": sale["price"],
             **sale,
-            "totalVolume": session.volume,
-            "tickVolume": session.trades,
-            "openPrice": self._price(session.opened),
-            "highPrice": self._price(session.high),
-            "lowPrice": self._price(session.low),
-            "netChange": self._price(price - session.closed_before),
-            "high52Week": self._price(session.year_high),
-            "low52Week": self._price(session.year_low),
+            "totalVolume": statistics.volume,
+            "tickVolume": statistics.trades,
+            "openPrice": self._price(statistics.opened),
+            "highPrice": self._price(statistics.high),
+            "lowPrice": self._price(statistics.low),
+            "netChange": self._price(price - statistics.closed_before),
+            "high52Week": self._price(statistics.year_high),
+            "low52Week": self._price(statistics.year_low),
             **self._extras(),
             "instrumentType": self._instrument_type,
         }
-        return self._now(Kind.TRADE, trade), self._now(Kind.TIME_AND_SALES, sale)
+        return self._store(DataKind.TRADE, trade), self._store(DataKind.TIME_AND_SALES, sale)
 
     def level2(self, levels: int) -> Fields:
-        """Return a book of some levels on each side, and one row for each exchange."""
+        """Return a book with this number of levels on each side, and one row for each exchange."""
         asks = [self._book_row(self._ask + depth, ask=True) for depth in reversed(range(levels))]
         bids = [self._book_row(max(self._bid - depth, 1), ask=False) for depth in range(levels)]
-        return self._now(
-            Kind.LEVEL2,
+        return self._store(
+            DataKind.LEVEL2,
             {"orderBook": asks + bids, "quotes": self._exchange_rows()},
         )
 
     def _exchange_rows(self) -> list[str]:
-        """Return a row for each exchange, of which one or two have quoted anew."""
+        """Return a row for each exchange; one or two of them have a new quote."""
         for exchange in _EXCHANGES if not self._rows else (self._one_of(_EXCHANGES), self._one_of(_EXCHANGES)):
             self._rows[exchange] = self._exchange_row(exchange)
         return list(self._rows.values())
 
     def greeks(self) -> Fields:
-        """Move the underlying and return the option's sensitivities."""
+        """Move the underlying's price and return the option's sensitivities."""
         option = self._option
         assert option is not None
         self._walk()
-        worth = option.worth()
-        return self._now(
-            Kind.GREEKS,
+        value = option.valuation()
+        return self._store(
+            DataKind.GREEKS,
             {
-                "delta": round(worth.delta, 4),
-                "gamma": round(worth.gamma, 6),
-                "theta": round(worth.theta, 4),
-                "vega": round(worth.vega, 4),
-                "rho": round(worth.rho, 4),
+                "delta": round(value.delta, 4),
+                "gamma": round(value.gamma, 6),
+                "theta": round(value.theta, 4),
+                "vega": round(value.vega, 4),
+                "rho": round(value.rho, 4),
                 "impliedVolatility": round(option.volatility, 4),
             },
         )
 
-    def keep(self, kind: Kind, fields: Fields) -> Fields:
-        """Make these fields part of what a new subscriber is shown."""
-        return self._now(kind, {**self.state.get(kind, {}), **fields})
+    def merge_state(self, kind: DataKind, fields: Fields) -> None:
+        """Merge these fields into the current state that a new subscriber gets."""
+        self.state[kind] = {**self.state.get(kind, {}), **fields}
 
-    def _now(self, kind: Kind, fields: Fields) -> Fields:
+    def _store(self, kind: DataKind, fields: Fields) -> Fields:
         self.state[kind] = fields
         return fields
 
@@ -170,8 +170,8 @@ class Instrument:
             self._option.walk(self._random)
             self._mid = self._option.cents()
             return
-        # About one basis point of the price at a time, drawn gently back to the day's opening.
-        pull = (self._session.opened - self._mid) * 0.001
+        # Steps of about one basis point of the price, with a weak pull towards the day's opening price.
+        pull = (self._statistics.opened - self._mid) * 0.001
         step = self._random.gauss(pull, max(1.0, self._mid * 0.0001))
         self._mid = max(2, self._mid + round(step))
 
@@ -179,26 +179,26 @@ class Instrument:
         if self.symbol_class is SymbolClass.INDEX:
             self._walk()
             return self._mid, 0
-        price = self._ask if self._uniform() < 0.5 else self._bid  # noqa: PLR2004 - either side
+        price = self._ask if self._uniform() < 0.5 else self._bid  # noqa: PLR2004 - both sides are equally likely
         return price, self._one_of(_TRADE_SIZES)
 
     def _extras(self) -> Fields:
         if self._option:
-            return {"openInterest": self._session.open_interest}
-        return {} if self.symbol_class is SymbolClass.INDEX else {"dividend": self._session.dividend}
+            return {"openInterest": self._statistics.open_interest}
+        return {} if self.symbol_class is SymbolClass.INDEX else {"dividend": self._statistics.dividend}
 
     def _book_row(self, ticks: int, *, ask: bool) -> str:
-        nothing = "" if self._uniform() < 0.5 else "0"  # noqa: PLR2004 - both are seen
+        empty = "" if self._uniform() < 0.5 else "0"  # noqa: PLR2004 - a side may be empty or 0
         size = self._lots()
         price = self._text(ticks)
-        return f"{size}:{price}:{nothing}" if ask else f"{nothing}:{price}:{size}"
+        return f"{size}:{price}:{empty}" if ask else f"{empty}:{price}:{size}"
 
     def _exchange_row(self, exchange: str) -> str:
         away = self._one_of(_TICKS_AWAY)
         ask = f"{self._text(self._ask + away)}:{self._lots()}"
         bid = f"{self._text(max(self._bid - away, 1))}:{self._lots()}"
         missing = self._uniform()
-        if missing < 0.05:  # noqa: PLR2004 - one row in twenty has no offer
+        if missing < 0.05:  # noqa: PLR2004 - one row in twenty has no ask
             ask = ":"
         elif missing < 0.1:  # noqa: PLR2004 - and one in twenty has no bid
             bid = ":"
@@ -207,21 +207,21 @@ class Instrument:
     def _lots(self) -> int:
         return 100 * (1 + int(self._uniform() * 20))
 
-    def _one_of(self, things: tuple[_T, ...]) -> _T:
-        # Several times as fast as random.choice, and even enough.
-        return things[int(self._uniform() * len(things))]
+    def _one_of(self, choices: tuple[_T, ...]) -> _T:
+        # Several times as fast as random.choice, and sufficiently uniform.
+        return choices[int(self._uniform() * len(choices))]
 
     def _price(self, ticks: int) -> Decimal:
         return ticks * self._tick
 
     def _text(self, ticks: int) -> str:
-        if self._digits == 2:  # noqa: PLR2004 - cents, by far the most
+        if self._digits == 2:  # noqa: PLR2004 - cents, the common case
             return f"{ticks // 100}.{ticks % 100:02d}"
         return f"{ticks // 10_000}.{ticks % 10_000:04d}"
 
 
-class _Session:
-    """Keep the day's and the year's statistics of one symbol, in ticks."""
+class _Statistics:
+    """One symbol's statistics of the day and the year, in ticks."""
 
     def __init__(self, opened: int, rng: random.Random) -> None:
         self.opened = self.high = self.low = self.last = opened
@@ -233,7 +233,7 @@ class _Session:
         self.volume = self.trades = self.sequence = 0
 
     def record(self, price: int, size: int) -> str:
-        """Take one execution into account and say which way it ticked."""
+        """Add one execution and return the direction of its tick."""
         tick = "up" if price > self.last else "down" if price < self.last else "unchanged"
         self.last = price
         self.high, self.low = max(self.high, price), min(self.low, price)
@@ -245,7 +245,7 @@ class _Session:
 
 
 class _Option:
-    """Walk an option's underlying and volatility; the term is drawn, so that no calendar is needed."""
+    """An option's underlying price and volatility; its term is random, so that no calendar is needed."""
 
     def __init__(self, symbol: str, rng: random.Random) -> None:
         terms = OPTION_SYMBOL.fullmatch(symbol)
@@ -260,7 +260,7 @@ class _Option:
         self.spot *= 1 + rng.gauss(0, 0.0002)
         self.volatility = min(2.0, max(0.05, self.volatility + rng.gauss(0, 0.0005)))
 
-    def worth(self) -> Valuation:
+    def valuation(self) -> Valuation:
         return valuation(
             spot=self.spot,
             strike=self.strike,
@@ -270,4 +270,4 @@ class _Option:
         )
 
     def cents(self) -> int:
-        return max(2, round(self.worth().value * 100))
+        return max(2, round(self.valuation().value * 100))

@@ -1,4 +1,4 @@
-"""A made-up market: which of the followed symbols does what next, the same again for the same seed."""
+"""A simulated market: a seeded sequence of events for the symbols that clients subscribe to."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bridge.simulator.fields import KINDS_OF, Kind
+from bridge.simulator.data_kinds import KINDS_OF, DataKind
+from bridge.simulator.feed_timestamps import iso_with_offset
 from bridge.simulator.instrument import Fields, Instrument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-#: How often each kind happens next to the others. A trade and its entry in time and sales are one happening.
+#: How often each kind is drawn relative to the others. A trade and its time-and-sales entry are drawn together.
 _WEIGHTS: Final = {
-    Kind.QUOTE: 10,
-    Kind.TRADE: 4,
-    Kind.TIME_AND_SALES: 4,
-    Kind.LEVEL2: 3,
-    Kind.GREEKS: 3,
+    DataKind.QUOTE: 10,
+    DataKind.TRADE: 4,
+    DataKind.TIME_AND_SALES: 4,
+    DataKind.LEVEL2: 3,
+    DataKind.GREEKS: 3,
 }
-_TOGETHER: Final = dict.fromkeys((Kind.TRADE, Kind.TIME_AND_SALES), (Kind.TRADE, Kind.TIME_AND_SALES))
-_NOTHING: Final[Fields] = {}
+_EXECUTION: Final = (DataKind.TRADE, DataKind.TIME_AND_SALES)
+_BOOK_LEVELS: Final = 5
+_NO_FIELDS: Final[Fields] = {}
 
 
 class MarketEvent(msgspec.Struct, frozen=True, gc=False):
-    """Carry one thing that happened: all fields as they are now, and as they were before.
+    """One event of a symbol: all fields with their present values, and the fields before the event.
 
-    Prices are exact decimals; ``as_told`` says that some are text, to travel digit by digit as they stand.
+    Prices are exact decimals, or with ``prices_as_given`` strings whose digits are sent unchanged.
     """
 
-    kind: Kind
+    kind: DataKind
     symbol: str
     fields: Fields
     before: Fields
-    as_told: bool = False
+    prices_as_given: bool = False
 
     @property
     def changed(self) -> Fields:
@@ -45,20 +47,17 @@ class MarketEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Market:
-    """Make events for the symbols and kinds somebody follows.
+    """A generator of events; the sequence depends on the seed and on the subscriptions only.
 
-    The sequence depends on the seed, on what is followed and on nothing else; ``stamp`` turns the
-    time handed to ``next`` (epoch milliseconds) into a timestamp field.
+    The time passed to each method (epoch milliseconds) appears in the timestamp fields and nowhere else.
     """
 
-    def __init__(self, *, seed: int, stamp: Callable[[int], object], levels: int = 5) -> None:
+    def __init__(self, *, seed: int) -> None:
         self._seed = seed
-        self._stamp = stamp
-        self._levels = levels
         self._random = random.Random(seed)  # noqa: S311 - a market, not a secret
         self._instruments: dict[str, Instrument] = {}
-        self._followed: list[tuple[Instrument, frozenset[Kind], tuple[Kind, ...]]] = []
-        self._coming: deque[MarketEvent] = deque()
+        self._subscribed: list[tuple[Instrument, frozenset[DataKind], tuple[DataKind, ...]]] = []
+        self._pending: deque[MarketEvent] = deque()
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the symbol's instrument; every symbol has one."""
@@ -66,63 +65,63 @@ class Market:
             self._instruments[symbol] = Instrument(symbol, self._seed)
         return self._instruments[symbol]
 
-    def follow(self, kinds: Mapping[str, frozenset[Kind]]) -> None:
-        """Make events of these kinds for these symbols from now on, and of no others."""
-        self._coming.clear()
-        self._followed = [
-            (self.instrument(symbol), wanted, _drawn_from(wanted))
-            for symbol, asked in sorted(kinds.items())
-            if (wanted := asked & KINDS_OF[self.instrument(symbol).symbol_class])
+    def set_subscriptions(self, kinds: Mapping[str, frozenset[DataKind]]) -> None:
+        """Generate events of these kinds for these symbols from now on, and no others."""
+        self._pending.clear()
+        self._subscribed = [
+            (self.instrument(symbol), available, _weighted(available))
+            for symbol, wanted in sorted(kinds.items())
+            if (available := wanted & KINDS_OF[self.instrument(symbol).symbol_class])
         ]
 
-    def next(self, now_ms: int) -> MarketEvent | None:
-        """Return what happens next; None when nobody follows anything."""
-        if not self._followed:
+    def next_event(self, now_ms: int) -> MarketEvent | None:
+        """Return the next event, or None if there are no subscriptions."""
+        if not self._subscribed:
             return None
-        if not self._coming:
-            self._happen(now_ms)
-        return self._coming.popleft()
+        if not self._pending:
+            self._draw(now_ms)
+        return self._pending.popleft()
 
-    def current(self, symbol: str, kind: Kind, now_ms: int) -> Fields:
-        """Return what a new subscriber is shown; a market that has not traded yet opens for it."""
+    def current_fields(self, symbol: str, kind: DataKind, now_ms: int) -> Fields:
+        """Return the current state that a new subscriber gets; generate it if there is none yet."""
         instrument = self.instrument(symbol)
         if kind not in instrument.state:
-            self._move(instrument, kind, now_ms)
+            self._generate(instrument, kind, now_ms)
         return instrument.state[kind]
 
-    def move(self, symbol: str, kind: Kind, now_ms: int) -> MarketEvent:
-        """Make one event of this kind for this symbol."""
-        moved = self._move(self.instrument(symbol), kind, now_ms)
-        return next(event for event in moved if event.kind is kind)
+    def make_event(self, symbol: str, kind: DataKind, now_ms: int) -> MarketEvent:
+        """Generate one event of this kind for this symbol."""
+        events = self._generate(self.instrument(symbol), kind, now_ms)
+        return next(event for event in events if event.kind is kind)
 
-    def _happen(self, now_ms: int) -> None:
+    def _draw(self, now_ms: int) -> None:
         uniform = self._random.random
-        instrument, wanted, drawn_from = self._followed[int(uniform() * len(self._followed))]
-        kind = drawn_from[int(uniform() * len(drawn_from))]
-        moved = self._move(instrument, kind, now_ms)
-        self._coming.extend(event for event in moved if event.kind in wanted)
+        instrument, wanted, weighted = self._subscribed[int(uniform() * len(self._subscribed))]
+        kind = weighted[int(uniform() * len(weighted))]
+        events = self._generate(instrument, kind, now_ms)
+        self._pending.extend(event for event in events if event.kind in wanted)
 
-    def _move(self, instrument: Instrument, kind: Kind, now_ms: int) -> list[MarketEvent]:
-        kinds = _TOGETHER.get(kind) or (kind,)
-        before = [instrument.state.get(one, _NOTHING) for one in kinds]
-        made = self._made(instrument, kind, self._stamp(now_ms))
+    def _generate(self, instrument: Instrument, kind: DataKind, now_ms: int) -> list[MarketEvent]:
+        kinds = _EXECUTION if kind in _EXECUTION else (kind,)
+        before = [instrument.state.get(one, _NO_FIELDS) for one in kinds]
+        after = _new_fields(instrument, kind, iso_with_offset(now_ms))
         return [
-            MarketEvent(one, instrument.symbol, fields, then)
-            for one, fields, then in zip(kinds, made, before, strict=True)
+            MarketEvent(one, instrument.symbol, fields, previous)
+            for one, fields, previous in zip(kinds, after, before, strict=True)
         ]
 
-    def _made(self, instrument: Instrument, kind: Kind, stamp: object) -> tuple[Fields, ...]:
-        if kind is Kind.QUOTE:
-            return (instrument.quote(stamp),)
-        if kind is Kind.LEVEL2:
-            return (instrument.level2(self._levels),)
-        if kind is Kind.GREEKS:
-            return (instrument.greeks(),)
-        return instrument.trade(stamp)
+
+def _new_fields(instrument: Instrument, kind: DataKind, timestamp: str) -> tuple[Fields, ...]:
+    if kind is DataKind.QUOTE:
+        return (instrument.quote(timestamp),)
+    if kind is DataKind.LEVEL2:
+        return (instrument.level2(_BOOK_LEVELS),)
+    if kind is DataKind.GREEKS:
+        return (instrument.greeks(),)
+    return instrument.trade(timestamp)
 
 
-def _drawn_from(wanted: frozenset[Kind]) -> tuple[Kind, ...]:
-    drawn = set(wanted)
-    if Kind.TRADE in drawn:
-        drawn.discard(Kind.TIME_AND_SALES)
-    return tuple(kind for kind in Kind if kind in drawn for _ in range(_WEIGHTS[kind]))
+def _weighted(kinds: frozenset[DataKind]) -> tuple[DataKind, ...]:
+    """Return each kind as often as its weight; an execution is drawn by its trade if both halves are wanted."""
+    drawn = kinds - {DataKind.TIME_AND_SALES} if DataKind.TRADE in kinds else kinds
+    return tuple(kind for kind in DataKind if kind in drawn for _ in range(_WEIGHTS[kind]))

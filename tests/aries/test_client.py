@@ -29,7 +29,7 @@ async def test_the_end_is_heard_while_the_connection_is_lost(
     async with Simulator() as simulator:
         async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
             await eventually(lambda: bridge.client.state == "streaming", "streaming")
-            simulator.connections[0].link.drop()
+            simulator.sessions[0].connection.drop()
             for _ in range(turns):
                 await asyncio.sleep(0)
             lost = dict(bridge.client.reconnects)

@@ -17,7 +17,8 @@ from bridge.check.report import Status
 from bridge.settings import load
 from bridge.simulator import faults
 from bridge.simulator.requests import Authenticate, Subscribe, Unsubscribe
-from bridge.simulator.server import PATHS, Simulator
+from bridge.simulator.server import Simulator
+from bridge.simulator.server_dialect import PATHS
 from tests.check.results import NO_KAFKA, Results, authority_file, run_preflight, server_tls
 from tests.support.token_endpoint import token_endpoint
 
@@ -75,7 +76,7 @@ async def test_without_a_session_a_refresh_token_is_not_used() -> None:
 async def test_the_other_path_is_suggested_after_404() -> None:
     """HTTP 404 is most likely the other dialect's path; the clock is compared nevertheless."""
     async with Simulator() as simulator:
-        simulator.standing.add(faults.Http(status=404))
+        simulator.active_faults.add(faults.Http(status=404))
         results = await run_preflight(environ(simulator.url_for("action")))
 
     results.expect(aries.CONNECTION, Status.FAIL, "HTTP 404", "ARIES_WS_URL", "/v1/market/ws")
@@ -91,7 +92,7 @@ async def test_the_other_path_is_suggested_after_404() -> None:
 async def test_rejected_handshakes(status: int, words: str) -> None:
     """Each status has its own remedy."""
     async with Simulator() as simulator:
-        simulator.standing.add(faults.Http(status=status))
+        simulator.active_faults.add(faults.Http(status=status))
         results = await run_preflight(environ(simulator.url))
 
     results.expect(aries.CONNECTION, Status.FAIL, f"HTTP {status}", words)
@@ -110,7 +111,7 @@ async def test_a_rejected_token() -> None:
 async def test_a_server_that_repeats_the_token() -> None:
     """A token in the answer is redacted."""
     async with Simulator() as simulator:
-        simulator.standing.add(faults.RefuseAuth(error="a-good-token is not good"))
+        simulator.active_faults.add(faults.RefuseAuth(error="a-good-token is not good"))
         results = await run_preflight(environ(simulator.url))
 
     results.expect("Aries authentication", Status.FAIL, "*** is not good")
@@ -120,7 +121,7 @@ async def test_a_server_that_repeats_the_token() -> None:
 async def test_a_silent_server(fault: faults.Fault) -> None:
     """Without an answer the check ends at its timeout."""
     async with Simulator() as simulator:
-        fault.befall(simulator, ())
+        simulator.inject_nowait(fault))
         results = await run_preflight(environ(simulator.url), answer_timeout_seconds=0.3)
 
     results.expect("Aries authentication", Status.FAIL, "no answer within 0.3 s", "ARIES_DIALECT")
@@ -137,7 +138,7 @@ async def test_a_rejected_symbol() -> None:
 async def test_a_server_that_acknowledges_nothing() -> None:
     """An answer to a subscription is not documented, so none is required."""
     async with Simulator() as simulator:
-        simulator.standing.add(faults.NoAcks())
+        simulator.active_faults.add(faults.NoAcks())
         results = await run_preflight(environ(simulator.url))
 
     results.expect("Aries subscription", Status.OK, "data of AAPL came in")
@@ -146,7 +147,7 @@ async def test_a_server_that_acknowledges_nothing() -> None:
 async def test_an_eviction() -> None:
     """If another session takes over, the remedy is to check without a session."""
     async with Simulator() as simulator:
-        simulator.standing.add(faults.IgnoreAuth())
+        simulator.active_faults.add(faults.IgnoreAuth())
         looking = asyncio.create_task(run_preflight(environ(simulator.url)))
         await simulator.requested(Authenticate)
         await simulator.inject(faults.Close(code=1008, reason="session replaced by another connection"))

@@ -72,7 +72,7 @@ async def test_secrets_are_redacted_in_server_messages(
     secrets = {"refresh-me-please", "client-secret-word", "access-1"}
     (tmp_path / "refresh").write_text("refresh-me-please\n")
     async with Simulator() as simulator, token_endpoint() as endpoint:
-        simulator.standing.add(faults.RefuseAuth(error="access-1 and refresh-me-please are not good"))
+        simulator.active_faults.add(faults.RefuseAuth(error="access-1 and refresh-me-please are not good"))
         environ = {
             **environment(simulator, broker.bootstrap_servers, topic_prefix),
             "ARIES_ACCESS_TOKEN": "",

@@ -92,7 +92,7 @@ async def test_a_signal_during_the_handshake_ends_with_0(
 ) -> None:
     """A server that accepts the connection and says nothing does not hold the bridge."""
     async with Simulator() as simulator:
-        await simulator.inject(faults.SlowAccept(by_seconds=60))
+        await simulator.inject(faults.SlowAccept(delay_seconds=60))
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
             await bridge.logged("connecting to Aries")
             bridge.signal(TERM)

@@ -39,7 +39,7 @@ class Command:
 
     async def line_with(self, part: str) -> str:
         while part not in (line := await self.line()):
-            assert line or not self.process.stdout or not self.process.stdout.at_eof(), f"never said {part!r}"
+            assert line or not self.process.stdout or not self.process.stdout.at_eof(), f"no line with {part!r}"
         return line
 
     async def url(self) -> str:
@@ -61,29 +61,29 @@ async def simulate(*arguments: str) -> AsyncIterator[Command]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_serves_until_a_signal(number: signal.Signals) -> None:
-    """The command says where it listens, tells what happens, and ends cleanly with a summary."""
+    """The command prints its URLs and the server's events, and exits with code 0 and a summary."""
     async with simulate("--port", "0", "--token", "good", "--rate", "0") as command:
         async with connect(await command.url(), proxy=None) as ws:
             client = PlainClient(ws)
-            await client.ask(ENVELOPE_AUTH.replace("good", "hunter2"), "authentication failed")
-            await client.ask(ENVELOPE_AUTH, "authSuccess")
+            await client.request(ENVELOPE_AUTH.replace("good", "hunter2"), "authentication failed")
+            await client.request(ENVELOPE_AUTH, "authSuccess")
             assert "connection 1: connected" in await command.line_with("connected")
-            assert "refused: authentication failed" in await command.line_with("connection 1")
+            assert "rejected: authentication failed" in await command.line_with("connection 1")
             assert (await command.line_with("connection 1")).endswith("connection 1: authenticated")
             command.process.send_signal(number)
-        assert await command.line_with("Sent") == "Sent 3 lines in 3 frames; 0 lines were skipped."
+        assert await command.line_with("Sent") == "Sent 3 lines in 3 frames, skipped 0 lines."
         assert await command.process.wait() == 0
 
 
 async def test_ends_after_so_many_seconds() -> None:
-    """With --seconds the command ends by itself."""
+    """With --seconds the command stops after that time."""
     async with simulate("--port", "0", "--seconds", "0") as command:
         await command.line_with("Sent 0 lines")
         assert await command.process.wait() == 0
 
 
-async def test_faults_of_the_script_are_told(tmp_path: Path) -> None:
-    """Each fault of a script is told when it strikes."""
+async def test_faults_of_the_script_are_printed(tmp_path: Path) -> None:
+    """Each fault of a script is printed when it is injected."""
     script = tmp_path / "script.json"
     script.write_text('[{"at": 0, "fault": "drop"}]')
     async with simulate("--port", "0", "--script", str(script)) as command:
@@ -91,7 +91,7 @@ async def test_faults_of_the_script_are_told(tmp_path: Path) -> None:
 
 
 async def test_bad_script_ends_with_exit_code_2(tmp_path: Path) -> None:
-    """A wrong script is refused before anything starts."""
+    """An invalid script is rejected before anything starts."""
     script = tmp_path / "script.json"
     script.write_text('[{"at": 0, "fault": "dorp"}]')
     async with simulate("--port", "0", "--script", str(script)) as command:
@@ -99,8 +99,8 @@ async def test_bad_script_ends_with_exit_code_2(tmp_path: Path) -> None:
         assert await command.process.wait() == 2
 
 
-async def test_taken_port_is_named() -> None:
-    """A port that is taken ends in one message that says what to do."""
+async def test_port_in_use() -> None:
+    """A port in use is one error message with the fix."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         async with simulate("--port", str(taken.getsockname()[1])) as command:
             assert "Choose another port" in await command.line_with("cannot listen there")

@@ -15,9 +15,9 @@ from bridge.observability.status import status
 from bridge.secrets.redaction import Redactor
 from bridge.secrets.secret import REDACTED
 from bridge.simulator import faults
-from bridge.simulator.oauth import TokenEndpoint
+from bridge.simulator.accepted_tokens import AcceptedTokens
 from bridge.simulator.server import Simulator
-from bridge.simulator.tokens import Tokens
+from bridge.simulator.token_endpoint import TokenEndpointServer
 from bridge.topics import Topic
 from tests.observability.http_client import PATHS, client
 from tests.support.service import environment, eventually, running
@@ -188,8 +188,8 @@ async def test_the_tokens_end_is_told_and_never_the_token(
     broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path
 ) -> None:
     """With a refresh grant the status has the token's end; no answer has the token, its refresh token or secrets."""
-    good = Tokens()
-    async with TokenEndpoint(good, expires_in_seconds=600) as endpoint, Simulator(tokens=good) as simulator:
+    good = AcceptedTokens()
+    async with TokenEndpointServer(good, expires_in_seconds=600) as endpoint, Simulator(tokens=good) as simulator:
         refresh = tmp_path / "refresh"
         refresh.write_text(endpoint.refresh_token)
         environ = environment(

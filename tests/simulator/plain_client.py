@@ -1,4 +1,4 @@
-"""A client that knows nothing but WebSocket and JSON lines: what it says stands literally in the tests."""
+"""A client that only knows WebSocket and JSON lines: the tests contain its messages literally."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACTION_AUTH = '{"action":"auth","token":"good"}'
 
 
 class PlainClient:
-    """Send text and read lines; numbers with a fraction are read as ``Decimal``."""
+    """A client that sends text and reads lines; fractional numbers are parsed as ``Decimal``."""
 
     def __init__(self, ws: ClientConnection) -> None:
         self.ws = ws
@@ -49,17 +49,17 @@ class PlainClient:
     async def documents(self, count: int) -> list[Any]:
         return [await self.document() for _ in range(count)]
 
-    async def next_of(self, word: str) -> Any:
-        """Return the next document that mentions a word, skipping those before it."""
+    async def next_with(self, text: str) -> Any:
+        """Return the next document that contains a text, skipping those before it."""
         while True:
             line = await self.line()
-            if word.encode() in line:
+            if text.encode() in line:
                 return json.loads(line, parse_float=Decimal)
 
-    async def ask(self, text: str, word: str) -> Any:
-        """Send something and return the next document that mentions a word."""
-        await self.send(text)
-        return await self.next_of(word)
+    async def request(self, message: str, response_text: str) -> Any:
+        """Send a message and return the next document that contains a text."""
+        await self.send(message)
+        return await self.next_with(response_text)
 
 
 @asynccontextmanager
@@ -67,11 +67,11 @@ async def envelope_client(sim: Simulator, *subscriptions: str, acknowledged: boo
     """Authenticate in the envelope dialect, subscribe, and read up to the acknowledgements."""
     async with connect(sim.url_for("envelope"), ping_interval=None, proxy=None) as ws:
         client = PlainClient(ws)
-        await client.ask(ENVELOPE_AUTH, "marketStatus")
+        await client.request(ENVELOPE_AUTH, "marketStatus")
         for symbols in subscriptions:
             await client.send('{"type":"subscribe","id":"sub-1","payload":' + symbols + "}")
             if acknowledged:
-                await client.next_of('"response"')
+                await client.next_with('"response"')
         yield client
 
 
@@ -80,7 +80,7 @@ async def action_client(sim: Simulator, *subscriptions: str) -> AsyncIterator[Pl
     """Authenticate in the action dialect, subscribe, and read up to the acknowledgements."""
     async with connect(sim.url_for("action"), ping_interval=None, proxy=None) as ws:
         client = PlainClient(ws)
-        await client.ask(ACTION_AUTH, "marketStatus")
+        await client.request(ACTION_AUTH, "marketStatus")
         for subscription in subscriptions:
-            await client.ask(subscription, '"message":"success"')
+            await client.request(subscription, '"message":"success"')
         yield client

@@ -11,13 +11,15 @@ import pytest
 import trustme
 from websockets.asyncio.client import connect
 
-from bridge.simulator.fields import Kind
+from bridge.simulator import faults
+from bridge.simulator.data_kinds import DataKind
+from bridge.simulator.market_status import MarketState
 from bridge.simulator.requests import Authenticate, Ping, Subscribe
 from bridge.simulator.server import Simulator
 from tests.simulator.plain_client import ENVELOPE_AUTH, PlainClient, action_client, envelope_client
 
 if TYPE_CHECKING:
-    from bridge.simulator.world import Happening
+    from bridge.simulator.shared_state import ServerEvent
 
 ALL_OF_AAPL = '[{"symbol":"AAPL","timeAndSalesFields":"*","level2":true}]'
 TWO_SYMBOLS = (
@@ -39,7 +41,7 @@ async def lines_of(seed: int, clock_ms: int = 1_750_838_400_000) -> list[bytes]:
 
 
 async def test_the_same_seed_sends_the_same_lines() -> None:
-    """Two runs with one seed and one clock send the same bytes; another seed sends others."""
+    """Two runs with the same seed and clock send the same bytes, and another seed sends others."""
     first = await lines_of(3)
     assert len(first) > 200
     assert await lines_of(3) == first
@@ -47,7 +49,7 @@ async def test_the_same_seed_sends_the_same_lines() -> None:
 
 
 async def test_counts_are_exact() -> None:
-    """What the client read is what the simulator says it sent: lines, frames, bytes, and each record."""
+    """The counts of lines, frames, bytes and records equal what the client read."""
     async with Simulator(lines_per_frame=7) as sim, envelope_client(sim, TWO_SYMBOLS) as client:
         await sim.emit(1000)
         await sim.send_line(b'"end"')
@@ -55,15 +57,15 @@ async def test_counts_are_exact() -> None:
         while (document := await client.document()) != "end":
             records[document["payload"]["type"], document["payload"]["data"]["symbol"]] += 1
     assert records == {(kind.value, symbol): n for (kind, symbol), n in sim.sent.records.items()}
-    assert sim.sent.by_kind().total() == sim.sent.market_data == records.total()
+    assert sim.sent.records.total() == sim.sent.market_data == records.total()
     assert sim.sent.frames == len(client.frames)
     assert sim.sent.bytes == sum(map(len, client.frames))
     assert sim.sent.lines == sum(len(frame.split(b"\n")) for frame in client.frames)
     assert sim.skipped.lines == 0
 
 
-async def test_frames_hold_so_many_lines() -> None:
-    """What waits to be written is bundled, up to the number of lines that was set."""
+async def test_frames_hold_several_lines() -> None:
+    """Queued lines are combined into frames of at most ``lines_per_frame`` lines."""
     async with Simulator(lines_per_frame=10) as sim, envelope_client(sim, ALL_OF_AAPL) as client:
         seen = len(client.frames)
         await sim.emit(100)
@@ -75,21 +77,21 @@ async def test_frames_hold_so_many_lines() -> None:
     assert sum(sizes) >= 100
 
 
-async def test_the_market_runs_by_itself() -> None:
-    """With a rate, events come without being asked for."""
+async def test_the_market_runs_at_a_rate() -> None:
+    """With a rate, events are sent without calls."""
     async with Simulator(rate=1000) as sim, envelope_client(sim, ALL_OF_AAPL) as client:
         kinds = {(await client.document())["payload"]["type"] for _ in range(200)}
     assert kinds == {"quote", "trade", "timeAndSales", "level2"}
 
 
-async def test_nothing_happens_while_the_market_is_closed() -> None:
-    """A closed market is announced and then still; opened again it goes on."""
-    async with Simulator(rate=1000, market="closed") as sim, envelope_client(sim, ALL_OF_AAPL) as client:
+async def test_no_data_while_the_market_is_closed() -> None:
+    """No events are generated while the market is closed, and closing and opening are announced."""
+    async with Simulator(rate=1000, market=MarketState.CLOSED) as sim, envelope_client(sim, ALL_OF_AAPL) as client:
         await client.documents(2)
         before = sim.sent.lines
-        answer = await client.ask('{"type":"ping","id":"p1"}', "p1")
+        answer = await client.request('{"type":"ping","id":"p1"}', "p1")
         assert (answer["type"], sim.sent.lines) == ("pong", before + 1)
-        await sim.market_status("open")
+        await sim.inject(faults.SetMarket(status=MarketState.OPEN))
         status = await client.document()
         assert status["payload"]["data"]["market"] == "open"
         assert (await client.document())["payload"]["type"] in {"quote", "trade", "level2", "timeAndSales"}
@@ -109,15 +111,15 @@ async def test_market_status_in_every_state(
     after_hours: bool,  # noqa: FBT001 - parametrised
     early_hours: bool,  # noqa: FBT001 - likewise
 ) -> None:
-    """Each state of the market has its words."""
+    """Each state of the market has its fields in the market status."""
     async with Simulator() as sim, action_client(sim) as client:
-        await sim.market_status(state)
+        await sim.inject(faults.SetMarket(status=MarketState(state)))
         data = (await client.document())["data"]
     assert (data["market"], data["afterHours"], data["earlyHours"]) == (market, after_hours, early_hours)
 
 
-async def test_several_clients_get_what_each_asked_for() -> None:
-    """Clients of both dialects share a simulator, each with its own subscriptions."""
+async def test_several_clients_get_what_each_subscribed_to() -> None:
+    """Clients of both dialects can share a simulator, each with its own subscriptions."""
     one = '{"action":"subscribe","type":"equityComposite","data":[{"symbol":"AAPL"}]}'
     async with AsyncExitStack() as stack:
         sim = await stack.enter_async_context(Simulator())
@@ -129,11 +131,11 @@ async def test_several_clients_get_what_each_asked_for() -> None:
         assert await sim.quote("MSFT", bidPrice="2.5") == 1
         assert (await older.document())["data"]["bidPrice"] == "1.5"
         assert [(await newer.document())["payload"]["data"]["symbol"] for _ in range(2)] == ["AAPL", "MSFT"]
-        assert len(sim.connections) == 2
+        assert len(sim.sessions) == 2
 
 
-async def test_the_path_decides_on_the_dialect() -> None:
-    """Under auto, the newer path speaks envelope and every other path action."""
+async def test_the_path_selects_the_dialect() -> None:
+    """With dialect auto, the newer path selects envelope, and every other path action."""
     async with Simulator() as sim:
         base, number = sim.url.removesuffix("/v1/market/ws"), 0
         for path, dialect in (("/v1/market/ws?x=1", "envelope"), ("/v1/marketdata/ws", "action"), ("/", "action")):
@@ -142,8 +144,8 @@ async def test_the_path_decides_on_the_dialect() -> None:
                 assert (await sim.connected(number)).dialect.name == dialect
 
 
-async def test_told_state_is_what_new_subscribers_see() -> None:
-    """What was sent by call is part of the current state."""
+async def test_sent_data_is_part_of_the_current_state() -> None:
+    """Data sent by a call becomes part of the current state."""
     async with Simulator() as sim:
         await sim.quote("AAPL", bidPrice="7.125")
         async with envelope_client(sim, '[{"symbol":"AAPL","quoteFields":"*"}]') as client:
@@ -151,7 +153,7 @@ async def test_told_state_is_what_new_subscribers_see() -> None:
 
 
 async def test_only_listed_symbols_exist() -> None:
-    """A simulator with a list of symbols refuses others by an error with the request's id, and takes the rest."""
+    """A simulator with a list of symbols rejects other symbols by an error with the request's id."""
     async with Simulator(symbols=["AAPL"]) as sim, envelope_client(sim) as client:
         await client.send('{"type":"subscribe","id":"s9","payload":[{"symbol":"AAPL"},{"symbol":"NOPE"}]}')
         error = await client.document()
@@ -160,20 +162,8 @@ async def test_only_listed_symbols_exist() -> None:
         await sim.subscribed("AAPL")
 
 
-async def test_partial_updates_hold_only_what_changed() -> None:
-    """A simulator set to partial updates sends a field again only when it has changed."""
-    async with Simulator(partial=True) as sim, envelope_client(sim, '[{"symbol":"AAPL","quoteFields":"*"}]') as client:
-        state = (await client.document())["payload"]["data"]
-        await sim.emit(20)
-        for _ in range(20):
-            changed = (await client.document())["payload"]["data"]
-            assert changed.pop("symbol") == "AAPL"
-            assert all(state[name] != value for name, value in changed.items())
-            state |= changed
-
-
 async def test_requests_are_kept() -> None:
-    """What a client sent can be looked at and waited for, without showing its token."""
+    """Requests can be inspected and waited for, and their representation hides the token."""
     async with Simulator() as sim, envelope_client(sim, '[{"symbol":"AAPL"}]') as client:
         await client.send('{"type":"ping","id":"p1"}', '{"type":"ping","id":"p2"}')
         pings = await sim.requested(Ping, 2)
@@ -188,39 +178,39 @@ async def test_requests_are_kept() -> None:
     assert sim.received_counts["Ping"] == 2
 
 
-async def test_waiting_in_vain_names_what_was_awaited() -> None:
-    """A wait that ends without success says for what."""
+async def test_a_timeout_names_what_was_awaited() -> None:
+    """The error of a wait that times out names what was awaited."""
     async with Simulator() as sim:
         with pytest.raises(TimeoutError, match="a subscription of AAPL"):
             await sim.subscribed("AAPL", timeout_seconds=0.01)
 
 
-async def test_connections_come_and_go() -> None:
-    """Live connections are listed, and their end can be waited for."""
+async def test_live_sessions_are_listed() -> None:
+    """Live sessions are listed, and their end can be waited for."""
     async with Simulator() as sim:
         async with connect(sim.url, proxy=None):
             session = await sim.connected()
-            assert sim.connections == [session]
+            assert sim.sessions == [session]
             assert not session.authenticated
         await sim.disconnected()
 
 
-async def test_a_slow_client_is_skipped_not_waited_for() -> None:
-    """A client that does not read loses market data, which is counted, while another gets everything."""
+async def test_a_slow_client_does_not_delay_others() -> None:
+    """A client that does not read loses market data, which is counted, and another client gets everything."""
     async with AsyncExitStack() as stack:
         sim = await stack.enter_async_context(Simulator(queue_bytes=20_000))
         slow = await stack.enter_async_context(envelope_client(sim, ALL_OF_AAPL))
         slow.ws.transport.pause_reading()
-        sim.connections[0].send_frame(b" " * 10_000_000)  # more than the sockets' buffers take
+        sim.sessions[0].stream.send_frame(b" " * 10_000_000)  # more than the sockets' buffers take
         quick = await stack.enter_async_context(envelope_client(sim, ALL_OF_AAPL))
         reading = asyncio.create_task(read_all(quick))
         for _ in range(100):
             sim.burst(10)
-            await sim.wait_for(lambda: sim.connections[1].link.idle)
-        assert sim.skipped.records[Kind.QUOTE, "AAPL"] == sim.skipped.words["quote"] > 0
+            await sim.wait_for(lambda: sim.sessions[1].connection.idle)
+        assert sim.skipped.records[DataKind.QUOTE, "AAPL"] == sim.skipped.lines_by_type["quote"] > 0
         slow.ws.transport.abort()
-        await sim.wait_for(lambda: len(sim.connections) == 1)
-        written = sim.connections[0].sent.lines
+        await sim.wait_for(lambda: len(sim.sessions) == 1)
+        written = sim.sessions[0].sent.lines
         await quick.ws.close()
         assert await reading == written
 
@@ -231,8 +221,8 @@ async def read_all(client: PlainClient) -> int:
     return len(client.frames)
 
 
-async def test_a_full_day_of_events_by_call() -> None:
-    """``emit`` writes everything it makes however much it is."""
+async def test_many_events_by_one_call() -> None:
+    """``emit`` writes everything that it generates, even if it is a lot."""
     async with Simulator(lines_per_frame=50) as sim, envelope_client(sim, ALL_OF_AAPL) as client:
         reading = asyncio.create_task(read_all(client))
         assert await sim.emit(5000) == 5000
@@ -243,7 +233,7 @@ async def test_a_full_day_of_events_by_call() -> None:
 
 
 async def test_tls() -> None:
-    """With a certificate the simulator is reached by wss."""
+    """With a certificate the simulator serves wss."""
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(server)
@@ -251,12 +241,12 @@ async def test_tls() -> None:
     authority.configure_trust(client_side)
     async with Simulator(ssl=server) as sim, connect(sim.url, ssl=client_side, proxy=None) as ws:
         assert sim.url.startswith("wss://")
-        accepted = await PlainClient(ws).ask(ENVELOPE_AUTH, "authSuccess")
+        accepted = await PlainClient(ws).request(ENVELOPE_AUTH, "authSuccess")
     assert accepted["payload"]["id"] == "auth-001"
 
 
 async def test_closing_ends_every_connection() -> None:
-    """When the simulator ends, its clients are told that it goes away."""
+    """When the simulator stops, it closes its connections with 1001."""
     sim = Simulator()
     async with AsyncExitStack() as clients:
         async with sim:
@@ -266,15 +256,15 @@ async def test_closing_ends_every_connection() -> None:
         assert ws.close_code == 1001
 
 
-async def test_an_onlooker_is_told_what_happens() -> None:
-    """Connections, authentications and subscriptions are reported, tokens are not."""
-    seen: list[Happening] = []
-    async with Simulator(watch=seen.append) as sim, envelope_client(sim, '[{"symbol":"AAPL"}]'):
+async def test_events_are_reported() -> None:
+    """Connections, authentications and subscriptions are reported as events, without tokens."""
+    seen: list[ServerEvent] = []
+    async with Simulator(on_event=seen.append) as sim, envelope_client(sim, '[{"symbol":"AAPL"}]'):
         pass
-    told = [str(happening) for happening in seen]
-    assert told[:3] == [
+    texts = [str(event) for event in seen]
+    assert texts[:3] == [
         "connection 1: connected: dialect envelope",
         "connection 1: authenticated",
         "connection 1: subscribed: 1 of 1 symbols",
     ]
-    assert "good" not in json.dumps(told)
+    assert "good" not in json.dumps(texts)

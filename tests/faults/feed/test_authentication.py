@@ -44,7 +44,7 @@ async def test_a_token_that_is_never_answered_has_a_deadline(stage: Stage, monke
     monkeypatch.setattr(session, "AUTH_TIMEOUT_SECONDS", 0.3)
     async with Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.IgnoreAuth(times=1))
-        await simulator.inject(faults.LateAuth(by_seconds=0.1, times=1))
+        await simulator.inject(faults.LateAuth(delay_seconds=0.1, times=1))
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
         assert scene.causes == [DisconnectCause.AUTH_TIMEOUT]
@@ -113,7 +113,7 @@ async def test_a_server_that_forgets_us_costs_a_gap_that_consumers_see(stage: St
             await simulator.inject(faults.ForgetAuth())
             await scene.flows(sessions=2)
         assert not scene.causes
-        assert len(simulator._known) == 1
+        assert len(simulator.all_sessions) == 1
         quotes = by_symbol(await read(stage.bootstrap_servers, stage.prefix, Topic.QUOTES))[Topic.QUOTES, "AAPL"]
         firsts = [quote for quote in quotes if quote["seq"] == 0]
         assert [quote["after_gap"] for quote in firsts] == [True, True]

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
-from bridge.simulator.clocks import wall_clock_ms
+from bridge.simulator.feed_timestamps import wall_clock_ms
 from bridge.simulator.server import Simulator
 from tests.faults.feed.scene import PING_SOON
 from tests.faults.proxy import BOTH, Proxy
@@ -69,7 +69,7 @@ async def test_a_loss_whose_close_is_not_answered_is_dialled_again(stage: Stage)
             await scene.flows(sessions=1)
             proxy.black_hole(*BOTH)
             await scene.loses()
-            assert simulator.connections
+            assert simulator.sessions
             proxy.heal()
             await scene.flows(sessions=2)
         assert scene.causes[0] is DisconnectCause.PONG_TIMEOUT

@@ -60,13 +60,13 @@ async def test_accept_then_close_for_an_hour_is_no_storm(fault: str, stage: Stag
         if fault == "accepted":
             proxy.turn_away()
         else:
-            await simulator.inject(faults.CutShort(once=fault))  # type: ignore[arg-type]  # one of its words
+            await simulator.inject(faults.CutShort(stage=fault))  # type: ignore[arg-type]  # one of its words
         async with stage.bridge(simulator, proxy.instead_of(simulator.url), **FAST, **ONE_LINE) as scene:
             take_away_jitter(scene.bridge)
             await scene.loses(ATTEMPTS_IN_AN_HOUR)
             assert proxy.accepted <= len(scene.losses) + 1
             proxy.heal()
-            simulator.standing.clear()
+            simulator.active_faults.clear()
             await scene.flows()
         delays = [line["retry_seconds"] for line in scene.losses]
         assert delays == [0.002, 0.004, 0.008, *[0.01] * (len(delays) - 3)]
@@ -152,7 +152,7 @@ async def test_two_bridges_that_evict_one_another_do_so_ever_more_slowly(stage: 
             for bridge in (one.bridge, other):
                 take_away_jitter(bridge)
             await one.loses(12)
-            simulator.standing.clear()
+            simulator.active_faults.clear()
             await eventually(lambda: one.bridge.client.state == other.client.state == "streaming", "both stream")
         delays = [line["retry_seconds"] for line in one.losses]
         assert delays == [0.008, 0.008, 0.016, 0.016, 0.032, 0.032, *[0.04] * (len(delays) - 6)]
@@ -173,7 +173,7 @@ async def test_reconnects_leave_nothing_behind(stage: Stage, tmp_path: Path) -> 
 
         async def cycle(times: int) -> None:
             await simulator.inject(faults.RefuseAuth(times=times))
-            await simulator.inject(faults.CutShort(once="subscribed", times=times))
+            await simulator.inject(faults.CutShort(stage="subscribed", times=times))
 
         await cycle(10)
         async with stage.bridge(simulator, **settings) as scene:

@@ -133,7 +133,7 @@ async def test_a_server_that_never_answers_the_handshake(
         if fault == "black hole":
             proxy.black_hole(*BOTH)
         else:
-            await simulator.inject(faults.SlowAccept(by_seconds=30, times=2))
+            await simulator.inject(faults.SlowAccept(delay_seconds=30, times=2))
         async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
             await scene.loses(2)
             proxy.heal()

@@ -8,8 +8,8 @@ import pytest
 
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
+from bridge.simulator.market_status import MarketState
 from bridge.simulator.server import Simulator
-from bridge.simulator.status import MarketState
 from tests.faults.feed.scene import PING_SOON
 from tests.support.service import eventually
 
@@ -24,7 +24,7 @@ async def test_a_silent_stall_in_market_hours_ends_in_a_reconnect(stage: Stage) 
             await scene.flows(sessions=1)
             await simulator.inject(faults.Silence())
             await scene.loses()
-            simulator.standing.clear()
+            simulator.active_faults.clear()
             await scene.flows(sessions=2)
         assert scene.causes[0] is DisconnectCause.STALE
         assert "though the market is not closed; a probe did not help" in scene.losses[0]["reason"]
@@ -51,7 +51,7 @@ async def test_missing_pongs_end_in_a_reconnect(dialect: Any, stage: Stage) -> N
             await eventually(lambda: simulator.received_counts["Ping"] >= 2, "pings that are answered")
             await simulator.inject(faults.NoPongs())
             await scene.loses()
-            simulator.standing.clear()
+            simulator.active_faults.clear()
             simulator.rate = 0
             await scene.flows(sessions=2)
         assert scene.causes[0] is DisconnectCause.PONG_TIMEOUT
@@ -65,7 +65,7 @@ async def test_a_server_that_says_nothing_at_all(stage: Stage) -> None:
             await scene.flows(sessions=1)
             await simulator.inject(faults.Silence(pongs=False))
             await scene.loses()
-            simulator.standing.clear()
+            simulator.active_faults.clear()
             await scene.flows(sessions=2)
         assert scene.causes == [DisconnectCause.PONG_TIMEOUT]
     await scene.proof(DisconnectCause.PONG_TIMEOUT)

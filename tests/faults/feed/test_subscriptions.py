@@ -98,7 +98,7 @@ async def test_a_change_while_disconnected_counts_from_the_next_session_on(stage
             await scene.loses()
             file.write_text('[{"symbol":"AAPL"},{"symbol":"TSLA"}]')
             await eventually(lambda: scene.logged(CHANGED), "the change")
-            simulator.standing.clear()
+            simulator.active_faults.clear()
             await scene.flows("TSLA", sessions=2)
             await simulator.unsubscribed("MSFT")
     await scene.proof(DisconnectCause.NETWORK)

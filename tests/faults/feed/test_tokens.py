@@ -13,9 +13,9 @@ from bridge.aries.access_token import RefreshingToken
 from bridge.aries.protocol import session
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
-from bridge.simulator.oauth import TokenEndpoint
+from bridge.simulator.accepted_tokens import AcceptedTokens
 from bridge.simulator.server import Simulator
-from bridge.simulator.tokens import Tokens
+from bridge.simulator.token_endpoint import TokenEndpointServer
 from tests.faults.feed.scene import take_away_jitter
 from tests.support.service import eventually
 
@@ -32,17 +32,17 @@ RENEWAL_FAILED = "token refresh failed, using current token"
 @asynccontextmanager
 async def granting(
     *, dialect: str = "envelope", lasts_seconds: int = 3600
-) -> AsyncIterator[tuple[TokenEndpoint, Simulator]]:
+) -> AsyncIterator[tuple[TokenEndpointServer, Simulator]]:
     """Run a token endpoint, and a server that takes what it issues."""
-    tokens = Tokens()
+    tokens = AcceptedTokens()
     async with (
-        TokenEndpoint(tokens=tokens, expires_in_seconds=lasts_seconds) as endpoint,
+        TokenEndpointServer(tokens=tokens, expires_in_seconds=lasts_seconds) as endpoint,
         Simulator(dialect=dialect, tokens=tokens) as simulator,  # type: ignore[arg-type]  # a dialect
     ):
         yield endpoint, simulator
 
 
-def by_grant(endpoint: TokenEndpoint, **more: str) -> dict[str, str]:
+def by_grant(endpoint: TokenEndpointServer, **more: str) -> dict[str, str]:
     """Return the settings of a bridge that asks this endpoint for its tokens."""
     return {
         "ARIES_ACCESS_TOKEN": "",
@@ -78,7 +78,7 @@ async def test_an_endpoint_in_trouble_is_asked_again(trouble: str, words: str, s
             "HTML": lambda: endpoint.answer_html(times=2),
             "HTML 502": lambda: endpoint.answer_html(502, times=2),
             "busy": lambda: endpoint.throttle(1),
-            "slow": lambda: endpoint.be_slow(30, times=2),
+            "slow": lambda: endpoint.delay(30, times=2),
         }[trouble]()
         async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
             be_impatient(scene.bridge)
@@ -86,7 +86,7 @@ async def test_an_endpoint_in_trouble_is_asked_again(trouble: str, words: str, s
         assert set(scene.causes) == {DisconnectCause.TOKEN}
         assert words in scene.losses[0]["reason"]
         assert scene.losses[0]["retry_seconds"] >= (1 if trouble == "busy" else 0)
-        assert len(simulator._known) == 1
+        assert len(simulator.all_sessions) == 1
     await scene.proof()
 
 
@@ -124,7 +124,7 @@ async def test_a_session_that_cannot_be_renewed_ends_and_begins_again(stage: Sta
         async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
             await scene.flows(sessions=1)
             endpoint.fail(503, times=4)
-            simulator.tokens.refuse(*endpoint.issued)
+            simulator.tokens.reject(*endpoint.issued)
             await simulator.inject(faults.Expire(warning_seconds=5))
             await scene.flows(sessions=2)
         assert scene.causes[0] is DisconnectCause.AUTH_REFUSED
@@ -162,7 +162,7 @@ async def test_a_refresh_token_that_serves_once_is_replaced_by_the_newest(stage:
             await simulator.inject(faults.RefuseTokens(tokens=tuple(endpoint.issued)))
             await simulator.inject(faults.Drop())
             await scene.flows(sessions=2)
-        assert len(endpoint.issued) == endpoint.asked == 3
+        assert len(endpoint.issued) == endpoint.request_count == 3
         assert len(scene.logged("refresh token rotated by the server")) == 1
         assert scene.causes == [DisconnectCause.NETWORK, DisconnectCause.AUTH_REFUSED]
         assert scene.losses[1]["retry_seconds"] == 0  # another token may do, and does

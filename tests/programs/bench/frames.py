@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 from websockets.frames import Frame, Opcode
 
-from bridge.simulator.action import Action
-from bridge.simulator.clocks import timestamp_writer
-from bridge.simulator.envelope import Envelope
-from bridge.simulator.fields import INDICES, Kind
+from bridge.simulator.action_server_dialect import ActionServerDialect
+from bridge.simulator.data_kinds import INDICES, DataKind
+from bridge.simulator.envelope_server_dialect import EnvelopeServerDialect
+from bridge.simulator.feed_timestamps import iso_with_offset
 from bridge.simulator.instrument import Instrument
 from bridge.topics import Topic
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from bridge.simulator.dialect import Dialect
     from bridge.simulator.instrument import Fields
+    from bridge.simulator.server_dialect import ServerDialect
 
 DialectName = Literal["envelope", "action"]
 #: What happens in a feed, and how often next to the rest. A trade is two lines: itself, and its time and sales.
-Happenings = tuple[tuple[Kind, int], ...]
+Happenings = tuple[tuple[DataKind, int], ...]
 
-QUOTES: Final[Happenings] = ((Kind.QUOTE, 1),)
-LEVEL2: Final[Happenings] = ((Kind.LEVEL2, 1),)
+QUOTES: Final[Happenings] = ((DataKind.QUOTE, 1),)
+LEVEL2: Final[Happenings] = ((DataKind.LEVEL2, 1),)
 #: Of 100 lines 70 are quotes, 20 trades and time and sales, 10 level 2.
-TRADING_DAY: Final[Happenings] = ((Kind.QUOTE, 70), (Kind.TRADE, 10), (Kind.LEVEL2, 10))
+TRADING_DAY: Final[Happenings] = ((DataKind.QUOTE, 70), (DataKind.TRADE, 10), (DataKind.LEVEL2, 10))
 
 #: Price levels on each side of a book: 20 rows in all, beside a row for each exchange.
 LEVELS_A_SIDE: Final = 10
@@ -47,16 +47,16 @@ FIRST_MS: Final = 1_750_858_200_000
 LINES_PER_MS: Final = 10
 
 _TOPICS: Final = {
-    Kind.QUOTE: Topic.QUOTES,
-    Kind.TRADE: Topic.TRADES,
-    Kind.TIME_AND_SALES: Topic.TIMESALES,
-    Kind.LEVEL2: Topic.L2,
+    DataKind.QUOTE: Topic.QUOTES,
+    DataKind.TRADE: Topic.TRADES,
+    DataKind.TIME_AND_SALES: Topic.TIMESALES,
+    DataKind.LEVEL2: Topic.L2,
 }
 _ACTION_WORDS: Final = {
-    Kind.QUOTE: "equityComposite",
-    Kind.TRADE: "equityComposite",
-    Kind.TIME_AND_SALES: "timeAndSales",
-    Kind.LEVEL2: "level2",
+    DataKind.QUOTE: "equityComposite",
+    DataKind.TRADE: "equityComposite",
+    DataKind.TIME_AND_SALES: "timeAndSales",
+    DataKind.LEVEL2: "level2",
 }
 #: A name of letters stands for an equity.
 _SYMBOL_LETTERS: Final = 4
@@ -139,36 +139,35 @@ def lines_of(recipe: Recipe) -> Iterator[bytes]:
     return (line for _, _, line in islice(_lines(recipe), recipe.lines))
 
 
-def _lines(recipe: Recipe) -> Iterator[tuple[Kind, str, bytes]]:
-    dialect: Dialect = Envelope() if recipe.dialect == "envelope" else Action()
+def _lines(recipe: Recipe) -> Iterator[tuple[DataKind, str, bytes]]:
+    dialect: ServerDialect = EnvelopeServerDialect() if recipe.dialect == "envelope" else ActionServerDialect()
     encode = msgspec.json.Encoder(decimal_format=dialect.prices).encode
     words = {kind: _word(dialect, kind) for kind in _TOPICS}
     for kind, symbol, fields, now_ms in _events(recipe):
         yield kind, symbol, encode(dialect.update(words[kind], symbol, fields, now_ms))
 
 
-def _word(dialect: Dialect, kind: Kind) -> str:
-    return dialect.kinds[kind] if isinstance(dialect, Envelope) else _ACTION_WORDS[kind]
+def _word(dialect: ServerDialect, kind: DataKind) -> str:
+    return dialect.update_types[kind] if isinstance(dialect, EnvelopeServerDialect) else _ACTION_WORDS[kind]
 
 
-def _events(recipe: Recipe) -> Iterator[tuple[Kind, str, Fields, int]]:
+def _events(recipe: Recipe) -> Iterator[tuple[DataKind, str, Fields, int]]:
     rng = random.Random(recipe.seed)
     instruments = [Instrument(symbol, recipe.seed) for symbol in symbols(recipe.symbols)]
     drawn = [kind for kind, weight in recipe.happenings for _ in range(weight)]
-    stamp = timestamp_writer("iso")
     told = 0
     while True:
         instrument = instruments[int(rng.random() * len(instruments))]
         kind = drawn[int(rng.random() * len(drawn))]
         now_ms = FIRST_MS + told // LINES_PER_MS
-        for one, fields in _happen(instrument, kind, stamp(now_ms)):
+        for one, fields in _happen(instrument, kind, iso_with_offset(now_ms)):
             told += 1
             yield one, instrument.symbol, fields, now_ms
 
 
-def _happen(instrument: Instrument, kind: Kind, stamp: object) -> Iterable[tuple[Kind, Fields]]:
-    if kind is Kind.TRADE:
-        trade, sale = instrument.trade(stamp)
-        return (Kind.TRADE, trade), (Kind.TIME_AND_SALES, sale)
-    quote = instrument.quote(stamp)  # a book stands around the quote: the market moves for both
-    return ((kind, quote if kind is Kind.QUOTE else instrument.level2(LEVELS_A_SIDE)),)
+def _happen(instrument: Instrument, kind: DataKind, timestamp: str) -> Iterable[tuple[DataKind, Fields]]:
+    if kind is DataKind.TRADE:
+        trade, sale = instrument.trade(timestamp)
+        return (DataKind.TRADE, trade), (DataKind.TIME_AND_SALES, sale)
+    quote = instrument.quote(timestamp)  # a book stands around the quote: the market moves for both
+    return ((kind, quote if kind is DataKind.QUOTE else instrument.level2(LEVELS_A_SIDE)),)

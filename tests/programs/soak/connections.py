@@ -6,20 +6,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bridge.simulator.fields import Kind
+from bridge.simulator.data_kinds import DataKind
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
     from bridge.simulator.server import Simulator
-    from bridge.simulator.session import Session
-    from bridge.simulator.world import Happening
+    from bridge.simulator.server_session import ServerSession
+    from bridge.simulator.shared_state import ServerEvent
 
 TOPIC_OF = {
-    Kind.QUOTE: Topic.QUOTES,
-    Kind.TRADE: Topic.TRADES,
-    Kind.TIME_AND_SALES: Topic.TIMESALES,
-    Kind.LEVEL2: Topic.L2,
-    Kind.GREEKS: Topic.GREEKS,
+    DataKind.QUOTE: Topic.QUOTES,
+    DataKind.TRADE: Topic.TRADES,
+    DataKind.TIME_AND_SALES: Topic.TIMESALES,
+    DataKind.LEVEL2: Topic.L2,
+    DataKind.GREEKS: Topic.GREEKS,
 }
 #: The key of market status.
 MARKET = "market"
@@ -50,20 +50,20 @@ class Onlooker:
         self._strangers: set[int] = set()
 
     def look_at(self, simulator: Simulator) -> None:
-        """Take the simulator whose happenings come."""
+        """Take the simulator whose events arrive."""
         self._simulator = simulator
 
-    def watch(self, happening: Happening) -> None:
+    def watch(self, event: ServerEvent) -> None:
         """Note when connections begin, are authenticated and end."""
-        number, now_us = happening.session, time.time_ns() // 1000
+        number, now_us = event.session, time.time_ns() // 1000
         if number is None:
             return
-        if happening.what == "connected":
+        if event.name == "connected":
             self._connected_us[number] = now_us
-        elif happening.what == "authenticated":
+        elif event.name == "authenticated":
             self._authenticated_us.setdefault(number, now_us)
-        elif happening.what == "connection ended":
-            self._in_order[number] = _closed_in_order(self._session(number))
+        elif event.name == "connection ended":
+            self._in_order[number] = self._session(number).connection.client_read_everything
 
     def is_stranger(self, number: int) -> None:
         """Leave out a connection: it is not the bridge's."""
@@ -80,8 +80,8 @@ class Onlooker:
     def _connection(self, number: int) -> Connection:
         sent = self._session(number).sent
         records = {(TOPIC_OF[kind], symbol): count for (kind, symbol), count in sent.records.items()}
-        if sent.words["marketStatus"]:
-            records[Topic.MARKET_STATUS, MARKET] = sent.words["marketStatus"]
+        if sent.lines_by_type["marketStatus"]:
+            records[Topic.MARKET_STATUS, MARKET] = sent.lines_by_type["marketStatus"]
         return Connection(
             number,
             self._connected_us[number],
@@ -91,11 +91,6 @@ class Onlooker:
             self._in_order.get(number, False),
         )
 
-    def _session(self, number: int) -> Session:
+    def _session(self, number: int) -> ServerSession:
         assert self._simulator is not None, "look_at comes first"
-        return self._simulator._known[number]
-
-
-def _closed_in_order(session: Session) -> bool:
-    protocol = session.link._connection.protocol
-    return protocol.close_sent is not None and protocol.close_rcvd is not None and not protocol.close_rcvd_then_sent
+        return self._simulator.all_sessions[number]

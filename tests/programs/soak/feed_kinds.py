@@ -12,8 +12,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from bridge.simulator import faults
+from bridge.simulator.market_status import MarketState
 from bridge.simulator.requests import Authenticate
-from bridge.simulator.status import MarketState
 from tests.faults.proxy import Direction
 from tests.programs.soak.plan import Family, Kind, between, one_of, whole
 
@@ -54,11 +54,11 @@ def feed_kinds() -> tuple[Kind, ...]:
         lasting("partial_updates", faults.Partial, seconds=_SECONDS),
         while_dialling("authentication_refused", faults.RefuseAuth, close=yes_or_no),
         while_dialling("authentication_ignored", faults.IgnoreAuth, times=one_of(1)),
-        while_dialling("authentication_late", faults.LateAuth, by_seconds=between(0.5, 4)),
+        while_dialling("authentication_late", faults.LateAuth, delay_seconds=between(0.5, 4)),
         while_dialling(
             "handshake_refused", faults.Http, status=one_of(401, 404, 429, 500, 503), retry_after=one_of(None, 1)
         ),
-        while_dialling("handshake_slow", faults.SlowAccept, by_seconds=between(0.5, 4)),
+        while_dialling("handshake_slow", faults.SlowAccept, delay_seconds=between(0.5, 4)),
         while_dialling("no_acknowledgements", faults.NoAcks),
         while_dialling("symbol_refused", faults.RefuseSymbol, symbol=one_of("AB", "SPX")),
         while_dialling("closing_unanswered", faults.NoClosingHandshake),
@@ -96,31 +96,31 @@ def _while_dialling(name: str, fault: type[Fault], **draws: Callable[[Random], A
 async def _strike(fault: type[Fault], stage: Stage, repeated: int = 1, **parameters: Any) -> None:
     await _client(stage)
     for _ in range(repeated):
-        _befall(stage, fault(**parameters))
+        stage.simulator.inject_nowait(fault(**parameters))
         await asyncio.sleep(0.02)
 
 
 async def _last(fault: type[Fault], stage: Stage, seconds: float, **parameters: Any) -> None:
     await _client(stage)
-    _befall(stage, fault(**parameters))
+    stage.simulator.inject_nowait(fault(**parameters))
     await asyncio.sleep(seconds)
-    stage.simulator.standing.clear()
+    stage.simulator.active_faults.clear()
 
 
 async def _dial_again(fault: type[Fault], stage: Stage, seconds: float, **parameters: Any) -> None:
     """Let something be wrong while the bridge has to connect anew."""
     await _client(stage)
-    _befall(stage, fault(**parameters))
-    _befall(stage, faults.Drop())
+    stage.simulator.inject_nowait(fault(**parameters))
+    stage.simulator.inject_nowait(faults.Drop())
     await asyncio.sleep(seconds)
-    stage.simulator.standing.clear()
+    stage.simulator.active_faults.clear()
 
 
 async def market_closed(stage: Stage, seconds: float) -> None:
     """Close the market for a time: nothing comes, and nothing is wrong."""
-    stage.simulator.set_market(MarketState.CLOSED)
+    stage.simulator.inject_nowait(faults.SetMarket(status=MarketState.CLOSED))
     await asyncio.sleep(seconds)
-    stage.simulator.set_market(MarketState.OPEN)
+    stage.simulator.inject_nowait(faults.SetMarket(status=MarketState.OPEN))
 
 
 async def evicted(stage: Stage) -> None:
@@ -128,7 +128,7 @@ async def evicted(stage: Stage) -> None:
     simulator = stage.simulator
     await _client(stage)
     simulator.tokens.accept(RIVAL)
-    _befall(stage, faults.OneSession())
+    stage.simulator.inject_nowait(faults.OneSession())
     body = {"action": "auth", "token": RIVAL}
     request = {"type": "request", "id": "r", "payload": {"method": "post", "path": "/auth", "body": body}}
     with suppress(ConnectionClosed, TimeoutError):
@@ -136,7 +136,7 @@ async def evicted(stage: Stage) -> None:
             await rival.send(json.dumps(request))
             async for _ in rival:
                 pass
-    simulator.standing.clear()
+    simulator.active_faults.clear()
     for received in simulator.received:
         if isinstance(received.request, Authenticate) and received.request.token == RIVAL:
             stage.onlooker.is_stranger(received.session)
@@ -152,13 +152,13 @@ async def tokens_refused(stage: Stage, how: str, seconds: float) -> None:
         case "html":
             endpoint.answer_html(times=MANY)
         case "slow":
-            endpoint.be_slow(2, times=MANY)
+            endpoint.delay(2, times=MANY)
         case _:
             endpoint.throttle(1, times=MANY)
-    stage.simulator.tokens.refuse(*endpoint.issued)
-    _befall(stage, faults.Drop())
+    stage.simulator.tokens.reject(*endpoint.issued)
+    stage.simulator.inject_nowait(faults.Drop())
     await asyncio.sleep(seconds)
-    endpoint._troubles.clear()
+    endpoint.clear_responses()
 
 
 async def network_cut(stage: Stage, after_bytes: int, *, reset: bool) -> None:
@@ -195,11 +195,6 @@ async def _client(stage: Stage) -> None:
     """Wait until there is somebody to harm, but not for ever: something else may keep the bridge away."""
     with suppress(TimeoutError):
         await stage.simulator.wait_for(
-            lambda: any(session.authenticated for session in stage.simulator.connections),
+            lambda: any(session.authenticated for session in stage.simulator.sessions),
             timeout_seconds=CLIENT_SECONDS,
         )
-
-
-def _befall(stage: Stage, fault: Fault) -> None:
-    """Let it happen without waiting until it is written, as ``Simulator.inject`` does."""
-    fault.befall(stage.simulator, tuple(stage.simulator.connections))

@@ -148,11 +148,11 @@ class Soak:
     async def _finish(self) -> None:
         """Let the bridge read all there is, end it in order, and hold it to all of it."""
         stage = self._stage
-        faults.NoPongs(protocol=False).befall(stage.simulator, ())  # they would be lines that come on and on
+        stage.simulator.inject_nowait(faults.NoPongs(protocol=False))  # they would be lines that come on and on
         if not await stage.all_read():
             self.verdict.problems.append("with the market at rest, the bridge reads on and on, or does not answer")
-        elif stage.simulator.connections:
-            stage.onlooker.all_is_read(stage.simulator.connections[-1].number)
+        elif stage.simulator.sessions:
+            stage.onlooker.all_is_read(stage.simulator.sessions[-1].number)
         await stage.end_life(signal.SIGTERM)
         self.verdict.seconds = self._elapsed()
 

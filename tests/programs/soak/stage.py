@@ -9,8 +9,8 @@ from itertools import product
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Self
 
-from bridge.simulator.oauth import TokenEndpoint
 from bridge.simulator.server import Simulator
+from bridge.simulator.token_endpoint import TokenEndpointServer
 from bridge.topics import Topic
 from tests.faults.proxy import Proxy
 from tests.programs.soak.connections import Onlooker
@@ -58,7 +58,7 @@ class Stage:
         self.prefix = prefix
         self.brokers = brokers
         self.onlooker = Onlooker()
-        self.tokens = TokenEndpoint(rotating=True)
+        self.tokens = TokenEndpointServer(rotating=True)
         self.simulator = Simulator(
             symbols=symbols(symbol_count),
             seed=seed,
@@ -67,7 +67,7 @@ class Stage:
             tokens=self.tokens.tokens,
             expires_in_seconds=TERM_SECONDS,
             warning_seconds=WARNING_SECONDS,
-            watch=self.onlooker.watch,
+            on_event=self.onlooker.watch,
         )
         self.onlooker.look_at(self.simulator)
         #: The networks before the feed and before each broker.

@@ -1,4 +1,4 @@
-"""Faults by the clock: a JSON list of steps such as ``{"at": 9, "fault": "silence", "for": 20}``."""
+"""Scripts of timed faults: a JSON list of steps such as ``{"at": 9, "fault": "silence", "for": 20}``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Step(msgspec.Struct, frozen=True):
-    """Inject a fault so many seconds after the start; with ``every_seconds`` again and again."""
+    """A fault, the time of its injection after the start, and the interval at which it repeats, if it does."""
 
     at_seconds: float
     fault: Fault
@@ -23,7 +23,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def read_script(path: Path) -> tuple[Step, ...]:
-    """Read a script from a file. Raise ``SettingsError`` naming every problem in it."""
+    """Read a script from a file. Raise ``SettingsError`` with every problem in it."""
     try:
         document = msgspec.json.decode(path.read_bytes())
     except OSError as error:
@@ -34,7 +34,7 @@ def read_script(path: Path) -> tuple[Step, ...]:
 
 
 def parse_script(document: object) -> tuple[Step, ...]:
-    """Return a script's steps in the order of their times. Raise ``SettingsError`` naming every problem."""
+    """Return a script's steps in the order of their times. Raise ``SettingsError`` with every problem."""
     if not isinstance(document, list):
         raise SettingsError(('script: must be a list of steps like {"at": 5, "fault": "drop"}',))
     parsed = [_parse_step(number, item) for number, item in enumerate(document, start=1)]
@@ -46,19 +46,19 @@ def parse_script(document: object) -> tuple[Step, ...]:
 
 
 def _parse_step(number: int, item: object) -> Step | str:
-    """Return a step, or what is wrong with it."""
+    """Return a step, or the description of a problem."""
     if not isinstance(item, dict):
         return f"script step {number}: must be an object"
-    details = dict(item)
-    at, every, name = details.pop("at", None), details.pop("every", None), details.pop("fault", None)
+    parameters = dict(item)
+    at, every, name = parameters.pop("at", None), parameters.pop("every", None), parameters.pop("fault", None)
     if not _is_seconds(at):
         return f"script step {number}: at: expected seconds since the start, 0 or more, got {at!r}"
     if every is not None and not (_is_seconds(every) and every):
         return f"script step {number}: every: expected seconds, more than 0, got {every!r}"
     if not isinstance(name, str) or name not in FAULTS:
-        return f"script step {number}: unknown fault {name!r}{_nearest(name)}"
+        return f"script step {number}: unknown fault {name!r}{_suggestion(name)}"
     try:
-        return Step(at, msgspec.convert(details, FAULTS[name]), every)
+        return Step(at, msgspec.convert(parameters, FAULTS[name]), every)
     except msgspec.ValidationError as error:
         return f"script step {number} ({name}): {error}"
 
@@ -67,6 +67,6 @@ def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
-def _nearest(name: object) -> str:
-    near = difflib.get_close_matches(str(name), FAULTS, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+def _suggestion(name: object) -> str:
+    matches = difflib.get_close_matches(str(name), FAULTS, n=1)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

@@ -5,9 +5,10 @@ from decimal import Decimal
 import pytest
 from websockets.asyncio.client import connect
 
-from bridge.simulator.action import Action
-from bridge.simulator.fields import Kind
-from bridge.simulator.requests import Unreadable
+from bridge.simulator import faults
+from bridge.simulator.action_server_dialect import ActionServerDialect
+from bridge.simulator.data_kinds import DataKind
+from bridge.simulator.requests import InvalidRequest
 from bridge.simulator.server import Simulator
 from tests.simulator.plain_client import ACTION_AUTH, PlainClient, action_client
 
@@ -16,7 +17,7 @@ EQUITY = '{"action":"subscribe","type":"equityComposite","data":[{"symbol":"AAPL
 
 
 async def test_authentication_is_answered_as_documented() -> None:
-    """The answer is the literal success message, with the market status published behind it."""
+    """The response is the documented success message, followed by the market status."""
     async with Simulator(dialect="action") as sim, connect(sim.url, proxy=None) as ws:
         client = PlainClient(ws)
         await client.send(ACTION_AUTH)
@@ -38,37 +39,37 @@ async def test_authentication_is_answered_as_documented() -> None:
     ],
 )
 async def test_answers_before_authentication(request_text: str, answer: object) -> None:
-    """Each request has its answer."""
+    """Each request gets its response."""
     async with Simulator(dialect="action", tokens=["good"]) as sim, connect(sim.url, proxy=None) as ws:
         client = PlainClient(ws)
         await client.send(request_text)
         assert await client.document() == answer
 
 
-async def test_api_key_is_asked_for_where_set() -> None:
-    """A simulator with an API key takes no authentication without it."""
+async def test_api_key_is_required_if_set() -> None:
+    """A simulator with an API key rejects authentication without it."""
     async with Simulator(dialect="action", api_key="k1") as sim, connect(sim.url, proxy=None) as ws:
         client = PlainClient(ws)
-        refused = await client.ask(ACTION_AUTH, "message")
-        accepted = await client.ask('{"action":"auth","token":"good","xAPIKey":"k1"}', "message")
+        refused = await client.request(ACTION_AUTH, "message")
+        accepted = await client.request('{"action":"auth","token":"good","xAPIKey":"k1"}', "message")
     assert refused["message"] == "xAPIKey is required"
     assert accepted["message"] == "success"
 
 
-async def test_a_composite_shows_quote_and_trade_together() -> None:
-    """The current state comes as one flat object with prices as text, and counts as a quote and a trade."""
+async def test_a_composite_holds_quote_and_trade() -> None:
+    """The current state is one flat object with prices as strings, counted as a quote and a trade."""
     async with Simulator() as sim, action_client(sim, EQUITY) as client:
         current = await client.document()
     assert current["type"] == "equityComposite"
     assert {"symbol", "askPrice", "bidSize", "lastPrice", "totalVolume"} <= current["data"].keys()
     assert isinstance(current["data"]["askPrice"], str)
     assert isinstance(current["data"]["totalVolume"], int)
-    assert sim.sent.words["composite"] == 1
-    assert sim.sent.records == {(Kind.QUOTE, "AAPL"): 1, (Kind.TRADE, "AAPL"): 1}
+    assert sim.sent.lines_by_type["composite"] == 1
+    assert sim.sent.records == {(DataKind.QUOTE, "AAPL"): 1, (DataKind.TRADE, "AAPL"): 1}
 
 
 async def test_updates_are_flat_and_hold_only_requested_fields() -> None:
-    """An update is a flat object with just the fields of the list, prices exactly as given."""
+    """An update is a flat object with only the requested fields, and prices exactly as given."""
     asked = (
         '{"action":"subscribe","type":"equityComposite","data":[{"symbol":"AAPL","fields":["askPrice","lastPrice"]}]}'
     )
@@ -80,8 +81,8 @@ async def test_updates_are_flat_and_hold_only_requested_fields() -> None:
         assert await client.line() == (b'{"type":"equityComposite","data":{"symbol":"AAPL","lastPrice":"0.000000001"}}')
 
 
-async def test_prices_can_travel_as_numbers() -> None:
-    """A simulator set to numbers writes the same digits without quotes."""
+async def test_prices_can_be_sent_as_numbers() -> None:
+    """With numeric prices the simulator sends the same digits without quotes."""
     async with Simulator(prices="number") as sim, action_client(sim, EQUITY) as client:
         await client.document()
         await sim.quote("AAPL", askPrice="1234.00", bidPrice="0.0000000010", askExchange="12")
@@ -92,7 +93,7 @@ async def test_prices_can_travel_as_numbers() -> None:
 
 
 async def test_other_types_follow_the_pattern() -> None:
-    """Time and sales, level 2, greeks and option composites come under the word they were asked for."""
+    """Time and sales, level 2, greeks and option composites are sent with the type of their subscription."""
     async with (
         Simulator() as sim,
         action_client(
@@ -103,7 +104,7 @@ async def test_other_types_follow_the_pattern() -> None:
             f'{{"action":"subscribe","type":"optionComposite","data":[{{"symbol":"{OPTION}","fields":["bidPrice"]}}]}}',
         ) as client,
     ):
-        await client.next_of("optionComposite")
+        await client.next_with("optionComposite")
         await sim.time_and_sale("AAPL", price="1.5", size=100, tradeSeq=9)
         await sim.level2("AAPL", orderBook=["100:1.51:", ":1.50:200"])
         await sim.greeks(OPTION, delta=0.5)
@@ -118,19 +119,19 @@ async def test_other_types_follow_the_pattern() -> None:
 
 
 async def test_types_are_unsubscribed_one_by_one() -> None:
-    """Unsubscribing from one type leaves the others of the symbol."""
+    """Unsubscribing from one type keeps the other types of the symbol."""
     level2 = '{"action":"subscribe","type":"level2","data":[{"symbol":"AAPL"}]}'
     async with Simulator() as sim, action_client(sim, EQUITY, level2) as client:
-        await client.ask(EQUITY.replace('"subscribe"', '"unsubscribe"'), '"unsubscribe","message":"success"')
+        await client.request(EQUITY.replace('"subscribe"', '"unsubscribe"'), '"unsubscribe","message":"success"')
         assert await sim.quote("AAPL", bidPrice="1") == 0
         assert await sim.level2("AAPL", orderBook=[]) == 1
 
 
 async def test_a_symbol_must_fit_its_type() -> None:
-    """An option symbol is no equity."""
+    """An option symbol cannot be subscribed to as an equity."""
     wrong = f'{{"action":"subscribe","type":"equityComposite","data":[{{"symbol":"{OPTION}"}}]}}'
     async with Simulator() as sim, action_client(sim) as client:
-        answer = await client.ask(wrong, "message")
+        answer = await client.request(wrong, "message")
     assert answer == {"action": "error", "message": f"no such equity: {OPTION}"}
 
 
@@ -145,15 +146,16 @@ async def test_a_symbol_must_fit_its_type() -> None:
         {"action": "unsubscribe", "data": []},
     ],
 )
-def test_unreadable_requests(document: object) -> None:
-    """What is no request of this dialect is told apart."""
-    assert isinstance(Action().read(document), Unreadable)
+def test_invalid_requests(document: object) -> None:
+    """Documents that are not requests of this dialect are parsed as invalid requests."""
+    assert isinstance(ActionServerDialect().parse_request(document), InvalidRequest)
 
 
 async def test_guesses_can_be_changed() -> None:
-    """Whatever no vendor page shows is an attribute of the dialect."""
-    other = Action(errors_name_the_action=True, acks=False)
+    """What no vendor page documents is an attribute of the dialect, or a fault."""
+    other = ActionServerDialect(errors_name_the_action=True)
     async with Simulator(action=other) as sim, action_client(sim) as client:
+        await sim.inject(faults.NoAcks())
         await client.send('{"action":"subscribe","type":"bonds","data":[]}', EQUITY)
         error, current = await client.documents(2)
     assert error == {"action": "subscribe", "message": "unknown type: 'bonds'"}

@@ -8,16 +8,16 @@ from websockets.exceptions import ConnectionClosedError
 
 from bridge.errors import SettingsError
 from bridge.simulator import faults
-from bridge.simulator.script import Step, parse_script, read_script
+from bridge.simulator.fault_script import Step, parse_script, read_script
+from bridge.simulator.market_status import MarketState
 from bridge.simulator.server import Simulator
-from bridge.simulator.status import MarketState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_steps_become_faults_in_order() -> None:
-    """Steps are sorted by time and carry typed faults."""
+    """Steps are sorted by time and hold typed faults."""
     steps = parse_script(
         [
             {"at": 12, "fault": "http", "status": 429, "retry_after": 3, "times": 2},
@@ -35,7 +35,7 @@ def test_steps_become_faults_in_order() -> None:
         Step(12, faults.Http(status=429, retry_after=3, times=2)),
         Step(20, faults.Expire(warning_seconds=2, close=False), 30),
         Step(21, faults.GiantFrame(size_bytes=3_000_000)),
-        Step(22, faults.LateAuth(by_seconds=1.5)),
+        Step(22, faults.LateAuth(delay_seconds=1.5)),
         Step(23, faults.SetMarket(status=MarketState.EXTENDED)),
     )
 
@@ -56,8 +56,8 @@ def test_steps_become_faults_in_order() -> None:
         ({"at": 1, "fault": "http", "status": 200}, "script step 1 (http): Expected `int` >= 300"),
     ],
 )
-def test_bad_steps_are_named(step: object, problem: str) -> None:
-    """A wrong step is named by its number with what is wrong, and the known faults are listed."""
+def test_invalid_steps(step: object, problem: str) -> None:
+    """An invalid step is reported with its number and the problem, followed by the known faults."""
     with pytest.raises(SettingsError) as error:
         parse_script([step])
     assert error.value.problems[0].startswith(problem)
@@ -65,20 +65,20 @@ def test_bad_steps_are_named(step: object, problem: str) -> None:
 
 
 def test_all_problems_at_once() -> None:
-    """One message names the problems of all steps."""
+    """One error holds the problems of all steps."""
     with pytest.raises(SettingsError) as error:
         parse_script([{"at": 1, "fault": "x"}, {"at": 2, "fault": "drop"}, {"at": "3", "fault": "drop"}])
     assert [problem.partition(":")[0] for problem in error.value.problems[:-1]] == ["script step 1", "script step 3"]
 
 
 def test_a_script_is_a_list() -> None:
-    """Anything else is refused with an example."""
+    """Anything else is rejected with an example."""
     with pytest.raises(SettingsError, match="must be a list of steps like"):
         parse_script({"at": 1, "fault": "drop"})
 
 
 def test_scripts_are_read_from_files(tmp_path: Path) -> None:
-    """A script file is JSON; one that is missing or is not JSON is named."""
+    """A script file is JSON; a missing file and invalid JSON are errors that name the file."""
     path = tmp_path / "script.json"
     with pytest.raises(SettingsError, match=r"script .*script\.json: cannot be read: No such file"):
         read_script(path)
@@ -89,8 +89,8 @@ def test_scripts_are_read_from_files(tmp_path: Path) -> None:
     assert read_script(path) == (Step(1, faults.Drop()),)
 
 
-async def test_a_simulator_plays_its_script() -> None:
-    """Faults strike by the clock, those with ``every`` again and again."""
+async def test_a_simulator_runs_its_script() -> None:
+    """Faults are injected at their times, and those with ``every`` at their interval."""
     script = parse_script([{"at": 0.02, "every": 0.02, "fault": "drop"}])
     async with Simulator(script=script) as sim:
         for _ in range(2):

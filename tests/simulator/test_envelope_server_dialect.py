@@ -5,23 +5,24 @@ from decimal import Decimal
 import pytest
 from websockets.asyncio.client import connect
 
-from bridge.simulator.envelope import Envelope
-from bridge.simulator.fields import Kind
-from bridge.simulator.requests import Authenticate, Subscribe, Unreadable
+from bridge.simulator import faults
+from bridge.simulator.data_kinds import DataKind
+from bridge.simulator.envelope_server_dialect import EnvelopeServerDialect
+from bridge.simulator.requests import Authenticate, InvalidRequest, Subscribe
 from bridge.simulator.server import Simulator
 from tests.simulator.plain_client import ENVELOPE_AUTH, PlainClient, envelope_client
 
 OPTION = "AAPL240119C00150000"
 
 
-def kinds_asked(symbol_object: dict[str, object]) -> dict[Kind, frozenset[str] | None]:
-    request = Envelope().read({"type": "subscribe", "id": "s", "payload": [symbol_object]})
+def requested_kinds(symbol_object: dict[str, object]) -> dict[DataKind, frozenset[str] | None]:
+    request = EnvelopeServerDialect().parse_request({"type": "subscribe", "id": "s", "payload": [symbol_object]})
     assert isinstance(request, Subscribe)
-    return {kind: wanted.fields for kind, wanted in request.items[0].kinds.items()}
+    return {kind: selection.fields for kind, selection in request.items[0].kinds.items()}
 
 
 async def test_authentication_is_answered_as_documented() -> None:
-    """The answer has the request's id in the payload, the term in milliseconds, and the market status behind it."""
+    """The response has the request's id and the expiry in milliseconds, and the market status follows."""
     async with (
         Simulator(dialect="envelope", clock=lambda: 1_701_450_000_123) as sim,
         connect(sim.url, proxy=None) as ws,
@@ -55,8 +56,8 @@ async def test_authentication_is_answered_as_documented() -> None:
         ('{"action":"auth","token":"bad"}', "authentication failed"),
     ],
 )
-async def test_bad_authentication_is_refused(body: str, error: str) -> None:
-    """A missing or wrong token is answered by an error event with the request's id."""
+async def test_invalid_authentication_is_rejected(body: str, error: str) -> None:
+    """A missing or invalid token gets an error event with the request's id."""
     async with (
         Simulator(tokens=["good"], clock=lambda: 5) as sim,
         connect(sim.url, proxy=None) as ws,
@@ -69,15 +70,15 @@ async def test_bad_authentication_is_refused(body: str, error: str) -> None:
         }
 
 
-async def test_unauthenticated_clients_are_told() -> None:
-    """Whoever subscribes before authenticating hears ``authRequired``."""
+async def test_subscribing_requires_authentication() -> None:
+    """A client that subscribes before it authenticates gets ``authRequired``."""
     async with Simulator() as sim, connect(sim.url, proxy=None) as ws:
-        answer = await PlainClient(ws).ask('{"type":"subscribe","payload":[{"symbol":"AAPL"}]}', "event")
+        answer = await PlainClient(ws).request('{"type":"subscribe","payload":[{"symbol":"AAPL"}]}', "event")
     assert answer["payload"]["action"] == "authRequired"
 
 
-async def test_subscription_is_acknowledged_and_shows_the_current_state() -> None:
-    """A new subscriber gets the ack, then the current quote and trade as ordinary updates, but no level 2."""
+async def test_subscription_is_acknowledged_and_followed_by_the_current_state() -> None:
+    """A new subscriber gets the ack, then the current quote and trade as normal updates, but no level 2."""
     async with (
         Simulator() as sim,
         envelope_client(sim, '[{"symbol":"AAPL","level2":true,"timeAndSalesFields":"*"}]') as client,
@@ -92,8 +93,8 @@ async def test_subscription_is_acknowledged_and_shows_the_current_state() -> Non
     assert isinstance(quote["payload"]["timestamp"], int)
 
 
-async def test_options_show_their_greeks_at_once() -> None:
-    """Greeks are part of the current state; with them, quotes and trades come unless field lists say otherwise."""
+async def test_current_state_of_options_has_greeks() -> None:
+    """Greeks are part of the current state, and empty field lists exclude the other kinds."""
     asked = f'[{{"symbol":"{OPTION}","symbolType":"option","quoteFields":[],"greeksFields":["delta","vega"]}}]'
     async with Simulator() as sim, envelope_client(sim, asked) as client:
         greeks = await client.document()
@@ -101,8 +102,8 @@ async def test_options_show_their_greeks_at_once() -> None:
     assert greeks["payload"]["data"].keys() == {"symbol", "delta", "vega"}
 
 
-async def test_only_the_fields_asked_for_are_sent() -> None:
-    """An update holds the symbol and the fields of the list, and none is sent that would hold nothing."""
+async def test_only_requested_fields_are_sent() -> None:
+    """An update holds the symbol and the requested fields; an update with no such field is not sent."""
     async with (
         Simulator() as sim,
         envelope_client(sim, '[{"symbol":"AAPL","quoteFields":["bidPrice","askPrice"]}]') as client,
@@ -117,33 +118,35 @@ async def test_only_the_fields_asked_for_are_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "kinds"),
+    ("symbol_object", "kinds"),
     [
-        ({}, {Kind.QUOTE: None, Kind.TRADE: None}),
-        ({"quoteFields": "*"}, {Kind.QUOTE: None}),
-        ({"tradeFields": ["lastPrice"]}, {Kind.TRADE: frozenset({"lastPrice"})}),
-        ({"quoteFields": "bidPrice,askPrice"}, {Kind.QUOTE: frozenset({"bidPrice", "askPrice"})}),
-        ({"quoteFields": ["bidPrice", "*"]}, {Kind.QUOTE: None}),
+        ({}, {DataKind.QUOTE: None, DataKind.TRADE: None}),
+        ({"quoteFields": "*"}, {DataKind.QUOTE: None}),
+        ({"tradeFields": ["lastPrice"]}, {DataKind.TRADE: frozenset({"lastPrice"})}),
+        ({"quoteFields": "bidPrice,askPrice"}, {DataKind.QUOTE: frozenset({"bidPrice", "askPrice"})}),
+        ({"quoteFields": ["bidPrice", "*"]}, {DataKind.QUOTE: None}),
         (
             {"fields": ["bidPrice", "lastPrice"]},
             {
-                Kind.QUOTE: frozenset({"bidPrice", "lastPrice"}),
-                Kind.TRADE: frozenset({"bidPrice", "lastPrice"}),
+                DataKind.QUOTE: frozenset({"bidPrice", "lastPrice"}),
+                DataKind.TRADE: frozenset({"bidPrice", "lastPrice"}),
             },
         ),
-        ({"fields": "bidPrice"}, {Kind.QUOTE: frozenset({"bidPrice"})}),
-        ({"quoteFields": [], "timeAndSalesFields": "*"}, {Kind.TIME_AND_SALES: None}),
-        ({"quoteFields": [], "level2": True}, {Kind.LEVEL2: None}),
+        ({"fields": "bidPrice"}, {DataKind.QUOTE: frozenset({"bidPrice"})}),
+        ({"quoteFields": [], "timeAndSalesFields": "*"}, {DataKind.TIME_AND_SALES: None}),
+        ({"quoteFields": [], "level2": True}, {DataKind.LEVEL2: None}),
     ],
 )
-def test_symbol_objects_select_kinds(asked: dict[str, object], kinds: dict[Kind, frozenset[str] | None]) -> None:
+def test_symbol_objects_select_kinds(
+    symbol_object: dict[str, object], kinds: dict[DataKind, frozenset[str] | None]
+) -> None:
     """Both field lists absent means all quotes and trades; one given means only that one."""
-    assert kinds_asked({"symbol": "AAPL", **asked}) == kinds
+    assert requested_kinds({"symbol": "AAPL", **symbol_object}) == kinds
 
 
 def test_indices_have_no_quotes() -> None:
-    """An index is subscribed to for trades alone."""
-    assert kinds_asked({"symbol": "SPX"}) == {Kind.TRADE: None}
+    """A subscription of an index is for trades only."""
+    assert requested_kinds({"symbol": "SPX"}) == {DataKind.TRADE: None}
 
 
 @pytest.mark.parametrize(
@@ -164,61 +167,61 @@ def test_indices_have_no_quotes() -> None:
         {"type": "unsubscribe", "payload": [{"symbol": ""}]},
     ],
 )
-def test_unreadable_requests(document: object) -> None:
-    """What is no request of this dialect is told apart."""
-    assert isinstance(Envelope().read(document), Unreadable)
+def test_invalid_requests(document: object) -> None:
+    """Documents that are not requests of this dialect are parsed as invalid requests."""
+    assert isinstance(EnvelopeServerDialect().parse_request(document), InvalidRequest)
 
 
-def test_tokens_are_not_shown() -> None:
+def test_tokens_are_not_in_representations() -> None:
     """The representation of an authentication does not hold the token."""
     request = Authenticate("hunter2", "key", "1")
     assert "hunter2" not in repr(request)
 
 
 async def test_subscribing_again_replaces_the_fields() -> None:
-    """The last subscription of a symbol counts."""
+    """The last subscription of a symbol replaces the earlier ones."""
     async with (
         Simulator() as sim,
         envelope_client(sim, '[{"symbol":"AAPL"}]', '[{"symbol":"AAPL","tradeFields":["lastPrice"]}]') as client,
     ):
-        await client.next_of("lastPrice")
+        await client.next_with("lastPrice")
         assert await sim.quote("AAPL", bidPrice="1") == 0
         assert await sim.trade("AAPL", lastPrice="1") == 1
 
 
 async def test_unsubscribing_ends_updates() -> None:
-    """After an unsubscribe nothing more comes of the symbol, and others go on."""
+    """After an unsubscribe no data of the symbol is sent, and other symbols are not affected."""
     async with Simulator() as sim, envelope_client(sim, '[{"symbol":"AAPL"},{"symbol":"MSFT"}]') as client:
         await client.send('{"type":"unsubscribe","id":"u1","payload":[{"symbol":"AAPL"}]}')
-        assert (await client.next_of('"response"'))["id"] == "u1"
+        assert (await client.next_with('"response"'))["id"] == "u1"
         await sim.unsubscribed("AAPL")
         assert await sim.quote("AAPL", bidPrice="1") == 0
         assert await sim.quote("MSFT", bidPrice="1") == 1
 
 
 async def test_pings_are_answered() -> None:
-    """A ping is answered with its id, authenticated or not."""
+    """A ping is answered with its id, even before authentication."""
     async with Simulator() as sim, connect(sim.url, proxy=None) as ws:
-        answer = await PlainClient(ws).ask('{"type":"ping","id":"p1"}', "pong")
+        answer = await PlainClient(ws).request('{"type":"ping","id":"p1"}', "pong")
     assert answer == {"type": "pong", "id": "p1"}
 
 
 async def test_guesses_can_be_changed() -> None:
-    """Whatever no vendor page shows is an attribute of the dialect."""
-    other = Envelope(
+    """What no vendor page documents is an attribute of the dialect, or a fault."""
+    other = EnvelopeServerDialect(
         prices="string",
-        kinds={kind: f"x-{kind}" for kind in Kind},
+        update_types={kind: f"x-{kind}" for kind in DataKind},
         id_place="top",
         symbol_place="payload",
         expiry_units_per_second=1,
-        acks=False,
-        pongs=False,
     )
     async with Simulator(envelope=other) as sim, connect(sim.url, proxy=None) as ws:
+        await sim.inject(faults.NoAcks())
+        await sim.inject(faults.NoPongs())
         client = PlainClient(ws)
-        accepted = await client.ask(ENVELOPE_AUTH, "authSuccess")
+        accepted = await client.request(ENVELOPE_AUTH, "authSuccess")
         assert (accepted["id"], accepted["payload"]["data"]) == ("auth-001", {"expiresIn": 2700})
-        await client.next_of("marketStatus")
+        await client.next_with("marketStatus")
         await client.send('{"type":"ping"}', '{"type":"subscribe","id":"s","payload":[{"symbol":"AAPL"}]}')
         update = await client.document()
     assert (update["payload"]["type"], update["payload"]["symbol"]) == ("x-quote", "AAPL")
