@@ -14,9 +14,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from bridge.cli.tail import Selection, follow
+from bridge.cli.tail import print_records
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.embedded_broker import EmbeddedBroker
+from bridge.kafka.tail import Selection
 from bridge.serialization import schemas
 from bridge.serialization.decimals import PriceEncoder
 from bridge.serialization.formatting import json_line, text_line
@@ -104,7 +105,7 @@ class TestWhatIsShown:
         await writer.quote("MSFT", 1, "410.000000001")
         await writer.write(Topic.TRADES, "AAPL", quote("AAPL", 0))
 
-        await follow(settings, all_of("quotes", f"{topic_prefix}.timesales", "quotes", count=3), text_line)
+        await print_records(settings, all_of("quotes", f"{topic_prefix}.timesales", "quotes", count=3), text_line)
 
         lines = sorted(capsys.readouterr().out.splitlines())
         assert [line.split()[:4] for line in lines] == [
@@ -122,7 +123,7 @@ class TestWhatIsShown:
             await writer.quote("AAPL", 0)
             await writer.write(Topic.MARKET_STATUS, "market", quote("market", 0) | {"market": "open"})
 
-        await follow(settings, all_of(count=2), json_line)
+        await print_records(settings, all_of(count=2), json_line)
 
         shown = [json.loads(line)["schema"] for line in capsys.readouterr().out.splitlines()]
         assert sorted(shown) == ["aries.marketdata.MarketStatus", "aries.marketdata.Quote"]
@@ -135,7 +136,7 @@ class TestWhatIsShown:
         for seq in (5, 3, 4, 0):
             await writer.quote("AAPL", seq)
 
-        await follow(settings, all_of("quotes", count=4), json_line)
+        await print_records(settings, all_of("quotes", count=4), json_line)
 
         assert [json.loads(line)["record"]["seq"] for line in capsys.readouterr().out.splitlines()] == [5, 3, 4, 0]
 
@@ -147,7 +148,7 @@ class TestWhatIsShown:
         await writer.raw(Topic.QUOTES, "MSFT", b"junk")
         await writer.quote("SPX", 1)
 
-        await follow(settings, all_of("quotes", keys=frozenset({b"AAPL", b"SPX"}), count=2), json_line)
+        await print_records(settings, all_of("quotes", keys=frozenset({b"AAPL", b"SPX"}), count=2), json_line)
 
         out, err = capsys.readouterr()
         assert [json.loads(line)["key"] for line in out.splitlines()] == ["AAPL", "SPX"]
@@ -161,7 +162,7 @@ class TestWhatIsShown:
         await writer.raw(Topic.QUOTES, "AAPL", None)
         await writer.quote("AAPL", 0)
 
-        await follow(settings, all_of("quotes", count=1), json_line)
+        await print_records(settings, all_of("quotes", count=1), json_line)
 
         out, err = capsys.readouterr()
         place = json.loads(out)
@@ -186,7 +187,7 @@ class TestWhatIsShown:
                 await plain.quote("AAPL", 1)
             environ = {"KAFKA_TOPIC_PREFIX": topic_prefix, "SCHEMA_REGISTRY_URL": registry.url}
 
-            await follow(kafka_settings(broker.bootstrap_servers, environ), all_of(count=2), json_line)
+            await print_records(kafka_settings(broker.bootstrap_servers, environ), all_of(count=2), json_line)
 
         shown = [json.loads(line)["record"]["bid_price"] for line in capsys.readouterr().out.splitlines()]
         assert shown == ["0.000000001", "187.25"]
@@ -202,23 +203,23 @@ class TestWhatEndsIt:
         with pytest.raises(
             TopicConfigurationError, match=rf"no topic {topic_prefix}\.trades, other .*`aries-bridge topics`"
         ):
-            await follow(settings, all_of("quotes", "trades", "other"), json_line)
+            await print_records(settings, all_of("quotes", "trades", "other"), json_line)
 
         assert await topics_of(broker, topic_prefix) == {f"{topic_prefix}.quotes"}
 
     async def test_no_topic_at_all_is_told(self, settings: Settings, topic_prefix: str) -> None:
         """Where none of the bridge's topics exists there is nothing to follow."""
         with pytest.raises(TopicConfigurationError, match=rf"no topic {topic_prefix}\.quotes, .*{topic_prefix}\.dlq"):
-            await follow(settings, all_of(), json_line)
+            await print_records(settings, all_of(), json_line)
 
     async def test_unreachable_kafka_is_told(self) -> None:
         """Nobody at the address is one clear sentence."""
         with pytest.raises(KafkaUnreachable, match=rf"Kafka at {NOWHERE} cannot be used: .* Check KAFKA_BOOTSTRAP"):
-            await follow(kafka_settings(NOWHERE, {}), all_of(), json_line)
+            await print_records(kafka_settings(NOWHERE, {}), all_of(), json_line)
 
     async def test_timeout_without_records(self, settings: Settings, writer: Writer) -> None:
         """Nothing for so long ends it."""
-        await follow(settings, Selection(timeout_seconds=0.2), json_line)
+        await print_records(settings, Selection(timeout_seconds=0.2), json_line)
 
     async def test_unwanted_records_do_not_put_off_the_timeout(self, settings: Settings, writer: Writer) -> None:
         """It ends where nothing wanted came for so long, though other records go on coming."""
@@ -228,7 +229,7 @@ class TestWhatEndsIt:
                 await writer.quote("MSFT", 0)
 
         others = asyncio.create_task(write_on())
-        await follow(settings, Selection(keys=frozenset({b"AAPL"}), timeout_seconds=0.3), json_line)
+        await print_records(settings, Selection(keys=frozenset({b"AAPL"}), timeout_seconds=0.3), json_line)
         others.cancel()
         await asyncio.wait([others])
 
@@ -243,7 +244,7 @@ class TestOnRealKafka:
             await writer.quote("AAPL", 0)
         settings = kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
 
-        await follow(settings, all_of(count=1), text_line)
+        await print_records(settings, all_of(count=1), text_line)
 
         assert " AAPL bid_price=187.25 " in capsys.readouterr().out
 
@@ -253,7 +254,7 @@ class TestOnRealKafka:
         async with command("-b", kafka.bootstrap_servers, "--json", prefix=topic_prefix) as tail:
             await tail.following()
             kafka.kill()
-            assert b"trying on" in await tail.complaint()
+            assert b"retrying" in await tail.complaint()
             await asyncio.to_thread(kafka.restart)
             async with writing(kafka.bootstrap_servers, topic_prefix) as writer:
                 await writer.quote("AAPL", 9)
@@ -349,7 +350,7 @@ class TestCommand:
                 await tail.following()
                 broker.close()
 
-                assert (await tail.complaint()).endswith(b"; trying on.\n")
+                assert (await tail.complaint()).endswith(b"; retrying.\n")
                 assert await tail.ended_by(signal.SIGINT) == 0
                 assert await tail.complaint() == b""
 
