@@ -1,4 +1,4 @@
-"""The commands; slow to import, for all that they need."""
+"""All commands; slow to import, as it imports what each of them needs."""
 
 from __future__ import annotations
 
