@@ -6,9 +6,11 @@ import os
 import sys
 import time
 from collections import deque
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,7 +23,7 @@ from bridge.settings.field_types import redact_url
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from bridge.app import Bridge
     from bridge.dev.environment import Environment
@@ -74,12 +76,12 @@ class Dashboard:
         )
 
     def _kafka(self) -> Text:
-        publisher, servers = self._bridge.publisher, ",".join(self._bridge.settings.kafka_bootstrap_servers)
+        delivery, servers = self._bridge.publisher.state, ",".join(self._bridge.settings.kafka_bootstrap_servers)
         broker = "Kafka" if self._environment.broker is None else "embedded broker"
-        problem = publisher.last_error or self._reader.problem
+        problem = delivery.last_error or self._reader.problem
         return Text.assemble(
             "Kafka: ",
-            ("connected", "bold green") if publisher.connected else ("not connected", "bold red"),
+            ("connected", "bold green") if delivery.connected else ("not connected", "bold red"),
             f", {broker} {servers}",
             (f" ({self._safe(problem)})", "red") if problem else f"; more: aries-bridge tail -b {servers}",
         )
@@ -104,41 +106,32 @@ class Dashboard:
         return printable(self._redact(text))
 
 
-class PlainLines:
-    """A view like ``rich.live.Live`` that prints each update as lines."""
+@contextmanager
+def open_view(*, plain: bool) -> Iterator[Callable[[Group], None]]:
+    """Yield what shows an update: a live table if standard output is a terminal that can show it, else plain lines.
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def update(self, renderable: Group, *, refresh: bool) -> None:
-        """Print the lines; raise OSError if standard output is closed."""
-        console = Console(markup=False, highlight=False, emoji=False, color_system=None, width=_PLAIN_WIDTH)
-        with console.capture() as captured:
-            console.print(renderable)
-        lines = [line.rstrip() for line in captured.get().splitlines()]
-        print(*lines, sep="\n", flush=refresh)  # noqa: T201 - the output of the command
-
-    def stop(self) -> None:
-        """Do nothing: every line has been printed."""
-
-
-View: TypeAlias = Live | PlainLines
-
-
-def open_view(*, plain: bool) -> View:
-    """Return a live table if standard output is a terminal that can show it, else plain lines."""
+    Showing raises OSError if standard output is closed.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an ASCII terminal shows no ellipsis
     console = Console(markup=False, highlight=False, emoji=False)  # what is logged is no markup
     if plain or not console.is_terminal or console.is_dumb_terminal or not os.environ.get("TERM"):
-        return PlainLines()
+        yield _print_lines
+        return
     # Log lines appear above the table, unless standard error goes elsewhere, as with `2>file`.
-    return Live(
-        console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=sys.stderr.isatty()
-    )
+    redirect_stderr = sys.stderr.isatty()
+    with Live(
+        console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=redirect_stderr
+    ) as live:
+        yield partial(live.update, refresh=True)
+
+
+def _print_lines(group: Group) -> None:
+    console = Console(color_system=None, width=_PLAIN_WIDTH)
+    with console.capture() as captured:
+        console.print(group)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    print(*lines, sep="\n", flush=True)  # noqa: T201 - the output of the command
 
 
 def written(accounts: Accounts) -> dict[Topic, int]:

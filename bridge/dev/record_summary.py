@@ -86,7 +86,7 @@ def _labelled(label: str, value: object, size: int | None = None) -> str:
 
 
 def _number(value: object) -> str:
-    """Return a price with its significant digits and at least two decimals, a float shortened."""
+    """Return a price with its significant digits and at least two decimals, a float with four digits."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if not isinstance(value, Decimal):

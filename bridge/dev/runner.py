@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -20,9 +20,10 @@ from bridge.observability import log_config, log_events
 from bridge.settings.warnings import warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
-    from bridge.dev.dashboard import View
+    from rich.console import Group
+
     from bridge.dev.environment import Environment, Options
 
 log = structlog.get_logger(__name__)
@@ -41,8 +42,9 @@ async def run(options: Options, *, seconds: float | None, plain: bool) -> None:
     Raises what the environment and the bridge raise; OSError if standard output is closed, after draining.
     """
     async with dev_environment(options, os.environ) as environment:
-        # The view is opened first: it redirects standard error, to which the logs are then configured to write.
-        with open_view(plain=plain) as view:
+        with ExitStack() as view:
+            # Opened first: it redirects standard error, to which the logs are then configured to write.
+            show = view.enter_context(open_view(plain=plain))
             settings = environment.settings
             redactor = log_config.configure(settings.bridge_log_level, settings.bridge_log_format, settings.secrets)
             for warning in (*environment.notes, *warnings(settings, environment.environ)):
@@ -50,7 +52,8 @@ async def run(options: Options, *, seconds: float | None, plain: bool) -> None:
             bridge = Bridge(settings, redactor)
             async with TopicReader(bridge, since_ms=wall_us() // 1000) as reader:
                 dashboard = Dashboard(environment, bridge, reader, redactor.redacted)
-                await Runner(environment, bridge, reader, dashboard).run(view, seconds)
+                runner = Runner(environment, bridge, reader, dashboard)
+                await runner.run(show, seconds, close_view=view.close)
 
 
 class Runner:
@@ -63,13 +66,17 @@ class Runner:
         self._dashboard = dashboard
         self._started = asyncio.get_running_loop().time()
 
-    async def run(self, view: View, seconds: float | None) -> None:
+    async def run(
+        self, show: Callable[[Group], None], seconds: float | None, *, close_view: Callable[[], None]
+    ) -> None:
         """Run the bridge, show it until it is to stop, drain it, and print its accounts."""
         asked, stop = asyncio.Event(), asyncio.Event()
         with signals(asked, self._bridge):
             bridge = asyncio.create_task(self._bridge.run(stop), name="bridge")
             try:
-                await self._show(view, (bridge, asyncio.create_task(asked.wait(), name="signal")), seconds)
+                await self._show(show, (bridge, asyncio.create_task(asked.wait(), name="signal")), seconds)
+                # A second signal, which ends the process at once, must find the terminal as it was.
+                close_view()
                 await self._receive_rest()
             finally:
                 stop.set()
@@ -81,19 +88,15 @@ class Runner:
     def _seconds(self) -> float:
         return asyncio.get_running_loop().time() - self._started
 
-    async def _show(self, view: View, ends: Collection[asyncio.Task[Any]], seconds: float | None) -> None:
-        """Update the view until one of the tasks ends or the time is over, then close it.
-
-        It is closed before the bridge drains: a second signal, which ends the process at once, would leave the
-        terminal without a cursor.
-        """
+    async def _show(
+        self, show: Callable[[Group], None], ends: Collection[asyncio.Task[Any]], seconds: float | None
+    ) -> None:
+        """Show the state each second until one of the tasks ends, or the time is over."""
         limit_seconds = math.inf if seconds is None else seconds
         while not any(task.done() for task in ends) and (left := limit_seconds - self._seconds()) > 0:
             await self._reader.update()
-            # In a thread, as a terminal may block.
-            await asyncio.to_thread(view.update, self._dashboard.render(self._seconds()), refresh=True)
+            await asyncio.to_thread(show, self._dashboard.render(self._seconds()))  # a terminal may block
             await asyncio.wait(ends, timeout=min(left, UPDATE_SECONDS), return_when=asyncio.FIRST_COMPLETED)
-        view.stop()
 
     async def _receive_rest(self) -> None:
         """Stop the simulated market and let the bridge receive all its lines, so that counts can be compared."""

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from rich.console import Console
-from rich.live import Live
 
 from bridge import settings
 from bridge.app import Bridge
-from bridge.dev.dashboard import Dashboard, PlainLines, age, open_view
+from bridge.dev.dashboard import Dashboard, age, open_view
 from bridge.dev.environment import Environment
 from bridge.dev.topic_reader import Newest, TopicReader
 from bridge.errors import ConnectionLost, DisconnectCause
@@ -48,7 +47,7 @@ def bridge(environment: Environment) -> Bridge:
     bridge.accounts = example_accounts()
     bridge.client.state = "streaming"
     bridge.control.session_id = 1_795_361_512_218_891
-    bridge.publisher.connected = True
+    bridge.publisher.state.connected = True
     bridge.http.url = "http://127.0.0.1:8080/"
     return bridge
 
@@ -138,8 +137,8 @@ def test_problems_are_shown(dashboard: Dashboard, bridge: Bridge) -> None:
     bridge.client.state = "waiting"
     bridge.client.reconnects = {DisconnectCause.CLOSED: 2}
     bridge.client.last_loss = ConnectionLost(DisconnectCause.CLOSED, "\x1b[2J bye hunter22")
-    bridge.publisher.connected = False
-    bridge.publisher.last_error = "refused"
+    bridge.publisher.state.connected = False
+    bridge.publisher.state.last_error = "refused"
     text = "\n".join(drawn(dashboard))
     for part in ("waiting", "2 lost (last: closed: ?[2J bye ***)", "not connected", "(refused)", "DOES NOT ADD UP"):
         assert part in text
@@ -148,11 +147,9 @@ def test_problems_are_shown(dashboard: Dashboard, bridge: Bridge) -> None:
 def test_plain_lines_are_printed_at_each_update(dashboard: Dashboard, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal each update is a block of lines, not cut and not coloured."""
     lines = drawn(dashboard)
-    view = open_view(plain=False)  # standard output is no terminal here
-    assert isinstance(view, PlainLines)
-    with view:
-        view.update(dashboard.render(62.04), refresh=True)
-        view.update(dashboard.render(62.04), refresh=True)
+    with open_view(plain=False) as show:  # standard output is no terminal here
+        show(dashboard.render(62.04))
+        show(dashboard.render(62.04))
     assert capsys.readouterr().out.splitlines() == [*lines, *lines]
 
 
@@ -178,15 +175,12 @@ def test_messages_on_standard_error_appear_above_the_live_table(
 ) -> None:
     """They are printed at once, whole and without interpreting markup, and the table is drawn below them again."""
     terminal = use_terminal(monkeypatch)
-    view = open_view(plain=False)
-    assert isinstance(view, Live)
-    with view:
-        view.update(dashboard.render(1), refresh=True)
+    with open_view(plain=False) as show:
+        show(dashboard.render(1))
         sys.stderr.write("[red]mean")
         sys.stderr.write("while[/]\n")
         shown = terminal.getvalue()
         assert shown.index("-- 1.0 s") < shown.index("[red]meanwhile[/]") < shown.rindex("-- 1.0 s")
-        view.stop()
     sys.stderr.write("after\n")
     assert terminal.getvalue().endswith("after\n")
     assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h") == 1
@@ -196,13 +190,21 @@ def test_redirected_standard_error_stays_redirected(dashboard: Dashboard, monkey
     """With `2>file` log lines go to the file, although a live table is shown."""
     terminal, file = use_terminal(monkeypatch), StringIO()
     monkeypatch.setattr(sys, "stderr", cast("TextIO", file))
-    view = open_view(plain=False)
-    assert isinstance(view, Live)
-    with view:
-        view.update(dashboard.render(1), refresh=True)
+    with open_view(plain=False) as show:
+        show(dashboard.render(1))
         sys.stderr.write("a log line\n")
     assert file.getvalue() == "a log line\n"
+    assert "\x1b[?25l" in terminal.getvalue()
     assert "a log line" not in terminal.getvalue()
+
+
+def test_plain_lines_can_be_asked_for(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --plain a terminal gets lines, too."""
+    terminal = use_terminal(monkeypatch)
+    with open_view(plain=True) as show:
+        show(dashboard.render(1))
+    assert terminal.getvalue().startswith("-- 1.0 s")
+    assert "\x1b" not in terminal.getvalue()
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0.0 s"), (0.04, "0.0 s"), (59.9, "59.9 s"), (7261, "2:01:01")])
