@@ -72,7 +72,7 @@ class Dashboard:
             (client.state, _STATE_STYLES.get(client.state, "yellow")),
             f", {server} {redact_url(settings.aries_ws_url)}, {settings.dialect} dialect",
             f", session {session_id}" if session_id else "",
-            (f", {reconnects} lost (last: {self._safe(f'{lost.cause}: {lost}')})" if lost else "", "yellow"),
+            (f", disconnects: {reconnects} (last: {self._safe(f'{lost.cause}: {lost}')})" if lost else "", "yellow"),
         )
 
     def _kafka(self) -> Text:

@@ -156,7 +156,7 @@ def test_faults_can_be_tried(tmp_path: Path) -> None:
         assert run.ended() == 0
     assert_clean(run.text)
     assert amount(run.text, "dead-lettered") == 1
-    assert re.search(r"streaming, .* 1 lost \(last: network", run.text)
+    assert re.search(r"streaming, .* disconnects: 1 \(last: network", run.text)
 
 
 async def test_it_uses_what_is_configured(broker: EmbeddedBroker, topic_prefix: str) -> None:

@@ -140,7 +140,13 @@ def test_problems_are_shown(dashboard: Dashboard, bridge: Bridge) -> None:
     bridge.publisher.state.connected = False
     bridge.publisher.state.last_error = "refused"
     text = "\n".join(drawn(dashboard))
-    for part in ("waiting", "2 lost (last: closed: ?[2J bye ***)", "not connected", "(refused)", "DOES NOT ADD UP"):
+    for part in (
+        "waiting",
+        "disconnects: 2 (last: closed: ?[2J bye ***)",
+        "not connected",
+        "(refused)",
+        "DOES NOT ADD UP",
+    ):
         assert part in text
 
 
