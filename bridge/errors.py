@@ -269,7 +269,7 @@ class BadField(BadLine):
         super().__init__("bad_field", f"{field}: expected {expected}, got {_described(value)}")
 
 
-def shortened(text: str, max_characters: int) -> str:
+def shorten(text: str, max_characters: int) -> str:
     """Return the text, cut off and ended with ``...`` if it is longer than that."""
     return text if len(text) <= max_characters else text[: max_characters - 3] + "..."
 
@@ -278,4 +278,4 @@ def _described(value: object) -> str:
     # Lists and objects may be nested to any depth by the sender, so their content is not shown.
     if isinstance(value, list):
         return "a list"
-    return "an object" if isinstance(value, dict) else shortened(repr(value), _MAX_VALUE_CHARACTERS)
+    return "an object" if isinstance(value, dict) else shorten(repr(value), _MAX_VALUE_CHARACTERS)

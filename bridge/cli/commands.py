@@ -1,4 +1,4 @@
-"""The commands; slow to import, for all that they need."""
+"""All commands; slow to import, as it imports what each of them needs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a typer callback
     if wanted:
-        print(f"aries-bridge {bridge.__version__}")  # noqa: T201 - the output that was asked for
+        print(f"aries-bridge {bridge.__version__}")  # noqa: T201 - the output of the command
         raise typer.Exit
 
 

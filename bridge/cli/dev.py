@@ -1,4 +1,4 @@
-"""``aries-bridge dev``: its options, and its end."""
+"""``aries-bridge dev``: its options."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import Annotated, Literal
 
 import typer
 
+from bridge.cli.terminal import note, run_until_signal
+
 _SIMULATOR = "Simulator"
 
 
 def dev(
     *,
-    seconds: Annotated[float | None, typer.Option(help="Stop after so long; default: at Ctrl-C.", min=0)] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after this time; default: at Ctrl-C.", min=0)] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Print plain lines each second, no live table.")] = False,
     symbols: Annotated[
-        str | None, typer.Option(help="Symbols with commas between, instead of ARIES_SYMBOLS.", show_default=False)
+        str | None, typer.Option(help="Symbols, separated by commas, instead of ARIES_SYMBOLS.", show_default=False)
     ] = None,
     dialect: Annotated[
         Literal["auto", "action", "envelope"] | None,
-        typer.Option(help="What to speak, instead of ARIES_DIALECT.", show_default=False),
+        typer.Option(help="Dialect of the Aries socket, instead of ARIES_DIALECT.", show_default=False),
     ] = None,
     rate: Annotated[
         float | None,
@@ -28,31 +30,28 @@ def dev(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="The same seed makes the same market; default: 0.", rich_help_panel=_SIMULATOR),
+        typer.Option(help="Seed of the random market; default: 0.", rich_help_panel=_SIMULATOR),
     ] = None,
     script: Annotated[
         Path | None,
         typer.Option(
-            help='Faults by the clock: a JSON list like [{"at": 5, "fault": "drop"}].', rich_help_panel=_SIMULATOR
+            help='Faults at set times: a JSON list like [{"at": 5, "fault": "drop"}].', rich_help_panel=_SIMULATOR
         ),
     ] = None,
 ) -> None:
-    """Run the service with whatever is missing made up, and show what flows.
+    """Run the service with a simulator and an embedded broker, and show its records.
 
-    It is the service of `aries-bridge run`, unchanged. Where ARIES_WS_URL is
-    not set, the built-in simulator stands in for Aries; where
-    KAFKA_BOOTSTRAP_SERVERS is not set, an embedded broker in memory stands in
-    for Kafka. The table shows what a consumer reads back from Kafka. All share
-    one process, so the rates it reaches are no benchmark. Ctrl-C drains.
+    It is the service of `aries-bridge run`, unchanged. Unless ARIES_WS_URL is
+    set, the built-in simulator replaces Aries; unless KAFKA_BOOTSTRAP_SERVERS
+    is set, an embedded broker in memory replaces Kafka. The table shows what a
+    consumer reads back from Kafka. All run in one process, so the rates it
+    reaches are no benchmark. Ctrl-C drains.
     """
     import uvloop  # noqa: PLC0415 - the other commands start faster without it
 
-    from bridge.dev.play import play  # noqa: PLC0415 - likewise
-    from bridge.dev.stage import Wishes  # noqa: PLC0415 - likewise
+    from bridge.dev import environment, runner  # noqa: PLC0415 - likewise
 
-    wishes = Wishes(symbols=symbols, dialect=dialect, rate=rate, seed=seed, script=script)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(play(wishes, seconds=seconds, plain=plain))
-        except asyncio.CancelledError:
-            typer.echo("aries-bridge: interrupted before the bridge had started.", err=True)
+    options = environment.Options(symbols=symbols, dialect=dialect, rate=rate, seed=seed, script=script)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        if not loop.run(run_until_signal(runner.run(options, seconds=seconds, plain=plain))):
+            note("interrupted before the bridge had started.")

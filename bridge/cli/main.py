@@ -1,9 +1,9 @@
-"""The command line: the only place that turns errors into exit codes.
+"""The entry point of the command line: the only place that turns errors into exit codes.
 
-Importing all that the commands need takes a second or more, and a signal can come before it is over. So this module
-imports almost nothing at first, and :func:`main` sees to signals before anything else. As the first process of a
-container, the bridge would otherwise not even hear a SIGTERM: the kernel keeps it from a process 1 that has no
-handler (pid_namespaces(7)).
+Importing what the commands need takes about a second, and a signal may arrive before that is done. So this module
+imports almost nothing, and :func:`main` installs signal handlers first. Without a handler the first process of a
+container does not even receive SIGTERM: the kernel discards signals that process 1 does not handle
+(pid_namespaces(7)).
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
-_STANDARD_ERROR = 2
+_STDERR = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> None:
-    """Run the command line; an error of ours ends in its message and its exit code."""
+    """Run the command line; an error of the bridge ends it with its message and its exit code."""
     _open_standard_streams()
     is_service = sys.argv[1:2] == ["run"]
-    handlers = {number: signal.signal(number, _end_service if is_service else _end) for number in _SIGNALS}
+    handlers = {number: signal.signal(number, _exit_service if is_service else _exit) for number in _SIGNALS}
     from bridge.errors import BridgeError  # noqa: PLC0415 - see above
 
     try:
         if sys.argv[1:] == ["run"]:
-            _serve()
+            _run_service()
         else:
             from bridge.cli.commands import app  # noqa: PLC0415 - likewise
 
-            if not is_service:  # which lets ours stand until its own take over
+            if not is_service:  # the service replaces the handlers when it has started
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
             app()
@@ -41,38 +41,38 @@ def main() -> None:
         print(f"aries-bridge: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     finally:
-        _let_go_of_standard_error()
+        _flush_stderr()
 
 
-def _serve() -> None:
-    """Run the service alone: it starts faster without what the other commands need."""
+def _run_service() -> None:
+    """Run the service without the imports of the other commands: it starts faster."""
     from bridge.cli import run as service  # noqa: PLC0415 - see above
 
     sys.exit(service.run())
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    """End a command that has not begun, with the exit code that shells have for a signal."""
+def _exit(number: int, _frame: FrameType | None) -> None:
+    """Exit before the command has started, with the exit code that shells report for a signal."""
     os._exit(128 + number)
 
 
-def _end_service(_number: int, _frame: FrameType | None) -> None:
-    """End a service that has read nothing yet: so nothing is undelivered."""
+def _exit_service(_number: int, _frame: FrameType | None) -> None:
+    """Exit before the service has started: it has read nothing, so nothing is undelivered."""
     os._exit(0)
 
 
-def _let_go_of_standard_error() -> None:
-    """Keep one that takes nothing, as on a full disk, from changing the exit code when the interpreter flushes it."""
+def _flush_stderr() -> None:
+    """Flush standard error; if that fails, as on a full disk, keep Python's own flush from changing the exit code."""
     try:
         sys.stderr.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), _STANDARD_ERROR)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDERR)
 
 
 def _open_standard_streams() -> None:
-    """Open on nothing what is closed of the three: else the next socket would get its number, and our words."""
-    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+    """Open closed standard streams on ``os.devnull``: else a socket would get their number, and our output."""
+    while (devnull := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
-    os.close(nowhere)
+    os.close(devnull)
     if sys.stderr is None:
-        sys.stderr = os.fdopen(_STANDARD_ERROR, "w", closefd=False)
+        sys.stderr = os.fdopen(_STDERR, "w", closefd=False)

@@ -1,6 +1,6 @@
-"""The service as a process: its settings, logs, loop and exit code, and nothing of the other commands.
+"""``aries-bridge run``: the service as a process, with its settings, logs, event loop and exit code.
 
-``aries-bridge run`` comes here without them: importing them costs a tenth of its start.
+It imports nothing of the other commands, which would add a tenth to its start time.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from bridge.observability import log_config as logs
 from bridge.observability import log_events
 from bridge.settings.warnings import warnings
 
-#: How long threads may take to end when all is done.
-LEAVE_SECONDS = 2.0
+#: How long threads may delay the exit.
+EXIT_TIMEOUT_SECONDS = 2.0
 
 
 def run() -> int:
-    """Run the service until it ends, and return its exit code; raise ``SettingsError`` where it cannot begin."""
+    """Run the service until it ends, and return its exit code; raise SettingsError if the settings are invalid."""
     loaded = settings.load()
     redactor = logs.configure(loaded.bridge_log_level, loaded.bridge_log_format, loaded.secrets)
     log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ def run() -> int:
         log.warning(log_events.SETTINGS_WARNING, warning=warning)
     log.info(log_events.STARTING, version=bridge.__version__, instance=loaded.bridge_instance)
     code = 0
-    # A full collection looks at every object there is: for milliseconds, at what was imported and will never go.
+    # Else each full garbage collection spends milliseconds on imported objects, which are never freed.
     gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
@@ -42,12 +42,12 @@ def run() -> int:
         except BridgeError as error:
             log.critical(log_events.FATAL_ERROR, problem=str(error), exit_code=error.exit_code)
             code = error.exit_code
-        _wait_for_no_thread(code)
+        _limit_exit_time(code)
     return code
 
 
-def _wait_for_no_thread(code: int) -> None:
-    """End the process soon, though a thread hangs in a look-up of the DNS or in a file: loop and interpreter wait."""
-    exiting = threading.Timer(LEAVE_SECONDS, os._exit, (code,))
+def _limit_exit_time(code: int) -> None:
+    """Exit after a timeout even if a thread hangs in a DNS lookup or a file: event loop and interpreter wait for it."""
+    exiting = threading.Timer(EXIT_TIMEOUT_SECONDS, os._exit, (code,))
     exiting.daemon = True
     exiting.start()

@@ -1,4 +1,4 @@
-"""Commands in front of a person: notes beside the output, seldom complaints, Ctrl-C, and a pipe that closes."""
+"""What commands in a terminal share: notes on standard error, Ctrl-C, and closed pipes."""
 
 from __future__ import annotations
 
@@ -14,42 +14,47 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-#: Complaints of the Kafka client come many a second while a broker is away.
-COMPLAIN_EVERY_SECONDS = 10.0
+#: The Kafka client logs several messages a second while a broker is unreachable.
+NOTE_INTERVAL_SECONDS = 10.0
 
 
 def note(text: str) -> None:
-    """Say something that is no output of the command."""
+    """Print a message to standard error, beside the output of the command."""
     typer.echo(f"aries-bridge: {text}", err=True)
 
 
-class Complaints:
-    """Pass on what the Kafka client says, but seldom."""
+class ThrottledNotes:
+    """Notes about errors that are retried, at most one per interval."""
 
     def __init__(self) -> None:
-        self._silent_until = 0.0
+        self._next_note_at = 0.0
 
-    def tell(self, words: str) -> None:
-        """Note the words, unless others were noted a moment ago."""
+    def add(self, message: str) -> None:
+        """Print a message, unless another one was printed within the interval."""
         now = time.monotonic()
-        if now >= self._silent_until:
-            self._silent_until = now + COMPLAIN_EVERY_SECONDS
-            note(f"{words.rstrip('.')}; trying on.")
+        if now >= self._next_note_at:
+            self._next_note_at = now + NOTE_INTERVAL_SECONDS
+            note(f"{message.rstrip('.')}; retrying.")
 
 
-async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
-    """Do the work until it is done, or SIGINT or SIGTERM ends it."""
+async def run_until_signal(work: Coroutine[Any, Any, None]) -> bool:
+    """Run until the work is done, or SIGINT or SIGTERM cancels it; return whether it was done."""
     working = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, working.cancel)
     await asyncio.wait([working])
-    if not working.cancelled():
-        working.result()
+    if working.cancelled():
+        return False
+    working.result()
+    return True
 
 
-def let_go_of_the_pipe() -> None:
-    """Keep the interpreter from writing to it once more at exit (docs.python.org, "Note on SIGPIPE")."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+def discard_output() -> None:
+    """Redirect output to ``os.devnull``: else Python fails when it flushes to a closed pipe at exit.
+
+    See "Note on SIGPIPE", docs.python.org/3/library/signal.html.
+    """
+    devnull = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
+        os.dup2(devnull, stream.fileno())

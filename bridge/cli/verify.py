@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bridge.cli.terminal import Complaints, let_go_of_the_pipe, note, until_signalled
+from bridge.cli.terminal import ThrottledNotes, discard_output, note, run_until_signal
 from bridge.clock import wall_us
 from bridge.errors import KafkaUnreachable
 from bridge.kafka.client_options import CapturedKafkaLog
@@ -57,8 +57,8 @@ class Verification:
             open_consumer(self._settings, "verify", partition_fetch_bytes=PARTITION_FETCH_BYTES) as consumer,
         ):
             reading = Reading(self._settings, self._selection, consumer, decoder)
-            complaints = Complaints()
-            with CapturedKafkaLog(complaints.tell):
+            notes = ThrottledNotes()
+            with CapturedKafkaLog(notes.add):
                 await reading.prepare()
                 with _progress(reading):
                     await self._round(reading)
@@ -69,7 +69,7 @@ class Verification:
                     try:
                         await self._round(reading)
                     except KafkaUnreachable as error:
-                        complaints.tell(str(error))
+                        notes.add(str(error))
 
     def close(self) -> Report | None:
         """Judge as final what waits for more; return the report, or None where the first round was not done."""
@@ -139,14 +139,14 @@ def verify(
     tell = _tell_json if as_json and follow else _tell_nothing if as_json else _Teller()
     verification = Verification(settings, selection, follow=follow, tell=tell)
     try:
-        asyncio.run(until_signalled(verification.run()))
+        asyncio.run(run_until_signal(verification.run()))
         found = verification.close()
         if found is None:
             note("interrupted before the end: nothing is proven.")
             raise typer.Exit(1)
         _show(found, as_json=as_json)
     except BrokenPipeError:  # `| head` has seen enough
-        let_go_of_the_pipe()
+        discard_output()
         raise typer.Exit(1) from None
     if not found.proven:
         raise typer.Exit(1)

@@ -1,1 +1,1 @@
-"""``aries-bridge dev``: the real bridge at work, with whatever of Aries and Kafka is not at hand made up."""
+"""What ``aries-bridge dev`` does: the real bridge, with a simulated Aries and an embedded broker if not configured."""

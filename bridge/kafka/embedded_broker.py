@@ -1,8 +1,8 @@
-"""A Kafka-compatible broker inside this process, for ``dev`` and tests: librdkafka's mock cluster.
+"""A Kafka-compatible broker in this process, for ``dev`` and tests: librdkafka's mock cluster.
 
-It speaks the real protocol on a loopback port (idempotent produce, fetch, metadata) and keeps records in
-memory. It is no Kafka: it keeps only the newest 5 MB of a partition, cannot be administered, and serves no
-two members of a consumer group. Source: librdkafka, ``rdkafka_mock.h``.
+It serves the Kafka protocol on a loopback port (idempotent produce, fetch, metadata) and keeps records in memory. It
+is no Kafka: it keeps only the newest 5 MB of a partition, has no admin API, and supports only one member per consumer
+group. Source: librdkafka, ``rdkafka_mock.h``.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-ANSWER_DEADLINE_SECONDS = 10.0
+METADATA_TIMEOUT_SECONDS = 10.0
 
 
 class EmbeddedBrokerError(BridgeError):
-    """Say why there is no embedded broker, and what to do instead."""
+    """The embedded broker cannot be started, or does not answer."""
 
 
 class EmbeddedBroker:
-    """Run one broker on a free loopback port between :meth:`start` and :meth:`close`.
+    """A broker on a free loopback port, from :meth:`start` to :meth:`close`.
 
-    Every topic has four partitions and comes into being when it is first asked for.
+    Each topic has four partitions, and is created when its metadata is first requested.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class EmbeddedBroker:
         self._address = ""
 
     def start(self) -> Self:
-        """Start the broker; it accepts connections when this returns, after some milliseconds.
+        """Start the broker, which takes some milliseconds; it then accepts connections.
 
         Raises EmbeddedBrokerError.
         """
@@ -44,11 +44,11 @@ class EmbeddedBroker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Return what ``KAFKA_BOOTSTRAP_SERVERS`` would hold."""
+        """Return the value for ``KAFKA_BOOTSTRAP_SERVERS``."""
         return self._address
 
     def create_topics(self, names: Iterable[str]) -> None:
-        """Bring topics into being: the mock creates one when its metadata is asked for, and in no other way.
+        """Create topics, by requesting their metadata: the mock cluster has no other way.
 
         Raises EmbeddedBrokerError.
         """
@@ -56,7 +56,7 @@ class EmbeddedBroker:
             self._metadata(name)
 
     def close(self) -> None:
-        """Stop the broker and forget all records; closing twice is fine."""
+        """Stop the broker and discard all records; a second call does nothing."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -75,12 +75,12 @@ class EmbeddedBroker:
         if self._client is None:
             raise EmbeddedBrokerError("The embedded broker is not running: start it first.")
         try:
-            return self._client.list_topics(*topic, timeout=ANSWER_DEADLINE_SECONDS)
+            return self._client.list_topics(*topic, timeout=METADATA_TIMEOUT_SECONDS)
         except KafkaException as error:
             self.close()
             raise EmbeddedBrokerError(
-                f"The embedded broker gave no answer ({error.args[0].str()}). "
-                "Set KAFKA_BOOTSTRAP_SERVERS to a Kafka of your own instead."
+                f"The embedded broker did not answer ({error.args[0].str()}). "
+                "Set KAFKA_BOOTSTRAP_SERVERS to use another Kafka instead."
             ) from error
 
 
@@ -90,7 +90,7 @@ def _mock_cluster() -> Any:
     except ImportError as error:
         raise EmbeddedBrokerError(
             "The embedded broker needs the package confluent-kafka. Install it with: "
-            'pip install "aries-kafka-bridge[dev]"; or set KAFKA_BOOTSTRAP_SERVERS to a Kafka of your own.'
+            'pip install "aries-kafka-bridge[dev]"; or set KAFKA_BOOTSTRAP_SERVERS to use another Kafka.'
         ) from error
-    # Else librdkafka reports on stderr that it is a mock, and each connection that a client closes.
+    # At other levels librdkafka reports on stderr that it is a mock, and each connection that a client closes.
     return Producer({"test.mock.num.brokers": 1, "log_level": 0})

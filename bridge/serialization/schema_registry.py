@@ -15,7 +15,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaMismatch, SettingsError, shortened
+from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaMismatch, SettingsError, shorten
 
 if TYPE_CHECKING:
     import os
@@ -279,4 +279,4 @@ def _tls(cafile: str | None) -> ssl.SSLContext:
 
 
 def _one_line(text: str) -> str:
-    return shortened(" ".join(text.split()), _MAX_MESSAGE_CHARACTERS)
+    return shorten(" ".join(text.split()), _MAX_MESSAGE_CHARACTERS)

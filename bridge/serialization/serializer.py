@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastavro import schemaless_reader, schemaless_writer
 
-from bridge.errors import BadLine, shortened
+from bridge.errors import BadLine, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,7 @@ class Serializer:
             symbol = record.get("symbol")
             raise BadLine(
                 "encode",
-                f"the record does not match the schema of {topic}: {shortened(str(error), _MAX_ERROR_CHARACTERS)}",
+                f"the record does not match the schema of {topic}: {shorten(str(error), _MAX_ERROR_CHARACTERS)}",
                 symbol=symbol if isinstance(symbol, str) else None,
             ) from error
         return buffer.getvalue()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
-from bridge.errors import SettingsError, shortened
+from bridge.errors import SettingsError, shorten
 from bridge.settings.field_types import is_secret, redact_url
 from bridge.settings.fields import Settings
 from bridge.settings.validation import Problem, broken_rules
@@ -101,6 +101,6 @@ def _validated(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Problem]]
 
 def _problem(field: str, value: object, details: ErrorDetails) -> Problem:
     is_shown = isinstance(value, str) and not is_secret(Settings.model_fields[field])
-    shown = f"={shortened(redact_url(str(value)), _MAX_SHOWN_CHARACTERS)!r}" if is_shown else ""
+    shown = f"={shorten(redact_url(str(value)), _MAX_SHOWN_CHARACTERS)!r}" if is_shown else ""
     message = details.get("ctx", {}).get("error") or _MESSAGES.get(details["type"])
     return Problem.of(f"{field.upper()}{shown}: {message or details['msg'].replace('Input should', 'should')}.", field)

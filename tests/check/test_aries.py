@@ -121,7 +121,7 @@ async def test_a_server_that_repeats_the_token() -> None:
 async def test_a_silent_server(fault: faults.Fault) -> None:
     """Without an answer the check ends at its timeout."""
     async with Simulator() as simulator:
-        simulator.inject_nowait(fault))
+        simulator.inject_nowait(fault)
         results = await run_preflight(environ(simulator.url), answer_timeout_seconds=0.3)
 
     results.expect("Aries authentication", Status.FAIL, "no answer within 0.3 s", "ARIES_DIALECT")

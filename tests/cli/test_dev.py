@@ -31,7 +31,7 @@ COMMAND = (sys.executable, "-W", "error", "-m", "bridge", "dev")
 
 
 class Run:
-    """One running command; what it prints is read as it comes."""
+    """A running command and its output so far."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: int) -> None:
         self.text = ""
@@ -39,7 +39,7 @@ class Run:
         self._output = output
 
     def shows(self, pattern: str) -> None:
-        """Wait until the output so far has something in it."""
+        """Wait until the output matches a pattern."""
         while not re.search(pattern, self.text):
             assert self._read(), f"it ended without {pattern!r}:\n{self.text}"
 
@@ -55,7 +55,7 @@ class Run:
     def _read(self) -> bool:
         try:
             data = os.read(self._output, 1 << 16)
-        except OSError:  # how Linux tells that nobody has a pseudo terminal open any more
+        except OSError:  # Linux raises EIO when the other side of a pseudo terminal is closed
             return False
         self.text += data.decode()
         return bool(data)
@@ -81,14 +81,14 @@ def dev(*arguments: str, environ: Mapping[str, str] | None = None, terminal: boo
 
 
 def amount(text: str, name: str) -> int:
-    """Return what the summary says of an account."""
+    """Return an account's total in the summary."""
     found = re.search(rf"^  [=+ ]*{re.escape(name)} +([\d,]+)", text, re.MULTILINE)
     assert found is not None, f"no {name!r} in:\n{text}"
     return int(found[1].replace(",", ""))
 
 
 def assert_clean(text: str) -> None:
-    """Check that a summary adds up and has nothing of a loss in it."""
+    """Check that a summary adds up and reports no loss."""
     assert "drained, nothing lost" in text
     assert "The accounts add up" in text
     ends = ("published", "filtered", "dead-lettered", "conflated", "dropped", "undelivered")
@@ -103,21 +103,21 @@ def assert_clean(text: str) -> None:
     assert "Warning" not in text
 
 
-def test_it_needs_nothing_and_proves_the_whole_way() -> None:
-    """In plain mode it shows each topic, stops after its time, and what was sent is what Kafka holds."""
+def test_without_settings_all_that_is_sent_is_read_back() -> None:
+    """In plain mode it shows each topic, stops after its time, and Kafka holds what the simulator sent."""
     with dev("--plain", "--seconds", "3", "--rate", "300") as run:
         assert run.ended() == 0
     assert_clean(run.text)
     assert "as many as the simulator sent" in run.text
-    assert len(re.findall(r"^   Status page: http://127.0.0.1:[1-9]\d*/$", run.text, re.MULTILINE)) == 1
+    assert re.search(r"^-- \d.*Status page: http://127.0.0.1:[1-9]\d*/$", run.text, re.MULTILINE)
     assert amount(run.text, "lines read") > 300
     assert len(re.findall(r"^-- \d", run.text, re.MULTILINE)) >= 2
     for topic in set(Topic) - {Topic.DLQ}:
-        assert re.search(rf"^   aries\.{topic} +[1-9][\d,]* +[\d.]+/s  \S", run.text, re.MULTILINE), topic
+        assert re.search(rf"^aries\.{topic} +[1-9][\d,]* +[\d.]+/s +[\d.]+ s  \S", run.text, re.MULTILINE), topic
 
 
 def test_a_signal_drains() -> None:
-    """A service manager's stop ends it as cleanly as its time does; so in the other dialect."""
+    """SIGTERM ends it as cleanly as the end of its time; also in the other dialect."""
     with dev("--rate", "300", "--dialect", "action", "--symbols", "AAPL,SPX") as run:
         run.shows(r"aries.trades +[1-9]")
         assert "action dialect" in run.text
@@ -127,24 +127,25 @@ def test_a_signal_drains() -> None:
     assert "\x1b" not in run.text  # no live table where there is no terminal
 
 
-def test_the_live_table_gives_the_terminal_back() -> None:
-    """On a terminal the table is drawn in place; after it comes the summary, from which no secret can be seen."""
+def test_the_live_table_is_removed_at_the_end() -> None:
+    """On a terminal the table is redrawn in place, below log lines; the summary follows, and no secret is shown."""
     with dev("--rate", "300", environ={"ARIES_ACCESS_TOKEN": "hunter22"}, terminal=True) as run:
         run.shows(r"quotes.*\n?.*bid")
         run.shows("adds up")
-        run.shows(r"  http://127\.0\.0\.1:\d+/\S*  Ctrl-C")
+        run.shows(r"Status page: http://127\.0\.0\.1:\d+/")
         run.signal(signal.SIGINT)
         assert run.ended() == 0
-    drawn, _, after = run.text.replace("\r\n", "\n").rpartition("\x1b[?1049l")
-    assert drawn.count("\x1b[?1049h") == 1
-    assert drawn.rindex("\x1b[?25l") < run.text.rindex("\x1b[?25h")
-    assert "ARIES_ACCESS_TOKEN: not used" in run.text
-    assert "hunter22" not in run.text
+    text = run.text.replace("\r\n", "\n")
+    drawn, _, after = text.rpartition("\x1b[?25h")
+    assert drawn.count("\x1b[?25l") == 1
+    assert "\x1b[1A" in drawn
+    assert "ARIES_ACCESS_TOKEN: not used" in drawn
+    assert "hunter22" not in text
     assert_clean(after)
 
 
 def test_faults_can_be_tried(tmp_path: Path) -> None:
-    """A script lets the simulator misbehave; the losses are seen, and the accounts still add up."""
+    """A script injects faults into the simulator; they are shown, and the accounts still add up."""
     script = tmp_path / "faults.json"
     script.write_text(json.dumps([{"at": 0.3, "fault": "garbage"}, {"at": 0.4, "fault": "drop"}]))
     environ = {"ARIES_BACKOFF_MIN_SECONDS": "0.01", "ARIES_BACKOFF_MAX_SECONDS": "0.05"}
@@ -155,11 +156,11 @@ def test_faults_can_be_tried(tmp_path: Path) -> None:
         assert run.ended() == 0
     assert_clean(run.text)
     assert amount(run.text, "dead-lettered") == 1
-    assert re.search(r"streaming: .* 1 lost \(last: network", run.text)
+    assert re.search(r"streaming, .* disconnects: 1 \(last: network", run.text)
 
 
 async def test_it_uses_what_is_configured(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """With Aries and Kafka of one's own it is the service on them, and its records are there to be read."""
+    """With Aries and Kafka configured it runs the service between them."""
     broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator(rate=200) as simulator:
         with dev("--plain", environ=environment(simulator, broker.bootstrap_servers, topic_prefix)) as run:
@@ -173,8 +174,8 @@ async def test_it_uses_what_is_configured(broker: EmbeddedBroker, topic_prefix: 
     assert {symbol for topic, symbol in by_symbol(found) if topic is Topic.QUOTES} == {"AAPL", "MSFT"}
 
 
-def test_wrong_settings_end_it_with_2() -> None:
-    """What is wrong is told in one message, as by `run`."""
+def test_invalid_settings_are_exit_code_2() -> None:
+    """All problems are reported in one message, as by `run`."""
     with dev("--plain", environ={"KAFKA_LINGER_MS": "soon", "BRIDGE_LOG_LEVEL": "loud"}) as run:
         assert run.ended() == 2
     assert "KAFKA_LINGER_MS" in run.text
@@ -182,8 +183,8 @@ def test_wrong_settings_end_it_with_2() -> None:
     assert "Traceback" not in run.text
 
 
-def test_a_reader_that_has_seen_enough_ends_it() -> None:
-    """As in ``aries-bridge dev --plain | head -1``: it drains and ends, quietly."""
+def test_a_closed_pipe_ends_it() -> None:
+    """As in ``aries-bridge dev --plain | head -1``: it drains, and ends without a message."""
     with subprocess.Popen((*COMMAND, "--plain"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

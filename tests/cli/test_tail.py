@@ -1,4 +1,4 @@
-"""``aries-bridge tail`` shows what the topics hold, decoded, and ends as asked."""
+"""``aries-bridge tail`` prints the records of topics, decoded, until it is told to end."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from bridge.cli.tail import Selection, follow
+from bridge.cli.tail import print_records
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.embedded_broker import EmbeddedBroker
+from bridge.kafka.tail import Selection
 from bridge.serialization import schemas
 from bridge.serialization.decimals import PriceEncoder
 from bridge.serialization.formatting import json_line, text_line
@@ -49,7 +50,7 @@ def quote(symbol: str, seq: int, price: str = "187.25") -> AvroRecord:
 
 
 class Writer:
-    """Write records as the bridge does, but all to one partition."""
+    """A producer that writes records as the bridge does, but all to one partition."""
 
     def __init__(self, producer: AIOKafkaProducer, prefix: str, serializer: Serializer) -> None:
         self._producer = producer
@@ -92,11 +93,11 @@ def all_of(*topics: str, **more: Any) -> Selection:
     return Selection(topics, from_beginning=True, **more)
 
 
-class TestWhatIsShown:
+class TestRecords:
     async def test_topics_by_short_and_full_name(
         self, settings: Settings, writer: Writer, topic_prefix: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Named topics are shown from their beginning, and no others, the records at hand by time."""
+        """Only the named topics are shown, from their beginning, the records of one fetch by time."""
         await writer.quote("AAPL", 0)
         await writer.write(
             Topic.TIMESALES, "MSFT", quote("MSFT", 2) | {"price": PriceEncoder().encode("410.5")}, FIRST_US // 1000 + 2
@@ -104,7 +105,7 @@ class TestWhatIsShown:
         await writer.quote("MSFT", 1, "410.000000001")
         await writer.write(Topic.TRADES, "AAPL", quote("AAPL", 0))
 
-        await follow(settings, all_of("quotes", f"{topic_prefix}.timesales", "quotes", count=3), text_line)
+        await print_records(settings, all_of("quotes", f"{topic_prefix}.timesales", "quotes", count=3), text_line)
 
         lines = sorted(capsys.readouterr().out.splitlines())
         assert [line.split()[:4] for line in lines] == [
@@ -116,13 +117,13 @@ class TestWhatIsShown:
     async def test_all_topics_that_exist_by_default(
         self, broker: EmbeddedBroker, topic_prefix: str, settings: Settings, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Without a name the bridge's topics are shown that are there; the others stay away."""
+        """Without a name the bridge's existing topics are shown; the others are not created."""
         broker.create_topics([f"{topic_prefix}.quotes", f"{topic_prefix}.market-status"])
         async with writing(broker.bootstrap_servers, topic_prefix) as writer:
             await writer.quote("AAPL", 0)
             await writer.write(Topic.MARKET_STATUS, "market", quote("market", 0) | {"market": "open"})
 
-        await follow(settings, all_of(count=2), json_line)
+        await print_records(settings, all_of(count=2), json_line)
 
         shown = [json.loads(line)["schema"] for line in capsys.readouterr().out.splitlines()]
         assert sorted(shown) == ["aries.marketdata.MarketStatus", "aries.marketdata.Quote"]
@@ -131,37 +132,37 @@ class TestWhatIsShown:
     async def test_a_partition_keeps_its_order(
         self, settings: Settings, writer: Writer, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Records of one symbol are shown in their order, even where their times go back."""
+        """Records of one symbol are shown in their order, even if their timestamps go back."""
         for seq in (5, 3, 4, 0):
             await writer.quote("AAPL", seq)
 
-        await follow(settings, all_of("quotes", count=4), json_line)
+        await print_records(settings, all_of("quotes", count=4), json_line)
 
         assert [json.loads(line)["record"]["seq"] for line in capsys.readouterr().out.splitlines()] == [5, 3, 4, 0]
 
-    async def test_only_wanted_symbols(
+    async def test_only_selected_symbols(
         self, settings: Settings, writer: Writer, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Records with other keys are not even decoded."""
+        """Records with other keys are not decoded."""
         await writer.quote("AAPL", 0)
         await writer.raw(Topic.QUOTES, "MSFT", b"junk")
         await writer.quote("SPX", 1)
 
-        await follow(settings, all_of("quotes", keys=frozenset({b"AAPL", b"SPX"}), count=2), json_line)
+        await print_records(settings, all_of("quotes", keys=frozenset({b"AAPL", b"SPX"}), count=2), json_line)
 
         out, err = capsys.readouterr()
         assert [json.loads(line)["key"] for line in out.splitlines()] == ["AAPL", "SPX"]
         assert " offset " not in err
 
-    async def test_undecodable_records_are_told_and_passed_over(
+    async def test_undecodable_records_are_reported_and_skipped(
         self, settings: Settings, writer: Writer, topic_prefix: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """What is no record of ours is told with its place on standard error, and does not count."""
+        """A value that is not a record is reported on standard error with its offset, and not counted."""
         await writer.raw(Topic.QUOTES, "AAPL", b"junk")
         await writer.raw(Topic.QUOTES, "AAPL", None)
         await writer.quote("AAPL", 0)
 
-        await follow(settings, all_of("quotes", count=1), json_line)
+        await print_records(settings, all_of("quotes", count=1), json_line)
 
         out, err = capsys.readouterr()
         place = json.loads(out)
@@ -175,7 +176,7 @@ class TestWhatIsShown:
     async def test_confluent_values_are_decoded_by_the_registry(
         self, broker: EmbeddedBroker, topic_prefix: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """With SCHEMA_REGISTRY_URL set, ids are looked up there; single-object values are decoded beside them."""
+        """With SCHEMA_REGISTRY_URL set, ids are looked up there; single-object values are decoded, too."""
         broker.create_topics([f"{topic_prefix}.quotes"])
         async with FakeRegistry().serving() as registry:
             schema_id = registry.add("any", SCHEMAS[Topic.QUOTES].text)
@@ -186,49 +187,49 @@ class TestWhatIsShown:
                 await plain.quote("AAPL", 1)
             environ = {"KAFKA_TOPIC_PREFIX": topic_prefix, "SCHEMA_REGISTRY_URL": registry.url}
 
-            await follow(kafka_settings(broker.bootstrap_servers, environ), all_of(count=2), json_line)
+            await print_records(kafka_settings(broker.bootstrap_servers, environ), all_of(count=2), json_line)
 
         shown = [json.loads(line)["record"]["bid_price"] for line in capsys.readouterr().out.splitlines()]
         assert shown == ["0.000000001", "187.25"]
 
 
-class TestWhatEndsIt:
-    async def test_missing_topics_are_told_and_not_created(
+class TestEnd:
+    async def test_missing_topics_are_reported_and_not_created(
         self, broker: EmbeddedBroker, settings: Settings, topic_prefix: str
     ) -> None:
-        """A topic that is not there is an error naming the command that creates it; asking does not create it."""
+        """A missing topic is an error that names the command to create it; following does not create it."""
         broker.create_topics([f"{topic_prefix}.quotes"])
 
         with pytest.raises(
             TopicConfigurationError, match=rf"no topic {topic_prefix}\.trades, other .*`aries-bridge topics`"
         ):
-            await follow(settings, all_of("quotes", "trades", "other"), json_line)
+            await print_records(settings, all_of("quotes", "trades", "other"), json_line)
 
         assert await topics_of(broker, topic_prefix) == {f"{topic_prefix}.quotes"}
 
-    async def test_no_topic_at_all_is_told(self, settings: Settings, topic_prefix: str) -> None:
-        """Where none of the bridge's topics exists there is nothing to follow."""
+    async def test_no_topic_at_all_is_an_error(self, settings: Settings, topic_prefix: str) -> None:
+        """If none of the bridge's topics exists there is nothing to follow."""
         with pytest.raises(TopicConfigurationError, match=rf"no topic {topic_prefix}\.quotes, .*{topic_prefix}\.dlq"):
-            await follow(settings, all_of(), json_line)
+            await print_records(settings, all_of(), json_line)
 
-    async def test_unreachable_kafka_is_told(self) -> None:
-        """Nobody at the address is one clear sentence."""
+    async def test_unreachable_kafka_is_an_error(self) -> None:
+        """An address where nothing listens is one clear message."""
         with pytest.raises(KafkaUnreachable, match=rf"Kafka at {NOWHERE} cannot be used: .* Check KAFKA_BOOTSTRAP"):
-            await follow(kafka_settings(NOWHERE, {}), all_of(), json_line)
+            await print_records(kafka_settings(NOWHERE, {}), all_of(), json_line)
 
     async def test_timeout_without_records(self, settings: Settings, writer: Writer) -> None:
-        """Nothing for so long ends it."""
-        await follow(settings, Selection(timeout_seconds=0.2), json_line)
+        """It ends when no record has arrived for the timeout."""
+        await print_records(settings, Selection(timeout_seconds=0.2), json_line)
 
-    async def test_unwanted_records_do_not_put_off_the_timeout(self, settings: Settings, writer: Writer) -> None:
-        """It ends where nothing wanted came for so long, though other records go on coming."""
+    async def test_other_records_do_not_extend_the_timeout(self, settings: Settings, writer: Writer) -> None:
+        """It ends when no selected record has arrived for the timeout, although others arrive."""
 
         async def write_on() -> None:
             while True:
                 await writer.quote("MSFT", 0)
 
         others = asyncio.create_task(write_on())
-        await follow(settings, Selection(keys=frozenset({b"AAPL"}), timeout_seconds=0.3), json_line)
+        await print_records(settings, Selection(keys=frozenset({b"AAPL"}), timeout_seconds=0.3), json_line)
         others.cancel()
         await asyncio.wait([others])
 
@@ -237,23 +238,23 @@ class TestOnRealKafka:
     async def test_topics_are_shown(
         self, kafka: RealKafka, topic_prefix: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A real broker's records are shown, too."""
+        """Records of a real broker are shown."""
         kafka.create_topic(f"{topic_prefix}.quotes")
         async with writing(kafka.bootstrap_servers, topic_prefix) as writer:
             await writer.quote("AAPL", 0)
         settings = kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
 
-        await follow(settings, all_of(count=1), text_line)
+        await print_records(settings, all_of(count=1), text_line)
 
         assert " AAPL bid_price=187.25 " in capsys.readouterr().out
 
-    async def test_a_restarted_broker_is_followed_on(self, kafka: RealKafka, topic_prefix: str) -> None:
-        """While Kafka is away one line says so; when it is back its records are shown."""
+    async def test_following_continues_after_a_broker_restart(self, kafka: RealKafka, topic_prefix: str) -> None:
+        """While Kafka is unreachable one line says so; after its restart records are shown again."""
         kafka.create_topic(f"{topic_prefix}.quotes")
         async with command("-b", kafka.bootstrap_servers, "--json", prefix=topic_prefix) as tail:
             await tail.following()
             kafka.kill()
-            assert b"trying on" in await tail.complaint()
+            assert b"retrying" in await tail.note()
             await asyncio.to_thread(kafka.restart)
             async with writing(kafka.bootstrap_servers, topic_prefix) as writer:
                 await writer.quote("AAPL", 9)
@@ -263,7 +264,7 @@ class TestOnRealKafka:
 
 
 class Command:
-    """Hold a running ``aries-bridge tail``."""
+    """A running ``aries-bridge tail``."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -272,13 +273,13 @@ class Command:
         self.stdout, self.stderr = process.stdout, process.stderr
 
     async def following(self) -> None:
-        """Wait until it has its place in the topics."""
-        assert b": following " in await self.complaint()
+        """Wait until it has its positions in the topics."""
+        assert b": following " in await self.note()
 
     async def line(self) -> bytes:
         return await self.stdout.readline()
 
-    async def complaint(self) -> bytes:
+    async def note(self) -> bytes:
         return await self.stderr.readline()
 
     async def ended_by(self, number: signal.Signals) -> int:
@@ -288,7 +289,7 @@ class Command:
     async def ended(self) -> int:
         return await self._process.wait()
 
-    def look_away(self) -> None:
+    def close_pipe(self) -> None:
         """Close the pipe that it writes to, as ``head`` does."""
         self.stdout._transport.close()  # type: ignore[attr-defined] # asyncio has no public way to it
 
@@ -319,7 +320,7 @@ class TestCommand:
     async def test_follows_from_the_end_until_a_signal(
         self, number: signal.Signals, broker: EmbeddedBroker, writer: Writer, topic_prefix: str
     ) -> None:
-        """What was there before is not shown, what comes is shown at once, and a signal ends it quietly with 0."""
+        """Earlier records are not shown, new ones are shown at once, and a signal ends it with 0 and no message."""
         await writer.quote("AAPL", 0)
         async with command("quotes", "--json", "-b", broker.bootstrap_servers, prefix=topic_prefix) as tail:
             await tail.following()
@@ -327,41 +328,39 @@ class TestCommand:
 
             assert json.loads(await tail.line())["record"]["seq"] == 1
             assert await tail.ended_by(number) == 0
-            assert (await tail.line(), await tail.complaint()) == (b"", b"")
+            assert (await tail.line(), await tail.note()) == (b"", b"")
 
-    async def test_a_reader_that_has_seen_enough_ends_it(
-        self, broker: EmbeddedBroker, writer: Writer, topic_prefix: str
-    ) -> None:
-        """A closed pipe ends it with 0 and without a word, as `| head` wishes."""
+    async def test_a_closed_pipe_ends_it(self, broker: EmbeddedBroker, writer: Writer, topic_prefix: str) -> None:
+        """A closed pipe, as by `| head`, ends it with 0 and no message."""
         async with command("-b", broker.bootstrap_servers, prefix=topic_prefix) as tail:
             await tail.following()
-            tail.look_away()
+            tail.close_pipe()
             await writer.quote("AAPL", 0)
 
             assert await tail.ended() == 0
-            assert await tail.complaint() == b""
+            assert await tail.note() == b""
 
-    async def test_ends_though_kafka_is_gone(self, topic_prefix: str) -> None:
-        """While Kafka is away it says so once and goes on trying; a signal still ends it cleanly."""
+    async def test_a_signal_ends_it_while_kafka_is_unreachable(self, topic_prefix: str) -> None:
+        """While Kafka is unreachable it says so once and retries; a signal still ends it with 0."""
         with EmbeddedBroker() as broker:
             broker.create_topics([f"{topic_prefix}.quotes"])
             async with command("-b", broker.bootstrap_servers, prefix=topic_prefix) as tail:
                 await tail.following()
                 broker.close()
 
-                assert (await tail.complaint()).endswith(b"; trying on.\n")
+                assert (await tail.note()).endswith(b"; retrying.\n")
                 assert await tail.ended_by(signal.SIGINT) == 0
-                assert await tail.complaint() == b""
+                assert await tail.note() == b""
 
     async def test_errors_are_one_line_with_exit_code(self, topic_prefix: str) -> None:
-        """An unreachable Kafka is told in one line, with exit code 1."""
+        """An unreachable Kafka is one line, with exit code 1."""
         async with command("-b", NOWHERE, prefix=topic_prefix) as tail:
             assert await tail.ended() == 1
-            assert (await tail.complaint()).startswith(b"aries-bridge: Kafka at 127.0.0.1:1 cannot be used: ")
-            assert await tail.complaint() == b""
+            assert (await tail.note()).startswith(b"aries-bridge: Kafka at 127.0.0.1:1 cannot be used: ")
+            assert await tail.note() == b""
 
-    async def test_settings_are_judged(self) -> None:
-        """Without brokers the exit code is that of settings, and what is missing is told; Aries is not asked for."""
+    async def test_missing_settings_are_exit_code_2(self) -> None:
+        """Without KAFKA_BOOTSTRAP_SERVERS the message names it, and no setting of Aries."""
         async with command(prefix="aries") as tail:
             assert await tail.ended() == 2
             told = await tail.stderr.read()

@@ -1,3 +1,5 @@
+"""The embedded broker serves Kafka clients as a real one does."""
+
 from __future__ import annotations
 
 import socket
@@ -36,7 +38,7 @@ async def test_what_is_produced_is_read_back(compression: str | None) -> None:
 
 
 def test_topics_exist_once_created() -> None:
-    """Created topics are listed to any client, with four partitions each."""
+    """Created topics are listed for any client, with four partitions each."""
     with EmbeddedBroker() as broker:
         broker.create_topics(["aries.quotes", "aries.trades"])
         client = Producer({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
@@ -50,8 +52,8 @@ def test_topics_exist_once_created() -> None:
     }
 
 
-def test_closed_broker_listens_no_more() -> None:
-    """After close() nothing listens on the port, and closing again is harmless."""
+def test_a_closed_broker_does_not_listen() -> None:
+    """After close() nothing listens on the port, and a second close() does nothing."""
     broker = EmbeddedBroker().start()
     host, port = broker.bootstrap_servers.split(":")
     broker.close()
@@ -61,35 +63,35 @@ def test_closed_broker_listens_no_more() -> None:
         socket.create_connection((host, int(port)), timeout=5)
 
 
-def test_brokers_are_apart() -> None:
+def test_brokers_are_independent() -> None:
     """Two brokers have two addresses and share no topics."""
     with EmbeddedBroker() as first, EmbeddedBroker() as second:
         assert first.bootstrap_servers != second.bootstrap_servers
 
 
-def test_use_before_start_is_refused() -> None:
-    """Creating topics on a broker that does not run says so."""
+def test_use_before_start_is_an_error() -> None:
+    """Creating topics on a broker that is not running is an error that says so."""
     with pytest.raises(EmbeddedBrokerError, match="start it first"):
         EmbeddedBroker().create_topics(["quotes"])
 
 
-def test_emits_nothing() -> None:
-    """The broker's life, clients coming and going included, leaves stdout and stderr empty."""
-    life = (
+def test_nothing_is_written_to_the_standard_streams() -> None:
+    """Starting, serving clients and closing leave stdout and stderr empty."""
+    program = (
         "import asyncio\n"
         "from bridge.kafka.embedded_broker import EmbeddedBroker\n"
         "from tests.kafka.test_embedded_broker import produce\n"
         "with EmbeddedBroker() as broker:\n"
         "    asyncio.run(produce(broker.bootstrap_servers, 'quotes'))\n"
     )
-    done = subprocess.run([sys.executable, "-c", life], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_missing_package_is_named() -> None:
     """Without confluent-kafka the error says what to install."""
-    without = (
+    program = (
         "import sys\n"
         "sys.modules['confluent_kafka'] = None\n"
         "from bridge.kafka.embedded_broker import EmbeddedBroker, EmbeddedBrokerError\n"
@@ -98,6 +100,6 @@ def test_missing_package_is_named() -> None:
         "except EmbeddedBrokerError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert 'pip install "aries-kafka-bridge[dev]"' in done.stdout

@@ -1,4 +1,4 @@
-"""Decoded records become lines that people read, and JSON that loses nothing."""
+"""Decoded records become readable lines, and JSON that loses nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from aiokafka.structs import ConsumerRecord
 
 from bridge.serialization.deserializer import Decoded
-from bridge.serialization.formatting import SHOWN_CHARACTERS, clock, fields, json_line, text_line
+from bridge.serialization.formatting import MAX_TEXT_CHARACTERS, fields, json_line, text_line, time_of_day
 
 INGEST_US = 1_701_450_000_123_456
 QUOTE = {
@@ -42,31 +42,31 @@ def as_json(record: dict[str, Any], key: bytes | None = b"AAPL", timestamp: int 
 
 
 class TestText:
-    def test_market_comes_first_and_nothing_is_said_twice(self) -> None:
-        """A line has time, topic, key and the set fields, decimals exact, the bookkeeping at its end."""
+    def test_market_fields_come_first_and_nothing_is_repeated(self) -> None:
+        """A line has time, topic, key and the set fields, decimals exact, the position in the stream last."""
         assert as_text(QUOTE) == (
             "17:00:00.123 aries.quotes AAPL bid_price=187.25 bid_size=300 bid_exchange=Q "
             "ask_price=123456789.123456789 event_time=2023-12-01T17:00:00.120Z session_id=1701440000000000 seq=7 "
             "after_gap=false"
         )
 
-    def test_what_differs_from_key_and_time_is_shown(self) -> None:
-        """A symbol that is not the key, and an ingest time that is not Kafka's, stand among the fields."""
+    def test_symbol_and_ingest_time_are_shown_if_they_differ(self) -> None:
+        """A symbol that is not the key, and an ingest time that is not the Kafka timestamp, are fields."""
         line = as_text(QUOTE, key=None, timestamp=0)
 
         assert line.startswith("00:00:00.000 aries.quotes - symbol=AAPL ")
         assert "ingest_time_us=2023-12-01T17:00:00.123456Z" in line
 
     def test_level_two_is_compact(self) -> None:
-        """Rows have their columns named once; empty sides are dashes, and rows beyond the first are counted."""
+        """Column names are shown once; empty sides are dashes, and further rows are counted."""
         levels = [{"price": Decimal(price), "bid_size": 3, "ask_size": None} for price in range(7)]
 
         assert list(fields({"book": levels, "quotes": []})) == [
             "book=[price/bid_size/ask_size: 0/3/- 1/3/- 2/3/- 3/3/- 4/3/- +2 more]"
         ]
 
-    def test_maps_stay_in_one_word_group(self) -> None:
-        """Accounts and market statuses are shown in braces; empty ones not at all."""
+    def test_maps_are_in_braces(self) -> None:
+        """Accounts and market statuses are in braces; empty maps are left out."""
         assert list(fields({"counts": {"read": 3, "published": 2}, "exchanges": {}})) == ["counts={read=3 published=2}"]
 
     @pytest.mark.parametrize(
@@ -79,27 +79,27 @@ class TestText:
             ("\x1b[31mred", r"'\x1b[31mred'"),
             ("line\nend", r"'line\nend'"),
             ("\u202eright to left", r"'\u202eright to left'"),
-            ("x" * (SHOWN_CHARACTERS + 5), f"'{'x' * SHOWN_CHARACTERS}'+5"),
+            ("x" * (MAX_TEXT_CHARACTERS + 5), f"'{'x' * MAX_TEXT_CHARACTERS}'+5"),
         ],
     )
-    def test_texts_cannot_pretend_or_steer(self, text: str, shown: str) -> None:
-        """A feed's text is quoted where it could end the field or the line, or steer a terminal; a long one is cut."""
+    def test_texts_cannot_imitate_fields_or_control_a_terminal(self, text: str, shown: str) -> None:
+        """A text is quoted if it could end the field or the line, or control a terminal; a long one is cut."""
         assert list(fields({"reason": text})) == [f"reason={shown}"]
 
     @pytest.mark.parametrize("microseconds", [10**30, -(10**30)])
     def test_impossible_times_stay_numbers(self, microseconds: int) -> None:
-        """A number that is no time of any year is shown as it is."""
+        """A number beyond the years of datetime is shown unchanged."""
         assert list(fields({"time_us": microseconds})) == [f"time_us={microseconds}"]
 
     @pytest.mark.parametrize(("ms", "shown"), [(0, "00:00:00.000"), (86_399_999, "23:59:59.999"), (-1, "23:59:59.999")])
-    def test_clock(self, ms: int, shown: str) -> None:
-        """The time of day is of UTC, for any number."""
-        assert clock(ms) == shown
+    def test_time_of_day(self, ms: int, shown: str) -> None:
+        """The time of day is in UTC, for any number."""
+        assert time_of_day(ms) == shown
 
 
 class TestJson:
-    def test_everything_is_there(self) -> None:
-        """One object has the record's place, key, time and schema, and all fields, decimals as exact strings."""
+    def test_nothing_is_left_out(self) -> None:
+        """One object has topic, partition, offset, time, key, schema and all fields, decimals as exact strings."""
         assert json.loads(as_json(QUOTE)) == {
             "topic": "aries.quotes",
             "partition": 3,
@@ -115,8 +115,8 @@ class TestJson:
             },
         }
 
-    def test_is_one_line_of_ascii(self) -> None:
-        """No character of a feed ends the line or reaches a terminal raw."""
+    def test_a_record_is_one_line_of_ascii(self) -> None:
+        """No character of a feed ends the line or reaches a terminal unescaped."""
         line = as_json({"reason": "a\nb\u2028c\x1b\x9b"})
 
         assert line.isascii()
@@ -124,11 +124,11 @@ class TestJson:
         assert json.loads(line)["record"] == {"reason": "a\nb\u2028c\x1b\x9b"}
 
     @pytest.mark.parametrize("timestamp", [-1, 10**18])
-    def test_a_timestamp_that_is_no_time_is_null(self, timestamp: int) -> None:
-        """What another producer wrote as a timestamp cannot end the program."""
+    def test_an_invalid_timestamp_is_null(self, timestamp: int) -> None:
+        """A timestamp of another producer that is no time is no error."""
         assert json.loads(as_json({}, key=None, timestamp=timestamp))["timestamp"] is None
 
     def test_binary_keys_are_base64(self) -> None:
-        """A key that is no UTF-8 is told as such, and a missing one is null."""
+        """A key that is not UTF-8 is base64 with a prefix, and a missing one is null."""
         assert json.loads(as_json({}, key=b"\xff"))["key"] == "base64:/w=="
         assert json.loads(as_json({}, key=None))["key"] is None

@@ -1,4 +1,4 @@
-"""A record at a glance says what a person looks for first."""
+"""The one-line summary of a record has what a reader looks for first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.dev.glance import MOST_CHARACTERS, glance, printable
+from bridge.dev.record_summary import MAX_CHARACTERS, printable, summarize
 from bridge.serialization import schemas
 from bridge.serialization.decimals import PriceEncoder
 from bridge.serialization.deserializer import Decoded, Deserializer
@@ -19,10 +19,10 @@ STAMP = {"symbol": "AAPL", "ingest_time_us": 1, "session_id": 1, "seq": 0, "afte
 PRICE = PriceEncoder()
 
 
-async def seen(topic: Topic, **fields: Any) -> str:
-    """Return the glance of a record that went through its schema."""
+async def summary_of(topic: Topic, **fields: Any) -> str:
+    """Return the summary of a record that was encoded and decoded by its schema."""
     value = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS)).encode(topic, fields)
-    return glance(await Deserializer(SCHEMAS).decode(value))
+    return summarize(await Deserializer(SCHEMAS).decode(value))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ async def seen(topic: Topic, **fields: Any) -> str:
             "AAPL bid 10.00x300 ask 10.01x400 (4 levels, 1 exchanges)",
         ),
         (Topic.L2, {}, "AAPL (0 levels, 0 exchanges)"),
-        (Topic.GREEKS, {"delta": 0.51234, "implied_volatility": 0.2345}, "AAPL delta 0.5123 IV 23.4%"),
+        (Topic.GREEKS, {"delta": 0.51234, "implied_volatility": 0.2345}, "AAPL delta 0.5123 IV 0.2345"),
         (
             Topic.MARKET_STATUS,
             {"market": "open", "exchanges": {"nyse": "closed"}, "index_groups": {"dow_jones": "open"}},
@@ -68,28 +68,28 @@ async def seen(topic: Topic, **fields: Any) -> str:
     ],
 )
 async def test_market_records_show_prices_and_sizes(topic: Topic, fields: dict[str, Any], expected: str) -> None:
-    """Prices have all their digits and cents at least; what is absent is not spoken of."""
-    assert await seen(topic, **STAMP, **fields) == expected
+    """Prices have all their digits and at least two decimals; absent fields are left out."""
+    assert await summary_of(topic, **STAMP, **fields) == expected
 
 
-async def test_control_and_dead_letters_tell_what_happened() -> None:
-    """The bridge's own records show their kind and reason."""
+async def test_control_records_and_dead_letters_show_their_reason() -> None:
+    """The bridge's own records show kind and reason."""
     control = {"kind": "GAP", "instance": "here", "time_us": 1, "reason": "closed", "counts": {"lines_received": 1234}}
-    assert await seen(Topic.CONTROL, **control) == "GAP (closed) after 1,234 lines"
+    assert await summary_of(Topic.CONTROL, **control) == "GAP (closed) after 1,234 lines"
     letter = {"error": "it is not JSON", "raw": b"{", "ingest_time_us": 1, "bridge_version": "1"}
-    assert await seen(Topic.DLQ, reason="not_json", **letter) == "not_json: it is not JSON"
-    assert await seen(Topic.DLQ, reason="bad_field", symbol="AAPL", **letter) == "AAPL bad_field: it is not JSON"
+    assert await summary_of(Topic.DLQ, reason="not_json", **letter) == "not_json: it is not JSON"
+    assert await summary_of(Topic.DLQ, reason="bad_field", symbol="AAPL", **letter) == "AAPL bad_field: it is not JSON"
 
 
-def test_a_record_of_another_application_is_told_field_by_field() -> None:
-    """A topic may hold what others wrote; nothing is assumed of its fields, not even of those called as ours."""
+def test_a_record_of_another_application_is_shown_field_by_field() -> None:
+    """A topic may hold records of other schemas; nothing is assumed about fields, even those with our names."""
     huge = Decimal("1" * 40)
-    assert glance(Decoded("com.example.Order", {"symbol": 7, "bid_price": huge})) == f"symbol=7 bid_price={huge}"
+    assert summarize(Decoded("com.example.Order", {"symbol": 7, "bid_price": huge})) == f"symbol=7 bid_price={huge}"
 
 
-async def test_a_glance_cannot_steer_a_terminal() -> None:
-    """Control characters of the feed become question marks, and no line is endless."""
-    text = await seen(Topic.QUOTES, **{**STAMP, "symbol": "A\x1b[2J\n\x07é"})
+async def test_a_summary_cannot_control_a_terminal() -> None:
+    """Control characters of the feed become question marks, and the length is limited."""
+    text = await summary_of(Topic.QUOTES, **{**STAMP, "symbol": "A\x1b[2J\n\x07é"})
     assert text == "A?[2J???"
-    assert len(await seen(Topic.QUOTES, **{**STAMP, "symbol": "A" * 1000})) == MOST_CHARACTERS
+    assert len(await summary_of(Topic.QUOTES, **{**STAMP, "symbol": "A" * 1000})) == MAX_CHARACTERS
     assert printable("plain ~ text") == "plain ~ text"

@@ -1,4 +1,4 @@
-"""The bridge is set between what is configured, and made-up ends where nothing is."""
+"""The dev environment uses what is configured, and starts a simulator and an embedded broker for the rest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.dev.stage import OPTION, SYMBOLS, TOKEN, Wishes, stage
+from bridge.dev.environment import OPTION, SYMBOLS, TOKEN, Options, dev_environment
 from bridge.errors import SettingsError
 from bridge.kafka.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
 from bridge.market_data import EventType
@@ -22,9 +22,9 @@ ARIES = {"ARIES_WS_URL": "wss://aries.test/v1/market/ws", "ARIES_ACCESS_TOKEN": 
 KAFKA = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.test:9092"}
 
 
-async def test_without_any_setting_both_ends_are_made_up() -> None:
-    """There are a simulator with every kind of symbol and event, and a broker with all topics."""
-    async with stage(Wishes(), {}) as made:
+async def test_without_any_setting_both_sides_are_started() -> None:
+    """A simulator with every kind of symbol and event, and a broker with all topics."""
+    async with dev_environment(Options(), {}) as made:
         assert made.simulator is not None
         assert made.broker is not None
         assert made.settings.aries_ws_url == made.simulator.url
@@ -38,8 +38,8 @@ async def test_without_any_setting_both_ends_are_made_up() -> None:
         assert warnings(made.settings, made.environ) == []
 
 
-async def test_what_is_configured_is_used_as_it_is() -> None:
-    """With both ends configured nothing is started and no setting of theirs is touched."""
+async def test_what_is_configured_is_not_replaced() -> None:
+    """With both sides configured nothing is started, and none of their settings changes."""
     environ = {
         **ARIES,
         **KAFKA,
@@ -47,7 +47,7 @@ async def test_what_is_configured_is_used_as_it_is() -> None:
         "BRIDGE_LOG_LEVEL": "DEBUG",
         "BRIDGE_HTTP_PORT": "8081",
     }
-    async with stage(Wishes(), environ) as made:
+    async with dev_environment(Options(), environ) as made:
         assert made.simulator is None
         assert made.broker is None
         assert made.settings.aries_ws_url == ARIES["ARIES_WS_URL"]
@@ -61,15 +61,15 @@ async def test_what_is_configured_is_used_as_it_is() -> None:
         assert made.notes == ()
 
 
-async def test_a_users_credentials_go_nowhere_near_the_simulator(tmp_path: Path) -> None:
-    """Without a URL the simulator is used with a token of its own, whatever credentials are set; a note says so."""
+async def test_credentials_are_not_sent_to_the_simulator(tmp_path: Path) -> None:
+    """The simulator has a token of its own, and the user's credentials are cleared; a note says so."""
     environ = {
         "ARIES_ACCESS_TOKEN": SECRET,
         "ARIES_REFRESH_TOKEN_FILE": str(tmp_path / "missing"),
         "ARIES_API_KEY": SECRET,
         "KAFKA_SASL_PASSWORD": SECRET,
     }
-    async with stage(Wishes(), environ) as made:
+    async with dev_environment(Options(), environ) as made:
         assert [secret.reveal() for secret in made.settings.secrets] == [TOKEN]
         assert SECRET not in made.environ.values()
         aries, kafka = made.notes
@@ -79,50 +79,50 @@ async def test_a_users_credentials_go_nowhere_near_the_simulator(tmp_path: Path)
     assert SECRET not in aries + kafka
 
 
-async def test_the_command_line_stands_above_the_environment() -> None:
-    """Symbols and dialect of the command line count; the simulator speaks the dialect that is wanted."""
+async def test_options_override_the_environment() -> None:
+    """Symbols and dialect of the command line are used, and the simulator speaks that dialect."""
     environ = {"ARIES_SYMBOLS": "IBM", "ARIES_DIALECT": "envelope", "ARIES_EVENTS": "quotes"}
-    async with stage(Wishes(symbols="T,F", dialect="action"), environ) as made:
+    async with dev_environment(Options(symbols="T,F", dialect="action"), environ) as made:
         assert made.settings.aries_symbols == ("T", "F")
         assert made.settings.dialect == "action"
         assert made.settings.aries_events == ("quotes",)
         assert made.simulator is not None
         assert made.settings.aries_ws_url == made.simulator.url_for("action")
-    async with stage(Wishes(), {"ARIES_DIALECT": "action"}) as made:
+    async with dev_environment(Options(), {"ARIES_DIALECT": "action"}) as made:
         assert made.simulator is not None
         assert made.settings.aries_ws_url == made.simulator.url_for("action")
 
 
 async def test_options_of_the_simulator_without_a_simulator_are_noted() -> None:
-    """Who asks for a rate of the real feed is told that it has no effect; symbols have one, and a default."""
+    """A rate has no effect on the real feed, and a note says so; symbols have one, and a default."""
     environ = {**ARIES, **KAFKA, "ARIES_SYMBOLS": ""}
-    async with stage(Wishes(rate=500, seed=3), environ) as made:
+    async with dev_environment(Options(rate=500, seed=3), environ) as made:
         assert made.notes == ("--rate, --seed: no effect, as ARIES_WS_URL is set and no simulator runs.",)
         assert ",".join(made.settings.aries_symbols) == SYMBOLS
-    async with stage(Wishes(symbols="T"), environ) as made:
+    async with dev_environment(Options(symbols="T"), environ) as made:
         assert made.settings.aries_symbols == ("T",)
 
 
-async def test_settings_and_scripts_that_are_wrong_end_the_start(tmp_path: Path) -> None:
-    """Nothing is left running where a setting or the script of faults cannot be used."""
+async def test_invalid_settings_and_scripts_are_errors(tmp_path: Path) -> None:
+    """Nothing is left running if a setting or the script of faults is invalid."""
     with pytest.raises(SettingsError, match="KAFKA_LINGER_MS"):
-        async with stage(Wishes(), {"KAFKA_LINGER_MS": "soon"}):
+        async with dev_environment(Options(), {"KAFKA_LINGER_MS": "soon"}):
             pass
     with pytest.raises(SettingsError, match="nowhere"):
-        async with stage(Wishes(script=tmp_path / "nowhere"), {}):
+        async with dev_environment(Options(script=tmp_path / "nowhere"), {}):
             pass
 
 
-async def test_without_its_library_the_missing_broker_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who did not install the extra is told how to, or what to set instead."""
+async def test_a_missing_library_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra package the error says how to install it, or what to set instead."""
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     with pytest.raises(EmbeddedBrokerError, match="KAFKA_BOOTSTRAP_SERVERS"):
-        async with stage(Wishes(), {}):
+        async with dev_environment(Options(), {}):
             pass
 
 
-async def test_own_topic_names_are_created(broker: EmbeddedBroker) -> None:
-    """The broker's topics are called as the settings say."""
-    async with stage(Wishes(), {"KAFKA_TOPIC_PREFIX": "mine", "KAFKA_TOPIC_L2": "books"}) as made:
+async def test_topics_are_created_under_their_configured_names(broker: EmbeddedBroker) -> None:
+    """The embedded broker has the topics that the settings name."""
+    async with dev_environment(Options(), {"KAFKA_TOPIC_PREFIX": "mine", "KAFKA_TOPIC_L2": "books"}) as made:
         assert made.broker is not None
         assert read_all(made.broker.bootstrap_servers, ["mine.quotes", "books"]) == []
