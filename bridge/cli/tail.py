@@ -110,4 +110,5 @@ def _start(consumer: AIOKafkaConsumer, settings: Settings, selection: Selection)
     partitions = consumer.assignment()
     names = ", ".join(sorted({partition.topic for partition in partitions}))
     start = "the beginning" if selection.from_beginning else "the end"
-    return f"following {names} ({len(partitions)} partitions) at {bootstrap_servers(settings)} from {start}; press Ctrl-C to end."
+    where = f"{names} ({len(partitions)} partitions) at {bootstrap_servers(settings)}"
+    return f"following {where} from {start}; press Ctrl-C to end."
