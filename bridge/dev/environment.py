@@ -130,9 +130,9 @@ def _simulator_settings(simulator: Simulator, environ: Mapping[str, str]) -> dic
     return changes
 
 
-def _log_fault(happening: ServerEvent) -> None:
-    if happening.name == "fault":
-        log.warning(log_events.SIMULATOR_FAULT, fault=happening.details)
+def _log_fault(event: ServerEvent) -> None:
+    if event.name == "fault":
+        log.warning(log_events.SIMULATOR_FAULT, fault=event.details)
 
 
 def _notes(options: Options, environ: Mapping[str, str]) -> tuple[str, ...]:
