@@ -39,7 +39,7 @@ from bridge.observability import log_events
 from bridge.observability.http_server import Server
 from bridge.observability.latency import LatencyMetrics
 from bridge.pipeline.assembly import assemble
-from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind
+from bridge.pipeline.control_events import HEARTBEAT_SECONDS
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry
@@ -197,7 +197,7 @@ class Bridge:
                     if not self.ingest.conflation:
                         break
                 if self.control.session_id is not None:
-                    self.control.announce(ControlKind.SESSION_COMPLETED, reason="stopped")
+                    self.control.complete(self.publisher.state.rebuilds)
                     await self.publisher.drained()
 
     def give_up(self) -> int:
@@ -221,7 +221,7 @@ class Bridge:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             if self.control.session_id is not None:
-                self.control.heartbeat()
+                self.control.heartbeat(self.publisher.state.rebuilds)
             found = self.publisher.partition_drift()
             if found != drift:
                 drift = found

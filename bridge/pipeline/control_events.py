@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS: Final = 10.0
+#: In the reason of HEARTBEAT and SESSION_COMPLETED once the process has replaced its Kafka producer: from then on
+#: records may be repeated, and ``verify`` accepts that from such processes only.
+PRODUCER_REPLACED: Final = "producer replaced"
 
 
 class ControlKind(StrEnum):
@@ -81,10 +84,15 @@ class ControlEvents:
         key = self._instance.encode()
         self._buffer.add(self._queue(), (now_us, key, self._serializer.encode(Topic.CONTROL, record), None))
 
-    def heartbeat(self) -> None:
+    def heartbeat(self, producer_rebuilds: int) -> None:
         """Announce the accounts, unless an earlier record still waits: an outage must not pile up heartbeats."""
         if not self._queue().waiting:
-            self.announce(ControlKind.HEARTBEAT)
+            self.announce(ControlKind.HEARTBEAT, reason=_replacements(producer_rebuilds) or None)
+
+    def complete(self, producer_rebuilds: int) -> None:
+        """Announce that the process ends with every record acknowledged."""
+        reasons = ("stopped", _replacements(producer_rebuilds))
+        self.announce(ControlKind.SESSION_COMPLETED, reason="; ".join(filter(None, reasons)))
 
     def overload(self, started: bool, buffer_bytes: int) -> None:  # noqa: FBT001 - the one fact of the event
         """Announce and log that overload has started or ended."""
@@ -95,3 +103,7 @@ class ControlEvents:
 
     def _queue(self) -> PartitionQueue:
         return self._buffer.queue_for(Topic.CONTROL, self._instance.encode())
+
+
+def _replacements(count: int) -> str:
+    return f"{PRODUCER_REPLACED} {count} time{'' if count == 1 else 's'}" if count else ""

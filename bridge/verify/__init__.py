@@ -1,5 +1,6 @@
-"""``aries-bridge verify``: prove from the topics alone what consumers are promised.
+"""``aries-bridge verify``: proves from the topics alone what consumers are promised.
 
-``heads`` reads what is needed of a record; ``sequence`` checks the partitions, ``lives`` the accounts on control,
-``checker`` both together: pure code, fed with records and a clock. ``reading`` is its shell, ``report`` its voice.
+``verification`` runs the command, ``topic_reader`` reads Kafka and ``record_header`` decodes. What they find is judged
+by pure code: ``partition_check`` (order, keys, repeats), ``process_history`` (accounts on control) and ``checker``
+(both together). ``violations`` and ``report`` hold the result.
 """

@@ -1,4 +1,4 @@
-"""The judge: what the partitions found, explained by accounts and dead letters, or not."""
+"""The judge: what the partitions show, explained by accounts and dead letters, or not."""
 
 from __future__ import annotations
 
@@ -6,312 +6,241 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bridge.kafka.partitioner import partition as partition_of
-from bridge.topics import SUBSCRIBABLE, Topic
-from bridge.verify.evidence import Cause, Evidence
-from bridge.verify.findings import Finding, Kind, Place
-from bridge.verify.lives import Lives
-from bridge.verify.sequence import CONFLATED, CompactedPartition, Partition
+from bridge.topics import MARKET_DATA, SUBSCRIBABLE, Topic
+from bridge.verify.observations import JumpCause, Observations
+from bridge.verify.partition_check import PartitionCheck
+from bridge.verify.process_history import ProcessHistories
+from bridge.verify.violations import Place, Violation, ViolationKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from bridge.verify.evidence import Break, Jump, Rewind, Tally
-    from bridge.verify.heads import Head
-    from bridge.verify.lives import Life
+    from bridge.verify.observations import Jump, SessionStatistics
+    from bridge.verify.process_history import ProcessHistory
 
-#: Control stands on other partitions than data: a session may be new there for so long before it must be known.
+#: Control has other partitions than data: so long may a session be new before control must know it.
 SESSION_GRACE_US: Final = 30_000_000
 #: A composite line holds a quote, a trade and greeks.
-MOST_RECORDS_OF_A_LINE: Final = 3
-#: The reason of dead letters whose ``raw`` is a record that Kafka refused.
-REFUSED: Final = "record_refused"
-_UNEXPLAINED: Final = "after_gap is false, and no dead letter holds what is missing"
+MAX_RECORDS_PER_LINE: Final = 3
+#: The reason of dead letters that hold a record which Kafka rejected.
+REJECTED: Final = "record_refused"
 
 
 class Scope(NamedTuple):
-    """Say what is read: only one session, perhaps; control and dead letters only where their topics exist."""
+    """What is read: the topics with their partition counts, and whether that is everything."""
 
     counts: Mapping[Topic, int]
     #: Whether all data topics that exist are read.
     all_data: bool = True
+    #: The only session that is read, if not all are.
     session_id: int | None = None
-    #: Whether every repeat is a finding, also one that a rebuilt producer explains.
+    #: Whether every repeat is a violation, also after a producer was replaced.
     strict: bool = False
 
 
 class Checker:
-    """Take the records of all topics, and tell what is not as promised."""
+    """A check of the records of all topics: it is given them all, and then told to ``settle``."""
 
     def __init__(self, names: Mapping[Topic, str], scope: Scope) -> None:
-        self.evidence = Evidence()
-        self.findings = self.evidence.findings
-        self.lives = Lives(self.findings)
-        self.partitions: list[Partition] = []
-        #: Jumps for which the accounts to come must speak, counted in records.
+        self.observations = Observations()
+        self.violations = self.observations.violations
+        self.histories = ProcessHistories(self.violations)
+        #: All that are read, also of control and dead letters.
+        self.partitions: list[PartitionCheck] = []
+        #: Records missing or repeated that control records to come must explain.
         self.awaiting = 0
-        #: Holes that dead letters explain.
-        self.dead_lettered_holes: Counter[Topic] = Counter()
-        self.letters = self.announcements = 0
+        self.dead_letters = self.control_records = 0
         self._names = names
         self._scope = scope
-        self._control_from_us = -math.inf
-        self._letters_from_us = -math.inf
-        self._refused: dict[tuple[Topic, bytes, int], set[int]] = {}
-        self._letters_of: dict[int | None, int] = {}
-        #: Lines of a known symbol that became dead letters instead of records, by session.
-        self._lines_lost: Counter[int | None] = Counter()
-        self._told_sessions: set[int] = set()
-        self._check_counts()
+        #: Dead letters, and the records that are missing because of them at most, by session.
+        self._letters: Counter[int | None] = Counter()
+        self._records_lost: Counter[int | None] = Counter()
+        self._check_partition_counts()
 
-    def partition(self, topic: Topic, number: int, *, known_from_us: float, next_offset: int = 0) -> Partition:
-        """Return the check of one data partition; see ``Partition`` for ``known_from_us``."""
-        place = topic, self._names[topic], number, self._scope.counts[topic], self.evidence
-        partition = (
-            CompactedPartition(*place, known_from_us=known_from_us, next_offset=next_offset)
-            if topic is Topic.MARKET_STATUS
-            else Partition(*place, known_from_us=known_from_us)
-        )
-        self.partitions.append(partition)
-        return partition
-
-    def cut(self, topic: Topic, from_us: float) -> None:
-        """Note that control or dead letters are read only from some time on."""
-        if topic is Topic.CONTROL:
-            self._control_from_us = max(self._control_from_us, from_us)
-        else:
-            self._letters_from_us = max(self._letters_from_us, from_us)
+    def partition(
+        self, topic: Topic, number: int, *, complete_from_us: float = -math.inf, next_offset: int = 0
+    ) -> PartitionCheck:
+        """Add a partition."""
+        where = topic, self._names[topic], number, self._scope.counts[topic], self.observations
+        check = PartitionCheck(*where, complete_from_us=complete_from_us, next_offset=next_offset)
+        self.partitions.append(check)
+        return check
 
     # -- what is no market data ------------------------------------------------------------------------------------
 
-    def control(self, place: Place, timestamp_ms: int, key: bytes | None, record: Mapping[str, Any]) -> None:
+    def control(self, place: Place, record: Mapping[str, Any]) -> None:
         """Take a control record."""
-        self.announcements += 1
-        instance = record["instance"].encode()
-        self._check_frame(Topic.CONTROL, place, key, timestamp_ms, due_key=instance, due_us=record["time_us"])
-        self.lives.take(place, record)
+        self.control_records += 1
+        self.histories.note(place, record)
 
-    def dead_letter(
-        self,
-        place: Place,
-        timestamp_ms: int,
-        key: bytes | None,
-        letter: Mapping[str, Any],
-        refused: tuple[Topic, Head] | None = None,
-    ) -> None:
-        """Take a dead letter, with the record of ours that it holds, if it holds one."""
-        self.letters += 1
-        symbol = letter["symbol"]
-        due = symbol.encode() if symbol else None
-        self._check_frame(Topic.DLQ, place, key, timestamp_ms, due_key=due, due_us=letter["ingest_time_us"])
-        session_id = letter["session_id"]
-        self._letters_of[session_id] = self._letters_of.get(session_id, 0) + 1
-        if refused is not None and letter["reason"] == REFUSED:
-            self._note_refused(*refused, place)
-        elif symbol:
-            self._lines_lost[session_id] += 1
+    def dead_letter(self, letter: Mapping[str, Any]) -> None:
+        """Take a dead letter."""
+        self.dead_letters += 1
+        self._letters[letter["session_id"]] += 1
+        if letter["symbol"]:
+            self._records_lost[letter["session_id"]] += 1 if letter["reason"] == REJECTED else MAX_RECORDS_PER_LINE
 
     def undecodable(self, topic: Topic, place: Place, why: str) -> None:
-        """Note a record that cannot be read, or is none of its topic's."""
-        self.findings.add(Finding(Kind.UNDECODABLE, topic, place, why))
+        """Report a record that cannot be decoded, or is not one of its topic."""
+        self.violations.add(Violation(ViolationKind.UNDECODABLE, topic, place, why))
 
-    def _note_refused(self, topic: Topic, head: Head, place: Place) -> None:
-        symbol, _, session_id, seq, _ = head
-        seqs = self._refused.setdefault((topic, symbol, session_id), set())
-        if seq not in seqs:
-            self.evidence.tally(session_id, topic, place).refused += 1
-        seqs.add(seq)
-
-    def _check_frame(
-        self, topic: Topic, place: Place, key: bytes | None, timestamp_ms: int, *, due_key: bytes | None, due_us: int
-    ) -> None:
-        if key != due_key:
-            self.findings.add(Finding(Kind.KEY, topic, place, f"its key is {key!r}, not {due_key!r}"))
-        if timestamp_ms != due_us // 1000:
-            said = f"its Kafka timestamp is {timestamp_ms}, its own time {due_us // 1000}"
-            self.findings.add(Finding(Kind.TIMESTAMP, topic, place, said))
-        count = self._scope.counts[topic]
-        belongs = 0 if key is None else partition_of(key, count)
-        if place.partition != belongs:
-            said = f"its key belongs to partition {belongs} of {count}"
-            self.findings.add(Finding(Kind.PARTITION, topic, place, said))
-
-    def _check_counts(self) -> None:
-        counts = {self._names[topic]: count for topic, count in self._scope.counts.items() if topic in SUBSCRIBABLE}
+    def _check_partition_counts(self) -> None:
+        counts = {topic: count for topic, count in self._scope.counts.items() if topic in SUBSCRIBABLE}
         if len(set(counts.values())) > 1:
-            topic = next(topic for topic in self._scope.counts if topic in SUBSCRIBABLE)
-            listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
-            said = f"the data topics must have equal partition counts, or consumers cannot join them: {listed}"
-            self.findings.add(Finding(Kind.PARTITION_COUNTS, topic, None, said))
-
-    # -- repeats ---------------------------------------------------------------------------------------------------
-
-    # Producers are named by id (-1: not idempotent; None: their batch is gone by now). While a producer lives it
-    # repeats nothing (KIP-98); one that was rebuilt has a new id.
-
-    def take_rewinds(self) -> list[Rewind]:
-        """Return the runs of repeats that are to be judged."""
-        rewinds, self.evidence.rewinds = self.evidence.rewinds, []
-        return rewinds
-
-    def take_breaks(self) -> list[Break]:
-        """Return the places where repeats break off that are to be judged."""
-        breaks, self.evidence.breaks = self.evidence.breaks, []
-        return breaks
-
-    def judge_rewind(self, rewind: Rewind, before: int | None, first: int | None, last: int | None) -> None:
-        """Judge a run of repeats by the producers of the batch before it, of its first and of its last."""
-        if self._scope.strict:
-            self.evidence.report_repeat(rewind, "no repeat is allowed (--strict)")
-        elif before is None or first is None or last is None:
-            return
-        elif min(first, last) < 0:
-            self.evidence.report_repeat(rewind, "the producer that wrote them is not idempotent, so none of ours")
-        elif before in {first, last}:
-            why = f"the same producer ({before}) wrote them as what is before: none was rebuilt"
-            self.evidence.report_repeat(rewind, why)
-
-    def judge_break(self, broken: Break, last: int | None, behind: int | None) -> None:
-        """Judge repeats that break off by the producers of the last of them and of what the symbol goes on with.
-
-        The last batch of a producer given up may arrive late and repeat a part alone. Who goes on, repeats all.
-        """
-        if last is not None and last == behind:
-            self.evidence.report_break(broken)
+            listed = ", ".join(f"{self._names[topic]}: {count}" for topic, count in counts.items())
+            message = f"the data topics must have equal partition counts, or consumers cannot join them: {listed}"
+            self.violations.add(Violation(ViolationKind.PARTITION_COUNTS, next(iter(counts)), None, message))
 
     # -- the verdict -----------------------------------------------------------------------------------------------
 
     def settle(self, now_us: int, *, final: bool = True) -> None:
         """Judge what is known by now; ``final``: nothing more will come that could explain it."""
         self.awaiting = 0
-        self._settle_holes(final=final)
-        if Topic.CONTROL in self._scope.counts:
-            self._settle_sessions(now_us)
-        strangers = [tally for tally in self.evidence.tallies.values() if not self.lives.of_session(tally.session_id)]
-        self._settle_strangers(strangers, now_us, final=final)
-        for life in self.lives.lives:
-            self._settle_life(life, final=final)
+        self.observations.report_holes()
+        for statistics in self.observations.sessions.values():
+            process = self.histories.of_session(statistics.session_id)
+            if process is None:
+                self._settle_unknown_session(statistics, now_us, final=final)
+            self._settle_repeats(statistics, process, now_us, final=final)
+        for process in self.histories.processes:
+            self._settle_process(process, final=final)
 
-    def _settle_holes(self, *, final: bool) -> None:
-        open_holes = []
-        for hole in self.evidence.holes:
-            if self._is_dead_lettered(hole):
-                self.dead_lettered_holes[hole.topic] += 1
-            elif final:
-                self.evidence.report_hole(hole, _UNEXPLAINED)
-            else:
-                open_holes.append(hole)
-        self.evidence.holes = open_holes
-
-    def _is_dead_lettered(self, hole: Jump) -> bool:
-        refused = self._refused.get((hole.topic, hole.symbol.encode(), hole.session_id), ())
-        return sum(hole.first <= seq <= hole.last for seq in refused) >= hole.missing > 0
-
-    def _settle_sessions(self, now_us: int) -> None:
-        for tally in self.evidence.tallies.values():
-            session_id = tally.session_id
-            is_due = not now_us - SESSION_GRACE_US < session_id < now_us + SESSION_GRACE_US
-            if self.lives.of_session(session_id) or not is_due or session_id <= self._control_from_us:
-                continue
-            if session_id not in self._told_sessions:
-                self._told_sessions.add(session_id)
-                said = "control knows nothing of the session that this record says it is of"
-                self.findings.add(Finding(Kind.SESSION, tally.topic, tally.place, said, session_id=session_id))
-
-    def _settle_strangers(self, tallies: Iterable[Tally], now_us: int, *, final: bool) -> None:
-        """Judge sessions that control does not know (yet, or any more)."""
-        for tally in tallies:
-            may_be_known = self._control_from_us < tally.session_id <= now_us - SESSION_GRACE_US
-            if not (final and (may_be_known or Topic.CONTROL not in self._scope.counts)):
-                self.awaiting += tally.later
-            elif tally.conflated.later:
-                self._report_jumps([tally], math.inf, "control does not tell of anything conflated in this session")
-
-    def _settle_life(self, life: Life, *, final: bool) -> None:
-        tallies = [tally for session in life.sessions if (tally := self.evidence.tallies.get(session))]
-        said_us = math.inf if life.complete else life.time_us
-        conflated = sum(tally.conflated.until(said_us) for tally in tallies)
-        dropped = sum(tally.dropped.until(said_us) for tally in tallies)
-        skipped = sum(tally.skipped.until(said_us) for tally in tallies)
-        self._compare_losses(life, tallies, conflated + skipped, dropped)
-        later = sum(tally.conflated.later for tally in tallies)
-        if later and final and not self.lives.conflates(life.instance):
-            why = f"{life.name} has never told of anything conflated; if it still runs, ask again in a minute"
-            self._report_jumps(tallies, math.inf, why)
+    def _settle_unknown_session(self, statistics: SessionStatistics, now_us: int, *, final: bool) -> None:
+        """Judge a session that control does not know (yet, or any more)."""
+        is_due = self._is_due(statistics.session_id, now_us)
+        if Topic.CONTROL in self._scope.counts and is_due and not statistics.is_reported:
+            statistics.is_reported = True
+            where, session_id = (statistics.topic, statistics.place), statistics.session_id
+            message = "control does not know the session of this record"
+            self.violations.add(Violation(ViolationKind.SESSION, *where, message, session_id=session_id))
+        if final and is_due:
+            self._report_later([statistics], "control tells of nothing conflated in this session")
         else:
-            self.awaiting += sum(tally.later for tally in tallies)
-        if self._is_in_view(life):
-            self._compare_published(life, sum(tally.found for tally in tallies))
-        if life.whole and life.sessions[0] > self._letters_from_us and Topic.DLQ in self._scope.counts:
-            self._compare_letters(life)
+            self.awaiting += statistics.losses.later()
 
-    def _compare_losses(self, life: Life, tallies: list[Tally], conflated: int, dropped: int) -> None:
-        counted_drops = life.counts.get("dropped", 0)
-        lettered = self._records_dead_lettered(life) + sum(tally.refused for tally in tallies)
-        if dropped > counted_drops + lettered:
-            jumps = [jump for tally in tallies for jump in tally.jumps if jump.topic not in CONFLATED]
-            self._tell(life, "dropped", _over("after_gap", dropped, "dropped", counted_drops, jumps))
-        counted = life.counts.get("conflated", 0)
-        spare = max(0, counted_drops + lettered - dropped)
-        if conflated <= counted + spare:
+    def _is_due(self, session_id: int, now_us: int) -> bool:
+        """Return whether control, if it is read at all, must have told of this session by now."""
+        if Topic.CONTROL not in self._scope.counts:
+            return True
+        return self._complete_from_us(Topic.CONTROL) < session_id and abs(now_us - session_id) >= SESSION_GRACE_US
+
+    def _settle_repeats(
+        self, statistics: SessionStatistics, process: ProcessHistory | None, now_us: int, *, final: bool
+    ) -> None:
+        """Judge repeats: only a process that has replaced its producer sends records again.
+
+        A running process may have done so since its latest control record, and so may one that was killed.
+        """
+        if self._scope.strict:
+            why = "no repeat is accepted (--strict)"
+        elif process is not None and process.producer_replaced:
+            why = ""
+        elif process is not None and process.complete:
+            why = f"but {process} has not announced on control that it replaced its producer"
+        elif process is None and final and self._is_due(statistics.session_id, now_us):
+            why = "and control tells of no replaced producer"
+        else:
+            self.awaiting += sum(run.count for run in statistics.repeat_runs)
             return
-        if not counted:
-            said_us = math.inf if life.complete else life.time_us
-            self._report_jumps(tallies, said_us, f"the accounts of {life.name} count nothing conflated")
+        for run in statistics.repeat_runs:
+            if why:
+                self.observations.report_repeats(run, why)
+        statistics.repeat_runs.clear()
+
+    def _settle_process(self, process: ProcessHistory, *, final: bool) -> None:
+        sessions = self.observations.sessions
+        found = [sessions[session_id] for session_id in process.sessions if session_id in sessions]
+        self._compare_losses(process, found)
+        if final and not self.histories.conflates(process.instance):
+            why = f"{process} has never told of anything conflated; if it still runs, verify again in a minute"
+            self._report_later(found, why)
+        self.awaiting += sum(statistics.losses.later() for statistics in found)
+        if self._is_in_view(process):
+            self._compare_published(process, sum(statistics.found for statistics in found))
+        if process.from_start and self._has_letters_of(process):
+            self._compare_dead_letters(process)
+
+    def _compare_losses(self, process: ProcessHistory, found: list[SessionStatistics]) -> None:
+        until_us = math.inf if process.complete else process.time_us
+        losses: Counter[JumpCause] = Counter()
+        for statistics in found:
+            losses.update(statistics.losses.cover(until_us))
+        dropped, dropped_account = losses[JumpCause.DROP], process.counts.get("dropped", 0)
+        spare = dropped_account + self._dead_lettered_records(process) - dropped
+        if spare < 0:
+            jumps = [jump for statistics in found for jump in statistics.jumps[JumpCause.DROP]]
+            self._report_losses(process, "dropped", f"marked after_gap leave out {dropped} records", jumps)
+        conflated = losses[JumpCause.CONFLATION] + losses[JumpCause.EITHER]
+        conflated_account = process.counts.get("conflated", 0)
+        if conflated <= conflated_account + max(0, spare):
+            return
+        if losses[JumpCause.CONFLATION] and not conflated_account:
+            self._report_jumps(found, until_us, f"the accounts of {process} count nothing conflated")
         else:
-            jumps = [jump for tally in tallies for jump in tally.jumps if jump.topic in CONFLATED]
-            self._tell(life, "conflated", _over("quotes and greeks", conflated, "conflated", counted, jumps))
+            causes = JumpCause.CONFLATION, JumpCause.EITHER
+            jumps = [jump for statistics in found for cause in causes for jump in statistics.jumps[cause]]
+            self._report_losses(process, "conflated", f"of quotes and greeks leave out {conflated} records", jumps)
 
-    def _records_dead_lettered(self, life: Life) -> int:
-        """Return how many records at most were never made, as their lines became dead letters."""
-        if Topic.DLQ in self._scope.counts and self._letters_from_us < life.sessions[0]:
-            lines = sum(self._lines_lost[session] for session in life.sessions)
-        else:
-            lines = life.counts.get("dead_lettered", 0)
-        return lines * MOST_RECORDS_OF_A_LINE
+    def _dead_lettered_records(self, process: ProcessHistory) -> int:
+        """Return how many records at most are missing because they, or their lines, became dead letters."""
+        if self._has_letters_of(process):
+            return sum(self._records_lost[session_id] for session_id in process.sessions)
+        return process.counts.get("dead_lettered", 0) * MAX_RECORDS_PER_LINE
 
-    def _report_jumps(self, tallies: Iterable[Tally], until_us: float, why: str) -> None:
-        for tally in tallies:
-            for jump in tally.jumps:
-                if jump.cause is Cause.CONFLATION and jump.ingest_us < until_us and not self._is_dead_lettered(jump):
-                    self.evidence.report_hole(jump, why)
+    def _report_later(self, found: list[SessionStatistics], why: str) -> None:
+        """Report jumps that only conflation could explain, though no accounts to come will tell of any."""
+        if sum(statistics.losses.forget_later(JumpCause.CONFLATION) for statistics in found):
+            self._report_jumps(found, math.inf, why)
 
-    def _compare_published(self, life: Life, found: int) -> None:
-        published = life.counts.get("published", 0)
+    def _report_jumps(self, found: list[SessionStatistics], until_us: float, why: str) -> None:
+        for statistics in found:
+            for jump in statistics.jumps[JumpCause.CONFLATION]:
+                if jump.ingest_us < until_us:
+                    self.observations.report_hole(jump, why)
+
+    def _report_losses(self, process: ProcessHistory, account: str, leave_out: str, jumps: list[Jump]) -> None:
+        message = f"jumps {leave_out}, but its account of {account} is {process.counts.get(account, 0)}"
+        if jumps:
+            message += f"; first jump: {jumps[0].place} symbol {jumps[0].symbol!r}, {jumps[0]}"
+        self._report_account(process, account, message)
+
+    def _compare_published(self, process: ProcessHistory, found: int) -> None:
+        published = process.counts.get("published", 0)
         removed = sum(partition.removed for partition in self.partitions)
         if found + removed < published:
-            said = f"{published} records were published until then, and the topics hold {found} of its sessions"
-            self._tell(life, "published", said)
-        elif life.complete and not life.counts.get("pending") and found > published:
-            said = f"{published} records were published in all, but the topics hold {found} of its sessions"
-            self._tell(life, "published", said)
+            message = f"{published} records were published, but the topics hold {found} of its sessions"
+        elif process.complete and not process.counts.get("pending") and found > published:
+            message = f"{published} records were published in all, but the topics hold {found} of its sessions"
+        else:
+            return
+        self._report_account(process, "published", message)
 
-    def _compare_letters(self, life: Life) -> None:
-        written = life.counts.get("dead_lettered", 0)
-        found = sum(self._letters_of.get(session, 0) for session in (*life.sessions, None))
+    def _compare_dead_letters(self, process: ProcessHistory) -> None:
+        written = process.counts.get("dead_lettered", 0)
+        found = sum(self._letters[session_id] for session_id in (*process.sessions, None))
         if found < written:
-            said = f"{written} lines were dead-lettered until then, and {self._names[Topic.DLQ]} holds {found} of them"
-            self._tell(life, "dead_lettered", said)
+            message = f"{written} lines were dead-lettered, but {self._names[Topic.DLQ]} holds {found} of them"
+            self._report_account(process, "dead_lettered", message)
 
-    def _is_in_view(self, life: Life) -> bool:
+    def _report_account(self, process: ProcessHistory, account: str, message: str) -> None:
+        """Report something about a process's account, once, at the place of these accounts."""
+        if account not in process.reported:
+            process.reported.add(account)
+            where, session_id = (Topic.CONTROL, process.place), process.sessions[-1]
+            message = f"{process}: {message}"
+            self.violations.add(Violation(ViolationKind.ACCOUNTS, *where, message, session_id=session_id))
+
+    def _has_letters_of(self, process: ProcessHistory) -> bool:
+        return Topic.DLQ in self._scope.counts and process.sessions[0] > self._complete_from_us(Topic.DLQ)
+
+    def _is_in_view(self, process: ProcessHistory) -> bool:
         """Return whether all that this process published is read."""
-        if not (life.whole and self._scope.all_data):
+        if not (process.from_start and self._scope.all_data):
             return False
-        if self._scope.session_id is not None and life.sessions != [self._scope.session_id]:
+        if self._scope.session_id is not None and process.sessions != [self._scope.session_id]:
             return False
-        known_from_us = max((partition.known_from_us for partition in self.partitions), default=-math.inf)
-        return life.sessions[0] > known_from_us
+        return process.sessions[0] > self._complete_from_us(*MARKET_DATA)
 
-    def _tell(self, life: Life, what: str, said: str) -> None:
-        """Report something about a life's accounts, once; its place is where these accounts stand."""
-        if what not in life.told:
-            life.told.add(what)
-            said = f"{life.name}: {said}"
-            self.findings.add(Finding(Kind.ACCOUNTS, Topic.CONTROL, life.place, said, session_id=life.sessions[-1]))
-
-
-def _over(where: str, missing: int, account: str, counted: int, jumps: list[Jump]) -> str:
-    said = f"jumps on {where} leave out {missing} records until then, but its account of {account} is {counted}"
-    if jumps:
-        said += f"; first jump: {jumps[0].place} symbol {jumps[0].symbol!r}, {jumps[0]}"
-    return said
+    def _complete_from_us(self, *topics: Topic) -> float:
+        """Return from when on the records of these topics are read."""
+        return max((one.complete_from_us for one in self.partitions if one.topic in topics), default=-math.inf)

@@ -1,24 +1,22 @@
-"""What was proven, for people and as JSON."""
+"""What was proven, as a table and as JSON."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 
-from bridge.verify.findings import Kind
+from bridge.topics import MARKET_DATA
+from bridge.verify.violations import ViolationKind
 
 if TYPE_CHECKING:
-    from bridge.topics import Topic
     from bridge.verify.checker import Checker
-    from bridge.verify.findings import Finding
-
-#: So many findings are shown to people; ``--json`` has more.
-MOST_SHOWN: Final = 50
+    from bridge.verify.partition_check import PartitionCheck
+    from bridge.verify.violations import Violation
 
 
 class Row(NamedTuple):
-    """Count what was found on one data topic."""
+    """What was found on one data topic."""
 
     topic: str
     records: int
@@ -32,20 +30,20 @@ class Row(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Sum up a check."""
+    """The result of a verification."""
 
     rows: list[Row]
     control_records: int
     dead_letters: int
     processes: int
     awaiting: int
-    findings: list[Finding]
-    findings_total: int
+    violations: list[Violation]
+    violations_total: int
 
     @property
     def proven(self) -> bool:
-        """Return whether nothing was found."""
-        return not self.findings_total
+        """Return whether no promise is broken."""
+        return not self.violations_total
 
     @property
     def records(self) -> int:
@@ -54,20 +52,20 @@ class Report(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Return the one line that matters."""
+        """Return the result in one line."""
         if not self.proven:
-            return f"NOT PROVEN: {self.findings_total:,} {'finding' if self.findings_total == 1 else 'findings'}."
+            return f"NOT PROVEN: {self.violations_total:,} violation{'' if self.violations_total == 1 else 's'}."
         if not self.records:
             return "Nothing to prove: there are no market records."
         repeats = sum(row.repeats for row in self.rows)
-        said = f"PROVEN: {self.records:,} records, each symbol in order, every jump explained"
-        said += f", {repeats:,} repeats by rebuilt producers" if repeats else ", no repeats"
+        verdict = f"PROVEN: {self.records:,} records, each symbol in order, every jump explained"
+        verdict += f", {repeats:,} repeats after a producer was replaced" if repeats else ", no repeats"
         if self.awaiting:
-            said += f"; {self.awaiting:,} left out lately, which the accounts to come must explain"
-        return said + "."
+            verdict += f"; {self.awaiting:,} missing or repeated lately, which the next control records must explain"
+        return verdict + "."
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON knows it."""
+        """Return the report as a JSON object."""
         return {
             "proven": self.proven,
             "verdict": self.verdict,
@@ -76,47 +74,48 @@ class Report(NamedTuple):
             "dead_letters": self.dead_letters,
             "processes": self.processes,
             "awaiting": self.awaiting,
-            "findings_total": self.findings_total,
-            "findings": [finding.to_json() for finding in self.findings],
+            "findings_total": self.violations_total,
+            "findings": [violation.to_json() for violation in self.violations],
         }
+
+    def table(self) -> Table:
+        """Return the rows for a terminal."""
+        table = Table(box=None, pad_edge=False)
+        for heading in ("topic", "records", "symbols", "sessions", "explained", "holes", "repeats", "order", "other"):
+            table.add_column(heading, justify="left" if heading == "topic" else "right", no_wrap=True)
+        for name, *counts in self.rows:
+            table.add_row(name, *(f"{count:,}" for count in counts))
+        return table
 
 
 def report(checker: Checker) -> Report:
-    """Return the report as things stand."""
+    """Return the result so far."""
+    partitions: dict[str, list[PartitionCheck]] = {}
+    for partition in checker.partitions:
+        if partition.topic in MARKET_DATA:
+            partitions.setdefault(partition.name, []).append(partition)
     return Report(
-        rows=[_row(checker, topic) for topic in dict.fromkeys(partition.topic for partition in checker.partitions)],
-        control_records=checker.announcements,
-        dead_letters=checker.letters,
-        processes=len(checker.lives.lives),
+        rows=[_row(checker, name, of_topic) for name, of_topic in partitions.items()],
+        control_records=checker.control_records,
+        dead_letters=checker.dead_letters,
+        processes=len(checker.histories.processes),
         awaiting=checker.awaiting,
-        findings=checker.findings.kept,
-        findings_total=len(checker.findings),
+        violations=checker.violations.kept,
+        violations_total=len(checker.violations),
     )
 
 
-def table(report: Report) -> Table:
-    """Return the rows for a terminal."""
-    shown = Table(box=None, pad_edge=False)
-    for heading in ("topic", "records", "symbols", "sessions", "explained", "holes", "repeats", "order", "other"):
-        shown.add_column(heading, justify="left" if heading == "topic" else "right", no_wrap=True)
-    for row in report.rows:
-        name, *counts = row
-        shown.add_row(name, *(f"{count:,}" for count in counts))
-    return shown
-
-
-def _row(checker: Checker, topic: Topic) -> Row:
-    partitions = [partition for partition in checker.partitions if partition.topic is topic]
-    found = {kind: checker.findings.counts[topic, kind] for kind in Kind}
-    sessions: set[int] = set().union(*(partition.sessions for partition in partitions))
+def _row(checker: Checker, name: str, partitions: list[PartitionCheck]) -> Row:
+    topic = partitions[0].topic
+    violations = {kind: checker.violations.counts[topic, kind] for kind in ViolationKind}
     return Row(
-        topic=partitions[0].name,
+        topic=name,
         records=sum(partition.records for partition in partitions),
-        symbols=sum(partition.symbols for partition in partitions),
-        sessions=len(sessions),
-        jumps_explained=sum(partition.jumps for partition in partitions) + checker.dead_lettered_holes[topic],
-        holes=found.pop(Kind.HOLE),
+        symbols=sum(len(partition.symbols) for partition in partitions),
+        sessions=len(set[int]().union(*(partition.sessions for partition in partitions))),
+        jumps_explained=sum(partition.jumps for partition in partitions),
+        holes=violations.pop(ViolationKind.HOLE),
         repeats=sum(partition.repeats for partition in partitions),
-        order_breaks=found.pop(Kind.OVERTAKING),
-        other_findings=sum(found.values()),
+        order_breaks=violations.pop(ViolationKind.OUT_OF_ORDER),
+        other_findings=sum(violations.values()),
     )

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from bridge.cli.verify import Verification
 from bridge.kafka.partitioner import partition
 from bridge.settings.kafka_side import kafka_settings
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from bridge.verify.findings import Finding, Kind
-from bridge.verify.reading import Selection
+from bridge.verify.topic_reader import Selection
+from bridge.verify.verification import Verification
+from bridge.verify.violations import Violation, ViolationKind
 from tests.faults.proof import verified
 from tests.support.brokers import unique
 from tests.support.process import process
@@ -87,9 +87,9 @@ def of_aapl(messages: list[Message], place: int) -> Message:
     return [message for message in messages if message.key == b"AAPL"][place]
 
 
-def told(report: Report, kind: Kind, topic: Topic) -> Finding:
+def told(report: Report, kind: ViolationKind, topic: Topic) -> Violation:
     """Return the first finding of a kind on a topic."""
-    return next(finding for finding in report.findings if (finding.kind, finding.topic) == (kind, topic))
+    return next(finding for finding in report.violations if (finding.kind, finding.topic) == (kind, topic))
 
 
 class TestWhatTheBridgeWrites:
@@ -97,7 +97,7 @@ class TestWhatTheBridgeWrites:
         """Two sessions with a dead letter between them are proven, and counted."""
         report = await verified(broker.bootstrap_servers, written)
 
-        assert report.findings == []
+        assert report.violations == []
         assert report.verdict.startswith(f"PROVEN: {report.records:,} records, ")
         assert report.dead_letters == 1
         assert {row.sessions for row in report.rows if row.records and not row.topic.endswith("greeks")} == {2}
@@ -107,7 +107,7 @@ class TestWhatTheBridgeWrites:
         """A copy without a change has nothing to find: so what is found below is the damage."""
         report = await damaged(broker, written, Topic.DLQ, list)
 
-        assert report.findings == []
+        assert report.violations == []
         assert report.records
 
     async def test_passes_when_overloaded(self, broker: EmbeddedBroker) -> None:
@@ -122,7 +122,7 @@ class TestWhatTheBridgeWrites:
 
         report = await verified(broker.bootstrap_servers, prefix)
 
-        assert report.findings == []
+        assert report.violations == []
         assert sum(row.jumps_explained for row in report.rows) > 0
 
     async def test_passes_with_lines_dead_lettered_amid_others(self, broker: EmbeddedBroker) -> None:
@@ -137,11 +137,11 @@ class TestWhatTheBridgeWrites:
 
         report = await verified(broker.bootstrap_servers, prefix)
 
-        assert report.findings == []
+        assert report.violations == []
         assert [row.jumps_explained for row in report.rows if row.records > 1] == [2, 2]
         await copied(broker, prefix, copy, Topic.DLQ, lambda letters: letters[:1])
-        found = (await verified(broker.bootstrap_servers, copy)).findings
-        assert {finding.kind for finding in found} == {Kind.ACCOUNTS}
+        found = (await verified(broker.bootstrap_servers, copy)).violations
+        assert {violation.kind for violation in found} == {ViolationKind.ACCOUNTS}
 
     async def test_passes_when_conflating(self, broker: EmbeddedBroker) -> None:
         """Quotes merged on purpose are explained by the account of conflated ones, and by no more than that."""
@@ -150,10 +150,10 @@ class TestWhatTheBridgeWrites:
             await simulator.emit(1_000)
         assert bridge.accounts.conflated
 
-        assert (await verified(broker.bootstrap_servers, prefix)).findings == []
+        assert (await verified(broker.bootstrap_servers, prefix)).violations == []
         await copied(broker, prefix, copy, Topic.QUOTES, lambda messages: messages[:1] + messages[2:])
-        found = (await verified(broker.bootstrap_servers, copy)).findings
-        assert {finding.kind for finding in found} == {Kind.ACCOUNTS}
+        found = (await verified(broker.bootstrap_servers, copy)).violations
+        assert {violation.kind for violation in found} == {ViolationKind.ACCOUNTS}
 
 
 class TestDamage:
@@ -167,13 +167,13 @@ class TestDamage:
 
         report = await damaged(broker, written, Topic.TRADES, cut)
 
-        hole = told(report, Kind.HOLE, Topic.TRADES)
+        hole = told(report, ViolationKind.HOLE, Topic.TRADES)
         assert hole.symbol == "AAPL"
-        assert "seq 11 comes after 9: 1 record is missing (seq 10)" in hole.said
+        assert "seq 11 comes after 9: 1 record is missing (seq 10)" in hole.message
         assert hole.place is not None
         assert (hole.place.partition, hole.place.offset) == (AAPL_PARTITION, gone[0].offset)
-        assert "published" in told(report, Kind.ACCOUNTS, Topic.CONTROL).said
-        assert report.findings_total == 2
+        assert "published" in told(report, ViolationKind.ACCOUNTS, Topic.CONTROL).message
+        assert report.violations_total == 2
         assert not report.proven
 
     async def test_a_hole_among_quotes(self, broker: EmbeddedBroker, written: str) -> None:
@@ -182,7 +182,7 @@ class TestDamage:
             broker, written, Topic.QUOTES, lambda messages: [one for one in messages if one != of_aapl(messages, 5)]
         )
 
-        assert "count nothing conflated" in told(report, Kind.HOLE, Topic.QUOTES).said
+        assert "count nothing conflated" in told(report, ViolationKind.HOLE, Topic.QUOTES).message
 
     async def test_a_swapped_pair(self, broker: EmbeddedBroker, written: str) -> None:
         """A record that its successor has overtaken is found, and no other."""
@@ -194,11 +194,11 @@ class TestDamage:
 
         report = await damaged(broker, written, Topic.TIMESALES, swap)
 
-        assert "seq 7 comes only now, after seq 8" in told(report, Kind.OVERTAKING, Topic.TIMESALES).said
-        assert report.findings_total == 1
+        assert "seq 7 comes after seq 8" in told(report, ViolationKind.OUT_OF_ORDER, Topic.TIMESALES).message
+        assert report.violations_total == 1
 
     async def test_a_duplicate(self, broker: EmbeddedBroker, written: str) -> None:
-        """A record that is there twice, and not by a rebuilt producer, is found."""
+        """A record that comes again is found, as the bridge has not replaced its producer."""
 
         def twice(messages: list[Message]) -> list[Message]:
             place = messages.index(of_aapl(messages, 4))
@@ -206,9 +206,9 @@ class TestDamage:
 
         report = await damaged(broker, written, Topic.L2, twice)
 
-        repeat = told(report, Kind.REPEAT, Topic.L2)
-        assert "1 repeated in a row, from seq 4; the producer that wrote them is not idempotent" in repeat.said
-        assert report.findings_total == 1
+        repeat = told(report, ViolationKind.REPEAT, Topic.L2)
+        assert "1 record comes again, from seq 4 on; but the bridge" in repeat.message
+        assert report.violations_total == 1
 
     async def test_a_foreign_record(self, broker: EmbeddedBroker, written: str) -> None:
         """What is no record of the topic is found, whatever it is."""
@@ -219,7 +219,9 @@ class TestDamage:
 
         for topic in (Topic.TRADES, Topic.CONTROL, Topic.DLQ):
             report = await damaged(broker, written, topic, add)
-            assert [(finding.kind, finding.topic) for finding in report.findings] == [(Kind.UNDECODABLE, topic)] * 3
+            assert [(finding.kind, finding.topic) for finding in report.violations] == [
+                (ViolationKind.UNDECODABLE, topic)
+            ] * 3
 
     async def test_a_record_of_another_topic(self, broker: EmbeddedBroker, written: str) -> None:
         """A trade among the quotes is none of theirs."""
@@ -232,7 +234,7 @@ class TestDamage:
         await damaged(broker, written, Topic.TRADES, keep)
         report = await damaged(broker, written, Topic.QUOTES, lambda messages: messages + trades)
 
-        assert "is a aries.marketdata.Trade, not a aries.marketdata.Quote" in report.findings[0].said
+        assert "is a aries.marketdata.Trade, not a aries.marketdata.Quote" in report.violations[0].message
 
     @pytest.mark.parametrize("topic", [Topic.TRADES, Topic.CONTROL, Topic.DLQ])
     async def test_a_wrong_key(self, topic: Topic, broker: EmbeddedBroker, written: str) -> None:
@@ -241,7 +243,7 @@ class TestDamage:
             broker, written, topic, lambda messages: [replace(messages[0], key=b"another"), *messages[1:]]
         )
 
-        assert Kind.KEY in {finding.kind for finding in report.findings}
+        assert ViolationKind.KEY in {violation.kind for violation in report.violations}
 
     async def test_a_wrong_partition(self, broker: EmbeddedBroker, written: str) -> None:
         """A record on another partition than its key's is found."""
@@ -253,10 +255,10 @@ class TestDamage:
 
         report = await damaged(broker, written, Topic.TRADES, move)
 
-        misplaced = told(report, Kind.PARTITION, Topic.TRADES)
+        misplaced = told(report, ViolationKind.PARTITION, Topic.TRADES)
         assert misplaced.place is not None
         assert misplaced.place.partition == other
-        assert f"belongs to partition {AAPL_PARTITION} of 4" in misplaced.said
+        assert f"belongs to partition {AAPL_PARTITION} of 4" in misplaced.message
 
     async def test_a_wrong_timestamp(self, broker: EmbeddedBroker, written: str) -> None:
         """A Kafka timestamp that is not the time of ingest is found."""
@@ -267,15 +269,15 @@ class TestDamage:
             lambda messages: [replace(messages[0], timestamp_ms=messages[0].timestamp_ms + 1), *messages[1:]],
         )
 
-        assert [finding.kind for finding in report.findings] == [Kind.TIMESTAMP]
+        assert [violation.kind for violation in report.violations] == [ViolationKind.TIMESTAMP]
 
     async def test_broken_accounts(self, broker: EmbeddedBroker, written: str) -> None:
         """Dead letters that control counts and nobody finds are told, and so is a control topic that is gone."""
         report = await damaged(broker, written, Topic.DLQ, lambda _: [])
-        assert "1 lines were dead-lettered until then" in told(report, Kind.ACCOUNTS, Topic.CONTROL).said
+        assert "1 lines were dead-lettered" in told(report, ViolationKind.ACCOUNTS, Topic.CONTROL).message
 
         report = await damaged(broker, written, Topic.TRADES, lambda messages: messages[:-1])
-        assert "published" in told(report, Kind.ACCOUNTS, Topic.CONTROL).said
+        assert "published" in told(report, ViolationKind.ACCOUNTS, Topic.CONTROL).message
 
 
 class TestSelection:
@@ -284,7 +286,7 @@ class TestSelection:
         report = await verified(broker.bootstrap_servers, written, Selection(("quotes", f"{written}.l2")))
 
         assert [row.topic for row in report.rows] == [f"{written}.quotes", f"{written}.l2"]
-        assert report.findings == []
+        assert report.violations == []
 
     async def test_of_a_session_or_a_time(self, broker: EmbeddedBroker, written: str) -> None:
         """One session is read alone; what is read from a time on begins in the middle without a finding."""
@@ -294,7 +296,7 @@ class TestSelection:
         other = await verified(broker.bootstrap_servers, written, Selection(session_id=second))
         later = await verified(broker.bootstrap_servers, written, Selection(since_us=second))
 
-        assert one.findings == other.findings == later.findings == []
+        assert one.violations == other.violations == later.violations == []
         assert one.records + other.records == whole.records
         assert other.records
         assert later.records
@@ -302,18 +304,18 @@ class TestSelection:
 
 async def sessions(broker: EmbeddedBroker, prefix: str) -> set[int]:
     settings = kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": prefix})
-    verification = Verification(settings, Selection(), follow=False, tell=lambda _: None)
+    verification = Verification(settings, Selection())
     await verification.run()
     assert verification.checker is not None
-    return set(verification.checker.evidence.tallies)
+    return set(verification.checker.observations.sessions)
 
 
 class TestFollowing:
     async def test_findings_come_at_once(self, broker: EmbeddedBroker, topic_prefix: str) -> None:
         """While the bridge writes nothing is found; a record that nobody asked for is."""
         settings = kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
-        found: list[Finding] = []
-        verification = Verification(settings, Selection(), follow=True, tell=found.append)
+        found: list[Violation] = []
+        verification = Verification(settings, Selection(), follow=True, on_violation=found.append)
         async with bridging(broker, topic_prefix) as (simulator, bridge):
             following = asyncio.create_task(verification.run())
             await eventually(lambda: verification.checker is not None, "the first round")
@@ -329,7 +331,7 @@ class TestFollowing:
 
         report = verification.close()
         assert report is not None
-        assert [finding.kind for finding in report.findings] == [Kind.UNDECODABLE]
+        assert [violation.kind for violation in report.violations] == [ViolationKind.UNDECODABLE]
 
 
 def _records(verification: Verification) -> int:
@@ -356,7 +358,7 @@ class TestTheProcess:
         async with process(of(broker, copy), "verify") as command:
             assert await command.ended() == 1
         assert command.output.startswith(f"hole: {copy}.trades partition ")
-        assert command.output.splitlines()[-1] == "NOT PROVEN: 2 findings."
+        assert command.output.splitlines()[-1] == "NOT PROVEN: 2 violations."
 
         async with process(of(broker, copy), "verify", "--json") as command:
             assert await command.ended() == 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.cli.verify import Verification
 from bridge.settings.kafka_side import kafka_settings
-from bridge.verify.reading import Selection
+from bridge.verify.topic_reader import Selection
+from bridge.verify.verification import Verification
 
 if TYPE_CHECKING:
     from bridge.app import Bridge
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def verified(bootstrap_servers: str, prefix: str, selection: Selection | None = None) -> Report:
     """Return the report on the topics of a prefix."""
     settings = kafka_settings(bootstrap_servers, {"KAFKA_TOPIC_PREFIX": prefix})
-    verification = Verification(settings, selection or Selection(), follow=False, tell=lambda _: None)
+    verification = Verification(settings, selection or Selection())
     await verification.run()
     report = verification.close()
     assert report is not None
@@ -30,7 +30,7 @@ async def prove(bootstrap_servers: str, prefix: str, *bridges: Bridge) -> Report
     The bridges have ended, and nobody else wrote to these topics.
     """
     report = await verified(bootstrap_servers, prefix)
-    assert report.findings == []
+    assert report.violations == []
     assert [bridge.accounts.balance for bridge in bridges] == [0] * len(bridges)
     repeats = sum(row.repeats for row in report.rows)
     assert repeats == 0 or any(bridge.publisher.state.rebuilds for bridge in bridges)

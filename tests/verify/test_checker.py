@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
+from bridge.kafka.partitioner import partition as partition_of
 from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
 from bridge.verify.checker import SESSION_GRACE_US, Checker, Scope
-from bridge.verify.findings import Kind, Place
+from bridge.verify.violations import Place, ViolationKind
 
 SESSION = 1_701_450_000_000_000
 SECOND = 1_000_000
@@ -23,15 +23,13 @@ COUNTS = {Topic.QUOTES: 1, Topic.TRADES: 1, Topic.CONTROL: 1, Topic.DLQ: 1}
 class Story:
     """Tell a checker what the topics hold, in few words; times are seconds since the first session."""
 
-    checker: Checker = field(default_factory=lambda: Checker(NAMES, Scope(COUNTS)))
+    scope: Scope = field(default_factory=lambda: Scope(COUNTS))
     accounts: Accounts = field(default_factory=Accounts)
     offset: int = 0
 
     def __post_init__(self) -> None:
-        beginning = float("-inf")
-        self.partitions = {
-            topic: self.checker.partition(topic, 0, known_from_us=beginning) for topic in (Topic.QUOTES, Topic.TRADES)
-        }
+        self.checker = Checker(NAMES, self.scope)
+        self.partitions = {topic: self.checker.partition(topic, 0) for topic in self.scope.counts}
 
     def record(
         self, topic: Topic, seq: int, *, after_gap: bool = False, session: int = 0, at: float = 1, symbol: str = "AAPL"
@@ -41,8 +39,8 @@ class Story:
         self.offset += 1
         self.accounts.lines_received += 1
         self.accounts.published[topic] += 1
-        head = (symbol.encode(), ingest_us, SESSION + session, seq, after_gap or seq == 0)
-        self.partitions[topic].take(self.offset, ingest_us // 1000, head[0], head)
+        header = (symbol.encode(), ingest_us, SESSION + session, seq, after_gap or seq == 0)
+        self.partitions[topic].check(self.offset, ingest_us // 1000, header[0], repr(header).encode(), header)
 
     def trades(self, *seqs: int) -> None:
         for seq in seqs:
@@ -58,36 +56,29 @@ class Story:
         self.accounts.conflated[Topic.QUOTES] += conflated
         self.accounts.dropped[Topic.TRADES, "overload"] += dropped
 
-    def control(self, kind: str, *, at: float = 2, session: int | None = 0, shard: int = 0, **counts: int) -> None:
+    def control(
+        self, kind: str, *, at: float = 2, session: int = 0, shard: int = 0, reason: str | None = None, **counts: int
+    ) -> None:
         time_us = SESSION + round(at * SECOND)
         self.offset += 1
         record = {
             "kind": kind,
             "instance": "b",
             "shard": shard,
-            "session_id": None if session is None else SESSION + session,
+            "session_id": SESSION + session,
             "time_us": time_us,
-            "reason": None,
+            "reason": reason,
             "counts": self.accounts.totals() | counts,
         }
-        self.checker.control(Place("aries.control", 0, self.offset), time_us // 1000, b"b", record)
+        self.checker.control(Place("aries.control", 0, self.offset), record)
 
-    def letter(self, refused: tuple[Topic, int] | None = None, *, session: int = 0) -> None:
-        ingest_us = SESSION + SECOND
-        self.offset += 1
-        letter: dict[str, Any] = {
-            "reason": "record_refused" if refused else "bad_json",
-            "symbol": "AAPL",
-            "session_id": SESSION + session,
-            "ingest_time_us": ingest_us,
-        }
-        held = (refused[0], (b"AAPL", ingest_us, SESSION + session, refused[1], False)) if refused else None
-        self.checker.dead_letter(Place("aries.dlq", 0, self.offset), ingest_us // 1000, b"AAPL", letter, held)
+    def letter(self, reason: str = "bad_json") -> None:
+        self.checker.dead_letter({"reason": reason, "symbol": "AAPL", "session_id": SESSION})
 
     def found(self, *, final: bool = True, now_us: int = NOW_US) -> list[str]:
         """Settle, and return all findings so far as text."""
         self.checker.settle(now_us, final=final)
-        return [str(finding) for finding in self.checker.findings.kept]
+        return [str(violation) for violation in self.checker.violations.kept]
 
 
 @pytest.fixture
@@ -120,7 +111,7 @@ class TestAPlainLife:
         story.control("SESSION_COMPLETED", at=9, session=4)
 
         assert story.found() == []
-        assert len(story.checker.lives.lives) == 1
+        assert len(story.checker.histories.processes) == 1
 
     def test_a_restart_begins_another(self, story: Story) -> None:
         """After a kill a process of the same name counts from 0 again; what the first had not told yet is no fault."""
@@ -133,7 +124,7 @@ class TestAPlainLife:
         story.control("SESSION_COMPLETED", at=9, session=4)
 
         assert story.found() == []
-        assert len(story.checker.lives.lives) == 2
+        assert len(story.checker.histories.processes) == 2
 
     def test_control_records_sent_again_are_no_restart(self, story: Story) -> None:
         """A rebuilt producer may repeat control records, too."""
@@ -146,7 +137,7 @@ class TestAPlainLife:
             story.control("HEARTBEAT", at=10)
 
         assert story.found() == []
-        assert len(story.checker.lives.lives) == 1
+        assert len(story.checker.histories.processes) == 1
 
     def test_shards_have_lives_of_their_own(self, story: Story) -> None:
         """Two shards of one name are two processes."""
@@ -158,7 +149,7 @@ class TestAPlainLife:
         story.control("HEARTBEAT", at=9, session=7, shard=1)
 
         assert story.found() == []
-        assert len(story.checker.lives.lives) == 2
+        assert len(story.checker.histories.processes) == 2
 
 
 class TestJumps:
@@ -176,16 +167,16 @@ class TestJumps:
         story.lost(conflated=2)
         story.control("SESSION_COMPLETED", at=9)
 
-        (finding,) = story.found()
-        assert "jumps on quotes and greeks leave out 3 records until then, but its account of conflated is 2" in finding
-        assert "seq 3 comes after 0" in finding
+        (violation,) = story.found()
+        assert "jumps of quotes and greeks leave out 3 records, but its account of conflated is 2" in violation
+        assert "seq 3 comes after 0" in violation
 
     def test_without_conflation_each_jump_is_a_hole(self, story: Story) -> None:
         """If nothing was conflated every jump has its place."""
         story.quotes(0, 2, 4)
         story.control("SESSION_COMPLETED", at=9)
 
-        assert [finding.split(":")[0] for finding in story.found()] == ["hole", "hole"]
+        assert [violation.split(":")[0] for violation in story.found()] == ["hole", "hole"]
 
     def test_conflation_explains_no_other_topic(self, story: Story) -> None:
         """Trades are never merged."""
@@ -193,8 +184,8 @@ class TestJumps:
         story.lost(conflated=1)
         story.control("SESSION_COMPLETED", at=9)
 
-        (finding,) = story.found()
-        assert finding.startswith("hole: aries.trades")
+        (violation,) = story.found()
+        assert violation.startswith("hole: aries.trades")
 
     def test_what_is_newer_than_the_accounts_awaits_them(self, story: Story) -> None:
         """A bridge that conflates may have done so since it last spoke, also where it was killed then."""
@@ -213,8 +204,8 @@ class TestJumps:
         story.record(Topic.QUOTES, 2, at=60)
 
         assert story.found(final=False) == []
-        (finding,) = story.found()
-        assert "has never told of anything conflated" in finding
+        (violation,) = story.found()
+        assert "has never told of anything conflated" in violation
 
     def test_a_drop_is_marked_and_counted(self, story: Story) -> None:
         """after_gap explains a jump, up to the account of dropped records."""
@@ -227,31 +218,75 @@ class TestJumps:
         story.record(Topic.TRADES, 8, after_gap=True, at=6)
         story.lost(dropped=1)
         story.control("HEARTBEAT", at=15)
-        (finding,) = story.found()
-        assert "jumps on after_gap leave out 6 records until then, but its account of dropped is 5" in finding
+        (violation,) = story.found()
+        assert "jumps marked after_gap leave out 6 records, but its account of dropped is 5" in violation
 
     @pytest.mark.parametrize("topic", [Topic.TRADES, Topic.QUOTES])
-    def test_a_refused_record_is_found_as_dead_letter(self, topic: Topic, story: Story) -> None:
-        """A hole whose record lies dead-lettered is explained, and only that one."""
-        for seq in (0, 1, 3):
+    def test_a_rejected_record_is_found_as_dead_letter(self, topic: Topic, story: Story) -> None:
+        """A record that Kafka rejects is missing, and dead-lettered; its letter explains one record, and no more."""
+        for seq in (0, 1):
             story.record(topic, seq)
+        story.record(topic, 3, after_gap=True)
         story.accounts.lines_received += 1
         story.accounts.dead_lettered["record_refused"] += 1
         story.control("SESSION_COMPLETED", at=9)
-        story.letter((topic, 2))
+        story.letter("record_refused")
         assert story.found() == []
 
-        story.record(topic, 5, at=1)
+        story.record(topic, 5, after_gap=True)
         story.accounts.published[topic] -= 1
-        assert [finding.split(":")[0] for finding in story.found() if finding.startswith("hole")] == ["hole"]
+        assert any("jumps" in violation or "conflated" in violation for violation in story.found())
 
-    def test_a_hole_waits_for_its_dead_letter_while_followed(self, story: Story) -> None:
-        """The dead letter may come after the hole."""
+    def test_a_dead_letter_explains_only_jumps_that_are_marked(self, story: Story) -> None:
+        """The record behind a missing one is marked after_gap, whatever became of the missing one."""
         story.trades(0, 2)
-        assert story.found(final=False) == []
-        story.letter((Topic.TRADES, 1))
-        assert story.found() == []
-        assert story.checker.dead_lettered_holes[Topic.TRADES] == 1
+        story.letter("record_refused")
+
+        assert [violation.split(":")[0] for violation in story.found()] == ["hole"]
+
+
+class TestRepeats:
+    @pytest.fixture
+    def repeating(self, story: Story) -> Story:
+        """Return a story with a record that comes again."""
+        story.trades(0, 1)
+        before = story.accounts.totals()
+        story.trades(1)
+        story.accounts.lines_received, story.accounts.published[Topic.TRADES] = before["lines_received"], 2
+        return story
+
+    def test_are_explained_by_a_producer_that_was_replaced(self, repeating: Story) -> None:
+        """Control announces that a new producer has sent again what the one before had in flight."""
+        repeating.control("SESSION_COMPLETED", at=9, reason="stopped; producer replaced 1 time")
+
+        assert repeating.found() == []
+        assert repeating.checker.awaiting == 0
+
+    def test_are_found_if_no_producer_was_replaced(self, repeating: Story) -> None:
+        """At its end a process has announced everything."""
+        repeating.control("SESSION_COMPLETED", at=9, reason="stopped")
+
+        (violation,) = repeating.found()
+        assert violation.startswith("repeat: aries.trades partition 0 offset 4, symbol 'AAPL'")
+        assert "but the bridge 'b' has not announced on control that it replaced its producer" in violation
+
+    def test_await_the_next_control_record_of_a_running_process(self, repeating: Story) -> None:
+        """Its producer may have been replaced a moment ago; a process that was killed could not tell any more."""
+        repeating.control("HEARTBEAT", at=5)
+        assert repeating.found() == []
+        assert repeating.checker.awaiting == 1
+
+        repeating.control("HEARTBEAT", at=15, reason="producer replaced 2 times")
+        assert repeating.found() == []
+        assert repeating.checker.awaiting == 0
+
+    def test_are_found_if_none_is_allowed(self) -> None:
+        """With --strict no repeat is explained."""
+        strict = Story(Scope(COUNTS, strict=True))
+        strict.control("HEARTBEAT", at=0, reason="producer replaced 2 times")
+        strict.trades(0, 0)
+
+        assert "no repeat is accepted (--strict)" in strict.found()[0]
 
 
 class TestAccounts:
@@ -260,9 +295,9 @@ class TestAccounts:
         """What was read and what became of it are equal, in each record of control."""
         story.control(kind, at=5, filtered=1)
 
-        (finding,) = story.found()
-        assert f"{kind} of 'b': the accounts do not add up: 0 read, 1 accounted for" in finding
-        assert finding.startswith("accounts: aries.control partition 0 offset 2, session ")
+        (violation,) = story.found()
+        assert f"{kind} of 'b': the accounts do not add up: 0 read, 1 accounted for" in violation
+        assert violation.startswith("accounts: aries.control partition 0 offset 2, session ")
 
     def test_never_go_back(self, story: Story) -> None:
         """Within a session the counters only grow."""
@@ -270,14 +305,14 @@ class TestAccounts:
         story.control("HEARTBEAT", at=5)
         story.control("HEARTBEAT", at=15, published=1, filtered=1)
 
-        (finding,) = story.found()
-        assert "the account of published has gone back" in finding
+        (violation,) = story.found()
+        assert "the account of published has gone back" in violation
 
     def test_are_complete(self, story: Story) -> None:
         """A control record without accounts proves nothing."""
         checker = story.checker
         record = {"kind": "HEARTBEAT", "instance": "b", "shard": 0, "session_id": SESSION, "time_us": 1, "counts": {}}
-        checker.control(Place("aries.control", 0, 77), 0, b"b", record)
+        checker.control(Place("aries.control", 0, 77), record)
 
         assert "the accounts are without lines_received, split, published" in story.found()[0]
 
@@ -289,8 +324,8 @@ class TestAccounts:
         story.accounts.published[Topic.TRADES] += 1
         story.control(kind, at=5)
 
-        (finding,) = story.found()
-        assert "3 records were published until then, and the topics hold 2 of its sessions" in finding
+        (violation,) = story.found()
+        assert "3 records were published, but the topics hold 2 of its sessions" in violation
 
     def test_more_records_than_published_at_the_end_are_found(self, story: Story) -> None:
         """After its last word a bridge has written nothing; amid its life it may be ahead of its accounts."""
@@ -302,8 +337,8 @@ class TestAccounts:
         story.accounts.lines_received -= 1
         story.control("SESSION_COMPLETED", at=6)
 
-        (finding,) = story.found()
-        assert "2 records were published in all, but the topics hold 3" in finding
+        (violation,) = story.found()
+        assert "2 records were published in all, but the topics hold 3" in violation
 
     def test_dead_letters_must_be_there(self, story: Story) -> None:
         """Each line counted as dead-lettered lies on the topic of dead letters."""
@@ -312,8 +347,8 @@ class TestAccounts:
         story.accounts.dead_lettered["bad_json"] += 2
         story.control("HEARTBEAT", at=5)
 
-        (finding,) = story.found()
-        assert "2 lines were dead-lettered until then, and aries.dlq holds 1 of them" in finding
+        (violation,) = story.found()
+        assert "2 lines were dead-lettered, but aries.dlq holds 1 of them" in violation
 
     def test_of_a_life_that_is_not_in_view_are_not_compared(self) -> None:
         """Where control begins amid a life, or data is not all there, what was published cannot be counted."""
@@ -322,7 +357,7 @@ class TestAccounts:
         amid.trades(*range(5))
         assert amid.found() == []
 
-        some = Story(Checker(NAMES, Scope(COUNTS, all_data=False)))
+        some = Story(Scope(COUNTS, all_data=False))
         some.control("SESSION_STARTED", at=0)
         some.control("HEARTBEAT", at=5, lines_received=50, published=50)
         assert some.found() == []
@@ -334,8 +369,8 @@ class TestSessions:
         story.control("HEARTBEAT", at=60)
         story.record(Topic.TRADES, 0, session=77)
 
-        (finding,) = story.found()
-        assert finding.startswith(f"session: aries.trades partition 0 offset 3, session {SESSION + 77}: ")
+        (violation,) = story.found()
+        assert violation.startswith(f"session: aries.trades partition 0 offset 3, session {SESSION + 77}: ")
 
     def test_a_new_session_is_given_time(self, story: Story) -> None:
         """Data may be there a moment before control is."""
@@ -347,7 +382,7 @@ class TestSessions:
     def test_sessions_from_before_control_begins_are_not_judged(self) -> None:
         """What retention has taken of control is no fault of the bridge."""
         story = Story()
-        story.checker.cut(Topic.CONTROL, SESSION + SECOND)
+        story.partitions[Topic.CONTROL].complete_from_us = SESSION + SECOND
         story.trades(0)
         story.quotes(0, 4)
 
@@ -356,34 +391,37 @@ class TestSessions:
 
     def test_without_control_jumps_of_quotes_are_holes(self) -> None:
         """Where nobody tells of conflation there is none."""
-        story = Story(Checker(NAMES, Scope({Topic.QUOTES: 1, Topic.TRADES: 1})))
+        story = Story(Scope({Topic.QUOTES: 1, Topic.TRADES: 1}))
         story.quotes(0, 4)
 
-        assert [finding.split(":")[0] for finding in story.found()] == ["hole"]
+        assert [violation.split(":")[0] for violation in story.found()] == ["hole"]
 
 
 class TestFrames:
     def test_control_and_dead_letters_have_keys_times_and_places(self, story: Story) -> None:
         """They are checked like market data: key, timestamp, partition."""
-        letter = {"reason": "bad_json", "symbol": None, "session_id": None, "ingest_time_us": SESSION}
-        story.checker.dead_letter(Place("aries.dlq", 3, 5), 0, b"AAPL", letter)
-        story.found()
+        story.partitions[Topic.DLQ].check_frame(5, (b"AAPL", None), 0, SESSION)
 
-        kinds = [finding.kind for finding in story.checker.findings.kept]
-        assert kinds == [Kind.KEY, Kind.TIMESTAMP, Kind.PARTITION]
+        assert [violation.kind for violation in story.checker.violations.kept] == [
+            ViolationKind.KEY,
+            ViolationKind.TIMESTAMP,
+        ]
+        checker = Checker(NAMES, Scope({Topic.DLQ: 4}))
+        checker.partition(Topic.DLQ, (partition_of(b"AAPL", 4) + 1) % 4).check_frame(5, (b"AAPL", b"AAPL"), 0, 0)
+        assert [violation.kind for violation in checker.violations.kept] == [ViolationKind.PARTITION]
 
     def test_unequal_partition_counts_are_found(self) -> None:
         """Consumers join topics partition by partition."""
         checker = Checker(NAMES, Scope({Topic.QUOTES: 4, Topic.TRADES: 8, Topic.CONTROL: 1}))
 
-        (finding,) = checker.findings.kept
-        assert "aries.quotes: 4, aries.trades: 8" in str(finding)
+        (violation,) = checker.violations.kept
+        assert "aries.quotes: 4, aries.trades: 8" in str(violation)
 
     def test_findings_of_one_kind_are_kept_up_to_a_number(self, story: Story) -> None:
         """However much is wrong, memory is bounded and the count is exact."""
         story.trades(*range(0, 1000, 2))
         story.found()
 
-        assert len(story.checker.findings) == 499
-        assert len(story.checker.findings.kept) == len(story.checker.findings.take_new()) == 100
-        assert story.checker.findings.take_new() == []
+        assert len(story.checker.violations) == 499
+        assert len(story.checker.violations.kept) == len(story.checker.violations.take_new()) == 100
+        assert story.checker.violations.take_new() == []

@@ -1,4 +1,4 @@
-"""A real Kafka that fails under the bridge: repeats by rebuilt producers are told from others."""
+"""Repeats on a real Kafka that no replaced producer explains."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ async def published(bridge: Bridge, more: int) -> None:
     await eventually(lambda: bridge.accounts.published.total() >= target, f"{more} more records")
 
 
-async def test_a_record_that_the_same_producer_repeats_is_found(kafka: RealKafka, topic_prefix: str) -> None:
-    """What comes twice is a fault, also where an idempotent producer wrote it."""
+async def test_a_repeat_without_a_replaced_producer_is_found(kafka: RealKafka, topic_prefix: str) -> None:
+    """A record that comes again is a violation, also if an idempotent producer wrote it."""
     for topic in Topic:
         kafka.create_topic(f"{topic_prefix}.{topic}", partitions=1)
     async with Simulator() as simulator:
@@ -42,8 +42,9 @@ async def test_a_record_that_the_same_producer_repeats_is_found(kafka: RealKafka
                 trades, trade.value, key=trade.key, partition=0, timestamp_ms=trade.timestamp_ms
             )
 
-    (finding,) = (await verified(kafka.bootstrap_servers, topic_prefix)).findings
+    violations = (await verified(kafka.bootstrap_servers, topic_prefix)).violations
 
-    assert "none was rebuilt" in finding.said
-    assert finding.place is not None
-    assert finding.place.offset == len(messages) + 1
+    assert [violation.place.offset for violation in violations if violation.place] == [len(messages), len(messages) + 1]
+    for violation in violations:
+        assert violation.message.startswith("1 record comes again, from seq ")
+        assert "has not announced on control that it replaced its producer" in violation.message

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.verify.findings import Kind
-from bridge.verify.reading import Selection
+from bridge.verify.topic_reader import Selection
+from bridge.verify.violations import ViolationKind
 from tests.faults.kafka.load import GIVEN_UP, NOT_USABLE, PATIENT, create_topics, under_load
 from tests.faults.proof import verified
 from tests.faults.proxy import Direction, Proxy
@@ -55,7 +55,7 @@ async def test_a_black_hole_costs_the_producer(kafka: RealKafka, prefix: str, di
     report = await load.proof()
     strict = await verified(kafka.bootstrap_servers, prefix, Selection(strict=True))
     repeated = any(row.repeats for row in report.rows)
-    assert {finding.kind for finding in strict.findings} == ({Kind.REPEAT} if repeated else set())
+    assert {violation.kind for violation in strict.violations} == ({ViolationKind.REPEAT} if repeated else set())
 
 
 async def test_a_slow_network_only_slows(kafka: RealKafka, prefix: str) -> None:

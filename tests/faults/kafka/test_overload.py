@@ -60,7 +60,7 @@ async def test_an_outage_longer_than_the_budget(kafka: RealKafka, topic_prefix: 
     assert accounts["lines_received"] == simulator.sent.lines
     assert min(accounts["conflated"], accounts["dropped"]) > 1_000
     report = await verified(kafka.bootstrap_servers, topic_prefix)
-    assert report.findings == []
+    assert report.violations == []
     assert report.records - sum(row.repeats for row in report.rows) == accounts["published"]
     said = control(await read(kafka.bootstrap_servers, topic_prefix, Topic.CONTROL))
     assert [one["reason"] for one in said if one["kind"] == "OVERLOAD"] == ["started", "ended"]

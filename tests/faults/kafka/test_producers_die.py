@@ -123,7 +123,7 @@ async def test_records_deleted_under_a_producer(kafka: RealKafka, prefix: str) -
         await load.flows()
 
     nothing_lost(load.bridge, load.simulator)
-    assert (await verified(kafka.bootstrap_servers, prefix)).findings == []
+    assert (await verified(kafka.bootstrap_servers, prefix)).violations == []
 
 
 def delete_records(kafka: RealKafka, topic: str) -> None:

@@ -92,7 +92,7 @@ async def test_a_deleted_topic_that_is_created_again_goes_on_where_it_was(kafka:
     assert sum(first for first, *_ in seqs) == before
     assert seqs == [list(range(of_symbol[0], of_symbol[-1] + 1)) for of_symbol in seqs]
     report = await verified(kafka.bootstrap_servers, prefix)
-    assert {finding.topic for finding in report.findings} == {Topic.QUOTES, Topic.CONTROL}  # it is not silent
+    assert {violation.topic for violation in report.violations} == {Topic.QUOTES, Topic.CONTROL}  # it is not silent
 
 
 async def test_records_of_a_partition_that_is_gone_wait_visibly(kafka: RealKafka, prefix: str) -> None:

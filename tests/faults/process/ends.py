@@ -47,7 +47,7 @@ async def proven(bootstrap_servers: str, prefix: str, accounts: Accounts, *, in_
     ``in_flight_lost``: Kafka was gone at the end, so it may have what it could not acknowledge any more.
     """
     report = await _verified(bootstrap_servers, prefix)
-    assert report.findings == []
+    assert report.violations == []
     records = report.records - sum(row.repeats for row in report.rows)
     most = accounts["published"] + (accounts["undelivered"] if in_flight_lost else 0)
     assert accounts["published"] <= records <= most

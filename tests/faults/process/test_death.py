@@ -49,7 +49,7 @@ async def test_lives_that_are_cut_off_leave_no_silent_hole(
             bridge.signal(TERM)
             await accounted_end(bridge)
     report = await verified(kafka.bootstrap_servers, topic_prefix)
-    assert report.findings == []
+    assert report.violations == []
     assert report.processes == len(sessions)
     found = await read(kafka.bootstrap_servers, topic_prefix)
     assert sessions == sorted(set(sessions))

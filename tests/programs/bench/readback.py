@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
-from bridge.verify.heads import Reader
+from bridge.verify.record_header import HeaderReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ class Consuming:
 
     async def _check(self, expected: Mapping[Topic, Mapping[str, int]]) -> None:
         loaded = schemas.load()
-        readers = {name: Reader(loaded[topic].name, Deserializer(loaded)) for name, topic in self._topics.items()}
+        readers = {name: HeaderReader(loaded[topic], Deserializer(loaded)) for name, topic in self._topics.items()}
         found: dict[Topic, Counter[bytes]] = {topic: Counter() for topic in self._topics.values()}
         self._consumer.assign([TopicPartition(one.topic, one.partition, OFFSET_BEGINNING) for one in self._partitions])
         left = sum(sum(counts.values()) for counts in expected.values())
@@ -75,7 +75,7 @@ class Consuming:
                 name: Any = message.topic()
                 value: Any = message.value()
                 reader = readers[name]
-                symbol, _, session_id, seq, _ = reader.head(value) or await reader.learn(value)
+                symbol, _, session_id, seq, _ = reader.read(value) or await reader.decode(value)
                 counts = found[self._topics[name]]
                 if message.key() != symbol or seq != counts[symbol]:
                     raise Void(f"{name}: {symbol!r} has seq {seq} in place of {counts[symbol]}")

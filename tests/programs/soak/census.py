@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bridge.kafka.consumer import assign_topics, fetch, open_consumer, open_deserializer
 from bridge.serialization import schemas
 from bridge.topics import MARKET_DATA, Topic
-from bridge.verify.heads import Reader
+from bridge.verify.record_header import HeaderReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,9 +82,9 @@ async def take_census(settings: Settings) -> Census:
 
 class _Clerk:
     def __init__(self, settings: Settings, decoder: Deserializer, census: Census) -> None:
-        names = {topic: schema.name for topic, schema in schemas.load().items()}
+        loaded = schemas.load()
         self._topics = {name: topic for topic, name in settings.topics.items()}
-        self._readers = {topic: Reader(names[topic], decoder) for topic in MARKET_DATA}
+        self._readers = {topic: HeaderReader(loaded[topic], decoder) for topic in MARKET_DATA}
         self._decoder = decoder
         self._census = census
 
@@ -96,5 +96,5 @@ class _Clerk:
         elif topic in self._readers:
             reader = self._readers[topic]
             for message in messages:
-                symbol, _, session_id, seq, _ = reader.head(message.value) or await reader.learn(message.value)
+                symbol, _, session_id, seq, _ = reader.read(message.value) or await reader.decode(message.value)
                 self._census.take(topic, symbol.decode(), session_id, seq)

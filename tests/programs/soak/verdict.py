@@ -113,7 +113,7 @@ def loss_counts(verified: dict[str, Any]) -> dict[str, int]:
         "lost in silence (holes)": sum(row["holes"] for row in rows),
         "repeats unexplained": kinds["repeat"],
         "order breaks": sum(row["order_breaks"] for row in rows),
-        "repeats by rebuilt producers": sum(row["repeats"] for row in rows),
+        "repeats": sum(row["repeats"] for row in rows),
         "jumps explained": sum(row["jumps_explained"] for row in rows),
         "dead letters": verified.get("dead_letters", 0),
     }

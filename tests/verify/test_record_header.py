@@ -14,7 +14,7 @@ from bridge.serialization.schema_registry import Registry
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import MARKET_DATA, Topic
-from bridge.verify.heads import Head, Reader
+from bridge.verify.record_header import HeaderReader, RecordHeader
 from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
@@ -44,23 +44,23 @@ QUOTE: AvroRecord = {
     "seq": 300,
     "after_gap": True,
 }
-HEAD: Head = (b"AAPL", 1_701_450_000_123_456, 1_701_450_000_000_000, 300, True)
+HEADER: RecordHeader = (b"AAPL", 1_701_450_000_123_456, 1_701_450_000_000_000, 300, True)
 
 
-def reader(topic: Topic = Topic.QUOTES, registry: Registry | None = None) -> Reader:
-    return Reader(SCHEMAS[topic].name, Deserializer(SCHEMAS, registry))
+def reader(topic: Topic = Topic.QUOTES, registry: Registry | None = None) -> HeaderReader:
+    return HeaderReader(SCHEMAS[topic], Deserializer(SCHEMAS, registry))
 
 
 @given(topic=st.sampled_from(MARKET_DATA), record=records)
-async def test_the_fast_way_reads_what_the_full_decoder_reads(topic: Topic, record: AvroRecord) -> None:
-    """On every market topic, whatever the fields hold, both ways give the same head."""
+async def test_the_header_is_what_the_full_decoder_decodes(topic: Topic, record: AvroRecord) -> None:
+    """On every market topic, whatever the fields hold, both decode the same header."""
     value = CODEC.encode(topic, record)
     fast = reader(topic)
 
-    learned = await fast.learn(value)
+    decoded = await fast.decode(value)
 
-    assert fast.head(value) == learned
-    assert learned == (
+    assert fast.read(value) == decoded
+    assert decoded == (
         str(record["symbol"]).encode(),
         record["ingest_time_us"],
         record["session_id"],
@@ -70,36 +70,36 @@ async def test_the_fast_way_reads_what_the_full_decoder_reads(topic: Topic, reco
 
 
 @given(data=st.binary(max_size=60))
-async def test_garbage_behind_a_known_prefix_has_a_head_or_none(data: bytes) -> None:
-    """Bytes of no record never raise on the fast way."""
+async def test_garbage_behind_a_known_prefix_has_a_header_or_none(data: bytes) -> None:
+    """Bytes that are no record never raise."""
     fast = reader()
     value = CODEC.encode(Topic.QUOTES, QUOTE)
-    await fast.learn(value)
+    await fast.decode(value)
 
-    head = fast.head(value[:10] + data)
+    header = fast.read(value[:10] + data)
 
-    assert head is None or len(head) == 5
+    assert header is None or len(header) == 5
 
 
 async def test_nothing_is_read_before_the_schema_is_known() -> None:
-    """A prefix is trusted once the full decoder has judged it."""
+    """A schema's prefix is trusted once the full decoder has decoded the same header."""
     fast = reader()
     value = CODEC.encode(Topic.QUOTES, QUOTE)
 
-    assert (fast.head(None), fast.head(b""), fast.head(value)) == (None, None, None)
-    assert await fast.learn(value) == HEAD
-    assert fast.head(value) == HEAD
+    assert (fast.read(None), fast.read(b""), fast.read(value)) == (None, None, None)
+    assert await fast.decode(value) == HEADER
+    assert fast.read(value) == HEADER
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\xc3\x01", b"hello", CODEC.encode(Topic.TRADES, QUOTE)])
-async def test_what_is_none_of_the_topics_records_is_told(value: bytes | None) -> None:
-    """Empty, foreign and misplaced values are refused with the decoder's words."""
+async def test_a_value_that_is_no_record_of_the_topic_is_rejected(value: bytes | None) -> None:
+    """Empty values, other applications' values, and records of another topic are rejected."""
     with pytest.raises(Undecodable):
-        await reader().learn(value)
+        await reader().decode(value)
 
 
 async def test_a_schema_with_other_first_fields_is_read_by_the_full_decoder() -> None:
-    """Where a schema has moved the common fields, the fast way keeps away and the head is right all the same."""
+    """If a schema has moved the common fields, the header is decoded in full, and right all the same."""
     declared = json.loads(SCHEMAS[Topic.QUOTES].text)
     declared["fields"].insert(2, {"name": "newcomer", "type": ["null", "long"], "default": None})
     async with FakeRegistry().serving() as fake:
@@ -112,5 +112,5 @@ async def test_a_schema_with_other_first_fields_is_read_by_the_full_decoder() ->
                 schema = SCHEMAS[Topic.QUOTES] if text is None else schemas.parse_schema(text)
                 serializer = Serializer({**SCHEMAS, Topic.QUOTES: schema}, {Topic.QUOTES: confluent_prefix(schema_id)})
                 value = serializer.encode(Topic.QUOTES, QUOTE)
-                assert await fast.learn(value) == HEAD
-                assert fast.head(value) == (HEAD if is_fast else None)
+                assert await fast.decode(value) == HEADER
+                assert fast.read(value) == (HEADER if is_fast else None)

@@ -1,0 +1,225 @@
+"""The reader of the topics: it reads in rounds, each up to the ends of the topics at its begin.
+
+What control counts as published was acknowledged before the control record was written. So the end of control is
+looked up first and the ends of the data after it: what was counted is then within what is read. Dead letters come
+last, as they may explain what is missing before them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from itertools import dropwhile
+from typing import TYPE_CHECKING, Any, Final
+
+from bridge.clock import wall_us
+from bridge.errors import Undecodable
+from bridge.kafka.client_options import bootstrap_servers, readable_errors
+from bridge.kafka.consumer import assign_topics, fetch
+from bridge.serialization import schemas
+from bridge.topics import MARKET_DATA, Topic
+from bridge.verify.checker import Checker, Scope
+from bridge.verify.partition_check import SESSION_LEAD_US
+from bridge.verify.record_header import HeaderReader
+from bridge.verify.violations import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+    from bridge.serialization.deserializer import Deserializer
+    from bridge.settings import Settings
+    from bridge.verify.partition_check import PartitionCheck
+
+POLL_SECONDS: Final = 1.0
+#: What one answer may hold of a partition: large answers are what makes reading fast.
+PARTITION_FETCH_BYTES: Final = 1 << 20
+#: Records at hand at a time, however well they were compressed.
+MAX_RECORDS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is verified: which data topics (none: all that exist), and from when or of which session."""
+
+    topics: tuple[str, ...] = ()
+    since_us: int | None = None
+    session_id: int | None = None
+    strict: bool = False
+
+    @property
+    def from_us(self) -> int | None:
+        """Return from when on records are read: those of a session from a little before its begin."""
+        return self.since_us if self.session_id is None else self.session_id - 2 * SESSION_LEAD_US
+
+
+class TopicReader:
+    """A reader of the selected topics into a checker: ``prepare`` it, then read a ``round`` at a time."""
+
+    checker: Checker
+
+    def __init__(
+        self, settings: Settings, selection: Selection, consumer: AIOKafkaConsumer, decoder: Deserializer
+    ) -> None:
+        #: Called with the number of offsets read.
+        self.on_progress: Callable[[int], None] = lambda _: None
+        self._settings = settings
+        self._selection = selection
+        self._consumer = consumer
+        self._decoder = decoder
+        self._topics = {name: topic for topic, name in settings.topics.items()}
+        self._schemas = schemas.load()
+        self._header_readers = {topic: HeaderReader(self._schemas[topic], decoder) for topic in MARKET_DATA}
+        self._checks: dict[TopicPartition, PartitionCheck] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        #: Partitions that are read from before the time asked for.
+        self._skipping: set[TopicPartition] = set()
+
+    @property
+    def left(self) -> int:
+        """Return how many offsets are left to read in this round."""
+        return sum(max(0, end - self._next[partition]) for partition, end in self._ends.items())
+
+    async def prepare(self) -> None:
+        """Find the partitions and where to begin; raise TopicConfigurationError or KafkaUnreachable."""
+        selection, names = self._selection, self._settings.topics
+        with readable_errors(bootstrap_servers(self._settings)):
+            also = (Topic.CONTROL, Topic.DLQ)
+            partitions = await assign_topics(self._consumer, names, selection.topics, also=also)
+            partitions = [partition for partition in partitions if partition.topic in self._topics]
+            beginnings = await self._consumer.beginning_offsets(partitions)
+            self._next = await self._starts(beginnings)
+        counts = Counter(self._topics[partition.topic] for partition in partitions)
+        scope = Scope(counts, not selection.topics, selection.session_id, selection.strict)
+        self.checker = Checker(names, scope)
+        for partition, start in self._next.items():
+            self._consumer.seek(partition, start)
+            self._consumer.pause(partition)
+            self._checks[partition] = self.checker.partition(
+                self._topics[partition.topic],
+                partition.partition,
+                complete_from_us=self._complete_from_us(beginnings[partition], start),
+                next_offset=start,
+            )
+
+    async def round(self) -> None:
+        """Read up to the present ends.
+
+        Raises KafkaUnreachable if Kafka does not answer for long, and what the decoder raises about the registry.
+        """
+        with readable_errors(bootstrap_servers(self._settings)):
+            began_us = wall_us()
+            await self._look_up_ends()
+            await self._read()
+        for check in self._checks.values():  # an empty partition: what comes to it later is seen
+            check.begin_at(began_us)
+
+    # -- where to read ---------------------------------------------------------------------------------------------
+
+    async def _starts(self, beginnings: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        from_us = self._selection.from_us
+        if from_us is None:
+            return dict(beginnings)
+        found = await self._consumer.offsets_for_times(dict.fromkeys(beginnings, from_us // 1000))
+        indexed = await self._consumer.offsets_for_times(dict.fromkeys(beginnings, 0))
+        starts = await self._consumer.end_offsets(list(beginnings))
+        for partition, beginning in beginnings.items():
+            if (at := found.get(partition)) is not None:
+                starts[partition] = at.offset
+            elif indexed.get(partition) is None:  # the embedded broker has no index of times
+                starts[partition] = beginning
+                self._skipping.add(partition)
+        return dict(starts)
+
+    def _complete_from_us(self, beginning: int, start: int) -> float:
+        """Return from when on a partition is read that begins here: see ``PartitionCheck``."""
+        from_us = self._selection.from_us
+        if from_us is not None and (start > beginning or not beginning):
+            return from_us + SESSION_LEAD_US
+        return math.inf if start else -math.inf
+
+    async def _look_up_ends(self) -> None:
+        for topics in ((Topic.CONTROL,), MARKET_DATA, (Topic.DLQ,)):
+            partitions = [partition for partition in self._next if self._topics[partition.topic] in topics]
+            self._ends |= await self._consumer.end_offsets(partitions)
+        for partition, end in self._ends.items():
+            if end < self._next[partition]:  # the topic was deleted and created again
+                self._checks[partition].restart()
+                self._next[partition] = 0
+                self._consumer.seek(partition, 0)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        waiting = {partition for partition, end in self._ends.items() if self._next[partition] < end}
+        self._consumer.resume(*waiting)
+        while waiting:
+            for partition, messages in (await fetch(self._consumer, POLL_SECONDS, max_records=MAX_RECORDS)).items():
+                await self._take(partition, messages)
+            for partition in list(waiting):
+                # Also beyond offsets that hold no record (any more).
+                position, end = await self._consumer.position(partition), self._ends[partition]
+                self.on_progress(max(0, min(position, end) - self._next[partition]))
+                self._next[partition] = min(position, end)
+                if position >= end:
+                    self._consumer.pause(partition)
+                    self._consumer.seek(partition, end)
+                    waiting.discard(partition)
+
+    async def _take(self, partition: TopicPartition, messages: list[ConsumerRecord]) -> None:
+        check = self._checks[partition]
+        if messages[0].offset > self._next[partition]:
+            beginnings = await self._consumer.beginning_offsets([partition])
+            if beginnings[partition] > self._next[partition]:  # deleted before it was read
+                check.restart()
+        messages = [message for message in messages if message.offset < self._ends[partition]]
+        if partition in self._skipping:
+            from_ms = (self._selection.from_us or 0) // 1000
+            messages = list(dropwhile(lambda message: message.timestamp < from_ms, messages))
+            if messages:
+                self._skipping.discard(partition)
+        if check.topic in MARKET_DATA:
+            await self._check(check, messages)
+            return
+        for message in messages:
+            check.begin_at(message.timestamp * 1000 + 999)
+            await self._take_other(check, message)
+
+    async def _check(self, partition: PartitionCheck, messages: list[ConsumerRecord]) -> None:
+        """Check market data; this loop decides how fast the command is."""
+        reader, only = self._header_readers[partition.topic], self._selection.session_id
+        read, check = reader.read, partition.check
+        for message in messages:
+            try:
+                header = read(message.value) or await reader.decode(message.value)
+            except Undecodable as error:
+                self.checker.undecodable(partition.topic, _place(message), str(error))
+                continue
+            if only is None or header[2] == only:
+                check(message.offset, message.timestamp, message.key, message.value, header)
+
+    async def _take_other(self, partition: PartitionCheck, message: ConsumerRecord) -> None:
+        """Take a control record or a dead letter."""
+        place, topic = _place(message), partition.topic
+        try:
+            name, record = await self._decoder.decode(message.value)
+            if name != self._schemas[topic].name:
+                raise Undecodable(f"the value is a {name}, not a {self._schemas[topic].name}")  # noqa: TRY301 - the same
+        except Undecodable as error:
+            self.checker.undecodable(topic, place, str(error))
+            return
+        is_control = topic is Topic.CONTROL
+        due: Any = record["instance"] if is_control else record["symbol"]
+        due_us: Any = record["time_us"] if is_control else record["ingest_time_us"]
+        partition.check_frame(message.offset, (message.key, due.encode() if due else None), message.timestamp, due_us)
+        if is_control:
+            self.checker.control(place, record)
+        else:
+            self.checker.dead_letter(record)
+
+
+def _place(message: ConsumerRecord) -> Place:
+    return Place(message.topic, message.partition, message.offset)
