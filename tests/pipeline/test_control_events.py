@@ -6,7 +6,7 @@ import pytest
 
 from bridge.kafka.partitioner import partition
 from bridge.pipeline.accounts import Accounts
-from bridge.pipeline.control_events import Control
+from bridge.pipeline.control_events import ControlEvents
 from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
@@ -27,10 +27,12 @@ SCHEMAS = schemas.load()
 async def test_a_replaced_producer_is_announced(rebuilds: int, heartbeat: str | None, completed: str) -> None:
     """Heartbeats and the last record tell whether records may have been sent again."""
     accounts = Accounts()
-    buffer = RecordBuffer({topic: topic for topic in Topic}, accounts, 1 << 20, partition)
+    buffer = RecordBuffer(
+        {topic: topic for topic in Topic}, accounts, 1 << 20, partition=partition, on_ready=lambda: None
+    )
     buffer.open({Topic.CONTROL: 1})
     serializer = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS))
-    control = Control(serializer, buffer, accounts, instance="b")
+    control = ControlEvents(serializer, buffer, accounts, instance="b")
 
     control.heartbeat(rebuilds)
     control.heartbeat(rebuilds)
