@@ -61,7 +61,7 @@ def verify(
         str | None, typer.Option("--bootstrap-servers", "-b", help="Instead of KAFKA_BOOTSTRAP_SERVERS.")
     ] = None,
 ) -> None:
-    """Prove from the topics that nothing is missing in silence.
+    """Prove from the topics that no record is missing silently.
 
     Reads the data topics, control and dead letters, and proves of each symbol:
     seq without a hole, every jump explained by after_gap, the accounts or a
@@ -88,7 +88,7 @@ def verify(
             note("interrupted before the end: nothing is proven.")
             raise typer.Exit(1)
         _write(json.dumps(report.to_json())) if as_json else _show(report)
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # e.g. `| head`
         discard_output()
         raise typer.Exit(1) from None
     if not report.proven:
@@ -130,7 +130,7 @@ def _write(line: str) -> None:
 
 
 def _note_following(report: Report) -> None:
-    note(f"{report.records:,} records checked, going on with what comes; Ctrl-C ends.")
+    note(f"{report.records:,} records checked, following new records; Ctrl-C ends.")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The judge: what the partitions show, explained by accounts and dead letters, or not."""
+"""The judge of all observations: each is explained by accounts, dead letters and control, or a violation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bridge.verify.observations import Jump, SessionStatistics
     from bridge.verify.process_history import ProcessHistory
 
-#: Control has other partitions than data: so long may a session be new before control must know it.
+#: How long a session may be new before control must know it: its records are on another partition.
 SESSION_GRACE_US: Final = 30_000_000
 #: A composite line holds a quote, a trade and greeks.
 MAX_RECORDS_PER_LINE: Final = 3
@@ -39,20 +39,20 @@ class Scope(NamedTuple):
 
 
 class Checker:
-    """A check of the records of all topics: it is given them all, and then told to ``settle``."""
+    """A check of all topics: it takes every record, and judges what they show with ``settle``."""
 
     def __init__(self, names: Mapping[Topic, str], scope: Scope) -> None:
         self.observations = Observations()
         self.violations = self.observations.violations
         self.histories = ProcessHistories(self.violations)
-        #: All that are read, also of control and dead letters.
+        #: The partitions that are read, also those of control and dead letters.
         self.partitions: list[PartitionCheck] = []
-        #: Records missing or repeated that control records to come must explain.
+        #: Missing or repeated records that later control records must explain.
         self.awaiting = 0
         self.dead_letters = self.control_records = 0
         self._names = names
         self._scope = scope
-        #: Dead letters, and the records that are missing because of them at most, by session.
+        #: Dead letters, and the most records that can be missing because of them, by session.
         self._letters: Counter[int | None] = Counter()
         self._records_lost: Counter[int | None] = Counter()
         self._check_partition_counts()
@@ -66,7 +66,7 @@ class Checker:
         self.partitions.append(check)
         return check
 
-    # -- what is no market data ------------------------------------------------------------------------------------
+    # -- control and dead letters ------------------------------------------------------------------------------------
 
     def control(self, place: Place, record: Mapping[str, Any]) -> None:
         """Take a control record."""
@@ -94,7 +94,7 @@ class Checker:
     # -- the verdict -----------------------------------------------------------------------------------------------
 
     def settle(self, now_us: int, *, final: bool = True) -> None:
-        """Judge what is known by now; ``final``: nothing more will come that could explain it."""
+        """Judge what is known so far; ``final``: no record will follow that could explain it."""
         self.awaiting = 0
         self.observations.report_holes()
         for statistics in self.observations.sessions.values():
@@ -114,12 +114,12 @@ class Checker:
             message = "control does not know the session of this record"
             self.violations.add(Violation(ViolationKind.SESSION, *where, message, session_id=session_id))
         if final and is_due:
-            self._report_later([statistics], "control tells of nothing conflated in this session")
+            self._report_later([statistics], "control announces no conflated records in this session")
         else:
             self.awaiting += statistics.losses.later()
 
     def _is_due(self, session_id: int, now_us: int) -> bool:
-        """Return whether control, if it is read at all, must have told of this session by now."""
+        """Return whether control, if it is read at all, must have announced this session by now."""
         if Topic.CONTROL not in self._scope.counts:
             return True
         return self._complete_from_us(Topic.CONTROL) < session_id and abs(now_us - session_id) >= SESSION_GRACE_US
@@ -138,7 +138,7 @@ class Checker:
         elif process is not None and process.complete:
             why = f"but {process} has not announced on control that it replaced its producer"
         elif process is None and final and self._is_due(statistics.session_id, now_us):
-            why = "and control tells of no replaced producer"
+            why = "and no control record announces a replaced producer"
         else:
             self.awaiting += sum(run.count for run in statistics.repeat_runs)
             return
@@ -152,7 +152,7 @@ class Checker:
         found = [sessions[session_id] for session_id in process.sessions if session_id in sessions]
         self._compare_losses(process, found)
         if final and not self.histories.conflates(process.instance):
-            why = f"{process} has never told of anything conflated; if it still runs, verify again in a minute"
+            why = f"{process} has never announced conflated records; if it still runs, verify again in a minute"
             self._report_later(found, why)
         self.awaiting += sum(statistics.losses.later() for statistics in found)
         if self._is_in_view(process):
@@ -175,20 +175,20 @@ class Checker:
         if conflated <= conflated_account + max(0, spare):
             return
         if losses[JumpCause.CONFLATION] and not conflated_account:
-            self._report_jumps(found, until_us, f"the accounts of {process} count nothing conflated")
+            self._report_jumps(found, until_us, f"the accounts of {process} count no conflated records")
         else:
             causes = JumpCause.CONFLATION, JumpCause.EITHER
             jumps = [jump for statistics in found for cause in causes for jump in statistics.jumps[cause]]
             self._report_losses(process, "conflated", f"of quotes and greeks leave out {conflated} records", jumps)
 
     def _dead_lettered_records(self, process: ProcessHistory) -> int:
-        """Return how many records at most are missing because they, or their lines, became dead letters."""
+        """Return the most records that can be missing because they, or their lines, became dead letters."""
         if self._has_letters_of(process):
             return sum(self._records_lost[session_id] for session_id in process.sessions)
         return process.counts.get("dead_lettered", 0) * MAX_RECORDS_PER_LINE
 
     def _report_later(self, found: list[SessionStatistics], why: str) -> None:
-        """Report jumps that only conflation could explain, though no accounts to come will tell of any."""
+        """Report jumps that only conflation could explain, though no later accounts will count any."""
         if sum(statistics.losses.forget_later(JumpCause.CONFLATION) for statistics in found):
             self._report_jumps(found, math.inf, why)
 
@@ -223,7 +223,7 @@ class Checker:
             self._report_account(process, "dead_lettered", message)
 
     def _report_account(self, process: ProcessHistory, account: str, message: str) -> None:
-        """Report something about a process's account, once, at the place of these accounts."""
+        """Report a wrong account of a process, once, at the place of its latest accounts."""
         if account not in process.reported:
             process.reported.add(account)
             where, session_id = (Topic.CONTROL, process.place), process.sessions[-1]

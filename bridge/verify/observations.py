@@ -79,7 +79,7 @@ class RepeatRun:
 
 
 class Losses:
-    """Missing records by cause, counted by the second in which they showed: accounts tell of all until their time."""
+    """Missing records by cause and by the second in which they showed, to be compared with accounts of some time."""
 
     def __init__(self) -> None:
         self._covered: Counter[JumpCause] = Counter()
@@ -120,14 +120,14 @@ class SessionStatistics:
     is_reported: bool = False
 
     def note(self, jump: Jump) -> None:
-        """Count a jump that tells its cause."""
+        """Count a jump with a cause."""
         assert jump.cause is not None
         self.losses.add(jump.cause, jump.ingest_us, jump.missing)
         if len(jumps := self.jumps[jump.cause]) < MAX_JUMPS:
             jumps.append(jump)
 
     def note_repeats(self, run: RepeatRun) -> None:
-        """Keep a run of repeats until it is explained; those beyond a number share the fate of the others."""
+        """Keep a run of repeats until it is explained; one of many is left out, as all are explained alike."""
         if len(self.repeat_runs) < MAX_REPEAT_RUNS:
             self.repeat_runs.append(run)
 
@@ -138,7 +138,7 @@ class Observations:
     def __init__(self) -> None:
         self.violations = Violations()
         self.sessions: dict[int, SessionStatistics] = {}
-        #: Jumps that tell no cause: what is missing may still come, out of order.
+        #: Jumps without a cause: what is missing may still come, out of order.
         self.holes: list[Jump] = []
 
     def session(self, session_id: int, topic: Topic, place: Place) -> SessionStatistics:
@@ -149,13 +149,13 @@ class Observations:
         return statistics
 
     def note_hole(self, jump: Jump) -> None:
-        """Keep a jump that tells no cause; if there are many, report the earlier ones."""
+        """Keep a jump without a cause; report those kept if there are many."""
         self.holes.append(jump)
         if len(self.holes) >= MAX_HOLES:
             self.report_holes()
 
     def report_holes(self) -> None:
-        """Report the jumps that tell no cause."""
+        """Report the jumps without a cause."""
         for jump in self.holes:
             self.report_hole(jump, "the record behind the jump is not marked after_gap")
         self.holes.clear()

@@ -182,7 +182,7 @@ class PartitionCheck:
             state.statistics.note(jump)
 
     def _cause(self, came: Arrival, first: int) -> JumpCause | None:
-        """Return what a jump tells; the first record of a session is marked after_gap whatever was merged."""
+        """Return the cause of a jump; the first record of a session is marked after_gap whatever was merged."""
         if self.topic not in CONFLATED:
             return JumpCause.DROP if came.after_gap else None
         if came.after_gap:

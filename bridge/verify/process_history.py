@@ -1,4 +1,4 @@
-"""What control tells: the bridge processes, their sessions, and their accounts."""
+"""The history of each bridge process, from control: its sessions, its accounts, and what it has announced."""
 
 from __future__ import annotations
 

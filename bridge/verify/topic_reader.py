@@ -1,4 +1,4 @@
-"""The reader of the topics: it reads in rounds, each up to the ends of the topics at its begin.
+"""The reader of the topics: it reads in rounds, each up to the ends the topics have when it begins.
 
 What control counts as published was acknowledged before the control record was written. So the end of control is
 looked up first and the ends of the data after it: what was counted is then within what is read. Dead letters come
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from bridge.verify.partition_check import PartitionCheck
 
 POLL_SECONDS: Final = 1.0
-#: What one answer may hold of a partition: large answers are what makes reading fast.
+#: The most that a fetch returns of a partition: large fetches make reading fast.
 PARTITION_FETCH_BYTES: Final = 1 << 20
-#: Records at hand at a time, however well they were compressed.
+#: Records in memory at a time, however well they were compressed.
 MAX_RECORDS: Final = 5_000
 
 

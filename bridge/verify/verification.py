@@ -1,4 +1,4 @@
-"""One run of the command: read, judge, and go on with what comes if that is to be followed."""
+"""One run of the command: read, judge, and follow new records if asked to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FOLLOW_SECONDS: Final = 1.0
 
 
 class Verification:
-    """A run of the command; what it has found stays here, also when it is interrupted."""
+    """A run of the command; its result is kept if it is interrupted."""
 
     def __init__(
         self,
@@ -48,10 +48,10 @@ class Verification:
         self._on_kafka_error = on_kafka_error
         self._on_caught_up = on_caught_up
         self._progress = progress
-        self._is_amid_round = True
+        self._is_reading = True
 
     async def run(self) -> None:
-        """Check what is there, and with ``follow`` what comes, until cancelled."""
+        """Check what the topics hold, and with ``follow`` new records, until cancelled."""
         async with (
             open_deserializer(self._settings) as decoder,
             open_consumer(self._settings, "verify", partition_fetch_bytes=PARTITION_FETCH_BYTES) as consumer,
@@ -73,15 +73,15 @@ class Verification:
         """Judge what still waits for an explanation; return the report, or None if the first round was not done."""
         if self.checker is None:
             return None
-        if self._follow and not self._is_amid_round:  # amid a round it is half known what explains what
+        if self._follow and not self._is_reading:  # within a round the explanations are read in part only
             self._settle(self.checker, wall_us(), final=True)
         return report(self.checker)
 
     async def _round(self, reader: TopicReader) -> None:
         began_us = wall_us()
-        self._is_amid_round = True
+        self._is_reading = True
         await reader.round()
-        self._is_amid_round = False
+        self._is_reading = False
         self.checker = reader.checker
         self._settle(reader.checker, began_us, final=not self._follow)
 

@@ -1,4 +1,4 @@
-"""``aries-bridge verify`` against what the real bridge wrote, whole and damaged."""
+"""``aries-bridge verify`` on the topics a real bridge has written, intact and damaged."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def settled(simulator: Simulator, bridge: Bridge) -> None:
 
 @pytest.fixture(scope="module")
 def written(broker: EmbeddedBroker) -> str:
-    """Return the prefix of topics that a bridge has written: two sessions, a dead letter, a good end."""
+    """Return the prefix of topics that a bridge has written: two sessions, a dead letter, a graceful end."""
     prefix = unique("written")
     asyncio.run(write(broker, prefix))
     return prefix
@@ -104,14 +104,14 @@ class TestWhatTheBridgeWrites:
         assert {row.symbols for row in report.rows if row.topic.endswith(("quotes", "trades"))} == {2}
 
     async def test_passes_as_a_copy(self, broker: EmbeddedBroker, written: str) -> None:
-        """A copy without a change has nothing to find: so what is found below is the damage."""
+        """An unchanged copy has no violation, so those found below are the damage."""
         report = await damaged(broker, written, Topic.DLQ, list)
 
         assert report.violations == []
         assert report.records
 
     async def test_passes_when_overloaded(self, broker: EmbeddedBroker) -> None:
-        """Records dropped and merged for want of room are explained by after_gap and the accounts."""
+        """Records dropped and merged because the buffer is full are explained by after_gap and the accounts."""
         prefix = unique("overload")
         async with bridging(broker, prefix, BRIDGE_BUFFER_BYTES="8192") as (simulator, bridge):
             await simulator.emit(2_000)
@@ -182,10 +182,10 @@ class TestDamage:
             broker, written, Topic.QUOTES, lambda messages: [one for one in messages if one != of_aapl(messages, 5)]
         )
 
-        assert "count nothing conflated" in told(report, ViolationKind.HOLE, Topic.QUOTES).message
+        assert "count no conflated records" in told(report, ViolationKind.HOLE, Topic.QUOTES).message
 
     async def test_a_swapped_pair(self, broker: EmbeddedBroker, written: str) -> None:
-        """A record that its successor has overtaken is found, and no other."""
+        """A record that comes after its successor is found, and no other."""
 
         def swap(messages: list[Message]) -> list[Message]:
             first, second = (messages.index(of_aapl(messages, place)) for place in (7, 8))
@@ -211,7 +211,7 @@ class TestDamage:
         assert report.violations_total == 1
 
     async def test_a_foreign_record(self, broker: EmbeddedBroker, written: str) -> None:
-        """What is no record of the topic is found, whatever it is."""
+        """A value that is not a record of the topic is found, whatever it is."""
         foreign = [b"hello", None, b"\xc3\x01" + bytes(20)]
 
         def add(messages: list[Message]) -> list[Message]:
@@ -224,7 +224,7 @@ class TestDamage:
             ] * 3
 
     async def test_a_record_of_another_topic(self, broker: EmbeddedBroker, written: str) -> None:
-        """A trade among the quotes is none of theirs."""
+        """A trade on the topic of quotes is found."""
         trades: list[Message] = []
 
         def keep(messages: list[Message]) -> list[Message]:
@@ -272,7 +272,7 @@ class TestDamage:
         assert [violation.kind for violation in report.violations] == [ViolationKind.TIMESTAMP]
 
     async def test_broken_accounts(self, broker: EmbeddedBroker, written: str) -> None:
-        """Dead letters that control counts and nobody finds are told, and so is a control topic that is gone."""
+        """Dead letters and records that control counts, and the topics do not hold, are found."""
         report = await damaged(broker, written, Topic.DLQ, lambda _: [])
         assert "1 lines were dead-lettered" in told(report, ViolationKind.ACCOUNTS, Topic.CONTROL).message
 
@@ -282,14 +282,14 @@ class TestDamage:
 
 class TestSelection:
     async def test_of_topics(self, broker: EmbeddedBroker, written: str) -> None:
-        """Named topics are read, and no others; accounts of all topics are not held against them."""
+        """Named topics are read, and no others; the accounts of all topics are not compared with them."""
         report = await verified(broker.bootstrap_servers, written, Selection(("quotes", f"{written}.l2")))
 
         assert [row.topic for row in report.rows] == [f"{written}.quotes", f"{written}.l2"]
         assert report.violations == []
 
     async def test_of_a_session_or_a_time(self, broker: EmbeddedBroker, written: str) -> None:
-        """One session is read alone; what is read from a time on begins in the middle without a finding."""
+        """A single session, or records since a time, can be verified without a violation."""
         whole = await verified(broker.bootstrap_servers, written)
         (first, second) = sorted(await sessions(broker, written))
         one = await verified(broker.bootstrap_servers, written, Selection(session_id=first))
@@ -312,7 +312,7 @@ async def sessions(broker: EmbeddedBroker, prefix: str) -> set[int]:
 
 class TestFollowing:
     async def test_findings_come_at_once(self, broker: EmbeddedBroker, topic_prefix: str) -> None:
-        """While the bridge writes nothing is found; a record that nobody asked for is."""
+        """While the bridge writes there is no violation; a foreign record is found at once."""
         settings = kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
         found: list[Violation] = []
         verification = Verification(settings, Selection(), follow=True, on_violation=found.append)
@@ -341,7 +341,7 @@ def _records(verification: Verification) -> int:
 
 class TestTheProcess:
     async def test_a_clean_topic_ends_with_0(self, broker: EmbeddedBroker, written: str) -> None:
-        """People get a table and a verdict, and no noise beside them."""
+        """The output is a table and a verdict; nothing is written to standard error."""
         async with process(of(broker, written), "verify") as command:
             assert await command.ended() == 0
 
@@ -351,7 +351,7 @@ class TestTheProcess:
         assert command.text == []
 
     async def test_a_finding_ends_with_1(self, broker: EmbeddedBroker, written: str) -> None:
-        """The finding stands before the verdict; as JSON all stands in one object."""
+        """Violations are written before the verdict; as JSON everything is one object."""
         copy = unique("damaged")
         await copied(broker, written, copy, Topic.TRADES, lambda messages: messages[:3] + messages[4:])
 
@@ -368,11 +368,9 @@ class TestTheProcess:
         assert report["findings"][0]["place"]["topic"] == f"{copy}.trades"
 
     async def test_following_ends_with_a_signal(self, broker: EmbeddedBroker, written: str) -> None:
-        """Ctrl-C ends the following with the report on all that was seen."""
+        """Ctrl-C ends --follow with the report on all that was read."""
         async with process(of(broker, written), "verify", "--follow", "--json") as command:
-            await eventually(
-                lambda: any("going on with what comes" in line for line in command.text), "the first round"
-            )
+            await eventually(lambda: any("following new records" in line for line in command.text), "the first round")
             command.signal(signal.SIGINT)
             assert await command.ended() == 0
 
@@ -386,10 +384,10 @@ class TestTheProcess:
             (("-b", ""), 2, "problem"),
         ],
     )
-    async def test_what_cannot_be_done_is_said(
+    async def test_invalid_options_and_missing_topics_are_reported(
         self, arguments: tuple[str, ...], code: int, words: str, broker: EmbeddedBroker, written: str
     ) -> None:
-        """Wrong words end with 2; what is missing, with 1 and the remedy."""
+        """Invalid options end with 2, missing topics with 1 and a hint."""
         async with process(of(broker, written), "verify", *arguments) as command:
             assert await command.ended() == code
 

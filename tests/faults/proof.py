@@ -1,4 +1,4 @@
-"""What every fault must leave behind: topics that ``aries-bridge verify`` passes, and accounts equal to them."""
+"""The proof after each fault: ``aries-bridge verify`` finds no violation, and the accounts equal the topics."""
 
 from __future__ import annotations
 

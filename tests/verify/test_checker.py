@@ -20,8 +20,8 @@ COUNTS = {Topic.QUOTES: 1, Topic.TRADES: 1, Topic.CONTROL: 1, Topic.DLQ: 1}
 
 
 @dataclass
-class Story:
-    """Tell a checker what the topics hold, in few words; times are seconds since the first session."""
+class Scenario:
+    """A checker that is given what the topics hold; times are seconds since the first session."""
 
     scope: Scope = field(default_factory=lambda: Scope(COUNTS))
     accounts: Accounts = field(default_factory=Accounts)
@@ -34,7 +34,7 @@ class Story:
     def record(
         self, topic: Topic, seq: int, *, after_gap: bool = False, session: int = 0, at: float = 1, symbol: str = "AAPL"
     ) -> None:
-        """Find a market record; it is read and published according to the accounts, too."""
+        """Give the checker a market record, counted as read and published."""
         ingest_us = SESSION + session + round(at * SECOND)
         self.offset += 1
         self.accounts.lines_received += 1
@@ -51,7 +51,7 @@ class Story:
             self.record(Topic.QUOTES, seq)
 
     def lost(self, conflated: int = 0, dropped: int = 0) -> None:
-        """Account for lines that became no record of their own."""
+        """Count lines that became no record of their own."""
         self.accounts.lines_received += conflated + dropped
         self.accounts.conflated[Topic.QUOTES] += conflated
         self.accounts.dropped[Topic.TRADES, "overload"] += dropped
@@ -76,193 +76,193 @@ class Story:
         self.checker.dead_letter({"reason": reason, "symbol": "AAPL", "session_id": SESSION})
 
     def found(self, *, final: bool = True, now_us: int = NOW_US) -> list[str]:
-        """Settle, and return all findings so far as text."""
+        """Settle, and return all violations so far as text."""
         self.checker.settle(now_us, final=final)
         return [str(violation) for violation in self.checker.violations.kept]
 
 
 @pytest.fixture
-def story() -> Story:
-    """Return a story that has begun with a session."""
-    begun = Story()
+def scenario() -> Scenario:
+    """Return a scenario with a session."""
+    begun = Scenario()
     begun.control("SESSION_STARTED", at=0)
     return begun
 
 
-class TestAPlainLife:
-    def test_passes(self, story: Story) -> None:
-        """Records without a hole, and accounts that fit them, leave nothing to find."""
-        story.trades(0, 1, 2)
-        story.quotes(0, 1)
-        story.control("HEARTBEAT", at=10)
-        story.trades(3)
-        story.control("SESSION_COMPLETED", at=20)
+class TestProcesses:
+    def test_passes(self, scenario: Scenario) -> None:
+        """Records without a hole, and accounts that fit them, are no violation."""
+        scenario.trades(0, 1, 2)
+        scenario.quotes(0, 1)
+        scenario.control("HEARTBEAT", at=10)
+        scenario.trades(3)
+        scenario.control("SESSION_COMPLETED", at=20)
 
-        assert story.found() == []
-        assert story.checker.awaiting == 0
+        assert scenario.found() == []
+        assert scenario.checker.awaiting == 0
 
-    def test_a_reconnect_belongs_to_it(self, story: Story) -> None:
+    def test_a_reconnect_belongs_to_it(self, scenario: Scenario) -> None:
         """Sessions of one process share its accounts."""
-        story.trades(0, 1)
-        story.control("GAP", at=3)
-        story.control("SESSION_STARTED", at=4, session=4)
-        story.control("RESUMED", at=4, session=4)
-        story.record(Topic.TRADES, 0, session=4)
-        story.control("SESSION_COMPLETED", at=9, session=4)
+        scenario.trades(0, 1)
+        scenario.control("GAP", at=3)
+        scenario.control("SESSION_STARTED", at=4, session=4)
+        scenario.control("RESUMED", at=4, session=4)
+        scenario.record(Topic.TRADES, 0, session=4)
+        scenario.control("SESSION_COMPLETED", at=9, session=4)
 
-        assert story.found() == []
-        assert len(story.checker.histories.processes) == 1
+        assert scenario.found() == []
+        assert len(scenario.checker.histories.processes) == 1
 
-    def test_a_restart_begins_another(self, story: Story) -> None:
-        """After a kill a process of the same name counts from 0 again; what the first had not told yet is no fault."""
-        story.trades(0, 1)
-        story.control("HEARTBEAT", at=3)
-        story.trades(2, 3)
-        story.accounts = Accounts()
-        story.control("SESSION_STARTED", at=4, session=4)
-        story.record(Topic.TRADES, 0, session=4)
-        story.control("SESSION_COMPLETED", at=9, session=4)
+    def test_a_restart_begins_another(self, scenario: Scenario) -> None:
+        """After a kill a process of the same name counts from 0; what the first had not announced is no violation."""
+        scenario.trades(0, 1)
+        scenario.control("HEARTBEAT", at=3)
+        scenario.trades(2, 3)
+        scenario.accounts = Accounts()
+        scenario.control("SESSION_STARTED", at=4, session=4)
+        scenario.record(Topic.TRADES, 0, session=4)
+        scenario.control("SESSION_COMPLETED", at=9, session=4)
 
-        assert story.found() == []
-        assert len(story.checker.histories.processes) == 2
+        assert scenario.found() == []
+        assert len(scenario.checker.histories.processes) == 2
 
-    def test_control_records_sent_again_are_no_restart(self, story: Story) -> None:
+    def test_control_records_sent_again_are_no_restart(self, scenario: Scenario) -> None:
         """A rebuilt producer may repeat control records, too."""
-        story.trades(0)
-        before = story.accounts
+        scenario.trades(0)
+        before = scenario.accounts
         for _ in range(2):
-            story.accounts = Accounts()
-            story.control("SESSION_STARTED", at=0)
-            story.accounts = before
-            story.control("HEARTBEAT", at=10)
+            scenario.accounts = Accounts()
+            scenario.control("SESSION_STARTED", at=0)
+            scenario.accounts = before
+            scenario.control("HEARTBEAT", at=10)
 
-        assert story.found() == []
-        assert len(story.checker.histories.processes) == 1
+        assert scenario.found() == []
+        assert len(scenario.checker.histories.processes) == 1
 
-    def test_shards_have_lives_of_their_own(self, story: Story) -> None:
+    def test_shards_are_processes_of_their_own(self, scenario: Scenario) -> None:
         """Two shards of one name are two processes."""
-        story.trades(0)
-        story.control("HEARTBEAT", at=9)
-        story.accounts = Accounts()
-        story.control("SESSION_STARTED", at=1, session=7, shard=1)
-        story.record(Topic.TRADES, 0, session=7, symbol="MSFT")
-        story.control("HEARTBEAT", at=9, session=7, shard=1)
+        scenario.trades(0)
+        scenario.control("HEARTBEAT", at=9)
+        scenario.accounts = Accounts()
+        scenario.control("SESSION_STARTED", at=1, session=7, shard=1)
+        scenario.record(Topic.TRADES, 0, session=7, symbol="MSFT")
+        scenario.control("HEARTBEAT", at=9, session=7, shard=1)
 
-        assert story.found() == []
-        assert len(story.checker.histories.processes) == 2
+        assert scenario.found() == []
+        assert len(scenario.checker.histories.processes) == 2
 
 
 class TestJumps:
-    def test_conflation_explains_quotes_up_to_its_account(self, story: Story) -> None:
+    def test_conflation_explains_quotes_up_to_its_account(self, scenario: Scenario) -> None:
         """What was merged is missing in seq, and counted as conflated."""
-        story.quotes(0, 3, 5)
-        story.lost(conflated=3)
-        story.control("SESSION_COMPLETED", at=9)
+        scenario.quotes(0, 3, 5)
+        scenario.lost(conflated=3)
+        scenario.control("SESSION_COMPLETED", at=9)
 
-        assert story.found() == []
+        assert scenario.found() == []
 
-    def test_one_more_than_conflated_is_found(self, story: Story) -> None:
-        """Where the accounts cannot say which record is missing they still say that one is."""
-        story.quotes(0, 3, 5)
-        story.lost(conflated=2)
-        story.control("SESSION_COMPLETED", at=9)
+    def test_one_more_than_conflated_is_found(self, scenario: Scenario) -> None:
+        """The accounts show that a record is missing, if not which one."""
+        scenario.quotes(0, 3, 5)
+        scenario.lost(conflated=2)
+        scenario.control("SESSION_COMPLETED", at=9)
 
-        (violation,) = story.found()
+        (violation,) = scenario.found()
         assert "jumps of quotes and greeks leave out 3 records, but its account of conflated is 2" in violation
         assert "seq 3 comes after 0" in violation
 
-    def test_without_conflation_each_jump_is_a_hole(self, story: Story) -> None:
+    def test_without_conflation_each_jump_is_a_hole(self, scenario: Scenario) -> None:
         """If nothing was conflated every jump has its place."""
-        story.quotes(0, 2, 4)
-        story.control("SESSION_COMPLETED", at=9)
+        scenario.quotes(0, 2, 4)
+        scenario.control("SESSION_COMPLETED", at=9)
 
-        assert [violation.split(":")[0] for violation in story.found()] == ["hole", "hole"]
+        assert [violation.split(":")[0] for violation in scenario.found()] == ["hole", "hole"]
 
-    def test_conflation_explains_no_other_topic(self, story: Story) -> None:
+    def test_conflation_explains_no_other_topic(self, scenario: Scenario) -> None:
         """Trades are never merged."""
-        story.trades(0, 2)
-        story.lost(conflated=1)
-        story.control("SESSION_COMPLETED", at=9)
+        scenario.trades(0, 2)
+        scenario.lost(conflated=1)
+        scenario.control("SESSION_COMPLETED", at=9)
 
-        (violation,) = story.found()
+        (violation,) = scenario.found()
         assert violation.startswith("hole: aries.trades")
 
-    def test_what_is_newer_than_the_accounts_awaits_them(self, story: Story) -> None:
-        """A bridge that conflates may have done so since it last spoke, also where it was killed then."""
-        story.quotes(0, 2)
-        story.lost(conflated=1)
-        story.control("HEARTBEAT", at=5)
-        story.record(Topic.QUOTES, 9, at=60)
+    def test_what_is_newer_than_the_accounts_awaits_them(self, scenario: Scenario) -> None:
+        """A bridge that conflates may have done so since its latest accounts, also if it was killed then."""
+        scenario.quotes(0, 2)
+        scenario.lost(conflated=1)
+        scenario.control("HEARTBEAT", at=5)
+        scenario.record(Topic.QUOTES, 9, at=60)
 
-        assert story.found() == []
-        assert story.checker.awaiting == 6
+        assert scenario.found() == []
+        assert scenario.checker.awaiting == 6
 
-    def test_a_bridge_that_never_conflates_has_no_such_excuse(self, story: Story) -> None:
-        """While it is followed a jump waits for the next accounts; at the end it is a hole."""
-        story.control("HEARTBEAT", at=5)
-        story.quotes(0)
-        story.record(Topic.QUOTES, 2, at=60)
+    def test_a_bridge_that_never_conflates_leaves_no_jumps(self, scenario: Scenario) -> None:
+        """With --follow a jump waits for the next accounts; at the end it is a hole."""
+        scenario.control("HEARTBEAT", at=5)
+        scenario.quotes(0)
+        scenario.record(Topic.QUOTES, 2, at=60)
 
-        assert story.found(final=False) == []
-        (violation,) = story.found()
-        assert "has never told of anything conflated" in violation
+        assert scenario.found(final=False) == []
+        (violation,) = scenario.found()
+        assert "has never announced conflated records" in violation
 
-    def test_a_drop_is_marked_and_counted(self, story: Story) -> None:
+    def test_a_drop_is_marked_and_counted(self, scenario: Scenario) -> None:
         """after_gap explains a jump, up to the account of dropped records."""
-        story.trades(0)
-        story.record(Topic.TRADES, 5, after_gap=True)
-        story.lost(dropped=4)
-        story.control("HEARTBEAT", at=5)
-        assert story.found() == []
+        scenario.trades(0)
+        scenario.record(Topic.TRADES, 5, after_gap=True)
+        scenario.lost(dropped=4)
+        scenario.control("HEARTBEAT", at=5)
+        assert scenario.found() == []
 
-        story.record(Topic.TRADES, 8, after_gap=True, at=6)
-        story.lost(dropped=1)
-        story.control("HEARTBEAT", at=15)
-        (violation,) = story.found()
+        scenario.record(Topic.TRADES, 8, after_gap=True, at=6)
+        scenario.lost(dropped=1)
+        scenario.control("HEARTBEAT", at=15)
+        (violation,) = scenario.found()
         assert "jumps marked after_gap leave out 6 records, but its account of dropped is 5" in violation
 
     @pytest.mark.parametrize("topic", [Topic.TRADES, Topic.QUOTES])
-    def test_a_rejected_record_is_found_as_dead_letter(self, topic: Topic, story: Story) -> None:
+    def test_a_rejected_record_is_found_as_dead_letter(self, topic: Topic, scenario: Scenario) -> None:
         """A record that Kafka rejects is missing, and dead-lettered; its letter explains one record, and no more."""
         for seq in (0, 1):
-            story.record(topic, seq)
-        story.record(topic, 3, after_gap=True)
-        story.accounts.lines_received += 1
-        story.accounts.dead_lettered["record_refused"] += 1
-        story.control("SESSION_COMPLETED", at=9)
-        story.letter("record_refused")
-        assert story.found() == []
+            scenario.record(topic, seq)
+        scenario.record(topic, 3, after_gap=True)
+        scenario.accounts.lines_received += 1
+        scenario.accounts.dead_lettered["record_refused"] += 1
+        scenario.control("SESSION_COMPLETED", at=9)
+        scenario.letter("record_refused")
+        assert scenario.found() == []
 
-        story.record(topic, 5, after_gap=True)
-        story.accounts.published[topic] -= 1
-        assert any("jumps" in violation or "conflated" in violation for violation in story.found())
+        scenario.record(topic, 5, after_gap=True)
+        scenario.accounts.published[topic] -= 1
+        assert any("jumps" in violation or "conflated" in violation for violation in scenario.found())
 
-    def test_a_dead_letter_explains_only_jumps_that_are_marked(self, story: Story) -> None:
+    def test_a_dead_letter_explains_only_jumps_that_are_marked(self, scenario: Scenario) -> None:
         """The record behind a missing one is marked after_gap, whatever became of the missing one."""
-        story.trades(0, 2)
-        story.letter("record_refused")
+        scenario.trades(0, 2)
+        scenario.letter("record_refused")
 
-        assert [violation.split(":")[0] for violation in story.found()] == ["hole"]
+        assert [violation.split(":")[0] for violation in scenario.found()] == ["hole"]
 
 
 class TestRepeats:
     @pytest.fixture
-    def repeating(self, story: Story) -> Story:
-        """Return a story with a record that comes again."""
-        story.trades(0, 1)
-        before = story.accounts.totals()
-        story.trades(1)
-        story.accounts.lines_received, story.accounts.published[Topic.TRADES] = before["lines_received"], 2
-        return story
+    def repeating(self, scenario: Scenario) -> Scenario:
+        """Return a scenario with a record that comes again."""
+        scenario.trades(0, 1)
+        before = scenario.accounts.totals()
+        scenario.trades(1)
+        scenario.accounts.lines_received, scenario.accounts.published[Topic.TRADES] = before["lines_received"], 2
+        return scenario
 
-    def test_are_explained_by_a_producer_that_was_replaced(self, repeating: Story) -> None:
+    def test_are_explained_by_a_producer_that_was_replaced(self, repeating: Scenario) -> None:
         """Control announces that a new producer has sent again what the one before had in flight."""
         repeating.control("SESSION_COMPLETED", at=9, reason="stopped; producer replaced 1 time")
 
         assert repeating.found() == []
         assert repeating.checker.awaiting == 0
 
-    def test_are_found_if_no_producer_was_replaced(self, repeating: Story) -> None:
+    def test_are_found_if_no_producer_was_replaced(self, repeating: Scenario) -> None:
         """At its end a process has announced everything."""
         repeating.control("SESSION_COMPLETED", at=9, reason="stopped")
 
@@ -270,7 +270,7 @@ class TestRepeats:
         assert violation.startswith("repeat: aries.trades partition 0 offset 4, symbol 'AAPL'")
         assert "but the bridge 'b' has not announced on control that it replaced its producer" in violation
 
-    def test_await_the_next_control_record_of_a_running_process(self, repeating: Story) -> None:
+    def test_await_the_next_control_record_of_a_running_process(self, repeating: Scenario) -> None:
         """Its producer may have been replaced a moment ago; a process that was killed could not tell any more."""
         repeating.control("HEARTBEAT", at=5)
         assert repeating.found() == []
@@ -282,7 +282,7 @@ class TestRepeats:
 
     def test_are_found_if_none_is_allowed(self) -> None:
         """With --strict no repeat is explained."""
-        strict = Story(Scope(COUNTS, strict=True))
+        strict = Scenario(Scope(COUNTS, strict=True))
         strict.control("HEARTBEAT", at=0, reason="producer replaced 2 times")
         strict.trades(0, 0)
 
@@ -291,118 +291,118 @@ class TestRepeats:
 
 class TestAccounts:
     @pytest.mark.parametrize("kind", ["HEARTBEAT", "OVERLOAD"])
-    def test_must_add_up(self, kind: str, story: Story) -> None:
+    def test_must_add_up(self, kind: str, scenario: Scenario) -> None:
         """What was read and what became of it are equal, in each record of control."""
-        story.control(kind, at=5, filtered=1)
+        scenario.control(kind, at=5, filtered=1)
 
-        (violation,) = story.found()
+        (violation,) = scenario.found()
         assert f"{kind} of 'b': the accounts do not add up: 0 read, 1 accounted for" in violation
         assert violation.startswith("accounts: aries.control partition 0 offset 2, session ")
 
-    def test_never_go_back(self, story: Story) -> None:
+    def test_never_go_back(self, scenario: Scenario) -> None:
         """Within a session the counters only grow."""
-        story.trades(0, 1)
-        story.control("HEARTBEAT", at=5)
-        story.control("HEARTBEAT", at=15, published=1, filtered=1)
+        scenario.trades(0, 1)
+        scenario.control("HEARTBEAT", at=5)
+        scenario.control("HEARTBEAT", at=15, published=1, filtered=1)
 
-        (violation,) = story.found()
+        (violation,) = scenario.found()
         assert "the account of published has gone back" in violation
 
-    def test_are_complete(self, story: Story) -> None:
+    def test_are_complete(self, scenario: Scenario) -> None:
         """A control record without accounts proves nothing."""
-        checker = story.checker
+        checker = scenario.checker
         record = {"kind": "HEARTBEAT", "instance": "b", "shard": 0, "session_id": SESSION, "time_us": 1, "counts": {}}
         checker.control(Place("aries.control", 0, 77), record)
 
-        assert "the accounts are without lines_received, split, published" in story.found()[0]
+        assert "the accounts are without lines_received, split, published" in scenario.found()[0]
 
     @pytest.mark.parametrize("kind", ["HEARTBEAT", "SESSION_COMPLETED"])
-    def test_published_records_must_be_there(self, kind: str, story: Story) -> None:
-        """A tail that is cut off leaves no jump; the accounts know."""
-        story.trades(0, 1)
-        story.accounts.lines_received += 1
-        story.accounts.published[Topic.TRADES] += 1
-        story.control(kind, at=5)
+    def test_published_records_must_be_there(self, kind: str, scenario: Scenario) -> None:
+        """Missing records at the end leave no jump; the accounts show them."""
+        scenario.trades(0, 1)
+        scenario.accounts.lines_received += 1
+        scenario.accounts.published[Topic.TRADES] += 1
+        scenario.control(kind, at=5)
 
-        (violation,) = story.found()
+        (violation,) = scenario.found()
         assert "3 records were published, but the topics hold 2 of its sessions" in violation
 
-    def test_more_records_than_published_at_the_end_are_found(self, story: Story) -> None:
-        """After its last word a bridge has written nothing; amid its life it may be ahead of its accounts."""
-        story.trades(0, 1)
-        story.control("HEARTBEAT", at=5)
-        story.trades(2)
-        assert story.found() == []
-        story.accounts.published[Topic.TRADES] -= 1
-        story.accounts.lines_received -= 1
-        story.control("SESSION_COMPLETED", at=6)
+    def test_more_records_than_published_at_the_end_are_found(self, scenario: Scenario) -> None:
+        """After SESSION_COMPLETED a bridge writes nothing; before, it may be ahead of its accounts."""
+        scenario.trades(0, 1)
+        scenario.control("HEARTBEAT", at=5)
+        scenario.trades(2)
+        assert scenario.found() == []
+        scenario.accounts.published[Topic.TRADES] -= 1
+        scenario.accounts.lines_received -= 1
+        scenario.control("SESSION_COMPLETED", at=6)
 
-        (violation,) = story.found()
+        (violation,) = scenario.found()
         assert "2 records were published in all, but the topics hold 3" in violation
 
-    def test_dead_letters_must_be_there(self, story: Story) -> None:
-        """Each line counted as dead-lettered lies on the topic of dead letters."""
-        story.letter()
-        story.accounts.lines_received += 2
-        story.accounts.dead_lettered["bad_json"] += 2
-        story.control("HEARTBEAT", at=5)
+    def test_dead_letters_must_be_there(self, scenario: Scenario) -> None:
+        """Each line counted as dead-lettered is on the topic of dead letters."""
+        scenario.letter()
+        scenario.accounts.lines_received += 2
+        scenario.accounts.dead_lettered["bad_json"] += 2
+        scenario.control("HEARTBEAT", at=5)
 
-        (violation,) = story.found()
+        (violation,) = scenario.found()
         assert "2 lines were dead-lettered, but aries.dlq holds 1 of them" in violation
 
-    def test_of_a_life_that_is_not_in_view_are_not_compared(self) -> None:
-        """Where control begins amid a life, or data is not all there, what was published cannot be counted."""
-        amid = Story()
+    def test_of_a_process_that_is_read_in_part_are_not_compared(self) -> None:
+        """If control or data is read in part, what was published cannot be counted."""
+        amid = Scenario()
         amid.control("HEARTBEAT", at=5, lines_received=50, published=50)
         amid.trades(*range(5))
         assert amid.found() == []
 
-        some = Story(Scope(COUNTS, all_data=False))
+        some = Scenario(Scope(COUNTS, all_data=False))
         some.control("SESSION_STARTED", at=0)
         some.control("HEARTBEAT", at=5, lines_received=50, published=50)
         assert some.found() == []
 
 
 class TestSessions:
-    def test_an_unknown_session_is_found(self, story: Story) -> None:
-        """Records of a session that no bridge announced are not ours."""
-        story.control("HEARTBEAT", at=60)
-        story.record(Topic.TRADES, 0, session=77)
+    def test_an_unknown_session_is_found(self, scenario: Scenario) -> None:
+        """Records of a session that no bridge has announced are a violation."""
+        scenario.control("HEARTBEAT", at=60)
+        scenario.record(Topic.TRADES, 0, session=77)
 
-        (violation,) = story.found()
+        (violation,) = scenario.found()
         assert violation.startswith(f"session: aries.trades partition 0 offset 3, session {SESSION + 77}: ")
 
-    def test_a_new_session_is_given_time(self, story: Story) -> None:
+    def test_a_new_session_is_given_time(self, scenario: Scenario) -> None:
         """Data may be there a moment before control is."""
-        story.record(Topic.TRADES, 0, session=77)
+        scenario.record(Topic.TRADES, 0, session=77)
 
-        assert story.found(now_us=SESSION + 77 + SESSION_GRACE_US - 1) == []
-        assert story.found(now_us=SESSION + 77 + SESSION_GRACE_US + 1) != []
+        assert scenario.found(now_us=SESSION + 77 + SESSION_GRACE_US - 1) == []
+        assert scenario.found(now_us=SESSION + 77 + SESSION_GRACE_US + 1) != []
 
     def test_sessions_from_before_control_begins_are_not_judged(self) -> None:
-        """What retention has taken of control is no fault of the bridge."""
-        story = Story()
-        story.partitions[Topic.CONTROL].complete_from_us = SESSION + SECOND
-        story.trades(0)
-        story.quotes(0, 4)
+        """Control records that retention has deleted are no violation."""
+        scenario = Scenario()
+        scenario.partitions[Topic.CONTROL].complete_from_us = SESSION + SECOND
+        scenario.trades(0)
+        scenario.quotes(0, 4)
 
-        assert story.found() == []
-        assert story.checker.awaiting == 3
+        assert scenario.found() == []
+        assert scenario.checker.awaiting == 3
 
     def test_without_control_jumps_of_quotes_are_holes(self) -> None:
-        """Where nobody tells of conflation there is none."""
-        story = Story(Scope({Topic.QUOTES: 1, Topic.TRADES: 1}))
-        story.quotes(0, 4)
+        """Without control records no conflation is announced."""
+        scenario = Scenario(Scope({Topic.QUOTES: 1, Topic.TRADES: 1}))
+        scenario.quotes(0, 4)
 
-        assert [violation.split(":")[0] for violation in story.found()] == ["hole"]
+        assert [violation.split(":")[0] for violation in scenario.found()] == ["hole"]
 
 
 class TestFrames:
-    def test_control_and_dead_letters_have_keys_times_and_places(self, story: Story) -> None:
+    def test_control_and_dead_letters_have_keys_times_and_places(self, scenario: Scenario) -> None:
         """They are checked like market data: key, timestamp, partition."""
-        story.partitions[Topic.DLQ].check_frame(5, (b"AAPL", None), 0, SESSION)
+        scenario.partitions[Topic.DLQ].check_frame(5, (b"AAPL", None), 0, SESSION)
 
-        assert [violation.kind for violation in story.checker.violations.kept] == [
+        assert [violation.kind for violation in scenario.checker.violations.kept] == [
             ViolationKind.KEY,
             ViolationKind.TIMESTAMP,
         ]
@@ -417,11 +417,11 @@ class TestFrames:
         (violation,) = checker.violations.kept
         assert "aries.quotes: 4, aries.trades: 8" in str(violation)
 
-    def test_findings_of_one_kind_are_kept_up_to_a_number(self, story: Story) -> None:
+    def test_violations_of_one_kind_are_kept_up_to_a_number(self, scenario: Scenario) -> None:
         """However much is wrong, memory is bounded and the count is exact."""
-        story.trades(*range(0, 1000, 2))
-        story.found()
+        scenario.trades(*range(0, 1000, 2))
+        scenario.found()
 
-        assert len(story.checker.violations) == 499
-        assert len(story.checker.violations.kept) == len(story.checker.violations.take_new()) == 100
-        assert story.checker.violations.take_new() == []
+        assert len(scenario.checker.violations) == 499
+        assert len(scenario.checker.violations.kept) == len(scenario.checker.violations.take_new()) == 100
+        assert scenario.checker.violations.take_new() == []

@@ -1,4 +1,4 @@
-"""The order of a partition: a check with little memory finds what one finds that remembers everything."""
+"""The check of a partition finds what a reference check that keeps every record finds."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ def kinds(checker: Checker) -> set[ViolationKind]:
     return {kind for _, kind in checker.violations.counts}
 
 
-# -- the judge that remembers everything -----------------------------------------------------------------------------
+# -- the reference check, which keeps every record -------------------------------------------------------------------
 
 
-def remembered_kinds(log: list[Entry]) -> set[ViolationKind]:
-    """Return what is wrong with a log of a topic that does not conflate, by all that was ever in it."""
+def reference_kinds(log: list[Entry]) -> set[ViolationKind]:
+    """Return what is wrong with a log of a topic that does not conflate, from all its records."""
     found: set[ViolationKind] = set()
     seen: set[tuple[bytes, int, int]] = set()
     for one in log:
@@ -175,7 +175,7 @@ def repeated(log: list[Entry], at: int) -> list[Entry]:
 
 @settings(max_examples=300)
 @given(log=logs(), at=st.integers(0, 1000), damage=st.sampled_from((cut, swapped, repeated)))
-def test_damage_is_found_just_as_by_who_remembers_everything(
+def test_damage_is_found_just_as_by_the_reference(
     log: list[Entry], at: int, damage: Callable[[list[Entry], int], list[Entry]]
 ) -> None:
     """One record cut out, swapped or repeated is found if it can be known at all, and nothing else is."""
@@ -184,7 +184,7 @@ def test_damage_is_found_just_as_by_who_remembers_everything(
         return
     damaged = damage(log, at % len(log))
 
-    assert bool(kinds(check(damaged))) == bool(remembered_kinds(damaged))
+    assert bool(kinds(check(damaged))) == bool(reference_kinds(damaged))
 
 
 @pytest.mark.parametrize(
@@ -199,14 +199,14 @@ def test_damage_is_found_just_as_by_who_remembers_everything(
     ],
 )
 def test_each_damage_has_its_name(seqs: list[int], expected: set[ViolationKind]) -> None:
-    """What is missing, late or there twice is told apart, by itself and by the judge."""
+    """What is missing, late or there twice is told apart, as by the reference."""
     log = [entry(seq) for seq in seqs]
 
-    assert kinds(check(log)) == remembered_kinds(log) == expected
+    assert kinds(check(log)) == reference_kinds(log) == expected
 
 
-def test_a_hole_is_told_with_its_place() -> None:
-    """A finding names topic, partition, offset, symbol and session, and what is missing."""
+def test_a_hole_is_reported_with_its_place() -> None:
+    """A violation names topic, partition, offset, symbol and session, and what is missing."""
     checker = check([entry(0), entry(1), entry(5)])
 
     (violation,) = checker.violations.kept
@@ -244,7 +244,9 @@ def test_repeats_that_are_not_announced_are_found_with_their_place() -> None:
     """A run of repeats is one violation, at its first record."""
     (violation,) = check([entry(seq) for seq in (0, 1, 2, 1, 2, 3)]).violations.kept
 
-    assert violation.message == "2 records come again, from seq 1 on; and control tells of no replaced producer"
+    assert (
+        violation.message == "2 records come again, from seq 1 on; and no control record announces a replaced producer"
+    )
     assert violation.place is not None
     assert violation.place.offset == 3
 
@@ -304,7 +306,7 @@ def test_a_beginning_that_is_gone_is_no_hole() -> None:
 
 
 def test_records_deleted_while_they_are_read_are_no_hole() -> None:
-    """What retention takes away before it was read cannot be compared."""
+    """Records that retention deletes before they are read are not compared."""
     checker = Checker(NAMES, Scope({Topic.TRADES: 1}))
     partition = checker.partition(Topic.TRADES, 0)
     for offset, one in ((0, entry(0)), (1, entry(1)), (50, entry(50)), (51, entry(51))):
