@@ -230,7 +230,7 @@ class PartitionCheck:
         if run is not None and position > run.furthest + 1:
             message = f"seq {came.seq} comes again behind other repeats, but not all that came before it"
             self._report(ViolationKind.REPEAT, came, message)
-        if run is None or position != run.position + 1:
+        if run is None or position not in (-1, run.position + 1):
             where = self.topic, self._place(came.offset), _text(came.symbol), came.session_id, came.seq
             run = self._run = RepeatRun(*where, furthest=run.furthest if run is not None else position)
             self._statistics(came).note_repeats(run)
