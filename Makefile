@@ -7,22 +7,29 @@ WORKERS ?= 2
 # Passed on to the command behind a target: make dev ARGS="--seconds 15 --plain"
 ARGS   ?=
 
+# What running needs, and besides that what tests need: `make dev` must not wait for test tools.
+RUN_READY := $(VENV)/.run-ready
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help dev test soak bench lint types format docs wheel wheel-check lock clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1\t/' | expand -t 14
 
-$(READY): requirements-dev.lock pyproject.toml
+$(RUN_READY): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "aries-bridge needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes -r requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-dev: $(READY)   ## Run simulator, bridge and embedded broker, and show what flows
+$(READY): requirements-test.lock $(RUN_READY)
+	$(PIP) --require-hashes -r requirements-test.lock
+	@touch $@
+
+dev: $(RUN_READY) ## Run simulator, bridge and embedded broker, and show what flows
 	@$(BIN)/aries-bridge dev $(ARGS)
 
 test: $(READY)  ## Run all tests (ARGS go to pytest)
@@ -34,14 +41,15 @@ soak: $(READY)  ## Run real Kafka, simulator and bridge through random faults, a
 bench: $(READY) ## Measure the bridge beside a straightforward one (ARGS="--full")
 	@$(BIN)/python -m tests.programs.bench $(ARGS)
 
-lint: $(READY)  ## Check style
+lint: $(READY)  ## Check style and the layers of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 types: $(READY) ## Check types
 	@$(BIN)/mypy
 
-format: $(READY) ## Mend style where that is mechanical
+format: $(READY) ## Fix style where that is mechanical
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
@@ -59,12 +67,12 @@ wheel-check: wheel ## Install the wheel into an empty environment and run it
 	@.cache/wheel/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
 	@cd .cache && wheel/bin/aries-bridge --version && wheel/bin/aries-bridge settings >/dev/null && wheel/bin/aries-bridge schemas list
 
-lock: $(READY)  ## Resolve dependencies anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --custom-compile-command 'make lock' -o requirements.lock pyproject.toml
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --custom-compile-command 'make lock' --extra dev --group test -c requirements.lock \
-	  -o requirements-dev.lock pyproject.toml
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock'
+lock:           ## Resolve dependencies again (needs uv): to run, with the embedded broker, and to test
+	$(LOCK) -o requirements.lock pyproject.toml
+	$(LOCK) --extra dev --group build -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(LOCK) --extra dev --group test -c requirements-dev.lock -o requirements-test.lock pyproject.toml
 
 clean:          ## Remove what was made
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
