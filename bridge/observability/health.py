@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from bridge.app import Bridge
+    from bridge.observability.view import BridgeView
 
 #: The publisher sends, hears from Kafka, replaces its producer after one delivery timeout, or tries to reach
 #: Kafka at least once a minute. Standing still for twice that while records wait, it is stuck.
@@ -29,17 +29,17 @@ class Check:
     detail: str
 
 
-def liveness(bridge: Bridge, now: float) -> tuple[Check, ...]:
+def liveness(bridge: BridgeView, now: float) -> tuple[Check, ...]:
     """Return what has to hold for the process to be worth keeping; who can call this has a loop that turns."""
     return Check("event_loop", ok=True, detail="turns"), _publisher(bridge, now)
 
 
-def readiness(bridge: Bridge, now: float) -> tuple[Check, ...]:
+def readiness(bridge: BridgeView, now: float) -> tuple[Check, ...]:
     """Return what has to hold for data to flow: authenticated, subscribed, and Kafka acknowledging."""
     return _authenticated(bridge), _subscribed(bridge), _kafka(bridge, now)
 
 
-def _publisher(bridge: Bridge, now: float) -> Check:
+def _publisher(bridge: BridgeView, now: float) -> Check:
     if bridge.buffer.empty:
         return Check("publisher", ok=True, detail="nothing to do")
     still_seconds = now - bridge.publisher.state.active_at
@@ -49,21 +49,21 @@ def _publisher(bridge: Bridge, now: float) -> Check:
     return Check("publisher", ok=False, detail=f"did nothing for {still_seconds:.0f} s while records wait: it is stuck")
 
 
-def _authenticated(bridge: Bridge) -> Check:
+def _authenticated(bridge: BridgeView) -> Check:
     session = bridge.client.session
     if session is not None and session.authenticated:
         return Check("authenticated", ok=True, detail="session is live")
     return Check("authenticated", ok=False, detail=_why_no_session(bridge))
 
 
-def _why_no_session(bridge: Bridge) -> str:
+def _why_no_session(bridge: BridgeView) -> str:
     if bridge.phase != "running":
         return bridge.phase
     lost = bridge.client.last_loss
     return f"{bridge.client.state}; last lost by {lost.cause}: {lost}" if lost is not None else bridge.client.state
 
 
-def _subscribed(bridge: Bridge) -> Check:
+def _subscribed(bridge: BridgeView) -> Check:
     session = bridge.client.session
     if session is None or bridge.client.state != "streaming":
         return Check("subscribed", ok=False, detail="not yet")
@@ -73,12 +73,12 @@ def _subscribed(bridge: Bridge) -> Check:
     return Check("subscribed", ok=some, detail=f"{session.subscribed_symbols} symbols{refused}")
 
 
-def _kafka(bridge: Bridge, now: float) -> Check:
+def _kafka(bridge: BridgeView, now: float) -> Check:
     trouble = _kafka_trouble(bridge, now)
     return Check("kafka", ok=trouble is None, detail=trouble or "acknowledges")
 
 
-def _kafka_trouble(bridge: Bridge, now: float) -> str | None:
+def _kafka_trouble(bridge: BridgeView, now: float) -> str | None:
     publisher = bridge.publisher
     if not publisher.state.connected:
         return f"not connected: {publisher.state.last_error or 'not reached yet'}"

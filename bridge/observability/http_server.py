@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
-    from bridge.app import Bridge
     from bridge.observability.health import Check
+    from bridge.observability.view import BridgeView
     from bridge.secrets.redaction import Redactor
 
 log = structlog.get_logger(__name__)
@@ -48,14 +48,16 @@ _HEADERS: Final = {
 }
 
 
-class Server:
+class HttpServer:
     """Serve what a bridge shows of itself."""
 
-    def __init__(self, bridge: Bridge, redactor: Redactor) -> None:
+    def __init__(self, bridge: BridgeView, redactor: Redactor, *, host: str, port: int) -> None:
         #: Where it can be reached from this machine, while it is served.
         self.url: str | None = None
         self.history = History(bridge.accounts)
         self._bridge = bridge
+        self._host = host
+        self._port = port
         self._redactor = redactor
         self._page = page.load()
         self._registry = registry(BridgeCollector(bridge, self.history, redactor.redacted))
@@ -78,14 +80,16 @@ class Server:
             await runner.cleanup()
 
     async def _open(self, runner: web.AppRunner) -> asyncio.Server:
-        host, port = self._bridge.settings.bridge_http_host, self._bridge.settings.bridge_http_port
         assert runner.server is not None  # it is set up
         try:
-            return await asyncio.get_running_loop().create_server(partial(_next_connection, runner.server), host, port)
+            return await asyncio.get_running_loop().create_server(
+                partial(_next_connection, runner.server), self._host, self._port
+            )
         except OSError as error:
             raise PortUnusable(
-                f"probes, metrics and status cannot be served on {host}, port {port} ({error.strerror or error}): set "
-                "BRIDGE_HTTP_PORT to a port that is free (0 = any), or BRIDGE_HTTP_HOST to an address of this machine."
+                f"cannot listen on {self._host}, port {self._port}, to serve probes, metrics and status "
+                f"({error.strerror or error}): set BRIDGE_HTTP_PORT to a free port (0 = any), or BRIDGE_HTTP_HOST to an "
+                "address of this machine."
             ) from error
 
     def _tell_address(self, listening: asyncio.Server) -> None:
@@ -109,7 +113,7 @@ class Server:
 
     # -- what is shown ------------------------------------------------------------------------------------------
 
-    def _probed(self, word: str, probe: Callable[[Bridge, float], tuple[Check, ...]]) -> Handler:
+    def _probed(self, word: str, probe: Callable[[BridgeView, float], tuple[Check, ...]]) -> Handler:
         async def answer(_request: web.Request) -> web.Response:
             made = probe(self._bridge, _now())
             good = all(check.ok for check in made)

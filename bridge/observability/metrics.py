@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from bridge.app import Bridge
     from bridge.observability.latency import Histogram
     from bridge.observability.rate_history import History
+    from bridge.observability.view import BridgeView
 
 PREFIX: Final = "aries_bridge_"
 #: Why a line becomes a dead letter.
@@ -57,7 +57,7 @@ _LONGEST_FIELD_NAME: Final = 100
 class BridgeCollector(Collector):
     """Read a bridge's state as metrics."""
 
-    def __init__(self, bridge: Bridge, history: History, redact: Callable[[str], str]) -> None:
+    def __init__(self, bridge: BridgeView, history: History, redact: Callable[[str], str]) -> None:
         self._bridge = bridge
         self._history = history
         self._redact = redact

@@ -16,10 +16,10 @@ from bridge.topics import MARKET_DATA, Topic, topics_for
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.app import Bridge
     from bridge.observability.connection_history import Disconnect, Gap
     from bridge.observability.health import Check
     from bridge.observability.rate_history import History
+    from bridge.observability.view import BridgeView
 
     Json = dict[str, Any]
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MOST_REFUSED: Final = 100
 
 
-def status(bridge: Bridge, history: History, now: float, now_us: int) -> Json:
+def status(bridge: BridgeView, history: History, now: float, now_us: int) -> Json:
     """Return how a bridge is at this moment (monotonic seconds, and µs since the epoch).
 
     Times are ISO 8601 in UTC, durations seconds; null is "not known" or "not so". Raises ``RuntimeError`` where no
@@ -77,7 +77,7 @@ def moment(time_us: int | None) -> str | None:
     return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _aries(bridge: Bridge) -> Json:
+def _aries(bridge: BridgeView) -> Json:
     feed = bridge.client
     url = urlsplit(bridge.settings.aries_ws_url)
     last = feed.connection_history.disconnects[-1] if feed.connection_history.disconnects else None
@@ -94,7 +94,7 @@ def _aries(bridge: Bridge) -> Json:
     }
 
 
-def _session(bridge: Bridge) -> Json | None:
+def _session(bridge: BridgeView) -> Json | None:
     session = bridge.client.session
     if session is None or not session.authenticated:
         return None
@@ -113,13 +113,13 @@ def _market(is_open: bool | None) -> str:  # noqa: FBT001 - a state, not a switc
     return "unknown" if is_open is None else "open" if is_open else "closed"
 
 
-def _token(bridge: Bridge) -> Json:
+def _token(bridge: BridgeView) -> Json:
     given, expires_at = bridge.settings.aries_access_token, bridge.tokens.expires_at
     kind = "refresh grant" if given is None else "fixed" if given.path is None else "file"
     return {"source": kind, "expires_at": None if expires_at is None else moment(round(expires_at * 1e6))}
 
 
-def _kafka(bridge: Bridge, check: Check) -> Json:
+def _kafka(bridge: BridgeView, check: Check) -> Json:
     publisher = bridge.publisher
     return {
         "servers": list(bridge.settings.kafka_bootstrap_servers),
@@ -130,7 +130,7 @@ def _kafka(bridge: Bridge, check: Check) -> Json:
     }
 
 
-def _topic(bridge: Bridge, history: History, topic: Topic, now: float, now_us: int) -> Json:
+def _topic(bridge: BridgeView, history: History, topic: Topic, now: float, now_us: int) -> Json:
     accounts = bridge.accounts
     last_us = bridge.ingest.last_data_us.get(topic)
     recent = bridge.latency.recent(topic, now)
@@ -150,7 +150,7 @@ def _topic(bridge: Bridge, history: History, topic: Topic, now: float, now_us: i
     }
 
 
-def _buffer(bridge: Bridge) -> Json:
+def _buffer(bridge: BridgeView) -> Json:
     return {
         "bytes": bridge.buffer.bytes,
         "budget_bytes": bridge.buffer.budget_bytes,
@@ -160,7 +160,7 @@ def _buffer(bridge: Bridge) -> Json:
     }
 
 
-def _accounts(bridge: Bridge) -> Json:
+def _accounts(bridge: BridgeView) -> Json:
     accounts = bridge.accounts
     return {
         **accounts.totals(),

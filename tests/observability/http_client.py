@@ -14,7 +14,7 @@ from tests.support.service import DEADLINE_SECONDS, eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from bridge.app import Bridge
+    from bridge.app import Service
 
 PATHS = ("/", "/livez", "/readyz", "/metrics", "/status")
 
@@ -61,10 +61,10 @@ class Client:
 
 
 @asynccontextmanager
-async def client(bridge: Bridge) -> AsyncIterator[Client]:
-    """Ask a bridge that has been started."""
-    await eventually(lambda: bridge.http.url, "HTTP")
-    assert bridge.http.url is not None
+async def client(service: Service) -> AsyncIterator[Client]:
+    """Ask a service that has been started."""
+    await eventually(lambda: service.http.url, "HTTP")
+    assert service.http.url is not None
     timeout = aiohttp.ClientTimeout(total=DEADLINE_SECONDS)
-    async with aiohttp.ClientSession(bridge.http.url, timeout=timeout) as http:
+    async with aiohttp.ClientSession(service.http.url, timeout=timeout) as http:
         yield Client(http)

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from bridge import settings
-from bridge.app import Bridge
+from bridge.app import Service
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.observability.chromium import TAB
 from tests.observability.http_client import client
-from tests.support.service import environment, eventually, running
+from tests.support.service import environment, eventually, running, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +71,8 @@ async def test_it_shows_what_status_says(broker: EmbeddedBroker, topic_prefix: s
     """Every number of a bridge at rest stands on the page as in the JSON; nothing complains."""
     async with Simulator(dialect="envelope", lines_per_frame=5) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await simulator.subscribed("AAPL", "MSFT")
             await simulator.emit(3000)
             await simulator.inject(faults.Garbage())
@@ -79,8 +80,8 @@ async def test_it_shows_what_status_says(broker: EmbeddedBroker, topic_prefix: s
             await eventually(lambda: bridge.client.reconnects, "the loss")
             await http.becomes(200)
             await eventually(lambda: bridge.buffer.empty, "all acknowledged")
-            assert bridge.http.url is not None
-            await window.open(bridge.http.url)
+            assert service.http.url is not None
+            await window.open(service.http.url)
             await window.holds(READY)
             status: dict[str, Any] = (await http.get("/status")).document
             topics, accounts, gaps, losses = [dict(await window.run(ROWS, f"#{table}")) for table in TABLES]
@@ -116,10 +117,11 @@ async def test_it_is_live_until_it_is_paused(broker: EmbeddedBroker, topic_prefi
     """New data shows by itself, a pause holds the page still, and charts are described in words."""
     total = "document.querySelector('[data-topic=quotes]').cells[3].textContent"
     async with Simulator(rate=200) as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
-            await eventually(lambda: bridge.http.url, "HTTP")
-            assert bridge.http.url is not None
-            await window.open(bridge.http.url)
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            bridge = service.bridge
+            await eventually(lambda: service.http.url, "HTTP")
+            assert service.http.url is not None
+            await window.open(service.http.url)
             await window.holds(READY)
             before = await window.run(f"return {total}")
             await window.holds(f"{total} !== {before!r}")
@@ -146,10 +148,10 @@ async def test_a_bridge_that_does_not_answer_is_plain_to_see(
     stop = asyncio.Event()
     async with Simulator() as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
-        bridge = Bridge(settings.load(environ))
-        task = asyncio.create_task(bridge.run(stop))
-        await eventually(lambda: bridge.http.url, "HTTP")
-        url = bridge.http.url
+        service = Service(settings.load(environ))
+        task = asyncio.create_task(service.run(stop))
+        await eventually(lambda: service.http.url, "HTTP")
+        url = service.http.url
         assert url is not None
         await window.open(url)
         await window.holds(READY)
@@ -176,14 +178,15 @@ async def test_nothing_the_feed_says_becomes_markup(broker: EmbeddedBroker, topi
     """A field and a close reason that are HTML are shown as the text they are."""
     evil = "<img src=x onerror=alert(1)>"
     async with Simulator(dialect="envelope") as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            bridge = service.bridge
             await simulator.subscribed("AAPL", "MSFT")
             await simulator.quote("AAPL", **{evil: 1, "bidPrice": "2"})
             await eventually(lambda: bridge.ingest.unknown_fields, "the strange field")
             await simulator.inject(faults.Close(code=4000, reason=evil))
             await eventually(lambda: bridge.client.reconnects, "the loss")
-            assert bridge.http.url is not None
-            await window.open(bridge.http.url)
+            assert service.http.url is not None
+            await window.open(service.http.url)
             await window.holds(READY)
             assert evil in await window.text("#accounts")
             assert evil in await window.text("#losses")
@@ -199,14 +202,15 @@ async def test_it_can_be_read_on_any_screen(
     """In both schemes texts stand out from their ground (WCAG AA), and no screen has to be scrolled sideways."""
     async with Simulator(rate=100) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await http.becomes(200)
             await simulator.inject(faults.Drop())
             await eventually(lambda: bridge.client.reconnects, "the loss")
-            assert bridge.http.url is not None
+            assert service.http.url is not None
             await window.resize(*size)
             await window.prefers(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
-            await window.open(bridge.http.url)
+            await window.open(service.http.url)
             await window.holds(READY)
             assert await window.run("return document.documentElement.scrollWidth <= innerWidth")
             ground = await window.run("return getComputedStyle(document.body).backgroundColor")
@@ -222,10 +226,10 @@ async def test_it_can_be_used_without_eyes_and_mouse(
     """The keyboard reaches everything in order and visibly; landmarks, tables and states are what they are called."""
     focused = "return document.activeElement.textContent.trim()"
     async with Simulator() as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
-            await eventually(lambda: bridge.http.url, "HTTP")
-            assert bridge.http.url is not None
-            await window.open(bridge.http.url)
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            await eventually(lambda: service.http.url, "HTTP")
+            assert service.http.url is not None
+            await window.open(service.http.url)
             await window.holds(READY)
             order = []
             for _ in range(6):

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from bridge import settings
-from bridge.app import Bridge
+from bridge.app import Bridge, Service
 from bridge.errors import RecordsUndelivered
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.observability.health import ACK_OVERDUE_SECONDS, liveness, readiness
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.observability.http_client import client
-from tests.support.service import environment, eventually, running
+from tests.support.service import environment, eventually, serving
 
 if TYPE_CHECKING:
     from tests.support.brokers import RealKafka
@@ -70,7 +70,8 @@ async def test_kafka_is_ready_while_it_acknowledges() -> None:
 async def test_probes_answer_before_kafka_is_reached(nobody: str, topic_prefix: str) -> None:
     """A bridge that waits for Kafka is alive and not ready, and says for what it waits."""
     async with Simulator() as simulator:
-        async with running(environment(simulator, nobody, topic_prefix)) as bridge, client(bridge) as http:
+        async with serving(environment(simulator, nobody, topic_prefix)) as service, client(service) as http:
+            bridge = service.bridge
             await eventually(lambda: bridge.publisher.state.last_error, "a first attempt")
             checks = await http.becomes(503)
             assert not any(check["ok"] for check in checks.values())
@@ -92,7 +93,8 @@ async def test_an_outage_of_aries_shows_in_readiness_alone(broker: EmbeddedBroke
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
     port = urlsplit(environ["ARIES_WS_URL"]).port
     assert port is not None
-    async with running(environ) as bridge, client(bridge) as http:
+    async with serving(environ) as service, client(service) as http:
+        bridge = service.bridge
         await eventually(lambda: bridge.client.reconnects, "an attempt in vain")
         checks = await http.becomes(503)
         assert "network" in checks["authenticated"]["detail"]
@@ -115,11 +117,13 @@ async def test_refused_symbols_are_told_and_all_of_them_are_no_subscription(
     """One symbol of two is still worth running for; none of two is not."""
     async with Simulator(symbols=["AAPL"]) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             checks = await http.becomes(200)
             assert checks["subscribed"]["detail"] == "1 symbols, 1 refused"
         environ["ARIES_SYMBOLS"] = "XYZ,ABC"
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await eventually(lambda: bridge.client.state == "streaming", "all requests are answered")
             checks = await http.becomes(503)
             assert checks["subscribed"] == {"ok": False, "detail": "0 symbols, 2 refused"}
@@ -138,7 +142,8 @@ async def test_an_outage_of_kafka_shows_in_readiness_alone(topic_prefix: str) ->
             BRIDGE_DRAIN_SECONDS="0.1",
         )
         with suppress(RecordsUndelivered):
-            async with running(environ) as bridge, client(bridge) as http:
+            async with serving(environ) as service, client(service) as http:
+                bridge = service.bridge
                 await http.becomes(200)
                 gone.close()
                 checks = await http.becomes(503)
@@ -162,7 +167,8 @@ async def test_readiness_comes_back_with_kafka(kafka: RealKafka, topic_prefix: s
             KAFKA_DELIVERY_TIMEOUT_SECONDS="1",
             BRIDGE_DRAIN_SECONDS="60",
         )
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await http.becomes(200)
             kafka.pause()
             try:
@@ -180,9 +186,10 @@ async def test_a_bridge_that_drains_is_alive_and_not_ready(topic_prefix: str) ->
     stop = asyncio.Event()
     async with Simulator() as simulator:
         environ = environment(simulator, gone.bootstrap_servers, topic_prefix, BRIDGE_DRAIN_SECONDS="2")
-        bridge = Bridge(settings.load(environ))
-        task = asyncio.create_task(bridge.run(stop))
-        async with client(bridge) as http:
+        service = Service(settings.load(environ))
+        bridge = service.bridge
+        task = asyncio.create_task(service.run(stop))
+        async with client(service) as http:
             await http.becomes(200)
             gone.close()
             await simulator.quote("AAPL", bidPrice="1")
@@ -194,4 +201,4 @@ async def test_a_bridge_that_drains_is_alive_and_not_ready(topic_prefix: str) ->
             assert checks["authenticated"] == {"ok": False, "detail": "draining"}
             with pytest.raises(RecordsUndelivered):
                 await task
-            assert bridge.http.url is None
+            assert service.http.url is None

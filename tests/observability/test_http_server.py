@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge import settings
-from bridge.app import Bridge
+from bridge.app import Service
 from bridge.errors import PortUnusable
 from bridge.simulator.server import Simulator
 from tests.observability.http_client import PATHS, client
 from tests.support.process import process
-from tests.support.service import environment, running
+from tests.support.service import environment, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 async def http(broker: EmbeddedBroker, topic_prefix: str, topics: None) -> AsyncIterator[Client]:
     """Ask a bridge that is ready."""
     async with Simulator() as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
-            async with client(bridge) as asking:
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            async with client(service) as asking:
                 await asking.becomes(200)
                 yield asking
 
@@ -91,9 +91,9 @@ async def test_a_port_that_is_taken_is_a_clear_error() -> None:
 async def test_a_host_that_is_not_ours_is_a_clear_error() -> None:
     """An address of another machine cannot be served."""
     environ = {"ARIES_ACCESS_TOKEN": "t", "ARIES_SYMBOLS": "A", "KAFKA_BOOTSTRAP_SERVERS": "k:1"}
-    bridge = Bridge(settings.load({**environ, "BRIDGE_HTTP_HOST": "192.0.2.1", "BRIDGE_HTTP_PORT": "0"}))
+    service = Service(settings.load({**environ, "BRIDGE_HTTP_HOST": "192.0.2.1", "BRIDGE_HTTP_PORT": "0"}))
     with pytest.raises(PortUnusable, match="BRIDGE_HTTP_HOST"):
-        async with bridge.http.running():
+        async with service.http.running():
             pass
 
 
@@ -109,13 +109,13 @@ async def test_a_host_that_is_not_ours_is_a_clear_error() -> None:
 async def test_the_address_is_told_as_a_browser_takes_it(host: str, reached: str) -> None:
     """All of this machine's addresses are told by the one that is always there."""
     environ = {"ARIES_ACCESS_TOKEN": "t", "ARIES_SYMBOLS": "A", "KAFKA_BOOTSTRAP_SERVERS": "k:1"}
-    bridge = Bridge(settings.load({**environ, "BRIDGE_HTTP_HOST": host, "BRIDGE_HTTP_PORT": "0"}))
-    async with bridge.http.running():
-        assert bridge.http.url is not None
-        assert bridge.http.url.startswith(reached)
-        async with client(bridge) as asking:
+    service = Service(settings.load({**environ, "BRIDGE_HTTP_HOST": host, "BRIDGE_HTTP_PORT": "0"}))
+    async with service.http.running():
+        assert service.http.url is not None
+        assert service.http.url.startswith(reached)
+        async with client(service) as asking:
             assert (await asking.get("/livez")).status == 200
-    assert bridge.http.url is None
+    assert service.http.url is None
 
 
 async def test_it_is_the_same_in_a_process(broker: EmbeddedBroker, topic_prefix: str, topics: None) -> None:

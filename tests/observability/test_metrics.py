@@ -28,7 +28,7 @@ from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import MARKET_DATA, Topic
 from tests.observability.http_client import client
-from tests.support.service import environment, eventually, running
+from tests.support.service import environment, eventually, serving
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,7 +177,8 @@ async def test_metrics_say_what_the_accounts_say(conflate_ms: str, broker: Embed
     broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator(dialect="envelope", lines_per_frame=3) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, BRIDGE_CONFLATE_MS=conflate_ms)
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await simulator.subscribed("AAPL", "MSFT")
             await simulator.emit(300)
             await simulator.quote("AAPL", bidPrice="1", novelty=7)

@@ -20,7 +20,7 @@ from bridge.simulator.server import Simulator
 from bridge.simulator.token_endpoint import TokenEndpointServer
 from bridge.topics import Topic
 from tests.observability.http_client import PATHS, client
-from tests.support.service import environment, eventually, running
+from tests.support.service import environment, eventually, running, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,8 @@ async def test_it_says_what_the_accounts_say(broker: EmbeddedBroker, topic_prefi
     async with Simulator(dialect="envelope", lines_per_frame=3) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, KAFKA_TOPIC_L2=f"{topic_prefix}.dlq2")
         broker.create_topics([environ["KAFKA_TOPIC_L2"]])
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await simulator.subscribed("AAPL", "MSFT")
             await simulator.emit(500)
             await simulator.quote("AAPL", bidPrice="1", novelty=7)
@@ -94,7 +95,8 @@ async def test_it_says_who_and_where_this_is(broker: EmbeddedBroker, topic_prefi
             ARIES_SYMBOLS="F,T,A",
         )
         environ["ARIES_WS_URL"] += f"?key={SECRET}"
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await http.becomes(200)
             answer = await http.get("/status")
             symbols = len(bridge.plan)
@@ -149,7 +151,8 @@ async def test_gaps_and_losses_are_told_with_their_times(broker: EmbeddedBroker,
             ARIES_BACKOFF_MIN_SECONDS="600",
             ARIES_BACKOFF_MAX_SECONDS="600",
         )
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await http.becomes(200)
             await simulator.inject(faults.Drop())
             await eventually(lambda: bridge.client.next_attempt_us, "the wait")
@@ -170,8 +173,9 @@ async def test_gaps_and_losses_are_told_with_their_times(broker: EmbeddedBroker,
 async def test_a_gap_that_has_ended_has_both_ends(broker: EmbeddedBroker, topic_prefix: str) -> None:
     """The newest gap stands first, with its length."""
     async with Simulator() as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
-            async with client(bridge) as http:
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            bridge = service.bridge
+            async with client(service) as http:
                 for number in range(2):
                     await http.becomes(200)
                     await simulator.inject(faults.Drop())
@@ -202,7 +206,8 @@ async def test_the_tokens_end_is_told_and_never_the_token(
             ARIES_TOKEN_URL=endpoint.url,
         )
         del environ["ARIES_ACCESS_TOKEN"]
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await http.becomes(200)
             token = await bridge.tokens.token()
             answers = [await http.get(path) for path in PATHS]
@@ -223,7 +228,8 @@ async def test_what_others_echo_is_redacted(broker: EmbeddedBroker, topic_prefix
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, ARIES_ACCESS_TOKEN_FILE=str(token))
         del environ["ARIES_ACCESS_TOKEN"]
         await simulator.inject(faults.RefuseAuth(error=f"no such token: {SECRET}", times=2))
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             checks = await http.comes(
                 "/readyz", lambda answer: "refused" in answer.text or answer.status == 200, "told"
             )
