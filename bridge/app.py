@@ -7,6 +7,7 @@ source stops, what was read drains, the producer closes, HTTP goes last.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from contextlib import contextmanager, suppress
@@ -93,7 +94,7 @@ class Bridge:
             shard=settings.shard,
             market_status=settings.shard == MARKET_STATUS_SHARD,
             conflate_ms=settings.bridge_conflate_ms,
-            redact=redactor.redacted,
+            redact=redactor.redact,
         )
         self.accounts = self._pipeline.accounts
         self.buffer = self._pipeline.buffer
@@ -338,7 +339,9 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
             stop.set()
             return
         log.warning(log_events.SECOND_SIGNAL_RECEIVED, signal=name)
-        os._exit(RecordsUndelivered.exit_code if bridge.give_up() else 0)
+        code = RecordsUndelivered.exit_code if bridge.give_up() else 0
+        logging.shutdown()  # writes what is still queued; `os._exit` runs no exit handler
+        os._exit(code)
 
     for number in _STOPPING:
         loop.add_signal_handler(number, handle, number.name)

@@ -60,7 +60,7 @@ class HttpServer:
         self._port = port
         self._redactor = redactor
         self._page = page.load()
-        self._registry = registry(BridgeCollector(bridge, self.history, redactor.redacted))
+        self._registry = registry(BridgeCollector(bridge, self.history, redactor.redact))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -88,7 +88,7 @@ class HttpServer:
         except OSError as error:
             raise PortUnusable(
                 f"cannot listen on {self._host}, port {self._port}, to serve probes, metrics and status "
-                f"({error.strerror or error}): set BRIDGE_HTTP_PORT to a free port (0 = any), or BRIDGE_HTTP_HOST to an "
+                f"({error.strerror or error}): set BRIDGE_HTTP_PORT to a free port (0 = any) or BRIDGE_HTTP_HOST to an "
                 "address of this machine."
             ) from error
 
@@ -118,7 +118,7 @@ class HttpServer:
             made = probe(self._bridge, _now())
             good = all(check.ok for check in made)
             document = {word: good, "checks": checks(made)}
-            return web.json_response(self._redactor.cleaned(document), status=200 if good else 503)
+            return web.json_response(self._redactor.redact_document(document), status=200 if good else 503)
 
         return answer
 
@@ -128,7 +128,7 @@ class HttpServer:
 
     async def _show_status(self, _request: web.Request) -> web.Response:
         document = status(self._bridge, self.history, _now(), wall_us())
-        return web.json_response(self._redactor.cleaned(document))
+        return web.json_response(self._redactor.redact_document(document))
 
     async def _show_page(self, _request: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": self._page.policy}

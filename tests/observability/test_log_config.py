@@ -17,28 +17,22 @@ from bridge.observability.log_config import configure
 from bridge.secrets.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("log_config_restored")
 SECRET = 'hunter22/"ü'
 SENTENCE = f"token {SECRET}"
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    loggers = [root, *map(logging.getLogger, ("aiohttp", "aiokafka", "asyncio", "watchfiles", "websockets"))]
-    handlers, levels = root.handlers[:], [logger.level for logger in loggers]
-    yield
-    root.handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+def flush() -> None:
+    """Wait until what was logged is written."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """Return what was logged, having seen that nothing went to standard output."""
+    flush()
     out, err = capsys.readouterr()
     assert out == ""
     return [json.loads(line) for line in err.splitlines()]
@@ -144,6 +138,7 @@ def test_secrets_are_redacted_wherever_they_stand(capsys: pytest.CaptureFixture[
         count=7,
     )
     logging.getLogger("websockets").warning("sent %s", SECRET)
+    flush()
     out = capsys.readouterr().err
     assert "hunter22" not in out
     event = json.loads(out.splitlines()[0])
@@ -172,6 +167,7 @@ def test_the_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         fail()
     except ExceptionGroup:
         structlog.get_logger("bridge").exception("failed", token=SECRET)
+    flush()
     err = capsys.readouterr().err
     assert "failed" in err.splitlines()[0]
     assert "Traceback (most recent call last):" in err

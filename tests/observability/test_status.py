@@ -249,5 +249,5 @@ def test_a_document_stays_what_it_was_when_it_is_cleaned() -> None:
     redactor = Redactor()
     redactor.learn("1234")
     document = {"count": 12345, "text": "is 1234", "list": [True, None, {"1234": 0.5}]}
-    assert redactor.cleaned(document) == {"count": 12345, "text": "is ***", "list": [True, None, {"***": 0.5}]}
-    assert json.loads(json.dumps(redactor.cleaned(document)))["count"] == 12345
+    assert redactor.redact_document(document) == {"count": 12345, "text": "is ***", "list": [True, None, {"***": 0.5}]}
+    assert json.loads(json.dumps(redactor.redact_document(document)))["count"] == 12345
