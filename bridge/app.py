@@ -75,7 +75,6 @@ class Bridge:
         self._open_pipeline(redactor)
         self._open_publisher()
         self._open_client(redactor)
-        self.http = Server(self, redactor)
 
     def _open_pipeline(self, redactor: Redactor) -> None:
         """Create what turns lines into queued records."""

@@ -20,7 +20,7 @@ from bridge.clock import wall_us
 from bridge.errors import DisconnectCause
 from bridge.observability.health import readiness
 from bridge.observability.latency import NAMESPACE
-from bridge.pipeline.ingest import CONFLATED
+from bridge.pipeline.routing import CONFLATED
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class BridgeCollector(Collector):
         yield _gauge(
             "conflation_held",
             "Conflated records that wait for their interval or for room in the buffer.",
-            self._bridge.ingest.holding,
+            len(self._bridge.ingest.conflation),
         )
         yield _counter("control_records", "Records acknowledged on the control topic.", accounts.announced)
 
@@ -193,11 +193,11 @@ class BridgeCollector(Collector):
         yield _gauge(
             "overloaded",
             "1 while the buffer is full, so that records are conflated or dropped.",
-            bridge.ingest.overloaded,
+            bridge.ingest.overload.active,
         )
         yield _samples(bridge.latency.receive_to_ack)
         yield _samples(bridge.latency.produce_ack)
-        yield _counter("producer_rebuilds", "Producers replaced after a failure.", bridge.publisher.rebuilds)
+        yield _counter("producer_rebuilds", "Producers replaced after a failure.", bridge.publisher.state.rebuilds)
 
     def _by_topic(self, counts: Mapping[Topic, int], topics: Iterable[Topic]) -> dict[tuple[str, ...], float]:
         return {(self._bridge.settings.topics[topic],): counts.get(topic, 0) for topic in topics}

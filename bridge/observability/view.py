@@ -1,6 +1,6 @@
 """What health, metrics and status read of a running bridge: read-only protocols that ``bridge.app.Bridge`` satisfies.
 
-They keep this package from importing the composition root, and let its tests put a plain object in place of a bridge.
+They stand for the parts that this package must not import: the composition root, the settings, Aries and Kafka.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from bridge.observability.connection_history import ConnectionHistory
     from bridge.observability.latency import LatencyMetrics
     from bridge.pipeline.accounts import Accounts
+    from bridge.pipeline.control_events import ControlEvents
+    from bridge.pipeline.ingest import Ingest
+    from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.secrets.secret import Secret
+    from bridge.serialization.decimals import Prices
     from bridge.topics import Topic
 
 
@@ -95,59 +99,27 @@ class TokensView(Protocol):
     def expires_at(self) -> float | None: ...
 
 
-class ControlView(Protocol):
-    """The source of control records."""
-
-    @property
-    def session_id(self) -> int | None: ...
-
-
-class IngestView(Protocol):
-    """Ingest: from lines to records in the buffer."""
-
-    @property
-    def last_data_us(self) -> Mapping[Topic, int]: ...
-    @property
-    def unknown_fields(self) -> Mapping[str, int]: ...
-    @property
-    def holding(self) -> int: ...
-    @property
-    def overloaded(self) -> bool: ...
-
-
-class PricesView(Protocol):
-    """The encoder of prices."""
-
-    @property
-    def rounded(self) -> int: ...
-
-
-class BufferView(Protocol):
-    """The buffer of records read and not yet acknowledged."""
-
-    @property
-    def bytes(self) -> int: ...
-    @property
-    def budget_bytes(self) -> int: ...
-    @property
-    def empty(self) -> bool: ...
-    def oldest_in_flight(self) -> float | None: ...
-
-
-class PublisherView(Protocol):
-    """The publisher to Kafka."""
+class PublisherStateView(Protocol):
+    """The state of the connection to Kafka."""
 
     @property
     def connected(self) -> bool: ...
     @property
     def acking(self) -> bool: ...
     @property
-    def moved_at(self) -> float: ...
+    def active_at(self) -> float: ...
     @property
     def rebuilds(self) -> int: ...
     @property
     def last_error(self) -> str | None: ...
-    def shut_topics(self) -> AbstractSet[str]: ...
+
+
+class PublisherView(Protocol):
+    """The publisher to Kafka."""
+
+    @property
+    def state(self) -> PublisherStateView: ...
+    def blocked_topics(self) -> AbstractSet[str]: ...
 
 
 class BridgeView(Protocol):
@@ -168,13 +140,13 @@ class BridgeView(Protocol):
     @property
     def tokens(self) -> TokensView: ...
     @property
-    def control(self) -> ControlView: ...
+    def control(self) -> ControlEvents: ...
     @property
-    def intake(self) -> IngestView: ...
+    def ingest(self) -> Ingest: ...
     @property
-    def prices(self) -> PricesView: ...
+    def prices(self) -> Prices: ...
     @property
-    def buffer(self) -> BufferView: ...
+    def buffer(self) -> RecordBuffer: ...
     @property
     def publisher(self) -> PublisherView: ...
     @property

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from bridge.observability.latency import BUCKETS, MAX_RECENT_BATCHES, RECENT_SECONDS, LatencyMetrics, percentile
-from bridge.pipeline.record_buffer import PartitionQueue
+from bridge.pipeline.partition_queue import PartitionQueue
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
