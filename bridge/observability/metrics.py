@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from prometheus_client import Histogram
     from prometheus_client.metrics_core import Metric
 
-    from bridge.observability.rate_history import History
+    from bridge.observability.rate_history import RateHistory
     from bridge.observability.view import BridgeView
 
 PREFIX: Final = f"{NAMESPACE}_"
@@ -51,7 +51,7 @@ _MAX_FIELD_NAME_LENGTH: Final = 100
 class BridgeCollector(Collector):
     """A Prometheus collector of one bridge's metrics."""
 
-    def __init__(self, bridge: BridgeView, history: History, redact: Callable[[str], str]) -> None:
+    def __init__(self, bridge: BridgeView, history: RateHistory, redact: Callable[[str], str]) -> None:
         self._bridge = bridge
         self._history = history
         self._redact = redact
@@ -137,8 +137,8 @@ class BridgeCollector(Collector):
         yield _counter("control_records", "Records acknowledged on the control topic.", accounts.announced)
 
     def _aries(self) -> Iterator[Metric]:
-        bridge, feed = self._bridge, self._bridge.client
-        session = feed.session
+        bridge, client = self._bridge, self._bridge.client
+        session = client.session
         yield _gauge("connected", "1 if the WebSocket connection to Aries is open.", session is not None)
         yield _gauge(
             "authenticated", "1 if the session is authenticated.", session is not None and session.authenticated
@@ -155,12 +155,12 @@ class BridgeCollector(Collector):
             "reconnects",
             "Lost connections and failed connection attempts, by cause.",
             ("cause",),
-            {(cause,): feed.reconnects.get(cause, 0) for cause in DisconnectCause},
+            {(cause,): client.reconnects.get(cause, 0) for cause in DisconnectCause},
         )
         yield _counter(
             "feed_gap_seconds",
             "Time without data from the feed between sessions, including a gap that is still open.",
-            feed.connection_history.gap_seconds(wall_us()),
+            client.connection_history.gap_seconds(wall_us()),
         )
         yield from self._optional()
 

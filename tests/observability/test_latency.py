@@ -1,4 +1,4 @@
-"""Acknowledgements are observed once per batch, by its oldest record."""
+"""Latency is observed once per batch, by its oldest record."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_wall_clock_that_was_set_back_makes_no_negative_latency() -> None:
 
 
 def test_a_batch_is_observed_by_its_oldest_record() -> None:
-    """From its reading to the acknowledgement, and from the sending."""
+    """From the time it was read, and from the time the batch was sent, to the acknowledgement."""
     latency = LatencyMetrics()
     latency.acknowledged(queue(Topic.QUOTES, 5 * SECOND_US, sent_at=100.25), 100.5, 7 * SECOND_US)
     assert latency.recent(Topic.QUOTES, 101) == [2.0]
@@ -51,8 +51,8 @@ def test_a_batch_is_observed_by_its_oldest_record() -> None:
     assert total(latency.produce_ack) == 0.25
 
 
-def test_our_own_records_were_never_received() -> None:
-    """Control records tell how fast Kafka is, and nothing about lines."""
+def test_control_records_have_no_receive_time() -> None:
+    """They count in the latency of Kafka, and not in that of lines."""
     latency = LatencyMetrics()
     latency.acknowledged(queue(Topic.CONTROL, 0), 1.0, SECOND_US)
     assert count(latency.produce_ack) == 1
@@ -60,8 +60,8 @@ def test_our_own_records_were_never_received() -> None:
     assert latency.recent(Topic.CONTROL, 1.0) == []
 
 
-def test_what_is_recent_is_bounded_by_time_and_number() -> None:
-    """Old durations are forgotten, and memory does not grow with the load."""
+def test_recent_latencies_are_limited_by_age_and_number() -> None:
+    """Old values are not returned, and memory does not grow with the load."""
     latency = LatencyMetrics()
     latency.acknowledged(queue(Topic.QUOTES, 0), 0.0, SECOND_US)
     assert latency.recent(Topic.QUOTES, RECENT_SECONDS) == [1.0]
@@ -71,8 +71,8 @@ def test_what_is_recent_is_bounded_by_time_and_number() -> None:
     assert len(latency.recent(Topic.QUOTES, 50.0)) == MAX_RECENT_BATCHES
 
 
-def test_percentiles_are_values_that_were_seen() -> None:
-    """By nearest rank; of nothing there is none."""
+def test_percentiles_are_observed_values() -> None:
+    """By the nearest-rank method; there is none of no values."""
     ordered = [float(number) for number in range(1, 101)]
     assert [percentile(ordered, part) for part in (0.5, 0.99, 1.0)] == [50.0, 99.0, 100.0]
     assert percentile([3.0], 0.5) == percentile([3.0], 0.99) == 3.0

@@ -1,4 +1,4 @@
-"""The view is what a bridge has, and health, metrics and status need no more."""
+"""A bridge satisfies the view that health, metrics and status take."""
 
 from __future__ import annotations
 

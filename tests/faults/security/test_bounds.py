@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from bridge.errors import RegistryUnreachable
-from bridge.observability.http_server import MOST_CONNECTIONS
+from bridge.observability.http_server import MAX_CONNECTIONS
 from bridge.serialization.schema_registry import Registry
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
@@ -143,14 +143,14 @@ async def test_connections_that_say_nothing_keep_nobody_away(
             async with client(service) as http, AsyncExitStack() as idle:
                 await http.becomes(200)
                 held = []
-                for number in range(3 * MOST_CONNECTIONS):
+                for number in range(3 * MAX_CONNECTIONS):
                     reader, writer = await _connected(service)
                     idle.push_async_callback(_closed, writer)
                     writer.write(b"GET /livez HTTP/1.1\r\nHost: " + b"x" * number)
                     held.append(reader)
-                    if number % MOST_CONNECTIONS == 0:
+                    if number % MAX_CONNECTIONS == 0:
                         assert (await http.get("/livez")).status == 200
-                await eventually(lambda: sum(map(_is_open, held)) <= MOST_CONNECTIONS, "the oldest to be closed")
+                await eventually(lambda: sum(map(_is_open, held)) <= MAX_CONNECTIONS, "the oldest to be closed")
                 assert (await http.get("/livez")).status == 200
                 assert _is_open(held[-1])
                 assert not _is_open(held[0])

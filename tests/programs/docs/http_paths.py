@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from bridge import settings
 from bridge.app import Bridge
 from bridge.observability.metrics import PREFIX, BridgeCollector
-from bridge.observability.rate_history import History
+from bridge.observability.rate_history import RateHistory
 from tests.support import generated as generated_part
 from tests.support.generated import with_part
 from tests.support.paths import PACKAGE
@@ -37,7 +37,7 @@ async def table() -> str:
 def _rows(bridge: Bridge) -> Iterator[str]:
     # Data that is not known at the start, so that its labels are seen.
     labels = {"last_data_timestamp_seconds": "topic", COUNTED_AS_THEY_COME: "field"}
-    for family in BridgeCollector(bridge, History(bridge.accounts), str).collect():
+    for family in BridgeCollector(bridge, RateHistory(bridge.accounts), str).collect():
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         name = family.name.removeprefix(PREFIX) + suffix
         unknown = "" if family.samples or name == COUNTED_AS_THEY_COME else " *"
