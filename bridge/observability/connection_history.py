@@ -48,7 +48,7 @@ class ConnectionHistory:
         self._is_repeat = False
 
     def lost(self, cause: DisconnectCause, reason: str, now_us: int) -> None:
-        """Record a disconnect; one like the last, without a session in between, is counted with it."""
+        """Record a disconnect; if the last had the same reason and no session started since, count it with that one."""
         if self._is_repeat and (self.disconnects[-1].cause, self.disconnects[-1].reason) == (cause, reason):
             last = self.disconnects[-1]
             self.disconnects[-1] = replace(last, last_us=now_us, times=last.times + 1)

@@ -1,7 +1,7 @@
 """A bounded queue between the code that logs and the stream that the log goes to.
 
-A write to a pipe that nobody reads blocks, and a blocked event loop answers no ping, sends no record and handles no
-signal. So records are formatted where they are logged, and a thread writes them.
+A write to a pipe blocks while its reader hangs, and a blocked event loop answers no ping, sends no record and handles
+no signal. So records are formatted where they are logged, and a thread writes them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import queue
+import select
 from contextlib import suppress
 from logging.handlers import QueueHandler, QueueListener
 from typing import TYPE_CHECKING, Any, Final
@@ -38,7 +39,8 @@ FLUSH_TIMEOUT_SECONDS: Final = 1.0
 class LogQueue(QueueHandler):
     """A log handler that formats records and queues them for a thread that writes them to a stream.
 
-    While the queue is full, records are dropped. Once lines are written again, a line says how many are missing.
+    While the queue is full, records are dropped. Once there is room again, ``log lines dropped`` is logged with
+    their number.
     """
 
     queue: queue.Queue[Any]
@@ -113,10 +115,14 @@ class _Descriptor:
         self._is_cut = False
 
     def write(self, line: str) -> None:
-        """Write a line; raises OSError, after which the next line begins on a line of its own."""
+        """Write a line; after an OSError, end what was written of it before the next one."""
         rest = ("\n" + line if self._is_cut else line).encode(self._encoding, "backslashreplace")
         while rest:
-            written = os.write(self._descriptor, rest)
+            try:
+                written = os.write(self._descriptor, rest)
+            except BlockingIOError:  # a process that shares the descriptor made it non-blocking
+                select.select((), (self._descriptor,), ())
+                continue
             rest = rest[written:]
             self._is_cut = bool(rest)
 

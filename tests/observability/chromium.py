@@ -81,7 +81,7 @@ class Browser:
         )
 
     async def errors(self) -> list[str]:
-        """Return what the console has been told since the last call, but for requests that failed."""
+        """Return the console's messages since the last call, except for failed requests."""
         entries = await self._post("se/log", type="browser")
         return [entry["message"] for entry in entries if entry["source"] != "network"]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def nobody() -> str:
+def unused_address() -> str:
     """Return an address without a listener."""
     with closing(socket.create_server(("127.0.0.1", 0))) as unused:
         return f"127.0.0.1:{unused.getsockname()[1]}"
@@ -67,10 +67,10 @@ async def test_kafka_is_ready_while_it_acknowledges() -> None:
     assert (late.ok, late.detail) == (False, "no acknowledgement for 15 s")
 
 
-async def test_probes_answer_before_kafka_is_reached(nobody: str, topic_prefix: str) -> None:
+async def test_probes_answer_before_kafka_is_reached(unused_address: str, topic_prefix: str) -> None:
     """A bridge that waits for Kafka is alive and not ready, and says what it waits for."""
     async with Simulator() as simulator:
-        async with serving(environment(simulator, nobody, topic_prefix)) as service, client(service) as http:
+        async with serving(environment(simulator, unused_address, topic_prefix)) as service, client(service) as http:
             bridge = service.bridge
             await eventually(lambda: bridge.publisher.state.last_error, "a first attempt")
             checks = await http.becomes(503)

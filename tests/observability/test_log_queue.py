@@ -1,4 +1,4 @@
-"""The log's queue never blocks the code that logs, and says what it had to drop."""
+"""The log's queue never blocks the code that logs, and reports what it dropped."""
 
 from __future__ import annotations
 
@@ -61,9 +61,15 @@ def events(lines: list[dict[str, Any]]) -> list[str]:
     return [line["event"] for line in lines]
 
 
-def test_lines_are_written_as_they_are_logged(pipe: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader sees each line at once, in order and whole."""
+@pytest.mark.parametrize("blocking", [True, False])
+def test_lines_are_written_as_they_are_logged(
+    blocking: bool,  # noqa: FBT001 - a parameter of the test
+    pipe: tuple[int, TextIO],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A reader sees each line at once, in order and whole, even if another process made the pipe non-blocking."""
     reading, stream = pipe
+    os.set_blocking(stream.fileno(), blocking)
     log_to(stream, monkeypatch)
     for event in ("one", "two: ü", LONG):
         log.info(event)
@@ -133,7 +139,7 @@ def test_lines_without_a_reader_are_reported_once_there_is_one(
 
 
 def test_a_line_that_a_full_disk_cut_gets_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next line begins on a line of its own, once there is room again."""
+    """The next line starts on a new line, once there is room again."""
     path = tmp_path / "log"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with path.open("w") as file:

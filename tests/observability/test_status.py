@@ -231,7 +231,7 @@ async def test_secrets_that_others_echo_are_redacted(broker: EmbeddedBroker, top
         async with serving(environ) as service, client(service) as http:
             bridge = service.bridge
             checks = await http.comes(
-                "/readyz", lambda answer: "refused" in answer.text or answer.status == 200, "told"
+                "/readyz", lambda answer: "refused" in answer.text or answer.status == 200, "the rejection"
             )
             await http.becomes(200)
             await simulator.quote("AAPL", **{SECRET: 1, "bidPrice": "2"})
