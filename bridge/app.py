@@ -7,6 +7,7 @@ source stops, what was read drains, the producer closes, HTTP goes last.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from contextlib import contextmanager, suppress
@@ -36,7 +37,7 @@ from bridge.kafka.client_options import client_options
 from bridge.kafka.partitioner import partition
 from bridge.kafka.publisher import Publisher
 from bridge.observability import log_events
-from bridge.observability.http_server import Server
+from bridge.observability.http_server import HttpServer
 from bridge.observability.latency import LatencyMetrics
 from bridge.pipeline.assembly import assemble
 from bridge.pipeline.control_events import HEARTBEAT_SECONDS
@@ -74,7 +75,6 @@ class Bridge:
         self._open_pipeline(redactor)
         self._open_publisher()
         self._open_client(redactor)
-        self.http = Server(self, redactor)
 
     def _open_pipeline(self, redactor: Redactor) -> None:
         """Create what turns lines into queued records."""
@@ -93,7 +93,7 @@ class Bridge:
             shard=settings.shard,
             market_status=settings.shard == MARKET_STATUS_SHARD,
             conflate_ms=settings.bridge_conflate_ms,
-            redact=redactor.redacted,
+            redact=redactor.redact,
         )
         self.accounts = self._pipeline.accounts
         self.buffer = self._pipeline.buffer
@@ -147,10 +147,6 @@ class Bridge:
 
         Raises what makes going on impossible, and ``RecordsUndelivered`` where Kafka did not take all in time.
         """
-        async with self.http.running():
-            await self._bridge(stop)
-
-    async def _bridge(self, stop: asyncio.Event) -> None:
         failure: BridgeError | None = None
         try:
             if not await _unless(stop, self._open()):
@@ -278,6 +274,23 @@ class Bridge:
                     return {topic: confluent_prefix(schema_id) for topic, schema_id in ids.items()}
 
 
+class Service:
+    """A bridge and the HTTP server that shows it."""
+
+    def __init__(self, settings: Settings, redactor: Redactor | None = None) -> None:
+        redactor = redactor or Redactor(settings.secrets)
+        self.bridge = Bridge(settings, redactor)
+        self.http = HttpServer(self.bridge, redactor, host=settings.bridge_http_host, port=settings.bridge_http_port)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run the bridge until ``stop`` is set, answering over HTTP from before its start until after its drain.
+
+        Raises ``PortUnusable``, and what ``Bridge.run`` raises.
+        """
+        async with self.http.running():
+            await self.bridge.run(stop)
+
+
 def token_source(settings: Settings, learn_secret: Callable[[str], None] = lambda _: None) -> TokenSource:
     """Return where access tokens come from; ``learn_secret`` is told of secrets that come with them."""
     if settings.aries_access_token is not None:
@@ -325,7 +338,9 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
             stop.set()
             return
         log.warning(log_events.SECOND_SIGNAL_RECEIVED, signal=name)
-        os._exit(RecordsUndelivered.exit_code if bridge.give_up() else 0)
+        code = RecordsUndelivered.exit_code if bridge.give_up() else 0
+        logging.shutdown()  # writes what is still queued; `os._exit` runs no exit handler
+        os._exit(code)
 
     for number in _STOPPING:
         loop.add_signal_handler(number, handle, number.name)
@@ -338,11 +353,11 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
 
 async def serve(settings: Settings, redactor: Redactor) -> None:
     """Run a bridge until a signal comes; ``redactor`` keeps secrets out of what it writes."""
-    bridge = Bridge(settings, redactor)
+    service = Service(settings, redactor)
     stop = asyncio.Event()
     try:
-        with signals(stop, bridge):
-            await bridge.run(stop)
+        with signals(stop, service.bridge):
+            await service.run(stop)
     finally:
         for number in _STOPPING:  # how it ends is decided: a late signal must not change the exit code
             signal.signal(number, signal.SIG_IGN)

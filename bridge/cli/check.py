@@ -69,7 +69,7 @@ def check(
 def redact(result: CheckResult, redactor: Redactor) -> CheckResult:
     """Return a result without secrets and line breaks."""
     check, finding, remedy = (
-        " ".join(redactor.redacted(text).split()) for text in (result.check, result.finding, result.remedy)
+        " ".join(redactor.redact(text).split()) for text in (result.check, result.finding, result.remedy)
     )
     return CheckResult(check, result.status, finding, remedy)
 

@@ -25,7 +25,7 @@ from bridge.topics import Topic
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from bridge.app import Bridge
+    from bridge.app import Service
     from bridge.dev.environment import Environment
     from bridge.dev.topic_reader import TopicReader
     from bridge.pipeline.accounts import Accounts
@@ -42,17 +42,18 @@ class Dashboard:
     """The state of a bridge and its topics as text; ``redact`` keeps secrets out of error messages."""
 
     def __init__(
-        self, environment: Environment, bridge: Bridge, reader: TopicReader, redact: Callable[[str], str]
+        self, environment: Environment, service: Service, reader: TopicReader, redact: Callable[[str], str]
     ) -> None:
         self._environment = environment
-        self._bridge = bridge
+        self._bridge = service.bridge
+        self._http = service.http
         self._reader = reader
         self._redact = redact
         self._counts: deque[tuple[float, Mapping[Topic, int]]] = deque(maxlen=RATE_UPDATES)
 
     def render(self, seconds: float) -> Group:
         """Return the present state, some seconds after the start, ready to be printed by another thread."""
-        accounts, url = self._bridge.accounts, self._bridge.http.url
+        accounts, url = self._bridge.accounts, self._http.url
         self._counts.append((seconds, written(accounts)))
         balance = ("DOES NOT ADD UP", "bold red") if accounts.balance else ("adds up", "bold green")
         return Group(

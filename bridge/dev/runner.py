@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from bridge.app import Bridge, signals
+from bridge.app import Service, signals
 from bridge.clock import wall_us
 from bridge.dev.accounting_summary import accounting_summary
 from bridge.dev.dashboard import Dashboard, open_view
@@ -49,19 +49,20 @@ async def run(options: Options, *, seconds: float | None, plain: bool) -> None:
             redactor = log_config.configure(settings.bridge_log_level, settings.bridge_log_format, settings.secrets)
             for warning in (*environment.notes, *warnings(settings, environment.environ)):
                 log.warning(log_events.SETTINGS_WARNING, warning=warning)
-            bridge = Bridge(settings, redactor)
-            async with TopicReader(bridge, since_ms=wall_us() // 1000) as reader:
-                dashboard = Dashboard(environment, bridge, reader, redactor.redacted)
-                runner = Runner(environment, bridge, reader, dashboard)
+            service = Service(settings, redactor)
+            async with TopicReader(service.bridge, since_ms=wall_us() // 1000) as reader:
+                dashboard = Dashboard(environment, service, reader, redactor.redact)
+                runner = Runner(environment, service, reader, dashboard)
                 await runner.run(show, seconds, close_view=view.close)
 
 
 class Runner:
     """The life of a bridge in its dev environment."""
 
-    def __init__(self, environment: Environment, bridge: Bridge, reader: TopicReader, dashboard: Dashboard) -> None:
+    def __init__(self, environment: Environment, service: Service, reader: TopicReader, dashboard: Dashboard) -> None:
         self._environment = environment
-        self._bridge = bridge
+        self._service = service
+        self._bridge = service.bridge
         self._reader = reader
         self._dashboard = dashboard
         self._started = asyncio.get_running_loop().time()
@@ -72,7 +73,7 @@ class Runner:
         """Run the bridge, show it until it is to stop, drain it, and print its accounts."""
         asked, stop = asyncio.Event(), asyncio.Event()
         with signals(asked, self._bridge):
-            bridge = asyncio.create_task(self._bridge.run(stop), name="bridge")
+            bridge = asyncio.create_task(self._service.run(stop), name="bridge")
             try:
                 await self._show(show, (bridge, asyncio.create_task(asked.wait(), name="signal")), seconds)
                 # A second signal, which ends the process at once, must find the terminal as it was.

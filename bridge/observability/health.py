@@ -1,7 +1,7 @@
-"""What an orchestrator asks: is the process alive, and is it ready.
+"""Liveness and readiness.
 
-Alive is false only where nothing but a restart helps; that Aries or Kafka are away is no such case, as the bridge
-waits for both and keeps what it has read. Their outages show in readiness.
+Liveness is false only if nothing but a restart helps. An outage of Aries or Kafka is no such case, as the bridge
+reconnects to both and keeps what it has read; it shows in readiness.
 """
 
 from __future__ import annotations
@@ -10,83 +10,83 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from bridge.app import Bridge
+    from bridge.observability.view import BridgeView
 
-#: The publisher sends, hears from Kafka, replaces its producer after one delivery timeout, or tries to reach
-#: Kafka at least once a minute. Standing still for twice that while records wait, it is stuck.
+#: A publisher with work sends, gets an answer, replaces its producer after one delivery timeout, or tries to connect
+#: at least once a minute. One that does none of it for twice as long is stuck.
 STUCK_AFTER_DELIVERY_TIMEOUTS: Final = 2
-STUCK_AFTER_SECONDS_MORE: Final = 60.0
+STUCK_AFTER_EXTRA_SECONDS: Final = 60.0
 #: A leader election takes some seconds; no acknowledgement for longer is an outage.
 ACK_OVERDUE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Say whether one thing is as it should be, and how it is, for people."""
+    """The result of one check."""
 
     name: str
     ok: bool
     detail: str
 
 
-def liveness(bridge: Bridge, now: float) -> tuple[Check, ...]:
-    """Return what has to hold for the process to be worth keeping; who can call this has a loop that turns."""
-    return Check("event_loop", ok=True, detail="turns"), _publisher(bridge, now)
+def liveness(bridge: BridgeView, now: float) -> tuple[Check, ...]:
+    """Return the checks that fail if the process must be restarted; that this runs shows that the loop does."""
+    return Check("event_loop", ok=True, detail="running"), _publisher(bridge, now)
 
 
-def readiness(bridge: Bridge, now: float) -> tuple[Check, ...]:
-    """Return what has to hold for data to flow: authenticated, subscribed, and Kafka acknowledging."""
+def readiness(bridge: BridgeView, now: float) -> tuple[Check, ...]:
+    """Return the checks that fail if data cannot flow: authenticated, subscribed, and Kafka acknowledging."""
     return _authenticated(bridge), _subscribed(bridge), _kafka(bridge, now)
 
 
-def _publisher(bridge: Bridge, now: float) -> Check:
+def _publisher(bridge: BridgeView, now: float) -> Check:
     if bridge.buffer.empty:
-        return Check("publisher", ok=True, detail="nothing to do")
-    still_seconds = now - bridge.publisher.state.active_at
-    limit = STUCK_AFTER_DELIVERY_TIMEOUTS * bridge.settings.kafka_delivery_timeout_seconds + STUCK_AFTER_SECONDS_MORE
-    if still_seconds <= limit:
-        return Check("publisher", ok=True, detail="moves")
-    return Check("publisher", ok=False, detail=f"did nothing for {still_seconds:.0f} s while records wait: it is stuck")
+        return Check("publisher", ok=True, detail="idle")
+    idle_seconds = now - bridge.publisher.state.active_at
+    limit = STUCK_AFTER_DELIVERY_TIMEOUTS * bridge.settings.kafka_delivery_timeout_seconds + STUCK_AFTER_EXTRA_SECONDS
+    if idle_seconds <= limit:
+        return Check("publisher", ok=True, detail="active")
+    return Check("publisher", ok=False, detail=f"stuck: no activity for {idle_seconds:.0f} s while records wait")
 
 
-def _authenticated(bridge: Bridge) -> Check:
+def _authenticated(bridge: BridgeView) -> Check:
     session = bridge.client.session
     if session is not None and session.authenticated:
-        return Check("authenticated", ok=True, detail="session is live")
+        return Check("authenticated", ok=True, detail="session authenticated")
     return Check("authenticated", ok=False, detail=_why_no_session(bridge))
 
 
-def _why_no_session(bridge: Bridge) -> str:
+def _why_no_session(bridge: BridgeView) -> str:
     if bridge.phase != "running":
         return bridge.phase
     lost = bridge.client.last_loss
-    return f"{bridge.client.state}; last lost by {lost.cause}: {lost}" if lost is not None else bridge.client.state
+    return f"{bridge.client.state}; last disconnect: {lost.cause}: {lost}" if lost is not None else bridge.client.state
 
 
-def _subscribed(bridge: Bridge) -> Check:
+def _subscribed(bridge: BridgeView) -> Check:
     session = bridge.client.session
     if session is None or bridge.client.state != "streaming":
         return Check("subscribed", ok=False, detail="not yet")
-    refused = f", {len(session.refused_symbols)} refused" if session.refused_symbols else ""
-    # A shard may have no symbol at all; that every symbol was refused is another matter.
-    some = session.subscribed_symbols > 0 or not bridge.plan
-    return Check("subscribed", ok=some, detail=f"{session.subscribed_symbols} symbols{refused}")
+    rejected = f", {len(session.refused_symbols)} rejected" if session.refused_symbols else ""
+    # A shard without any symbol is in order; a session in which every symbol was rejected is not.
+    ok = session.subscribed_symbols > 0 or not bridge.plan
+    return Check("subscribed", ok=ok, detail=f"{session.subscribed_symbols} symbols{rejected}")
 
 
-def _kafka(bridge: Bridge, now: float) -> Check:
-    trouble = _kafka_trouble(bridge, now)
-    return Check("kafka", ok=trouble is None, detail=trouble or "acknowledges")
+def _kafka(bridge: BridgeView, now: float) -> Check:
+    problem = _kafka_problem(bridge, now)
+    return Check("kafka", ok=problem is None, detail=problem or "acknowledging")
 
 
-def _kafka_trouble(bridge: Bridge, now: float) -> str | None:
-    publisher = bridge.publisher
-    if not publisher.state.connected:
-        return f"not connected: {publisher.state.last_error or 'not reached yet'}"
-    if not publisher.state.acking:
-        return f"connected, nothing acknowledged yet; before: {publisher.state.last_error or 'nothing was sent'}"
+def _kafka_problem(bridge: BridgeView, now: float) -> str | None:
+    state = bridge.publisher.state
+    if not state.connected:
+        return f"not connected: {state.last_error or 'connecting'}"
+    if not state.acking:
+        return f"connected, but nothing is acknowledged yet; last error: {state.last_error or 'none'}"
     oldest = bridge.buffer.oldest_in_flight()
     if oldest is not None and now - oldest > ACK_OVERDUE_SECONDS:
         return f"no acknowledgement for {now - oldest:.0f} s"
-    if shut := publisher.blocked_topics():
-        return f"cannot be written just now: {', '.join(sorted(shut))}"
+    if blocked := bridge.publisher.blocked_topics():
+        return f"topics not writable: {', '.join(sorted(blocked))}"
     return None

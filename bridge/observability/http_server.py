@@ -1,4 +1,4 @@
-"""The HTTP server: in the bridge's own event loop, up before anything else and down after it. Read-only."""
+"""The HTTP server for probes, metrics, status and the status page: read-only, in the bridge's own event loop."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from bridge.errors import PortUnusable
 from bridge.observability import log_events, page
 from bridge.observability.health import liveness, readiness
 from bridge.observability.metrics import BridgeCollector, exposition, registry
-from bridge.observability.rate_history import History
-from bridge.observability.status import checks, status
+from bridge.observability.rate_history import RateHistory
+from bridge.observability.status import check_results, status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from aiohttp.typedefs import Handler
 
-    from bridge.app import Bridge
     from bridge.observability.health import Check
+    from bridge.observability.view import BridgeView
     from bridge.secrets.redaction import Redactor
 
 log = structlog.get_logger(__name__)
 
-#: How long open requests may take to end at the stop; they are all short.
+#: How long open requests may take to finish when the server stops.
 SHUTDOWN_SECONDS: Final = 1.0
 KEEPALIVE_SECONDS: Final = 30.0
-#: Whoever opens more ends the oldest: who keeps probes and Prometheus away must not keep descriptors from the bridge.
-MOST_CONNECTIONS: Final = 64
+#: One more closes the oldest, so that clients cannot use up the file descriptors that the bridge needs.
+MAX_CONNECTIONS: Final = 64
 READ_METHODS: Final = frozenset({"GET", "HEAD"})
-_HEADERS: Final = {
+_RESPONSE_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -48,92 +48,95 @@ _HEADERS: Final = {
 }
 
 
-class Server:
-    """Serve what a bridge shows of itself."""
+class HttpServer:
+    """An HTTP server that shows a bridge."""
 
-    def __init__(self, bridge: Bridge, redactor: Redactor) -> None:
-        #: Where it can be reached from this machine, while it is served.
+    def __init__(self, bridge: BridgeView, redactor: Redactor, *, host: str, port: int) -> None:
+        #: The address for clients on this machine, while the server runs.
         self.url: str | None = None
-        self.history = History(bridge.accounts)
+        self._history = RateHistory(bridge.accounts)
         self._bridge = bridge
+        self._host = host
+        self._port = port
         self._redactor = redactor
         self._page = page.load()
-        self._registry = registry(BridgeCollector(bridge, self.history, redactor.redacted))
+        self._registry = registry(BridgeCollector(bridge, self._history, redactor.redact))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Serve while the block runs; raises PortUnusable."""
+        """Serve until the block ends; raise ``PortUnusable`` if the address cannot be listened on."""
         runner = web.AppRunner(
             self._app(), access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=SHUTDOWN_SECONDS
         )
         await runner.setup()
         try:
-            with closing(await self._open(runner)) as listening:
-                self._tell_address(listening)
-                self.history.start()
+            with closing(await self._listen(runner)) as server:
+                self._announce(server)
+                self._history.start()
                 yield
         finally:
             self.url = None
-            self.history.stop()
+            self._history.stop()
             await runner.cleanup()
 
-    async def _open(self, runner: web.AppRunner) -> asyncio.Server:
-        host, port = self._bridge.settings.bridge_http_host, self._bridge.settings.bridge_http_port
-        assert runner.server is not None  # it is set up
+    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
+        assert runner.server is not None  # since `setup`
         try:
-            return await asyncio.get_running_loop().create_server(partial(_next_connection, runner.server), host, port)
+            return await asyncio.get_running_loop().create_server(
+                partial(_accept, runner.server), self._host, self._port
+            )
         except OSError as error:
             raise PortUnusable(
-                f"probes, metrics and status cannot be served on {host}, port {port} ({error.strerror or error}): set "
-                "BRIDGE_HTTP_PORT to a port that is free (0 = any), or BRIDGE_HTTP_HOST to an address of this machine."
+                f"cannot listen on {self._host}, port {self._port}, to serve probes, metrics and status "
+                f"({error.strerror or error}): set BRIDGE_HTTP_PORT to a free port (0 = any) or BRIDGE_HTTP_HOST to an "
+                "address of this machine."
             ) from error
 
-    def _tell_address(self, listening: asyncio.Server) -> None:
-        address, port = listening.sockets[0].getsockname()[:2]
+    def _announce(self, server: asyncio.Server) -> None:
+        address, port = server.sockets[0].getsockname()[:2]
         self.url = _url(address, port)
         log.info(log_events.HTTP_LISTENING, address=address, port=port)
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[_errors_as_json])
-        app.on_response_prepare.append(_with_headers)
+        app.on_response_prepare.append(_add_headers)
         app.add_routes(
             [
-                web.get("/", self._show_page),
-                web.get("/livez", self._probed("alive", liveness)),
-                web.get("/readyz", self._probed("ready", readiness)),
-                web.get("/metrics", self._show_metrics),
-                web.get("/status", self._show_status),
+                web.get("/", self._get_page),
+                web.get("/livez", self._probe("alive", liveness)),
+                web.get("/readyz", self._probe("ready", readiness)),
+                web.get("/metrics", self._get_metrics),
+                web.get("/status", self._get_status),
             ]
         )
         return app
 
-    # -- what is shown ------------------------------------------------------------------------------------------
+    def _probe(self, key: str, probe: Callable[[BridgeView, float], tuple[Check, ...]]) -> Handler:
+        async def handle(_request: web.Request) -> web.Response:
+            checks = probe(self._bridge, _now())
+            ok = all(check.ok for check in checks)
+            document = {key: ok, "checks": check_results(checks)}
+            return web.json_response(self._redactor.redact_document(document), status=200 if ok else 503)
 
-    def _probed(self, word: str, probe: Callable[[Bridge, float], tuple[Check, ...]]) -> Handler:
-        async def answer(_request: web.Request) -> web.Response:
-            made = probe(self._bridge, _now())
-            good = all(check.ok for check in made)
-            document = {word: good, "checks": checks(made)}
-            return web.json_response(self._redactor.cleaned(document), status=200 if good else 503)
+        return handle
 
-        return answer
-
-    async def _show_metrics(self, _request: web.Request) -> web.Response:
+    async def _get_metrics(self, _request: web.Request) -> web.Response:
         body, content_type = exposition(self._registry)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    async def _show_status(self, _request: web.Request) -> web.Response:
-        document = status(self._bridge, self.history, _now(), wall_us())
-        return web.json_response(self._redactor.cleaned(document))
+    async def _get_status(self, _request: web.Request) -> web.Response:
+        document = status(self._bridge, self._history, _now(), wall_us())
+        return web.json_response(self._redactor.redact_document(document))
 
-    async def _show_page(self, _request: web.Request) -> web.Response:
+    async def _get_page(self, _request: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": self._page.policy}
         return web.Response(text=self._page.text, content_type="text/html", headers=headers)
 
 
-def _next_connection(server: web.Server) -> asyncio.BaseProtocol:
+def _accept(server: web.Server) -> asyncio.BaseProtocol:
+    """Return the protocol of a new connection, after closing the oldest ones if there are too many."""
     connections = server.connections
-    for oldest in connections[: max(0, len(connections) - MOST_CONNECTIONS + 1)]:
+    for oldest in connections[: max(0, len(connections) - MAX_CONNECTIONS + 1)]:
         if oldest.transport is not None:
             oldest.transport.abort()
     return server()
@@ -144,19 +147,19 @@ async def _errors_as_json(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     if request.method not in READ_METHODS:
-        return _refusal(405, "only GET and HEAD: there is nothing to change here", {"Allow": "GET, HEAD"})
+        return _error(405, "method not allowed: only GET and HEAD", {"Allow": "GET, HEAD"})
     try:
         return await handler(request)
     except web.HTTPNotFound:
-        return _refusal(404, "unknown path: there are /, /livez, /readyz, /metrics and /status", {})
+        return _error(404, "not found: the paths are /, /livez, /readyz, /metrics and /status", {})
 
 
-def _refusal(code: int, error: str, headers: Mapping[str, str]) -> web.Response:
-    return web.json_response({"error": error}, status=code, headers=headers)
+def _error(status_code: int, error: str, headers: Mapping[str, str]) -> web.Response:
+    return web.json_response({"error": error}, status=status_code, headers=headers)
 
 
-async def _with_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in _HEADERS.items():
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _RESPONSE_HEADERS.items():
         if name == "Server":
             response.headers[name] = value
         else:
@@ -164,8 +167,8 @@ async def _with_headers(_request: web.Request, response: web.StreamResponse) -> 
 
 
 def _url(address: str, port: int) -> str:
-    """Return the address as this machine's own browser would be given it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, f"[{address}]" if ":" in address else address)  # noqa: S104 - the way it was opened
+    """Return the URL for a browser on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, f"[{address}]" if ":" in address else address)  # noqa: S104 - looked up, not bound
     return f"http://{host}:{port}/"
 
 

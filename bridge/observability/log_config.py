@@ -1,4 +1,8 @@
-"""Set up the logs: JSON objects or lines for people on standard error, without secrets."""
+"""Log configuration: JSON objects or readable lines on standard error, for our loggers and those of libraries.
+
+Each record takes one way: logger, level, throttle, format, redaction (the last step before the text), queue, thread,
+standard error.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,7 @@ from structlog.processors import ExceptionRenderer
 from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 
-from bridge.observability import log_events
-from bridge.observability.log_stream import LogStream
+from bridge.observability.log_queue import LogQueue
 from bridge.observability.log_throttle import LogThrottle
 from bridge.secrets.redaction import Redactor
 
@@ -23,16 +26,14 @@ if TYPE_CHECKING:
 
     from bridge.secrets.secret import Secret
 
-log = structlog.get_logger(__name__)
-
-_FIRST = ("timestamp", "level", "logger", "event")
+_FIRST_KEYS = ("timestamp", "level", "logger", "event")
 _LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "watchfiles", "websockets")
 
 
 def configure(level: str, fmt: Literal["json", "console"], secrets: Iterable[Secret] = ()) -> Redactor:
-    """Send our logs and those of the libraries to standard error; return what keeps secrets out of them."""
+    """Send logs to standard error; return the redactor that keeps secrets out of them."""
     redactor = Redactor(secrets)
-    before: list[Processor] = [
+    common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
@@ -40,56 +41,60 @@ def configure(level: str, fmt: Literal["json", "console"], secrets: Iterable[Sec
         structlog.processors.StackInfoRenderer(),
     ]
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *before, ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, *common, ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    last = _json_lines(redactor) if fmt == "json" else _for_people(redactor)
+    last = _json(redactor) if fmt == "json" else _console(redactor)
     _install(
-        ProcessorFormatter(foreign_pre_chain=before, processors=[ProcessorFormatter.remove_processors_meta, *last])
+        ProcessorFormatter(foreign_pre_chain=common, processors=[ProcessorFormatter.remove_processors_meta, *last])
     )
     _set_levels(logging.getLevelNamesMapping()[level])
     return redactor
 
 
-def _json_lines(redactor: Redactor) -> list[Processor]:
-    # Local variables of the frames would be a way around all redaction.
+def _json(redactor: Redactor) -> list[Processor]:
+    # Without local variables: they hold secrets in forms that redaction does not know.
     exceptions = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-    return [exceptions, redactor, _in_order, structlog.processors.JSONRenderer()]
+    return [exceptions, _redact_with(redactor), _first_keys_first, structlog.processors.JSONRenderer()]
 
 
-def _for_people(redactor: Redactor) -> list[Processor]:
+def _console(redactor: Redactor) -> list[Processor]:
     console = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
-    return [structlog.processors.format_exc_info, redactor, console]
+    return [structlog.processors.format_exc_info, _redact_with(redactor), console]
 
 
-def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {**{key: event[key] for key in _FIRST if key in event}, **event}
+def _redact_with(redactor: Redactor) -> Processor:
+    def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return redactor.redact_document(event)
+
+    return redact
 
 
-def _install(formatter: ProcessorFormatter) -> None:
+def _first_keys_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {**{key: event[key] for key in _FIRST_KEYS if key in event}, **event}
+
+
+def _install(formatter: logging.Formatter) -> None:
+    """Replace the handler of an earlier configuration, if any."""
     root = logging.getLogger()
     for handler in root.handlers[:]:
-        if isinstance(handler.formatter, ProcessorFormatter):
+        if isinstance(handler, LogQueue):
             root.removeHandler(handler)
-    handler = logging.StreamHandler(LogStream(sys.stderr, _tell_lost))
-    handler.setFormatter(formatter)
-    handler.addFilter(LogThrottle("aiokafka"))  # it complains every 0.1 s while a broker is away
-    root.addHandler(handler)
+            handler.close()
+    log_queue = LogQueue(sys.stderr, formatter)
+    log_queue.addFilter(LogThrottle("aiokafka"))  # it logs the same warning every 0.1 s while a broker is down
+    root.addHandler(log_queue)
     logging.captureWarnings(capture=True)
 
 
-def _tell_lost(lines: int) -> None:
-    log.warning(log_events.LOG_LINES_DROPPED, lines=lines)
-
-
 def _set_levels(level: int) -> None:
-    """Let ours speak from ``level`` on, libraries from WARNING on.
+    """Log our own events from ``level`` on, those of libraries from WARNING on (INFO if ``level`` is DEBUG).
 
-    Below INFO they print frames and requests, in which credentials stand cut or encoded past recognition.
+    Below INFO, libraries print frames and requests with credentials cut or encoded in ways that redaction cannot find.
     """
     logging.getLogger().setLevel(level)
     for name in _LIBRARIES:

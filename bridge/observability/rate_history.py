@@ -1,6 +1,6 @@
-"""What the last two minutes looked like: totals once a second, and how late the event loop was.
+"""Rates of the last two minutes, sampled once a second, and the lag of the event loop.
 
-Timers of the loop itself, no task: what only watches must not be able to end what it watches.
+Sampled by timers of the loop instead of a task: a failure of what only observes must not stop the bridge.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
 
     from bridge.pipeline.accounts import Accounts
 
-#: How far back the history goes, and what a rate is the mean of.
+#: The length of the history, and of the period over which a current rate is the mean.
 HISTORY_SECONDS: Final = 120
 RATE_SECONDS: Final = 10
-#: How often the loop's lateness is looked at, and how long the worst is remembered.
+#: How often the loop's lag is measured, and for how long the largest is remembered.
 TICK_SECONDS: Final = 0.25
-LAG_SECONDS: Final = 15
+LAG_WINDOW_SECONDS: Final = 15
+#: The name of the series of lines read; the other series are named by their topics.
 LINES: Final = "lines"
 
 
-class History:
-    """Sample the accounts between :meth:`start` and :meth:`stop`."""
+class RateHistory:
+    """Samples of the accounts, taken between :meth:`start` and :meth:`stop`."""
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
         self._samples: deque[tuple[float, Mapping[str, int]]] = deque(maxlen=HISTORY_SECONDS + 1)
-        self._lags: deque[float] = deque(maxlen=round(LAG_SECONDS / TICK_SECONDS))
+        self._lags: deque[float] = deque(maxlen=round(LAG_WINDOW_SECONDS / TICK_SECONDS))
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Take the first sample now."""
+        """Take the first sample, and schedule the next."""
         loop = asyncio.get_running_loop()
         self._sample(loop.time())
         self._schedule(loop)
@@ -48,19 +49,19 @@ class History:
 
     @property
     def lag_seconds(self) -> float:
-        """Return by how much a timer of the loop was late at worst lately."""
+        """Return the largest recent delay of a timer."""
         return max(self._lags, default=0.0)
 
-    def rate(self, what: str) -> float:
-        """Return how many of a topic's records, or lines, there were per second lately."""
+    def rate(self, series: str) -> float:
+        """Return the current rate of a topic's records, or of lines, per second."""
         if len(self._samples) <= 1:
             return 0.0
         first = self._samples[max(0, len(self._samples) - 1 - RATE_SECONDS)]
-        return _rate(what, first, self._samples[-1])
+        return _rate(series, first, self._samples[-1])
 
-    def rates(self, what: str) -> list[float]:
-        """Return the same for each second of the history, oldest first."""
-        return [round(_rate(what, one, next_), 1) for one, next_ in pairwise(self._samples)]
+    def rates(self, series: str) -> list[float]:
+        """Return the rate in each second of the history, oldest first."""
+        return [round(_rate(series, one, next_), 1) for one, next_ in pairwise(self._samples)]
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         due = loop.time() + TICK_SECONDS
@@ -70,16 +71,16 @@ class History:
         self._schedule(loop)
         now = loop.time()
         self._lags.append(max(0.0, now - due))
-        # Half a tick early is near enough; a second late would make a hole.
+        # Half a tick early is close enough; waiting for another tick would leave a gap.
         if now - self._samples[-1][0] >= 1 - TICK_SECONDS / 2:
             self._sample(now)
 
     def _sample(self, now: float) -> None:
-        self._samples.append((now, {**settled(self._accounts), LINES: self._accounts.lines_received}))
+        self._samples.append((now, {**acknowledged(self._accounts), LINES: self._accounts.lines_received}))
 
 
-def settled(accounts: Accounts) -> dict[str, int]:
-    """Return how many records of each topic Kafka has acknowledged."""
+def acknowledged(accounts: Accounts) -> dict[str, int]:
+    """Return the number of records that Kafka has acknowledged, by topic."""
     return {
         **{topic: accounts.published[topic] for topic in MARKET_DATA},
         Topic.CONTROL: accounts.announced,
@@ -87,5 +88,5 @@ def settled(accounts: Accounts) -> dict[str, int]:
     }
 
 
-def _rate(what: str, first: tuple[float, Mapping[str, int]], last: tuple[float, Mapping[str, int]]) -> float:
-    return (last[1][what] - first[1][what]) / (last[0] - first[0])
+def _rate(series: str, first: tuple[float, Mapping[str, int]], last: tuple[float, Mapping[str, int]]) -> float:
+    return (last[1][series] - first[1][series]) / (last[0] - first[0])

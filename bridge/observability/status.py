@@ -1,4 +1,4 @@
-"""The whole state of a bridge as one JSON document, for people and for the page; it holds no secret."""
+"""The status document: the state of a bridge as JSON, for the status page, scripts and people."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from urllib.parse import urlsplit
 import bridge as package
 from bridge.observability.health import liveness, readiness
 from bridge.observability.latency import percentile
-from bridge.observability.rate_history import HISTORY_SECONDS, LINES, RATE_SECONDS, settled
+from bridge.observability.rate_history import HISTORY_SECONDS, LINES, RATE_SECONDS, acknowledged
 from bridge.topics import MARKET_DATA, Topic, topics_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bridge.app import Bridge
     from bridge.observability.connection_history import Disconnect, Gap
     from bridge.observability.health import Check
-    from bridge.observability.rate_history import History
+    from bridge.observability.rate_history import RateHistory
+    from bridge.observability.view import BridgeView
 
     Json = dict[str, Any]
 
-#: Refused symbols told by name; how many there are is told besides.
-MOST_REFUSED: Final = 100
+#: How many rejected symbols are listed; all of them are counted.
+MAX_LISTED_SYMBOLS: Final = 100
 
 
-def status(bridge: Bridge, history: History, now: float, now_us: int) -> Json:
-    """Return how a bridge is at this moment (monotonic seconds, and µs since the epoch).
+def status(bridge: BridgeView, history: RateHistory, now: float, now_us: int) -> Json:
+    """Return the status document at a moment (monotonic seconds, and µs since the epoch).
 
-    Times are ISO 8601 in UTC, durations seconds; null is "not known" or "not so". Raises ``RuntimeError`` where no
-    event loop runs.
+    Times are ISO 8601 in UTC, durations in seconds; null means unknown or none. Raises ``RuntimeError`` without a
+    running event loop.
     """
     settings = bridge.settings
     ready = readiness(bridge, now)
@@ -41,13 +41,13 @@ def status(bridge: Bridge, history: History, now: float, now_us: int) -> Json:
         "instance": settings.bridge_instance,
         "shard": settings.shard,
         "shards": settings.bridge_shards,
-        "started_at": moment(bridge.started_us),
-        "now": moment(now_us),
+        "started_at": _iso_time(bridge.started_us),
+        "now": _iso_time(now_us),
         "phase": bridge.phase,
         "state": bridge.client.state if bridge.phase == "running" else bridge.phase,
         "alive": all(check.ok for check in alive),
         "ready": all(check.ok for check in ready),
-        "checks": checks((*alive, *ready)),
+        "checks": check_results((*alive, *ready)),
         "aries": _aries(bridge),
         "token": _token(bridge),
         "kafka": _kafka(bridge, ready[-1]),
@@ -59,52 +59,52 @@ def status(bridge: Bridge, history: History, now: float, now_us: int) -> Json:
         "accounts": _accounts(bridge),
         "gap_seconds": round(bridge.client.connection_history.gap_seconds(now_us), 3),
         "gaps": [_gap(gap, now_us) for gap in reversed(bridge.client.connection_history.gaps)],
-        "losses": [_loss(loss) for loss in reversed(bridge.client.connection_history.disconnects)],
+        "losses": [_disconnect(disconnect) for disconnect in reversed(bridge.client.connection_history.disconnects)],
         "event_loop_lag_seconds": round(history.lag_seconds, 4),
         "tasks": len(asyncio.all_tasks()),
     }
 
 
-def checks(made: Iterable[Check]) -> Json:
-    """Return checks by name."""
-    return {check.name: {"ok": check.ok, "detail": check.detail} for check in made}
+def check_results(checks: Iterable[Check]) -> Json:
+    """Return the results of checks by name."""
+    return {check.name: {"ok": check.ok, "detail": check.detail} for check in checks}
 
 
-def moment(time_us: int | None) -> str | None:
+def _iso_time(time_us: int | None) -> str | None:
     """Return a time in µs since the epoch as ISO 8601 in UTC."""
     if time_us is None:
         return None
     return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _aries(bridge: Bridge) -> Json:
-    feed = bridge.client
+def _aries(bridge: BridgeView) -> Json:
+    client = bridge.client
     url = urlsplit(bridge.settings.aries_ws_url)
-    last = feed.connection_history.disconnects[-1] if feed.connection_history.disconnects else None
+    last = client.connection_history.disconnects[-1] if client.connection_history.disconnects else None
     return {
         "url": f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}",
         "dialect": bridge.settings.dialect,
-        "connected": feed.session is not None,
+        "connected": client.session is not None,
         "session": _session(bridge),
-        "market": _market(feed.session.keep_alive.market_open if feed.session is not None else None),
+        "market": _market(client.session.keep_alive.market_open if client.session is not None else None),
         "symbols_wanted": len(bridge.plan),
-        "last_loss": None if last is None else _loss(last),
-        "reconnects": {str(cause): count for cause, count in sorted(feed.reconnects.items())},
-        "next_attempt_at": moment(feed.next_attempt_us),
+        "last_loss": None if last is None else _disconnect(last),
+        "reconnects": {str(cause): count for cause, count in sorted(client.reconnects.items())},
+        "next_attempt_at": _iso_time(client.next_attempt_us),
     }
 
 
-def _session(bridge: Bridge) -> Json | None:
+def _session(bridge: BridgeView) -> Json | None:
     session = bridge.client.session
     if session is None or not session.authenticated:
         return None
     refused = sorted(session.refused_symbols)
     return {
         "id": bridge.control.session_id,
-        "since": moment(bridge.control.session_id),
+        "since": _iso_time(bridge.control.session_id),
         "authenticated": True,
         "symbols": session.subscribed_symbols,
-        "refused": refused[:MOST_REFUSED],
+        "refused": refused[:MAX_LISTED_SYMBOLS],
         "refused_symbols": len(refused),
     }
 
@@ -113,13 +113,13 @@ def _market(is_open: bool | None) -> str:  # noqa: FBT001 - a state, not a switc
     return "unknown" if is_open is None else "open" if is_open else "closed"
 
 
-def _token(bridge: Bridge) -> Json:
-    given, expires_at = bridge.settings.aries_access_token, bridge.tokens.expires_at
-    kind = "refresh grant" if given is None else "fixed" if given.path is None else "file"
-    return {"source": kind, "expires_at": None if expires_at is None else moment(round(expires_at * 1e6))}
+def _token(bridge: BridgeView) -> Json:
+    secret, expires_at = bridge.settings.aries_access_token, bridge.tokens.expires_at
+    source = "refresh grant" if secret is None else "fixed" if secret.path is None else "file"
+    return {"source": source, "expires_at": None if expires_at is None else _iso_time(round(expires_at * 1e6))}
 
 
-def _kafka(bridge: Bridge, check: Check) -> Json:
+def _kafka(bridge: BridgeView, check: Check) -> Json:
     publisher = bridge.publisher
     return {
         "servers": list(bridge.settings.kafka_bootstrap_servers),
@@ -130,7 +130,7 @@ def _kafka(bridge: Bridge, check: Check) -> Json:
     }
 
 
-def _topic(bridge: Bridge, history: History, topic: Topic, now: float, now_us: int) -> Json:
+def _topic(bridge: BridgeView, history: RateHistory, topic: Topic, now: float, now_us: int) -> Json:
     accounts = bridge.accounts
     last_us = bridge.ingest.last_data_us.get(topic)
     recent = bridge.latency.recent(topic, now)
@@ -138,19 +138,19 @@ def _topic(bridge: Bridge, history: History, topic: Topic, now: float, now_us: i
         "topic": topic,
         "name": bridge.settings.topics[topic],
         "wanted": topic in topics_for(bridge.plan.events) or topic not in MARKET_DATA or topic is Topic.MARKET_STATUS,
-        "acknowledged": settled(accounts)[topic],
+        "acknowledged": acknowledged(accounts)[topic],
         "per_second": round(history.rate(topic), 1),
         "history": history.rates(topic),
         "conflated": accounts.conflated[topic],
-        "dropped": sum(count for (of, _), count in accounts.dropped.items() if of is topic),
+        "dropped": sum(count for (dropped, _), count in accounts.dropped.items() if dropped is topic),
         "undelivered": accounts.undelivered[topic],
-        "last_data_at": moment(last_us),
+        "last_data_at": _iso_time(last_us),
         "last_data_age_seconds": None if last_us is None else round(max(0, now_us - last_us) / 1e6, 3),
         "receive_to_ack_seconds": {"p50": percentile(recent, 0.5), "p99": percentile(recent, 0.99)},
     }
 
 
-def _buffer(bridge: Bridge) -> Json:
+def _buffer(bridge: BridgeView) -> Json:
     return {
         "bytes": bridge.buffer.bytes,
         "budget_bytes": bridge.buffer.budget_bytes,
@@ -160,7 +160,7 @@ def _buffer(bridge: Bridge) -> Json:
     }
 
 
-def _accounts(bridge: Bridge) -> Json:
+def _accounts(bridge: BridgeView) -> Json:
     accounts = bridge.accounts
     return {
         **accounts.totals(),
@@ -175,18 +175,18 @@ def _accounts(bridge: Bridge) -> Json:
 
 def _gap(gap: Gap, now_us: int) -> Json:
     return {
-        "from": moment(gap.from_us),
-        "to": moment(gap.to_us),
+        "from": _iso_time(gap.from_us),
+        "to": _iso_time(gap.to_us),
         "seconds": round(gap.seconds(now_us), 3),
         "cause": gap.cause,
     }
 
 
-def _loss(loss: Disconnect) -> Json:
+def _disconnect(disconnect: Disconnect) -> Json:
     return {
-        "first_at": moment(loss.first_us),
-        "last_at": moment(loss.last_us),
-        "times": loss.times,
-        "cause": loss.cause,
-        "reason": loss.reason,
+        "first_at": _iso_time(disconnect.first_us),
+        "last_at": _iso_time(disconnect.last_us),
+        "times": disconnect.times,
+        "cause": disconnect.cause,
+        "reason": disconnect.reason,
     }

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from bridge import settings
-from bridge.app import Bridge
+from bridge.app import Bridge, Service
 from bridge.dev.dashboard import Dashboard, age, open_view
 from bridge.dev.environment import Environment
 from bridge.dev.topic_reader import Newest, TopicReader
@@ -40,25 +40,32 @@ def environment() -> Environment:
 
 
 @pytest.fixture
-def bridge(environment: Environment) -> Bridge:
-    """Return a bridge that streams, as far as can be seen from outside."""
-    bridge = Bridge(environment.settings)
+def service(environment: Environment) -> Service:
+    """Return a service whose bridge streams, as far as can be seen from outside."""
+    service = Service(environment.settings)
+    bridge = service.bridge
     bridge.buffer.open(dict.fromkeys(OPENED, 1))
     bridge.accounts = example_accounts()
     bridge.client.state = "streaming"
     bridge.control.session_id = 1_795_361_512_218_891
     bridge.publisher.state.connected = True
-    bridge.http.url = "http://127.0.0.1:8080/"
-    return bridge
+    service.http.url = "http://127.0.0.1:8080/"
+    return service
 
 
 @pytest.fixture
-def dashboard(environment: Environment, bridge: Bridge) -> Dashboard:
-    """Return the dashboard of that bridge, with a newest record in each topic."""
-    reader = TopicReader(bridge, since_ms=0)
+def bridge(service: Service) -> Bridge:
+    """Return the bridge of that service."""
+    return service.bridge
+
+
+@pytest.fixture
+def dashboard(environment: Environment, service: Service) -> Dashboard:
+    """Return the dashboard of that service, with a newest record in each topic."""
+    reader = TopicReader(service.bridge, since_ms=0)
     now_ms = int(time.time() * 1000)
     reader.newest.update({topic: Newest(f"newest of {topic}", now_ms) for topic in OPENED})
-    return Dashboard(environment, bridge, reader, lambda text: text.replace("hunter22", "***"))
+    return Dashboard(environment, service, reader, lambda text: text.replace("hunter22", "***"))
 
 
 def drawn(dashboard: Dashboard, seconds: float = 62.04, *, width: int = 200, height: int = 24) -> list[str]:
@@ -101,9 +108,9 @@ def test_a_rate_is_the_mean_of_the_last_updates(dashboard: Dashboard, bridge: Br
 
 def test_before_kafka_is_reached_the_table_is_empty(environment: Environment) -> None:
     """No topic is shown until the bridge knows its partitions."""
-    bridge = Bridge(environment.settings)
+    service = Service(environment.settings)
     head, aries, kafka, _columns, accounts = drawn(
-        Dashboard(environment, bridge, TopicReader(bridge, since_ms=0), str), 0
+        Dashboard(environment, service, TopicReader(service.bridge, since_ms=0), str), 0
     )
     assert (head, accounts) == ("-- 0.0 s", "0 lines read = 0 published (adds up)")
     assert aries.startswith("Aries: starting, ")

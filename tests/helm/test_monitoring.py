@@ -14,7 +14,7 @@ from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.helm.chart import CHART, Helm, example
 from tests.observability.http_client import client
-from tests.support.service import environment, eventually, running
+from tests.support.service import environment, eventually, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,8 @@ async def exposed(broker: EmbeddedBroker, topic_prefix: str) -> dict[str, set[st
     broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator() as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await simulator.subscribed("AAPL", "MSFT")
             await simulator.inject(faults.UnknownField(name="novelty"))
             await simulator.emit(50)

@@ -32,11 +32,11 @@ TAB: Final = "\ue004"
 
 
 class ChromiumMissing(Exception):
-    """Say what of Chromium is not installed."""
+    """A part of Chromium that is not installed."""
 
 
 class Browser:
-    """One window; errors of its console and of its security policy are in :meth:`complaints`."""
+    """One window; errors of its console and of its security policy are in :meth:`errors`."""
 
     def __init__(self, http: aiohttp.ClientSession, session: str) -> None:
         self._http = http
@@ -80,8 +80,8 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )
 
-    async def complaints(self) -> list[str]:
-        """Return what the console has been told since the last call, but for requests that failed."""
+    async def errors(self) -> list[str]:
+        """Return the console's messages since the last call, except for failed requests."""
         entries = await self._post("se/log", type="browser")
         return [entry["message"] for entry in entries if entry["source"] != "network"]
 

@@ -1,4 +1,4 @@
-"""Ask a running bridge over HTTP."""
+"""An HTTP client of a running service."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support.service import DEADLINE_SECONDS, eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from bridge.app import Bridge
+    from bridge.app import Service
 
 PATHS = ("/", "/livez", "/readyz", "/metrics", "/status")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold an answer, read."""
+    """A response with its body."""
 
     status: int
     headers: Mapping[str, str]
@@ -30,20 +30,20 @@ class Answer:
 
 
 class Client:
-    """Ask one bridge."""
+    """A client of one service."""
 
     def __init__(self, http: aiohttp.ClientSession) -> None:
         self._http = http
 
     async def get(self, path: str, method: str = "GET") -> Answer:
-        """Return the answer to a request."""
+        """Return the response to a request."""
         async with self._http.request(method, path) as answer:
             is_json = answer.content_type == "application/json" and method != "HEAD"
             document = await answer.json() if is_json else None
             return Answer(answer.status, answer.headers, await answer.text(), document)
 
     async def comes(self, path: str, holds: Callable[[Answer], object], what: str) -> Answer:
-        """Ask until an answer is as it should be; the process must be alive all the while."""
+        """Repeat a request until a condition holds; the bridge must be alive throughout."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             while True:
                 assert (await self.get("/livez")).status == 200
@@ -61,10 +61,10 @@ class Client:
 
 
 @asynccontextmanager
-async def client(bridge: Bridge) -> AsyncIterator[Client]:
-    """Ask a bridge that has been started."""
-    await eventually(lambda: bridge.http.url, "HTTP")
-    assert bridge.http.url is not None
+async def client(service: Service) -> AsyncIterator[Client]:
+    """Yield a client of a service that was started."""
+    await eventually(lambda: service.http.url, "HTTP")
+    assert service.http.url is not None
     timeout = aiohttp.ClientTimeout(total=DEADLINE_SECONDS)
-    async with aiohttp.ClientSession(bridge.http.url, timeout=timeout) as http:
+    async with aiohttp.ClientSession(service.http.url, timeout=timeout) as http:
         yield Client(http)

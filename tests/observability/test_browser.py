@@ -1,4 +1,4 @@
-"""The page in a real browser: it shows what ``/status`` says, live, to everybody, and breaks none of its own rules."""
+"""The status page in a real browser: its values are those of ``/status``, live, accessible, within its own policy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from bridge import settings
-from bridge.app import Bridge
+from bridge.app import Service
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.observability.chromium import TAB
 from tests.observability.http_client import client
-from tests.support.service import environment, eventually, running
+from tests.support.service import environment, eventually, running, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,59 +67,61 @@ def grouped(number: int) -> str:
     return f"{number:,}"
 
 
-async def test_it_shows_what_status_says(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:
-    """Every number of a bridge at rest stands on the page as in the JSON; nothing complains."""
+async def test_it_has_the_values_of_status(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:
+    """Every number of an idle bridge is on the page as in the JSON, without console errors."""
     async with Simulator(dialect="envelope", lines_per_frame=5) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await simulator.subscribed("AAPL", "MSFT")
             await simulator.emit(3000)
             await simulator.inject(faults.Garbage())
             await simulator.inject(faults.Drop())
-            await eventually(lambda: bridge.client.reconnects, "the loss")
+            await eventually(lambda: bridge.client.reconnects, "the disconnect")
             await http.becomes(200)
             await eventually(lambda: bridge.buffer.empty, "all acknowledged")
-            assert bridge.http.url is not None
-            await window.open(bridge.http.url)
+            assert service.http.url is not None
+            await window.open(service.http.url)
             await window.holds(READY)
             status: dict[str, Any] = (await http.get("/status")).document
             topics, accounts, gaps, losses = [dict(await window.run(ROWS, f"#{table}")) for table in TABLES]
             terms, about = dict(await window.run(TERMS)), await window.text("#about")
-            assert await window.complaints() == []
+            assert await window.errors() == []
     assert list(topics) == [topic["name"] for topic in status["topics"]]
     for topic in status["topics"]:
         shown = topics[topic["name"]]
         if topic["topic"] != Topic.CONTROL:  # a heartbeat may come between the two
             assert shown[2] == grouped(topic["acknowledged"])
         assert shown[6:] == [grouped(topic["conflated"]), grouped(topic["dropped"] + topic["undelivered"])]
-    told = status["accounts"]
-    assert accounts["Lines read"][0] == grouped(told["lines_received"])
-    assert accounts["= in all"][0] == grouped(told["lines_received"] + told["split"])
+    counts = status["accounts"]
+    assert accounts["Lines read"][0] == grouped(counts["lines_received"])
+    assert accounts["= total"][0] == grouped(counts["lines_received"] + counts["split"])
     for name in ("published", "conflated", "filtered", "dead_lettered", "dropped", "undelivered", "pending"):
-        assert accounts[name.capitalize().replace("_", "-")][0] == grouped(told[name])
+        assert accounts[name.capitalize().replace("_", "-")][0] == grouped(counts[name])
     assert accounts["Dead-lettered"][1] == "not_json 1"
     assert [*gaps] == [gap["from"][:19].replace("T", " ") for gap in status["gaps"]]
     assert [row[1:] for row in losses.values()] == [[loss["cause"], loss["reason"]] for loss in status["losses"]]
     assert terms["aries State"] == "streaming"
     assert terms["aries Endpoint"] == status["aries"]["url"]
-    assert terms["aries Losses"] == "network 1"
+    assert terms["aries Disconnects"] == "network 1"
     assert terms["session Session"] == str(status["aries"]["session"]["id"])
     assert terms["session Symbols"] == "2 of 2"
-    assert terms["session Token lapses"] == "not known"
-    assert terms["kafka State"] == "acknowledges"
+    assert terms["session Token expires"] == "unknown"
+    assert terms["kafka State"] == "acknowledging"
     assert terms["kafka Brokers"] == ", ".join(status["kafka"]["servers"])
     assert terms["buffer In use"] == "0 B of 256.0 MiB (0.0 %)"
     assert f"version {status['version']} · shard 0" in about
 
 
 async def test_it_is_live_until_it_is_paused(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:
-    """New data shows by itself, a pause holds the page still, and charts are described in words."""
+    """New data appears without a reload, a pause stops updates, and charts have a text alternative."""
     total = "document.querySelector('[data-topic=quotes]').cells[3].textContent"
     async with Simulator(rate=200) as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
-            await eventually(lambda: bridge.http.url, "HTTP")
-            assert bridge.http.url is not None
-            await window.open(bridge.http.url)
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            bridge = service.bridge
+            await eventually(lambda: service.http.url, "HTTP")
+            assert service.http.url is not None
+            await window.open(service.http.url)
             await window.holds(READY)
             before = await window.run(f"return {total}")
             await window.holds(f"{total} !== {before!r}")
@@ -136,59 +138,60 @@ async def test_it_is_live_until_it_is_paused(broker: EmbeddedBroker, topic_prefi
             assert await window.run("return asked") == 0
             await window.run("document.querySelector('#pause').click()")
             await window.holds("asked > 0")
-            assert await window.complaints() == []
+            assert await window.errors() == []
 
 
-async def test_a_bridge_that_does_not_answer_is_plain_to_see(
+async def test_a_bridge_that_does_not_respond_is_obvious(
     broker: EmbeddedBroker, topic_prefix: str, window: Browser, tmp_path: Path
 ) -> None:
-    """Trouble is named, silence is told as an alert with the time of the last answer, and an answer ends it."""
+    """Failed checks are named; no response is an alert with the time of the last one, until the next."""
     stop = asyncio.Event()
     async with Simulator() as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
-        bridge = Bridge(settings.load(environ))
-        task = asyncio.create_task(bridge.run(stop))
-        await eventually(lambda: bridge.http.url, "HTTP")
-        url = bridge.http.url
+        service = Service(settings.load(environ))
+        task = asyncio.create_task(service.run(stop))
+        await eventually(lambda: service.http.url, "HTTP")
+        url = service.http.url
         assert url is not None
         await window.open(url)
         await window.holds(READY)
         await simulator.inject(faults.Http(status=503))
         await simulator.inject(faults.Drop())
         await window.holds("document.querySelector('#state').textContent === 'Not ready'")
-        assert "authenticated: " in await window.text("#trouble")
+        assert "authenticated: " in await window.text("#problems")
         assert await window.run(LOW_CONTRAST) == []
         stop.set()
         await task
-        await window.holds("!document.querySelector('#silence').hidden")
-        assert (await window.text("#silence")).startswith("The bridge does not answer; its last answer is of 20")
-        assert await window.run("return document.title") == "Not answering · aries-bridge test-bridge"
+        await window.holds("!document.querySelector('#no-response').hidden")
+        assert (await window.text("#no-response")).startswith("No response from the bridge; below is its state at 20")
+        assert await window.run("return document.title") == "No response · aries-bridge test-bridge"
         assert await window.run(LOW_CONTRAST) == []
         environ["BRIDGE_HTTP_PORT"] = str(urlsplit(url).port)
         await simulator.inject(faults.Heal())
         async with running(environ):
             await window.holds(READY)
-            assert await window.run("return document.querySelector('#silence').hidden")
-        assert await window.complaints() == []
+            assert await window.run("return document.querySelector('#no-response').hidden")
+        assert await window.errors() == []
 
 
-async def test_nothing_the_feed_says_becomes_markup(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:
-    """A field and a close reason that are HTML are shown as the text they are."""
+async def test_no_text_of_the_feed_becomes_markup(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:
+    """A field name and a close reason that are HTML are shown as text."""
     evil = "<img src=x onerror=alert(1)>"
     async with Simulator(dialect="envelope") as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            bridge = service.bridge
             await simulator.subscribed("AAPL", "MSFT")
             await simulator.quote("AAPL", **{evil: 1, "bidPrice": "2"})
             await eventually(lambda: bridge.ingest.unknown_fields, "the strange field")
             await simulator.inject(faults.Close(code=4000, reason=evil))
-            await eventually(lambda: bridge.client.reconnects, "the loss")
-            assert bridge.http.url is not None
-            await window.open(bridge.http.url)
+            await eventually(lambda: bridge.client.reconnects, "the disconnect")
+            assert service.http.url is not None
+            await window.open(service.http.url)
             await window.holds(READY)
             assert evil in await window.text("#accounts")
             assert evil in await window.text("#losses")
             assert await window.run("return document.images.length") == 0
-            assert await window.complaints() == []
+            assert await window.errors() == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -196,36 +199,37 @@ async def test_nothing_the_feed_says_becomes_markup(broker: EmbeddedBroker, topi
 async def test_it_can_be_read_on_any_screen(
     scheme: str, size: tuple[int, int], broker: EmbeddedBroker, topic_prefix: str, window: Browser
 ) -> None:
-    """In both schemes texts stand out from their ground (WCAG AA), and no screen has to be scrolled sideways."""
+    """Texts have enough contrast in both colour schemes (WCAG AA), and no screen size needs horizontal scrolling."""
     async with Simulator(rate=100) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await http.becomes(200)
             await simulator.inject(faults.Drop())
-            await eventually(lambda: bridge.client.reconnects, "the loss")
-            assert bridge.http.url is not None
+            await eventually(lambda: bridge.client.reconnects, "the disconnect")
+            assert service.http.url is not None
             await window.resize(*size)
             await window.prefers(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
-            await window.open(bridge.http.url)
+            await window.open(service.http.url)
             await window.holds(READY)
             assert await window.run("return document.documentElement.scrollWidth <= innerWidth")
             ground = await window.run("return getComputedStyle(document.body).backgroundColor")
             assert (ground == "rgb(17, 20, 26)") == (scheme == "dark")
             assert await window.run(LOW_CONTRAST) == []
             assert await window.run(MOVING) == []
-            assert await window.complaints() == []
+            assert await window.errors() == []
 
 
-async def test_it_can_be_used_without_eyes_and_mouse(
+async def test_it_can_be_used_with_keyboard_and_screen_reader(
     broker: EmbeddedBroker, topic_prefix: str, window: Browser
 ) -> None:
-    """The keyboard reaches everything in order and visibly; landmarks, tables and states are what they are called."""
+    """Everything is reached by keyboard, in order and visibly; landmarks, tables and states have roles and names."""
     focused = "return document.activeElement.textContent.trim()"
     async with Simulator() as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
-            await eventually(lambda: bridge.http.url, "HTTP")
-            assert bridge.http.url is not None
-            await window.open(bridge.http.url)
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            await eventually(lambda: service.http.url, "HTTP")
+            assert service.http.url is not None
+            await window.open(service.http.url)
             await window.holds(READY)
             order = []
             for _ in range(6):
@@ -245,7 +249,7 @@ async def test_it_can_be_used_without_eyes_and_mouse(
             named = {
                 node["role"]["value"]: node.get("name", {}).get("value", "") for node in tree if not node["ignored"]
             }
-            assert await window.complaints() == []
+            assert await window.errors() == []
     for role in ("banner", "main", "contentinfo", "navigation", "status", "button", "meter"):
         assert roles.count(role) == 1, role
     assert roles.count("region") == 5

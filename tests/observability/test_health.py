@@ -1,4 +1,4 @@
-"""Probes tell the truth through start and outages: alive all the while, ready only while data can flow."""
+"""Liveness holds through start and outages; readiness holds only while data can flow."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from urllib.parse import urlsplit
 import pytest
 
 from bridge import settings
-from bridge.app import Bridge
+from bridge.app import Bridge, Service
 from bridge.errors import RecordsUndelivered
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.observability.health import ACK_OVERDUE_SECONDS, liveness, readiness
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.observability.http_client import client
-from tests.support.service import environment, eventually, running
+from tests.support.service import environment, eventually, serving
 
 if TYPE_CHECKING:
     from tests.support.brokers import RealKafka
 
 
 @pytest.fixture
-def nobody() -> str:
-    """Return an address at which nobody listens."""
+def unused_address() -> str:
+    """Return an address without a listener."""
     with closing(socket.create_server(("127.0.0.1", 0))) as unused:
         return f"127.0.0.1:{unused.getsockname()[1]}"
 
@@ -41,25 +41,25 @@ def opened(**environ: str) -> Bridge:
     return bridge
 
 
-def test_a_publisher_that_stands_still_while_records_wait_is_stuck() -> None:
-    """Twice the delivery timeout and a minute without a move is more than any outage explains."""
+def test_a_publisher_without_activity_while_records_wait_is_stuck() -> None:
+    """Twice the delivery timeout plus a minute without activity is longer than any outage explains."""
     bridge = opened(KAFKA_DELIVERY_TIMEOUT_SECONDS="120")
     bridge.publisher.state.active_at = 1000.0
     for now, alive in ((1000.0, True), (1300.0, True), (1300.5, False)):
         assert [check.ok for check in liveness(bridge, now)] == [True, alive]
     assert "stuck" in liveness(bridge, 1301.0)[1].detail
     bridge.buffer.give_up()
-    assert all(check.ok for check in liveness(bridge, 1e9))  # nothing to do is no fault
+    assert all(check.ok for check in liveness(bridge, 1e9))  # idle is no failure
 
 
 async def test_kafka_is_ready_while_it_acknowledges() -> None:
-    """Connected is not enough: neither before the first acknowledgement nor while one is overdue."""
+    """A connection is not enough: not before the first acknowledgement, and not while one is overdue."""
     bridge = opened()
-    assert "not reached yet" in readiness(bridge, 0)[-1].detail
+    assert "connecting" in readiness(bridge, 0)[-1].detail
     bridge.publisher.state.connected = True
     assert not readiness(bridge, 0)[-1].ok
     bridge.publisher.state.acking = True
-    assert readiness(bridge, 0)[-1].detail == "cannot be written just now: aries.quotes"  # no producer knows it
+    assert readiness(bridge, 0)[-1].detail == "topics not writable: aries.quotes"  # no producer has its metadata
     (queue,) = bridge.buffer.take_ready()
     bridge.buffer.start_batch(queue, 1, now=100.0)
     assert readiness(bridge, 100.0 + ACK_OVERDUE_SECONDS)[-1].ok
@@ -67,10 +67,11 @@ async def test_kafka_is_ready_while_it_acknowledges() -> None:
     assert (late.ok, late.detail) == (False, "no acknowledgement for 15 s")
 
 
-async def test_probes_answer_before_kafka_is_reached(nobody: str, topic_prefix: str) -> None:
-    """A bridge that waits for Kafka is alive and not ready, and says for what it waits."""
+async def test_probes_answer_before_kafka_is_reached(unused_address: str, topic_prefix: str) -> None:
+    """A bridge that waits for Kafka is alive and not ready, and says what it waits for."""
     async with Simulator() as simulator:
-        async with running(environment(simulator, nobody, topic_prefix)) as bridge, client(bridge) as http:
+        async with serving(environment(simulator, unused_address, topic_prefix)) as service, client(service) as http:
+            bridge = service.bridge
             await eventually(lambda: bridge.publisher.state.last_error, "a first attempt")
             checks = await http.becomes(503)
             assert not any(check["ok"] for check in checks.values())
@@ -79,20 +80,21 @@ async def test_probes_answer_before_kafka_is_reached(nobody: str, topic_prefix: 
             assert (await http.get("/livez")).document == {
                 "alive": True,
                 "checks": {
-                    "event_loop": {"ok": True, "detail": "turns"},
-                    "publisher": {"ok": True, "detail": "nothing to do"},
+                    "event_loop": {"ok": True, "detail": "running"},
+                    "publisher": {"ok": True, "detail": "idle"},
                 },
             }
 
 
 @pytest.mark.usefixtures("topics")
 async def test_an_outage_of_aries_shows_in_readiness_alone(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """The feed's server comes, goes and comes back: ready meanwhile, else not, with the cause, and never dead."""
+    """While the server is away the bridge is not ready, with the cause, and always alive."""
     async with Simulator() as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
     port = urlsplit(environ["ARIES_WS_URL"]).port
     assert port is not None
-    async with running(environ) as bridge, client(bridge) as http:
+    async with serving(environ) as service, client(service) as http:
+        bridge = service.bridge
         await eventually(lambda: bridge.client.reconnects, "an attempt in vain")
         checks = await http.becomes(503)
         assert "network" in checks["authenticated"]["detail"]
@@ -109,24 +111,26 @@ async def test_an_outage_of_aries_shows_in_readiness_alone(broker: EmbeddedBroke
 
 
 @pytest.mark.usefixtures("topics")
-async def test_refused_symbols_are_told_and_all_of_them_are_no_subscription(
+async def test_rejected_symbols_are_counted_and_readiness_needs_one_that_is_not(
     broker: EmbeddedBroker, topic_prefix: str
 ) -> None:
-    """One symbol of two is still worth running for; none of two is not."""
+    """One of two symbols is enough to be ready; none of two is not."""
     async with Simulator(symbols=["AAPL"]) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             checks = await http.becomes(200)
-            assert checks["subscribed"]["detail"] == "1 symbols, 1 refused"
+            assert checks["subscribed"]["detail"] == "1 symbols, 1 rejected"
         environ["ARIES_SYMBOLS"] = "XYZ,ABC"
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await eventually(lambda: bridge.client.state == "streaming", "all requests are answered")
             checks = await http.becomes(503)
-            assert checks["subscribed"] == {"ok": False, "detail": "0 symbols, 2 refused"}
+            assert checks["subscribed"] == {"ok": False, "detail": "0 symbols, 2 rejected"}
 
 
 async def test_an_outage_of_kafka_shows_in_readiness_alone(topic_prefix: str) -> None:
-    """A broker that is gone makes the bridge not ready while it reads on; it stays alive through all rebuilds."""
+    """Without a broker the bridge is not ready, continues to read, and stays alive through all rebuilds."""
     gone = EmbeddedBroker().start()
     gone.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator(rate=200) as simulator:
@@ -138,7 +142,8 @@ async def test_an_outage_of_kafka_shows_in_readiness_alone(topic_prefix: str) ->
             BRIDGE_DRAIN_SECONDS="0.1",
         )
         with suppress(RecordsUndelivered):
-            async with running(environ) as bridge, client(bridge) as http:
+            async with serving(environ) as service, client(service) as http:
+                bridge = service.bridge
                 await http.becomes(200)
                 gone.close()
                 checks = await http.becomes(503)
@@ -151,7 +156,7 @@ async def test_an_outage_of_kafka_shows_in_readiness_alone(topic_prefix: str) ->
 
 
 async def test_readiness_comes_back_with_kafka(kafka: RealKafka, topic_prefix: str) -> None:
-    """A broker that hangs and goes on: not ready meanwhile, ready with the first acknowledgement."""
+    """Not ready while the broker hangs, ready with the first acknowledgement after that."""
     for topic in Topic:
         kafka.create_topic(f"{topic_prefix}.{topic}", partitions=1)
     async with Simulator(rate=200) as simulator:
@@ -162,7 +167,8 @@ async def test_readiness_comes_back_with_kafka(kafka: RealKafka, topic_prefix: s
             KAFKA_DELIVERY_TIMEOUT_SECONDS="1",
             BRIDGE_DRAIN_SECONDS="60",
         )
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await http.becomes(200)
             kafka.pause()
             try:
@@ -174,15 +180,16 @@ async def test_readiness_comes_back_with_kafka(kafka: RealKafka, topic_prefix: s
 
 
 async def test_a_bridge_that_drains_is_alive_and_not_ready(topic_prefix: str) -> None:
-    """While it stops it still answers: no new data will come through it, and a restart would help nobody."""
+    """During the drain it still answers: no new data flows, and a restart would not help."""
     gone = EmbeddedBroker().start()
     gone.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     stop = asyncio.Event()
     async with Simulator() as simulator:
         environ = environment(simulator, gone.bootstrap_servers, topic_prefix, BRIDGE_DRAIN_SECONDS="2")
-        bridge = Bridge(settings.load(environ))
-        task = asyncio.create_task(bridge.run(stop))
-        async with client(bridge) as http:
+        service = Service(settings.load(environ))
+        bridge = service.bridge
+        task = asyncio.create_task(service.run(stop))
+        async with client(service) as http:
             await http.becomes(200)
             gone.close()
             await simulator.quote("AAPL", bidPrice="1")
@@ -194,4 +201,4 @@ async def test_a_bridge_that_drains_is_alive_and_not_ready(topic_prefix: str) ->
             assert checks["authenticated"] == {"ok": False, "detail": "draining"}
             with pytest.raises(RecordsUndelivered):
                 await task
-            assert bridge.http.url is None
+            assert service.http.url is None

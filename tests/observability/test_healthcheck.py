@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def answering(status: int, text: str, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """Serve /livez with one answer; yield the port."""
+async def serving(status: int, text: str, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """Serve one response at /livez; yield the port."""
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(status=status, text=text)
@@ -35,46 +35,46 @@ async def answering(status: int, text: str, host: str = "127.0.0.1") -> AsyncIte
 
 
 async def check(**environ: str) -> tuple[int | None, str]:
-    """Run the health check; return its exit code and what it said."""
+    """Run the health check; return its exit code and its output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bridge.observability.healthcheck"),
         env=environ,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await process.communicate()
-    return process.returncode, said.decode()
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
 
 
 @pytest.mark.parametrize("host", [None, "", "0.0.0.0", "127.0.0.1", "localhost"])
 async def test_a_bridge_that_is_alive_is_healthy(host: str | None) -> None:
-    """On whatever address it listens, an answer of 200 is health, and nothing is said."""
-    async with answering(200, "alive") as port:
+    """Whatever address it listens on, 200 is healthy, and nothing is printed."""
+    async with serving(200, "alive") as port:
         environ = {"BRIDGE_HTTP_PORT": port} if host is None else {"BRIDGE_HTTP_PORT": port, "BRIDGE_HTTP_HOST": host}
         assert await check(**environ) == (0, "")
 
 
-async def test_a_bridge_that_says_it_is_stuck_is_not_healthy() -> None:
-    """Any other answer is a failure, and the engine's record shows what the bridge said."""
-    async with answering(503, "the publisher is stuck") as port:
-        code, said = await check(BRIDGE_HTTP_PORT=port)
+async def test_a_bridge_that_is_not_alive_is_not_healthy() -> None:
+    """Any other status is a failure, and the container engine's record shows the response."""
+    async with serving(503, "the publisher is stuck") as port:
+        code, output = await check(BRIDGE_HTTP_PORT=port)
     assert code == 1
-    assert "503" in said
-    assert "the publisher is stuck" in said
+    assert "503" in output
+    assert "the publisher is stuck" in output
 
 
-async def test_nobody_listening_is_not_healthy() -> None:
-    """A bridge that is not there is told in one line, with the address and without a traceback."""
-    async with answering(200, "alive") as port:
+async def test_a_port_without_a_listener_is_not_healthy() -> None:
+    """The error is one line with the address, without a traceback."""
+    async with serving(200, "alive") as port:
         pass
-    code, said = await check(BRIDGE_HTTP_PORT=port)
+    code, output = await check(BRIDGE_HTTP_PORT=port)
     assert code == 1
-    assert f"127.0.0.1:{port}" in said
-    assert len(said.splitlines()) == 1
+    assert f"127.0.0.1:{port}" in output
+    assert len(output.splitlines()) == 1
 
 
 async def test_a_server_of_another_kind_is_not_healthy() -> None:
-    """Whoever answers something else than HTTP is not our bridge."""
+    """A server that does not speak HTTP is not the bridge."""
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail\r\n")
@@ -82,19 +82,19 @@ async def test_a_server_of_another_kind_is_not_healthy() -> None:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        code, said = await check(BRIDGE_HTTP_PORT=str(port))
+        code, output = await check(BRIDGE_HTTP_PORT=str(port))
     assert code == 1
-    assert "does not answer" in said
+    assert "no response" in output
 
 
 @pytest.mark.parametrize("port", ["http", "-1", "99999"])
-def test_an_unusable_port_is_told(port: str) -> None:
-    """A wrong setting is a sentence, not a traceback."""
+def test_an_invalid_port_is_reported(port: str) -> None:
+    """An invalid setting ends in a message, not in a traceback."""
     assert port in (problem({"BRIDGE_HTTP_PORT": port}) or "")
 
 
 async def test_it_loads_nothing_but_the_standard_library() -> None:
-    """The check runs beside the bridge every few seconds, so it must not cost what the program costs to load."""
+    """The check runs every few seconds, so it must not take as long as the program takes to load."""
     script = (
         "import sys, bridge.observability.healthcheck\n"
         "print(*sorted(name for name, module in sys.modules.items()"

@@ -1,4 +1,4 @@
-"""The server is read-only, says what is wrong in JSON, and sends headers that browsers and scanners ask for."""
+"""The server is read-only, answers errors in JSON, and sends the security headers that browsers and scanners check."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge import settings
-from bridge.app import Bridge
+from bridge.app import Service
 from bridge.errors import PortUnusable
 from bridge.simulator.server import Simulator
 from tests.observability.http_client import PATHS, client
 from tests.support.process import process
-from tests.support.service import environment, running
+from tests.support.service import environment, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def http(broker: EmbeddedBroker, topic_prefix: str, topics: None) -> AsyncIterator[Client]:
-    """Ask a bridge that is ready."""
+    """Return a client of a bridge that is ready."""
     async with Simulator() as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
-            async with client(bridge) as asking:
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            async with client(service) as asking:
                 await asking.becomes(200)
                 yield asking
 
 
-async def test_only_reading_is_answered(http: Client) -> None:
-    """HEAD is GET without its body; every other method is refused wherever it is tried."""
+async def test_only_get_and_head_are_allowed(http: Client) -> None:
+    """HEAD is GET without the body; every other method is rejected on every path."""
     for path in PATHS:
         head, got = await http.get(path, "HEAD"), await http.get(path)
         assert (head.status, head.text) == (got.status, "") == (200, "")
@@ -47,15 +47,15 @@ async def test_only_reading_is_answered(http: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/status/", "/..%2fetc/passwd", "/favicon.ico", "/%00"])
-async def test_unknown_paths_are_told_in_json(http: Client, path: str) -> None:
-    """A wrong path leads to the right ones."""
+async def test_unknown_paths_are_answered_in_json(http: Client, path: str) -> None:
+    """The error lists the paths that exist."""
     answer = await http.get(path)
     assert answer.status == 404
     assert "/readyz" in answer.document["error"]
 
 
-async def test_every_answer_is_fenced(http: Client) -> None:
-    """Nothing is cached, framed, sniffed or told of our make; only the page may run its own script and style."""
+async def test_every_response_has_the_security_headers(http: Client) -> None:
+    """No caching, framing, sniffing or server version; only the page may run its own script and style."""
     for path in (*PATHS, "/nowhere"):
         headers = (await http.get(path)).headers
         assert headers["Cache-Control"] == "no-store"
@@ -70,8 +70,8 @@ async def test_every_answer_is_fenced(http: Client) -> None:
         assert ("script-src" in policy) == ("style-src" in policy) == (path == "/")
 
 
-async def test_a_port_that_is_taken_is_a_clear_error() -> None:
-    """The bridge does not run unwatched: it says which setting leads out of it."""
+async def test_a_port_in_use_ends_the_start_with_a_message() -> None:
+    """The bridge does not run without its probes, and names the setting to change."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         environ = {
             "ARIES_ACCESS_TOKEN": "token",
@@ -88,12 +88,12 @@ async def test_a_port_that_is_taken_is_a_clear_error() -> None:
     assert "Traceback" not in "".join(run.text)
 
 
-async def test_a_host_that_is_not_ours_is_a_clear_error() -> None:
-    """An address of another machine cannot be served."""
+async def test_an_address_of_another_machine_ends_the_start_with_a_message() -> None:
+    """It names the setting to change."""
     environ = {"ARIES_ACCESS_TOKEN": "t", "ARIES_SYMBOLS": "A", "KAFKA_BOOTSTRAP_SERVERS": "k:1"}
-    bridge = Bridge(settings.load({**environ, "BRIDGE_HTTP_HOST": "192.0.2.1", "BRIDGE_HTTP_PORT": "0"}))
+    service = Service(settings.load({**environ, "BRIDGE_HTTP_HOST": "192.0.2.1", "BRIDGE_HTTP_PORT": "0"}))
     with pytest.raises(PortUnusable, match="BRIDGE_HTTP_HOST"):
-        async with bridge.http.running():
+        async with service.http.running():
             pass
 
 
@@ -106,20 +106,20 @@ async def test_a_host_that_is_not_ours_is_a_clear_error() -> None:
         ("::", "http://[::1]:"),
     ],
 )
-async def test_the_address_is_told_as_a_browser_takes_it(host: str, reached: str) -> None:
-    """All of this machine's addresses are told by the one that is always there."""
+async def test_the_url_is_one_that_a_browser_can_open(host: str, reached: str) -> None:
+    """A server on all addresses has the URL of the loopback address."""
     environ = {"ARIES_ACCESS_TOKEN": "t", "ARIES_SYMBOLS": "A", "KAFKA_BOOTSTRAP_SERVERS": "k:1"}
-    bridge = Bridge(settings.load({**environ, "BRIDGE_HTTP_HOST": host, "BRIDGE_HTTP_PORT": "0"}))
-    async with bridge.http.running():
-        assert bridge.http.url is not None
-        assert bridge.http.url.startswith(reached)
-        async with client(bridge) as asking:
+    service = Service(settings.load({**environ, "BRIDGE_HTTP_HOST": host, "BRIDGE_HTTP_PORT": "0"}))
+    async with service.http.running():
+        assert service.http.url is not None
+        assert service.http.url.startswith(reached)
+        async with client(service) as asking:
             assert (await asking.get("/livez")).status == 200
-    assert bridge.http.url is None
+    assert service.http.url is None
 
 
-async def test_it_is_the_same_in_a_process(broker: EmbeddedBroker, topic_prefix: str, topics: None) -> None:
-    """The command serves from its start, and the log tells where."""
+async def test_a_process_serves_from_its_start(broker: EmbeddedBroker, topic_prefix: str, topics: None) -> None:
+    """The log has the address and the port."""
     async with Simulator() as simulator:
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as run:
             line = await run.logged("HTTP server listening")

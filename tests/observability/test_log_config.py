@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard error, libraries included, secrets not."""
+"""Logs are JSON objects, one per line on standard error, from our loggers and libraries, without secrets."""
 
 from __future__ import annotations
 
@@ -17,35 +17,29 @@ from bridge.observability.log_config import configure
 from bridge.secrets.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("log_config_restored")
 SECRET = 'hunter22/"ü'
 SENTENCE = f"token {SECRET}"
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    loggers = [root, *map(logging.getLogger, ("aiohttp", "aiokafka", "asyncio", "watchfiles", "websockets"))]
-    handlers, levels = root.handlers[:], [logger.level for logger in loggers]
-    yield
-    root.handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+def flush() -> None:
+    """Wait until what was logged is written."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """Return what was logged, having seen that nothing went to standard output."""
+    """Return what was logged; assert that nothing was written to standard output."""
+    flush()
     out, err = capsys.readouterr()
     assert out == ""
     return [json.loads(line) for line in err.splitlines()]
 
 
 def test_an_event_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
-    """Time in UTC, level, logger and event come first, then the fields."""
+    """Timestamp in UTC, level, logger and event come first, then the fields."""
     configure("INFO", "json")
     structlog.get_logger("bridge.aries.client").info("connected", url="ws://x", attempts=3, delays=(0.5, float("nan")))
     (event,) = lines(capsys)
@@ -62,7 +56,7 @@ def test_an_event_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_libraries_log_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
-    """What libraries, asyncio and warnings say has the same shape, from WARNING on."""
+    """Records of libraries, asyncio and warnings have the same form, from WARNING on."""
     configure("INFO", "json")
     for name in ("aiokafka.producer", "websockets.client", "asyncio"):
         logging.getLogger(name).info("not %s", "this")
@@ -82,7 +76,7 @@ def test_libraries_log_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("level", "ours", "theirs"),
+    ("level", "own", "libraries"),
     [
         ("DEBUG", ["debug", "info", "warning", "error"], ["info", "warning", "error"]),
         ("INFO", ["info", "warning", "error"], ["warning", "error"]),
@@ -91,19 +85,21 @@ def test_libraries_log_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> No
         ("CRITICAL", [], []),
     ],
 )
-def test_the_level_holds(capsys: pytest.CaptureFixture[str], level: str, ours: list[str], theirs: list[str]) -> None:
-    """Ours speak from the level on; libraries never below INFO, where they would print frames with credentials."""
+def test_levels_are_applied(
+    capsys: pytest.CaptureFixture[str], level: str, own: list[str], libraries: list[str]
+) -> None:
+    """Libraries never log below INFO, where they would print frames with credentials."""
     configure(level, "json")
     for name in ("bridge.aries.client", "websockets.client"):
         for method in ("debug", "info", "warning", "error"):
             getattr(structlog.get_logger(name), method)("x")
     events = lines(capsys)
-    assert [event["level"] for event in events if event["logger"] == "bridge.aries.client"] == ours
-    assert [event["level"] for event in events if event["logger"] == "websockets.client"] == theirs
+    assert [event["level"] for event in events if event["logger"] == "bridge.aries.client"] == own
+    assert [event["level"] for event in events if event["logger"] == "websockets.client"] == libraries
 
 
 def fail() -> None:
-    """Raise two errors, one because of the other, with a secret among the local variables."""
+    """Raise an error caused by another, with a secret among the local variables."""
     token = SECRET
     try:
         token[len(token)]
@@ -112,7 +108,7 @@ def fail() -> None:
 
 
 def test_an_exception_is_structured_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Type, text and frames stand in fields; local variables and secrets do not."""
+    """Type, text and frames are in fields; local variables and secrets are not."""
     configure("INFO", "json", [Secret.fixed("TOKEN", SECRET)])
     try:
         fail()
@@ -129,8 +125,8 @@ def test_an_exception_is_structured_and_one_line(capsys: pytest.CaptureFixture[s
         assert "locals" not in group["frames"][-1]
 
 
-def test_secrets_are_redacted_wherever_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
-    """In event, fields, nested values, keys, bytes, objects, URLs, JSON and other loggers' arguments."""
+def test_secrets_are_redacted_wherever_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """In events, fields, nested values, keys, bytes, objects, URLs, JSON and arguments of library loggers."""
     configure("INFO", "json", [Secret.fixed("TOKEN", SECRET)])
     log = structlog.get_logger().bind(bound=SECRET)
     log.warning(
@@ -144,6 +140,7 @@ def test_secrets_are_redacted_wherever_they_stand(capsys: pytest.CaptureFixture[
         count=7,
     )
     logging.getLogger("websockets").warning("sent %s", SECRET)
+    flush()
     out = capsys.readouterr().err
     assert "hunter22" not in out
     event = json.loads(out.splitlines()[0])
@@ -153,7 +150,7 @@ def test_secrets_are_redacted_wherever_they_stand(capsys: pytest.CaptureFixture[
 
 
 def test_a_secret_from_a_file_is_redacted_old_and_new(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """After the file changed, both its contents are secrets; a file that is gone breaks no log."""
+    """Both contents of a changed file are secrets; a deleted file breaks no log call."""
     path = tmp_path / "token"
     path.write_text("old-token")
     configure("INFO", "json", [Secret.in_file("TOKEN", path)])
@@ -165,13 +162,14 @@ def test_a_secret_from_a_file_is_redacted_old_and_new(capsys: pytest.CaptureFixt
     assert [event["event"] for event in lines(capsys)] == ["***", "*** after ***", "*** again"]
 
 
-def test_the_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    """Readable lines with a plain traceback, without colours where nobody looks, without secrets."""
+def test_console_lines_are_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a plain traceback, without colours if standard error is no terminal, without secrets."""
     configure("INFO", "console", [Secret.fixed("TOKEN", SECRET)])
     try:
         fail()
     except ExceptionGroup:
         structlog.get_logger("bridge").exception("failed", token=SECRET)
+    flush()
     err = capsys.readouterr().err
     assert "failed" in err.splitlines()[0]
     assert "Traceback (most recent call last):" in err
@@ -180,7 +178,7 @@ def test_the_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_configuring_again_replaces_the_handler(capsys: pytest.CaptureFixture[str]) -> None:
-    """The last word counts, and each event is logged once."""
+    """The latest configuration applies, and each event is logged once."""
     configure("INFO", "console")
     configure("WARNING", "json")
     structlog.get_logger().info("no")
@@ -189,7 +187,7 @@ def test_configuring_again_replaces_the_handler(capsys: pytest.CaptureFixture[st
 
 
 def test_a_process_logs_to_standard_error() -> None:
-    """In a process of its own, logs are JSON on standard error and nothing is on standard output."""
+    """Its logs are JSON on standard error, and nothing is written to standard output."""
     program = (
         "import asyncio, logging\n"
         "from bridge.observability.log_config import configure\n"

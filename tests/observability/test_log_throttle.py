@@ -1,4 +1,4 @@
-"""A library that repeats itself does not bury what others say."""
+"""A library that repeats a message does not bury other log lines."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import logging
 from bridge.observability.log_throttle import LogThrottle
 
 
-def said(name: str, message: str, *arguments: object) -> logging.LogRecord:
+def record(name: str, message: str, *arguments: object) -> logging.LogRecord:
     return logging.LogRecord(name, logging.WARNING, __file__, 1, message, arguments, None)
 
 
-def test_the_same_message_passes_once_in_a_while() -> None:
-    """Details do not make another message of it; other messages and other libraries are let through."""
-    hush = LogThrottle("aiokafka", quiet_seconds=1000)
-    assert hush.filter(said("aiokafka.producer", "node %s is away", 1))
-    assert not hush.filter(said("aiokafka.producer", "node %s is away", 2))
-    assert hush.filter(said("aiokafka.producer", "node %s is back", 1))
-    assert hush.filter(said("aiokafka", "node %s is away", 1))
-    assert hush.filter(said("bridge.aries.client", "lost"))
-    assert hush.filter(said("bridge.aries.client", "lost"))
+def test_a_message_passes_once_per_interval() -> None:
+    """Other arguments do not make it another message; other messages and other loggers are let through."""
+    throttle = LogThrottle("aiokafka", interval_seconds=1000)
+    assert throttle.filter(record("aiokafka.producer", "node %s is down", 1))
+    assert not throttle.filter(record("aiokafka.producer", "node %s is down", 2))
+    assert throttle.filter(record("aiokafka.producer", "node %s is up", 1))
+    assert throttle.filter(record("aiokafka", "node %s is down", 1))
+    assert throttle.filter(record("bridge.aries.client", "lost"))
+    assert throttle.filter(record("bridge.aries.client", "lost"))
 
 
-def test_it_passes_again_after_that_while() -> None:
-    """What goes on is told again."""
-    hush = LogThrottle("aiokafka", quiet_seconds=0)
-    assert hush.filter(said("aiokafka", "away"))
-    assert hush.filter(said("aiokafka", "away"))
+def test_a_message_passes_again_after_the_interval() -> None:
+    """A condition that lasts is logged again."""
+    throttle = LogThrottle("aiokafka", interval_seconds=0)
+    assert throttle.filter(record("aiokafka", "down"))
+    assert throttle.filter(record("aiokafka", "down"))

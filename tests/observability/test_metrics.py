@@ -1,4 +1,4 @@
-"""The metrics have the names and labels that dashboards and alerts are written against, and the accounts' values."""
+"""Metrics have the names and labels that dashboards and alerts use, and the values of the accounts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bridge import settings
 from bridge.app import Bridge
 from bridge.errors import DisconnectCause
 from bridge.market_data import Reply
+from bridge.observability.latency import BUCKETS
 from bridge.observability.metrics import (
     DEAD_LETTER_REASONS,
     DROPS,
@@ -23,12 +24,12 @@ from bridge.observability.metrics import (
     exposition,
     registry,
 )
-from bridge.observability.rate_history import History
+from bridge.observability.rate_history import RateHistory
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import MARKET_DATA, Topic
 from tests.observability.http_client import client
-from tests.support.service import environment, eventually, running
+from tests.support.service import environment, eventually, serving
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 Labels = set[tuple[str, ...]]
 DATA: Labels = {(f"aries.{topic}",) for topic in MARKET_DATA}
 ONE: Labels = {()}
-#: Type and, from the start, label values of every metric; None: not known before it was told.
+#: Type and, from the start, label values of every metric; None: unknown at the start.
 CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "lines_received_total": ("counter", (), ONE),
     "records_published_total": ("counter", ("topic",), DATA),
@@ -84,7 +85,7 @@ LEAST = {"ARIES_ACCESS_TOKEN": "token", "ARIES_SYMBOLS": "AAPL", "KAFKA_BOOTSTRA
 
 
 def parsed(text: str) -> dict[str, Metric]:
-    """Return our own metrics by their name on the wire, without the prefix."""
+    """Return the bridge's metrics by name without the prefix."""
     found = {}
     for family in text_string_to_metric_families(text):
         if family.name.startswith("aries_bridge_"):
@@ -109,7 +110,7 @@ def by_labels(family: Metric, names: tuple[str, ...]) -> set[tuple[str, ...]]:
 
 def unstarted(**environ: str) -> tuple[Bridge, BridgeCollector]:
     bridge = Bridge(settings.load({**LEAST, **environ}))
-    return bridge, BridgeCollector(bridge, History(bridge.accounts), lambda text: text.replace("s3cret", "***"))
+    return bridge, BridgeCollector(bridge, RateHistory(bridge.accounts), lambda text: text.replace("s3cret", "***"))
 
 
 async def scraped(collector: BridgeCollector) -> dict[str, Metric]:
@@ -117,7 +118,7 @@ async def scraped(collector: BridgeCollector) -> dict[str, Metric]:
 
 
 async def test_names_types_and_labels_are_those_of_the_contract() -> None:
-    """Nothing is missing, nothing is there besides, and known label values are there before anything happens."""
+    """No metric is missing, none is added, and known label values exist from the start."""
     found = await scraped(unstarted()[1])
     assert found.keys() == CONTRACT.keys()
     for name, (kind, labels, at_start) in CONTRACT.items():
@@ -128,8 +129,8 @@ async def test_names_types_and_labels_are_those_of_the_contract() -> None:
             assert set(values(found[name]).values()) <= {0.0}, name
 
 
-def test_every_reason_and_kind_is_known_beforehand() -> None:
-    """What the source can put into a label is what stands at 0 from the start."""
+def test_every_reason_and_kind_exists_from_the_start() -> None:
+    """The label values that the source can produce are those that start at 0."""
     reasons = set()
     for file in Path(package.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -140,8 +141,8 @@ def test_every_reason_and_kind_is_known_beforehand() -> None:
     assert {*(reply.counted_as for reply in Reply.__subclasses__()), "not_subscribed", "empty"} == set(FILTERED_KINDS)
 
 
-async def test_labels_of_unknown_fields_are_fit_to_be_scraped() -> None:
-    """The names are the feed's: secrets, surrogates and giants are not passed on, and none occurs twice."""
+async def test_labels_of_unknown_fields_are_valid() -> None:
+    """The feed's names are redacted, encodable and short, and none occurs twice."""
     bridge, collector = unstarted()
     bridge.ingest.unknown_fields = {
         "a" + chr(0xD800): 1,
@@ -155,14 +156,14 @@ async def test_labels_of_unknown_fields_are_fit_to_be_scraped() -> None:
 
 
 async def test_topics_are_named_as_in_kafka() -> None:
-    """A renamed topic has its own name in every label."""
+    """A renamed topic has its Kafka name in every label."""
     _, collector = unstarted(KAFKA_TOPIC_PREFIX="mine", KAFKA_TOPIC_L2="books")
     found = await scraped(collector)
     assert {topic for (topic,) in values(found["records_published_total"])} >= {"books", "mine.quotes"}
 
 
-async def test_each_scrape_is_of_one_bridge() -> None:
-    """Two bridges in a process share no number: nothing is registered globally."""
+async def test_two_bridges_share_no_metric() -> None:
+    """Nothing is registered globally."""
     one, of_one = unstarted()
     _, of_other = unstarted()
     one.accounts.lines_received = 5
@@ -172,12 +173,15 @@ async def test_each_scrape_is_of_one_bridge() -> None:
 
 
 @pytest.mark.parametrize("conflate_ms", ["0", "200"])
-async def test_metrics_say_what_the_accounts_say(conflate_ms: str, broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """After a stream with a gap, a bad line and an unknown field every number is that of its object."""
+async def test_metrics_have_the_values_of_the_accounts(
+    conflate_ms: str, broker: EmbeddedBroker, topic_prefix: str
+) -> None:
+    """After a stream with a gap, an invalid line and an unknown field, each value is that of its object."""
     broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator(dialect="envelope", lines_per_frame=3) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, BRIDGE_CONFLATE_MS=conflate_ms)
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await simulator.subscribed("AAPL", "MSFT")
             await simulator.emit(300)
             await simulator.quote("AAPL", bidPrice="1", novelty=7)
@@ -223,4 +227,6 @@ async def test_metrics_say_what_the_accounts_say(conflate_ms: str, broker: Embed
     assert found["last_data_timestamp_seconds"][name[Topic.QUOTES],] == bridge.ingest.last_data_us[Topic.QUOTES] / 1e6
     buckets = {sample.labels["le"]: sample.value for sample in histogram.samples if sample.name.endswith("_bucket")}
     assert [*buckets.values()] == sorted(buckets.values())
-    assert buckets["+Inf"] == sum(bridge.latency.receive_to_ack.counts) > 0
+    assert [*buckets] == [*map(str, BUCKETS), "+Inf"]
+    [count] = [sample.value for sample in histogram.samples if sample.name.endswith("_count")]
+    assert 0 < buckets["+Inf"] == count

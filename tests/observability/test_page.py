@@ -1,4 +1,4 @@
-"""The page is one file that needs nothing else."""
+"""The page is one file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import re
 from bridge.observability import page
 
 
-def test_it_has_nothing_from_elsewhere() -> None:
-    """No address leads out of the bridge, and no handler, style or script stands outside the hashed elements."""
+def test_it_loads_nothing_from_other_origins() -> None:
+    """No URL leads away from the bridge, and no handler, style or script is outside the hashed elements."""
     text = page.load().text
     assert set(re.findall(r'(?:src|href)="([^"]*)"', text)) == {
         "data:,",
@@ -27,8 +27,8 @@ def test_it_has_nothing_from_elsewhere() -> None:
         assert sink not in text
 
 
-def test_its_policy_is_of_its_own_style_and_script() -> None:
-    """The hashes are those of the text that is served."""
+def test_its_policy_allows_its_own_style_and_script() -> None:
+    """The hashes are those of the page that is served."""
     loaded = page.load()
     for element in ("style", "script"):
         (content,) = re.findall(rf"<{element}>(.*?)</{element}>", loaded.text, re.DOTALL)

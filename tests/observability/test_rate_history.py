@@ -1,19 +1,19 @@
-"""The last two minutes are sampled by the loop's own timers."""
+"""Rates and the loop's lag are sampled by timers of the loop."""
 
 from __future__ import annotations
 
 import time
 
-from bridge.observability.rate_history import LINES, TICK_SECONDS, History, settled
+from bridge.observability.rate_history import LINES, TICK_SECONDS, RateHistory, acknowledged
 from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
 from tests.support.service import eventually
 
 
-async def test_rates_follow_what_was_settled() -> None:
-    """A rate is what a topic's total grew by per second, and the history has one a second."""
+async def test_rates_follow_the_accounts() -> None:
+    """A rate is the growth of a topic's total per second; the history has one for each second."""
     accounts = Accounts()
-    history = History(accounts)
+    history = RateHistory(accounts)
     history.start()
     try:
         assert (history.rate(LINES), history.rates(LINES)) == (0.0, [])
@@ -28,9 +28,9 @@ async def test_rates_follow_what_was_settled() -> None:
         history.stop()
 
 
-async def test_a_loop_that_was_held_up_is_seen() -> None:
-    """The worst lateness is remembered for a while, so that a scrape finds it."""
-    history = History(Accounts())
+async def test_the_lag_of_a_blocked_loop_is_measured() -> None:
+    """The largest lag is remembered until a scrape finds it."""
+    history = RateHistory(Accounts())
     history.start()
     try:
         time.sleep(TICK_SECONDS * 3)  # noqa: ASYNC251 - this is the fault
@@ -40,11 +40,11 @@ async def test_a_loop_that_was_held_up_is_seen() -> None:
         history.stop()
 
 
-def test_each_topic_settles_in_its_own_account() -> None:
-    """Data is published, dead letters are counted by reason, and our own records are announced."""
+def test_each_topic_is_counted_by_its_account() -> None:
+    """Market data by topic, dead letters by reason, control records as announced."""
     accounts = Accounts(announced=3)
     accounts.published[Topic.L2] = 5
     accounts.dead_lettered.update({"not_json": 1, "encode": 1})
-    totals = settled(accounts)
+    totals = acknowledged(accounts)
     assert set(totals) == set(Topic)
     assert (totals[Topic.L2], totals[Topic.CONTROL], totals[Topic.DLQ], totals[Topic.QUOTES]) == (5, 3, 2, 0)

@@ -1,4 +1,4 @@
-"""The table of metrics in the README is that of the metrics."""
+"""The README's table of metrics is up to date."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from tests.programs.docs import http_paths as readme
 
 
 def test_the_readme_has_every_metric() -> None:
-    """Whoever adds a metric brings the table up to date."""
+    """``make docs`` updates the table after a change of a metric."""
     assert readme.main(write=False) is None

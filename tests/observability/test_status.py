@@ -1,4 +1,4 @@
-"""``/status`` is the bridge's state, exactly and without its secrets."""
+"""``/status`` is the exact state of the bridge, without its secrets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import bridge as package
-from bridge.observability.rate_history import History
+from bridge.observability.rate_history import RateHistory
 from bridge.observability.status import status
 from bridge.secrets.redaction import Redactor
 from bridge.secrets.secret import REDACTED
@@ -20,7 +20,7 @@ from bridge.simulator.server import Simulator
 from bridge.simulator.token_endpoint import TokenEndpointServer
 from bridge.topics import Topic
 from tests.observability.http_client import PATHS, client
-from tests.support.service import environment, eventually, running
+from tests.support.service import environment, eventually, running, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,16 +38,17 @@ def at(iso: str) -> datetime:
 
 
 def idle(bridge: Bridge, lines: int) -> bool:
-    """Return whether so many lines are read, all accounted for, and nothing is on its way."""
+    """Return whether that many lines are read and all are accounted for."""
     return bridge.accounts.lines_received >= lines and bridge.buffer.empty and not bridge.accounts.pending
 
 
-async def test_it_says_what_the_accounts_say(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """Totals, their parts, the topics and the buffer are those of the objects, and they add up."""
+async def test_it_has_the_values_of_the_accounts(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Totals, their parts, topics and buffer are those of the objects, and they add up."""
     async with Simulator(dialect="envelope", lines_per_frame=3) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, KAFKA_TOPIC_L2=f"{topic_prefix}.dlq2")
         broker.create_topics([environ["KAFKA_TOPIC_L2"]])
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await simulator.subscribed("AAPL", "MSFT")
             await simulator.emit(500)
             await simulator.quote("AAPL", bidPrice="1", novelty=7)
@@ -82,8 +83,8 @@ async def test_it_says_what_the_accounts_say(broker: EmbeddedBroker, topic_prefi
     }
 
 
-async def test_it_says_who_and_where_this_is(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """Version, instance, shard, the session and both ends are there; the endpoint's query is not."""
+async def test_it_identifies_the_bridge_and_its_connections(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Version, instance, shard, session, Aries and Kafka are there; the query of the endpoint is not."""
     async with Simulator() as simulator:
         environ = environment(
             simulator,
@@ -94,7 +95,8 @@ async def test_it_says_who_and_where_this_is(broker: EmbeddedBroker, topic_prefi
             ARIES_SYMBOLS="F,T,A",
         )
         environ["ARIES_WS_URL"] += f"?key={SECRET}"
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await http.becomes(200)
             answer = await http.get("/status")
             symbols = len(bridge.plan)
@@ -121,13 +123,13 @@ async def test_it_says_who_and_where_this_is(broker: EmbeddedBroker, topic_prefi
 
 
 async def test_it_counts_the_tasks_of_the_event_loop(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """Three tasks more are three more: a leak of them shows."""
+    """A leak of tasks is visible."""
     async with Simulator() as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
         async with running(environ) as bridge:
 
             def tasks() -> int:
-                found: int = status(bridge, History(bridge.accounts), 0.0, 0)["tasks"]
+                found: int = status(bridge, RateHistory(bridge.accounts), 0.0, 0)["tasks"]
                 return found
 
             await eventually(lambda: bridge.client.state == "streaming", "streaming")
@@ -139,8 +141,8 @@ async def test_it_counts_the_tasks_of_the_event_loop(broker: EmbeddedBroker, top
             await asyncio.wait(waiting)
 
 
-async def test_gaps_and_losses_are_told_with_their_times(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """While the feed is away the gap lasts and the next attempt is announced; afterwards both ends of it are known."""
+async def test_gaps_and_disconnects_have_their_times(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """While Aries is away the gap is open, and the time of the next attempt is there."""
     async with Simulator() as simulator:
         environ = environment(
             simulator,
@@ -149,7 +151,8 @@ async def test_gaps_and_losses_are_told_with_their_times(broker: EmbeddedBroker,
             ARIES_BACKOFF_MIN_SECONDS="600",
             ARIES_BACKOFF_MAX_SECONDS="600",
         )
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await http.becomes(200)
             await simulator.inject(faults.Drop())
             await eventually(lambda: bridge.client.next_attempt_us, "the wait")
@@ -167,11 +170,12 @@ async def test_gaps_and_losses_are_told_with_their_times(broker: EmbeddedBroker,
     assert gap["seconds"] == status["gap_seconds"] >= 0
 
 
-async def test_a_gap_that_has_ended_has_both_ends(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """The newest gap stands first, with its length."""
+async def test_a_closed_gap_has_its_start_and_end(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """The newest gap comes first, with its length."""
     async with Simulator() as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
-            async with client(bridge) as http:
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            bridge = service.bridge
+            async with client(service) as http:
                 for number in range(2):
                     await http.becomes(200)
                     await simulator.inject(faults.Drop())
@@ -184,10 +188,10 @@ async def test_a_gap_that_has_ended_has_both_ends(broker: EmbeddedBroker, topic_
     assert [loss["times"] for loss in status["losses"]] == [1, 1]
 
 
-async def test_the_tokens_end_is_told_and_never_the_token(
+async def test_the_expiry_of_the_token_is_shown_and_never_the_token(
     broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path
 ) -> None:
-    """With a refresh grant the status has the token's end; no answer has the token, its refresh token or secrets."""
+    """With a refresh grant the status has the expiry; no response has the token, its refresh token or secrets."""
     good = AcceptedTokens()
     async with TokenEndpointServer(good, expires_in_seconds=600) as endpoint, Simulator(tokens=good) as simulator:
         refresh = tmp_path / "refresh"
@@ -202,7 +206,8 @@ async def test_the_tokens_end_is_told_and_never_the_token(
             ARIES_TOKEN_URL=endpoint.url,
         )
         del environ["ARIES_ACCESS_TOKEN"]
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             await http.becomes(200)
             token = await bridge.tokens.token()
             answers = [await http.get(path) for path in PATHS]
@@ -215,17 +220,18 @@ async def test_the_tokens_end_is_told_and_never_the_token(
         assert endpoint.refresh_token not in answer.text
 
 
-async def test_what_others_echo_is_redacted(broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path) -> None:
-    """A server that puts our token into its refusal, and a field of that name, do not make us show it."""
+async def test_secrets_that_others_echo_are_redacted(broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path) -> None:
+    """A token in an error message or in a field name from Aries is not shown."""
     token = tmp_path / "token"
     token.write_text(SECRET)
     async with Simulator(dialect="envelope") as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, ARIES_ACCESS_TOKEN_FILE=str(token))
         del environ["ARIES_ACCESS_TOKEN"]
         await simulator.inject(faults.RefuseAuth(error=f"no such token: {SECRET}", times=2))
-        async with running(environ) as bridge, client(bridge) as http:
+        async with serving(environ) as service, client(service) as http:
+            bridge = service.bridge
             checks = await http.comes(
-                "/readyz", lambda answer: "refused" in answer.text or answer.status == 200, "told"
+                "/readyz", lambda answer: "refused" in answer.text or answer.status == 200, "the rejection"
             )
             await http.becomes(200)
             await simulator.quote("AAPL", **{SECRET: 1, "bidPrice": "2"})
@@ -238,10 +244,10 @@ async def test_what_others_echo_is_redacted(broker: EmbeddedBroker, topic_prefix
     assert status["accounts"]["unknown_fields"] == {REDACTED: 1}
 
 
-def test_a_document_stays_what_it_was_when_it_is_cleaned() -> None:
-    """A short secret that is a number does not break the numbers around it."""
+def test_redaction_keeps_the_types_of_a_document() -> None:
+    """A short numeric secret does not change numbers."""
     redactor = Redactor()
     redactor.learn("1234")
     document = {"count": 12345, "text": "is 1234", "list": [True, None, {"1234": 0.5}]}
-    assert redactor.cleaned(document) == {"count": 12345, "text": "is ***", "list": [True, None, {"***": 0.5}]}
-    assert json.loads(json.dumps(redactor.cleaned(document)))["count"] == 12345
+    assert redactor.redact_document(document) == {"count": 12345, "text": "is ***", "list": [True, None, {"***": 0.5}]}
+    assert json.loads(json.dumps(redactor.redact_document(document)))["count"] == 12345

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bridge import settings
-from bridge.app import Bridge
+from bridge.app import Bridge, Service
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
 from bridge.topics import Topic
@@ -62,12 +62,19 @@ def environment(simulator: Simulator, bootstrap_servers: str, prefix: str, **mor
 
 @asynccontextmanager
 async def running(environ: Mapping[str, str]) -> AsyncIterator[Bridge]:
-    """Run a bridge until the block ends, then stop it as a signal would and let it drain."""
-    bridge = Bridge(settings.load(environ))
+    """Run a service until the block ends, then stop it as a signal would and let it drain; yield its bridge."""
+    async with serving(environ) as service:
+        yield service.bridge
+
+
+@asynccontextmanager
+async def serving(environ: Mapping[str, str]) -> AsyncIterator[Service]:
+    """Run a service until the block ends, then stop it as a signal would and let it drain."""
+    service = Service(settings.load(environ))
     stop = asyncio.Event()
-    task = asyncio.create_task(bridge.run(stop))
+    task = asyncio.create_task(service.run(stop))
     try:
-        yield bridge
+        yield service
     finally:
         stop.set()
         await task

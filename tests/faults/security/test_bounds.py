@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from bridge.errors import RegistryUnreachable
-from bridge.observability.http_server import MOST_CONNECTIONS
+from bridge.observability.http_server import MAX_CONNECTIONS
 from bridge.serialization.schema_registry import Registry
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
@@ -21,12 +21,12 @@ from bridge.topics import Topic
 from tests.faults.proof import prove
 from tests.observability.http_client import client
 from tests.support.fake_registry import FakeRegistry
-from tests.support.service import DEADLINE_SECONDS, environment, eventually, read, running
+from tests.support.service import DEADLINE_SECONDS, environment, eventually, read, running, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bridge.app import Bridge
+    from bridge.app import Service
     from bridge.kafka.embedded_broker import EmbeddedBroker
 
 
@@ -81,12 +81,13 @@ async def test_names_the_feed_makes_up_are_counted_in_a_bounded_number_of_labels
 ) -> None:
     """Thousands of unknown fields neither fill the metrics nor the status."""
     async with Simulator() as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            bridge = service.bridge
             await simulator.subscribed("AAPL", "MSFT")
             names = {f"made up {number} " + "x" * 500: 1 for number in range(5_000)}
             await simulator.inject(faults.Garbage(line=_update("quote", bidPrice="1", **names)))
             await eventually(lambda: bridge.ingest.unknown_fields, "the names")
-            async with client(bridge) as http:
+            async with client(service) as http:
                 metrics, status = (await http.get("/metrics")).text, await http.get("/status")
     labels = [line for line in metrics.splitlines() if line.startswith("aries_bridge_unknown_fields_total{")]
     assert 2 <= len(labels) <= 101
@@ -105,16 +106,16 @@ async def test_requests_that_are_too_large_are_refused(broker: EmbeddedBroker, t
         b"POST /status HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n" + b"x" * 1_000_000,
     )
     async with Simulator() as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
-            async with client(bridge) as http:
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            async with client(service) as http:
                 for request in requests:
-                    assert (await _asked(bridge, request)).split()[1] in {b"400", b"405", b"431"}
+                    assert (await _asked(service, request)).split()[1] in {b"400", b"405", b"431"}
                     assert (await http.get("/livez")).status == 200
 
 
-async def _asked(bridge: Bridge, request: bytes) -> bytes:
+async def _asked(service: Service, request: bytes) -> bytes:
     """Send bytes, and return the beginning of the answer."""
-    reader, writer = await _connected(bridge)
+    reader, writer = await _connected(service)
     async with asyncio.timeout(DEADLINE_SECONDS):
         writer.write(request)
         answer = await reader.readline()
@@ -128,8 +129,8 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-async def _connected(bridge: Bridge) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    url = urlsplit(bridge.http.url or "")
+async def _connected(service: Service) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    url = urlsplit(service.http.url or "")
     return await asyncio.open_connection(url.hostname, url.port)
 
 
@@ -138,18 +139,18 @@ async def test_connections_that_say_nothing_keep_nobody_away(
 ) -> None:
     """Only so many are kept open, the oldest go first: descriptors are left, and probes are answered."""
     async with Simulator() as simulator:
-        async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
-            async with client(bridge) as http, AsyncExitStack() as idle:
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            async with client(service) as http, AsyncExitStack() as idle:
                 await http.becomes(200)
                 held = []
-                for number in range(3 * MOST_CONNECTIONS):
-                    reader, writer = await _connected(bridge)
+                for number in range(3 * MAX_CONNECTIONS):
+                    reader, writer = await _connected(service)
                     idle.push_async_callback(_closed, writer)
                     writer.write(b"GET /livez HTTP/1.1\r\nHost: " + b"x" * number)
                     held.append(reader)
-                    if number % MOST_CONNECTIONS == 0:
+                    if number % MAX_CONNECTIONS == 0:
                         assert (await http.get("/livez")).status == 200
-                await eventually(lambda: sum(map(_is_open, held)) <= MOST_CONNECTIONS, "the oldest to be closed")
+                await eventually(lambda: sum(map(_is_open, held)) <= MAX_CONNECTIONS, "the oldest to be closed")
                 assert (await http.get("/livez")).status == 200
                 assert _is_open(held[-1])
                 assert not _is_open(held[0])

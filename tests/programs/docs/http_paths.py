@@ -1,6 +1,6 @@
 """Keep the table of metrics in ``bridge/observability/README.md`` equal to the metrics.
 
-``python -m tests.programs.docs.http_paths --write`` puts it in; without ``--write`` it only checks it.
+``python -m tests.programs.docs.http_paths --write`` updates it; without ``--write`` it is only checked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from bridge import settings
 from bridge.app import Bridge
 from bridge.observability.metrics import PREFIX, BridgeCollector
-from bridge.observability.rate_history import History
+from bridge.observability.rate_history import RateHistory
 from tests.support import generated as generated_part
 from tests.support.generated import with_part
 from tests.support.paths import PACKAGE
@@ -23,36 +23,40 @@ if TYPE_CHECKING:
 README: Final = PACKAGE / "observability/README.md"
 BEGIN: Final = "<!-- metrics:begin -->\n"
 END: Final = "<!-- metrics:end -->"
-LEAST: Final = {"ARIES_ACCESS_TOKEN": "token", "ARIES_SYMBOLS": "AAPL", "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"}
-#: No sample from the start, but for another reason than that the value is not known.
-COUNTED_AS_THEY_COME: Final = "unknown_fields_total"
+MINIMAL: Final = {
+    "ARIES_ACCESS_TOKEN": "token",
+    "ARIES_SYMBOLS": "AAPL",
+    "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
+}
+#: A counter whose label values are unknown at the start.
+LABELS_FROM_FEED: Final = "unknown_fields_total"
 
 
 async def table() -> str:
     """Return the table of a bridge's metrics, in the order in which they are exposed."""
-    bridge = Bridge(settings.load(LEAST))
+    bridge = Bridge(settings.load(MINIMAL))
     return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *_rows(bridge)]) + "\n"
 
 
 def _rows(bridge: Bridge) -> Iterator[str]:
-    # Data that is not known at the start, so that its labels are seen.
-    labels = {"last_data_timestamp_seconds": "topic", COUNTED_AS_THEY_COME: "field"}
-    for family in BridgeCollector(bridge, History(bridge.accounts), str).collect():
+    # Labels of metrics without samples at the start.
+    labels = {"last_data_timestamp_seconds": "topic", LABELS_FROM_FEED: "field"}
+    for family in BridgeCollector(bridge, RateHistory(bridge.accounts), str).collect():
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         name = family.name.removeprefix(PREFIX) + suffix
-        unknown = "" if family.samples or name == COUNTED_AS_THEY_COME else " *"
+        unknown = "" if family.samples or name == LABELS_FROM_FEED else " *"
         seen = {label for sample in family.samples for label in sample.labels} - {"le"}
-        told = ", ".join(sorted(seen, reverse=True)) or labels.get(name, "")
-        yield f"| `{name}`{unknown} | {family.type} | {told} | {family.documentation} |"
+        columns = ", ".join(sorted(seen, reverse=True)) or labels.get(name, "")
+        yield f"| `{name}`{unknown} | {family.type} | {columns} | {family.documentation} |"
 
 
 def generated(readme: str) -> str:
-    """Return the README with the table of metrics as it is now."""
+    """Return the README with the present table of metrics."""
     return with_part(README, readme, BEGIN, asyncio.run(table()), END)
 
 
 def main(*, write: bool) -> str | None:
-    """Write or check the README; return what is wrong with it."""
+    """Write or check the README; return the problem with it, if any."""
     return generated_part.main("tests.programs.docs.http_paths", README, generated, ["--write"] if write else [])
 
 
