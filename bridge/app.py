@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
+from bridge import log_events
 from bridge.aries.access_token import FixedToken, RefreshingToken
 from bridge.aries.client import AriesClient
 from bridge.aries.protocol.action import Action
@@ -36,7 +37,6 @@ from bridge.kafka.batch_sender import Batching
 from bridge.kafka.client_options import client_options
 from bridge.kafka.partitioner import partition
 from bridge.kafka.publisher import Publisher
-from bridge.observability import log_events
 from bridge.observability.http_server import HttpServer
 from bridge.observability.latency import LatencyMetrics
 from bridge.pipeline.assembly import assemble

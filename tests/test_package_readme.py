@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from bridge.observability import log_events
+from bridge import log_events
 from tests.support.paths import PACKAGE
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _text(message: ast.expr, call: ast.Call) -> str:
         case ast.Attribute(value=ast.Name(id="log_events"), attr=name):
             return str(getattr(log_events, name))
         case _:
-            raise AssertionError(f"a message is one of bridge.observability.log_events: {ast.unparse(call)}")
+            raise AssertionError(f"a message is one of bridge.log_events: {ast.unparse(call)}")
 
 
 def test_the_map_names_what_is_there() -> None:

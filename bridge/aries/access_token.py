@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from bridge import log_events
 from bridge.errors import BridgeError, TokenUnavailable
 from bridge.oauth.current_grant import CurrentGrant
 from bridge.oauth.endpoint import DEADLINE_SECONDS, Grant, TokenEndpoint, TokenRequest
-from bridge.observability import log_events
 
 if TYPE_CHECKING:
     import ssl

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 from websockets.exceptions import ConnectionClosed
 
+from bridge import log_events
 from bridge.aries import connect as dial
 from bridge.aries.connection import Connection
 from bridge.aries.protocol.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
 from bridge.clock import SessionIds, wall_us
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable, TokenUnavailable
-from bridge.observability import log_events
 from bridge.observability.connection_history import ConnectionHistory
 from bridge.pipeline.control_events import ControlKind
 

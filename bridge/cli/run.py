@@ -14,11 +14,10 @@ import structlog
 import uvloop
 
 import bridge
-from bridge import settings
+from bridge import log_events, settings
 from bridge.app import serve
 from bridge.errors import BridgeError
 from bridge.observability import log_config as logs
-from bridge.observability import log_events
 from bridge.settings.warnings import warnings
 
 #: How long threads may delay the exit.

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from bridge import settings
+from bridge import log_events, settings
 from bridge.kafka.embedded_broker import EmbeddedBroker
-from bridge.observability import log_events
 from bridge.settings import Settings
 from bridge.simulator.fault_script import read_script
 from bridge.simulator.server import Simulator

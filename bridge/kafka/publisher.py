@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from bridge import log_events
 from bridge.backoff import Backoff
 from bridge.errors import BadLine, KafkaUnreachable, SecretUnreadable, SettingsError, TopicConfigurationError
 from bridge.kafka.aiokafka_internals import check_version
@@ -23,7 +24,6 @@ from bridge.kafka.metadata_watchdog import MetadataWatchdog
 from bridge.kafka.partition_counts import partition_counts
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.topic_backoff import TopicBackoff
-from bridge.observability import log_events
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping

@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
+from bridge import log_events
 from bridge.backoff import Backoff
-from bridge.observability import log_events
 
 log = structlog.get_logger(__name__)
 

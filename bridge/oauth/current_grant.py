@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from bridge import log_events
 from bridge.errors import BridgeError
-from bridge.observability import log_events
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiohttp import web
 
+from bridge import log_events
 from bridge.clock import wall_us
 from bridge.errors import PortUnusable
-from bridge.observability import log_events, page
+from bridge.observability import page
 from bridge.observability.health import liveness, readiness
 from bridge.observability.metrics import BridgeCollector, exposition, registry
 from bridge.observability.rate_history import RateHistory

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from bridge.observability import log_events
+from bridge import log_events
 
 if TYPE_CHECKING:
     import logging

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from bridge import log_events
 from bridge.clock import wall_us
-from bridge.observability import log_events
 from bridge.topics import Topic
 
 if TYPE_CHECKING:

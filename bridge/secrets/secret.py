@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from bridge import files
 from bridge.errors import SecretUnreadable
+from bridge.secrets import files
 
 if TYPE_CHECKING:
     from pathlib import Path

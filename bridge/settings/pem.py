@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from bridge import files
+from bridge.secrets import files
 
 MAX_BYTES = 1 << 24
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import pytest
 import structlog
 
+from bridge.log_events import LOG_LINES_DROPPED
 from bridge.observability import log_config, log_queue
-from bridge.observability.log_events import LOG_LINES_DROPPED
 from bridge.observability.log_queue import FLUSH_TIMEOUT_SECONDS, MAX_LINES
 
 if TYPE_CHECKING:

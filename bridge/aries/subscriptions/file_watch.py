@@ -10,12 +10,12 @@ import msgspec
 import structlog
 from watchfiles import awatch
 
-from bridge import files
+from bridge import log_events
 from bridge.aries import subscriptions
 from bridge.aries.subscriptions import Plan
 from bridge.aries.subscriptions.parsing import split
 from bridge.errors import SettingsError
-from bridge.observability import log_events
+from bridge.secrets import files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import files
+from bridge.secrets import files
 
 
 def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path: Path) -> None:
