@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from bridge import log_events
 from bridge.app import Service, signals
 from bridge.clock import wall_us
 from bridge.dev.accounting_summary import accounting_summary
 from bridge.dev.dashboard import Dashboard, open_view
 from bridge.dev.environment import dev_environment
 from bridge.dev.topic_reader import TopicReader
-from bridge.observability import log_config, log_events
+from bridge.observability import log_config
 from bridge.settings.warnings import warnings
 
 if TYPE_CHECKING:
