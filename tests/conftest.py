@@ -9,7 +9,9 @@ from hypothesis import settings as hypothesis_settings
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.topics import Topic
 from tests.support.brokers import RealKafka, unique
+from tests.support.go_tools import ToolMissing
 from tests.support.kafka_distribution import KafkaMissing
+from tests.support.scripted_broker import ScriptedBroker
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -17,8 +19,12 @@ if TYPE_CHECKING:
 
 #: Set to 1 where a real Kafka must be tested against: its absence is then a failure.
 REQUIRE_KAFKA = "TESTS_REQUIRE_KAFKA"
+#: Set to 1 where what Go builds must be tested with: its absence is then a failure.
+REQUIRE_GO = "TESTS_REQUIRE_GO"
 #: The first run fetches Kafka; a broker's start takes seconds on a busy machine.
 KAFKA_TIMEOUT_SECONDS = 300
+#: The first run builds the scripted broker; later ones start it in milliseconds.
+SCRIPTED_BROKER_TIMEOUT_SECONDS = 300
 OURS = ("ARIES_", "BRIDGE_", "KAFKA_", "SCHEMA_REGISTRY_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy")
 
@@ -40,12 +46,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a real Kafka, and give them time."""
+    """Mark the tests that use a real Kafka, and give time to those that may have to fetch or build a broker first."""
     for item in items:
-        if {"kafka", "kafka_cluster", "kafka_with_acls"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"kafka", "kafka_cluster", "kafka_with_acls"} & fixtures:
             item.add_marker(pytest.mark.kafka)
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(KAFKA_TIMEOUT_SECONDS))
+            _allow_time(item, KAFKA_TIMEOUT_SECONDS)
+        if "scripted_broker" in fixtures:
+            _allow_time(item, SCRIPTED_BROKER_TIMEOUT_SECONDS)
+
+
+def _allow_time(item: pytest.Item, seconds: int) -> None:
+    if item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(seconds))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,6 +76,18 @@ def broker() -> Iterator[EmbeddedBroker]:
     """Run the embedded broker for a module's tests; ``topic_prefix`` keeps them apart."""
     with EmbeddedBroker() as running:
         yield running
+
+
+@pytest.fixture
+def scripted_broker(request: pytest.FixtureRequest) -> Iterator[ScriptedBroker]:
+    """Run a broker that answers as the test tells it to; the indirect parameter is the number of brokers."""
+    try:
+        with ScriptedBroker(getattr(request, "param", 1)) as running:
+            yield running
+    except ToolMissing as missing:
+        if os.environ.get(REQUIRE_GO) == "1":
+            pytest.fail(f"{REQUIRE_GO}=1, but there is no scripted broker: {missing}")
+        pytest.skip(f"NOT TESTED WITH THE SCRIPTED BROKER: {missing}")
 
 
 @pytest.fixture

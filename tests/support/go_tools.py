@@ -1,7 +1,8 @@
-"""Helm and promtool, built once by Go at a pinned version and kept in the cache."""
+"""Helm, promtool and programs of the tests, built once by Go at pinned versions and kept in the cache."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -37,24 +38,44 @@ class ToolMissing(Exception):
 
 def binary(tool: GoTool) -> Path:
     """Return the path of a tool; the first call on a machine builds it. Raises ToolMissing."""
-    path = cache() / "bin" / f"{tool.name}-{tool.version}" / tool.name
+    install = ["go", "install", "-tags", tool.tags, f"{tool.package}@{tool.version}"]
+    return _built(tool.name, tool.version, install)
+
+
+def program(directory: Path) -> Path:
+    """Return the path of the program whose Go module is in a directory; it is built anew when its files change.
+
+    Raises ToolMissing.
+    """
+    name = directory.name.replace("_", "-")  # the last part of the module's path
+    return _built(name, _digest(directory), ["go", "install", "-C", str(directory), "-mod=readonly", "."])
+
+
+def _digest(directory: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted([*directory.glob("*.go"), *directory.glob("go.*")]):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _built(name: str, version: str, command: list[str]) -> Path:
+    path = cache() / "bin" / f"{name}-{version}" / name
     with one_at_a_time(path):
         if not path.exists():
-            _build(tool, path)
+            _build(name, version, command, path)
     return path
 
 
-def _build(tool: GoTool, path: Path) -> None:
+def _build(name: str, version: str, command: list[str], path: Path) -> None:
     """Build beside the wanted place and rename, so that the tool is there whole or not at all."""
     if shutil.which("go") is None:
-        raise ToolMissing(f"go is not installed, and {tool.name} {tool.version} is not in the cache")
+        raise ToolMissing(f"go is not installed, and {name} {version} is not in the cache")
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
-        _install(tool, work)
-        Path(work, tool.name).rename(path)
+        _install(name, command, work)
+        Path(work, name).rename(path)
 
 
-def _install(tool: GoTool, directory: str) -> None:
-    command = ["go", "install", "-tags", tool.tags, f"{tool.package}@{tool.version}"]
+def _install(name: str, command: list[str], directory: str) -> None:
     try:
         subprocess.run(
             command,
@@ -65,6 +86,6 @@ def _install(tool: GoTool, directory: str) -> None:
             timeout=BUILD_DEADLINE_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise ToolMissing(f"go did not build {tool.name} within {BUILD_DEADLINE_SECONDS} s") from None
+        raise ToolMissing(f"go did not build {name} within {BUILD_DEADLINE_SECONDS} s") from None
     except subprocess.CalledProcessError as error:
-        raise ToolMissing(f"go could not build {tool.name}: {error.stderr[-2000:]}") from None
+        raise ToolMissing(f"go could not build {name}: {error.stderr[-2000:]}") from None
