@@ -1,4 +1,4 @@
-"""How Helm and promtool are had."""
+"""How Go builds what the tests need."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: Writes what it was asked for instead of compiling it.
 WORKS = '#!/bin/sh\necho "$@" > "$GOBIN/helm"\n'
+WORKS_IN_A_DIRECTORY = '#!/bin/sh\necho "$@" > "$GOBIN/a-program"\n'
 FAILS = "#!/bin/sh\necho no such module >&2\nexit 1\n"
 
 
@@ -41,6 +42,19 @@ def test_a_tool_is_built_once(machine: Path) -> None:
     assert f"{HELM.package}@{HELM.version}" in built.read_text()
     (machine / "go").unlink()
     assert go_tools.binary(HELM) == built
+
+
+def test_a_program_is_built_again_when_it_changes(machine: Path, tmp_path: Path) -> None:
+    """A program of this tree is built with its pinned dependencies, once for each state of its files."""
+    install_go(machine, WORKS_IN_A_DIRECTORY)
+    module = tmp_path / "a_program"
+    module.mkdir()
+    (module / "main.go").write_text("package main")
+    first = go_tools.program(module)
+    assert f"-C {module} -mod=readonly" in first.read_text()
+    assert go_tools.program(module) == first
+    (module / "go.sum").write_text("other dependencies")
+    assert go_tools.program(module) != first
 
 
 @pytest.mark.parametrize(("script", "why"), [("", "go is not installed"), (FAILS, "no such module")])

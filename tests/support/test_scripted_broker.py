@@ -264,6 +264,17 @@ def test_a_connection_closed_before_the_work_leaves_nothing(scripted_broker: Scr
     assert values(scripted_broker, "quotes") == []
 
 
+def test_a_request_that_is_too_large_ends_its_connection(scripted_broker: ScriptedBroker) -> None:
+    """As a broker does beyond ``socket.request.max.bytes``."""
+    scripted_broker.create_topic("quotes")
+    scripted_broker.add_rule("Produce", request_larger_than_bytes=500, disconnect="before")
+    with connected(scripted_broker) as client:
+        client.produce(("quotes", 0, batch(b"1")))
+        with pytest.raises(ConnectionError):
+            client.produce(("quotes", 0, batch(bytes(500))))
+    assert values(scripted_broker, "quotes") == [b"1"]
+
+
 async def test_a_delayed_answer_is_released_with_its_rule(scripted_broker: ScriptedBroker) -> None:
     """The work is done and other connections are served while an answer waits, until its rule is removed."""
     scripted_broker.create_topic("quotes")

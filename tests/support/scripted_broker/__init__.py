@@ -156,6 +156,7 @@ class ScriptedBroker:
         *,
         topic: str | None = None,
         partition: int | None = None,
+        request_larger_than_bytes: int = 0,
         larger_than_bytes: int = 0,
         containing: bytes = b"",
         error: int = 0,
@@ -168,20 +169,21 @@ class ScriptedBroker:
     ) -> Rule:
         """Change the answers to the requests of a kind (Kafka's name of it, or None for any).
 
-        A request matches if it names the topic and partition, if these are given. Of a Produce request, only those
-        batches match that are also larger than so many bytes as sent, and that hold a record with ``containing`` in its
-        value; ``record_errors`` are then the indices of such records (KIP-467, versions from 8). ``after`` matching
-        requests pass first; the rule applies to the ``times`` next (0: to all).
+        A request matches if it names the topic and partition, if these are given, and is larger than so many bytes. Of
+        a Produce request, only those batches match that are also larger than ``larger_than_bytes`` as sent, and that
+        hold a record with ``containing`` in its value; ``record_errors`` are then the indices of such records (KIP-467,
+        versions from 8). ``after`` matching requests pass first; the rule applies to the ``times`` next (0: to all).
 
-        Batches answered with an error are not appended; the others of the request are. All other requests with an error
-        are carried out, and only the answer is changed. ``delay_seconds`` delays the answer, not the work. The
+        Batches answered with an error are not appended; the others of the request are. Any other request answered with
+        an error is carried out, and only its answer is changed. ``delay_seconds`` delays the answer, not the work. The
         connection is closed "before" the request is carried out, or "after" it, so that only the answer is lost.
-        The earliest rule answers a batch; the latest determines how to disconnect.
+        Of several rules, the first that matches a batch answers it; the last that disconnects says when.
         """
         rule = {
             "key": key or "",
             "topic": topic or "",
             "partition": partition,
+            "request_larger_than_bytes": request_larger_than_bytes,
             "larger_than_bytes": larger_than_bytes,
             "containing": base64.b64encode(containing).decode(),
             "error": error,

@@ -156,7 +156,7 @@ func parse(frame []byte) *exchange {
 	key, version, correlation := reader.Int16(), reader.Int16(), reader.Int32()
 	client := reader.NullableString()
 	request := kmsg.RequestForKey(key)
-	if request == nil || reader.Complete() != nil && len(reader.Src) == 0 {
+	if request == nil || !reader.Ok() {
 		return nil
 	}
 	request.SetVersion(version)

@@ -17,18 +17,19 @@ const (
 
 // A ruleSpec says which requests, or which partitions of them, are answered otherwise than the cluster would, and how.
 type ruleSpec struct {
-	Key             string  `json:"key"`       // the kind of request; "" is any
-	Topic           string  `json:"topic"`     // "" is any
-	Partition       *int32  `json:"partition"` // null is any
-	LargerThanBytes int     `json:"larger_than_bytes"`
-	Containing      []byte  `json:"containing"` // in the value of a record
-	After           int     `json:"after"`      // so many matching requests pass first
-	Times           int     `json:"times"`      // 0 is until the rule is removed
-	Error           int16   `json:"error"`
-	ErrorMessage    *string `json:"error_message"`
-	RecordErrors    []int32 `json:"record_errors"` // indices within the batch (KIP-467)
-	DelayMS         int     `json:"delay_ms"`
-	Disconnect      string  `json:"disconnect"`
+	Key                    string  `json:"key"`       // the kind of request; "" is any
+	Topic                  string  `json:"topic"`     // "" is any
+	Partition              *int32  `json:"partition"` // null is any
+	LargerThanBytes        int     `json:"larger_than_bytes"`
+	Containing             []byte  `json:"containing"` // in the value of a record
+	RequestLargerThanBytes int     `json:"request_larger_than_bytes"`
+	After                  int     `json:"after"` // so many matching requests pass first
+	Times                  int     `json:"times"` // 0 is until the rule is removed
+	Error                  int16   `json:"error"`
+	ErrorMessage           *string `json:"error_message"`
+	RecordErrors           []int32 `json:"record_errors"` // indices within the batch (KIP-467)
+	DelayMS                int     `json:"delay_ms"`
+	Disconnect             string  `json:"disconnect"`
 }
 
 type rule struct {
@@ -59,6 +60,9 @@ func (d delay) wait(closed <-chan struct{}) bool {
 
 func (r *rule) apply(x *exchange) {
 	var batches map[partitionKey]verdict
+	if x.entry.Bytes <= r.RequestLargerThanBytes {
+		return
+	}
 	if produce, ok := x.request.(*kmsg.ProduceRequest); ok {
 		if batches = r.matchingBatches(produce, x); len(batches) == 0 {
 			return
