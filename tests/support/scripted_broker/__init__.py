@@ -210,7 +210,10 @@ class ScriptedBroker:
         return int(self.command("request_count"))
 
     def requests(self, key: str | None = None, since: int = 0) -> list[Request]:
-        """Return the requests of a kind (None: of all kinds), from the given index on, oldest first."""
+        """Return the requests of a kind (None: of all kinds), from the given index on, oldest first.
+
+        Those of a consumer that reads back are among them; their ``client_id`` is "rdkafka".
+        """
         return [
             _request(one)
             for one in self.command("requests", **{"from": since})

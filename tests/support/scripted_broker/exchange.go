@@ -103,7 +103,7 @@ func addRejection(response *kmsg.ProduceResponse, partition partitionKey, v verd
 // setError puts a rule's error where the response has a field for it: at the top if the rule names no topic, else at
 // the topic, else at its partitions.
 func setError(response kmsg.Response, spec *ruleSpec) {
-	_, isMetadata := response.(*kmsg.MetadataResponse) // has a code at the top only in a version that no client speaks
+	_, isMetadata := response.(*kmsg.MetadataResponse) // its code at the top means that a client must bootstrap again (KIP-1102)
 	if spec.Topic == "" && !isMetadata && putError(reflect.ValueOf(response).Elem(), spec) {
 		return
 	}

@@ -38,23 +38,29 @@ func (s *script) add(spec ruleSpec) (int, error) {
 func (s *script) remove(id int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if id < 0 || id >= len(s.rules) {
-		return fmt.Errorf("no rule %d", id)
+	r, err := s.find(id)
+	if err == nil && !r.gone {
+		r.gone = true
+		close(r.removed)
 	}
-	if !s.rules[id].gone {
-		s.rules[id].gone = true
-		close(s.rules[id].removed)
-	}
-	return nil
+	return err
 }
 
 func (s *script) hits(id int) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if id < 0 || id >= len(s.rules) {
-		return 0, fmt.Errorf("no rule %d", id)
+	r, err := s.find(id)
+	if err != nil {
+		return 0, err
 	}
-	return s.rules[id].hits, nil
+	return r.hits, nil
+}
+
+func (s *script) find(id int) (*rule, error) {
+	if id < 0 || id >= len(s.rules) {
+		return nil, fmt.Errorf("no rule %d", id)
+	}
+	return s.rules[id], nil
 }
 
 // judge records a request and applies the rules to it in the order they were added.
