@@ -67,7 +67,7 @@ def _subscribed(bridge: Bridge) -> Check:
     session = bridge.client.session
     if session is None or bridge.client.state != "streaming":
         return Check("subscribed", ok=False, detail="not yet")
-    refused = f", {len(session.refused_symbols)} refused" if session.refused_symbols else ""
+    refused = f", {len(session.rejected_symbols)} refused" if session.rejected_symbols else ""
     # A shard may have no symbol at all; that every symbol was refused is another matter.
     some = session.subscribed_symbols > 0 or not bridge.plan
     return Check("subscribed", ok=some, detail=f"{session.subscribed_symbols} symbols{refused}")

@@ -147,7 +147,7 @@ class BridgeCollector(Collector):
         )
         yield _gauge("symbols", "Symbols that are to be subscribed to.", len(bridge.plan))
         subscribed, refused = (
-            (session.subscribed_symbols, len(session.refused_symbols))
+            (session.subscribed_symbols, len(session.rejected_symbols))
             if session is not None and session.authenticated
             else (0, 0)
         )

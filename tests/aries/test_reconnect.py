@@ -76,7 +76,7 @@ def test_a_refused_handshake_is_no_refusal_of_a_token() -> None:
     subject = reconnect_policy(token_can_change=False)
     refused = HandshakeRefused(DisconnectCause.AUTH_REFUSED, "HTTP 403")
     assert [subject.delay_seconds(refused) for _ in range(5)] == [2, 4, 8, 16, 32]
-    assert subject.refusals == 0
+    assert subject.token_rejections == 0
 
 
 def test_other_losses_between_refusals_do_not_give_a_fixed_token_more_chances() -> None:
@@ -84,7 +84,7 @@ def test_other_losses_between_refusals_do_not_give_a_fixed_token_more_chances() 
     subject = reconnect_policy(token_can_change=False)
     subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
     subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
-    subject.accepted()
+    subject.token_accepted()
     subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
     subject.delay_seconds(lost(DisconnectCause.NETWORK))
     subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
@@ -96,10 +96,10 @@ def test_only_data_that_flowed_for_a_while_starts_over() -> None:
     """A handshake, an accepted token or a moment of data leave the reconnect policy where it is."""
     subject = reconnect_policy()
     delays(subject, DisconnectCause.NETWORK, 4)
-    subject.accepted()
-    subject.flowed(29.9)
+    subject.token_accepted()
+    subject.data_received_for(29.9)
     assert subject.delay_seconds(lost(DisconnectCause.NETWORK)) == 8
-    subject.flowed(30.0)
+    subject.data_received_for(30.0)
     assert subject.delay_seconds(lost(DisconnectCause.NETWORK)) == 0.5
 
 
@@ -107,9 +107,9 @@ def test_the_slow_rung_takes_longer_to_start_over() -> None:
     """Two bridges that evict one another every minute do so less and less often."""
     subject = reconnect_policy()
     delays(subject, DisconnectCause.EVICTED, 3)
-    subject.flowed(60.0)
+    subject.data_received_for(60.0)
     assert subject.delay_seconds(lost(DisconnectCause.EVICTED)) == 16
-    subject.flowed(120.0)
+    subject.data_received_for(120.0)
     assert subject.delay_seconds(lost(DisconnectCause.EVICTED)) == 2
 
 
@@ -128,8 +128,8 @@ def test_a_server_that_accepts_and_then_cuts_is_not_stormed(cause: DisconnectCau
     subject = reconnect_policy(rng=random.Random(seed))
     passed_seconds, attempts = 0.0, 0
     while passed_seconds < HOUR_SECONDS:
-        subject.accepted()
-        subject.flowed(0.2)
+        subject.token_accepted()
+        subject.data_received_for(0.2)
         passed_seconds += subject.delay_seconds(lost(cause))
         attempts += 1
     assert attempts < most
@@ -139,6 +139,6 @@ def test_a_server_that_refuses_after_real_data_is_asked_again_at_once() -> None:
     """Once a session was good for a while, the next refusal is a new story."""
     subject = reconnect_policy()
     assert delays(subject, DisconnectCause.AUTH_REFUSED, 2) == [0, 2]
-    subject.accepted()
-    subject.flowed(45.0)
+    subject.token_accepted()
+    subject.data_received_for(45.0)
     assert delays(subject, DisconnectCause.AUTH_REFUSED, 2) == [0, 4]

@@ -232,7 +232,7 @@ async def test_a_server_of_another_kind() -> None:
     async with plain_http() as url:
         results = await run_preflight(environ(url))
 
-    results.expect(aries.CONNECTION, Status.FAIL, "speaks no WebSocket", "ARIES_WS_URL")
+    results.expect(aries.CONNECTION, Status.FAIL, "is not a WebSocket server", "ARIES_WS_URL")
 
 
 async def test_a_port_without_a_server() -> None:

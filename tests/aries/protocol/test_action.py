@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.aries.protocol.action import Action
-from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRefused, AuthWanted, Event, Pong, RequestRefused
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRejected, AuthRequired, Message, Pong, RequestRejected
 from bridge.aries.protocol.ndjson import parse
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ACTION = Action()
 
 
-def read(text: str | bytes) -> Event:
+def read(text: str | bytes) -> Message:
     return ACTION.read(parse(text.encode() if isinstance(text, str) else text))
 
 
@@ -151,26 +151,26 @@ def test_unsubscribe_is_said_per_type() -> None:
     [
         ('{"action":"auth","message":"success"}', AuthAccepted()),
         ('{"action":"auth","message":"success","data":{"expiresIn":2700000}}', AuthAccepted(2700.0)),
-        ('{"action":"auth","message":"authentication failed"}', AuthRefused("authentication failed")),
-        ('{"action":"auth","error":"token is required"}', AuthRefused("token is required")),
-        ('{"action":"auth"}', AuthRefused("an answer without a text")),
-        ('{"action":"auth","message":["success"]}', AuthRefused("an answer without a text")),
+        ('{"action":"auth","message":"authentication failed"}', AuthRejected("authentication failed")),
+        ('{"action":"auth","error":"token is required"}', AuthRejected("token is required")),
+        ('{"action":"auth"}', AuthRejected("an answer without a text")),
+        ('{"action":"auth","message":["success"]}', AuthRejected("an answer without a text")),
         ('{"action":"ping","message":"pong"}', Pong()),
         ('{"action":"subscribe","message":"success"}', Ack(None)),
         ('{"action":"subscribe"}', Ack(None)),
-        ('{"action":"subscribe","message":"unknown symbol"}', RequestRefused(None, "unknown symbol")),
-        ('{"action":"subscribe","error":"unknown symbol"}', RequestRefused(None, "unknown symbol")),
-        ('{"action":"subscribe","message":7}', RequestRefused(None, "an answer without a text")),
+        ('{"action":"subscribe","message":"unknown symbol"}', RequestRejected(None, "unknown symbol")),
+        ('{"action":"subscribe","error":"unknown symbol"}', RequestRejected(None, "unknown symbol")),
+        ('{"action":"subscribe","message":7}', RequestRejected(None, "an answer without a text")),
         ('{"action":"unsubscribe","message":"success"}', Ack("unsubscribe")),
-        ('{"action":"unsubscribe","message":"no"}', RequestRefused("unsubscribe", "no")),
-        ('{"action":"error","message":"no"}', RequestRefused(None, "no")),
-        ('{"action":"error","error":"no"}', RequestRefused(None, "no")),
-        ('{"action":"authRequired"}', AuthWanted(0.0)),
-        ('{"action":"refreshAuth"}', AuthWanted(300.0)),
-        ('{"action":"authExpired"}', AuthWanted(0.0)),
+        ('{"action":"unsubscribe","message":"no"}', RequestRejected("unsubscribe", "no")),
+        ('{"action":"error","message":"no"}', RequestRejected(None, "no")),
+        ('{"action":"error","error":"no"}', RequestRejected(None, "no")),
+        ('{"action":"authRequired"}', AuthRequired(0.0)),
+        ('{"action":"refreshAuth"}', AuthRequired(300.0)),
+        ('{"action":"authExpired"}', AuthRequired(0.0)),
     ],
 )
-def test_session_messages_are_understood(text: str, expected: Event) -> None:
+def test_session_messages_are_understood(text: str, expected: Message) -> None:
     """Answers and warnings become events; an unsubscribe's answer is told from a subscribe's."""
     assert read(text) == expected
 

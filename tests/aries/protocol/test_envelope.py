@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.aries.protocol.envelope import Envelope
-from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthWanted, Event, Pong, RequestRefused
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRequired, Message, Pong, RequestRejected
 from bridge.aries.protocol.ndjson import parse
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ENVELOPE = Envelope()
 
 
-def read(text: str | bytes) -> Event:
+def read(text: str | bytes) -> Message:
     return ENVELOPE.read(parse(text.encode() if isinstance(text, str) else text))
 
 
@@ -137,31 +137,31 @@ def test_unsubscribe_names_the_symbols_alone() -> None:
                 '{"type":"event","payload":'
                 '{"action":"error","error":"authentication failed","id":"auth-001","timestamp":1701450000123}}'
             ),
-            RequestRefused("auth-001", "authentication failed"),
+            RequestRejected("auth-001", "authentication failed"),
         ),
         (
             '{"type":"event","id":"auth-001","payload":{"action":"error","error":"token is required"}}',
-            RequestRefused("auth-001", "token is required"),
+            RequestRejected("auth-001", "token is required"),
         ),
-        ('{"type":"event","payload":{"action":"error","error":"no"}}', RequestRefused(None, "no")),
-        ('{"type":"event","payload":{"action":"error"}}', RequestRefused(None, "an error without a text")),
-        ('{"type":"error","id":"7","payload":{"error":"no"}}', RequestRefused("7", "no")),
-        ('{"type":"error","id":"7","error":"no"}', RequestRefused("7", "no")),
-        ('{"type":"event","payload":{"action":"authRequired","timestamp":1}}', AuthWanted(0.0)),
-        ('{"type":"event","payload":{"action":"refreshAuth","timestamp":1}}', AuthWanted(300.0)),
-        ('{"type":"event","payload":{"action":"authExpired","timestamp":1}}', AuthWanted(0.0)),
+        ('{"type":"event","payload":{"action":"error","error":"no"}}', RequestRejected(None, "no")),
+        ('{"type":"event","payload":{"action":"error"}}', RequestRejected(None, "an error without a text")),
+        ('{"type":"error","id":"7","payload":{"error":"no"}}', RequestRejected("7", "no")),
+        ('{"type":"error","id":"7","error":"no"}', RequestRejected("7", "no")),
+        ('{"type":"event","payload":{"action":"authRequired","timestamp":1}}', AuthRequired(0.0)),
+        ('{"type":"event","payload":{"action":"refreshAuth","timestamp":1}}', AuthRequired(300.0)),
+        ('{"type":"event","payload":{"action":"authExpired","timestamp":1}}', AuthRequired(0.0)),
         ('{"type":"pong","id":"p1"}', Pong()),
         ('{"type":"response","id":"sub-1","payload":{}}', Ack("sub-1")),
         ('{"type":"response","id":"sub-1"}', Ack("sub-1")),
         ('{"type":"response","payload":{"id":"sub-1","status":"success"}}', Ack("sub-1")),
-        ('{"type":"response","id":"sub-1","payload":{"error":"no"}}', RequestRefused("sub-1", "no")),
+        ('{"type":"response","id":"sub-1","payload":{"error":"no"}}', RequestRejected("sub-1", "no")),
         (
             '{"type":"response","id":"sub-1","payload":{"status":"error","message":"no"}}',
-            RequestRefused("sub-1", "no"),
+            RequestRejected("sub-1", "no"),
         ),
     ],
 )
-def test_session_messages_are_understood(text: str, expected: Event) -> None:
+def test_session_messages_are_understood(text: str, expected: Message) -> None:
     """Answers and warnings become events, with the id from inside the payload or from the top."""
     assert read(text) == expected
 
@@ -260,5 +260,5 @@ def test_what_cannot_be_a_symbol_is_a_bad_line(symbol: object) -> None:
 def test_a_long_answer_is_cut() -> None:
     """An error's text goes to logs, and must not flood them."""
     refusal = read(event(action="error", error="x" * 100_000))
-    assert isinstance(refusal, RequestRefused)
+    assert isinstance(refusal, RequestRejected)
     assert len(refusal.error) == 200

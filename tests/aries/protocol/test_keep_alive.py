@@ -11,7 +11,7 @@ from bridge.errors import DisconnectCause
 from tests.aries.protocol.wire import OPEN, STATUS
 
 TICK_SECONDS = 0.1
-TIMING = Timing(ping_interval=30.0, pong_timeout=10.0, stale_after=60.0)
+TIMING = Timing(ping_interval_seconds=30.0, pong_timeout_seconds=10.0, stale_after_seconds=60.0)
 HOUR_SECONDS = 3600.0
 
 
@@ -32,18 +32,18 @@ class Watch:
         self.pongs = pongs
         self.protocol_pongs = protocol_pongs
         self.keep_alive = KeepAlive(timing, pong_expected=documented, now=self.now)
-        self.keep_alive.live(self.now)
+        self.keep_alive.start(self.now)
         if status is not None:
-            self.keep_alive.market(status, self.now)
+            self.keep_alive.market_status_received(status, self.now)
 
     def hear(self) -> None:
         """Hear a frame that is no data."""
-        self.keep_alive.heard(self.now)
+        self.keep_alive.frame_received(self.now)
 
     def data(self) -> None:
         """Hear market data."""
-        self.keep_alive.heard(self.now)
-        self.keep_alive.data(self.now)
+        self.keep_alive.frame_received(self.now)
+        self.keep_alive.data_received(self.now)
 
     def run(
         self, seconds: float, *, data_every: float | None = None, hear_every: float | None = None
@@ -60,7 +60,7 @@ class Watch:
                 self.hear()
             self._answer()
             if self.keep_alive.ping_due(self.now):
-                self.keep_alive.pinged(self.now)
+                self.keep_alive.ping_sent(self.now)
                 self.pings.append(round(self.now - 100, 1))
             lost = self.keep_alive.check(self.now)
             if lost is not None:
@@ -68,12 +68,12 @@ class Watch:
         return None
 
     def _answer(self) -> None:
-        if self.pings and self.keep_alive.take_ping():
+        if self.pings and self.keep_alive.take_protocol_ping():
             if self.pongs:
                 self.hear()
-                self.keep_alive.pong()
+                self.keep_alive.pong_received()
             if self.protocol_pongs:
-                self.keep_alive.protocol_pong(self.now)
+                self.keep_alive.protocol_pong_received(self.now)
 
 
 CLOSED_STATUS: dict[str, object] = dict(STATUS)
@@ -88,7 +88,7 @@ def test_pings_go_out_by_the_interval() -> None:
 
 def test_pings_go_out_by_the_interval_where_the_timeout_is_longer() -> None:
     """An answered ping is settled at once, and does not hold up the next."""
-    watch = Watch(status=CLOSED_STATUS, timing=Timing(ping_interval=2.0, pong_timeout=10.0))
+    watch = Watch(status=CLOSED_STATUS, timing=Timing(ping_interval_seconds=2.0, pong_timeout_seconds=10.0))
     assert watch.run(10.5) is None
     assert len(watch.pings) == 5
 
@@ -186,7 +186,7 @@ def test_the_close_of_the_market_ends_a_probe() -> None:
     """A market that closes while the probe runs explains the silence."""
     watch = Watch()
     assert watch.run(65) is None
-    watch.keep_alive.market(CLOSED_STATUS, watch.now)
+    watch.keep_alive.market_status_received(CLOSED_STATUS, watch.now)
     assert watch.run(HOUR_SECONDS) is None
 
 
@@ -194,7 +194,7 @@ def test_silence_counts_from_the_opening() -> None:
     """A night without data does not count on the next morning."""
     watch = Watch(status=CLOSED_STATUS)
     assert watch.run(HOUR_SECONDS) is None
-    watch.keep_alive.market(OPEN, watch.now)
+    watch.keep_alive.market_status_received(OPEN, watch.now)
     assert watch.run(59) is None
     assert watch.run(12) is DisconnectCause.STALE
 
@@ -204,14 +204,14 @@ def test_a_repeated_status_is_no_data() -> None:
     watch = Watch()
     for _ in range(13):
         assert watch.run(5) is None
-        watch.keep_alive.market(OPEN, watch.now)
-        watch.keep_alive.market({"market": None}, watch.now)
+        watch.keep_alive.market_status_received(OPEN, watch.now)
+        watch.keep_alive.market_status_received({"market": None}, watch.now)
     assert watch.run(6) is DisconnectCause.STALE
 
 
 def test_staleness_can_be_switched_off_and_needs_subscriptions() -> None:
-    """With ``stale_after`` 0, and where nothing is subscribed to, silence means nothing."""
-    assert Watch(timing=Timing(stale_after=0.0)).run(600) is None
+    """With ``stale_after_seconds`` 0, and where nothing is subscribed to, silence means nothing."""
+    assert Watch(timing=Timing(stale_after_seconds=0.0)).run(600) is None
     watch = Watch()
     watch.keep_alive.data_expected = False
     assert watch.run(600) is None
@@ -239,21 +239,21 @@ def test_extended_hours_count_as_open(status: dict[str, object], is_open: bool |
     """Trading before and after the regular hours is trading; a status that does not say changes nothing."""
     keep_alive = Watch(status=status).keep_alive
     assert keep_alive.market_open is is_open
-    keep_alive.market({"exchanges": {}}, 200.0)
+    keep_alive.market_status_received({"exchanges": {}}, 200.0)
     assert keep_alive.market_open is is_open
 
 
 def test_a_protocol_ping_is_taken_once() -> None:
     """Each ping is sent once."""
     keep_alive = Watch().keep_alive
-    assert not keep_alive.take_ping()
-    keep_alive.pinged(1.0)
-    assert keep_alive.take_ping()
-    assert not keep_alive.take_ping()
+    assert not keep_alive.take_protocol_ping()
+    keep_alive.ping_sent(1.0)
+    assert keep_alive.take_protocol_ping()
+    assert not keep_alive.take_protocol_ping()
 
 
 def test_data_times_span_what_flowed() -> None:
     """The first and the last data tell for how long data flowed."""
     keep_alive = Watch().keep_alive
-    assert [keep_alive.data(now) for now in (5.0, 6.0, 9.0)] == [True, False, False]
+    assert [keep_alive.data_received(now) for now in (5.0, 6.0, 9.0)] == [True, False, False]
     assert (keep_alive.first_data, keep_alive.last_data) == (5.0, 9.0)

@@ -17,7 +17,7 @@ OBJECT = b'{"a":1}'
 
 def whole(frame: bytes) -> list[bytes]:
     """Return all lines of a frame, cut two at a time."""
-    found, rest = lines.cut(frame, 2)
+    found, rest = lines.split_lines(frame, 2)
     return found + whole(rest) if rest else found
 
 
@@ -70,19 +70,19 @@ def test_what_is_no_object_is_a_bad_line(line: bytes, reason: str) -> None:
     assert str(caught.value).startswith("the line is")
 
 
-@pytest.mark.parametrize("depth", [lines.MOST_NESTED + 1, 900, 1000, 100_000])
+@pytest.mark.parametrize("depth", [lines.MAX_DEPTH + 1, 900, 1000, 100_000])
 @pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_what_is_nested_too_deeply_is_a_bad_line(depth: int, opened: bytes, closed: bytes) -> None:
     """A line nested beyond all sense is refused, long before its depth could trouble anybody else."""
     line = b'{"a":' + opened * (depth - 1) + b"0" + closed * (depth - 1) + b"}"
-    with pytest.raises(BadLine, match="nested too deeply"):
+    with pytest.raises(BadLine, match="levels deep"):
         lines.parse(line)
 
 
 def test_depth_is_not_width() -> None:
     """A line as deep as allowed, and one with many shallow objects, are fine; so are brackets in texts."""
-    deep = b'{"a":' * lines.MOST_NESTED + b"0" + b"}" * lines.MOST_NESTED
-    assert str(lines.parse(deep)).count("{") == lines.MOST_NESTED
+    deep = b'{"a":' * lines.MAX_DEPTH + b"0" + b"}" * lines.MAX_DEPTH
+    assert str(lines.parse(deep)).count("{") == lines.MAX_DEPTH
     wide = {"a": [{"b": []} for _ in range(2000)], "c": "[" * 5000}
     assert lines.parse(json.dumps(wide).encode()) == wide
 

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.messages import AuthAccepted
-from bridge.aries.protocol.session import (
-    MOST_HALVINGS,
-    PORTION,
-    Authenticated,
-    Complaint,
-    Flowing,
-    Session,
-    Subscribed,
-    SubscriptionRefused,
-)
+from bridge.aries.protocol.session import BATCH_LINES, Session
+from bridge.aries.protocol.session_events import Authenticated, DataStarted, ServerError, Subscribed, SymbolRejected
+from bridge.aries.protocol.subscribing import GRACE_SECONDS
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine, DisconnectCause
 from bridge.market_data import Line, Update
 from tests.aries.protocol.wire import OPEN, STATUS, ActionWire, EnvelopeWire, Talk, Wire, line
 
+if TYPE_CHECKING:
+    from bridge.aries.protocol.session_events import SessionEvent
+
 CLOSED: dict[str, object] = dict(STATUS)
 #: No pings and no staleness: only what a test asks for is sent.
-UNHURRIED = Timing(ping_interval=1e9, stale_after=0.0)
+UNHURRIED = Timing(ping_interval_seconds=1e9, stale_after_seconds=0.0)
 
 
 @pytest.fixture(params=[ActionWire(), EnvelopeWire()], ids=["action", "envelope"])
@@ -65,9 +62,9 @@ def test_a_session_authenticates_and_then_subscribes(wire: Wire) -> None:
     assert talk.session.authenticated
     requests = talk.sent()
     assert symbols_of(requests) == ["AAPL", "MSFT"]
-    assert talk.notices() == [Authenticated(again=False, expires_in_seconds=None)]
+    assert talk.events() == [Authenticated(again=False, expires_in_seconds=None)]
     talk.hear(*(wire.ack(one) for one in requests))
-    assert talk.notices() == [Subscribed(2, ())]
+    assert talk.events() == [Subscribed(2, ())]
 
 
 def test_the_api_key_goes_along_and_may_be_unreadable() -> None:
@@ -77,10 +74,8 @@ def test_the_api_key_goes_along_and_may_be_unreadable() -> None:
         raise OSError("gone")
 
     session = Session(Action(unreadable), plan(["A"], ["quotes"]), Timing(), 0.0)
-    session.token_wanted = True
     with pytest.raises(OSError, match="gone"):
         session.authenticate("token", 0.0)
-    assert session.token_wanted
     assert session.take_outgoing() == []
     session.tick(60.0)
     assert session.lost is None
@@ -125,10 +120,10 @@ def test_a_greeting_is_no_request_for_another_token(wire: Wire) -> None:
     request = talk.ask()
     talk.hear(wire.word("authRequired"))
     talk.wait(1)
-    assert not talk.session.token_wanted
+    assert not talk.session.token_required
     talk.hear(wire.accepted(request))
     talk.wait(1)
-    assert not talk.session.token_wanted
+    assert not talk.session.token_required
     assert symbols_of(talk.sent()) == ["AAPL", "MSFT"]
 
 
@@ -138,11 +133,11 @@ def test_data_says_yes_where_an_answer_does_not(wire: Wire, status_first: bool) 
     talk = talk_to(wire)
     talk.ask()
     talk.hear(line({"welcome": "friend"}), *([wire.status(CLOSED)] if status_first else []), wire.quote("AAPL"))
-    assert talk.notices() == [Authenticated(again=False, expires_in_seconds=None, implied=True), Flowing()]
+    assert talk.events() == [Authenticated(again=False, expires_in_seconds=None, implied=True), DataStarted()]
     assert symbols_of(talk.sent()) == ["AAPL", "MSFT"]
     talk.wait(60)
     assert talk.session.lost is None
-    assert not talk.session.token_wanted
+    assert not talk.session.token_required
 
 
 def test_a_late_yes_tells_the_life_of_a_session_that_began_with_data(wire: Wire) -> None:
@@ -154,9 +149,9 @@ def test_a_late_yes_tells_the_life_of_a_session_that_began_with_data(wire: Wire)
     talk.hear(wire.accepted(request, 100_000))
     assert talk.sent() == []
     talk.wait(79)
-    assert not talk.session.token_wanted
+    assert not talk.session.token_required
     talk.wait(2)
-    assert talk.session.token_wanted
+    assert talk.session.token_required
 
 
 def test_a_late_no_is_understood_after_a_greeting_of_data(wire: Wire) -> None:
@@ -165,7 +160,7 @@ def test_a_late_no_is_understood_after_a_greeting_of_data(wire: Wire) -> None:
     request = talk.ask()
     talk.hear(wire.status(CLOSED), wire.refused(request))
     talk.wait(1)
-    assert talk.session.token_wanted
+    assert talk.session.token_required
     talk.hear(wire.refused(talk.ask("newer")))
     assert talk.session.lost is not None
     assert talk.session.lost.cause is DisconnectCause.AUTH_REFUSED
@@ -176,12 +171,12 @@ def test_without_a_life_of_its_own_a_session_is_renewed_before_its_token_lapses(
     talk = talk_to(wire)
     talk.hear(wire.accepted(talk.ask(life_seconds=100)))
     talk.wait(79)
-    assert not talk.session.token_wanted
+    assert not talk.session.token_required
     talk.wait(2)
-    assert talk.session.token_wanted
+    assert talk.session.token_required
     talk.hear(wire.accepted(talk.ask(life_seconds=100), 200_000))
     talk.wait(150)
-    assert not talk.session.token_wanted
+    assert not talk.session.token_required
 
 
 @pytest.mark.parametrize("answered", [True, False])
@@ -190,14 +185,14 @@ def test_a_renewal_that_nobody_asked_for_costs_no_session(wire: Wire, answered: 
     talk = talk_to(wire)
     talk.hear(wire.accepted(talk.ask(life_seconds=100)))
     talk.wait(10)
-    talk.notices()
+    talk.events()
     for _ in range(3):
         talk.wait(81)
-        assert talk.session.token_wanted
+        assert talk.session.token_required
         request = talk.ask("newer", life_seconds=100)
         if answered:
             talk.hear(wire.refused(request, "already authenticated"))
-            assert talk.notices() == [Complaint("already authenticated")]
+            assert talk.events() == [ServerError("already authenticated")]
         else:
             talk.wait(11)
         assert talk.session.lost is None
@@ -214,7 +209,7 @@ def test_data_outside_a_session_is_a_bad_line(wire: Wire) -> None:
     _, (_, event) = talk.session.receive(wire.refused(request) + b"\n" + wire.quote("AAPL"), talk.now)
     assert isinstance(event, BadLine)
     assert (event.reason, event.symbol) == ("no_session", "AAPL")
-    assert talk.notices() == []
+    assert talk.events() == []
 
 
 def test_an_ack_of_the_auth_request_is_a_yes() -> None:
@@ -222,7 +217,7 @@ def test_an_ack_of_the_auth_request_is_a_yes() -> None:
     talk = talk_to(EnvelopeWire())
     request = talk.ask()
     talk.hear(line({"type": "response", "id": request["id"], "payload": {}}))
-    assert talk.notices() == [Authenticated(again=False, expires_in_seconds=None)]
+    assert talk.events() == [Authenticated(again=False, expires_in_seconds=None)]
 
 
 # -- the life of a session --------------------------------------------------------------------------------------
@@ -233,16 +228,16 @@ def test_a_session_is_renewed_by_80_percent_of_its_life(wire: Wire) -> None:
     talk = talk_to(wire)
     talk.begin(2_700_000)
     for again in range(3):
-        talk.notices()
+        talk.events()
         talk.wait(2159, step=10)
-        assert not talk.session.token_wanted
+        assert not talk.session.token_required
         talk.wait(2)
-        assert talk.session.token_wanted
+        assert talk.session.token_required
         expires_in_ms = None if again else 2_700_000  # what is not said again stays as it was
         request = talk.ask("newer")
-        assert not talk.session.token_wanted
+        assert not talk.session.token_required
         talk.hear(wire.accepted(request, expires_in_ms))
-        assert Authenticated(again=True, expires_in_seconds=expires_in_ms and 2700.0) in talk.notices()
+        assert Authenticated(again=True, expires_in_seconds=expires_in_ms and 2700.0) in talk.events()
         assert talk.sent() == []
 
 
@@ -254,15 +249,15 @@ def test_a_session_is_renewed_when_the_server_asks(wire: Wire, word: str) -> Non
     talk.wait(10)
     talk.hear(wire.word(word))
     talk.wait(0.1)
-    assert talk.session.token_wanted
+    assert talk.session.token_required
     request = talk.ask("newer")
     talk.hear(wire.word(word))
     talk.wait(1)
-    assert not talk.session.token_wanted
+    assert not talk.session.token_required
     talk.hear(wire.accepted(request))
     assert talk.session.lost is None
     talk.wait(60)
-    assert not talk.session.token_wanted
+    assert not talk.session.token_required
 
 
 def test_a_server_that_asks_twice_gets_one_token(wire: Wire) -> None:
@@ -275,7 +270,7 @@ def test_a_server_that_asks_twice_gets_one_token(wire: Wire) -> None:
     talk.hear(wire.word("refreshAuth"))
     talk.ask("newer")
     talk.wait(1)
-    assert not talk.session.token_wanted
+    assert not talk.session.token_required
 
 
 @pytest.mark.parametrize(("word", "symbols"), [("refreshAuth", []), ("authExpired", ["AAPL", "MSFT"])])
@@ -284,11 +279,11 @@ def test_what_lapsed_is_subscribed_again(wire: Wire, word: str, symbols: list[st
     talk = talk_to(wire)
     talk.begin()
     talk.wait(10)
-    talk.notices()
+    talk.events()
     talk.hear(wire.word(word))
     talk.hear(wire.accepted(talk.ask("newer")))
     assert symbols_of(talk.sent()) == symbols
-    assert talk.notices() == [Authenticated(again=True, expires_in_seconds=None, lapsed=bool(symbols))]
+    assert talk.events() == [Authenticated(again=True, expires_in_seconds=None, expired=bool(symbols))]
 
 
 def test_a_server_that_asks_all_the_time_is_not_answered_all_the_time(wire: Wire) -> None:
@@ -299,7 +294,7 @@ def test_a_server_that_asks_all_the_time_is_not_answered_all_the_time(wire: Wire
     for _ in range(100):
         talk.hear(wire.word("refreshAuth"))
         talk.wait(0.1)
-        if talk.session.token_wanted:
+        if talk.session.token_required:
             asked += 1
             talk.hear(wire.accepted(talk.ask(), 1))
     assert 10 <= asked <= 20
@@ -315,7 +310,7 @@ def test_a_renewal_refused_once_is_tried_with_a_newer_token(wire: Wire) -> None:
         talk.hear(wire.refused(talk.ask("old")))
         assert talk.session.lost is None
         talk.wait(0.1)
-        assert talk.session.token_wanted
+        assert talk.session.token_required
         talk.hear(wire.accepted(talk.ask("newer")))
     assert talk.session.lost is None
 
@@ -336,13 +331,13 @@ def test_a_renewal_without_a_token_is_tried_again_later(wire: Wire) -> None:
     talk = talk_to(wire)
     talk.begin(100_000)
     talk.wait(81)
-    assert talk.session.token_wanted
-    talk.session.postpone_authentication(talk.now)
-    assert not talk.session.token_wanted
+    assert talk.session.token_required
+    talk.session.token_unavailable(talk.now)
+    assert not talk.session.token_required
     talk.wait(9)
-    assert not talk.session.token_wanted
+    assert not talk.session.token_required
     talk.wait(2)
-    assert talk.session.token_wanted
+    assert talk.session.token_required
 
 
 def test_an_unanswered_renewal_is_repeated_while_the_session_lives(wire: Wire) -> None:
@@ -352,9 +347,9 @@ def test_an_unanswered_renewal_is_repeated_while_the_session_lives(wire: Wire) -
     talk.wait(81)
     talk.ask("newer")
     talk.wait(15)
-    assert not talk.session.token_wanted
+    assert not talk.session.token_required
     talk.wait(6)
-    assert talk.session.token_wanted
+    assert talk.session.token_required
     talk.ask("newest")
     talk.wait(9)
     assert talk.session.lost is None
@@ -367,14 +362,14 @@ def test_an_unanswered_renewal_was_a_yes_where_data_flows_beyond_the_lapse(wire:
     """A session whose data outlives it was renewed by an answer we do not understand."""
     talk = talk_to(wire)
     talk.begin(100_000)
-    talk.notices()
+    talk.events()
     while talk.session.lost is None and talk.now < 1000 + 115:
         talk.wait(1)
         talk.hear(wire.quote("AAPL"))
-        if talk.session.token_wanted:
+        if talk.session.token_required:
             talk.ask("newer")
     assert talk.session.lost is None
-    assert Authenticated(again=True, expires_in_seconds=None, implied=True) in talk.notices()
+    assert Authenticated(again=True, expires_in_seconds=None, implied=True) in talk.events()
     assert talk.sent() == []
 
 
@@ -385,7 +380,7 @@ def test_a_warning_without_a_known_life_is_not_forgotten(wire: Wire) -> None:
     talk.hear(wire.word("refreshAuth"))
     for _ in range(400):
         talk.wait(1)
-        if talk.session.token_wanted:
+        if talk.session.token_required:
             talk.ask("newer")
     assert talk.session.lost is not None
     assert talk.session.lost.cause is DisconnectCause.AUTH_TIMEOUT
@@ -411,240 +406,204 @@ def test_five_thousand_symbols_take_25_requests() -> None:
     requests = talk.begin()
     assert len({str(one["id"]) for one in requests}) == 25
     assert len(symbols_of(requests)) == len(set(symbols_of(requests))) == 5000
-    talk.notices()
+    talk.events()
     talk.hear(*(wire.ack(one) for one in requests[:-1]))
-    assert talk.notices() == []
+    assert talk.events() == []
     talk.hear(wire.ack(requests[-1]))
-    assert talk.notices() == [Subscribed(5000, ())]
+    assert talk.events() == [Subscribed(5000, ())]
 
 
 def test_without_acknowledgements_subscriptions_settle_by_themselves(wire: Wire) -> None:
     """Silence counts as a yes after a while."""
     talk = talk_to(wire)
     talk.begin()
-    talk.notices()
+    talk.events()
     talk.wait(4.8)
-    assert talk.notices() == []
+    assert talk.events() == []
     talk.wait(0.4)
-    assert talk.notices() == [Subscribed(2, ())]
+    assert talk.events() == [Subscribed(2, ())]
     talk.wait(60)
-    assert talk.notices() == []
+    assert talk.events() == []
 
 
-@pytest.mark.parametrize("acknowledged", [True, False])
-def test_a_refused_symbol_is_found_by_halves(wire: Wire, acknowledged: bool) -> None:  # noqa: FBT001 - a case
-    """A batch that is refused as a whole is asked for by halves, until the bad symbol alone is left out."""
+class Server:
+    """A server that rejects some symbols, in one of the ways in which Aries may do it."""
+
+    def __init__(
+        self, talk: Talk, bad: set[str], *, acks: bool = True, takes_rest: bool = False, errors: str = "one"
+    ) -> None:
+        self.talk = talk
+        self.bad = bad
+        self.acks = acks
+        self.takes_rest = takes_rest
+        self.pause_seconds = 0.7 if errors == "each, late" else 0.0
+        self.each = errors != "one"
+        self.subscribed: set[str] = set()
+        self.requests = 0
+        self.events: list[SessionEvent] = []
+
+    def serve(self, requests: list[dict[str, object]]) -> None:
+        """Answer requests until nothing happens any more."""
+        quiet_seconds = 0.0
+        while quiet_seconds < GRACE_SECONDS + 1:
+            for request in requests:
+                self._answer(request)
+            self.talk.wait(0.3)
+            requests, events = self.talk.sent(), self.talk.events()
+            quiet_seconds = 0.0 if requests or events else quiet_seconds + 0.3
+            self.events += events
+
+    def _answer(self, request: dict[str, object]) -> None:
+        self.requests += 1
+        symbols = symbols_of([request])
+        bad = [symbol for symbol in symbols if symbol in self.bad]
+        if self.takes_rest or not bad:
+            self.subscribed |= set(symbols).difference(bad)
+        for symbol in bad if self.each else bad[:1]:
+            self.talk.hear(self.talk.wire.error(request, f"unknown symbol: {symbol}"))
+            self.talk.wait(self.pause_seconds)
+        if self.acks and not bad:
+            self.talk.hear(self.talk.wire.ack(request))
+
+
+@pytest.mark.parametrize("acks", [True, False], ids=["acks", "no acks"])
+def test_a_rejected_symbol_is_found_by_halves(wire: Wire, acks: bool) -> None:  # noqa: FBT001 - a case
+    """A request that is rejected is sent again in halves, until the bad symbol is rejected alone and left out."""
     symbols = [f"S{number}" for number in range(200)]
     symbols[77] = "BAD"
     talk = talk_to(wire, *symbols)
-    pending = talk.begin()
-    talk.notices()
-    subscribed: set[str] = set()
-    requests = 0
-    while pending:
-        request = pending.pop(0)
-        requests += 1
-        names = symbols_of([request])
-        if "BAD" in names:
-            talk.hear(wire.error(request, "unknown symbol"))
-        else:
-            subscribed |= set(names)
-            if acknowledged or isinstance(wire, ActionWire):  # without ids, refusals go by the order of answers
-                talk.hear(wire.ack(request))
-        pending += talk.sent()
-    talk.wait(6)
-    assert subscribed == set(symbols) - {"BAD"}
-    assert requests <= 2 * 9
-    assert talk.session.refused_symbols == {"BAD"}
+    server = Server(talk, {"BAD"}, acks=acks)
+    requests = talk.begin()
+    talk.events()
+    server.serve(requests)
+    assert server.subscribed == set(symbols) - {"BAD"}
+    assert server.requests <= 2 * 9
+    assert talk.session.rejected_symbols == {"BAD"}
     assert talk.session.subscribed_symbols == 199
-    assert talk.notices() == [
-        Complaint("unknown symbol (200 symbols at once; now by halves)"),
-        SubscriptionRefused("BAD", "unknown symbol"),
+    assert server.events == [
+        ServerError("unknown symbol: BAD (symbols in the rejected request: 200; retrying in halves)"),
+        SymbolRejected("BAD", "unknown symbol: BAD"),
         Subscribed(199, ("BAD",)),
     ]
 
 
-@pytest.mark.parametrize("takes_the_rest", [True, False], ids=["in part", "whole"])
-@pytest.mark.parametrize("names_all", [True, False], ids=["each named", "first named"])
-@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "late"])
-def test_symbols_that_errors_name_are_left_out_and_no_others(
-    wire: Wire, *, takes_the_rest: bool, names_all: bool, at_once: bool
-) -> None:
-    """Whether a server takes the rest of a request that it refuses, or nothing of it, all the rest is subscribed."""
-    symbols = [f"S{number}" for number in range(50)]
-    bad = symbols[2:40:4]
-    names_all = names_all or takes_the_rest
-    talk = talk_to(wire, *symbols)
-    pending = talk.begin()
-    talk.notices()
-    subscribed: list[str] = []
-    requests = 0
-    while pending:
-        request = pending.pop(0)
-        requests += 1
-        refused = [symbol for symbol in symbols_of([request]) if symbol in bad]
-        if takes_the_rest or not refused:
-            subscribed += [symbol for symbol in symbols_of([request]) if symbol not in refused]
-        for symbol in refused if names_all else refused[:1]:
-            talk.hear(wire.error(request, f"no such option: {symbol}"))
-            talk.wait(0 if at_once else 0.7)
-        if not refused:
-            talk.hear(wire.ack(request))
-        talk.wait(0.7)
-        pending += talk.sent()
-    talk.wait(6)
-    refusals = [SubscriptionRefused(symbol, f"no such option: {symbol}") for symbol in bad]
-    said = talk.notices()
-    assert [notice for notice in said if isinstance(notice, SubscriptionRefused)] == refusals
-    assert [one for one in said if isinstance(one, Subscribed)][-1] == Subscribed(40, tuple(sorted(bad)))
-    assert set(subscribed) == set(symbols) - set(bad)
-    assert requests <= 1 + len(bad)
-    if at_once and names_all:
-        assert requests == 2
-        assert said == [*refusals, Subscribed(40, tuple(sorted(bad)))]
+@pytest.mark.parametrize("acks", [True, False], ids=["acks", "no acks"])
+@pytest.mark.parametrize("takes_rest", [True, False], ids=["in part", "whole"])
+@pytest.mark.parametrize("errors", ["one", "each", "each, late"])
+def test_bad_symbols_cost_no_other_its_subscription(wire: Wire, *, acks: bool, takes_rest: bool, errors: str) -> None:
+    """Whether a server takes the rest of a request or nothing of it, and however many errors it sends."""
+    equities = [f"S{number}" for number in range(30)]
+    options = [f"S{number}290119C00150000" for number in range(30)]
+    bad = {*equities[2:20:4], *options[3:30:4]}
+    talk = talk_to(wire, *equities, *options)
+    server = Server(talk, bad, acks=acks, takes_rest=takes_rest, errors=errors)
+    requests = talk.begin()
+    server.serve(requests)
+    assert server.subscribed == {*equities, *options} - bad
+    rejected = [event.symbol for event in server.events if isinstance(event, SymbolRejected)]
+    assert sorted(rejected) == sorted(talk.session.rejected_symbols) == sorted(bad)
+    subscribed = [event for event in server.events if isinstance(event, Subscribed)]
+    assert talk.session.subscribed_symbols == len(server.subscribed)
+    if errors != "each, late":  # these last longer than the grace period
+        assert subscribed == [Subscribed(len(server.subscribed), tuple(sorted(bad)))]
 
 
-def test_an_error_that_names_a_symbol_is_not_about_the_oldest_request() -> None:
-    """Without ids the name tells which of several requests is refused; the answers of the others keep their order."""
+def test_without_ids_and_acknowledgements_an_error_is_certain_only_for_the_only_request() -> None:
+    """Of two requests for one symbol each nothing tells which is rejected, so both are sent again, one by one."""
     wire = ActionWire()
-    talk = talk_to(wire, "AAPL", "AAPL290119C00150000", "MSFT", "MSFT290119C00150000")
-    equities, options = talk.begin()
-    talk.notices()
-    talk.hear(wire.error(options, "no such option: MSFT290119C00150000"), wire.ack(equities))
-    assert talk.notices() == [SubscriptionRefused("MSFT290119C00150000", "no such option: MSFT290119C00150000")]
-    assert talk.sent() == []
-    talk.wait(0.6)
-    (rest,) = talk.sent()
-    assert symbols_of([rest]) == ["AAPL290119C00150000"]
-    talk.hear(wire.ack(rest))
-    assert talk.notices() == [Subscribed(3, ("MSFT290119C00150000",))]
+    talk = talk_to(wire, "AAPL", "BAD290119C00150000")
+    server = Server(talk, {"BAD290119C00150000"}, acks=False)
+    server.serve(talk.begin())
+    assert talk.session.rejected_symbols == {"BAD290119C00150000"}
 
 
-def test_an_error_about_a_symbol_that_was_asked_for_twice_blames_no_other() -> None:
-    """A name that comes late finds its symbol asked for again, and draws a second error: that is only reported."""
-    wire = ActionWire()
-    talk = talk_to(wire, "AAPL", "BAD", "WORSE", "AAPL290119C00150000")
-    equities, _ = talk.begin()
-    talk.notices()
-    talk.hear(wire.error(equities, "unknown symbol: BAD"))
-    talk.wait(0.6)
-    (rest,) = talk.sent()
-    assert symbols_of([rest]) == ["AAPL", "WORSE"]
-    talk.hear(wire.error(equities, "unknown symbol: WORSE"), wire.error(rest, "unknown symbol: WORSE"))
-    assert talk.notices() == [
-        SubscriptionRefused("BAD", "unknown symbol: BAD"),
-        SubscriptionRefused("WORSE", "unknown symbol: WORSE"),
-        Complaint("unknown symbol: WORSE"),
-    ]
-    assert talk.session.refused_symbols == {"BAD", "WORSE"}
-
-
-def test_a_word_that_is_a_symbol_by_chance_does_not_hide_a_refusal() -> None:
-    """It is blamed once; as the cause stays, the rest is asked for by halves as after any error."""
-    wire = ActionWire()
-    talk = talk_to(wire, "ALL", "AAPL", "MSFT")
-    (request,) = talk.begin()
-    talk.hear(wire.error(request, "ALL slots are taken"))
-    talk.wait(0.6)
-    (rest,) = talk.sent()
-    talk.hear(wire.error(rest, "ALL slots are taken"))
-    assert [symbols_of([half]) for half in talk.sent()] == [["AAPL"], ["MSFT"]]
-
-
-def test_a_name_that_comes_after_the_halves_were_asked_for_is_blamed_there(wire: Wire) -> None:
-    """A request refused without a name is asked for by halves; an error that names one symbol needs no more of them."""
+def test_an_error_with_an_id_is_certain_whatever_else_is_pending() -> None:
+    """With ids both halves are sent at once, and each is settled by its own answer."""
+    wire = EnvelopeWire()
     talk = talk_to(wire, "A", "BAD", "C", "D")
     (request,) = talk.begin()
     talk.hear(wire.error(request, "bad request"))
     first, second = talk.sent()
-    talk.hear(wire.error(first, "unknown symbol: BAD"), wire.ack(second))
-    talk.wait(0.6)
-    (rest,) = talk.sent()
-    assert symbols_of([rest]) == ["A"]
-    talk.hear(wire.ack(rest))
-    assert talk.notices()[-2:] == [SubscriptionRefused("BAD", "unknown symbol: BAD"), Subscribed(3, ("BAD",))]
+    talk.hear(wire.error(first, "bad request"), wire.ack(second))
+    good, bad = talk.sent()
+    talk.hear(wire.error(bad, "unknown symbol"), wire.ack(good))
+    assert talk.events()[-2:] == [SymbolRejected("BAD", "unknown symbol"), Subscribed(3, ("BAD",))]
 
 
-def test_an_acknowledged_rest_is_not_asked_for_again() -> None:
-    """A server that names its request in both says that it took the rest."""
-    wire = EnvelopeWire()
-    talk = talk_to(wire, "A", "BAD", "C")
+def test_a_second_error_about_a_request_is_reported(wire: Wire) -> None:
+    """It blames no other request, nor a half that is sent later."""
+    talk = talk_to(wire, "A", "BAD")
     (request,) = talk.begin()
-    talk.notices()
-    talk.hear(wire.error(request, "unknown symbol: BAD"), wire.ack(request))
-    assert talk.notices() == [SubscriptionRefused("BAD", "unknown symbol: BAD"), Subscribed(2, ("BAD",))]
-    talk.wait(6)
-    assert talk.sent() == []
+    talk.events()
+    talk.hear(wire.error(request, "unknown symbol"), wire.error(request, "try again"))
+    assert talk.events()[1:] == [ServerError("try again")]
+    assert talk.session.rejected_symbols == set()
 
 
-def test_what_is_no_longer_wanted_is_not_in_the_rest(wire: Wire) -> None:
-    """A plan that changes while more names may come counts for the rest as well."""
+def test_what_is_no_longer_wanted_is_not_sent_again(wire: Wire) -> None:
+    """A plan that changes while halves wait to be sent applies to them as well."""
     talk = talk_to(wire, "A", "BAD", "C", "D")
-    (request,) = talk.begin()
-    talk.hear(wire.error(request, "unknown symbol: BAD"))
+    requests = talk.begin()
+    talk.hear(*(wire.error(request, "unknown symbol") for request in requests))
+    before = talk.sent()
     talk.session.replan(plan(["A", "BAD", "C"], ["quotes", "trades"]), talk.now)
-    talk.sent()
-    talk.wait(0.6)
-    assert symbols_of(talk.sent()) == ["A", "C"]
+    assert symbols_of(talk.sent(), "unsubscribe") == ["D"]
+    server = Server(talk, {"BAD"})
+    server.serve(before)
+    assert {"A", "C"} <= server.subscribed
+    assert talk.session.rejected_symbols == {"BAD"}
 
 
-def test_an_error_that_names_a_symbol_long_after_all_is_settled_is_a_complaint() -> None:
-    """Without an id it may be about anything, so nothing is asked for again."""
+def test_new_symbols_wait_while_requests_are_sent_one_at_a_time() -> None:
+    """Without ids a request of another plan would make the answers ambiguous again."""
+    wire = ActionWire()
+    talk = talk_to(wire, "A", "BAD")
+    (request,) = talk.begin()
+    talk.hear(wire.error(request, "unknown symbol"))
+    talk.session.replan(plan(["A", "BAD", "C"], ["quotes", "trades"]), talk.now)
+    assert talk.sent() == []
+    server = Server(talk, {"BAD"})
+    server.serve([])
+    assert server.subscribed == {"A", "C"}
+
+
+def test_an_error_long_after_all_is_settled_is_reported() -> None:
+    """Without an id it may be about anything, so that nothing is sent again."""
     wire = ActionWire()
     talk = talk_to(wire)
     talk.begin()
     talk.wait(6)
-    talk.notices()
+    talk.events()
     talk.hear(wire.error(None, "AAPL is halted"))
     talk.wait(6)
-    assert talk.notices() == [Complaint("AAPL is halted")]
-    assert (talk.sent(), talk.session.refused_symbols) == ([], set())
+    assert talk.events() == [ServerError("AAPL is halted")]
+    assert (talk.sent(), talk.session.rejected_symbols) == ([], set())
 
 
-def test_a_server_that_names_one_symbol_after_the_other_is_not_stormed(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("errors", ["one", "each"])
+def test_a_server_that_rejects_everything_is_not_flooded(
+    wire: Wire, errors: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What names refuse is bounded like halves are: then the request is left out as a whole."""
-    monkeypatch.setattr("bridge.aries.protocol.session.MOST_HALVINGS", 5)
-    talk = talk_to(wire, *(f"S{number}" for number in range(200)))
-    pending = talk.begin()
-    requests = 0
-    while pending:
-        (request,) = pending
-        requests += 1
-        talk.hear(wire.error(request, f"unknown symbol: {symbols_of([request])[0]}"))
-        talk.wait(0.7)
-        pending = talk.sent()
-    assert requests == 6
+    """If every request is rejected, halving has an end."""
+    monkeypatch.setattr("bridge.aries.protocol.subscribing.MAX_HALVINGS", 50)
+    symbols = {f"S{number}" for number in range(2000)}
+    talk = talk_to(wire, *sorted(symbols))
+    server = Server(talk, symbols, errors=errors)
+    server.serve(talk.begin())
+    assert server.requests <= 2 * 10 + 2 * 50  # the first requests may have to be sent twice
     assert talk.session.subscribed_symbols == 0
-    assert isinstance(talk.notices()[-1], Subscribed)
 
 
-def test_a_server_that_refuses_everything_is_not_stormed(wire: Wire) -> None:
-    """Where every request is refused, asking by halves has an end."""
-    talk = talk_to(wire, *(f"S{number}" for number in range(5000)))
-    pending = talk.begin()
-    requests = 0
-    while pending:
-        requests += len(pending)
-        talk.hear(*(wire.error(one, "limit reached") for one in pending))
-        pending = talk.sent()
-    assert requests <= 25 + 2 * MOST_HALVINGS
-    assert talk.session.subscribed_symbols == 0
-    assert isinstance(talk.notices()[-1], Subscribed)
-
-
-def test_one_storm_does_not_spoil_the_next_plan(wire: Wire) -> None:
-    """Once everything is settled, refused requests are asked for by halves again."""
-    talk = talk_to(wire, *(f"S{number}" for number in range(2000)))
-    pending = talk.begin()
-    while pending:
-        talk.hear(*(wire.error(one, "limit reached") for one in pending))
-        pending = talk.sent()
-    talk.session.replan(plan(["A", "B", "C"], ["quotes", "trades"]), talk.now)
-    (request,) = (one for one in talk.sent() if symbols_of([one]))
-    talk.hear(wire.error(request, "unknown symbol"))
-    assert sorted(symbols_of(talk.sent())) == ["A", "B", "C"]
+def test_a_flood_of_rejections_does_not_affect_the_next_plan(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once all is settled, a rejected request is halved again."""
+    monkeypatch.setattr("bridge.aries.protocol.subscribing.MAX_HALVINGS", 5)
+    symbols = {f"S{number}" for number in range(100)}
+    talk = talk_to(wire, *sorted(symbols))
+    Server(talk, symbols).serve(talk.begin())
+    talk.session.replan(plan(["A", "BAD", "C"], ["quotes", "trades"]), talk.now)
+    server = Server(talk, {"BAD"})
+    server.serve([one for one in talk.sent() if symbols_of([one])])
+    assert server.subscribed == {"A", "C"}
 
 
 def test_an_answer_to_a_new_plan_is_not_taken_for_one_to_the_old() -> None:
@@ -655,9 +614,9 @@ def test_an_answer_to_a_new_plan_is_not_taken_for_one_to_the_old() -> None:
     talk.wait(6)
     talk.session.replan(plan(["AAPL", "BAD"], ["quotes", "trades"]), talk.now)
     talk.sent()
-    talk.notices()
+    talk.events()
     talk.hear(wire.error(None, "unknown symbol"))
-    assert talk.notices() == [SubscriptionRefused("BAD", "unknown symbol"), Subscribed(1, ("BAD",))]
+    assert talk.events() == [SymbolRejected("BAD", "unknown symbol"), Subscribed(1, ("BAD",))]
 
 
 def test_answers_without_ids_mean_the_oldest_request() -> None:
@@ -665,9 +624,9 @@ def test_answers_without_ids_mean_the_oldest_request() -> None:
     wire = ActionWire()
     talk = talk_to(wire, "AAPL", events=("quotes", "timesales", "l2"))
     composite, timesales, level2 = talk.begin()
-    talk.notices()
+    talk.events()
     talk.hear(wire.ack(composite), wire.error(timesales, "no time & sales"), wire.ack(level2))
-    assert talk.notices() == [SubscriptionRefused("AAPL", "no time & sales"), Subscribed(0, ("AAPL",))]
+    assert talk.events() == [SymbolRejected("AAPL", "no time & sales"), Subscribed(0, ("AAPL",))]
     assert talk.sent() == []
 
 
@@ -678,11 +637,11 @@ def test_an_unsubscribe_is_not_taken_for_a_subscribe() -> None:
     talk.settle()
     talk.session.replan(plan(["AAPL", "NVDA"], ["quotes", "trades"]), talk.now)
     gone, new = talk.sent()
-    talk.notices()
+    talk.events()
     talk.hear(wire.ack(gone))
-    assert talk.notices() == []
+    assert talk.events() == []
     talk.hear(wire.ack(new))
-    assert talk.notices() == [Subscribed(2, ())]
+    assert talk.events() == [Subscribed(2, ())]
 
 
 def test_an_error_about_nothing_we_asked_is_a_complaint(wire: Wire) -> None:
@@ -690,9 +649,9 @@ def test_an_error_about_nothing_we_asked_is_a_complaint(wire: Wire) -> None:
     talk = talk_to(wire)
     talk.begin()
     talk.wait(6)
-    talk.notices()
+    talk.events()
     talk.hear(wire.error(None, "something broke"))
-    assert talk.notices() == [Complaint("something broke")]
+    assert talk.events() == [ServerError("something broke")]
     assert talk.sent() == []
     assert talk.session.lost is None
 
@@ -703,9 +662,9 @@ def test_a_refusal_that_comes_late_and_names_its_request_is_understood() -> None
     talk = talk_to(wire, "BAD")
     (request,) = talk.begin()
     talk.wait(6)
-    talk.notices()
+    talk.events()
     talk.hear(wire.error(request, "unknown symbol"))
-    assert talk.notices() == [SubscriptionRefused("BAD", "unknown symbol")]
+    assert talk.events() == [SymbolRejected("BAD", "unknown symbol")]
     assert talk.session.subscribed_symbols == 0
 
 
@@ -724,7 +683,7 @@ def test_another_plan_is_applied_by_the_difference(wire: Wire) -> None:
     assert "unsubscribe" in requests[0].values()
     assert "bidPrice" in json.dumps(requests)
     talk.hear(*(wire.ack(one) for one in requests))
-    assert talk.notices() == [Subscribed(3, ())]
+    assert talk.events() == [Subscribed(3, ())]
 
 
 def test_the_same_plan_sends_nothing(wire: Wire) -> None:
@@ -733,7 +692,7 @@ def test_the_same_plan_sends_nothing(wire: Wire) -> None:
     talk.settle()
     talk.session.replan(plan(["AAPL", "MSFT"], ["quotes", "trades"]), talk.now)
     assert talk.sent() == []
-    assert talk.notices() == []
+    assert talk.events() == []
 
 
 def test_fewer_symbols_need_no_acknowledgement(wire: Wire) -> None:
@@ -742,7 +701,7 @@ def test_fewer_symbols_need_no_acknowledgement(wire: Wire) -> None:
     talk.settle()
     talk.session.replan(plan(["AAPL"], ["quotes", "trades"]), talk.now)
     assert symbols_of(talk.sent(), "unsubscribe") == ["MSFT"]
-    assert talk.notices() == [Subscribed(1, ())]
+    assert talk.events() == [Subscribed(1, ())]
 
 
 def test_removed_events_are_unsubscribed_only_where_subscriptions_add_up() -> None:
@@ -791,7 +750,7 @@ def test_a_refused_symbol_that_is_gone_is_no_longer_counted() -> None:
     talk.hear(wire.ack(first), wire.error(second, "unknown symbol"))
     assert talk.session.subscribed_symbols == 1
     talk.session.replan(plan(["A"], ["quotes", "trades"]), talk.now)
-    assert (talk.session.subscribed_symbols, talk.session.refused_symbols) == (1, set())
+    assert (talk.session.subscribed_symbols, talk.session.rejected_symbols) == (1, set())
 
 
 # -- frames -----------------------------------------------------------------------------------------------------
@@ -806,33 +765,33 @@ def test_notices_keep_the_order_of_a_frame(wire: Wire) -> None:
     found = talk.session.receive(b"\r\n".join(lines) + b"\n\n", talk.now)
     assert [raw.rstrip(b"\r") for raw, _ in found] == lines
     assert [type(event) for _, event in found][:4] == [AuthAccepted, BadLine, Update, Update]
-    assert talk.notices() == [
+    assert talk.events() == [
         Authenticated(again=False, expires_in_seconds=None),
-        Flowing(),
+        DataStarted(),
         Subscribed(1, ()),
-        Complaint("oh"),
+        ServerError("oh"),
     ]
-    assert talk.session.eventful
+    assert talk.session.has_pending_work
 
 
 def test_market_status_is_no_sign_of_flowing_data(wire: Wire) -> None:
     """Only market data says that data flows, and only the first is noted."""
     talk = talk_to(wire)
     talk.begin()
-    talk.notices()
+    talk.events()
     talk.hear(wire.status(OPEN), wire.status(CLOSED))
-    assert talk.notices() == []
+    assert talk.events() == []
     talk.hear(wire.quote("AAPL"), wire.quote("MSFT"))
-    assert talk.notices() == [Flowing()]
+    assert talk.events() == [DataStarted()]
 
 
 def test_an_idle_session_has_nothing_to_say(wire: Wire) -> None:
     """The shell need not look where nothing happened; a loss is worth a look."""
     talk = talk_to(wire)
     request = talk.ask()
-    assert not talk.session.eventful
+    assert not talk.session.has_pending_work
     talk.hear(wire.refused(request))
-    assert talk.session.eventful
+    assert talk.session.has_pending_work
 
 
 # -- keep-alive -------------------------------------------------------------------------------------------------
@@ -847,9 +806,9 @@ def test_pings_go_out_and_their_pongs_keep_the_session(wire: Wire) -> None:
     for _ in range(600):
         talk.wait(1)
         pings += len(talk.sent())
-        if talk.session.keep_alive.take_ping():
+        if talk.session.keep_alive.take_protocol_ping():
             talk.hear(wire.pong())
-            talk.session.keep_alive.protocol_pong(talk.now)
+            talk.session.keep_alive.protocol_pong_received(talk.now)
     assert talk.session.lost is None
     assert pings == 20
 
@@ -866,14 +825,14 @@ def test_a_black_hole_is_noticed(wire: Wire) -> None:
 
 def test_a_silent_stall_is_probed_and_given_up(wire: Wire) -> None:
     """In an open market, pongs without data lead to a probe, and then to the end."""
-    talk = Talk(wire, "AAPL", timing=Timing(ping_interval=25.0))
+    talk = Talk(wire, "AAPL", timing=Timing(ping_interval_seconds=25.0))
     talk.begin()
     talk.hear(wire.status(OPEN), wire.quote("AAPL"))
     while talk.session.lost is None and talk.now < 1100:
         talk.wait(0.5)
-        if talk.session.keep_alive.take_ping():
+        if talk.session.keep_alive.take_protocol_ping():
             talk.hear(wire.pong())
-            talk.session.keep_alive.protocol_pong(talk.now)
+            talk.session.keep_alive.protocol_pong_received(talk.now)
     assert talk.session.lost is not None
     assert talk.session.lost.cause is DisconnectCause.STALE
     assert talk.now == pytest.approx(1070, abs=1)
@@ -894,11 +853,11 @@ def test_much_is_heard_in_portions(wire: Wire) -> None:
         waiting = deque(frames)
         heard: list[Line] = []
         while waiting:
-            lines, calm = talk.session.receive_some(waiting, talk.now)
-            assert len(lines) < 2 * PORTION
-            assert calm == len(lines) or not heard  # the first data of the session is eventful
+            lines, before_event = talk.session.receive_some(waiting, talk.now)
+            assert len(lines) < 2 * BATCH_LINES
+            assert before_event == len(lines) or not heard  # the first data of the session is eventful
             heard += lines
-            talk.notices()
+            talk.events()
         assert [event.symbol for _, event in heard if isinstance(event, Update)] == symbols
 
 
@@ -907,11 +866,11 @@ def test_what_comes_behind_something_eventful_waits(wire: Wire) -> None:
     talk = talk_to(wire)
     talk.settle()
     talk.hear(wire.quote("AAPL"))
-    talk.notices()
+    talk.events()
     talk.sent()
     word = b"\n".join((wire.quote("B"), wire.error(None, "something is wrong"), wire.quote("C")))
     frames = deque((wire.quote("A"), word, wire.quote("D")))
-    lines, calm = talk.session.receive_some(frames, talk.now)
-    assert (len(lines), calm) == (4, 1)
-    assert talk.notices() == [Complaint("something is wrong")]
+    lines, before_event = talk.session.receive_some(frames, talk.now)
+    assert (len(lines), before_event) == (4, 1)
+    assert talk.events() == [ServerError("something is wrong")]
     assert list(frames) == [wire.quote("D")]

@@ -11,8 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bridge.aries.protocol.messages import Event
-from bridge.aries.protocol.session import Notice
+from bridge.aries.protocol.messages import Message
+from bridge.aries.protocol.session_events import SessionEvent
+from bridge.aries.protocol.subscribing import SubscribeState
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
 from bridge.market_data import Update
@@ -48,7 +49,7 @@ def test_receive_never_raises_and_loses_no_line(wire: Wire, frames: list[bytes])
     for frame in frames:
         found = talk.session.receive(frame, talk.now)
         assert [line for line, _ in found] == [line for line in frame.split(b"\n") if line.strip()]
-        assert all(isinstance(event, (*get_args(Event), BadLine)) for _, event in found)
+        assert all(isinstance(event, (*get_args(Message), BadLine)) for _, event in found)
         talk.wait(1)
 
 
@@ -65,7 +66,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def ask(self) -> None:
         self.talk.session.authenticate("token", self.talk.now)
-        assert not self.talk.session.token_wanted
+        assert not self.talk.session.token_required
 
     # -- what may happen ----------------------------------------------------------------------------------------
 
@@ -104,11 +105,11 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(application=st.booleans(), protocol=st.booleans())
     def answer_pings(self, application: bool, protocol: bool) -> None:  # noqa: FBT001 - drawn
-        self.talk.session.keep_alive.take_ping()
+        self.talk.session.keep_alive.take_protocol_ping()
         if application:
             self.talk.hear(self.talk.wire.pong())
         if protocol:
-            self.talk.session.keep_alive.protocol_pong(self.talk.now)
+            self.talk.session.keep_alive.protocol_pong_received(self.talk.now)
 
     @rule(seconds=st.floats(0, 30))
     def let_time_pass(self, seconds: float) -> None:
@@ -119,14 +120,14 @@ class AnyOrder(RuleBasedStateMachine):
     def change_plan(self, new: object) -> None:
         self.talk.session.replan(new, self.talk.now)  # type: ignore[arg-type]  # a plan, drawn
 
-    @precondition(lambda self: self.talk.session.token_wanted)
+    @precondition(lambda self: self.talk.session.token_required)
     @rule(there_is_one=st.booleans())
     def answer_wish_for_token(self, there_is_one: bool) -> None:  # noqa: FBT001 - drawn
         if there_is_one:
             self.ask()
         else:
-            self.talk.session.postpone_authentication(self.talk.now)
-            assert not self.talk.session.token_wanted
+            self.talk.session.token_unavailable(self.talk.now)
+            assert not self.talk.session.token_required
 
     # -- what must hold -----------------------------------------------------------------------------------------
 
@@ -143,9 +144,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.ids |= set(new_ids)
 
     @invariant()
-    def notices_are_notices(self) -> None:
-        assert all(isinstance(notice, get_args(Notice)) for notice in self.talk.notices())
-        assert not self.talk.session._notices
+    def notices_are_events(self) -> None:
+        assert all(isinstance(notice, get_args(SessionEvent)) for notice in self.talk.events())
+        assert not self.talk.session._events
 
     @invariant()
     def a_loss_is_for_good(self) -> None:
@@ -156,21 +157,20 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def counts_are_possible(self) -> None:
         session = self.talk.session
-        assert session.refused_symbols <= session._plan.keys()
-        assert 0 <= session.subscribed_symbols <= len(session._plan)
+        assert session.rejected_symbols <= session._subscribing.plan.keys()
+        assert 0 <= session.subscribed_symbols <= len(session._subscribing.plan)
 
     @invariant()
     def what_is_asked_for_again_was_not_forgotten(self) -> None:
-        session = self.talk.session
-        assert session._refused_in_part <= session._unsettled.keys()
-        if session._refused_in_part:
-            assert session._settle_at is not None
-            assert session._ask_for_rest_at is not None
+        subscribing = self.talk.session._subscribing
+        if subscribing._queued:
+            assert subscribing.state in (SubscribeState.PAUSED, SubscribeState.RETRYING)
+            assert subscribing._deadline is not None
 
     @invariant()
     def one_token_is_on_its_way_at_most(self) -> None:
         session = self.talk.session
-        assert not (session.token_wanted and session._auth_id is not None)
+        assert not (session.token_required and session._authentication.answer_pending)
 
     def newest(self, word: str) -> dict[str, object]:
         """Return the newest request of this sort, as the server has it."""

@@ -13,7 +13,7 @@ from bridge.aries.subscriptions import plan
 
 if TYPE_CHECKING:
     from bridge.aries.protocol.dialect import Dialect
-    from bridge.aries.protocol.session import Notice
+    from bridge.aries.protocol.session_events import SessionEvent
     from bridge.aries.subscriptions import Plan
 
 STATUS = {
@@ -169,9 +169,9 @@ class Talk:
             self.now = min(self.now + step, until)
             self.session.tick(self.now)
 
-    def notices(self) -> list[Notice]:
+    def events(self) -> list[SessionEvent]:
         """Return what was noted since the last call."""
-        return self.session.take_notices()
+        return self.session.take_events()
 
     def begin(self, expires_in_ms: int | None = None) -> list[dict[str, object]]:
         """Authenticate; return the subscribe requests."""
@@ -181,4 +181,4 @@ class Talk:
     def settle(self) -> None:
         """Authenticate, and acknowledge all subscribe requests."""
         self.hear(*(self.wire.ack(request) for request in self.begin()))
-        self.notices()
+        self.events()

@@ -98,7 +98,7 @@ async def test_a_frame_that_breaks_the_protocol_ends_the_connection(how: Any, st
             await simulator.inject(faults.BadFrame(how=how))
             await scene.flows(sessions=2)
         assert scene.causes == [DisconnectCause.NETWORK]
-        assert "Aries broke the WebSocket protocol" in scene.losses[0]["reason"]
+        assert "Aries violated the WebSocket protocol" in scene.losses[0]["reason"]
     await scene.proof(DisconnectCause.NETWORK)
 
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     [
         (429, None, DisconnectCause.THROTTLED, "other clients use this account"),
         (429, 1, DisconnectCause.THROTTLED, "HTTP 429"),
-        (500, None, DisconnectCause.HANDSHAKE, "the server's trouble"),
-        (503, None, DisconnectCause.HANDSHAKE, "the server's trouble"),
+        (500, None, DisconnectCause.HANDSHAKE, "The server failed"),
+        (503, None, DisconnectCause.HANDSHAKE, "The server failed"),
         (503, 0, DisconnectCause.THROTTLED, "HTTP 503"),
         (404, None, DisconnectCause.HANDSHAKE, "the other dialect lives at /v1/marketdata/ws"),
     ],
@@ -76,7 +76,7 @@ async def test_a_forbidden_handshake_blames_no_token(status: int, stage: Stage) 
             await scene.flows(sessions=1)
         assert scene.causes == [DisconnectCause.AUTH_REFUSED] * 4
         assert [line["retry_seconds"] for line in scene.losses] == [0.04, 0.08, 0.16, 0.32]
-        assert "refused by our address" in scene.losses[0]["reason"]
+        assert "rejects this machine's address" in scene.losses[0]["reason"]
     await scene.proof()
 
 
@@ -98,15 +98,15 @@ async def test_a_redirect_is_not_followed(stage: Stage) -> None:
     ("answer", "cause", "words"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", DisconnectCause.HANDSHAKE, "HTTP 200"),
-        (b"220 mail.example ESMTP\r\n", DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
+        (b"220 mail.example ESMTP\r\n", DisconnectCause.HANDSHAKE, "is not a WebSocket server"),
         (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
             DisconnectCause.HANDSHAKE,
-            "speaks no WebSocket",
+            "is not a WebSocket server",
         ),
-        (b"\x15\x03\x01\x00\x02\x02\x46", DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
-        (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 100_000, DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
-        (b"", DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", DisconnectCause.HANDSHAKE, "is not a WebSocket server"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 100_000, DisconnectCause.HANDSHAKE, "is not a WebSocket server"),
+        (b"", DisconnectCause.HANDSHAKE, "is not a WebSocket server"),
     ],
     ids=["plain HTTP", "mail", "half an upgrade", "TLS", "endless header", "nothing"],
 )
@@ -139,7 +139,7 @@ async def test_a_server_that_never_answers_the_handshake(
             proxy.heal()
             await scene.flows(sessions=1)
         assert set(scene.causes) == {DisconnectCause.NETWORK}
-        assert "gave no answer within 0.3 s" in scene.losses[0]["reason"]
+        assert "did not answer within 0.3 s" in scene.losses[0]["reason"]
     await scene.proof()
 
 

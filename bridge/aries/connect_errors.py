@@ -1,0 +1,115 @@
+"""Why a connection to Aries could not be opened, and what the operator can do about it."""
+
+from __future__ import annotations
+
+import ssl
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, ProxyError
+
+from bridge.aries.protocol.close_codes import HINTS
+from bridge.backoff import retry_after_seconds
+from bridge.errors import ConnectionLost, DisconnectCause, HandshakeRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: What opening a WebSocket raises.
+ERRORS: Final = (InvalidHandshake, InvalidURI, ConnectionClosed, OSError, EOFError, UnicodeError, TimeoutError)
+#: The other dialect's path, by path [D].
+OTHER_PATHS: Final[Mapping[str, str]] = MappingProxyType(
+    {"/v1/market/ws": "/v1/marketdata/ws", "/v1/marketdata/ws": "/v1/market/ws"}
+)
+_CHECK_URL: Final = "Check ARIES_WS_URL."
+#: OpenSSL's X509_V_ERR_* that have a hint of their own.
+_NOT_YET_VALID, _EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH = 9, 10, 62, 64
+
+
+def connect_failed(error: Exception, url: str, timeout_seconds: float) -> ConnectionLost:
+    """Return the loss that an error of opening a WebSocket stands for."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    cause, hint = DisconnectCause.NETWORK, ""
+    match error:
+        case InvalidStatus(response=response):
+            headers = response.headers
+            return handshake_rejected(response.status_code, parts.path, headers.get("Retry-After"), headers.get("Date"))
+        case ssl.SSLCertVerificationError(verify_message=reason, verify_code=code):
+            hint = certificate_hint(code, host, named_by="ARIES_WS_URL", trusted_by="SSL_CERT_FILE")
+            problem = f"the certificate of {host} is not accepted: {reason.rstrip('. ')}"
+        case TimeoutError():
+            problem = f"{host} did not answer within {timeout_seconds:g} s"
+        case ProxyError():
+            hint = "Check HTTPS_PROXY, or exempt the host with NO_PROXY."
+            problem = f"the proxy refused the connection: {error}"
+        case InvalidHandshake() | InvalidURI():
+            cause, hint = DisconnectCause.HANDSHAKE, _CHECK_URL
+            problem = f"{host} is not a WebSocket server: {error}"
+        case ConnectionClosed():  # before the request was sent
+            problem = f"{host} closed the connection immediately"
+        case _:
+            problem = f"{host} cannot be reached: {str(error) or type(error).__name__}"
+    return ConnectionLost(cause, problem, remedy=hint)
+
+
+def handshake_rejected(status: int, path: str, retry_after: str | None, date: str | None = None) -> HandshakeRefused:
+    """Return the loss that an HTTP response without an upgrade stands for, by its status and headers."""
+    seconds = retry_after_seconds(retry_after, date)
+    return HandshakeRefused(
+        _handshake_cause(status, seconds),
+        f"Aries answered with HTTP {status} for {path or '/'} instead of a WebSocket",
+        remedy=_handshake_hint(status, path),
+        retry_after_seconds=seconds,
+        date=date,
+    )
+
+
+def certificate_hint(code: int, address: str, *, named_by: str, trusted_by: str, any_name: str = "") -> str:
+    """Return what to do about a certificate that failed with this ``verify_code`` of OpenSSL.
+
+    ``named_by`` is the setting with the server's address, ``trusted_by`` the one with the trusted authorities, and
+    ``any_name`` says how to accept a certificate for another name, if that is possible.
+    """
+    if code == _EXPIRED:
+        return f"Have the operator of {address} renew it, and check this machine's clock."
+    if code == _NOT_YET_VALID:
+        return "Check this machine's clock."
+    if code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH):
+        return f"Put the name that the certificate was issued for into {named_by}{any_name}."
+    return f"If a private authority issued it, put that authority's PEM file into {trusted_by}."
+
+
+def _handshake_cause(status: int, retry_after_seconds: float | None) -> DisconnectCause:
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return DisconnectCause.AUTH_REFUSED
+    if status == HTTPStatus.TOO_MANY_REQUESTS or retry_after_seconds is not None:
+        return DisconnectCause.THROTTLED
+    return DisconnectCause.HANDSHAKE
+
+
+def _handshake_hint(status: int, path: str) -> str:
+    match status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return (
+                "No token has been sent at this point, so Aries, or a proxy on the way, rejects this machine's "
+                "address: ask Aries, and check the network."
+            )
+        case HTTPStatus.NOT_FOUND:
+            return _path_hint(path)
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return HINTS[DisconnectCause.THROTTLED]
+        case _ if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+            return f"{_CHECK_URL} Redirects are not followed, so that the token is sent to no other server."
+        case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return f"The server failed; the bridge will retry. If this lasts: {_CHECK_URL}"
+    return _CHECK_URL
+
+
+def _path_hint(path: str) -> str:
+    other = OTHER_PATHS.get(path.rstrip("/"))
+    if other is None:
+        return f"Check ARIES_WS_URL: the paths of the two dialects are {' and '.join(OTHER_PATHS)}."
+    return f"Check ARIES_WS_URL: the path of the other dialect is {other}."
