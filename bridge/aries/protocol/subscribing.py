@@ -40,7 +40,7 @@ class SubscribeState(StrEnum):
 
     INACTIVE = "inactive"  # not authenticated yet
     SUBSCRIBING = "subscribing"  # requests are sent, all at once, and answers are pending
-    PAUSED = "paused"  # a request was rejected without an id: further errors about it may come
+    PAUSED = "paused"  # a rejection without an id was ambiguous, and more of them may come
     RETRYING = "retrying"  # one request at a time is sent
     SETTLED = "settled"  # all is answered, or counts as accepted
 
@@ -49,7 +49,7 @@ class SubscribeTrigger(StrEnum):
     """What changes the state of subscribing."""
 
     REQUESTED = "requested"
-    REJECTED_WITHOUT_ID = "request of several symbols rejected without an id"
+    REJECTED_AMBIGUOUSLY = "request rejected without an id"
     PAUSE_ENDED = "pause ended"
     ALL_ANSWERED = "all answered, or none for the grace period"
 
@@ -59,9 +59,9 @@ _S, _T = SubscribeState, SubscribeTrigger
 TRANSITIONS: Final[Mapping[SubscribeState, Mapping[SubscribeTrigger, SubscribeState]]] = MappingProxyType(
     {
         _S.INACTIVE: {_T.REQUESTED: _S.SUBSCRIBING},
-        _S.SUBSCRIBING: {_T.ALL_ANSWERED: _S.SETTLED, _T.REJECTED_WITHOUT_ID: _S.PAUSED},
+        _S.SUBSCRIBING: {_T.ALL_ANSWERED: _S.SETTLED, _T.REJECTED_AMBIGUOUSLY: _S.PAUSED},
         _S.PAUSED: {_T.PAUSE_ENDED: _S.RETRYING},
-        _S.RETRYING: {_T.ALL_ANSWERED: _S.SETTLED, _T.REJECTED_WITHOUT_ID: _S.PAUSED},
+        _S.RETRYING: {_T.ALL_ANSWERED: _S.SETTLED, _T.REJECTED_AMBIGUOUSLY: _S.PAUSED},
         _S.SETTLED: {_T.REQUESTED: _S.SUBSCRIBING},
     }
 )
@@ -221,7 +221,7 @@ class Subscribing:
         unanswered = [request.subscriptions for request in self._pending.values()]
         self._queued = deque((*halves, *unanswered, *self._queued))
         self._pending.clear()
-        self._move(SubscribeTrigger.REJECTED_WITHOUT_ID)
+        self._move(SubscribeTrigger.REJECTED_AMBIGUOUSLY)
         self._deadline = now + PAUSE_SECONDS
 
     def _leave_out(self, subscriptions: Sequence[Subscription], error: str) -> None:
