@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.session_events import SessionEvent
 
 CLOSED: dict[str, object] = dict(STATUS)
-#: No pings and no staleness: only what a test asks for is sent.
+#: Without pings and staleness, so that only what a test asks for is sent.
 UNHURRIED = Timing(ping_interval_seconds=1e9, stale_after_seconds=0.0)
 
 
 @pytest.fixture(params=[ActionWire(), EnvelopeWire()], ids=["action", "envelope"])
 def wire(request: pytest.FixtureRequest) -> Wire:
-    """Return the server's side of each dialect."""
-    found: Wire = request.param
-    return found
+    """Return the server's messages in each dialect."""
+    messages: Wire = request.param
+    return messages
 
 
 def talk_to(wire: Wire, *symbols: str, **choices: object) -> Talk:
     return Talk(wire, *(symbols or ("AAPL", "MSFT")), timing=UNHURRIED, **choices)  # type: ignore[arg-type]  # a Talk's
 
 
-def symbols_of(requests: list[dict[str, object]], word: str = "subscribe") -> list[str]:
-    """Return the symbols that requests of this word name, in their order."""
-    wanted = [one for one in requests if word in (one.get("type"), one.get("action"))]
-    parts = [one["payload"] if isinstance(one.get("payload"), list) else one["data"] for one in wanted]
+def symbols_of(requests: list[dict[str, object]], method: str = "subscribe") -> list[str]:
+    """Return the symbols in requests of this method, in their order."""
+    matching = [one for one in requests if method in (one.get("type"), one.get("action"))]
+    parts = [one["payload"] if isinstance(one.get("payload"), list) else one["data"] for one in matching]
     return [part["symbol"] for one in parts for part in one]  # type: ignore[attr-defined]  # a list
 
 
@@ -49,7 +49,7 @@ def symbols_of(requests: list[dict[str, object]], word: str = "subscribe") -> li
 
 
 def test_a_session_authenticates_and_then_subscribes(wire: Wire) -> None:
-    """Nothing but the token is sent before the server's yes; then everything is subscribed."""
+    """Only the token is sent before the server accepts it; then all symbols are requested."""
     talk = talk_to(wire)
     talk.wait(1)
     assert talk.sent() == []
@@ -67,8 +67,8 @@ def test_a_session_authenticates_and_then_subscribes(wire: Wire) -> None:
     assert talk.events() == [Subscribed(2, ())]
 
 
-def test_the_api_key_goes_along_and_may_be_unreadable() -> None:
-    """A key that cannot be read is the caller's to know, and leaves the session as it was."""
+def test_an_unreadable_api_key_leaves_the_session_as_it_was() -> None:
+    """The error is raised to the caller, and nothing is sent."""
 
     def unreadable() -> str:
         raise OSError("gone")
@@ -81,10 +81,10 @@ def test_the_api_key_goes_along_and_may_be_unreadable() -> None:
     assert session.lost is None
 
 
-def test_a_refused_token_ends_the_connection(wire: Wire) -> None:
-    """The first token refused is the end; its cause and the server's words are kept, the token is not."""
+def test_a_rejected_token_ends_the_connection(wire: Wire) -> None:
+    """The loss has the cause and the server's text, and not the token."""
     talk = talk_to(wire)
-    talk.hear(wire.refused(talk.ask("secret")))
+    talk.hear(wire.rejected(talk.ask("secret")))
     assert talk.session.lost is not None
     assert talk.session.lost.cause is DisconnectCause.AUTH_REFUSED
     assert "authentication failed" in str(talk.session.lost)
@@ -94,8 +94,8 @@ def test_a_refused_token_ends_the_connection(wire: Wire) -> None:
     assert talk.sent() == []
 
 
-def test_an_error_that_names_nothing_refuses_a_token_that_waits_for_its_answer(wire: Wire) -> None:
-    """While nothing else was asked, an error without an id is about the token."""
+def test_an_error_without_an_id_rejects_the_first_token(wire: Wire) -> None:
+    """While no other request is pending, an error without an id is about the token."""
     talk = talk_to(wire)
     talk.ask()
     talk.hear(wire.error(None, "token is required"))
@@ -104,7 +104,7 @@ def test_an_error_that_names_nothing_refuses_a_token_that_waits_for_its_answer(w
 
 
 def test_no_answer_to_the_token_ends_the_connection(wire: Wire) -> None:
-    """Silence on authentication has a deadline."""
+    """The answer to the first token has a deadline."""
     talk = talk_to(wire)
     talk.ask()
     talk.wait(9.8)
@@ -114,8 +114,8 @@ def test_no_answer_to_the_token_ends_the_connection(wire: Wire) -> None:
     assert talk.session.lost.cause is DisconnectCause.AUTH_TIMEOUT
 
 
-def test_a_greeting_is_no_request_for_another_token(wire: Wire) -> None:
-    """``authRequired`` on a fresh socket asks for what is on its way."""
+def test_auth_required_while_the_first_token_is_pending_requires_no_other(wire: Wire) -> None:
+    """On a new connection ``authRequired`` asks for what is already sent."""
     talk = talk_to(wire)
     request = talk.ask()
     talk.hear(wire.word("authRequired"))
@@ -128,11 +128,11 @@ def test_a_greeting_is_no_request_for_another_token(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("status_first", [False, True])
-def test_data_says_yes_where_an_answer_does_not(wire: Wire, status_first: bool) -> None:  # noqa: FBT001 - a case
-    """Nobody sends data to a stranger: the session begins, and the answer's deadline no longer matters."""
+def test_data_implies_that_the_token_was_accepted(wire: Wire, status_first: bool) -> None:  # noqa: FBT001 - a case
+    """The session starts with the first data, and the answer's deadline no longer matters."""
     talk = talk_to(wire)
     talk.ask()
-    talk.hear(line({"welcome": "friend"}), *([wire.status(CLOSED)] if status_first else []), wire.quote("AAPL"))
+    talk.hear(line({"unknown": "message"}), *([wire.status(CLOSED)] if status_first else []), wire.quote("AAPL"))
     assert talk.events() == [Authenticated(again=False, expires_in_seconds=None, implied=True), DataStarted()]
     assert symbols_of(talk.sent()) == ["AAPL", "MSFT"]
     talk.wait(60)
@@ -140,8 +140,8 @@ def test_data_says_yes_where_an_answer_does_not(wire: Wire, status_first: bool) 
     assert not talk.session.token_required
 
 
-def test_a_late_yes_tells_the_life_of_a_session_that_began_with_data(wire: Wire) -> None:
-    """The answer may come after the first data; nothing is subscribed twice."""
+def test_a_late_acceptance_sets_the_lifetime_of_a_session_that_started_with_data(wire: Wire) -> None:
+    """Nothing is subscribed twice."""
     talk = talk_to(wire)
     request = talk.ask()
     talk.hear(wire.status(CLOSED))
@@ -154,20 +154,20 @@ def test_a_late_yes_tells_the_life_of_a_session_that_began_with_data(wire: Wire)
     assert talk.session.token_required
 
 
-def test_a_late_no_is_understood_after_a_greeting_of_data(wire: Wire) -> None:
-    """A server that tells everybody the market's status may refuse the token after that."""
+def test_a_late_rejection_counts_after_data(wire: Wire) -> None:
+    """A server that sends every client the market's status may reject the token after that."""
     talk = talk_to(wire)
     request = talk.ask()
-    talk.hear(wire.status(CLOSED), wire.refused(request))
+    talk.hear(wire.status(CLOSED), wire.rejected(request))
     talk.wait(1)
     assert talk.session.token_required
-    talk.hear(wire.refused(talk.ask("newer")))
+    talk.hear(wire.rejected(talk.ask("newer")))
     assert talk.session.lost is not None
     assert talk.session.lost.cause is DisconnectCause.AUTH_REFUSED
 
 
-def test_without_a_life_of_its_own_a_session_is_renewed_before_its_token_lapses(wire: Wire) -> None:
-    """Where the server does not say how long a session lasts, the token's own life counts; else the server's word."""
+def test_a_session_of_unknown_lifetime_is_renewed_before_its_token_expires(wire: Wire) -> None:
+    """The token's lifetime counts only if the server does not say how long the session lasts."""
     talk = talk_to(wire)
     talk.hear(wire.accepted(talk.ask(life_seconds=100)))
     talk.wait(79)
@@ -180,8 +180,8 @@ def test_without_a_life_of_its_own_a_session_is_renewed_before_its_token_lapses(
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_a_renewal_that_nobody_asked_for_costs_no_session(wire: Wire, answered: bool) -> None:  # noqa: FBT001 - a case
-    """A server that refuses or ignores it is let be, and offered the next token in its time."""
+def test_a_renewal_that_the_server_did_not_ask_for_costs_no_session(wire: Wire, answered: bool) -> None:  # noqa: FBT001 - a case
+    """If the server rejects or ignores it, the session continues and the next token is sent in its time."""
     talk = talk_to(wire)
     talk.hear(wire.accepted(talk.ask(life_seconds=100)))
     talk.wait(10)
@@ -191,7 +191,7 @@ def test_a_renewal_that_nobody_asked_for_costs_no_session(wire: Wire, answered: 
         assert talk.session.token_required
         request = talk.ask("newer", life_seconds=100)
         if answered:
-            talk.hear(wire.refused(request, "already authenticated"))
+            talk.hear(wire.rejected(request, "already authenticated"))
             assert talk.events() == [ServerError("already authenticated")]
         else:
             talk.wait(11)
@@ -199,32 +199,32 @@ def test_a_renewal_that_nobody_asked_for_costs_no_session(wire: Wire, answered: 
 
 
 def test_data_outside_a_session_is_a_bad_line(wire: Wire) -> None:
-    """Data after a refusal, or before any token was sent, begins no session and becomes no record."""
+    """Data after a rejection, or before a token was sent, starts no session and becomes no record."""
     talk = talk_to(wire)
     ((_, event),) = talk.session.receive(wire.quote("AAPL"), talk.now)
     assert isinstance(event, BadLine)
     talk.hear(wire.accepted({"id": "auth-001"}))
     assert not talk.session.authenticated
     request = talk.ask()
-    _, (_, event) = talk.session.receive(wire.refused(request) + b"\n" + wire.quote("AAPL"), talk.now)
+    _, (_, event) = talk.session.receive(wire.rejected(request) + b"\n" + wire.quote("AAPL"), talk.now)
     assert isinstance(event, BadLine)
     assert (event.reason, event.symbol) == ("no_session", "AAPL")
     assert talk.events() == []
 
 
-def test_an_ack_of_the_auth_request_is_a_yes() -> None:
-    """A request may be answered by a response rather than by an event."""
+def test_an_ack_of_the_auth_request_accepts_the_token() -> None:
+    """The request may be answered by a response instead of an event."""
     talk = talk_to(EnvelopeWire())
     request = talk.ask()
     talk.hear(line({"type": "response", "id": request["id"], "payload": {}}))
     assert talk.events() == [Authenticated(again=False, expires_in_seconds=None)]
 
 
-# -- the life of a session --------------------------------------------------------------------------------------
+# -- the lifetime of a session --------------------------------------------------------------------------------------
 
 
-def test_a_session_is_renewed_by_80_percent_of_its_life(wire: Wire) -> None:
-    """A new token is asked for in time, again and again; subscriptions survive that."""
+def test_a_session_is_renewed_after_80_percent_of_its_lifetime(wire: Wire) -> None:
+    """A fresh token is required in time, again and again; subscriptions stay."""
     talk = talk_to(wire)
     talk.begin(2_700_000)
     for again in range(3):
@@ -233,7 +233,7 @@ def test_a_session_is_renewed_by_80_percent_of_its_life(wire: Wire) -> None:
         assert not talk.session.token_required
         talk.wait(2)
         assert talk.session.token_required
-        expires_in_ms = None if again else 2_700_000  # what is not said again stays as it was
+        expires_in_ms = None if again else 2_700_000  # an unknown lifetime is taken to be the last one
         request = talk.ask("newer")
         assert not talk.session.token_required
         talk.hear(wire.accepted(request, expires_in_ms))
@@ -242,8 +242,8 @@ def test_a_session_is_renewed_by_80_percent_of_its_life(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("word", ["refreshAuth", "authExpired", "authRequired"])
-def test_a_session_is_renewed_when_the_server_asks(wire: Wire, word: str) -> None:
-    """Each of the three words asks for a token at once, but not while one is on its way."""
+def test_a_session_is_renewed_when_the_server_requires_it(wire: Wire, word: str) -> None:
+    """Each of the three messages requires a token at once, but not while one is pending."""
     talk = talk_to(wire)
     talk.begin()
     talk.wait(10)
@@ -261,7 +261,7 @@ def test_a_session_is_renewed_when_the_server_asks(wire: Wire, word: str) -> Non
 
 
 def test_a_server_that_asks_twice_gets_one_token(wire: Wire) -> None:
-    """A request that is repeated while the token is being fetched is answered by that token."""
+    """A request that is repeated while the token is fetched is answered by that token."""
     talk = talk_to(wire)
     talk.begin()
     talk.wait(10)
@@ -274,8 +274,8 @@ def test_a_server_that_asks_twice_gets_one_token(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(("word", "symbols"), [("refreshAuth", []), ("authExpired", ["AAPL", "MSFT"])])
-def test_what_lapsed_is_subscribed_again(wire: Wire, word: str, symbols: list[str]) -> None:
-    """A warning leaves the subscriptions alone; of a session that had lapsed nobody knows what is left."""
+def test_an_expired_session_is_subscribed_again(wire: Wire, word: str, symbols: list[str]) -> None:
+    """A warning leaves the subscriptions as they are; after an expiry it is not known what is left of them."""
     talk = talk_to(wire)
     talk.begin()
     talk.wait(10)
@@ -286,28 +286,28 @@ def test_what_lapsed_is_subscribed_again(wire: Wire, word: str, symbols: list[st
     assert talk.events() == [Authenticated(again=True, expires_in_seconds=None, expired=bool(symbols))]
 
 
-def test_a_server_that_asks_all_the_time_is_not_answered_all_the_time(wire: Wire) -> None:
-    """However often the server asks, or however short a life it grants, tokens are sent with a pause between."""
+def test_tokens_are_sent_with_a_minimum_interval(wire: Wire) -> None:
+    """However often the server asks, and however short a lifetime it grants."""
     talk = talk_to(wire)
     talk.begin(1)
-    asked = 0
+    tokens = 0
     for _ in range(100):
         talk.hear(wire.word("refreshAuth"))
         talk.wait(0.1)
         if talk.session.token_required:
-            asked += 1
+            tokens += 1
             talk.hear(wire.accepted(talk.ask(), 1))
-    assert 10 <= asked <= 20
+    assert 10 <= tokens <= 20
 
 
-def test_a_renewal_refused_once_is_tried_with_a_newer_token(wire: Wire) -> None:
-    """One refusal is forgiven while the session lives; a success starts over."""
+def test_a_renewal_rejected_once_is_repeated_with_a_newer_token(wire: Wire) -> None:
+    """One rejection does not end a live session; an acceptance starts over."""
     talk = talk_to(wire)
     talk.begin()
     for _ in range(3):
         talk.wait(10)
         talk.hear(wire.word("refreshAuth"))
-        talk.hear(wire.refused(talk.ask("old")))
+        talk.hear(wire.rejected(talk.ask("old")))
         assert talk.session.lost is None
         talk.wait(0.1)
         assert talk.session.token_required
@@ -315,19 +315,19 @@ def test_a_renewal_refused_once_is_tried_with_a_newer_token(wire: Wire) -> None:
     assert talk.session.lost is None
 
 
-def test_a_renewal_refused_twice_ends_the_connection(wire: Wire) -> None:
-    """Two refusals in a row say that no token will do."""
+def test_a_renewal_rejected_twice_ends_the_connection(wire: Wire) -> None:
+    """After two rejections in a row no other token is tried."""
     talk = talk_to(wire)
     talk.begin(60_000)
     for token in ("old", "newer"):
         assert talk.session.lost is None
-        talk.hear(wire.refused(talk.ask(token)))
+        talk.hear(wire.rejected(talk.ask(token)))
     assert talk.session.lost is not None
     assert talk.session.lost.cause is DisconnectCause.AUTH_REFUSED
 
 
-def test_a_renewal_without_a_token_is_tried_again_later(wire: Wire) -> None:
-    """Where there is no token just now, the session goes on and asks again."""
+def test_a_renewal_without_a_token_is_repeated_later(wire: Wire) -> None:
+    """If no token is available, the session continues and requires one again."""
     talk = talk_to(wire)
     talk.begin(100_000)
     talk.wait(81)
@@ -340,8 +340,8 @@ def test_a_renewal_without_a_token_is_tried_again_later(wire: Wire) -> None:
     assert talk.session.token_required
 
 
-def test_an_unanswered_renewal_is_repeated_while_the_session_lives(wire: Wire) -> None:
-    """A renewal without an answer is no fault before the session lapses, and one after."""
+def test_an_unanswered_renewal_is_repeated_until_the_session_expires(wire: Wire) -> None:
+    """A missing answer ends the connection only after the session has expired."""
     talk = talk_to(wire)
     talk.begin(100_000)
     talk.wait(81)
@@ -358,8 +358,8 @@ def test_an_unanswered_renewal_is_repeated_while_the_session_lives(wire: Wire) -
     assert talk.session.lost.cause is DisconnectCause.AUTH_TIMEOUT
 
 
-def test_an_unanswered_renewal_was_a_yes_where_data_flows_beyond_the_lapse(wire: Wire) -> None:
-    """A session whose data outlives it was renewed by an answer we do not understand."""
+def test_data_after_the_expiry_implies_that_a_renewal_was_accepted(wire: Wire) -> None:
+    """The renewal had an answer that is not known."""
     talk = talk_to(wire)
     talk.begin(100_000)
     talk.events()
@@ -373,8 +373,8 @@ def test_an_unanswered_renewal_was_a_yes_where_data_flows_beyond_the_lapse(wire:
     assert talk.sent() == []
 
 
-def test_a_warning_without_a_known_life_is_not_forgotten(wire: Wire) -> None:
-    """After an unanswered warning the session is taken to lapse, so that a dead one is not kept for ever."""
+def test_a_warning_limits_a_session_of_unknown_lifetime(wire: Wire) -> None:
+    """After an unanswered warning the session is taken to expire, so that a dead one is not kept for ever."""
     talk = talk_to(wire)
     talk.begin()
     talk.hear(wire.word("refreshAuth"))
@@ -386,12 +386,12 @@ def test_a_warning_without_a_known_life_is_not_forgotten(wire: Wire) -> None:
     assert talk.session.lost.cause is DisconnectCause.AUTH_TIMEOUT
 
 
-def test_the_first_loss_stays(wire: Wire) -> None:
-    """Whatever comes after the end does not change why it came."""
+def test_the_first_loss_is_kept(wire: Wire) -> None:
+    """What is received after the loss does not change its cause."""
     talk = talk_to(wire)
-    talk.hear(wire.refused(talk.ask(), "first"))
+    talk.hear(wire.rejected(talk.ask(), "first"))
     lost = talk.session.lost
-    talk.hear(wire.refused({"id": "auth-001"}, "second"))
+    talk.hear(wire.rejected({"id": "auth-001"}, "second"))
     talk.wait(60)
     assert talk.session.lost is lost
 
@@ -400,7 +400,7 @@ def test_the_first_loss_stays(wire: Wire) -> None:
 
 
 def test_five_thousand_symbols_take_25_requests() -> None:
-    """Requests are bounded, their ids differ, and the whole is settled by the last acknowledgement."""
+    """Requests are bounded, their ids differ, and the last acknowledgement settles them."""
     wire = EnvelopeWire()
     talk = talk_to(wire, *(f"S{number}" for number in range(5000)))
     requests = talk.begin()
@@ -413,8 +413,8 @@ def test_five_thousand_symbols_take_25_requests() -> None:
     assert talk.events() == [Subscribed(5000, ())]
 
 
-def test_without_acknowledgements_subscriptions_settle_by_themselves(wire: Wire) -> None:
-    """Silence counts as a yes after a while."""
+def test_without_acknowledgements_subscriptions_settle_after_the_grace_period(wire: Wire) -> None:
+    """Requests that are not answered count as accepted."""
     talk = talk_to(wire)
     talk.begin()
     talk.events()
@@ -607,7 +607,7 @@ def test_a_flood_of_rejections_does_not_affect_the_next_plan(wire: Wire, monkeyp
 
 
 def test_an_answer_to_a_new_plan_is_not_taken_for_one_to_the_old() -> None:
-    """Without ids, what nobody answered in time is no longer waited for."""
+    """Without ids, an answer that comes after the grace period is not expected any more."""
     wire = ActionWire()
     talk = talk_to(wire, "AAPL")
     talk.begin()
@@ -620,7 +620,7 @@ def test_an_answer_to_a_new_plan_is_not_taken_for_one_to_the_old() -> None:
 
 
 def test_answers_without_ids_mean_the_oldest_request() -> None:
-    """In the older dialect answers come in the order of the requests: of three types the second is refused."""
+    """In the older dialect answers come in the order of the requests: of three types the second is rejected."""
     wire = ActionWire()
     talk = talk_to(wire, "AAPL", events=("quotes", "timesales", "l2"))
     composite, timesales, level2 = talk.begin()
@@ -644,8 +644,8 @@ def test_an_unsubscribe_is_not_taken_for_a_subscribe() -> None:
     assert talk.events() == [Subscribed(2, ())]
 
 
-def test_an_error_about_nothing_we_asked_is_a_complaint(wire: Wire) -> None:
-    """Once everything is settled an error without a request is reported, and changes nothing."""
+def test_an_error_while_nothing_is_pending_is_reported(wire: Wire) -> None:
+    """It changes nothing."""
     talk = talk_to(wire)
     talk.begin()
     talk.wait(6)
@@ -656,8 +656,8 @@ def test_an_error_about_nothing_we_asked_is_a_complaint(wire: Wire) -> None:
     assert talk.session.lost is None
 
 
-def test_a_refusal_that_comes_late_and_names_its_request_is_understood() -> None:
-    """Silence counted as a yes; a later no corrects that."""
+def test_a_late_rejection_with_an_id_counts() -> None:
+    """It corrects that the request counted as accepted."""
     wire = EnvelopeWire()
     talk = talk_to(wire, "BAD")
     (request,) = talk.begin()
@@ -672,7 +672,7 @@ def test_a_refusal_that_comes_late_and_names_its_request_is_understood() -> None
 
 
 def test_another_plan_is_applied_by_the_difference(wire: Wire) -> None:
-    """Only what is gone is unsubscribed, and only what is new or changed is subscribed, in this order."""
+    """Removed symbols are unsubscribed, then new and changed ones are subscribed, and no others."""
     talk = talk_to(wire, "AAPL", "MSFT", "GOOGL")
     talk.settle()
     described = json.dumps([{"symbol": "MSFT", "fields": {"quotes": ["bidPrice"], "trades": ["size"]}}])
@@ -687,7 +687,7 @@ def test_another_plan_is_applied_by_the_difference(wire: Wire) -> None:
 
 
 def test_the_same_plan_sends_nothing(wire: Wire) -> None:
-    """Without a difference there is nothing to say."""
+    """Without a difference there is no request and no event."""
     talk = talk_to(wire)
     talk.settle()
     talk.session.replan(plan(["AAPL", "MSFT"], ["quotes", "trades"]), talk.now)
@@ -696,7 +696,7 @@ def test_the_same_plan_sends_nothing(wire: Wire) -> None:
 
 
 def test_fewer_symbols_need_no_acknowledgement(wire: Wire) -> None:
-    """Where symbols only go, the new state is known at once."""
+    """If symbols are only removed, the session is settled at once."""
     talk = talk_to(wire)
     talk.settle()
     talk.session.replan(plan(["AAPL"], ["quotes", "trades"]), talk.now)
@@ -704,8 +704,8 @@ def test_fewer_symbols_need_no_acknowledgement(wire: Wire) -> None:
     assert talk.events() == [Subscribed(1, ())]
 
 
-def test_removed_events_are_unsubscribed_only_where_subscriptions_add_up() -> None:
-    """The older dialect has a subscription per type, the newer one per symbol."""
+def test_removed_events_are_unsubscribed_only_if_subscriptions_add_up() -> None:
+    """The older dialect has a subscription for each type, the newer one for each symbol."""
     for wire, unsubscribed in ((ActionWire(), ["AAPL"]), (EnvelopeWire(), [])):
         talk = talk_to(wire, "AAPL", events=("quotes", "l2"))
         talk.settle()
@@ -719,8 +719,8 @@ def test_removed_events_are_unsubscribed_only_where_subscriptions_add_up() -> No
         assert "level2" not in json.dumps(requests[-1])
 
 
-def test_a_plan_before_the_session_is_the_one_that_counts(wire: Wire) -> None:
-    """A plan that changes while the token is on its way is subscribed to as it is then."""
+def test_a_plan_that_changes_before_the_session_starts_is_used(wire: Wire) -> None:
+    """The plan of the time when the token is accepted is subscribed to."""
     talk = talk_to(wire)
     request = talk.ask()
     talk.session.replan(plan(["NVDA"], ["quotes"]), talk.now)
@@ -729,8 +729,8 @@ def test_a_plan_before_the_session_is_the_one_that_counts(wire: Wire) -> None:
     assert symbols_of(talk.sent()) == ["NVDA"]
 
 
-def test_a_late_refusal_does_not_bring_back_what_is_gone() -> None:
-    """A batch refused after the plan has changed is asked for again without what is no longer wanted."""
+def test_a_late_rejection_does_not_bring_back_removed_symbols() -> None:
+    """A request that is rejected after the plan has changed is sent again without the removed symbols."""
     wire = EnvelopeWire()
     talk = talk_to(wire, "A", "B", "C")
     (request,) = talk.begin()
@@ -740,8 +740,8 @@ def test_a_late_refusal_does_not_bring_back_what_is_gone() -> None:
     assert symbols_of(talk.sent()) == ["A", "B"]
 
 
-def test_a_refused_symbol_that_is_gone_is_no_longer_counted() -> None:
-    """The count of subscribed symbols is right after a refused one was removed, and after it was asked for anew."""
+def test_a_rejected_symbol_that_is_removed_is_no_longer_counted() -> None:
+    """The count of subscribed symbols is right after a rejected one was removed."""
     wire = EnvelopeWire()
     talk = talk_to(wire, "A", "BAD")
     (request,) = talk.begin()
@@ -756,8 +756,8 @@ def test_a_refused_symbol_that_is_gone_is_no_longer_counted() -> None:
 # -- frames -----------------------------------------------------------------------------------------------------
 
 
-def test_notices_keep_the_order_of_a_frame(wire: Wire) -> None:
-    """What one frame says is noted line by line, and each line is returned with what it says."""
+def test_events_keep_the_order_of_a_frame(wire: Wire) -> None:
+    """A frame is handled line by line, and each line is returned with its message."""
     talk = talk_to(wire, "AAPL")
     request = talk.ask()
     ack = wire.ack({"id": "sub-002", "action": "subscribe"})
@@ -774,8 +774,8 @@ def test_notices_keep_the_order_of_a_frame(wire: Wire) -> None:
     assert talk.session.has_pending_work
 
 
-def test_market_status_is_no_sign_of_flowing_data(wire: Wire) -> None:
-    """Only market data says that data flows, and only the first is noted."""
+def test_market_status_does_not_start_data(wire: Wire) -> None:
+    """Only market data does, and only the first is reported."""
     talk = talk_to(wire)
     talk.begin()
     talk.events()
@@ -785,20 +785,20 @@ def test_market_status_is_no_sign_of_flowing_data(wire: Wire) -> None:
     assert talk.events() == [DataStarted()]
 
 
-def test_an_idle_session_has_nothing_to_say(wire: Wire) -> None:
-    """The shell need not look where nothing happened; a loss is worth a look."""
+def test_an_idle_session_has_no_pending_work(wire: Wire) -> None:
+    """The client need not look at an idle session; a loss is pending work."""
     talk = talk_to(wire)
     request = talk.ask()
     assert not talk.session.has_pending_work
-    talk.hear(wire.refused(request))
+    talk.hear(wire.rejected(request))
     assert talk.session.has_pending_work
 
 
 # -- keep-alive -------------------------------------------------------------------------------------------------
 
 
-def test_pings_go_out_and_their_pongs_keep_the_session(wire: Wire) -> None:
-    """Both kinds of ping go out by the interval; answered, they keep a quiet session in a closed market."""
+def test_pings_are_sent_and_their_pongs_keep_the_session(wire: Wire) -> None:
+    """Both kinds of ping are sent by the interval; if answered, they keep a quiet session in a closed market."""
     talk = Talk(wire, "AAPL")
     talk.begin()
     talk.hear(wire.status(CLOSED))
@@ -813,8 +813,8 @@ def test_pings_go_out_and_their_pongs_keep_the_session(wire: Wire) -> None:
     assert pings == 20
 
 
-def test_a_black_hole_is_noticed(wire: Wire) -> None:
-    """Without any answer the connection is given up, whatever the market does."""
+def test_a_dead_connection_is_detected(wire: Wire) -> None:
+    """Without any answer the connection is lost, whether the market is open or not."""
     talk = Talk(wire, "AAPL")
     talk.begin()
     talk.hear(wire.status(CLOSED))
@@ -823,8 +823,8 @@ def test_a_black_hole_is_noticed(wire: Wire) -> None:
     assert talk.session.lost.cause is DisconnectCause.PONG_TIMEOUT
 
 
-def test_a_silent_stall_is_probed_and_given_up(wire: Wire) -> None:
-    """In an open market, pongs without data lead to a probe, and then to the end."""
+def test_a_stale_connection_is_probed_and_then_lost(wire: Wire) -> None:
+    """In an open market, pongs without data lead to a probe, and then to the loss."""
     talk = Talk(wire, "AAPL", timing=Timing(ping_interval_seconds=25.0))
     talk.begin()
     talk.hear(wire.status(OPEN), wire.quote("AAPL"))
@@ -839,11 +839,11 @@ def test_a_silent_stall_is_probed_and_given_up(wire: Wire) -> None:
     assert sum("ping" in one.values() for one in talk.sent()) == 3
 
 
-# -- portions ---------------------------------------------------------------------------------------------------
+# -- batches ---------------------------------------------------------------------------------------------------
 
 
-def test_much_is_heard_in_portions(wire: Wire) -> None:
-    """However lines come, in one frame or in many, no portion is much longer than others may have to wait for."""
+def test_many_lines_are_handled_in_batches(wire: Wire) -> None:
+    """In one frame or in many, no batch is much longer than its limit."""
     talk = talk_to(wire)
     talk.settle()
     symbols = [f"S{number}" for number in range(1000)]
@@ -851,25 +851,25 @@ def test_much_is_heard_in_portions(wire: Wire) -> None:
     tens = [b"\n".join(quotes[at : at + 10]) for at in range(0, len(quotes), 10)]
     for frames in ([b"\n".join(quotes)], quotes, tens, [b"\r\n", *tens]):
         waiting = deque(frames)
-        heard: list[Line] = []
+        received: list[Line] = []
         while waiting:
             lines, before_event = talk.session.receive_some(waiting, talk.now)
             assert len(lines) < 2 * BATCH_LINES
-            assert before_event == len(lines) or not heard  # the first data of the session is eventful
-            heard += lines
+            assert before_event == len(lines) or not received  # the first data of the session is an event
+            received += lines
             talk.events()
-        assert [event.symbol for _, event in heard if isinstance(event, Update)] == symbols
+        assert [event.symbol for _, event in received if isinstance(event, Update)] == symbols
 
 
-def test_what_comes_behind_something_eventful_waits(wire: Wire) -> None:
-    """The frame that changes the session ends the portion, and its own lines are told from those before it."""
+def test_a_frame_with_a_session_event_ends_the_batch(wire: Wire) -> None:
+    """Its lines are distinguished from those before it, and the frames behind it are left."""
     talk = talk_to(wire)
     talk.settle()
     talk.hear(wire.quote("AAPL"))
     talk.events()
     talk.sent()
-    word = b"\n".join((wire.quote("B"), wire.error(None, "something is wrong"), wire.quote("C")))
-    frames = deque((wire.quote("A"), word, wire.quote("D")))
+    mixed = b"\n".join((wire.quote("B"), wire.error(None, "something is wrong"), wire.quote("C")))
+    frames = deque((wire.quote("A"), mixed, wire.quote("D")))
     lines, before_event = talk.session.receive_some(frames, talk.now)
     assert (len(lines), before_event) == (4, 1)
     assert talk.events() == [ServerError("something is wrong")]

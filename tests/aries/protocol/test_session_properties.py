@@ -1,4 +1,4 @@
-"""What holds for a session whatever is received, in whatever order things happen."""
+"""What holds for a session whatever is received, and in whatever order."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def is_auth(message: dict[str, object]) -> bool:
 @pytest.mark.parametrize("wire", WIRES, ids=["action", "envelope"])
 @given(frames=st.lists(FRAMES, max_size=5))
 def test_receive_never_raises_and_loses_no_line(wire: Wire, frames: list[bytes]) -> None:
-    """Any bytes in any order: each line that is not blank comes back once, with an event or a reason."""
+    """Of any bytes in any order, each line that is not blank is returned once, with a message or a reason."""
     talk = Talk(wire, "AAPL")
     talk.ask()
     for frame in frames:
@@ -54,12 +54,12 @@ def test_receive_never_raises_and_loses_no_line(wire: Wire, frames: list[bytes])
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Let a server, the clock and the shell do what they like."""
+    """A server, a clock and a client that act in any order."""
 
     @initialize(wire=st.sampled_from(WIRES))
     def connect(self, wire: Wire) -> None:
         self.talk = Talk(wire, "AAPL", "MSFT")
-        self.said: list[dict[str, object]] = []
+        self.requests: list[dict[str, object]] = []
         self.lost: object = None
         self.ids: set[object] = set()
         self.ask()
@@ -71,7 +71,7 @@ class AnyOrder(RuleBasedStateMachine):
     # -- what may happen ----------------------------------------------------------------------------------------
 
     @rule(frame=FRAMES)
-    def hear_anything(self, frame: bytes) -> None:
+    def receive_anything(self, frame: bytes) -> None:
         self.talk.hear(frame)
 
     @rule(expires_in_ms=st.none() | st.integers(1, 100_000))
@@ -79,11 +79,11 @@ class AnyOrder(RuleBasedStateMachine):
         self.talk.hear(self.talk.wire.accepted(self.newest("auth"), expires_in_ms))
 
     @rule()
-    def refuse(self) -> None:
-        self.talk.hear(self.talk.wire.refused(self.newest("auth")))
+    def reject(self) -> None:
+        self.talk.hear(self.talk.wire.rejected(self.newest("auth")))
 
     @rule(word=st.sampled_from(["authRequired", "refreshAuth", "authExpired"]))
-    def ask_for_a_token(self, word: str) -> None:
+    def require_a_token(self, word: str) -> None:
         self.talk.hear(self.talk.wire.word(word))
 
     @rule()
@@ -91,15 +91,15 @@ class AnyOrder(RuleBasedStateMachine):
         self.talk.hear(self.talk.wire.ack(self.newest("subscribe")))
 
     @rule(named=st.booleans(), text=st.sampled_from(["no", "unknown symbol: AAPL", "MSFT: no rights"]))
-    def complain(self, named: bool, text: str) -> None:  # noqa: FBT001 - drawn
+    def send_error(self, named: bool, text: str) -> None:  # noqa: FBT001 - drawn
         self.talk.hear(self.talk.wire.error(self.newest("subscribe") if named else None, text))
 
     @rule(is_open=st.booleans())
-    def tell_status(self, is_open: bool) -> None:  # noqa: FBT001 - drawn
+    def send_status(self, is_open: bool) -> None:  # noqa: FBT001 - drawn
         self.talk.hear(self.talk.wire.status(OPEN if is_open else CLOSED))
 
     @rule()
-    def tell_quote(self) -> None:
+    def send_quote(self) -> None:
         ((_, event),) = self.talk.session.receive(self.talk.wire.quote("AAPL"), self.talk.now)
         assert isinstance(event, Update) is self.talk.session.authenticated
 
@@ -121,9 +121,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.talk.session.replan(new, self.talk.now)  # type: ignore[arg-type]  # a plan, drawn
 
     @precondition(lambda self: self.talk.session.token_required)
-    @rule(there_is_one=st.booleans())
-    def answer_wish_for_token(self, there_is_one: bool) -> None:  # noqa: FBT001 - drawn
-        if there_is_one:
+    @rule(available=st.booleans())
+    def answer_token_required(self, available: bool) -> None:  # noqa: FBT001 - drawn
+        if available:
             self.ask()
         else:
             self.talk.session.token_unavailable(self.talk.now)
@@ -137,15 +137,15 @@ class AnyOrder(RuleBasedStateMachine):
         new = self.talk.sent()
         if not session.authenticated:
             assert all(is_auth(message) for message in new)
-        self.said += new
+        self.requests += new
         new_ids = [message["id"] for message in new if "id" in message]
         assert len(set(new_ids)) == len(new_ids)
         assert self.ids.isdisjoint(new_ids)
         self.ids |= set(new_ids)
 
     @invariant()
-    def notices_are_events(self) -> None:
-        assert all(isinstance(notice, get_args(SessionEvent)) for notice in self.talk.events())
+    def events_are_typed(self) -> None:
+        assert all(isinstance(event, get_args(SessionEvent)) for event in self.talk.events())
         assert not self.talk.session._events
 
     @invariant()
@@ -161,22 +161,22 @@ class AnyOrder(RuleBasedStateMachine):
         assert 0 <= session.subscribed_symbols <= len(session._subscribing.plan)
 
     @invariant()
-    def what_is_asked_for_again_was_not_forgotten(self) -> None:
+    def queued_requests_have_a_deadline(self) -> None:
         subscribing = self.talk.session._subscribing
         if subscribing._queued:
             assert subscribing.state in (SubscribeState.PAUSED, SubscribeState.RETRYING)
             assert subscribing._deadline is not None
 
     @invariant()
-    def one_token_is_on_its_way_at_most(self) -> None:
+    def one_token_is_pending_at_most(self) -> None:
         session = self.talk.session
         assert not (session.token_required and session._authentication.answer_pending)
 
     def newest(self, word: str) -> dict[str, object]:
-        """Return the newest request of this sort, as the server has it."""
+        """Return the newest request of this kind, as the server has it."""
         sort = is_auth if word == "auth" else lambda message: is_of(message, word)
         nothing: dict[str, object] = {"id": "none", "action": word}
-        return next((message for message in reversed(self.said) if sort(message)), nothing)
+        return next((message for message in reversed(self.requests) if sort(message)), nothing)
 
 
 TestAnyOrder = AnyOrder.TestCase

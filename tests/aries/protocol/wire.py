@@ -1,4 +1,4 @@
-"""The server's side of both dialects, written down as in the protocol file, and a session to talk to."""
+"""What a server sends in both dialects, as in the protocol description, and a session to drive."""
 
 from __future__ import annotations
 
@@ -30,43 +30,43 @@ TIMESTAMP = 1701450000123
 
 
 def line(document: object) -> bytes:
-    """Return a document as the server writes it."""
+    """Return a document as the server sends it."""
     return json.dumps(document, separators=(",", ":")).encode()
 
 
 class Wire(Protocol):
-    """Write what a server says; a request is given as it was received."""
+    """The messages of a server in one dialect; a request is passed as it was received."""
 
     def dialect(self) -> Dialect:
-        """Return the client's side."""
+        """Return the dialect under test."""
 
     def accepted(self, request: dict[str, object], expires_in_ms: int | None = None) -> bytes:
-        """Accept a token."""
+        """Return the acceptance of a token."""
 
-    def refused(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
-        """Refuse a token."""
+    def rejected(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
+        """Return the rejection of a token."""
 
     def word(self, word: str) -> bytes:
-        """Say one of ``authRequired``, ``refreshAuth``, ``authExpired``."""
+        """Return one of ``authRequired``, ``refreshAuth`` and ``authExpired``."""
 
     def ack(self, request: dict[str, object]) -> bytes:
-        """Acknowledge a request for symbols."""
+        """Return the acknowledgement of a request for symbols."""
 
     def error(self, request: dict[str, object] | None, text: str) -> bytes:
-        """Refuse a request for symbols, or complain about nothing in particular."""
+        """Return the rejection of a request for symbols, or an error that names none."""
 
     def pong(self) -> bytes:
-        """Answer a ping."""
+        """Return the answer to a ping."""
 
     def quote(self, symbol: str) -> bytes:
-        """Tell a quote."""
+        """Return a quote."""
 
     def status(self, status: dict[str, object]) -> bytes:
-        """Tell the market's status."""
+        """Return a market status."""
 
 
 class EnvelopeWire:
-    """Write the newer dialect."""
+    """The messages of the newer dialect."""
 
     def dialect(self) -> Dialect:
         return Envelope()
@@ -75,7 +75,7 @@ class EnvelopeWire:
         data = {} if expires_in_ms is None else {"expiresIn": expires_in_ms}
         return self._event(action="authSuccess", id=request["id"], data=data)
 
-    def refused(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
+    def rejected(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
         return self.error(request, text)
 
     def word(self, word: str) -> bytes:
@@ -101,7 +101,7 @@ class EnvelopeWire:
 
 
 class ActionWire:
-    """Write the older dialect."""
+    """The messages of the older dialect."""
 
     def dialect(self) -> Dialect:
         return Action()
@@ -110,7 +110,7 @@ class ActionWire:
         data = {} if expires_in_ms is None else {"data": {"expiresIn": expires_in_ms}}
         return line({"action": "auth", "message": "success", **data})
 
-    def refused(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
+    def rejected(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
         return line({"action": "auth", "message": text})
 
     def word(self, word: str) -> bytes:
@@ -133,7 +133,7 @@ class ActionWire:
 
 
 class Talk:
-    """Talk to one session: what it sends is read as JSON, and the clock goes where the test puts it."""
+    """A session under test, with its requests as JSON and a clock that the test sets."""
 
     def __init__(
         self,
@@ -149,28 +149,28 @@ class Talk:
         self.session = Session(wire.dialect(), self.plan, timing or Timing(), self.now)
 
     def sent(self) -> list[dict[str, object]]:
-        """Return what the session sends."""
+        """Return the requests that the session sends."""
         return [json.loads(frame) for frame in self.session.take_outgoing()]
 
     def ask(self, token: str = "token", life_seconds: float | None = None) -> dict[str, object]:
-        """Give the session a token; return its request."""
+        """Pass a token to the session; return its request."""
         self.session.authenticate(token, self.now, life_seconds)
         return self.sent()[-1]
 
     def hear(self, *frames: bytes) -> None:
-        """Give the session frames."""
+        """Pass frames to the session."""
         for frame in frames:
             self.session.receive(frame, self.now)
 
     def wait(self, seconds: float, step: float = 0.1) -> None:
-        """Let time pass, tick by tick."""
+        """Advance the clock tick by tick."""
         until = self.now + seconds
         while self.now < until:
             self.now = min(self.now + step, until)
             self.session.tick(self.now)
 
     def events(self) -> list[SessionEvent]:
-        """Return what was noted since the last call."""
+        """Return the session events since the last call."""
         return self.session.take_events()
 
     def begin(self, expires_in_ms: int | None = None) -> list[dict[str, object]]:
