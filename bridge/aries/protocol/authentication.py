@@ -156,7 +156,7 @@ class Authentication:
         if self.authenticated and self._rejections == 1:
             self._reauthenticate_at = now  # once with a newer token
             return None
-        return ConnectionLost(DisconnectCause.AUTH_REFUSED, f"Aries refused the access token: {error}")
+        return ConnectionLost(DisconnectCause.AUTH_REFUSED, f"Aries rejected the access token: {error}")
 
     def require(self, seconds_left: float, now: float) -> None:
         """Authenticate within this time, as the server requires it."""
