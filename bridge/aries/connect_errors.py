@@ -79,7 +79,7 @@ def certificate_hint(code: int, address: str, *, named_by: str, trusted_by: str,
         return "Check this machine's clock."
     if code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH):
         return f"Put the name that the certificate was issued for into {named_by}{any_name}."
-    return f"If a private authority issued it, put that authority's PEM file into {trusted_by}."
+    return f"If a private authority issued it, set {trusted_by} to that authority's PEM file."
 
 
 def _handshake_cause(status: int, retry_after_seconds: float | None) -> DisconnectCause:

@@ -118,4 +118,4 @@ async def test_a_server_that_forgets_us_costs_a_gap_that_consumers_see(stage: St
         firsts = [quote for quote in quotes if quote["seq"] == 0]
         assert [quote["after_gap"] for quote in firsts] == [True, True]
     told = await scene.proof(DisconnectCause.CLOSED)
-    assert "the session had lapsed" in next(record["reason"] for record in told if record["kind"] == "GAP")
+    assert "the session expired" in next(record["reason"] for record in told if record["kind"] == "GAP")
