@@ -74,7 +74,7 @@ def certificate_hint(code: int, address: str, *, named_by: str, trusted_by: str,
     ``any_name`` says how to accept a certificate for another name, if that is possible.
     """
     if code == _EXPIRED:
-        return f"Have the operator of {address} renew it, and check this machine's clock."
+        return f"Have it renewed by the operator of {address}, and check this machine's clock."
     if code == _NOT_YET_VALID:
         return "Check this machine's clock."
     if code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH):
@@ -104,7 +104,7 @@ def _handshake_hint(status: int, path: str) -> str:
         case _ if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             return f"{_CHECK_URL} Redirects are not followed, so that the token is sent to no other server."
         case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return f"The server failed; the bridge will retry. If this lasts: {_CHECK_URL}"
+            return "The server failed: try again later, as the bridge does; if this lasts, check ARIES_WS_URL."
     return _CHECK_URL
 
 

@@ -87,7 +87,7 @@ async def test_the_other_path_is_suggested_after_404() -> None:
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(403, "our address"), (429, "other clients"), (503, "try again later"), (410, "ARIES_WS_URL")],
+    [(403, "this machine's address"), (429, "other clients"), (503, "try again later"), (410, "ARIES_WS_URL")],
 )
 async def test_rejected_handshakes(status: int, words: str) -> None:
     """Each status has its own remedy."""
