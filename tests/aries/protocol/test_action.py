@@ -14,7 +14,7 @@ from bridge.aries.protocol.ndjson import parse
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
 from bridge.market_data import FIELDS, MARKET, EventType, Update, UpdateKind
-from tests.aries.protocol.wire import STATUS, line
+from tests.aries.protocol.wire import CLOSED, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,8 +203,8 @@ def test_updates_are_told_by_their_type(word: str, kind: UpdateKind, action: dic
 
 def test_market_status_is_an_update_of_the_market() -> None:
     """The documented market status keeps all its fields."""
-    update = read(line({"action": "publish", "type": "marketStatus", "data": STATUS}))
-    assert update == Update(UpdateKind.MARKET_STATUS, MARKET, dict(STATUS))
+    update = read(line({"action": "publish", "type": "marketStatus", "data": CLOSED}))
+    assert update == Update(UpdateKind.MARKET_STATUS, MARKET, dict(CLOSED))
 
 
 @pytest.mark.parametrize("word", ["somethingNew", None, 7, ["level2"], {"level2": 1}])

@@ -14,7 +14,7 @@ from bridge.aries.protocol.ndjson import parse
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
 from bridge.market_data import MARKET, Update, UpdateKind
-from tests.aries.protocol.wire import STATUS, TIMESTAMP, line
+from tests.aries.protocol.wire import CLOSED, TIMESTAMP, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,8 +194,8 @@ def test_a_session_life_is_a_positive_number_or_unknown(data: str, seconds: floa
 
 def test_market_status_is_an_update_of_the_market() -> None:
     """The documented market status keeps all its fields, and the server's stamp."""
-    message = event(action="update", type="marketStatus", data=STATUS, timestamp=TIMESTAMP)
-    assert read(message) == Update(UpdateKind.MARKET_STATUS, MARKET, dict(STATUS), TIMESTAMP)
+    message = event(action="update", type="marketStatus", data=CLOSED, timestamp=TIMESTAMP)
+    assert read(message) == Update(UpdateKind.MARKET_STATUS, MARKET, dict(CLOSED), TIMESTAMP)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bridge.aries.protocol.keep_alive import KeepAlive, Timing
 from bridge.errors import DisconnectCause
-from tests.aries.protocol.wire import OPEN, STATUS
+from tests.aries.protocol.wire import CLOSED, OPEN
 
 TICK_SECONDS = 0.1
 TIMING = Timing(ping_interval_seconds=30.0, pong_timeout_seconds=10.0, stale_after_seconds=60.0)
@@ -76,19 +76,16 @@ class Watch:
                 self.keep_alive.protocol_pong_received(self.now)
 
 
-CLOSED_STATUS: dict[str, object] = dict(STATUS)
-
-
 def test_pings_go_out_by_the_interval() -> None:
     """A ping goes out every interval, counted from authentication."""
-    watch = Watch(status=CLOSED_STATUS)
+    watch = Watch(status=CLOSED)
     assert watch.run(121) is None
     assert watch.pings == pytest.approx([30, 60, 90, 120], abs=0.5)
 
 
 def test_pings_go_out_by_the_interval_where_the_timeout_is_longer() -> None:
     """An answered ping is settled at once, and does not hold up the next."""
-    watch = Watch(status=CLOSED_STATUS, timing=Timing(ping_interval_seconds=2.0, pong_timeout_seconds=10.0))
+    watch = Watch(status=CLOSED, timing=Timing(ping_interval_seconds=2.0, pong_timeout_seconds=10.0))
     assert watch.run(10.5) is None
     assert len(watch.pings) == 5
 
@@ -96,7 +93,7 @@ def test_pings_go_out_by_the_interval_where_the_timeout_is_longer() -> None:
 @pytest.mark.parametrize("documented", [True, False])
 def test_a_dead_peer_is_noticed_in_any_market(documented: bool) -> None:  # noqa: FBT001 - a case
     """A black-holed connection is given up at the first ping's deadline, closed market or not."""
-    watch = Watch(documented=documented, pongs=False, protocol_pongs=False, status=CLOSED_STATUS)
+    watch = Watch(documented=documented, pongs=False, protocol_pongs=False, status=CLOSED)
     assert watch.run(60) is DisconnectCause.PONG_TIMEOUT
     assert watch.now == pytest.approx(140, abs=0.5)
 
@@ -104,7 +101,7 @@ def test_a_dead_peer_is_noticed_in_any_market(documented: bool) -> None:  # noqa
 @pytest.mark.parametrize("documented", [True, False])
 def test_a_peer_that_dies_later_is_noticed(documented: bool) -> None:  # noqa: FBT001 - a case
     """A peer that answered for an hour and then no more is given up within an interval and a timeout."""
-    watch = Watch(documented=documented, status=CLOSED_STATUS)
+    watch = Watch(documented=documented, status=CLOSED)
     assert watch.run(HOUR_SECONDS) is None
     watch.pongs = watch.protocol_pongs = False
     assert watch.run(41) is DisconnectCause.PONG_TIMEOUT
@@ -113,7 +110,7 @@ def test_a_peer_that_dies_later_is_noticed(documented: bool) -> None:  # noqa: F
 @given(
     documented=st.booleans(),
     pongs=st.booleans(),
-    status=st.sampled_from([CLOSED_STATUS, OPEN]),
+    status=st.sampled_from([CLOSED, OPEN]),
     data_every=st.none() | st.floats(1, 55),
 )
 def test_a_healthy_feed_is_never_cut(
@@ -151,12 +148,12 @@ def test_the_protocol_pong_is_due_besides() -> None:
 
 def test_undocumented_pongs_may_be_missing_where_anything_else_is_heard() -> None:
     """Of a server that never answered pings, any frame after the ping says that it lives."""
-    watch = Watch(documented=False, pongs=False, protocol_pongs=False, status=CLOSED_STATUS)
+    watch = Watch(documented=False, pongs=False, protocol_pongs=False, status=CLOSED)
     assert watch.run(HOUR_SECONDS, hear_every=5) is None
     assert watch.run(41) is DisconnectCause.PONG_TIMEOUT
 
 
-@pytest.mark.parametrize("status", [OPEN, {**STATUS, "market": "extended-hours"}, None, {**STATUS, "afterHours": True}])
+@pytest.mark.parametrize("status", [OPEN, {**CLOSED, "market": "extended-hours"}, None, {**CLOSED, "afterHours": True}])
 def test_silence_is_probed_and_then_given_up(status: dict[str, object] | None) -> None:
     """Pongs do not save a feed that is silent while the market is open, extended or unknown."""
     watch = Watch(status=status)
@@ -186,13 +183,13 @@ def test_the_close_of_the_market_ends_a_probe() -> None:
     """A market that closes while the probe runs explains the silence."""
     watch = Watch()
     assert watch.run(65) is None
-    watch.keep_alive.market_status_received(CLOSED_STATUS, watch.now)
+    watch.keep_alive.market_status_received(CLOSED, watch.now)
     assert watch.run(HOUR_SECONDS) is None
 
 
 def test_silence_counts_from_the_opening() -> None:
     """A night without data does not count on the next morning."""
-    watch = Watch(status=CLOSED_STATUS)
+    watch = Watch(status=CLOSED)
     assert watch.run(HOUR_SECONDS) is None
     watch.keep_alive.market_status_received(OPEN, watch.now)
     assert watch.run(59) is None

@@ -18,9 +18,8 @@ from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
 from bridge.market_data import Update
 from tests.aries.protocol.documents import DOCUMENTS
-from tests.aries.protocol.wire import OPEN, STATUS, ActionWire, EnvelopeWire, Talk, Wire
+from tests.aries.protocol.wire import CLOSED, OPEN, ActionWire, EnvelopeWire, Talk, Wire
 
-CLOSED: dict[str, object] = dict(STATUS)
 WIRES = [ActionWire(), EnvelopeWire()]
 FRAMES = st.lists(DOCUMENTS.map(lambda one: json.dumps(one).encode()) | st.binary(max_size=20), max_size=4).map(
     b"\n".join

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.session_events import SessionEvent
     from bridge.aries.subscriptions import Plan
 
-STATUS = {
+CLOSED: dict[str, object] = {
     "afterHours": False,
     "earlyHours": False,
     "currencies": {"crypto": "open", "fx": "open"},
@@ -25,8 +25,10 @@ STATUS = {
     "market": "closed",
     "serverTime": "2025-07-17T03:33:11.000Z",
 }
-OPEN = {**STATUS, "market": "open"}
+OPEN = {**CLOSED, "market": "open"}
 TIMESTAMP = 1701450000123
+#: Without pings and staleness, so that only what a test asks for is sent.
+UNHURRIED = Timing(ping_interval_seconds=1e9, stale_after_seconds=0.0)
 
 
 def line(document: object) -> bytes:
@@ -182,3 +184,15 @@ class Talk:
         """Authenticate, and acknowledge all subscribe requests."""
         self.hear(*(self.wire.ack(request) for request in self.begin()))
         self.events()
+
+
+def talk_to(wire: Wire, *symbols: str, events: tuple[str, ...] = ("quotes", "trades")) -> Talk:
+    """Return a session that sends no pings."""
+    return Talk(wire, *(symbols or ("AAPL", "MSFT")), events=events, timing=UNHURRIED)
+
+
+def symbols_of(requests: list[dict[str, object]], method: str = "subscribe") -> list[str]:
+    """Return the symbols in requests of this method, in their order."""
+    matching = [one for one in requests if method in (one.get("type"), one.get("action"))]
+    parts = [one["payload"] if isinstance(one.get("payload"), list) else one["data"] for one in matching]
+    return [part["symbol"] for one in parts for part in one]  # type: ignore[attr-defined]  # a list
