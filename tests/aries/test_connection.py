@@ -1,4 +1,4 @@
-"""The cut of a stream into messages: the same as the library's, however the stream is cut into reads."""
+"""The messages of a stream: the same as the library's, whatever the reads it arrives in."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ENDS = {
 
 
 def serialized(drawn: Drawn) -> bytes:
-    """Return the frames of a message, with a ping between its parts."""
+    """Return the frames of a message, with a ping between its fragments."""
     opcode, parts = drawn
     payloads = [b"x" * part if isinstance(part, int) else part for part in parts]
     opcodes = [opcode] + [Opcode.CONT] * (len(parts) - 1)
@@ -65,7 +65,7 @@ def serialized(drawn: Drawn) -> bytes:
 
 
 class Wire(asyncio.Transport):
-    """Keep what is written."""
+    """A transport that keeps what is written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Wire(asyncio.Transport):
 
 
 def answered(protocol: ClientProtocol) -> bytes:
-    """Let a client ask for the handshake; return what a server answers."""
+    """Return the answer of a server to the client's handshake request."""
     server = ServerProtocol()
     request = protocol.connect()
     protocol.send_request(request)
@@ -108,8 +108,8 @@ def answered(protocol: ClientProtocol) -> bytes:
     return b"".join(server.data_to_send())
 
 
-def heard_by_the_library(stream: bytes) -> tuple[list[bytes], bytes, State, object]:
-    """Return the messages, what was answered, and the state in the end."""
+def received_by_the_library(stream: bytes) -> tuple[list[bytes], bytes, State, object]:
+    """Return the messages, the answers, and the state at the end."""
     protocol = ClientProtocol(URI, max_size=MAX_SIZE)
     protocol.receive_data(answered(protocol) + stream)
     messages: list[bytes] = []
@@ -126,8 +126,8 @@ def heard_by_the_library(stream: bytes) -> tuple[list[bytes], bytes, State, obje
     return messages, unmasked(b"".join(protocol.data_to_send())), protocol.state, protocol.close_sent
 
 
-async def heard(stream: bytes, cuts: list[int], *, late: bool) -> tuple[list[bytes], bytes, State, object]:
-    """Return the same of the connection under test, which gets the stream in pieces."""
+async def received(stream: bytes, cuts: list[int], *, late: bool) -> tuple[list[bytes], bytes, State, object]:
+    """Return the same of the connection under test, which receives the stream in pieces."""
     protocol = ClientProtocol(URI, max_size=MAX_SIZE)
     connection, wire = Connection(protocol), Wire()
     messages: list[bytes] = []
@@ -148,7 +148,7 @@ async def heard(stream: bytes, cuts: list[int], *, late: bool) -> tuple[list[byt
 
 
 def taking(into: list[bytes]) -> Callable[[deque[bytes]], None]:
-    """Return what takes all messages at once."""
+    """Return a receiver that takes all messages at once."""
 
     def take(messages: deque[bytes]) -> None:
         into.extend(messages)
@@ -158,7 +158,7 @@ def taking(into: list[bytes]) -> Callable[[deque[bytes]], None]:
 
 
 def unmasked(sent: bytes) -> bytes:
-    """Return what a client sent with its masks taken off: they are random."""
+    """Return what a client sent without its masks, which are random."""
     server = ServerProtocol()
     server.state = State.OPEN
     server.parser = server.parse()
@@ -176,30 +176,30 @@ def unmasked(sent: bytes) -> bytes:
     cuts=st.lists(st.integers(0, 400_000), max_size=8),
     late=st.booleans(),
 )
-async def test_a_stream_says_the_same_as_to_the_library(
+async def test_a_stream_has_the_same_messages_as_with_the_library(
     messages: list[Drawn],
     end: str,
     behind: bytes,
     cuts: list[int],
     late: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    """Messages, answers and the end are the library's, for any frames in any pieces, listened to early or late."""
+    """So are answers and the end, for any frames in any pieces, listened to early or late."""
     stream = b"".join(map(serialized, messages)) + ENDS[end] + (behind if ENDS[end] else b"")
-    assert await heard(stream, cuts, late=late) == heard_by_the_library(stream)
+    assert await received(stream, cuts, late=late) == received_by_the_library(stream)
 
 
 @settings(deadline=None)
 @given(
     messages=st.lists(st.tuples(st.just(Opcode.TEXT), SMALL), min_size=1, max_size=3), end=st.sampled_from(sorted(ENDS))
 )
-async def test_a_stream_byte_by_byte_says_the_same(messages: list[Drawn], end: str) -> None:
-    """No cut is too awkward."""
+async def test_a_stream_byte_by_byte_has_the_same_messages(messages: list[Drawn], end: str) -> None:
+    """It may be cut anywhere."""
     stream = b"".join(map(serialized, messages)) + ENDS[end][:200]
-    assert await heard(stream, list(range(len(stream) + 200)), late=False) == heard_by_the_library(stream)
+    assert await received(stream, list(range(len(stream) + 200)), late=False) == received_by_the_library(stream)
 
 
-async def test_what_is_left_waits_for_the_next_turn_and_nothing_is_read_meanwhile() -> None:
-    """Whoever else waits for the loop gets its turn between portions of a long read, which keep their order."""
+async def test_messages_that_are_left_are_delivered_in_the_next_iteration_and_reading_is_paused() -> None:
+    """Other tasks get their turn between batches of a long read, which keep their order."""
     protocol = ClientProtocol(URI)
     connection, wire = Connection(protocol), Wire()
     connection.connection_made(wire)
@@ -223,8 +223,8 @@ async def test_what_is_left_waits_for_the_next_turn_and_nothing_is_read_meanwhil
 
 
 @pytest.mark.parametrize("kept", [True, False])
-async def test_what_waits_for_its_turn_is_heard_before_the_end(kept: bool) -> None:  # noqa: FBT001 - a parameter
-    """A connection that is lost has handed over all it read, unless nobody listens any more."""
+async def test_messages_that_are_left_are_delivered_before_the_end(kept: bool) -> None:  # noqa: FBT001 - a parameter
+    """A lost connection has delivered all messages, unless the receiver ignores them."""
     protocol = ClientProtocol(URI)
     connection, wire = Connection(protocol), Wire()
     connection.connection_made(wire)
@@ -243,8 +243,8 @@ async def test_what_waits_for_its_turn_is_heard_before_the_end(kept: bool) -> No
     assert heard == (sent if kept else sent[:1])
 
 
-async def test_a_server_that_sends_much_and_goes_is_heard_to_the_end() -> None:
-    """Over a real socket, all in front of the close frame arrives before the connection is known to be closed."""
+async def test_all_messages_before_a_close_frame_are_delivered() -> None:
+    """Over a real socket, they arrive before the connection is reported as closed."""
     sent = [f"{number:06d}" * 30 for number in range(20_000)]
 
     async def talk(server: ServerConnection) -> None:

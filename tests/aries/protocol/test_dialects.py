@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("dialect", [Action(), Envelope()], ids=lambda dialect: str(dialect.name))
 @given(document=DOCUMENTS)
-def test_any_document_is_an_event_or_a_bad_line(dialect: Dialect, document: object) -> None:
-    """Whatever a line holds, reading it gives an event or a BadLine with a reason, nothing else."""
+def test_any_document_is_a_message_or_a_bad_line(dialect: Dialect, document: object) -> None:
+    """Reading any line returns a message or raises a BadLine with a reason."""
     found = read(dialect, json.dumps(document).encode())
     if isinstance(found, BadLine):
         assert found.reason
@@ -51,8 +51,8 @@ USUAL: dict[str, list[Any]] = {
 
 
 @given(st.data())
-def test_the_usual_update_is_what_reading_it_closely_gives(data: st.DataObject) -> None:
-    """What a dialect takes for a usual update is the very update that the line holds, to the last digit."""
+def test_decode_update_returns_what_read_does(data: st.DataObject) -> None:
+    """The update that is decoded in one step is the one that ``parse`` and ``read`` return, to the last digit."""
     parts = {name: data.draw(st.sampled_from(values)) for name, values in USUAL.items()}
     fields = {"symbol": parts["symbol"], "bidPrice": parts["value"], "price": parts["value"]}
     body: dict[str, Any] = {name: parts[name] for name in data.draw(st.permutations(["action", "type"]))}
@@ -65,15 +65,15 @@ def test_the_usual_update_is_what_reading_it_closely_gives(data: st.DataObject) 
 
 
 @given(document=DOCUMENTS)
-def test_no_line_is_taken_for_a_usual_update_that_is_none(document: object) -> None:
-    """Whatever a line holds, it is a usual update only if reading it closely gives the same one."""
+def test_decode_update_returns_no_other_update(document: object) -> None:
+    """Of any line it returns what ``read`` does, or None."""
     line = json.dumps(document).encode()
     for dialect in (Action(), Envelope()):
         assert dialect.decode_update(line) in (None, read(dialect, line))
 
 
-def test_ordinary_lines_are_usual_updates() -> None:
-    """What a feed sends all day takes the short way; session messages and broken lines do not."""
+def test_updates_of_symbols_are_decoded_in_one_step() -> None:
+    """Session messages, market status and invalid lines are not."""
     quote = b'{"symbol":"AAPL","bidPrice":1.50}'
     action, envelope = Action(), Envelope()
     assert action.decode_update(b'{"type":"equityComposite","data":' + quote + b"}") == Update(
