@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from enum import IntEnum
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -24,8 +25,15 @@ OTHER_PATHS: Final[Mapping[str, str]] = MappingProxyType(
     {"/v1/market/ws": "/v1/marketdata/ws", "/v1/marketdata/ws": "/v1/market/ws"}
 )
 _CHECK_URL: Final = "Check ARIES_WS_URL."
-#: OpenSSL's X509_V_ERR_* that have a hint of their own.
-_NOT_YET_VALID, _EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH = 9, 10, 62, 64
+
+
+class X509VerifyError(IntEnum):
+    """OpenSSL's X509_V_ERR_* that have a hint."""
+
+    NOT_YET_VALID = 9
+    EXPIRED = 10
+    HOSTNAME_MISMATCH = 62
+    IP_ADDRESS_MISMATCH = 64
 
 
 def connect_failed(error: Exception, url: str, timeout_seconds: float) -> ConnectionLost:
@@ -38,7 +46,7 @@ def connect_failed(error: Exception, url: str, timeout_seconds: float) -> Connec
             headers = response.headers
             return handshake_rejected(response.status_code, parts.path, headers.get("Retry-After"), headers.get("Date"))
         case ssl.SSLCertVerificationError(verify_message=reason, verify_code=code):
-            hint = certificate_hint(code, host, named_by="ARIES_WS_URL", trusted_by="SSL_CERT_FILE")
+            hint = _certificate_hint(code, host)
             problem = f"the certificate of {host} is not accepted: {reason.rstrip('. ')}"
         case TimeoutError():
             problem = f"{host} did not answer within {timeout_seconds:g} s"
@@ -67,19 +75,17 @@ def handshake_rejected(status: int, path: str, retry_after: str | None, date: st
     )
 
 
-def certificate_hint(code: int, address: str, *, named_by: str, trusted_by: str, any_name: str = "") -> str:
-    """Return what to do about a certificate that failed with this ``verify_code`` of OpenSSL.
-
-    ``named_by`` is the setting with the server's address, ``trusted_by`` the one with the trusted authorities, and
-    ``any_name`` says how to accept a certificate for another name, if that is possible.
-    """
-    if code == _EXPIRED:
-        return f"Have it renewed by the operator of {address}, and check this machine's clock."
-    if code == _NOT_YET_VALID:
-        return "Check this machine's clock."
-    if code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH):
-        return f"Put the name that the certificate was issued for into {named_by}{any_name}."
-    return f"If a private authority issued it, set {trusted_by} to that authority's PEM file."
+def _certificate_hint(code: int, host: str) -> str:
+    """Return what to do about a certificate that failed with this ``verify_code`` of OpenSSL."""
+    match code:
+        case X509VerifyError.EXPIRED:
+            return f"Have it renewed by the operator of {host}, and check this machine's clock."
+        case X509VerifyError.NOT_YET_VALID:
+            return "Check this machine's clock."
+        case X509VerifyError.HOSTNAME_MISMATCH | X509VerifyError.IP_ADDRESS_MISMATCH:
+            return "Put the name that the certificate was issued for into ARIES_WS_URL."
+        case _:
+            return "If a private authority issued it, set SSL_CERT_FILE to that authority's PEM file."
 
 
 def _handshake_cause(status: int, retry_after_seconds: float | None) -> DisconnectCause:

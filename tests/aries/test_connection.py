@@ -138,16 +138,16 @@ async def received(stream: bytes, cuts: list[int], *, late: bool) -> tuple[list[
     for start, end in pairwise(places):
         connection.data_received(stream[start:end])
         if connection.response is not None and not (late or listening):
-            connection.listen(taking(messages))
+            connection.listen(receiver_of(messages))
             listening = True
     if late:
-        connection.listen(taking(messages))
+        connection.listen(receiver_of(messages))
     while not wire.reading:  # noqa: ASYNC110 - a turn of the loop is what is waited for
         await asyncio.sleep(0)
     return messages, unmasked(b"".join(wire.written)), protocol.state, protocol.close_sent
 
 
-def taking(into: list[bytes]) -> Callable[[deque[bytes]], None]:
+def receiver_of(into: list[bytes]) -> Callable[[deque[bytes]], None]:
     """Return a receiver that takes all messages at once."""
 
     def take(messages: deque[bytes]) -> None:
@@ -204,22 +204,22 @@ async def test_messages_that_are_left_are_delivered_in_the_next_iteration_and_re
     connection, wire = Connection(protocol), Wire()
     connection.connection_made(wire)
     connection.data_received(answered(protocol))
-    heard: list[bytes] = []
+    received_messages: list[bytes] = []
 
     def take_some(messages: deque[bytes]) -> None:
-        heard.extend(messages.popleft() for _ in range(min(10, len(messages))))
+        received_messages.extend(messages.popleft() for _ in range(min(10, len(messages))))
 
     connection.listen(take_some)
     sent = [b"%05d" % number for number in range(95)]
     connection.data_received(b"".join(Frame(Opcode.TEXT, one).serialize(mask=False) for one in sent))
-    turns = [len(heard)]
+    turns = [len(received_messages)]
     while not wire.reading:
         await asyncio.sleep(0)
-        turns.append(len(heard))
+        turns.append(len(received_messages))
     assert turns == [*range(10, 95, 10), 95]
-    assert heard == sent
+    assert received_messages == sent
     connection.data_received(Frame(Opcode.TEXT, b"more").serialize(mask=False))
-    assert heard[-1] == b"more"
+    assert received_messages[-1] == b"more"
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -229,18 +229,18 @@ async def test_messages_that_are_left_are_delivered_before_the_end(kept: bool) -
     connection, wire = Connection(protocol), Wire()
     connection.connection_made(wire)
     connection.data_received(answered(protocol))
-    heard: list[bytes] = []
-    connection.listen(lambda messages: heard.append(messages.popleft()))
+    received_messages: list[bytes] = []
+    connection.listen(lambda messages: received_messages.append(messages.popleft()))
     sent = [bytes([number]) for number in range(50)]
     connection.data_received(b"".join(Frame(Opcode.TEXT, one).serialize(mask=False) for one in sent))
-    assert heard == sent[:1]
+    assert received_messages == sent[:1]
     if not kept:
         connection.listen(deque.clear)
     connection.connection_lost(None)
-    assert heard == (sent if kept else sent[:1])
+    assert received_messages == (sent if kept else sent[:1])
     await connection.wait_closed()
     await asyncio.sleep(0)  # the turn that was planned
-    assert heard == (sent if kept else sent[:1])
+    assert received_messages == (sent if kept else sent[:1])
 
 
 async def test_all_messages_before_a_close_frame_are_delivered() -> None:
@@ -251,11 +251,11 @@ async def test_all_messages_before_a_close_frame_are_delivered() -> None:
         for message in sent:
             await server.send(message)
 
-    heard: list[bytes] = []
+    received_messages: list[bytes] = []
     async with serve(talk, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         connection = await connect(f"ws://127.0.0.1:{port}", create_connection=Connection, compression=None)
         assert isinstance(connection, Connection)
-        connection.listen(taking(heard))
+        connection.listen(receiver_of(received_messages))
         await connection.wait_closed()
-        assert [message.decode() for message in heard] == sent
+        assert [message.decode() for message in received_messages] == sent

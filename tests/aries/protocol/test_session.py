@@ -15,48 +15,48 @@ from bridge.market_data import Line, Update
 from tests.aries.protocol.wire import (
     CLOSED,
     OPEN,
-    Talk,
+    SessionDriver,
     Wire,
-    talk_to,
+    drive,
 )
 
 
 def test_events_keep_the_order_of_a_frame(wire: Wire) -> None:
     """A frame is handled line by line, and each line is returned with its message."""
-    talk = talk_to(wire, "AAPL")
-    request = talk.ask()
+    driver = drive(wire, "AAPL")
+    request = driver.authenticate()
     ack = wire.ack({"id": "sub-002", "action": "subscribe"})
     lines = [wire.accepted(request), b"{bad", wire.status(OPEN), wire.quote("AAPL"), ack, wire.error(None, "oh")]
-    found = talk.session.receive(b"\r\n".join(lines) + b"\n\n", talk.now)
+    found = driver.session.receive(b"\r\n".join(lines) + b"\n\n", driver.now)
     assert [raw.rstrip(b"\r") for raw, _ in found] == lines
     assert [type(event) for _, event in found][:4] == [AuthAccepted, BadLine, Update, Update]
-    assert talk.events() == [
+    assert driver.events() == [
         Authenticated(again=False, expires_in_seconds=None),
         DataStarted(),
         Subscribed(1, ()),
         ServerError("oh"),
     ]
-    assert talk.session.has_pending_work
+    assert driver.session.has_pending_work
 
 
 def test_market_status_does_not_start_data(wire: Wire) -> None:
     """Only market data does, and only the first is reported."""
-    talk = talk_to(wire)
-    talk.begin()
-    talk.events()
-    talk.hear(wire.status(OPEN), wire.status(CLOSED))
-    assert talk.events() == []
-    talk.hear(wire.quote("AAPL"), wire.quote("MSFT"))
-    assert talk.events() == [DataStarted()]
+    driver = drive(wire)
+    driver.start()
+    driver.events()
+    driver.receive(wire.status(OPEN), wire.status(CLOSED))
+    assert driver.events() == []
+    driver.receive(wire.quote("AAPL"), wire.quote("MSFT"))
+    assert driver.events() == [DataStarted()]
 
 
 def test_an_idle_session_has_no_pending_work(wire: Wire) -> None:
     """The client need not look at an idle session; a loss is pending work."""
-    talk = talk_to(wire)
-    request = talk.ask()
-    assert not talk.session.has_pending_work
-    talk.hear(wire.rejected(request))
-    assert talk.session.has_pending_work
+    driver = drive(wire)
+    request = driver.authenticate()
+    assert not driver.session.has_pending_work
+    driver.receive(wire.rejected(request))
+    assert driver.session.has_pending_work
 
 
 # -- batches ---------------------------------------------------------------------------------------------------------
@@ -64,8 +64,8 @@ def test_an_idle_session_has_no_pending_work(wire: Wire) -> None:
 
 def test_many_lines_are_handled_in_batches(wire: Wire) -> None:
     """In one frame or in many, no batch is much longer than its limit."""
-    talk = talk_to(wire)
-    talk.settle()
+    driver = drive(wire)
+    driver.settle()
     symbols = [f"S{number}" for number in range(1000)]
     quotes = [wire.quote(symbol) for symbol in symbols]
     tens = [b"\n".join(quotes[at : at + 10]) for at in range(0, len(quotes), 10)]
@@ -73,26 +73,26 @@ def test_many_lines_are_handled_in_batches(wire: Wire) -> None:
         waiting = deque(frames)
         received: list[Line] = []
         while waiting:
-            lines, before_event = talk.session.receive_some(waiting, talk.now)
+            lines, before_event = driver.session.receive_some(waiting, driver.now)
             assert len(lines) < 2 * BATCH_LINES
             assert before_event == len(lines) or not received  # the first data of the session is an event
             received += lines
-            talk.events()
+            driver.events()
         assert [event.symbol for _, event in received if isinstance(event, Update)] == symbols
 
 
 def test_a_frame_with_a_session_event_ends_the_batch(wire: Wire) -> None:
     """Its lines are distinguished from those before it, and the frames behind it are left."""
-    talk = talk_to(wire)
-    talk.settle()
-    talk.hear(wire.quote("AAPL"))
-    talk.events()
-    talk.sent()
+    driver = drive(wire)
+    driver.settle()
+    driver.receive(wire.quote("AAPL"))
+    driver.events()
+    driver.sent()
     mixed = b"\n".join((wire.quote("B"), wire.error(None, "something is wrong"), wire.quote("C")))
     frames = deque((wire.quote("A"), mixed, wire.quote("D")))
-    lines, before_event = talk.session.receive_some(frames, talk.now)
+    lines, before_event = driver.session.receive_some(frames, driver.now)
     assert (len(lines), before_event) == (4, 1)
-    assert talk.events() == [ServerError("something is wrong")]
+    assert driver.events() == [ServerError("something is wrong")]
     assert list(frames) == [wire.quote("D")]
 
 
@@ -101,41 +101,41 @@ def test_a_frame_with_a_session_event_ends_the_batch(wire: Wire) -> None:
 
 def test_pings_are_sent_and_their_pongs_keep_the_session(wire: Wire) -> None:
     """Both kinds of ping are sent by the interval; if answered, they keep a quiet session in a closed market."""
-    talk = Talk(wire, "AAPL")
-    talk.begin()
-    talk.hear(wire.status(CLOSED))
+    driver = SessionDriver(wire, "AAPL")
+    driver.start()
+    driver.receive(wire.status(CLOSED))
     pings = 0
     for _ in range(600):
-        talk.wait(1)
-        pings += len(talk.sent())
-        if talk.session.keep_alive.take_protocol_ping():
-            talk.hear(wire.pong())
-            talk.session.keep_alive.protocol_pong_received(talk.now)
-    assert talk.session.lost is None
+        driver.wait(1)
+        pings += len(driver.sent())
+        if driver.session.keep_alive.take_protocol_ping():
+            driver.receive(wire.pong())
+            driver.session.keep_alive.protocol_pong_received(driver.now)
+    assert driver.session.lost is None
     assert pings == 20
 
 
 def test_a_dead_connection_is_detected(wire: Wire) -> None:
     """Without any answer the connection is lost, whether the market is open or not."""
-    talk = Talk(wire, "AAPL")
-    talk.begin()
-    talk.hear(wire.status(CLOSED))
-    talk.wait(41)
-    assert talk.session.lost is not None
-    assert talk.session.lost.cause is DisconnectCause.PONG_TIMEOUT
+    driver = SessionDriver(wire, "AAPL")
+    driver.start()
+    driver.receive(wire.status(CLOSED))
+    driver.wait(41)
+    assert driver.session.lost is not None
+    assert driver.session.lost.cause is DisconnectCause.PONG_TIMEOUT
 
 
 def test_a_stale_connection_is_probed_and_then_lost(wire: Wire) -> None:
     """In an open market, pongs without data lead to a probe, and then to the loss."""
-    talk = Talk(wire, "AAPL", timing=Timing(ping_interval_seconds=25.0))
-    talk.begin()
-    talk.hear(wire.status(OPEN), wire.quote("AAPL"))
-    while talk.session.lost is None and talk.now < 1100:
-        talk.wait(0.5)
-        if talk.session.keep_alive.take_protocol_ping():
-            talk.hear(wire.pong())
-            talk.session.keep_alive.protocol_pong_received(talk.now)
-    assert talk.session.lost is not None
-    assert talk.session.lost.cause is DisconnectCause.STALE
-    assert talk.now == pytest.approx(1070, abs=1)
-    assert sum("ping" in one.values() for one in talk.sent()) == 3
+    driver = SessionDriver(wire, "AAPL", timing=Timing(ping_interval_seconds=25.0))
+    driver.start()
+    driver.receive(wire.status(OPEN), wire.quote("AAPL"))
+    while driver.session.lost is None and driver.now < 1100:
+        driver.wait(0.5)
+        if driver.session.keep_alive.take_protocol_ping():
+            driver.receive(wire.pong())
+            driver.session.keep_alive.protocol_pong_received(driver.now)
+    assert driver.session.lost is not None
+    assert driver.session.lost.cause is DisconnectCause.STALE
+    assert driver.now == pytest.approx(1070, abs=1)
+    assert sum("ping" in one.values() for one in driver.sent()) == 3

@@ -18,7 +18,7 @@ from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
 from bridge.market_data import Update
 from tests.aries.protocol.documents import DOCUMENTS
-from tests.aries.protocol.wire import CLOSED, OPEN, ActionWire, EnvelopeWire, Talk, Wire
+from tests.aries.protocol.wire import CLOSED, OPEN, ActionWire, EnvelopeWire, SessionDriver, Wire
 
 WIRES = [ActionWire(), EnvelopeWire()]
 FRAMES = st.lists(DOCUMENTS.map(lambda one: json.dumps(one).encode()) | st.binary(max_size=20), max_size=4).map(
@@ -43,13 +43,13 @@ def is_auth(message: dict[str, object]) -> bool:
 @given(frames=st.lists(FRAMES, max_size=5))
 def test_receive_never_raises_and_loses_no_line(wire: Wire, frames: list[bytes]) -> None:
     """Of any bytes in any order, each line that is not blank is returned once, with a message or a reason."""
-    talk = Talk(wire, "AAPL")
-    talk.ask()
+    driver = SessionDriver(wire, "AAPL")
+    driver.authenticate()
     for frame in frames:
-        found = talk.session.receive(frame, talk.now)
+        found = driver.session.receive(frame, driver.now)
         assert [line for line, _ in found] == [line for line in frame.split(b"\n") if line.strip()]
         assert all(isinstance(event, (*get_args(Message), BadLine)) for _, event in found)
-        talk.wait(1)
+        driver.wait(1)
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -57,83 +57,83 @@ class AnyOrder(RuleBasedStateMachine):
 
     @initialize(wire=st.sampled_from(WIRES))
     def connect(self, wire: Wire) -> None:
-        self.talk = Talk(wire, "AAPL", "MSFT")
+        self.driver = SessionDriver(wire, "AAPL", "MSFT")
         self.requests: list[dict[str, object]] = []
         self.lost: object = None
         self.ids: set[object] = set()
-        self.ask()
+        self.authenticate()
 
-    def ask(self) -> None:
-        self.talk.session.authenticate("token", self.talk.now)
-        assert not self.talk.session.token_required
+    def authenticate(self) -> None:
+        self.driver.session.authenticate("token", self.driver.now)
+        assert not self.driver.session.token_required
 
     # -- what may happen ----------------------------------------------------------------------------------------
 
     @rule(frame=FRAMES)
     def receive_anything(self, frame: bytes) -> None:
-        self.talk.hear(frame)
+        self.driver.receive(frame)
 
     @rule(expires_in_ms=st.none() | st.integers(1, 100_000))
     def accept(self, expires_in_ms: int | None) -> None:
-        self.talk.hear(self.talk.wire.accepted(self.newest("auth"), expires_in_ms))
+        self.driver.receive(self.driver.wire.accepted(self.newest("auth"), expires_in_ms))
 
     @rule()
     def reject(self) -> None:
-        self.talk.hear(self.talk.wire.rejected(self.newest("auth")))
+        self.driver.receive(self.driver.wire.rejected(self.newest("auth")))
 
     @rule(word=st.sampled_from(["authRequired", "refreshAuth", "authExpired"]))
     def require_a_token(self, word: str) -> None:
-        self.talk.hear(self.talk.wire.word(word))
+        self.driver.receive(self.driver.wire.auth_event(word))
 
     @rule()
     def acknowledge(self) -> None:
-        self.talk.hear(self.talk.wire.ack(self.newest("subscribe")))
+        self.driver.receive(self.driver.wire.ack(self.newest("subscribe")))
 
     @rule(named=st.booleans(), text=st.sampled_from(["no", "unknown symbol: AAPL", "MSFT: no rights"]))
     def send_error(self, named: bool, text: str) -> None:  # noqa: FBT001 - drawn
-        self.talk.hear(self.talk.wire.error(self.newest("subscribe") if named else None, text))
+        self.driver.receive(self.driver.wire.error(self.newest("subscribe") if named else None, text))
 
     @rule(is_open=st.booleans())
     def send_status(self, is_open: bool) -> None:  # noqa: FBT001 - drawn
-        self.talk.hear(self.talk.wire.status(OPEN if is_open else CLOSED))
+        self.driver.receive(self.driver.wire.status(OPEN if is_open else CLOSED))
 
     @rule()
     def send_quote(self) -> None:
-        ((_, event),) = self.talk.session.receive(self.talk.wire.quote("AAPL"), self.talk.now)
-        assert isinstance(event, Update) is self.talk.session.authenticated
+        ((_, event),) = self.driver.session.receive(self.driver.wire.quote("AAPL"), self.driver.now)
+        assert isinstance(event, Update) is self.driver.session.authenticated
 
     @rule(application=st.booleans(), protocol=st.booleans())
     def answer_pings(self, application: bool, protocol: bool) -> None:  # noqa: FBT001 - drawn
-        self.talk.session.keep_alive.take_protocol_ping()
+        self.driver.session.keep_alive.take_protocol_ping()
         if application:
-            self.talk.hear(self.talk.wire.pong())
+            self.driver.receive(self.driver.wire.pong())
         if protocol:
-            self.talk.session.keep_alive.protocol_pong_received(self.talk.now)
+            self.driver.session.keep_alive.protocol_pong_received(self.driver.now)
 
     @rule(seconds=st.floats(0, 30))
     def let_time_pass(self, seconds: float) -> None:
-        self.talk.now += seconds
-        self.talk.session.tick(self.talk.now)
+        self.driver.now += seconds
+        self.driver.session.tick(self.driver.now)
 
     @rule(new=PLANS)
     def change_plan(self, new: object) -> None:
-        self.talk.session.replan(new, self.talk.now)  # type: ignore[arg-type]  # a plan, drawn
+        self.driver.session.replan(new, self.driver.now)  # type: ignore[arg-type]  # a plan, drawn
 
-    @precondition(lambda self: self.talk.session.token_required)
+    @precondition(lambda self: self.driver.session.token_required)
     @rule(available=st.booleans())
     def answer_token_required(self, available: bool) -> None:  # noqa: FBT001 - drawn
         if available:
-            self.ask()
+            self.authenticate()
         else:
-            self.talk.session.token_unavailable(self.talk.now)
-            assert not self.talk.session.token_required
+            self.driver.session.token_unavailable(self.driver.now)
+            assert not self.driver.session.token_required
 
     # -- what must hold -----------------------------------------------------------------------------------------
 
     @invariant()
     def messages_are_in_order(self) -> None:
-        session = self.talk.session
-        new = self.talk.sent()
+        session = self.driver.session
+        new = self.driver.sent()
         if not session.authenticated:
             assert all(is_auth(message) for message in new)
         self.requests += new
@@ -144,31 +144,31 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def events_are_typed(self) -> None:
-        assert all(isinstance(event, get_args(SessionEvent)) for event in self.talk.events())
-        assert not self.talk.session._events
+        assert all(isinstance(event, get_args(SessionEvent)) for event in self.driver.events())
+        assert not self.driver.session._events
 
     @invariant()
     def a_loss_is_for_good(self) -> None:
         if self.lost is not None:
-            assert self.talk.session.lost is self.lost
-        self.lost = self.talk.session.lost
+            assert self.driver.session.lost is self.lost
+        self.lost = self.driver.session.lost
 
     @invariant()
     def counts_are_possible(self) -> None:
-        session = self.talk.session
+        session = self.driver.session
         assert session.rejected_symbols <= session._subscribing.plan.keys()
         assert 0 <= session.subscribed_symbols <= len(session._subscribing.plan)
 
     @invariant()
     def queued_requests_have_a_deadline(self) -> None:
-        subscribing = self.talk.session._subscribing
+        subscribing = self.driver.session._subscribing
         if subscribing._queued:
             assert subscribing.state in (SubscribeState.PAUSED, SubscribeState.RETRYING)
             assert subscribing._deadline is not None
 
     @invariant()
     def one_token_is_pending_at_most(self) -> None:
-        session = self.talk.session
+        session = self.driver.session
         assert not (session.token_required and session._authentication.answer_pending)
 
     def newest(self, word: str) -> dict[str, object]:

@@ -13,10 +13,10 @@ from bridge.aries.subscriptions import plan
 from tests.aries.protocol.wire import (
     ActionWire,
     EnvelopeWire,
-    Talk,
+    SessionDriver,
     Wire,
+    drive,
     symbols_of,
-    talk_to,
 )
 
 if TYPE_CHECKING:
@@ -26,37 +26,37 @@ if TYPE_CHECKING:
 def test_five_thousand_symbols_take_25_requests() -> None:
     """Requests are bounded, their ids differ, and the last acknowledgement settles them."""
     wire = EnvelopeWire()
-    talk = talk_to(wire, *(f"S{number}" for number in range(5000)))
-    requests = talk.begin()
+    driver = drive(wire, *(f"S{number}" for number in range(5000)))
+    requests = driver.start()
     assert len({str(one["id"]) for one in requests}) == 25
     assert len(symbols_of(requests)) == len(set(symbols_of(requests))) == 5000
-    talk.events()
-    talk.hear(*(wire.ack(one) for one in requests[:-1]))
-    assert talk.events() == []
-    talk.hear(wire.ack(requests[-1]))
-    assert talk.events() == [Subscribed(5000, ())]
+    driver.events()
+    driver.receive(*(wire.ack(one) for one in requests[:-1]))
+    assert driver.events() == []
+    driver.receive(wire.ack(requests[-1]))
+    assert driver.events() == [Subscribed(5000, ())]
 
 
 def test_without_acknowledgements_subscriptions_settle_after_the_grace_period(wire: Wire) -> None:
     """Requests that are not answered count as accepted."""
-    talk = talk_to(wire)
-    talk.begin()
-    talk.events()
-    talk.wait(4.8)
-    assert talk.events() == []
-    talk.wait(0.4)
-    assert talk.events() == [Subscribed(2, ())]
-    talk.wait(60)
-    assert talk.events() == []
+    driver = drive(wire)
+    driver.start()
+    driver.events()
+    driver.wait(4.8)
+    assert driver.events() == []
+    driver.wait(0.4)
+    assert driver.events() == [Subscribed(2, ())]
+    driver.wait(60)
+    assert driver.events() == []
 
 
 class Server:
     """A server that rejects some symbols, in one of the ways in which Aries may do it."""
 
     def __init__(
-        self, talk: Talk, bad: set[str], *, acks: bool = True, takes_rest: bool = False, errors: str = "one"
+        self, driver: SessionDriver, bad: set[str], *, acks: bool = True, takes_rest: bool = False, errors: str = "one"
     ) -> None:
-        self.talk = talk
+        self.driver = driver
         self.bad = bad
         self.acks = acks
         self.takes_rest = takes_rest
@@ -72,8 +72,8 @@ class Server:
         while quiet_seconds < GRACE_SECONDS + 1:
             for request in requests:
                 self._answer(request)
-            self.talk.wait(0.3)
-            requests, events = self.talk.sent(), self.talk.events()
+            self.driver.wait(0.3)
+            requests, events = self.driver.sent(), self.driver.events()
             quiet_seconds = 0.0 if requests or events else quiet_seconds + 0.3
             self.events += events
 
@@ -84,10 +84,10 @@ class Server:
         if self.takes_rest or not bad:
             self.subscribed |= set(symbols).difference(bad)
         for symbol in bad if self.each else bad[:1]:
-            self.talk.hear(self.talk.wire.error(request, f"unknown symbol: {symbol}"))
-            self.talk.wait(self.pause_seconds)
+            self.driver.receive(self.driver.wire.error(request, f"unknown symbol: {symbol}"))
+            self.driver.wait(self.pause_seconds)
         if self.acks and not bad:
-            self.talk.hear(self.talk.wire.ack(request))
+            self.driver.receive(self.driver.wire.ack(request))
 
 
 @pytest.mark.parametrize("acks", [True, False], ids=["acks", "no acks"])
@@ -95,15 +95,15 @@ def test_a_rejected_symbol_is_found_by_halves(wire: Wire, acks: bool) -> None:  
     """A request that is rejected is sent again in halves, until the bad symbol is rejected alone and left out."""
     symbols = [f"S{number}" for number in range(200)]
     symbols[77] = "BAD"
-    talk = talk_to(wire, *symbols)
-    server = Server(talk, {"BAD"}, acks=acks)
-    requests = talk.begin()
-    talk.events()
+    driver = drive(wire, *symbols)
+    server = Server(driver, {"BAD"}, acks=acks)
+    requests = driver.start()
+    driver.events()
     server.serve(requests)
     assert server.subscribed == set(symbols) - {"BAD"}
     assert server.requests <= 2 * 9
-    assert talk.session.rejected_symbols == {"BAD"}
-    assert talk.session.subscribed_symbols == 199
+    assert driver.session.rejected_symbols == {"BAD"}
+    assert driver.session.subscribed_symbols == 199
     assert server.events == [
         ServerError("unknown symbol: BAD (symbols in the rejected request: 200; retrying in halves)"),
         SymbolRejected("BAD", "unknown symbol: BAD"),
@@ -119,15 +119,15 @@ def test_bad_symbols_cost_no_other_its_subscription(wire: Wire, *, acks: bool, t
     equities = [f"S{number}" for number in range(30)]
     options = [f"S{number}290119C00150000" for number in range(30)]
     bad = {*equities[2:20:4], *options[3:30:4]}
-    talk = talk_to(wire, *equities, *options)
-    server = Server(talk, bad, acks=acks, takes_rest=takes_rest, errors=errors)
-    requests = talk.begin()
+    driver = drive(wire, *equities, *options)
+    server = Server(driver, bad, acks=acks, takes_rest=takes_rest, errors=errors)
+    requests = driver.start()
     server.serve(requests)
     assert server.subscribed == {*equities, *options} - bad
     rejected = [event.symbol for event in server.events if isinstance(event, SymbolRejected)]
-    assert sorted(rejected) == sorted(talk.session.rejected_symbols) == sorted(bad)
+    assert sorted(rejected) == sorted(driver.session.rejected_symbols) == sorted(bad)
     subscribed = [event for event in server.events if isinstance(event, Subscribed)]
-    assert talk.session.subscribed_symbols == len(server.subscribed)
+    assert driver.session.subscribed_symbols == len(server.subscribed)
     if errors != "each, late":  # these last longer than the grace period
         assert subscribed == [Subscribed(len(server.subscribed), tuple(sorted(bad)))]
 
@@ -135,58 +135,58 @@ def test_bad_symbols_cost_no_other_its_subscription(wire: Wire, *, acks: bool, t
 def test_without_ids_and_acknowledgements_an_error_is_certain_only_for_the_only_request() -> None:
     """Of two requests for one symbol each nothing tells which is rejected, so both are sent again, one by one."""
     wire = ActionWire()
-    talk = talk_to(wire, "AAPL", "BAD290119C00150000")
-    server = Server(talk, {"BAD290119C00150000"}, acks=False)
-    server.serve(talk.begin())
-    assert talk.session.rejected_symbols == {"BAD290119C00150000"}
+    driver = drive(wire, "AAPL", "BAD290119C00150000")
+    server = Server(driver, {"BAD290119C00150000"}, acks=False)
+    server.serve(driver.start())
+    assert driver.session.rejected_symbols == {"BAD290119C00150000"}
 
 
 def test_an_error_with_an_id_is_certain_whatever_else_is_pending() -> None:
     """With ids both halves are sent at once, and each is settled by its own answer."""
     wire = EnvelopeWire()
-    talk = talk_to(wire, "A", "BAD", "C", "D")
-    (request,) = talk.begin()
-    talk.hear(wire.error(request, "bad request"))
-    first, second = talk.sent()
-    talk.hear(wire.error(first, "bad request"), wire.ack(second))
-    good, bad = talk.sent()
-    talk.hear(wire.error(bad, "unknown symbol"), wire.ack(good))
-    assert talk.events()[-2:] == [SymbolRejected("BAD", "unknown symbol"), Subscribed(3, ("BAD",))]
+    driver = drive(wire, "A", "BAD", "C", "D")
+    (request,) = driver.start()
+    driver.receive(wire.error(request, "bad request"))
+    first, second = driver.sent()
+    driver.receive(wire.error(first, "bad request"), wire.ack(second))
+    good, bad = driver.sent()
+    driver.receive(wire.error(bad, "unknown symbol"), wire.ack(good))
+    assert driver.events()[-2:] == [SymbolRejected("BAD", "unknown symbol"), Subscribed(3, ("BAD",))]
 
 
 def test_a_second_error_about_a_request_is_reported(wire: Wire) -> None:
     """It blames no other request, nor a half that is sent later."""
-    talk = talk_to(wire, "A", "BAD")
-    (request,) = talk.begin()
-    talk.events()
-    talk.hear(wire.error(request, "unknown symbol"), wire.error(request, "try again"))
-    assert talk.events()[1:] == [ServerError("try again")]
-    assert talk.session.rejected_symbols == set()
+    driver = drive(wire, "A", "BAD")
+    (request,) = driver.start()
+    driver.events()
+    driver.receive(wire.error(request, "unknown symbol"), wire.error(request, "try again"))
+    assert driver.events()[1:] == [ServerError("try again")]
+    assert driver.session.rejected_symbols == set()
 
 
 def test_what_is_no_longer_wanted_is_not_sent_again(wire: Wire) -> None:
     """A plan that changes while halves wait to be sent applies to them as well."""
-    talk = talk_to(wire, "A", "BAD", "C", "D")
-    requests = talk.begin()
-    talk.hear(*(wire.error(request, "unknown symbol") for request in requests))
-    before = talk.sent()
-    talk.session.replan(plan(["A", "BAD", "C"], ["quotes", "trades"]), talk.now)
-    assert symbols_of(talk.sent(), "unsubscribe") == ["D"]
-    server = Server(talk, {"BAD"})
+    driver = drive(wire, "A", "BAD", "C", "D")
+    requests = driver.start()
+    driver.receive(*(wire.error(request, "unknown symbol") for request in requests))
+    before = driver.sent()
+    driver.session.replan(plan(["A", "BAD", "C"], ["quotes", "trades"]), driver.now)
+    assert symbols_of(driver.sent(), "unsubscribe") == ["D"]
+    server = Server(driver, {"BAD"})
     server.serve(before)
     assert {"A", "C"} <= server.subscribed
-    assert talk.session.rejected_symbols == {"BAD"}
+    assert driver.session.rejected_symbols == {"BAD"}
 
 
 def test_new_symbols_wait_while_requests_are_sent_one_at_a_time() -> None:
     """Without ids a request of another plan would make the answers ambiguous again."""
     wire = ActionWire()
-    talk = talk_to(wire, "A", "BAD")
-    (request,) = talk.begin()
-    talk.hear(wire.error(request, "unknown symbol"))
-    talk.session.replan(plan(["A", "BAD", "C"], ["quotes", "trades"]), talk.now)
-    assert talk.sent() == []
-    server = Server(talk, {"BAD"})
+    driver = drive(wire, "A", "BAD")
+    (request,) = driver.start()
+    driver.receive(wire.error(request, "unknown symbol"))
+    driver.session.replan(plan(["A", "BAD", "C"], ["quotes", "trades"]), driver.now)
+    assert driver.sent() == []
+    server = Server(driver, {"BAD"})
     server.serve([])
     assert server.subscribed == {"A", "C"}
 
@@ -194,14 +194,14 @@ def test_new_symbols_wait_while_requests_are_sent_one_at_a_time() -> None:
 def test_an_error_long_after_all_is_settled_is_reported() -> None:
     """Without an id it may be about anything, so that nothing is sent again."""
     wire = ActionWire()
-    talk = talk_to(wire)
-    talk.begin()
-    talk.wait(6)
-    talk.events()
-    talk.hear(wire.error(None, "AAPL is halted"))
-    talk.wait(6)
-    assert talk.events() == [ServerError("AAPL is halted")]
-    assert (talk.sent(), talk.session.rejected_symbols) == ([], set())
+    driver = drive(wire)
+    driver.start()
+    driver.wait(6)
+    driver.events()
+    driver.receive(wire.error(None, "AAPL is halted"))
+    driver.wait(6)
+    assert driver.events() == [ServerError("AAPL is halted")]
+    assert (driver.sent(), driver.session.rejected_symbols) == ([], set())
 
 
 @pytest.mark.parametrize("errors", ["one", "each"])
@@ -211,85 +211,85 @@ def test_a_server_that_rejects_everything_is_not_flooded(
     """If every request is rejected, halving has an end."""
     monkeypatch.setattr("bridge.aries.protocol.subscribing.MAX_HALVINGS", 50)
     symbols = {f"S{number}" for number in range(2000)}
-    talk = talk_to(wire, *sorted(symbols))
-    server = Server(talk, symbols, errors=errors)
-    server.serve(talk.begin())
+    driver = drive(wire, *sorted(symbols))
+    server = Server(driver, symbols, errors=errors)
+    server.serve(driver.start())
     assert server.requests <= 2 * 10 + 2 * 50  # the first requests may have to be sent twice
-    assert talk.session.subscribed_symbols == 0
+    assert driver.session.subscribed_symbols == 0
 
 
 def test_a_flood_of_rejections_does_not_affect_the_next_plan(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once all is settled, a rejected request is halved again."""
     monkeypatch.setattr("bridge.aries.protocol.subscribing.MAX_HALVINGS", 5)
     symbols = {f"S{number}" for number in range(100)}
-    talk = talk_to(wire, *sorted(symbols))
-    Server(talk, symbols).serve(talk.begin())
-    talk.session.replan(plan(["A", "BAD", "C"], ["quotes", "trades"]), talk.now)
-    server = Server(talk, {"BAD"})
-    server.serve([one for one in talk.sent() if symbols_of([one])])
+    driver = drive(wire, *sorted(symbols))
+    Server(driver, symbols).serve(driver.start())
+    driver.session.replan(plan(["A", "BAD", "C"], ["quotes", "trades"]), driver.now)
+    server = Server(driver, {"BAD"})
+    server.serve([one for one in driver.sent() if symbols_of([one])])
     assert server.subscribed == {"A", "C"}
 
 
 def test_an_answer_to_a_new_plan_is_not_taken_for_one_to_the_old() -> None:
     """Without ids, an answer that comes after the grace period is not expected any more."""
     wire = ActionWire()
-    talk = talk_to(wire, "AAPL")
-    talk.begin()
-    talk.wait(6)
-    talk.session.replan(plan(["AAPL", "BAD"], ["quotes", "trades"]), talk.now)
-    talk.sent()
-    talk.events()
-    talk.hear(wire.error(None, "unknown symbol"))
-    assert talk.events() == [SymbolRejected("BAD", "unknown symbol"), Subscribed(1, ("BAD",))]
+    driver = drive(wire, "AAPL")
+    driver.start()
+    driver.wait(6)
+    driver.session.replan(plan(["AAPL", "BAD"], ["quotes", "trades"]), driver.now)
+    driver.sent()
+    driver.events()
+    driver.receive(wire.error(None, "unknown symbol"))
+    assert driver.events() == [SymbolRejected("BAD", "unknown symbol"), Subscribed(1, ("BAD",))]
 
 
 def test_answers_without_ids_mean_the_oldest_request() -> None:
     """In the older dialect answers come in the order of the requests: of three types the second is rejected."""
     wire = ActionWire()
-    talk = talk_to(wire, "AAPL", events=("quotes", "timesales", "l2"))
-    composite, timesales, level2 = talk.begin()
-    talk.events()
-    talk.hear(wire.ack(composite), wire.error(timesales, "no time & sales"), wire.ack(level2))
-    assert talk.events() == [SymbolRejected("AAPL", "no time & sales"), Subscribed(0, ("AAPL",))]
-    assert talk.sent() == []
+    driver = drive(wire, "AAPL", events=("quotes", "timesales", "l2"))
+    composite, timesales, level2 = driver.start()
+    driver.events()
+    driver.receive(wire.ack(composite), wire.error(timesales, "no time & sales"), wire.ack(level2))
+    assert driver.events() == [SymbolRejected("AAPL", "no time & sales"), Subscribed(0, ("AAPL",))]
+    assert driver.sent() == []
 
 
 def test_an_unsubscribe_is_not_taken_for_a_subscribe() -> None:
     """The answer to an unsubscribe request settles no subscription."""
     wire = ActionWire()
-    talk = talk_to(wire)
-    talk.settle()
-    talk.session.replan(plan(["AAPL", "NVDA"], ["quotes", "trades"]), talk.now)
-    gone, new = talk.sent()
-    talk.events()
-    talk.hear(wire.ack(gone))
-    assert talk.events() == []
-    talk.hear(wire.ack(new))
-    assert talk.events() == [Subscribed(2, ())]
+    driver = drive(wire)
+    driver.settle()
+    driver.session.replan(plan(["AAPL", "NVDA"], ["quotes", "trades"]), driver.now)
+    gone, new = driver.sent()
+    driver.events()
+    driver.receive(wire.ack(gone))
+    assert driver.events() == []
+    driver.receive(wire.ack(new))
+    assert driver.events() == [Subscribed(2, ())]
 
 
 def test_an_error_while_nothing_is_pending_is_reported(wire: Wire) -> None:
     """It changes nothing."""
-    talk = talk_to(wire)
-    talk.begin()
-    talk.wait(6)
-    talk.events()
-    talk.hear(wire.error(None, "something broke"))
-    assert talk.events() == [ServerError("something broke")]
-    assert talk.sent() == []
-    assert talk.session.lost is None
+    driver = drive(wire)
+    driver.start()
+    driver.wait(6)
+    driver.events()
+    driver.receive(wire.error(None, "something broke"))
+    assert driver.events() == [ServerError("something broke")]
+    assert driver.sent() == []
+    assert driver.session.lost is None
 
 
 def test_a_late_rejection_with_an_id_counts() -> None:
     """It corrects that the request counted as accepted."""
     wire = EnvelopeWire()
-    talk = talk_to(wire, "BAD")
-    (request,) = talk.begin()
-    talk.wait(6)
-    talk.events()
-    talk.hear(wire.error(request, "unknown symbol"))
-    assert talk.events() == [SymbolRejected("BAD", "unknown symbol")]
-    assert talk.session.subscribed_symbols == 0
+    driver = drive(wire, "BAD")
+    (request,) = driver.start()
+    driver.wait(6)
+    driver.events()
+    driver.receive(wire.error(request, "unknown symbol"))
+    assert driver.events() == [SymbolRejected("BAD", "unknown symbol")]
+    assert driver.session.subscribed_symbols == 0
 
 
 # -- another plan ----------------------------------------------------------------------------------------------------
@@ -297,44 +297,44 @@ def test_a_late_rejection_with_an_id_counts() -> None:
 
 def test_another_plan_is_applied_by_the_difference(wire: Wire) -> None:
     """Removed symbols are unsubscribed, then new and changed ones are subscribed, and no others."""
-    talk = talk_to(wire, "AAPL", "MSFT", "GOOGL")
-    talk.settle()
+    driver = drive(wire, "AAPL", "MSFT", "GOOGL")
+    driver.settle()
     described = json.dumps([{"symbol": "MSFT", "fields": {"quotes": ["bidPrice"], "trades": ["size"]}}])
-    talk.session.replan(plan(["AAPL", "MSFT", "NVDA"], ["quotes", "trades"], described), talk.now)
-    requests = talk.sent()
+    driver.session.replan(plan(["AAPL", "MSFT", "NVDA"], ["quotes", "trades"], described), driver.now)
+    requests = driver.sent()
     assert symbols_of(requests, "unsubscribe") == ["GOOGL"]
     assert sorted(symbols_of(requests)) == ["MSFT", "NVDA"]
     assert "unsubscribe" in requests[0].values()
     assert "bidPrice" in json.dumps(requests)
-    talk.hear(*(wire.ack(one) for one in requests))
-    assert talk.events() == [Subscribed(3, ())]
+    driver.receive(*(wire.ack(one) for one in requests))
+    assert driver.events() == [Subscribed(3, ())]
 
 
 def test_the_same_plan_sends_nothing(wire: Wire) -> None:
     """Without a difference there is no request and no event."""
-    talk = talk_to(wire)
-    talk.settle()
-    talk.session.replan(plan(["AAPL", "MSFT"], ["quotes", "trades"]), talk.now)
-    assert talk.sent() == []
-    assert talk.events() == []
+    driver = drive(wire)
+    driver.settle()
+    driver.session.replan(plan(["AAPL", "MSFT"], ["quotes", "trades"]), driver.now)
+    assert driver.sent() == []
+    assert driver.events() == []
 
 
 def test_fewer_symbols_need_no_acknowledgement(wire: Wire) -> None:
     """If symbols are only removed, the session is settled at once."""
-    talk = talk_to(wire)
-    talk.settle()
-    talk.session.replan(plan(["AAPL"], ["quotes", "trades"]), talk.now)
-    assert symbols_of(talk.sent(), "unsubscribe") == ["MSFT"]
-    assert talk.events() == [Subscribed(1, ())]
+    driver = drive(wire)
+    driver.settle()
+    driver.session.replan(plan(["AAPL"], ["quotes", "trades"]), driver.now)
+    assert symbols_of(driver.sent(), "unsubscribe") == ["MSFT"]
+    assert driver.events() == [Subscribed(1, ())]
 
 
 def test_removed_events_are_unsubscribed_only_if_subscriptions_add_up() -> None:
     """The older dialect has a subscription for each type, the newer one for each symbol."""
     for wire, unsubscribed in ((ActionWire(), ["AAPL"]), (EnvelopeWire(), [])):
-        talk = talk_to(wire, "AAPL", events=("quotes", "l2"))
-        talk.settle()
-        talk.session.replan(plan(["AAPL"], ["quotes"]), talk.now)
-        requests = talk.sent()
+        driver = drive(wire, "AAPL", events=("quotes", "l2"))
+        driver.settle()
+        driver.session.replan(plan(["AAPL"], ["quotes"]), driver.now)
+        requests = driver.sent()
         assert symbols_of(requests, "unsubscribe") == unsubscribed
         assert [one["type"] for one in requests if one.get("action") == "unsubscribe"] == ["level2"][
             : len(unsubscribed)
@@ -345,33 +345,33 @@ def test_removed_events_are_unsubscribed_only_if_subscriptions_add_up() -> None:
 
 def test_a_plan_that_changes_before_the_session_starts_is_used(wire: Wire) -> None:
     """The plan of the time when the token is accepted is subscribed to."""
-    talk = talk_to(wire)
-    request = talk.ask()
-    talk.session.replan(plan(["NVDA"], ["quotes"]), talk.now)
-    assert talk.sent() == []
-    talk.hear(wire.accepted(request))
-    assert symbols_of(talk.sent()) == ["NVDA"]
+    driver = drive(wire)
+    request = driver.authenticate()
+    driver.session.replan(plan(["NVDA"], ["quotes"]), driver.now)
+    assert driver.sent() == []
+    driver.receive(wire.accepted(request))
+    assert symbols_of(driver.sent()) == ["NVDA"]
 
 
 def test_a_late_rejection_does_not_bring_back_removed_symbols() -> None:
     """A request that is rejected after the plan has changed is sent again without the removed symbols."""
     wire = EnvelopeWire()
-    talk = talk_to(wire, "A", "B", "C")
-    (request,) = talk.begin()
-    talk.session.replan(plan(["A", "B"], ["quotes", "trades"]), talk.now)
-    talk.sent()
-    talk.hear(wire.error(request, "unknown symbol"))
-    assert symbols_of(talk.sent()) == ["A", "B"]
+    driver = drive(wire, "A", "B", "C")
+    (request,) = driver.start()
+    driver.session.replan(plan(["A", "B"], ["quotes", "trades"]), driver.now)
+    driver.sent()
+    driver.receive(wire.error(request, "unknown symbol"))
+    assert symbols_of(driver.sent()) == ["A", "B"]
 
 
 def test_a_rejected_symbol_that_is_removed_is_no_longer_counted() -> None:
     """The count of subscribed symbols is right after a rejected one was removed."""
     wire = EnvelopeWire()
-    talk = talk_to(wire, "A", "BAD")
-    (request,) = talk.begin()
-    talk.hear(wire.error(request, "unknown symbol"))
-    first, second = talk.sent()
-    talk.hear(wire.ack(first), wire.error(second, "unknown symbol"))
-    assert talk.session.subscribed_symbols == 1
-    talk.session.replan(plan(["A"], ["quotes", "trades"]), talk.now)
-    assert (talk.session.subscribed_symbols, talk.session.rejected_symbols) == (1, set())
+    driver = drive(wire, "A", "BAD")
+    (request,) = driver.start()
+    driver.receive(wire.error(request, "unknown symbol"))
+    first, second = driver.sent()
+    driver.receive(wire.ack(first), wire.error(second, "unknown symbol"))
+    assert driver.session.subscribed_symbols == 1
+    driver.session.replan(plan(["A"], ["quotes", "trades"]), driver.now)
+    assert (driver.session.subscribed_symbols, driver.session.rejected_symbols) == (1, set())

@@ -48,7 +48,7 @@ class Wire(Protocol):
     def rejected(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
         """Return the rejection of a token."""
 
-    def word(self, word: str) -> bytes:
+    def auth_event(self, action: str) -> bytes:
         """Return one of ``authRequired``, ``refreshAuth`` and ``authExpired``."""
 
     def ack(self, request: dict[str, object]) -> bytes:
@@ -80,8 +80,8 @@ class EnvelopeWire:
     def rejected(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
         return self.error(request, text)
 
-    def word(self, word: str) -> bytes:
-        return self._event(action=word)
+    def auth_event(self, action: str) -> bytes:
+        return self._event(action=action)
 
     def ack(self, request: dict[str, object]) -> bytes:
         return line({"type": "response", "id": request["id"], "payload": {"status": "success"}})
@@ -115,8 +115,8 @@ class ActionWire:
     def rejected(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
         return line({"action": "auth", "message": text})
 
-    def word(self, word: str) -> bytes:
-        return line({"action": word})
+    def auth_event(self, action: str) -> bytes:
+        return line({"action": action})
 
     def ack(self, request: dict[str, object]) -> bytes:
         return line({"action": request["action"], "message": "success"})
@@ -134,7 +134,7 @@ class ActionWire:
         return line({"action": "publish", "type": "marketStatus", "data": status})
 
 
-class Talk:
+class SessionDriver:
     """A session under test, with its requests as JSON and a clock that the test sets."""
 
     def __init__(
@@ -154,12 +154,12 @@ class Talk:
         """Return the requests that the session sends."""
         return [json.loads(frame) for frame in self.session.take_outgoing()]
 
-    def ask(self, token: str = "token", life_seconds: float | None = None) -> dict[str, object]:
+    def authenticate(self, token: str = "token", life_seconds: float | None = None) -> dict[str, object]:
         """Pass a token to the session; return its request."""
         self.session.authenticate(token, self.now, life_seconds)
         return self.sent()[-1]
 
-    def hear(self, *frames: bytes) -> None:
+    def receive(self, *frames: bytes) -> None:
         """Pass frames to the session."""
         for frame in frames:
             self.session.receive(frame, self.now)
@@ -175,20 +175,20 @@ class Talk:
         """Return the session events since the last call."""
         return self.session.take_events()
 
-    def begin(self, expires_in_ms: int | None = None) -> list[dict[str, object]]:
+    def start(self, expires_in_ms: int | None = None) -> list[dict[str, object]]:
         """Authenticate; return the subscribe requests."""
-        self.hear(self.wire.accepted(self.ask(), expires_in_ms))
+        self.receive(self.wire.accepted(self.authenticate(), expires_in_ms))
         return self.sent()
 
     def settle(self) -> None:
         """Authenticate, and acknowledge all subscribe requests."""
-        self.hear(*(self.wire.ack(request) for request in self.begin()))
+        self.receive(*(self.wire.ack(request) for request in self.start()))
         self.events()
 
 
-def talk_to(wire: Wire, *symbols: str, events: tuple[str, ...] = ("quotes", "trades")) -> Talk:
+def drive(wire: Wire, *symbols: str, events: tuple[str, ...] = ("quotes", "trades")) -> SessionDriver:
     """Return a session that sends no pings."""
-    return Talk(wire, *(symbols or ("AAPL", "MSFT")), events=events, timing=UNHURRIED)
+    return SessionDriver(wire, *(symbols or ("AAPL", "MSFT")), events=events, timing=UNHURRIED)
 
 
 def symbols_of(requests: list[dict[str, object]], method: str = "subscribe") -> list[str]:
