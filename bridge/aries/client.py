@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -42,6 +43,17 @@ T = TypeVar("T")
 TICK_SECONDS = 0.1
 
 
+class ClientState(StrEnum):
+    """What the client is doing."""
+
+    STARTING = "starting"
+    CONNECTING = "connecting"
+    AUTHENTICATING = "authenticating"
+    SUBSCRIBING = "subscribing"
+    STREAMING = "streaming"
+    WAITING = "waiting"  # for the next connection attempt
+
+
 class AriesClient:
     """The client that keeps a session with Aries until it is cancelled."""
 
@@ -58,7 +70,7 @@ class AriesClient:
         ingest: Ingest,
         control: ControlEvents,
     ) -> None:
-        self.state = "starting"
+        self.state = ClientState.STARTING
         self.reconnects: dict[DisconnectCause, int] = {}
         self.last_loss: ConnectionLost | None = None
         #: Time of the next connection attempt (µs since the epoch), during the wait for it.
@@ -94,11 +106,11 @@ class AriesClient:
     # -- one connection -----------------------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        self.state = "connecting"
+        self.state = ClientState.CONNECTING
         token = await self._token(fresh=False)
         socket = await connect.connect(self._url, Connection, connect.OPEN_TIMEOUT_SECONDS)
         session = self.session = Session(self._dialect, self.plan, self._timing, _now())
-        self.state = "authenticating"
+        self.state = ClientState.AUTHENTICATING
         try:
             self._authenticate(session, token)
             await self._run_connection(socket, session)
@@ -261,7 +273,7 @@ class AriesClient:
         self._ingest.start_session(session_id)
         self._control.session_id = session_id
         self.connection_history.session_started()
-        self.state = "subscribing"
+        self.state = ClientState.SUBSCRIBING
         log.info(
             log_events.SESSION_STARTED,
             session_id=session_id,
@@ -286,7 +298,7 @@ class AriesClient:
             self._control.announce(ControlKind.GAP, gap_from_us=from_us, reason=f"{cause}: {reason}")
 
     def _end_gap(self) -> None:
-        self.state = "streaming"
+        self.state = ClientState.STREAMING
         # The next gap must not begin before this one ends, even if the clock was set back.
         now_us = self._last_received_us = max(wall_us(), self._last_received_us)
         gap = self.connection_history.end_gap(now_us)
@@ -300,7 +312,7 @@ class AriesClient:
         return self._last_received_us if last_data is None else wall_us() - round((_now() - last_data) * 1e6)
 
     async def _wait_before_reconnect(self, lost: ConnectionLost) -> None:
-        self.state = "waiting"
+        self.state = ClientState.WAITING
         self.last_loss = lost
         self.reconnects[lost.cause] = self.reconnects.get(lost.cause, 0) + 1
         self.connection_history.lost(lost.cause, str(lost), wall_us())

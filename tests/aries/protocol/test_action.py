@@ -115,7 +115,7 @@ def test_the_subscribe_request_is_the_documented_one() -> None:
 def test_symbols_are_requested_by_type_events_and_fields(described: object, expected: dict[str, list[str]]) -> None:
     """A composite for only one event type lists its fields; the others list the chosen fields, or all."""
     found = asked(described)
-    assert {word: data[0]["fields"] for word, data in found.items()} == expected  # type: ignore[index]  # an object
+    assert {wire_type: data[0]["fields"] for wire_type, data in found.items()} == expected  # type: ignore[index]  # an object
 
 
 def test_a_request_has_its_own_subscriptions() -> None:
@@ -182,7 +182,7 @@ def test_a_composite_is_one_flat_update() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "kind"),
+    ("wire_type", "kind"),
     [
         ("equityComposite", UpdateKind.COMPOSITE),
         ("optionComposite", UpdateKind.COMPOSITE),
@@ -195,14 +195,14 @@ def test_a_composite_is_one_flat_update() -> None:
 @pytest.mark.parametrize("action", [{}, {"action": None}, {"action": "publish"}, {"action": "update"}])
 @pytest.mark.parametrize("beside", [False, True])
 def test_updates_are_classified_by_their_type(
-    word: str,
+    wire_type: str,
     kind: UpdateKind,
     action: dict[str, object],
     beside: bool,  # noqa: FBT001 - a case
 ) -> None:
     """Each type has its kind, with or without an action, the symbol in the data or beside it."""
     places: dict[str, object] = {"symbol": "AAPL", "data": {"x": 1}} if beside else {"data": {"symbol": "AAPL", "x": 1}}
-    update = read(line({**action, "type": word, **places, "timestamp": 5}))
+    update = read(line({**action, "type": wire_type, **places, "timestamp": 5}))
     assert update == Update(kind, "AAPL", places["data"], 5)  # type: ignore[arg-type]  # an object
 
 
@@ -212,10 +212,10 @@ def test_market_status_is_an_update_of_the_market() -> None:
     assert update == Update(UpdateKind.MARKET_STATUS, MARKET, dict(CLOSED))
 
 
-@pytest.mark.parametrize("word", ["somethingNew", None, 7, ["level2"], {"level2": 1}])
-def test_an_unknown_type_is_classified_by_its_fields(word: object) -> None:
+@pytest.mark.parametrize("wire_type", ["somethingNew", None, 7, ["level2"], {"level2": 1}])
+def test_an_unknown_type_is_classified_by_its_fields(wire_type: object) -> None:
     """If the type is unknown, the names of the fields decide."""
-    update = read(line({"type": word, "data": {"symbol": "AAPL", "tradeSeq": 1, "price": 2, "size": 3}}))
+    update = read(line({"type": wire_type, "data": {"symbol": "AAPL", "tradeSeq": 1, "price": 2, "size": 3}}))
     assert isinstance(update, Update)
     assert update.kind is UpdateKind.TIMESALE
 

@@ -199,7 +199,7 @@ def test_market_status_is_an_update_of_the_market() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "kind"),
+    ("wire_type", "kind"),
     [
         ("quote", UpdateKind.QUOTE),
         ("trade", UpdateKind.TRADE),
@@ -209,17 +209,17 @@ def test_market_status_is_an_update_of_the_market() -> None:
     ],
 )
 @pytest.mark.parametrize("beside", [False, True])
-def test_updates_are_classified_by_their_type(word: str, kind: UpdateKind, beside: bool) -> None:  # noqa: FBT001 - a case
+def test_updates_are_classified_by_their_type(wire_type: str, kind: UpdateKind, beside: bool) -> None:  # noqa: FBT001 - a case
     """Each type has its kind, whether the symbol is in the data or beside it."""
     payload = {"symbol": "AAPL", "data": {"x": "1.10"}} if beside else {"data": {"symbol": "AAPL", "x": "1.10"}}
-    update = read(event(action="update", type=word, timestamp=TIMESTAMP, **payload))
+    update = read(event(action="update", type=wire_type, timestamp=TIMESTAMP, **payload))
     assert update == Update(kind, "AAPL", payload["data"], TIMESTAMP)  # type: ignore[arg-type]  # an object
 
 
-@pytest.mark.parametrize("word", ["somethingNew", "", None, 7, ["quote"], {"quote": 1}])
-def test_an_unknown_type_is_classified_by_its_fields(word: object) -> None:
+@pytest.mark.parametrize("wire_type", ["somethingNew", "", None, 7, ["quote"], {"quote": 1}])
+def test_an_unknown_type_is_classified_by_its_fields(wire_type: object) -> None:
     """If the type is unknown, the names of the fields decide."""
-    update = read(event(action="update", type=word, data={"symbol": "AAPL", "orderBook": ["1:2:3"]}))
+    update = read(event(action="update", type=wire_type, data={"symbol": "AAPL", "orderBook": ["1:2:3"]}))
     assert update == Update(UpdateKind.LEVEL2, "AAPL", {"symbol": "AAPL", "orderBook": ["1:2:3"]})
 
 
