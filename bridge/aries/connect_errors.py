@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from enum import IntEnum
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -25,15 +24,29 @@ OTHER_PATHS: Final[Mapping[str, str]] = MappingProxyType(
     {"/v1/market/ws": "/v1/marketdata/ws", "/v1/marketdata/ws": "/v1/market/ws"}
 )
 _CHECK_URL: Final = "Check ARIES_WS_URL."
-
-
-class X509VerifyError(IntEnum):
-    """OpenSSL's X509_V_ERR_* that have a hint."""
-
-    NOT_YET_VALID = 9
-    EXPIRED = 10
-    HOSTNAME_MISMATCH = 62
-    IP_ADDRESS_MISMATCH = 64
+_CERTIFICATE_FOR_ANOTHER_NAME: Final = "Put the name that the certificate was issued for into ARIES_WS_URL."
+#: What to do about a certificate that is not accepted, by OpenSSL's X509_V_ERR_*.
+_CERTIFICATE_HINTS: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        9: "Check this machine's clock.",  # not yet valid
+        10: "Have it renewed by the server's operator, and check this machine's clock.",  # expired
+        62: _CERTIFICATE_FOR_ANOTHER_NAME,  # host name mismatch
+        64: _CERTIFICATE_FOR_ANOTHER_NAME,  # IP address mismatch
+    }
+)
+_UNKNOWN_AUTHORITY: Final = "If a private authority issued it, set SSL_CERT_FILE to that authority's PEM file."
+_ADDRESS_REJECTED: Final = (
+    "No token has been sent at this point, so Aries, or a proxy on the way, rejects this machine's address: ask "
+    "Aries, and check the network."
+)
+#: What to do about a rejected handshake, by HTTP status; other statuses see ``_handshake_hint``.
+_HANDSHAKE_HINTS: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        HTTPStatus.UNAUTHORIZED: _ADDRESS_REJECTED,
+        HTTPStatus.FORBIDDEN: _ADDRESS_REJECTED,
+        HTTPStatus.TOO_MANY_REQUESTS: HINTS[DisconnectCause.THROTTLED],
+    }
+)
 
 
 def connect_failed(error: Exception, url: str, timeout_seconds: float) -> ConnectionLost:
@@ -46,7 +59,7 @@ def connect_failed(error: Exception, url: str, timeout_seconds: float) -> Connec
             headers = response.headers
             return handshake_rejected(response.status_code, parts.path, headers.get("Retry-After"), headers.get("Date"))
         case ssl.SSLCertVerificationError(verify_message=reason, verify_code=code):
-            hint = _certificate_hint(code, host)
+            hint = _CERTIFICATE_HINTS.get(code, _UNKNOWN_AUTHORITY)
             problem = f"the certificate of {host} is not accepted: {reason.rstrip('. ')}"
         case TimeoutError():
             problem = f"{host} did not answer within {timeout_seconds:g} s"
@@ -75,19 +88,6 @@ def handshake_rejected(status: int, path: str, retry_after: str | None, date: st
     )
 
 
-def _certificate_hint(code: int, host: str) -> str:
-    """Return what to do about a certificate that failed with this ``verify_code`` of OpenSSL."""
-    match code:
-        case X509VerifyError.EXPIRED:
-            return f"Have it renewed by the operator of {host}, and check this machine's clock."
-        case X509VerifyError.NOT_YET_VALID:
-            return "Check this machine's clock."
-        case X509VerifyError.HOSTNAME_MISMATCH | X509VerifyError.IP_ADDRESS_MISMATCH:
-            return "Put the name that the certificate was issued for into ARIES_WS_URL."
-        case _:
-            return "If a private authority issued it, set SSL_CERT_FILE to that authority's PEM file."
-
-
 def _handshake_cause(status: int, retry_after_seconds: float | None) -> DisconnectCause:
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return DisconnectCause.AUTH_REFUSED
@@ -97,21 +97,13 @@ def _handshake_cause(status: int, retry_after_seconds: float | None) -> Disconne
 
 
 def _handshake_hint(status: int, path: str) -> str:
-    match status:
-        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            return (
-                "No token has been sent at this point, so Aries, or a proxy on the way, rejects this machine's "
-                "address: ask Aries, and check the network."
-            )
-        case HTTPStatus.NOT_FOUND:
-            return _path_hint(path)
-        case HTTPStatus.TOO_MANY_REQUESTS:
-            return HINTS[DisconnectCause.THROTTLED]
-        case _ if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return f"{_CHECK_URL} Redirects are not followed, so that the token is sent to no other server."
-        case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return "The server failed: try again later, as the bridge does; if this lasts, check ARIES_WS_URL."
-    return _CHECK_URL
+    if status == HTTPStatus.NOT_FOUND:
+        return _path_hint(path)
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return f"{_CHECK_URL} Redirects are not followed, so that the token is sent to no other server."
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "The server failed: try again later, as the bridge does; if this lasts, check ARIES_WS_URL."
+    return _HANDSHAKE_HINTS.get(status, _CHECK_URL)
 
 
 def _path_hint(path: str) -> str:

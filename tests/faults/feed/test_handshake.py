@@ -156,7 +156,7 @@ async def test_a_server_whose_certificate_does_not_do(
             server_tls(known, "other.example"),
             "Put the name that the certificate was issued for into ARIES_WS",
         ),
-        "expired": (server_tls(known, until=now - timedelta(hours=1)), "Have it renewed by the operator of"),
+        "expired": (server_tls(known, until=now - timedelta(hours=1)), "Have it renewed by the server's operator"),
         "not yet valid": (server_tls(known, from_=now + timedelta(hours=1)), "Check this machine's clock"),
         "no TLS": (None, "cannot be reached"),
     }[fault]
