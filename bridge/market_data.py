@@ -1,4 +1,4 @@
-"""What the feed delivers, whichever dialect it speaks: event types, the names of their fields, and updates.
+"""Market data of the feed in either dialect: event types, the names of their fields, and updates.
 
 The names are the feed's own (protocol §5); ``bridge.serialization.field_mappings`` maps them to those of records.
 """
@@ -16,8 +16,8 @@ from bridge.errors import BadLine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: A JSON object as our decoder gives it: numbers with a fraction or an exponent stay the text they were, so that
-#: no digit is lost; whole numbers are ``int``, of any size.
+#: A decoded JSON object: numbers with a fraction or an exponent stay the text that was sent, so that no digit is
+#: lost; whole numbers are ``int``, of any size.
 JsonObject = dict[str, object]
 
 #: The symbol of an update about the market as a whole.
@@ -25,7 +25,7 @@ MARKET = "market"
 
 
 class EventType(StrEnum):
-    """A kind of event that can be subscribed to, as ``ARIES_EVENTS`` spells it."""
+    """An event type that can be subscribed to, as named in ``ARIES_EVENTS``."""
 
     QUOTES = "quotes"
     TRADES = "trades"
@@ -53,14 +53,14 @@ FIELDS: Mapping[EventType, tuple[str, ...]] = MappingProxyType(
         EventType.GREEKS: ("delta", "gamma", "theta", "vega", "rho", "impliedVolatility"),
     }
 )
-#: The fields of a market status, which always comes.
+#: The fields of a market status, which is sent without a subscription.
 MARKET_STATUS_FIELDS = ("market", "afterHours", "earlyHours", "exchanges", "currencies", "indicesGroups", "serverTime")
-#: Fields of any symbol's update, beside ``symbol``.
+#: Fields that any update of a symbol may have besides ``symbol``.
 SHARED_FIELDS = ("instrumentType",)
 
 
 class UpdateKind(StrEnum):
-    """What an update holds."""
+    """The kind of an update, by its content."""
 
     QUOTE = "quote"
     TRADE = "trade"
@@ -71,7 +71,7 @@ class UpdateKind(StrEnum):
     MARKET_STATUS = "market_status"
 
 
-#: Looked up once: a member's look-up takes 0.15 µs, and each line would need two.
+#: A constant, as each line needs it twice and the look-up of an enum's member takes 0.15 µs.
 MARKET_STATUS = UpdateKind.MARKET_STATUS
 
 
@@ -79,8 +79,8 @@ MARKET_STATUS = UpdateKind.MARKET_STATUS
 class Update(msgspec.Struct, frozen=True, gc=False):
     """One market-data message.
 
-    ``fields`` has the feed's own names; ``symbol`` is ``MARKET`` for market status;
-    ``feed_time`` is the server's timestamp of the message as it was written (None if it has none).
+    ``fields`` has the feed's names; ``symbol`` is ``MARKET`` for market status; ``feed_time`` is the server's
+    timestamp of the message as it was sent, or None.
     """
 
     kind: UpdateKind
@@ -90,11 +90,11 @@ class Update(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A line of the feed that is no market data, such as an acknowledgement or a pong."""
+    """A message of the feed without market data, such as an acknowledgement or a pong."""
 
-    #: What such lines are counted as in the account ``filtered``.
+    #: The kind of such lines in the account ``filtered``.
     counted_as: ClassVar[str]
 
 
-#: A line as it was read, and what it means.
+#: A line as it was received, and its message.
 Line = tuple[bytes, Update | Reply | BadLine]

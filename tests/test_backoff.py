@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.backoff import Backoff
+from bridge.backoff import MAX_RETRY_AFTER_SECONDS, Backoff, retry_after_seconds
 
 
 class Highest(random.Random):
@@ -56,3 +56,30 @@ def test_delays_of_two_backoffs_differ() -> None:
     """By default, each back-off has its own random generator."""
     one, other = Backoff(30.0, 30.0), Backoff(30.0, 30.0)
     assert [one.next_seconds() for _ in range(5)] != [other.next_seconds() for _ in range(5)]
+
+
+DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("header", "date", "seconds"),
+    [
+        ("7", None, 7.0),
+        (" 7 ", DATE, 7.0),
+        ("9" * 500, None, MAX_RETRY_AFTER_SECONDS),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", DATE, 30.0),
+        ("Wed, 21 Oct 2015 07:27:00 GMT", DATE, 0.0),
+        ("Thu, 21 Oct 2055 07:28:00 GMT", DATE, MAX_RETRY_AFTER_SECONDS),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", None, None),
+        ("soon", DATE, None),
+        ("-7", DATE, None),
+        ("\u0663", DATE, None),
+        ("", DATE, None),
+        (None, DATE, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_of_the_servers_clock(
+    header: str | None, date: str | None, seconds: float | None
+) -> None:
+    """It is at most a day; an invalid header is ignored."""
+    assert retry_after_seconds(header, date) == seconds

@@ -1,1 +1,1 @@
-"""The Aries wire, without I/O: bytes and a clock go in, typed events and bytes to send come out."""
+"""The Aries feed: its client, access tokens and reconnect policy, subscriptions, and the wire protocol."""

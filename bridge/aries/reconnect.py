@@ -1,7 +1,7 @@
-"""The reconnect policy: how long to wait before dialling again, by what went wrong.
+"""The reconnect policy: how long to wait before the next connection attempt, by the cause of the last loss.
 
-websockets' own iterator resets its delay once the *handshake* works, so a refused token would loop without pause;
-this reconnect policy is reset only by data that has flowed for a while.
+The iterator of ``websockets.connect`` resets its delay once the *handshake* succeeds, so that a rejected token would
+be sent again without a pause. This policy is reset only after data was received for a while.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bridge.errors import ConnectionLost, CredentialsRefused, DisconnectCause
 if TYPE_CHECKING:
     import random
 
-#: What waiting a little does not mend waits this much longer, at its shortest and at its longest.
+#: Causes that a short wait does not fix: their delays are longer by ``SLOW_FACTOR``.
 SLOW = frozenset(
     {
         DisconnectCause.AUTH_REFUSED,
@@ -24,15 +24,15 @@ SLOW = frozenset(
         DisconnectCause.TOO_BIG,
     }
 )
-SLOWER = 4.0
-#: A fixed token that is refused this often in a row will not be accepted.
-FIXED_TOKEN_CHANCES = 3
-#: The longest wait a server can ask for: beyond that its header is more likely wrong than meant.
+SLOW_FACTOR = 4.0
+#: A fixed token that was rejected this often in a row is given up.
+MAX_FIXED_TOKEN_REJECTIONS = 3
+#: Maximum wait that a server can ask for.
 MAX_RETRY_AFTER_SECONDS = 3600.0
 
 
 class ReconnectPolicy:
-    """Draw the delay before each reconnect."""
+    """The delay before each reconnect: two backoffs, one of them slow, and how often the token was rejected."""
 
     def __init__(
         self,
@@ -42,35 +42,35 @@ class ReconnectPolicy:
         token_can_change: bool,
         rng: random.Random | None = None,
     ) -> None:
-        self.refusals = 0
+        self.token_rejections = 0
         self._token_can_change = token_can_change
-        self._token_has_a_chance = token_can_change
-        self._quick = Backoff(min_seconds, max_seconds, rng)
-        self._slow = Backoff(min_seconds * SLOWER, max_seconds * SLOWER, rng)
+        self._retry_token_immediately = token_can_change
+        self._fast = Backoff(min_seconds, max_seconds, rng)
+        self._slow = Backoff(min_seconds * SLOW_FACTOR, max_seconds * SLOW_FACTOR, rng)
 
     def delay_seconds(self, lost: ConnectionLost) -> float:
-        """Return how long to wait after this loss; raise ``CredentialsRefused`` where waiting is in vain."""
+        """Return how long to wait after this loss; raise ``CredentialsRefused`` if no wait can help."""
         if lost.blames_token:
-            self._note_refusal(lost)
-            if self._token_has_a_chance:
-                self._token_has_a_chance = False
-                return 0.0  # a newer token may do; only a second refusal says that it does not
-        delay = (self._slow if lost.cause in SLOW else self._quick).next_seconds()
+            self._count_rejection(lost)
+            if self._retry_token_immediately:
+                self._retry_token_immediately = False
+                return 0.0  # with a fresh token; only a second rejection shows that this does not help
+        delay = (self._slow if lost.cause in SLOW else self._fast).next_seconds()
         return delay + min(lost.retry_after_seconds or 0.0, MAX_RETRY_AFTER_SECONDS)
 
-    def flowed(self, seconds: float) -> None:
-        """Start over if data flowed for longer than the longest delay: then the last cause is history."""
-        if seconds >= self._quick.max_seconds:
-            self._quick.reset()
-            self._token_has_a_chance = self._token_can_change
+    def data_received_for(self, seconds: float) -> None:
+        """Start over after a session that received data for longer than the longest delay."""
+        if seconds >= self._fast.max_seconds:
+            self._fast.reset()
+            self._retry_token_immediately = self._token_can_change
         if seconds >= self._slow.max_seconds:
             self._slow.reset()
 
-    def accepted(self) -> None:
-        """Note that the token was accepted; that alone makes no delay shorter."""
-        self.refusals = 0
+    def token_accepted(self) -> None:
+        """Reset the count of rejections; this alone makes no delay shorter."""
+        self.token_rejections = 0
 
-    def _note_refusal(self, lost: ConnectionLost) -> None:
-        self.refusals += 1
-        if not self._token_can_change and self.refusals >= FIXED_TOKEN_CHANCES:
-            raise CredentialsRefused(self.refusals, lost.reason)
+    def _count_rejection(self, lost: ConnectionLost) -> None:
+        self.token_rejections += 1
+        if not self._token_can_change and self.token_rejections >= MAX_FIXED_TOKEN_REJECTIONS:
+            raise CredentialsRefused(self.token_rejections, lost.reason)

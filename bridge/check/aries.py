@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidProxy
 from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
 
-from bridge.aries.connect import dial, hang_up
+from bridge.aries.connect import close, connect
 from bridge.check.clock_skew import check_clock
 from bridge.check.endpoint import Endpoint, check_endpoint, report_certificate
 from bridge.check.session import AUTHENTICATION, check_session
@@ -53,7 +53,7 @@ async def check_aries(
         if session and access_token is not None:
             await check_session(report, settings, socket, access_token, timeout_seconds)
     finally:
-        await hang_up(socket)
+        await close(socket)
     if not session:
         report.ok(AUTHENTICATION, "not tried (--no-session)")
 
@@ -61,7 +61,7 @@ async def check_aries(
 async def _connect(report: CheckReport, settings: Settings, timeout_seconds: float) -> ClientConnection | None:
     url, sent_at = settings.aries_ws_url, time.time()
     try:
-        socket = await dial(url, ClientConnection, timeout_seconds)
+        socket = await connect(url, ClientConnection, timeout_seconds)
     except InvalidProxy as error:
         report.fail(CONNECTION, f"the proxy in the environment is invalid: {error.msg}", "Fix HTTPS_PROXY.")
         return None

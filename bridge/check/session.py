@@ -12,9 +12,10 @@ from websockets.exceptions import ConnectionClosed
 from bridge.app import dialect
 from bridge.aries.client import TICK_SECONDS
 from bridge.aries.connect import CLOSE_TIMEOUT_SECONDS, closed
-from bridge.aries.protocol import close_codes
+from bridge.aries.protocol.close_codes import HINTS
 from bridge.aries.protocol.keep_alive import Timing
-from bridge.aries.protocol.session import Authenticated, Complaint, Flowing, Session, Subscribed, SubscriptionRefused
+from bridge.aries.protocol.session import Session
+from bridge.aries.protocol.session_events import Authenticated, DataStarted, ServerError, Subscribed, SymbolRejected
 from bridge.aries.subscriptions import Plan
 from bridge.check.report import duration_text
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable
@@ -22,7 +23,7 @@ from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-    from bridge.aries.protocol.session import Notice
+    from bridge.aries.protocol.session_events import SessionEvent
     from bridge.check.report import CheckReport
     from bridge.settings import Settings
 
@@ -30,10 +31,10 @@ AUTHENTICATION, SUBSCRIPTION = "Aries authentication", "Aries subscription"
 #: How long to wait for data after the subscription was accepted (the market may be closed), and for an answer after
 #: data came (there may be none).
 SECOND_EVENT_SECONDS = 1.0
-_REJECTIONS = (SubscriptionRefused, Complaint)
+_REJECTIONS = (SymbolRejected, ServerError)
 REMEDIES = MappingProxyType(
     {
-        **close_codes.REMEDIES,
+        **HINTS,
         DisconnectCause.EVICTED: "Another session of this account took over: stop it, or use --no-session beside it.",
     }
 )
@@ -45,9 +46,9 @@ class _Conversation:
     def __init__(self, socket: ClientConnection, session: Session) -> None:
         self.session = session
         self._socket = socket
-        self._events: list[Notice] = []
+        self._events: list[SessionEvent] = []
 
-    async def run_until(self, *kinds: type[Notice]) -> None:
+    async def run_until(self, *kinds: type[SessionEvent]) -> None:
         """Run the session until one of these events; raises ConnectionLost, and what the socket raises."""
         while not any(isinstance(event, kinds) for event in self._events):
             await self.send()
@@ -55,7 +56,7 @@ class _Conversation:
                 async with asyncio.timeout(TICK_SECONDS):
                     self.session.receive(await self._socket.recv(decode=False), _now())
             self.session.tick(_now())
-            self._events += self.session.take_notices()
+            self._events += self.session.take_events()
             if self.session.lost is not None:
                 raise self.session.lost
 
@@ -64,7 +65,7 @@ class _Conversation:
         for frame in self.session.take_outgoing():
             await self._socket.send(frame, text=True)
 
-    def first(self, kind: type[Notice]) -> Notice | None:
+    def first(self, kind: type[SessionEvent]) -> SessionEvent | None:
         """Return the first event of a kind."""
         return next((event for event in self._events if isinstance(event, kind)), None)
 
@@ -98,8 +99,8 @@ async def check_session(
 async def _subscribe(conversation: _Conversation, timeout_seconds: float) -> None:
     """Wait for an answer or data, and a little longer for the other of the two."""
     async with asyncio.timeout(timeout_seconds):
-        await conversation.run_until(Subscribed, Flowing, *_REJECTIONS)
-    other = Subscribed if conversation.first(Flowing) else Flowing
+        await conversation.run_until(Subscribed, DataStarted, *_REJECTIONS)
+    other = Subscribed if conversation.first(DataStarted) else DataStarted
     with suppress(TimeoutError):
         async with asyncio.timeout(SECOND_EVENT_SECONDS):
             await conversation.run_until(other, *_REJECTIONS)
@@ -121,11 +122,11 @@ def _report_authenticated(report: CheckReport, conversation: _Conversation) -> N
 
 
 def _report_subscribed(report: CheckReport, conversation: _Conversation, symbol: str) -> None:
-    rejection = conversation.first(SubscriptionRefused) or conversation.first(Complaint)
-    if isinstance(rejection, SubscriptionRefused | Complaint):
+    rejection = conversation.first(SymbolRejected) or conversation.first(ServerError)
+    if isinstance(rejection, SymbolRejected | ServerError):
         remedy = "Fix ARIES_SYMBOLS or the subscriptions, or ask Aries whether the account is entitled to the symbol."
         report.fail(SUBSCRIPTION, f"Aries rejected {symbol}: {rejection.error}", remedy)
-    elif conversation.first(Flowing):
+    elif conversation.first(DataStarted):
         report.ok(SUBSCRIPTION, f"data of {symbol} came in")
     else:
         report.ok(SUBSCRIPTION, f"{symbol} was not rejected; no data yet, as when the market is closed")

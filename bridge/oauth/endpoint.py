@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from math import isfinite
 from typing import TYPE_CHECKING, TypeGuard
@@ -22,6 +19,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from bridge.backoff import retry_after_seconds
 from bridge.errors import TokenUnavailable
 
 if TYPE_CHECKING:
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 10.0
 MAX_RESPONSE_BYTES = 65_536
 _WILL_RETRY = "The bridge will retry."
-RETRY_AFTER_LIMIT_SECONDS = 86_400.0
 _MAX_SHOWN_CHARACTERS = 200
 
 
@@ -78,7 +75,7 @@ class Response:
     status: int
     body: bytes = field(repr=False)
     content_type: str = ""
-    retry_after: str | None = None
+    retry_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,7 @@ class TokenEndpoint:
             raise self._error(
                 f"is busy (HTTP {response.status})",
                 _WILL_RETRY,
-                retry_after_seconds=retry_after_seconds(response.retry_after, time.time()),
+                retry_after_seconds=response.retry_after_seconds,
             )
         if HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
             problem = f"redirects (HTTP {response.status}), and credentials follow no redirect"
@@ -179,7 +176,9 @@ class TokenEndpoint:
                     status=response.status,
                     body=await _read_limited(response.content),
                     content_type=response.content_type,
-                    retry_after=response.headers.get("Retry-After"),
+                    retry_after_seconds=retry_after_seconds(
+                        response.headers.get("Retry-After"), response.headers.get("Date")
+                    ),
                 )
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
             # Without its cause: aiohttp's messages can contain the whole URL, and with it a password.
@@ -222,19 +221,6 @@ class TokenEndpoint:
             permanent=permanent,
             retry_after_seconds=retry_after_seconds,
         )
-
-
-def retry_after_seconds(header: str | None, now: float) -> float | None:
-    """Return how long a ``Retry-After`` header asks to wait, from seconds or a date (RFC 9110 §10.2.3)."""
-    if header is None:
-        return None
-    if header.strip().isdecimal():
-        return min(float(header), RETRY_AFTER_LIMIT_SECONDS)
-    with suppress(ValueError):
-        date = parsedate_to_datetime(header)
-        wait = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-        return min(max(0.0, wait), RETRY_AFTER_LIMIT_SECONDS)
-    return None
 
 
 def _headers(basic: tuple[str, str] | None) -> dict[str, str]:

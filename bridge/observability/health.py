@@ -67,7 +67,7 @@ def _subscribed(bridge: BridgeView) -> Check:
     session = bridge.client.session
     if session is None or bridge.client.state != "streaming":
         return Check("subscribed", ok=False, detail="not yet")
-    rejected = f", {len(session.refused_symbols)} rejected" if session.refused_symbols else ""
+    rejected = f", {len(session.rejected_symbols)} rejected" if session.rejected_symbols else ""
     # A shard without any symbol is in order; a session in which every symbol was rejected is not.
     ok = session.subscribed_symbols > 0 or not bridge.plan
     return Check("subscribed", ok=ok, detail=f"{session.subscribed_symbols} symbols{rejected}")

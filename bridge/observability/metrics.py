@@ -145,7 +145,7 @@ class BridgeCollector(Collector):
         )
         yield _gauge("symbols", "Symbols to subscribe to.", len(bridge.plan))
         subscribed, refused = (
-            (session.subscribed_symbols, len(session.refused_symbols))
+            (session.subscribed_symbols, len(session.rejected_symbols))
             if session is not None and session.authenticated
             else (0, 0)
         )

@@ -98,7 +98,7 @@ def _session(bridge: BridgeView) -> Json | None:
     session = bridge.client.session
     if session is None or not session.authenticated:
         return None
-    refused = sorted(session.refused_symbols)
+    refused = sorted(session.rejected_symbols)
     return {
         "id": bridge.control.session_id,
         "since": _iso_time(bridge.control.session_id),

@@ -1,4 +1,4 @@
-"""The feed's loop, where two things come at once."""
+"""The client's loop, when two things happen at the same time."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.support.service import environment, eventually, running
 if TYPE_CHECKING:
     from bridge.kafka.embedded_broker import EmbeddedBroker
 
-#: Whether a connection ends before anything was sent on it is a matter of luck.
+#: Whether a connection is closed before anything was sent on it is a matter of chance.
 TURNED_AWAY = 20
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_the_end_is_heard_while_the_connection_is_lost(
+async def test_a_bridge_that_is_stopped_while_the_connection_is_lost_ends(
     broker: EmbeddedBroker, topic_prefix: str, turns: int
 ) -> None:
-    """A bridge told to end so many turns of the loop after its connection broke off ends, and does not dial again."""
+    """However many iterations of the loop are between the two, it does not reconnect."""
     broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator() as simulator:
         async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
@@ -36,8 +36,8 @@ async def test_the_end_is_heard_while_the_connection_is_lost(
         assert bridge.client.reconnects == lost
 
 
-async def test_a_server_that_closes_at_once_is_dialled_again(broker: EmbeddedBroker, topic_prefix: str) -> None:
-    """Connections that end before the handshake has begun (with uvloop some do) are lost ones like others."""
+async def test_a_connection_that_is_closed_at_once_is_retried(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """A connection that is closed before the handshake (with uvloop some are) is a lost one like others."""
     broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator() as simulator, Proxy(simulator.port) as network:
         network.turn_away()

@@ -1,4 +1,4 @@
-"""The cut of a stream into messages: the same as the library's, however the stream is cut into reads."""
+"""The messages of a stream: the same as the library's, whatever the reads it arrives in."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ENDS = {
 
 
 def serialized(drawn: Drawn) -> bytes:
-    """Return the frames of a message, with a ping between its parts."""
+    """Return the frames of a message, with a ping between its fragments."""
     opcode, parts = drawn
     payloads = [b"x" * part if isinstance(part, int) else part for part in parts]
     opcodes = [opcode] + [Opcode.CONT] * (len(parts) - 1)
@@ -65,7 +65,7 @@ def serialized(drawn: Drawn) -> bytes:
 
 
 class Wire(asyncio.Transport):
-    """Keep what is written."""
+    """A transport that keeps what is written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Wire(asyncio.Transport):
 
 
 def answered(protocol: ClientProtocol) -> bytes:
-    """Let a client ask for the handshake; return what a server answers."""
+    """Return the answer of a server to the client's handshake request."""
     server = ServerProtocol()
     request = protocol.connect()
     protocol.send_request(request)
@@ -108,8 +108,8 @@ def answered(protocol: ClientProtocol) -> bytes:
     return b"".join(server.data_to_send())
 
 
-def heard_by_the_library(stream: bytes) -> tuple[list[bytes], bytes, State, object]:
-    """Return the messages, what was answered, and the state in the end."""
+def received_by_the_library(stream: bytes) -> tuple[list[bytes], bytes, State, object]:
+    """Return the messages, the answers, and the state at the end."""
     protocol = ClientProtocol(URI, max_size=MAX_SIZE)
     protocol.receive_data(answered(protocol) + stream)
     messages: list[bytes] = []
@@ -126,8 +126,8 @@ def heard_by_the_library(stream: bytes) -> tuple[list[bytes], bytes, State, obje
     return messages, unmasked(b"".join(protocol.data_to_send())), protocol.state, protocol.close_sent
 
 
-async def heard(stream: bytes, cuts: list[int], *, late: bool) -> tuple[list[bytes], bytes, State, object]:
-    """Return the same of the connection under test, which gets the stream in pieces."""
+async def received(stream: bytes, cuts: list[int], *, late: bool) -> tuple[list[bytes], bytes, State, object]:
+    """Return the same of the connection under test, which receives the stream in pieces."""
     protocol = ClientProtocol(URI, max_size=MAX_SIZE)
     connection, wire = Connection(protocol), Wire()
     messages: list[bytes] = []
@@ -138,17 +138,17 @@ async def heard(stream: bytes, cuts: list[int], *, late: bool) -> tuple[list[byt
     for start, end in pairwise(places):
         connection.data_received(stream[start:end])
         if connection.response is not None and not (late or listening):
-            connection.listen(taking(messages))
+            connection.listen(receiver_of(messages))
             listening = True
     if late:
-        connection.listen(taking(messages))
+        connection.listen(receiver_of(messages))
     while not wire.reading:  # noqa: ASYNC110 - a turn of the loop is what is waited for
         await asyncio.sleep(0)
     return messages, unmasked(b"".join(wire.written)), protocol.state, protocol.close_sent
 
 
-def taking(into: list[bytes]) -> Callable[[deque[bytes]], None]:
-    """Return what takes all messages at once."""
+def receiver_of(into: list[bytes]) -> Callable[[deque[bytes]], None]:
+    """Return a receiver that takes all messages at once."""
 
     def take(messages: deque[bytes]) -> None:
         into.extend(messages)
@@ -158,7 +158,7 @@ def taking(into: list[bytes]) -> Callable[[deque[bytes]], None]:
 
 
 def unmasked(sent: bytes) -> bytes:
-    """Return what a client sent with its masks taken off: they are random."""
+    """Return what a client sent without its masks, which are random."""
     server = ServerProtocol()
     server.state = State.OPEN
     server.parser = server.parse()
@@ -176,86 +176,86 @@ def unmasked(sent: bytes) -> bytes:
     cuts=st.lists(st.integers(0, 400_000), max_size=8),
     late=st.booleans(),
 )
-async def test_a_stream_says_the_same_as_to_the_library(
+async def test_a_stream_has_the_same_messages_as_with_the_library(
     messages: list[Drawn],
     end: str,
     behind: bytes,
     cuts: list[int],
     late: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    """Messages, answers and the end are the library's, for any frames in any pieces, listened to early or late."""
+    """So are answers and the end, for any frames in any pieces, listened to early or late."""
     stream = b"".join(map(serialized, messages)) + ENDS[end] + (behind if ENDS[end] else b"")
-    assert await heard(stream, cuts, late=late) == heard_by_the_library(stream)
+    assert await received(stream, cuts, late=late) == received_by_the_library(stream)
 
 
 @settings(deadline=None)
 @given(
     messages=st.lists(st.tuples(st.just(Opcode.TEXT), SMALL), min_size=1, max_size=3), end=st.sampled_from(sorted(ENDS))
 )
-async def test_a_stream_byte_by_byte_says_the_same(messages: list[Drawn], end: str) -> None:
-    """No cut is too awkward."""
+async def test_a_stream_byte_by_byte_has_the_same_messages(messages: list[Drawn], end: str) -> None:
+    """It may be cut anywhere."""
     stream = b"".join(map(serialized, messages)) + ENDS[end][:200]
-    assert await heard(stream, list(range(len(stream) + 200)), late=False) == heard_by_the_library(stream)
+    assert await received(stream, list(range(len(stream) + 200)), late=False) == received_by_the_library(stream)
 
 
-async def test_what_is_left_waits_for_the_next_turn_and_nothing_is_read_meanwhile() -> None:
-    """Whoever else waits for the loop gets its turn between portions of a long read, which keep their order."""
+async def test_messages_that_are_left_are_delivered_in_the_next_iteration_and_reading_is_paused() -> None:
+    """Other tasks get their turn between batches of a long read, which keep their order."""
     protocol = ClientProtocol(URI)
     connection, wire = Connection(protocol), Wire()
     connection.connection_made(wire)
     connection.data_received(answered(protocol))
-    heard: list[bytes] = []
+    received_messages: list[bytes] = []
 
     def take_some(messages: deque[bytes]) -> None:
-        heard.extend(messages.popleft() for _ in range(min(10, len(messages))))
+        received_messages.extend(messages.popleft() for _ in range(min(10, len(messages))))
 
     connection.listen(take_some)
     sent = [b"%05d" % number for number in range(95)]
     connection.data_received(b"".join(Frame(Opcode.TEXT, one).serialize(mask=False) for one in sent))
-    turns = [len(heard)]
+    turns = [len(received_messages)]
     while not wire.reading:
         await asyncio.sleep(0)
-        turns.append(len(heard))
+        turns.append(len(received_messages))
     assert turns == [*range(10, 95, 10), 95]
-    assert heard == sent
+    assert received_messages == sent
     connection.data_received(Frame(Opcode.TEXT, b"more").serialize(mask=False))
-    assert heard[-1] == b"more"
+    assert received_messages[-1] == b"more"
 
 
 @pytest.mark.parametrize("kept", [True, False])
-async def test_what_waits_for_its_turn_is_heard_before_the_end(kept: bool) -> None:  # noqa: FBT001 - a parameter
-    """A connection that is lost has handed over all it read, unless nobody listens any more."""
+async def test_messages_that_are_left_are_delivered_before_the_end(kept: bool) -> None:  # noqa: FBT001 - a parameter
+    """A lost connection has delivered all messages, unless the receiver ignores them."""
     protocol = ClientProtocol(URI)
     connection, wire = Connection(protocol), Wire()
     connection.connection_made(wire)
     connection.data_received(answered(protocol))
-    heard: list[bytes] = []
-    connection.listen(lambda messages: heard.append(messages.popleft()))
+    received_messages: list[bytes] = []
+    connection.listen(lambda messages: received_messages.append(messages.popleft()))
     sent = [bytes([number]) for number in range(50)]
     connection.data_received(b"".join(Frame(Opcode.TEXT, one).serialize(mask=False) for one in sent))
-    assert heard == sent[:1]
+    assert received_messages == sent[:1]
     if not kept:
         connection.listen(deque.clear)
     connection.connection_lost(None)
-    assert heard == (sent if kept else sent[:1])
+    assert received_messages == (sent if kept else sent[:1])
     await connection.wait_closed()
     await asyncio.sleep(0)  # the turn that was planned
-    assert heard == (sent if kept else sent[:1])
+    assert received_messages == (sent if kept else sent[:1])
 
 
-async def test_a_server_that_sends_much_and_goes_is_heard_to_the_end() -> None:
-    """Over a real socket, all in front of the close frame arrives before the connection is known to be closed."""
+async def test_all_messages_before_a_close_frame_are_delivered() -> None:
+    """Over a real socket, they arrive before the connection is reported as closed."""
     sent = [f"{number:06d}" * 30 for number in range(20_000)]
 
     async def talk(server: ServerConnection) -> None:
         for message in sent:
             await server.send(message)
 
-    heard: list[bytes] = []
+    received_messages: list[bytes] = []
     async with serve(talk, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         connection = await connect(f"ws://127.0.0.1:{port}", create_connection=Connection, compression=None)
         assert isinstance(connection, Connection)
-        connection.listen(taking(heard))
+        connection.listen(receiver_of(received_messages))
         await connection.wait_closed()
-        assert [message.decode() for message in heard] == sent
+        assert [message.decode() for message in received_messages] == sent

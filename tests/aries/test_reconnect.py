@@ -14,7 +14,7 @@ HOUR_SECONDS = 3600.0
 
 
 def reconnect_policy(*, token_can_change: bool = True, rng: random.Random | None = None) -> ReconnectPolicy:
-    """Return a reconnect policy that draws the longest delays, unless told otherwise."""
+    """Return a reconnect policy that draws the longest delays by default."""
     return ReconnectPolicy(0.5, 30.0, token_can_change=token_can_change, rng=rng or Highest())
 
 
@@ -33,13 +33,13 @@ def test_most_causes_wait_up_to_the_longest_delay(cause: DisconnectCause) -> Non
 
 
 @pytest.mark.parametrize("cause", [DisconnectCause.EVICTED, DisconnectCause.THROTTLED, DisconnectCause.TOO_BIG])
-def test_what_waiting_a_little_does_not_mend_waits_longer(cause: DisconnectCause) -> None:
-    """These causes have a slower rung of their own, four times as long."""
+def test_causes_that_a_short_wait_does_not_fix_wait_longer(cause: DisconnectCause) -> None:
+    """Their delays are four times as long."""
     assert delays(reconnect_policy(), cause, 8) == [2, 4, 8, 16, 32, 64, 120, 120]
 
 
 def test_the_jitter_is_full() -> None:
-    """A delay may be as short as nothing."""
+    """A delay may be close to zero."""
     draws = [
         reconnect_policy(rng=random.Random(seed)).delay_seconds(lost(DisconnectCause.NETWORK)) for seed in range(200)
     ]
@@ -47,22 +47,22 @@ def test_the_jitter_is_full() -> None:
     assert 0.45 < max(draws) <= 0.5
 
 
-def test_the_server_may_ask_for_time() -> None:
-    """Retry-After is waited for in full before our own delay begins, up to an hour."""
+def test_the_server_may_ask_to_wait() -> None:
+    """Retry-After, up to an hour, is waited for in full before the policy's own delay."""
     subject = reconnect_policy()
     assert subject.delay_seconds(lost(DisconnectCause.THROTTLED, 60.0)) == 62
     assert subject.delay_seconds(lost(DisconnectCause.THROTTLED, 0.0)) == 4
     assert subject.delay_seconds(lost(DisconnectCause.THROTTLED, 1e9)) == MAX_RETRY_AFTER_SECONDS + 8
 
 
-def test_a_token_that_can_change_is_tried_anew_at_once_and_then_slowly_for_ever() -> None:
-    """The first refusal asks for a newer token; the next ones wait on the slow rung, and never end."""
+def test_a_token_that_can_change_is_retried_at_once_and_then_slowly_for_ever() -> None:
+    """After the first rejection a fresh token is tried at once; the next ones wait for the slow delays."""
     assert delays(reconnect_policy(), DisconnectCause.AUTH_REFUSED, 5) == [0, 2, 4, 8, 16]
     assert max(delays(reconnect_policy(), DisconnectCause.AUTH_REFUSED, 100)) == 120
 
 
-def test_a_fixed_token_is_refused_for_good_the_third_time() -> None:
-    """Waiting does not change a fixed token."""
+def test_a_fixed_token_is_given_up_after_three_rejections() -> None:
+    """No wait changes a fixed token."""
     subject = reconnect_policy(token_can_change=False)
     assert delays(subject, DisconnectCause.AUTH_REFUSED, 2) == [2, 4]
     with pytest.raises(CredentialsRefused) as caught:
@@ -71,20 +71,20 @@ def test_a_fixed_token_is_refused_for_good_the_third_time() -> None:
     assert "3 times (because)" in str(caught.value)
 
 
-def test_a_refused_handshake_is_no_refusal_of_a_token() -> None:
-    """No token was shown: waiting may help, and it is done slowly, for ever."""
+def test_a_rejected_handshake_is_no_rejection_of_a_token() -> None:
+    """No token was sent, so that the handshake is retried slowly, for ever."""
     subject = reconnect_policy(token_can_change=False)
     refused = HandshakeRefused(DisconnectCause.AUTH_REFUSED, "HTTP 403")
     assert [subject.delay_seconds(refused) for _ in range(5)] == [2, 4, 8, 16, 32]
-    assert subject.refusals == 0
+    assert subject.token_rejections == 0
 
 
-def test_other_losses_between_refusals_do_not_give_a_fixed_token_more_chances() -> None:
-    """Refusals count in a row, whatever the network does meanwhile; only an acceptance starts over."""
+def test_other_losses_do_not_reset_the_rejections_of_a_fixed_token() -> None:
+    """Only an acceptance does."""
     subject = reconnect_policy(token_can_change=False)
     subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
     subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
-    subject.accepted()
+    subject.token_accepted()
     subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
     subject.delay_seconds(lost(DisconnectCause.NETWORK))
     subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
@@ -92,24 +92,24 @@ def test_other_losses_between_refusals_do_not_give_a_fixed_token_more_chances() 
         subject.delay_seconds(lost(DisconnectCause.AUTH_REFUSED))
 
 
-def test_only_data_that_flowed_for_a_while_starts_over() -> None:
-    """A handshake, an accepted token or a moment of data leave the reconnect policy where it is."""
+def test_only_a_session_with_data_for_a_while_resets_the_delays() -> None:
+    """A handshake, an accepted token or a moment of data does not."""
     subject = reconnect_policy()
     delays(subject, DisconnectCause.NETWORK, 4)
-    subject.accepted()
-    subject.flowed(29.9)
+    subject.token_accepted()
+    subject.data_received_for(29.9)
     assert subject.delay_seconds(lost(DisconnectCause.NETWORK)) == 8
-    subject.flowed(30.0)
+    subject.data_received_for(30.0)
     assert subject.delay_seconds(lost(DisconnectCause.NETWORK)) == 0.5
 
 
-def test_the_slow_rung_takes_longer_to_start_over() -> None:
+def test_the_slow_delays_take_longer_to_be_reset() -> None:
     """Two bridges that evict one another every minute do so less and less often."""
     subject = reconnect_policy()
     delays(subject, DisconnectCause.EVICTED, 3)
-    subject.flowed(60.0)
+    subject.data_received_for(60.0)
     assert subject.delay_seconds(lost(DisconnectCause.EVICTED)) == 16
-    subject.flowed(120.0)
+    subject.data_received_for(120.0)
     assert subject.delay_seconds(lost(DisconnectCause.EVICTED)) == 2
 
 
@@ -123,22 +123,22 @@ def test_the_slow_rung_takes_longer_to_start_over() -> None:
     ],
 )
 @pytest.mark.parametrize("seed", range(3))
-def test_a_server_that_accepts_and_then_cuts_is_not_stormed(cause: DisconnectCause, most: int, seed: int) -> None:
-    """In an hour of sessions that begin well and end at once, attempts stay few."""
+def test_a_server_that_accepts_and_then_closes_is_not_flooded(cause: DisconnectCause, most: int, seed: int) -> None:
+    """In an hour of sessions that start well and end at once, attempts stay few."""
     subject = reconnect_policy(rng=random.Random(seed))
     passed_seconds, attempts = 0.0, 0
     while passed_seconds < HOUR_SECONDS:
-        subject.accepted()
-        subject.flowed(0.2)
+        subject.token_accepted()
+        subject.data_received_for(0.2)
         passed_seconds += subject.delay_seconds(lost(cause))
         attempts += 1
     assert attempts < most
 
 
-def test_a_server_that_refuses_after_real_data_is_asked_again_at_once() -> None:
-    """Once a session was good for a while, the next refusal is a new story."""
+def test_a_rejection_after_a_good_session_is_retried_at_once() -> None:
+    """The next rejection counts as the first."""
     subject = reconnect_policy()
     assert delays(subject, DisconnectCause.AUTH_REFUSED, 2) == [0, 2]
-    subject.accepted()
-    subject.flowed(45.0)
+    subject.token_accepted()
+    subject.data_received_for(45.0)
     assert delays(subject, DisconnectCause.AUTH_REFUSED, 2) == [0, 4]

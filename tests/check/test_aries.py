@@ -87,7 +87,7 @@ async def test_the_other_path_is_suggested_after_404() -> None:
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(403, "our address"), (429, "other clients"), (503, "try again later"), (410, "ARIES_WS_URL")],
+    [(403, "this machine's address"), (429, "other clients"), (503, "try again later"), (410, "ARIES_WS_URL")],
 )
 async def test_rejected_handshakes(status: int, words: str) -> None:
     """Each status has its own remedy."""
@@ -232,7 +232,7 @@ async def test_a_server_of_another_kind() -> None:
     async with plain_http() as url:
         results = await run_preflight(environ(url))
 
-    results.expect(aries.CONNECTION, Status.FAIL, "speaks no WebSocket", "ARIES_WS_URL")
+    results.expect(aries.CONNECTION, Status.FAIL, "is not a WebSocket server", "ARIES_WS_URL")
 
 
 async def test_a_port_without_a_server() -> None:

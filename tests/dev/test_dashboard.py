@@ -12,6 +12,7 @@ from rich.console import Console
 
 from bridge import settings
 from bridge.app import Bridge, Service
+from bridge.aries.client import ClientState
 from bridge.dev.dashboard import Dashboard, age, open_view
 from bridge.dev.environment import Environment
 from bridge.dev.topic_reader import Newest, TopicReader
@@ -46,7 +47,7 @@ def service(environment: Environment) -> Service:
     bridge = service.bridge
     bridge.buffer.open(dict.fromkeys(OPENED, 1))
     bridge.accounts = example_accounts()
-    bridge.client.state = "streaming"
+    bridge.client.state = ClientState.STREAMING
     bridge.control.session_id = 1_795_361_512_218_891
     bridge.publisher.state.connected = True
     service.http.url = "http://127.0.0.1:8080/"
@@ -141,7 +142,7 @@ def test_a_terminal_that_is_too_small_is_no_error(dashboard: Dashboard, width: i
 def test_problems_are_shown(dashboard: Dashboard, bridge: Bridge) -> None:
     """Lost connections and a wrong balance are named, without secrets, and cannot control the terminal."""
     bridge.accounts.lines_received += 1
-    bridge.client.state = "waiting"
+    bridge.client.state = ClientState.WAITING
     bridge.client.reconnects = {DisconnectCause.CLOSED: 2}
     bridge.client.last_loss = ConnectionLost(DisconnectCause.CLOSED, "\x1b[2J bye hunter22")
     bridge.publisher.state.connected = False

@@ -240,7 +240,7 @@ async def test_secrets_that_others_echo_are_redacted(broker: EmbeddedBroker, top
     assert not [answer.text for answer in answers if SECRET in answer.text]
     status: dict[str, Any] = answers[-1].document
     assert status["token"]["source"] == "file"
-    assert status["losses"][0]["reason"] == f"Aries refused the access token: no such token: {REDACTED}"
+    assert status["losses"][0]["reason"] == f"Aries rejected the access token: no such token: {REDACTED}"
     assert status["accounts"]["unknown_fields"] == {REDACTED: 1}
 
 

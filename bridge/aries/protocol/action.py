@@ -1,7 +1,7 @@
 """The older dialect: ``{"action": …, "type": …, "data": …}`` on ``/v1/marketdata/ws``.
 
 Marks: [O] documented for this dialect, [A] assumed. A first session against the real server corrects an
-assumption in the tables right below, and nowhere else.
+assumption in the tables below, and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from bridge.aries.protocol.dialect import Request, batched, expires_in_seconds, text_of, update_of, usual_update
-from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRefused, AuthWanted, Event, Pong, RequestRefused
-from bridge.aries.protocol.ndjson import decoder_of
+from bridge.aries.protocol.dialect import Request, batched, expires_in_seconds, symbol_update, text_of, update_of
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRejected, AuthRequired, Message, Pong, RequestRejected
+from bridge.aries.protocol.ndjson import line_decoder
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import BadLine
 from bridge.market_data import FIELDS, EventType, JsonObject, Update, UpdateKind
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from bridge.aries.subscriptions import Subscription
 
-#: ``action`` of a message.
+#: ``action`` of a message
 AUTH, PING, SUBSCRIBE = "auth", "ping", "subscribe"  # [O]
 UNSUBSCRIBE, ERROR = "unsubscribe", "error"  # [A]
-UPDATES = (None, "publish", "update")  # [O] none for composites, publish for market status; [A] update
-#: … that asks for authentication, and in how many seconds at the latest: [A] as in the newer dialect.
-AUTH_WANTED = {"authRequired": 0.0, "refreshAuth": 300.0, "authExpired": 0.0}
+UPDATES = (None, "publish", "update")  # [O] none for composites, "publish" for market status; [A] "update"
+#: ``action`` of a message that requires authentication, and within how many seconds: [A] as in the newer dialect.
+AUTH_REQUIRED = {"authRequired": 0.0, "refreshAuth": 300.0, "authExpired": 0.0}
 #: ``type`` of an update: [O] for equityComposite and marketStatus, [A] for the others.
 KINDS = {
     "equityComposite": UpdateKind.COMPOSITE,
@@ -39,45 +39,45 @@ KINDS = {
     "greeks": UpdateKind.GREEKS,
     "marketStatus": UpdateKind.MARKET_STATUS,
 }
-#: What to subscribe to for quotes and trades: [O] for equities, [A] for the others.
-COMPOSITES = {
+#: Type of subscription for quotes and trades: [O] for equities, [A] for the others.
+COMPOSITE_TYPES = {
     SymbolType.EQUITY: "equityComposite",
     SymbolType.INDEX: "equityComposite",
     SymbolType.OPTION: "optionComposite",
 }
-#: What to subscribe to for the other records: [A].
-SINGLES = {EventType.TIMESALES: "timeAndSales", EventType.L2: "level2", EventType.GREEKS: "greeks"}
+#: Type of subscription for the other event types: [A].
+SINGLE_TYPES = {EventType.TIMESALES: "timeAndSales", EventType.L2: "level2", EventType.GREEKS: "greeks"}
 ALL_FIELDS = ("*",)  # [O]
 SUCCESS = "success"  # [O]
-TEXTS = ("message", "error")  # keys of an answer's text: [O] the first, [A] the second
+TEXT_KEYS = ("message", "error")  # of an answer's text: [O] the first, [A] the second
 FEED_TIME = "timestamp"  # [A] as in the newer dialect
-EXPIRES_IN_PER_SECOND = 1000.0  # [A] expiresIn, if there is one, is as in the newer dialect
+EXPIRES_IN_PER_SECOND = 1000.0  # [A] milliseconds, as in the newer dialect
 
-_COMPOSED = frozenset({EventType.QUOTES, EventType.TRADES})
+_COMPOSITE_EVENTS = frozenset({EventType.QUOTES, EventType.TRADES})
 
 
-class _Message(msgspec.Struct, gc=False, rename={"feed_time": FEED_TIME}):
+class _UpdateMessage(msgspec.Struct, gc=False, rename={"feed_time": FEED_TIME}):
     type: str
     data: JsonObject
     action: str | None = None
     feed_time: object = None
 
 
-_decoded = decoder_of(_Message)
+_decode = line_decoder(_UpdateMessage)
 
 
 class Action:
-    """Speak the older dialect; ``api_key`` gives what is sent along with the token where it is asked for."""
+    """The older dialect; ``api_key`` returns the key to send along with the token, for accounts that need one."""
 
     name: ClassVar[str] = "action"
     pong_is_documented: ClassVar[bool] = True
-    subscriptions_add_up: ClassVar[bool] = True  # one per type
+    subscriptions_add_up: ClassVar[bool] = True  # [A] one for each type
 
     def __init__(self, api_key: Callable[[], str] | None = None) -> None:
         self._api_key = api_key
 
     def auth(self, request_id: str, token: str) -> bytes:  # noqa: ARG002 - this dialect has no ids
-        """Compose the authentication request [O]; raise ``SecretUnreadable`` where the key cannot be read."""
+        """Compose an authentication request [O]; raise ``SecretUnreadable`` if the API key cannot be read."""
         credentials = {"token": token} | ({"xAPIKey": self._api_key()} if self._api_key else {})
         return msgspec.json.encode({"action": AUTH, **credentials})
 
@@ -86,99 +86,99 @@ class Action:
         return msgspec.json.encode({"action": PING})
 
     def subscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
-        """Compose subscribe requests, per type of subscription [O]."""
-        for wire_type, portion in _portions(subscriptions):
-            symbols: list[JsonObject] = [{"symbol": one.symbol, "fields": _fields(one)} for one in portion]
-            yield _request(SUBSCRIBE, wire_type, symbols, portion, next(ids))
+        """Compose subscribe requests, separate for each type of subscription [O]."""
+        for wire_type, batch in _batches(subscriptions):
+            symbols: list[JsonObject] = [{"symbol": one.symbol, "fields": _fields(one)} for one in batch]
+            yield _request(SUBSCRIBE, wire_type, symbols, batch, next(ids))
 
     def unsubscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
-        """Compose unsubscribe requests, per type of subscription [A]."""
-        for wire_type, portion in _portions(subscriptions):
-            symbols: list[JsonObject] = [{"symbol": one.symbol} for one in portion]
-            yield _request(UNSUBSCRIBE, wire_type, symbols, portion, next(ids))
+        """Compose unsubscribe requests, separate for each type of subscription [A]."""
+        for wire_type, batch in _batches(subscriptions):
+            symbols: list[JsonObject] = [{"symbol": one.symbol} for one in batch]
+            yield _request(UNSUBSCRIBE, wire_type, symbols, batch, next(ids))
 
-    def read(self, message: JsonObject) -> Event:
-        """Return what a message says; raise ``BadLine`` where it says nothing we know."""
+    def read(self, message: JsonObject) -> Message:
+        """Return the typed message; raise ``BadLine`` if it is not known."""
         action = message.get("action")
         if action in UPDATES:
             return update_of(message, KINDS, FEED_TIME)
         return _answer(message, action)
 
-    def update(self, line: bytes) -> Update | None:
-        """Return what ``read`` would, for the usual update."""
-        message = _decoded(line)
+    def decode_update(self, line: bytes) -> Update | None:
+        """Return what ``read`` would for an update about a symbol, and None for any other line."""
+        message = _decode(line)
         if message is None or message.action not in UPDATES:
             return None
         data = message.data
-        return usual_update(KINDS.get(message.type), data.get("symbol"), data, message.feed_time)
+        return symbol_update(KINDS.get(message.type), data.get("symbol"), data, message.feed_time)
 
 
 def _request(
-    word: str, wire_type: str, symbols: list[JsonObject], portion: tuple[Subscription, ...], request_id: str
+    action: str, wire_type: str, symbols: list[JsonObject], batch: tuple[Subscription, ...], request_id: str
 ) -> Request:
-    frame = msgspec.json.encode({"action": word, "type": wire_type, "data": symbols})
-    return Request(request_id, frame, portion)
+    frame = msgspec.json.encode({"action": action, "type": wire_type, "data": symbols})
+    return Request(request_id, frame, batch)
 
 
-def _portions(subscriptions: Sequence[Subscription]) -> Iterator[tuple[str, tuple[Subscription, ...]]]:
-    """Cut subscriptions into requests: by type, and there each with no more than it has of that type."""
+def _batches(subscriptions: Sequence[Subscription]) -> Iterator[tuple[str, tuple[Subscription, ...]]]:
+    """Split subscriptions by type, each reduced to the events of that type, and into batches of one request each."""
     by_type: dict[str, list[Subscription]] = {}
     for one in subscriptions:
         for wire_type, events in _types(one).items():
             by_type.setdefault(wire_type, []).append(replace(one, events=one.events & events))
-    for wire_type, asked in by_type.items():
-        for portion in batched(asked):
-            yield wire_type, portion
+    for wire_type, typed in by_type.items():
+        for batch in batched(typed):
+            yield wire_type, batch
 
 
 def _types(subscription: Subscription) -> Mapping[str, frozenset[EventType]]:
-    of_type = {
-        COMPOSITES[subscription.type]: _COMPOSED,
-        **{word: frozenset({event}) for event, word in SINGLES.items()},
+    events_of = {
+        COMPOSITE_TYPES[subscription.type]: _COMPOSITE_EVENTS,
+        **{wire_type: frozenset({event}) for event, wire_type in SINGLE_TYPES.items()},
     }
-    return {wire_type: events for wire_type, events in of_type.items() if not events.isdisjoint(subscription.events)}
+    return {wire_type: events for wire_type, events in events_of.items() if not events.isdisjoint(subscription.events)}
 
 
 def _fields(subscription: Subscription) -> Sequence[str]:
-    """Return the fields to ask for: all of the type, or those of the records that are wanted."""
+    """Return the fields to request: all of the type, or those of the subscribed event types."""
     chosen = {event: subscription.fields.get(event) for event in EventType if event in subscription.events}
-    half_a_composite = len(_COMPOSED & subscription.events) == 1
+    half_a_composite = len(_COMPOSITE_EVENTS & subscription.events) == 1
     if not half_a_composite and not any(chosen.values()):
         return ALL_FIELDS
     return list(dict.fromkeys(name for event, names in chosen.items() for name in names or FIELDS[event]))
 
 
-def _answer(message: JsonObject, action: object) -> Event:
+def _answer(message: JsonObject, action: object) -> Message:
     if action == AUTH:
         return _auth_answer(message)
     if action == PING:
         return Pong()
     if action == SUBSCRIBE:
-        return Ack(None) if _succeeded(message) else RequestRefused(None, _text(message))
+        return Ack(None) if _succeeded(message) else RequestRejected(None, _text(message))
     if action == UNSUBSCRIBE:
-        # Named by its word, lest it be taken for the answer to a subscribe request.
-        return Ack(UNSUBSCRIBE) if _succeeded(message) else RequestRefused(UNSUBSCRIBE, _text(message))
+        # With an id that no subscribe request has, so that it is not taken for the answer to one.
+        return Ack(UNSUBSCRIBE) if _succeeded(message) else RequestRejected(UNSUBSCRIBE, _text(message))
     if action == ERROR:
-        return RequestRefused(None, _text(message))
-    if type(action) is str and action in AUTH_WANTED:
-        return AuthWanted(AUTH_WANTED[action])
-    raise BadLine("unknown_message", f"an action {text_of(action, 'of no name')!r} is not known")
+        return RequestRejected(None, _text(message))
+    if type(action) is str and action in AUTH_REQUIRED:
+        return AuthRequired(AUTH_REQUIRED[action])
+    raise BadLine("unknown_message", f"a message with unknown action {text_of(action, 'none')!r}")
 
 
-def _auth_answer(message: JsonObject) -> Event:
-    if _said(message) == SUCCESS:
+def _auth_answer(message: JsonObject) -> Message:
+    if _answer_text(message) == SUCCESS:
         return AuthAccepted(expires_in_seconds(message.get("data"), EXPIRES_IN_PER_SECOND))
-    return AuthRefused(_text(message))
+    return AuthRejected(_text(message))
 
 
 def _succeeded(message: JsonObject) -> bool:
-    """Return whether a request was accepted; an answer that says nothing else says yes [A]."""
-    return _said(message) in (None, SUCCESS)
+    """Return whether a request was accepted; an answer without a text is an acceptance [A]."""
+    return _answer_text(message) in (None, SUCCESS)
 
 
-def _said(message: JsonObject) -> object:
-    return next((message[key] for key in TEXTS if message.get(key) is not None), None)
+def _answer_text(message: JsonObject) -> object:
+    return next((message[key] for key in TEXT_KEYS if message.get(key) is not None), None)
 
 
 def _text(message: JsonObject) -> str:
-    return text_of(_said(message), "an answer without a text")
+    return text_of(_answer_text(message), "an answer without a text")

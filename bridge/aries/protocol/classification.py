@@ -1,4 +1,4 @@
-"""Tell the kind of an update by its fields, if its ``type`` is unknown."""
+"""The kind of an update whose ``type`` is unknown, found by the names of its fields."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 _EXECUTION = frozenset({"tradeSeq", "price", "size"})
 _FIELDS = {event: frozenset(names) for event, names in FIELDS.items()}
-_TRADE_ALONE = _FIELDS[EventType.TRADES] - _FIELDS[EventType.TIMESALES]
-#: The names of a market status are common words: a single one says little.
-_STATUS_FIELDS = 2
+_ONLY_IN_TRADES = _FIELDS[EventType.TRADES] - _FIELDS[EventType.TIMESALES]
+#: The field names of a market status are common words, so that a single one proves little.
+_MIN_STATUS_FIELDS = 2
 
 
 def classify(names: Collection[str]) -> UpdateKind | None:
-    """Return the kind that fields of these names belong to; None if none does (protocol §3)."""
+    """Return the kind of update that has fields of these names, or None (protocol §3) [A]."""
 
     def has(event: EventType) -> bool:
         return not _FIELDS[event].isdisjoint(names)
@@ -29,9 +29,9 @@ def classify(names: Collection[str]) -> UpdateKind | None:
     if has(EventType.QUOTES):
         return UpdateKind.QUOTE
     if has(EventType.TRADES):
-        # A last sale may have the fields of an execution, and more; as an execution it would lose them.
-        is_execution = _EXECUTION.issubset(names) and _TRADE_ALONE.isdisjoint(names)
+        # A trade may have all fields of an execution, and more, which would be lost if it were taken for one.
+        is_execution = _EXECUTION.issubset(names) and _ONLY_IN_TRADES.isdisjoint(names)
         return UpdateKind.TIMESALE if is_execution else UpdateKind.TRADE
-    if len(set(MARKET_STATUS_FIELDS) & set(names)) >= _STATUS_FIELDS:
+    if len(set(MARKET_STATUS_FIELDS) & set(names)) >= _MIN_STATUS_FIELDS:
         return UpdateKind.MARKET_STATUS
     return None

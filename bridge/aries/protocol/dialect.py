@@ -1,7 +1,8 @@
-"""What a dialect of the Aries wire has to know."""
+"""What a dialect of the wire has to provide, and what both dialects share."""
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
@@ -13,90 +14,107 @@ from bridge.market_data import MARKET, MARKET_STATUS, Update
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bridge.aries.protocol.messages import Event
+    from bridge.aries.protocol.messages import Message
     from bridge.aries.subscriptions import Subscription
     from bridge.market_data import JsonObject, UpdateKind
 
-#: Symbols in one request; the server's limit is not known.
-SYMBOLS_PER_REQUEST = 200
-#: The longest symbol we believe to be one: it becomes a record's key and an entry of our maps.
+#: Symbols in one request [A]; the server's limit is not known.
+MAX_SYMBOLS_PER_REQUEST = 200
+#: A longer text is not taken for a symbol, as a symbol becomes a record's key and a key of our dictionaries.
 MAX_SYMBOL_CHARACTERS = 64
-#: The longest answer we repeat in logs and errors.
+#: A longer text of the server is truncated in logs and errors.
 MAX_TEXT_CHARACTERS = 200
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Carry a request for some symbols: the frame to send, and what it asks for."""
+    """A request for some symbols: the frame to send, and the subscriptions in it."""
 
     request_id: str
     frame: bytes
     subscriptions: tuple[Subscription, ...]
 
 
+class RequestIds:
+    """The ids of a connection's requests: a prefix and a number that is used once."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def of(self, prefix: str) -> Iterator[str]:
+        """Yield ids with this prefix."""
+        return (f"{prefix}-{number:03}" for number in self._numbers)
+
+    def next(self, prefix: str) -> str:
+        """Return the next id, with this prefix."""
+        return next(self.of(prefix))
+
+
 class Dialect(Protocol):
-    """Compose requests and read messages in one dialect."""
+    """The requests and messages of one dialect."""
 
     name: ClassVar[str]
-    #: True where the vendor documents that an application ping is answered.
+    #: Whether the vendor documents that an application ping is answered.
     pong_is_documented: ClassVar[bool]
-    #: True where asking for less of a symbol takes an unsubscribe; False where its last request counts.
+    #: Whether a second subscription to a symbol adds to the first (then to get less takes an unsubscribe), or replaces
+    #: it.
     subscriptions_add_up: ClassVar[bool]
 
     def auth(self, request_id: str, token: str) -> bytes:
-        """Compose the authentication request; raise ``SecretUnreadable`` where a credential cannot be read."""
+        """Compose an authentication request; raise ``SecretUnreadable`` if another credential cannot be read."""
 
     def ping(self, request_id: str) -> bytes:
         """Compose an application ping."""
 
     def subscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
-        """Compose the requests that ask for these subscriptions, one id each."""
+        """Compose the requests for these subscriptions, each with the next of the ids."""
 
     def unsubscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
-        """Compose the requests that end these subscriptions."""
+        """Compose the requests that end these subscriptions, each with the next of the ids."""
 
-    def read(self, message: JsonObject) -> Event:
-        """Return what a message says; raise ``BadLine`` where it says nothing we know."""
+    def read(self, message: JsonObject) -> Message:
+        """Return the typed message; raise ``BadLine`` if it is not known."""
 
-    def update(self, line: bytes) -> Update | None:
-        """Return what ``parse`` and ``read`` make of the usual line, an update about a symbol, and of no other.
+    def decode_update(self, line: bytes) -> Update | None:
+        """Return what ``parse`` and ``read`` make of an update about a symbol, and None for any other line.
 
-        Nearly all lines are such; to decode them in one step saves an eighth of the way from frame to queue.
+        Nearly all lines are such updates, and one step instead of two saves an eighth of the time from frame to queue.
         """
 
 
 def batched(subscriptions: Sequence[Subscription]) -> Iterator[tuple[Subscription, ...]]:
-    """Cut subscriptions into the portions of one request each."""
-    for start in range(0, len(subscriptions), SYMBOLS_PER_REQUEST):
-        yield tuple(subscriptions[start : start + SYMBOLS_PER_REQUEST])
+    """Split subscriptions into batches of one request each."""
+    for start in range(0, len(subscriptions), MAX_SYMBOLS_PER_REQUEST):
+        yield tuple(subscriptions[start : start + MAX_SYMBOLS_PER_REQUEST])
 
 
 def update_of(body: JsonObject, kinds: Mapping[str, UpdateKind], feed_time: str) -> Update:
-    """Return the update in the object that holds its ``type`` and ``data``; raise ``BadLine`` where there is none.
+    """Return the update in the object that holds its ``type`` and ``data``; raise ``BadLine`` if it is invalid.
 
-    ``kinds`` are the words a dialect knows; a word that is none of them is classified by the fields beside it.
+    ``kinds`` maps the types of a dialect; an update of another type is classified by its fields.
     """
     data = body.get("data")
     if type(data) is not dict:
         raise BadLine("malformed", "an update without an object as its data")
-    word = body.get("type")
-    kind = kinds.get(word) if type(word) is str else None
+    wire_type = body.get("type")
+    kind = kinds.get(wire_type) if type(wire_type) is str else None
     if kind is None:
         kind = classify(data)
         if kind is None:
-            raise BadLine("unknown_kind", f"an update of type {text_of(word, 'nothing')!r} with no field we know")
+            named = text_of(wire_type, "nothing")
+            raise BadLine("unknown_kind", f"an update of unknown type {named!r} and without a known field")
     if kind is MARKET_STATUS:
         return Update(kind, MARKET, data, body.get(feed_time))
     symbol = data.get("symbol")
     if symbol is None:
         symbol = body.get("symbol")  # [A] beside the fields
-    update = usual_update(kind, symbol, data, body.get(feed_time))
+    update = symbol_update(kind, symbol, data, body.get(feed_time))
     if update is None:
-        raise BadLine("bad_symbol", "the message names no symbol, or one that cannot be one")
+        raise BadLine("bad_symbol", "the update has no symbol, or an invalid one")
     return update
 
 
-def usual_update(kind: UpdateKind | None, symbol: object, fields: JsonObject, feed_time: object) -> Update | None:
-    """Return the update about a symbol; None where it is about none, or names what cannot be one."""
+def symbol_update(kind: UpdateKind | None, symbol: object, fields: JsonObject, feed_time: object) -> Update | None:
+    """Return the update about a symbol; None if it is about none, or the symbol is invalid."""
     if kind is None or kind is MARKET_STATUS or type(symbol) is not str:
         return None
     if 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
@@ -104,13 +122,13 @@ def usual_update(kind: UpdateKind | None, symbol: object, fields: JsonObject, fe
     return None
 
 
-def text_of(value: object, otherwise: str) -> str:
-    """Return an answer's text, bounded, for logs and errors."""
-    return value[:MAX_TEXT_CHARACTERS] if type(value) is str and value else otherwise
+def text_of(value: object, default: str) -> str:
+    """Return a text of the server, truncated for logs and errors, or the default if it is none."""
+    return value[:MAX_TEXT_CHARACTERS] if type(value) is str and value else default
 
 
 def expires_in_seconds(data: object, per_second: float) -> float | None:
-    """Return how long a session lasts by the ``expiresIn`` of an answer; None where it has no such number."""
+    """Return a session's lifetime by the ``expiresIn`` of an answer; None if that is missing or invalid."""
     value = data.get("expiresIn") if type(data) is dict else None
     if type(value) is not int and type(value) is not str:
         return None

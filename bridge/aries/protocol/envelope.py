@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from bridge.aries.protocol.dialect import Request, batched, expires_in_seconds, text_of, update_of, usual_update
-from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthWanted, Event, Pong, RequestRefused
-from bridge.aries.protocol.ndjson import decoder_of
+from bridge.aries.protocol.dialect import Request, batched, expires_in_seconds, symbol_update, text_of, update_of
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRequired, Message, Pong, RequestRejected
+from bridge.aries.protocol.ndjson import line_decoder
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import BadLine
 from bridge.market_data import EventType, JsonObject, Update, UpdateKind
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
     from bridge.aries.subscriptions import Subscription
 
-#: ``type`` of a message.
+#: ``type`` of a message
 EVENT, SUBSCRIBE = "event", "subscribe"  # [D]
 UNSUBSCRIBE, ACK = "unsubscribe", "response"  # [A]
 PING, PONG = "ping", "pong"  # [S]
-#: ``payload.action`` of an event.
+#: ``payload.action`` of an event
 UPDATE, AUTH_ACCEPTED, ERROR = "update", "authSuccess", "error"  # [D]
-#: … that asks for authentication, and in how many seconds at the latest: [D] the words, [A] shapes, [S] the 5 min.
-AUTH_WANTED = {"authRequired": 0.0, "refreshAuth": 300.0, "authExpired": 0.0}
+#: ``payload.action`` of an event that requires authentication, and within how many seconds: [D] the actions,
+#: [A] their shapes, [S] the 5 minutes.
+AUTH_REQUIRED = {"authRequired": 0.0, "refreshAuth": 300.0, "authExpired": 0.0}
 #: ``payload.type`` of an update: [D] for marketStatus, [A] for the others.
 KINDS = {
     "quote": UpdateKind.QUOTE,
@@ -39,7 +40,8 @@ KINDS = {
     "greeks": UpdateKind.GREEKS,
     "marketStatus": UpdateKind.MARKET_STATUS,
 }
-#: Which key of a symbol object asks for which records: [D]. Without the first two a server sends both kinds.
+#: Key of a symbol object that selects the fields of an event type: [D]. Without the first two a server sends quotes
+#: and trades.
 FIELD_KEYS = {
     EventType.QUOTES: "quoteFields",
     EventType.TRADES: "tradeFields",
@@ -48,11 +50,11 @@ FIELD_KEYS = {
 }
 LEVEL2_SELECTOR = {"level2": True}  # [A]
 ALL_FIELDS = "*"  # [D]
-SYMBOL_TYPES = {SymbolType.EQUITY: "equity", SymbolType.OPTION: "option"}  # [D]; none is named for indices
+SYMBOL_TYPES = {SymbolType.EQUITY: "equity", SymbolType.OPTION: "option"}  # [D]; no type is documented for indices
 FEED_TIME = "timestamp"  # [D] epoch milliseconds
-EXPIRES_IN_PER_SECOND = 1000.0  # [A] expiresIn is in milliseconds
-ERROR_TEXTS = ("error", "message")  # keys of an error's text: [D] the first, [A] the second
-ACK_STATUS = "status"  # [A] where it is ERROR, the answer is a refusal
+EXPIRES_IN_PER_SECOND = 1000.0  # [A] milliseconds
+TEXT_KEYS = ("error", "message")  # of an error's text: [D] the first, [A] the second
+ACK_STATUS = "status"  # [A] key of an answer's payload; the value ERROR is a rejection
 
 
 class _Payload(msgspec.Struct, gc=False, rename={"feed_time": FEED_TIME}):
@@ -62,23 +64,23 @@ class _Payload(msgspec.Struct, gc=False, rename={"feed_time": FEED_TIME}):
     feed_time: object = None
 
 
-class _Message(msgspec.Struct, gc=False):
+class _UpdateMessage(msgspec.Struct, gc=False):
     type: str
     payload: _Payload
 
 
-_decoded = decoder_of(_Message)
+_decode = line_decoder(_UpdateMessage)
 
 
 class Envelope:
-    """Speak the newer dialect."""
+    """The newer dialect."""
 
     name: ClassVar[str] = "envelope"
     pong_is_documented: ClassVar[bool] = False  # [S] only
-    subscriptions_add_up: ClassVar[bool] = False  # [A] a symbol's last request counts
+    subscriptions_add_up: ClassVar[bool] = False  # [A] a symbol's last request replaces the ones before
 
     def auth(self, request_id: str, token: str) -> bytes:
-        """Compose the authentication request [D]."""
+        """Compose an authentication request [D]."""
         body = {"action": "auth", "token": token}
         payload = {"method": "post", "path": "/auth", "body": body}
         return msgspec.json.encode({"type": "request", "id": request_id, "payload": payload})
@@ -88,17 +90,17 @@ class Envelope:
         return msgspec.json.encode({"type": PING, "id": request_id})
 
     def subscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
-        """Compose subscribe requests [D]; a symbol that is subscribed already gets the new fields [A]."""
-        for portion in batched(subscriptions):
-            yield _request(SUBSCRIBE, next(ids), [_symbol_object(one) for one in portion], portion)
+        """Compose subscribe requests [D]; the fields of a symbol that is subscribed already are replaced [A]."""
+        for batch in batched(subscriptions):
+            yield _request(SUBSCRIBE, next(ids), [_symbol_object(one) for one in batch], batch)
 
     def unsubscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
         """Compose unsubscribe requests [A]."""
-        for portion in batched(subscriptions):
-            yield _request(UNSUBSCRIBE, next(ids), [{"symbol": one.symbol} for one in portion], portion)
+        for batch in batched(subscriptions):
+            yield _request(UNSUBSCRIBE, next(ids), [{"symbol": one.symbol} for one in batch], batch)
 
-    def read(self, message: JsonObject) -> Event:
-        """Return what a message says; raise ``BadLine`` where it says nothing we know."""
+    def read(self, message: JsonObject) -> Message:
+        """Return the typed message; raise ``BadLine`` if it is not known."""
         payload = message.get("payload")
         outer = message.get("type")
         if outer == EVENT and type(payload) is dict:
@@ -110,62 +112,62 @@ class Envelope:
         if outer == ACK:
             return _ack(message, payload if type(payload) is dict else {})
         if outer == ERROR:
-            return _refusal(message, payload if type(payload) is dict else message)
-        raise BadLine("unknown_message", f"a message of type {text_of(outer, 'nothing')!r} is not known")
+            return _rejection(message, payload if type(payload) is dict else message)
+        raise BadLine("unknown_message", f"a message of unknown type {text_of(outer, 'none')!r}")
 
-    def update(self, line: bytes) -> Update | None:
-        """Return what ``read`` would, for the usual update."""
-        message = _decoded(line)
+    def decode_update(self, line: bytes) -> Update | None:
+        """Return what ``read`` would for an update about a symbol, and None for any other line."""
+        message = _decode(line)
         if message is None or message.type != EVENT or message.payload.action != UPDATE:
             return None
         payload, data = message.payload, message.payload.data
-        return usual_update(KINDS.get(payload.type), data.get("symbol"), data, payload.feed_time)
+        return symbol_update(KINDS.get(payload.type), data.get("symbol"), data, payload.feed_time)
 
 
-def _request(word: str, request_id: str, symbols: list[JsonObject], portion: tuple[Subscription, ...]) -> Request:
-    frame = msgspec.json.encode({"type": word, "id": request_id, "payload": symbols})
-    return Request(request_id, frame, portion)
+def _request(method: str, request_id: str, symbols: list[JsonObject], batch: tuple[Subscription, ...]) -> Request:
+    frame = msgspec.json.encode({"type": method, "id": request_id, "payload": symbols})
+    return Request(request_id, frame, batch)
 
 
 def _symbol_object(subscription: Subscription) -> JsonObject:
-    asked: JsonObject = {"symbol": subscription.symbol}
+    selected: JsonObject = {"symbol": subscription.symbol}
     if subscription.type in SYMBOL_TYPES:
-        asked["symbolType"] = SYMBOL_TYPES[subscription.type]
-    for topic, key in FIELD_KEYS.items():
-        if topic in subscription.events:
-            asked[key] = subscription.fields.get(topic) or ALL_FIELDS
+        selected["symbolType"] = SYMBOL_TYPES[subscription.type]
+    for event, key in FIELD_KEYS.items():
+        if event in subscription.events:
+            selected[key] = subscription.fields.get(event) or ALL_FIELDS
     if EventType.L2 in subscription.events:
-        asked.update(LEVEL2_SELECTOR)
-    return asked
+        selected.update(LEVEL2_SELECTOR)
+    return selected
 
 
-def _session_event(message: JsonObject, payload: JsonObject) -> Event:
+def _session_event(message: JsonObject, payload: JsonObject) -> Message:
     action = payload.get("action")
     if action == AUTH_ACCEPTED:
         return AuthAccepted(expires_in_seconds(payload.get("data"), EXPIRES_IN_PER_SECOND))
     if action == ERROR:
-        return _refusal(message, payload)
-    if type(action) is str and action in AUTH_WANTED:
-        return AuthWanted(AUTH_WANTED[action])
-    raise BadLine("unknown_message", f"an event with action {text_of(action, 'nothing')!r} is not known")
+        return _rejection(message, payload)
+    if type(action) is str and action in AUTH_REQUIRED:
+        return AuthRequired(AUTH_REQUIRED[action])
+    raise BadLine("unknown_message", f"an event with unknown action {text_of(action, 'none')!r}")
 
 
-def _ack(message: JsonObject, payload: JsonObject) -> Event:
+def _ack(message: JsonObject, payload: JsonObject) -> Message:
     if ERROR in payload or payload.get(ACK_STATUS) == ERROR:
-        return _refusal(message, payload)
+        return _rejection(message, payload)
     return Ack(_id_of(message, payload))
 
 
-def _refusal(message: JsonObject, payload: JsonObject) -> RequestRefused:
-    said = (payload.get(key) for key in ERROR_TEXTS)
-    text = next((text for text in said if type(text) is str), None)
-    return RequestRefused(_id_of(message, payload), text_of(text, "an error without a text"))
+def _rejection(message: JsonObject, payload: JsonObject) -> RequestRejected:
+    texts = (payload.get(key) for key in TEXT_KEYS)
+    text = next((text for text in texts if type(text) is str), None)
+    return RequestRejected(_id_of(message, payload), text_of(text, "an error without a text"))
 
 
 def _id_of(message: JsonObject, payload: JsonObject) -> str | None:
     """Return the correlation id: inside the payload [D], or at the top level [A]."""
-    for place in (payload, message):
-        request_id = place.get("id")
+    for holder in (payload, message):
+        request_id = holder.get("id")
         if type(request_id) is str:
             return request_id
     return None

@@ -1,4 +1,4 @@
-"""What a line of the feed says, the same for every dialect."""
+"""The messages of the feed, the same for both dialects."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from bridge.market_data import Reply, Update
 
 
 class AuthAccepted(Reply, frozen=True):
-    """Say that the session is authenticated, for ``expires_in_seconds`` where the server tells."""
+    """The token was accepted; ``expires_in_seconds`` is the session's lifetime, if the server sent it."""
 
     counted_as: ClassVar[str] = "auth"
 
     expires_in_seconds: float | None = None
 
 
-class AuthRefused(Reply, frozen=True):
-    """Say that the token was not accepted."""
+class AuthRejected(Reply, frozen=True):
+    """The token was rejected."""
 
     counted_as: ClassVar[str] = "auth"
 
     error: str
 
 
-class AuthWanted(Reply, frozen=True):
-    """Say that the server asks for authentication within ``seconds_left``; 0: the session has lapsed, or never was."""
+class AuthRequired(Reply, frozen=True):
+    """A request for authentication within ``seconds_left``; 0: the session has expired, or there never was one."""
 
     counted_as: ClassVar[str] = "auth"
 
@@ -32,21 +32,21 @@ class AuthWanted(Reply, frozen=True):
 
 
 class Pong(Reply, frozen=True):
-    """Answer an application ping."""
+    """The answer to an application ping."""
 
     counted_as: ClassVar[str] = "pong"
 
 
 class Ack(Reply, frozen=True):
-    """Say that a request was accepted; ``request_id`` None: the answer does not tell which."""
+    """A request was accepted; ``request_id`` is None if the message does not say which."""
 
     counted_as: ClassVar[str] = "ack"
 
     request_id: str | None
 
 
-class RequestRefused(Reply, frozen=True):
-    """Say that a request, or something unnamed, went wrong; ``request_id`` as in ``Ack``."""
+class RequestRejected(Reply, frozen=True):
+    """A request was rejected, or something else failed; ``request_id`` as in ``Ack``."""
 
     counted_as: ClassVar[str] = "error"
 
@@ -54,4 +54,4 @@ class RequestRefused(Reply, frozen=True):
     error: str
 
 
-Event = Update | AuthAccepted | AuthRefused | AuthWanted | Pong | Ack | RequestRefused
+Message = Update | AuthAccepted | AuthRejected | AuthRequired | Pong | Ack | RequestRejected

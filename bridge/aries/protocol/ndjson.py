@@ -1,4 +1,4 @@
-"""Cut frames into lines and lines into JSON objects."""
+"""NDJSON: frames are split into lines, and lines are decoded as JSON objects."""
 
 from __future__ import annotations
 
@@ -15,27 +15,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: ``float_hook=str`` keeps the digits of a number as they were written.
+#: ``float_hook=str`` keeps a number with a fraction as the text that was sent, so that no digit is lost.
 _decode: Callable[[bytes], object] = msgspec.json.Decoder(float_hook=str).decode
 
-#: Objects and arrays within one another; messages have five. Python's own limit (1,000) counts from who calls: what
-#: is read at one depth could at another not even be printed.
-MOST_NESTED = 250
-#: A line of so many bytes cannot hold more.
-_SHALLOW = 2 * MOST_NESTED
+#: Maximum depth of objects and arrays; messages have five levels. Python's recursion limit (1,000) includes the
+#: caller's frames, so that a value which could be decoded in one place could not even be printed in another.
+MAX_DEPTH = 250
+#: A line of so few bytes is not deeper: each level takes two brackets.
+_ALWAYS_SHALLOW_BYTES = 2 * MAX_DEPTH
 
 
-def cut(frame: bytes, most: int) -> tuple[list[bytes], bytes]:
-    """Return at most so many lines of a frame (NDJSON), blank ones among them, and the rest of the frame."""
-    lines = frame.split(b"\n", most)
-    return lines, lines.pop() if len(lines) > most else b""
+def split_lines(frame: bytes, max_lines: int) -> tuple[list[bytes], bytes]:
+    """Return at most ``max_lines`` lines of a frame, including blank ones, and the rest of the frame."""
+    lines = frame.split(b"\n", max_lines)
+    return lines, lines.pop() if len(lines) > max_lines else b""
 
 
 def parse(line: bytes) -> JsonObject:
-    """Return the JSON object of one line.
-
-    Raises ``BadLine`` (reason ``not_utf8``, ``not_json`` or ``not_an_object``).
-    """
+    """Decode the JSON object of one line; raise ``BadLine`` (``not_utf8``, ``not_json`` or ``not_an_object``)."""
     try:
         value = _decode(line)
     except UnicodeDecodeError as error:
@@ -43,49 +40,49 @@ def parse(line: bytes) -> JsonObject:
     except msgspec.DecodeError as error:
         raise BadLine("not_json", f"the line is not JSON: {error}") from None
     except RecursionError:
-        raise _nested_too_deeply() from None
+        raise _too_deep() from None
     if type(value) is not dict:
         raise BadLine("not_an_object", f"the line is a JSON {_json_type(value)}, not an object")
-    if len(line) > _SHALLOW and _may_be_deep(line) and _is_deep(value):
-        raise _nested_too_deeply()
+    if len(line) > _ALWAYS_SHALLOW_BYTES and _may_be_deep(line) and _is_deep(value):
+        raise _too_deep()
     return value
 
 
-def decoder_of(message: type[T]) -> Callable[[bytes], T | None]:
-    """Return a function that decodes a line of just this structure, as ``parse`` does; None for any other line."""
+def line_decoder(message: type[T]) -> Callable[[bytes], T | None]:
+    """Return a function that decodes a line of this structure as ``parse`` would, and returns None for any other."""
     decode = msgspec.json.Decoder(message, float_hook=str).decode
 
-    def decoded(line: bytes) -> T | None:
-        if len(line) > _SHALLOW and _may_be_deep(line):
+    def decode_or_none(line: bytes) -> T | None:
+        if len(line) > _ALWAYS_SHALLOW_BYTES and _may_be_deep(line):
             return None
         try:
             return decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
-    return decoded
+    return decode_or_none
 
 
 def _may_be_deep(line: bytes) -> bool:
-    """Ask the cheap question: each level takes two brackets, and few lines have as many."""
-    return line.count(b"{") + line.count(b"[") > MOST_NESTED
+    """Return whether a line has enough brackets to be too deep: a cheap test that few lines pass."""
+    return line.count(b"{") + line.count(b"[") > MAX_DEPTH
 
 
 def _is_deep(value: object) -> bool:
     level = [value]
-    for _ in range(MOST_NESTED + 1):
-        level = [inner for outer in level for inner in _inside(outer)]
+    for _ in range(MAX_DEPTH + 1):
+        level = [inner for outer in level for inner in _children(outer)]
     return bool(level)
 
 
-def _inside(value: object) -> Iterable[object]:
+def _children(value: object) -> Iterable[object]:
     if type(value) is dict:
         return value.values()
     return value if type(value) is list else ()
 
 
-def _nested_too_deeply() -> BadLine:
-    return BadLine("not_json", "the line is nested too deeply to be a message")
+def _too_deep() -> BadLine:
+    return BadLine("not_json", f"the line is nested more than {MAX_DEPTH} levels deep")
 
 
 def _json_type(value: object) -> str:

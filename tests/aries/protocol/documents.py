@@ -1,4 +1,4 @@
-"""JSON of every sort for properties: wild, and almost right."""
+"""JSON documents for property tests: arbitrary ones, and ones that are almost valid."""
 
 from __future__ import annotations
 

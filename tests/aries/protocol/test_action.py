@@ -1,4 +1,4 @@
-"""The older dialect, message by message as the protocol file has them."""
+"""The older dialect, message by message as in the protocol description."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.aries.protocol.action import Action
-from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRefused, AuthWanted, Event, Pong, RequestRefused
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRejected, AuthRequired, Message, Pong, RequestRejected
 from bridge.aries.protocol.ndjson import parse
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
 from bridge.market_data import FIELDS, MARKET, EventType, Update, UpdateKind
-from tests.aries.protocol.wire import STATUS, line
+from tests.aries.protocol.wire import CLOSED, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ACTION = Action()
 
 
-def read(text: str | bytes) -> Event:
+def read(text: str | bytes) -> Message:
     return ACTION.read(parse(text.encode() if isinstance(text, str) else text))
 
 
@@ -31,7 +31,7 @@ def ids() -> Iterator[str]:
 
 
 def asked(*described: object) -> dict[str, list[object]]:
-    """Return the symbol objects that ask for what is described, by type of subscription."""
+    """Return the symbol objects for these subscriptions, by type of subscription."""
     wanted = plan([], ["quotes", "trades", "l2", "timesales"], json.dumps(described))
     found = {}
     for request in ACTION.subscribe(tuple(wanted.values()), ids()):
@@ -46,7 +46,7 @@ def asked(*described: object) -> dict[str, list[object]]:
 
 
 def test_the_auth_request_is_the_documented_one() -> None:
-    """The token comes first; the API key goes along where there is one, and is asked for each time."""
+    """The API key is sent along if there is one, and is read each time."""
     assert ACTION.auth("auth-001", 'to"ken') == b'{"action":"auth","token":"to\\"ken"}'
     keys = iter(["old", "new"])
     with_key = Action(lambda: next(keys))
@@ -55,12 +55,12 @@ def test_the_auth_request_is_the_documented_one() -> None:
 
 
 def test_the_ping_is_the_documented_one() -> None:
-    """A ping is its word alone."""
+    """A ping has its action only."""
     assert ACTION.ping("p1") == b'{"action":"ping"}'
 
 
 def test_the_subscribe_request_is_the_documented_one() -> None:
-    """Symbols that want the same type travel in one request, each with its fields."""
+    """Symbols of the same type of subscription are in one request, each with its fields."""
     wanted = plan([], ["quotes", "trades"], json.dumps([
         {"symbol": "AAPL", "fields": {"quotes": ["askPrice", "bidPrice"], "trades": ["lastPrice"]}},
         {"symbol": "GOOGL"},
@@ -112,14 +112,14 @@ def test_the_subscribe_request_is_the_documented_one() -> None:
         ),
     ],
 )
-def test_symbols_say_type_events_and_fields(described: object, expected: dict[str, list[str]]) -> None:
-    """A composite asked for one kind of record names its fields; others name what was chosen, or all."""
+def test_symbols_are_requested_by_type_events_and_fields(described: object, expected: dict[str, list[str]]) -> None:
+    """A composite for only one event type lists its fields; the others list the chosen fields, or all."""
     found = asked(described)
-    assert {word: data[0]["fields"] for word, data in found.items()} == expected  # type: ignore[index]  # an object
+    assert {wire_type: data[0]["fields"] for wire_type, data in found.items()} == expected  # type: ignore[index]  # an object
 
 
-def test_a_request_knows_what_it_asks_for() -> None:
-    """Of a symbol with several types, each request has only its own events: so it can be asked again alone."""
+def test_a_request_has_its_own_subscriptions() -> None:
+    """Of a symbol with several types, each request has only its own events, so that it can be sent again alone."""
     wanted = plan(["AAPL"], ["quotes", "trades", "l2", "timesales"])
     events = [request.subscriptions[0].events for request in ACTION.subscribe(tuple(wanted.values()), ids())]
     assert events == [{EventType.QUOTES, EventType.TRADES}, {EventType.TIMESALES}, {EventType.L2}]
@@ -133,8 +133,8 @@ def test_many_symbols_take_several_requests() -> None:
     assert {len(json.loads(request.frame)["data"]) for request in requests} == {200}
 
 
-def test_unsubscribe_is_said_per_type() -> None:
-    """Each type of subscription is ended by itself."""
+def test_symbols_are_unsubscribed_by_type() -> None:
+    """Each type of subscription is ended separately."""
     wanted = plan(["AAPL"], ["quotes", "l2"])
     frames = [request.frame for request in ACTION.unsubscribe(tuple(wanted.values()), ids())]
     assert frames == [
@@ -151,27 +151,27 @@ def test_unsubscribe_is_said_per_type() -> None:
     [
         ('{"action":"auth","message":"success"}', AuthAccepted()),
         ('{"action":"auth","message":"success","data":{"expiresIn":2700000}}', AuthAccepted(2700.0)),
-        ('{"action":"auth","message":"authentication failed"}', AuthRefused("authentication failed")),
-        ('{"action":"auth","error":"token is required"}', AuthRefused("token is required")),
-        ('{"action":"auth"}', AuthRefused("an answer without a text")),
-        ('{"action":"auth","message":["success"]}', AuthRefused("an answer without a text")),
+        ('{"action":"auth","message":"authentication failed"}', AuthRejected("authentication failed")),
+        ('{"action":"auth","error":"token is required"}', AuthRejected("token is required")),
+        ('{"action":"auth"}', AuthRejected("an answer without a text")),
+        ('{"action":"auth","message":["success"]}', AuthRejected("an answer without a text")),
         ('{"action":"ping","message":"pong"}', Pong()),
         ('{"action":"subscribe","message":"success"}', Ack(None)),
         ('{"action":"subscribe"}', Ack(None)),
-        ('{"action":"subscribe","message":"unknown symbol"}', RequestRefused(None, "unknown symbol")),
-        ('{"action":"subscribe","error":"unknown symbol"}', RequestRefused(None, "unknown symbol")),
-        ('{"action":"subscribe","message":7}', RequestRefused(None, "an answer without a text")),
+        ('{"action":"subscribe","message":"unknown symbol"}', RequestRejected(None, "unknown symbol")),
+        ('{"action":"subscribe","error":"unknown symbol"}', RequestRejected(None, "unknown symbol")),
+        ('{"action":"subscribe","message":7}', RequestRejected(None, "an answer without a text")),
         ('{"action":"unsubscribe","message":"success"}', Ack("unsubscribe")),
-        ('{"action":"unsubscribe","message":"no"}', RequestRefused("unsubscribe", "no")),
-        ('{"action":"error","message":"no"}', RequestRefused(None, "no")),
-        ('{"action":"error","error":"no"}', RequestRefused(None, "no")),
-        ('{"action":"authRequired"}', AuthWanted(0.0)),
-        ('{"action":"refreshAuth"}', AuthWanted(300.0)),
-        ('{"action":"authExpired"}', AuthWanted(0.0)),
+        ('{"action":"unsubscribe","message":"no"}', RequestRejected("unsubscribe", "no")),
+        ('{"action":"error","message":"no"}', RequestRejected(None, "no")),
+        ('{"action":"error","error":"no"}', RequestRejected(None, "no")),
+        ('{"action":"authRequired"}', AuthRequired(0.0)),
+        ('{"action":"refreshAuth"}', AuthRequired(300.0)),
+        ('{"action":"authExpired"}', AuthRequired(0.0)),
     ],
 )
-def test_session_messages_are_understood(text: str, expected: Event) -> None:
-    """Answers and warnings become events; an unsubscribe's answer is told from a subscribe's."""
+def test_session_messages_are_understood(text: str, expected: Message) -> None:
+    """Answers and warnings become messages; the answers to unsubscribe and subscribe are distinguished."""
     assert read(text) == expected
 
 
@@ -182,7 +182,7 @@ def test_a_composite_is_one_flat_update() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "kind"),
+    ("wire_type", "kind"),
     [
         ("equityComposite", UpdateKind.COMPOSITE),
         ("optionComposite", UpdateKind.COMPOSITE),
@@ -194,23 +194,28 @@ def test_a_composite_is_one_flat_update() -> None:
 )
 @pytest.mark.parametrize("action", [{}, {"action": None}, {"action": "publish"}, {"action": "update"}])
 @pytest.mark.parametrize("beside", [False, True])
-def test_updates_are_told_by_their_type(word: str, kind: UpdateKind, action: dict[str, object], beside: bool) -> None:  # noqa: FBT001 - a case
+def test_updates_are_classified_by_their_type(
+    wire_type: str,
+    kind: UpdateKind,
+    action: dict[str, object],
+    beside: bool,  # noqa: FBT001 - a case
+) -> None:
     """Each type has its kind, with or without an action, the symbol in the data or beside it."""
     places: dict[str, object] = {"symbol": "AAPL", "data": {"x": 1}} if beside else {"data": {"symbol": "AAPL", "x": 1}}
-    update = read(line({**action, "type": word, **places, "timestamp": 5}))
+    update = read(line({**action, "type": wire_type, **places, "timestamp": 5}))
     assert update == Update(kind, "AAPL", places["data"], 5)  # type: ignore[arg-type]  # an object
 
 
 def test_market_status_is_an_update_of_the_market() -> None:
     """The documented market status keeps all its fields."""
-    update = read(line({"action": "publish", "type": "marketStatus", "data": STATUS}))
-    assert update == Update(UpdateKind.MARKET_STATUS, MARKET, dict(STATUS))
+    update = read(line({"action": "publish", "type": "marketStatus", "data": CLOSED}))
+    assert update == Update(UpdateKind.MARKET_STATUS, MARKET, dict(CLOSED))
 
 
-@pytest.mark.parametrize("word", ["somethingNew", None, 7, ["level2"], {"level2": 1}])
-def test_an_unknown_kind_is_told_by_its_content(word: object) -> None:
-    """What the type does not tell, the fields do."""
-    update = read(line({"type": word, "data": {"symbol": "AAPL", "tradeSeq": 1, "price": 2, "size": 3}}))
+@pytest.mark.parametrize("wire_type", ["somethingNew", None, 7, ["level2"], {"level2": 1}])
+def test_an_unknown_type_is_classified_by_its_fields(wire_type: object) -> None:
+    """If the type is unknown, the names of the fields decide."""
+    update = read(line({"type": wire_type, "data": {"symbol": "AAPL", "tradeSeq": 1, "price": 2, "size": 3}}))
     assert isinstance(update, Update)
     assert update.kind is UpdateKind.TIMESALE
 
@@ -231,8 +236,8 @@ def test_an_unknown_kind_is_told_by_its_content(word: object) -> None:
         ('{"action":""}', "unknown_message"),
     ],
 )
-def test_what_says_nothing_we_know_is_a_bad_line(text: str, reason: str) -> None:
-    """A message of no known shape has its reason."""
+def test_an_unknown_message_is_a_bad_line(text: str, reason: str) -> None:
+    """A message of unknown shape has a reason."""
     with pytest.raises(BadLine) as caught:
         read(text)
     assert caught.value.reason == reason

@@ -1,4 +1,4 @@
-"""Kinds told by content."""
+"""Updates of unknown type, classified by their fields."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from bridge.market_data import UpdateKind
         ("", None),
     ],
 )
-def test_fields_tell_the_kind(names: str, kind: UpdateKind | None) -> None:
-    """The fields of a message tell what it is, or that nobody here knows."""
+def test_the_fields_decide_the_kind(names: str, kind: UpdateKind | None) -> None:
+    """The names of the fields decide the kind, if they are known."""
     assert classify(names.split()) is kind
     assert classify(dict.fromkeys(names.split())) is kind

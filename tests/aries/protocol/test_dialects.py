@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
-from bridge.aries.protocol.messages import Event
+from bridge.aries.protocol.messages import Message
 from bridge.aries.protocol.ndjson import parse
 from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("dialect", [Action(), Envelope()], ids=lambda dialect: str(dialect.name))
 @given(document=DOCUMENTS)
-def test_any_document_is_an_event_or_a_bad_line(dialect: Dialect, document: object) -> None:
-    """Whatever a line holds, reading it gives an event or a BadLine with a reason, nothing else."""
+def test_any_document_is_a_message_or_a_bad_line(dialect: Dialect, document: object) -> None:
+    """Reading any line returns a message or raises a BadLine with a reason."""
     found = read(dialect, json.dumps(document).encode())
     if isinstance(found, BadLine):
         assert found.reason
         assert str(found)
     else:
-        assert isinstance(found, get_args(Event))
+        assert isinstance(found, get_args(Message))
         if isinstance(found, Update):
             assert found.symbol.encode()
 
 
-def read(dialect: Dialect, line: bytes) -> Event | BadLine:
+def read(dialect: Dialect, line: bytes) -> Message | BadLine:
     try:
         return dialect.read(parse(line))
     except BadLine as error:
@@ -51,8 +51,8 @@ USUAL: dict[str, list[Any]] = {
 
 
 @given(st.data())
-def test_the_usual_update_is_what_reading_it_closely_gives(data: st.DataObject) -> None:
-    """What a dialect takes for a usual update is the very update that the line holds, to the last digit."""
+def test_decode_update_returns_what_read_does(data: st.DataObject) -> None:
+    """The update that is decoded in one step is the one that ``parse`` and ``read`` return, to the last digit."""
     parts = {name: data.draw(st.sampled_from(values)) for name, values in USUAL.items()}
     fields = {"symbol": parts["symbol"], "bidPrice": parts["value"], "price": parts["value"]}
     body: dict[str, Any] = {name: parts[name] for name in data.draw(st.permutations(["action", "type"]))}
@@ -61,26 +61,26 @@ def test_the_usual_update_is_what_reading_it_closely_gives(data: st.DataObject) 
     body.pop(left_out, None)
     for dialect, message in ((Action(), body), (Envelope(), {"type": "event", "payload": body})):
         line = json.dumps(message).encode()
-        assert dialect.update(line) in (None, read(dialect, line))
+        assert dialect.decode_update(line) in (None, read(dialect, line))
 
 
 @given(document=DOCUMENTS)
-def test_no_line_is_taken_for_a_usual_update_that_is_none(document: object) -> None:
-    """Whatever a line holds, it is a usual update only if reading it closely gives the same one."""
+def test_decode_update_returns_no_other_update(document: object) -> None:
+    """Of any line it returns what ``read`` does, or None."""
     line = json.dumps(document).encode()
     for dialect in (Action(), Envelope()):
-        assert dialect.update(line) in (None, read(dialect, line))
+        assert dialect.decode_update(line) in (None, read(dialect, line))
 
 
-def test_ordinary_lines_are_usual_updates() -> None:
-    """What a feed sends all day takes the short way; session messages and broken lines do not."""
+def test_updates_of_symbols_are_decoded_in_one_step() -> None:
+    """Session messages, market status and invalid lines are not."""
     quote = b'{"symbol":"AAPL","bidPrice":1.50}'
     action, envelope = Action(), Envelope()
-    assert action.update(b'{"type":"equityComposite","data":' + quote + b"}") == Update(
+    assert action.decode_update(b'{"type":"equityComposite","data":' + quote + b"}") == Update(
         UpdateKind.COMPOSITE, "AAPL", {"symbol": "AAPL", "bidPrice": "1.50"}
     )
     usual = b'{"type":"event","payload":{"action":"update","type":"quote","timestamp":5,"data":' + quote + b"}}"
-    assert envelope.update(usual) == Update(UpdateKind.QUOTE, "AAPL", {"symbol": "AAPL", "bidPrice": "1.50"}, 5)
+    assert envelope.decode_update(usual) == Update(UpdateKind.QUOTE, "AAPL", {"symbol": "AAPL", "bidPrice": "1.50"}, 5)
     for line in (
         b"",
         b"{}",
@@ -91,6 +91,6 @@ def test_ordinary_lines_are_usual_updates() -> None:
         b"[" * 5000,
         usual.replace(b"AAPL", b"\xff"),
     ):
-        assert envelope.update(line) is action.update(line) is None
+        assert envelope.decode_update(line) is action.decode_update(line) is None
     deep = usual.replace(b"1.50", b"[" * 260 + b"]" * 260)
-    assert envelope.update(deep) is None
+    assert envelope.decode_update(deep) is None

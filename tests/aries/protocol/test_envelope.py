@@ -1,4 +1,4 @@
-"""The newer dialect, message by message as the protocol file has them."""
+"""The newer dialect, message by message as in the protocol description."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.aries.protocol.envelope import Envelope
-from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthWanted, Event, Pong, RequestRefused
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRequired, Message, Pong, RequestRejected
 from bridge.aries.protocol.ndjson import parse
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
 from bridge.market_data import MARKET, Update, UpdateKind
-from tests.aries.protocol.wire import STATUS, TIMESTAMP, line
+from tests.aries.protocol.wire import CLOSED, TIMESTAMP, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ENVELOPE = Envelope()
 
 
-def read(text: str | bytes) -> Event:
+def read(text: str | bytes) -> Message:
     return ENVELOPE.read(parse(text.encode() if isinstance(text, str) else text))
 
 
@@ -35,7 +35,7 @@ def ids() -> Iterator[str]:
 
 
 def asked(described: object) -> list[object]:
-    """Return the symbol objects that ask for what is described."""
+    """Return the symbol objects for these subscriptions."""
     wanted = plan([], ["quotes", "trades", "l2", "timesales"], json.dumps(described))
     (request,) = ENVELOPE.subscribe(tuple(wanted.values()), ids())
     message = json.loads(request.frame)
@@ -61,8 +61,8 @@ def test_the_ping_is_the_one_of_the_sibling_sockets() -> None:
     assert ENVELOPE.ping("p1") == b'{"type":"ping","id":"p1"}'
 
 
-def test_all_events_of_a_symbol_are_asked_for_in_one_object() -> None:
-    """Each event has its key; without a choice of fields all are wanted."""
+def test_all_events_of_a_symbol_are_requested_in_one_object() -> None:
+    """Each event type has its key; without a choice all fields are requested."""
     assert asked([{"symbol": "AAPL"}]) == [
         {
             "symbol": "AAPL",
@@ -94,13 +94,13 @@ def test_all_events_of_a_symbol_are_asked_for_in_one_object() -> None:
         ),
     ],
 )
-def test_symbols_say_type_events_and_fields(described: object, expected: object) -> None:
-    """Options say that they are options, indices ask for trades alone, chosen fields are named."""
+def test_symbols_are_requested_by_type_events_and_fields(described: object, expected: object) -> None:
+    """Options have their type, indices have trades only, and chosen fields are listed."""
     assert asked([described]) == [expected]
 
 
 def test_many_symbols_take_several_requests() -> None:
-    """5,000 symbols are 25 requests of 200, each with its id and what it asks for."""
+    """5,000 symbols are 25 requests of 200, each with its id and its subscriptions."""
     wanted = plan([f"S{number}" for number in range(5000)], ["quotes"])
     requests = list(ENVELOPE.subscribe(tuple(wanted.values()), ids()))
     assert len(requests) == 25
@@ -111,8 +111,8 @@ def test_many_symbols_take_several_requests() -> None:
         assert len(symbols) == 200
 
 
-def test_unsubscribe_names_the_symbols_alone() -> None:
-    """An unsubscribe request needs no fields."""
+def test_unsubscribe_requests_have_no_fields() -> None:
+    """They list the symbols only."""
     wanted = plan(["AAPL", "SPX"], ["quotes", "trades"])
     (request,) = ENVELOPE.unsubscribe(tuple(wanted.values()), ids())
     assert request.frame == b'{"type":"unsubscribe","id":"sub-1","payload":[{"symbol":"AAPL"},{"symbol":"SPX"}]}'
@@ -137,32 +137,32 @@ def test_unsubscribe_names_the_symbols_alone() -> None:
                 '{"type":"event","payload":'
                 '{"action":"error","error":"authentication failed","id":"auth-001","timestamp":1701450000123}}'
             ),
-            RequestRefused("auth-001", "authentication failed"),
+            RequestRejected("auth-001", "authentication failed"),
         ),
         (
             '{"type":"event","id":"auth-001","payload":{"action":"error","error":"token is required"}}',
-            RequestRefused("auth-001", "token is required"),
+            RequestRejected("auth-001", "token is required"),
         ),
-        ('{"type":"event","payload":{"action":"error","error":"no"}}', RequestRefused(None, "no")),
-        ('{"type":"event","payload":{"action":"error"}}', RequestRefused(None, "an error without a text")),
-        ('{"type":"error","id":"7","payload":{"error":"no"}}', RequestRefused("7", "no")),
-        ('{"type":"error","id":"7","error":"no"}', RequestRefused("7", "no")),
-        ('{"type":"event","payload":{"action":"authRequired","timestamp":1}}', AuthWanted(0.0)),
-        ('{"type":"event","payload":{"action":"refreshAuth","timestamp":1}}', AuthWanted(300.0)),
-        ('{"type":"event","payload":{"action":"authExpired","timestamp":1}}', AuthWanted(0.0)),
+        ('{"type":"event","payload":{"action":"error","error":"no"}}', RequestRejected(None, "no")),
+        ('{"type":"event","payload":{"action":"error"}}', RequestRejected(None, "an error without a text")),
+        ('{"type":"error","id":"7","payload":{"error":"no"}}', RequestRejected("7", "no")),
+        ('{"type":"error","id":"7","error":"no"}', RequestRejected("7", "no")),
+        ('{"type":"event","payload":{"action":"authRequired","timestamp":1}}', AuthRequired(0.0)),
+        ('{"type":"event","payload":{"action":"refreshAuth","timestamp":1}}', AuthRequired(300.0)),
+        ('{"type":"event","payload":{"action":"authExpired","timestamp":1}}', AuthRequired(0.0)),
         ('{"type":"pong","id":"p1"}', Pong()),
         ('{"type":"response","id":"sub-1","payload":{}}', Ack("sub-1")),
         ('{"type":"response","id":"sub-1"}', Ack("sub-1")),
         ('{"type":"response","payload":{"id":"sub-1","status":"success"}}', Ack("sub-1")),
-        ('{"type":"response","id":"sub-1","payload":{"error":"no"}}', RequestRefused("sub-1", "no")),
+        ('{"type":"response","id":"sub-1","payload":{"error":"no"}}', RequestRejected("sub-1", "no")),
         (
             '{"type":"response","id":"sub-1","payload":{"status":"error","message":"no"}}',
-            RequestRefused("sub-1", "no"),
+            RequestRejected("sub-1", "no"),
         ),
     ],
 )
-def test_session_messages_are_understood(text: str, expected: Event) -> None:
-    """Answers and warnings become events, with the id from inside the payload or from the top."""
+def test_session_messages_are_understood(text: str, expected: Message) -> None:
+    """Answers and warnings become messages, with the id from the payload or from the top level."""
     assert read(text) == expected
 
 
@@ -186,20 +186,20 @@ def test_session_messages_are_understood(text: str, expected: Event) -> None:
         ("null", None),
     ],
 )
-def test_a_session_life_is_a_positive_number_or_unknown(data: str, seconds: float | None) -> None:
-    """``expiresIn`` is milliseconds; what is no such number is as good as absent."""
+def test_a_session_lifetime_is_a_positive_number_or_unknown(data: str, seconds: float | None) -> None:
+    """``expiresIn`` is milliseconds; an invalid one counts as absent."""
     message = '{"type":"event","payload":{"action":"authSuccess","data":DATA}}'.replace("DATA", data)
     assert read(message) == AuthAccepted(seconds)
 
 
 def test_market_status_is_an_update_of_the_market() -> None:
-    """The documented market status keeps all its fields, and the server's stamp."""
-    message = event(action="update", type="marketStatus", data=STATUS, timestamp=TIMESTAMP)
-    assert read(message) == Update(UpdateKind.MARKET_STATUS, MARKET, dict(STATUS), TIMESTAMP)
+    """The documented market status keeps all its fields, and the server's timestamp."""
+    message = event(action="update", type="marketStatus", data=CLOSED, timestamp=TIMESTAMP)
+    assert read(message) == Update(UpdateKind.MARKET_STATUS, MARKET, dict(CLOSED), TIMESTAMP)
 
 
 @pytest.mark.parametrize(
-    ("word", "kind"),
+    ("wire_type", "kind"),
     [
         ("quote", UpdateKind.QUOTE),
         ("trade", UpdateKind.TRADE),
@@ -209,17 +209,17 @@ def test_market_status_is_an_update_of_the_market() -> None:
     ],
 )
 @pytest.mark.parametrize("beside", [False, True])
-def test_updates_are_told_by_their_type(word: str, kind: UpdateKind, beside: bool) -> None:  # noqa: FBT001 - a case
-    """Each type has its kind, whether the symbol stands in the data or beside it."""
+def test_updates_are_classified_by_their_type(wire_type: str, kind: UpdateKind, beside: bool) -> None:  # noqa: FBT001 - a case
+    """Each type has its kind, whether the symbol is in the data or beside it."""
     payload = {"symbol": "AAPL", "data": {"x": "1.10"}} if beside else {"data": {"symbol": "AAPL", "x": "1.10"}}
-    update = read(event(action="update", type=word, timestamp=TIMESTAMP, **payload))
+    update = read(event(action="update", type=wire_type, timestamp=TIMESTAMP, **payload))
     assert update == Update(kind, "AAPL", payload["data"], TIMESTAMP)  # type: ignore[arg-type]  # an object
 
 
-@pytest.mark.parametrize("word", ["somethingNew", "", None, 7, ["quote"], {"quote": 1}])
-def test_an_unknown_kind_is_told_by_its_content(word: object) -> None:
-    """What the type does not tell, the fields do."""
-    update = read(event(action="update", type=word, data={"symbol": "AAPL", "orderBook": ["1:2:3"]}))
+@pytest.mark.parametrize("wire_type", ["somethingNew", "", None, 7, ["quote"], {"quote": 1}])
+def test_an_unknown_type_is_classified_by_its_fields(wire_type: object) -> None:
+    """If the type is unknown, the names of the fields decide."""
+    update = read(event(action="update", type=wire_type, data={"symbol": "AAPL", "orderBook": ["1:2:3"]}))
     assert update == Update(UpdateKind.LEVEL2, "AAPL", {"symbol": "AAPL", "orderBook": ["1:2:3"]})
 
 
@@ -242,23 +242,23 @@ def test_an_unknown_kind_is_told_by_its_content(word: object) -> None:
         ('{"type":"event","payload":{"action":"update","type":"x","data":{"symbol":"A","y":1}}}', "unknown_kind"),
     ],
 )
-def test_what_says_nothing_we_know_is_a_bad_line(text: str, reason: str) -> None:
-    """A message of no known shape has its reason."""
+def test_an_unknown_message_is_a_bad_line(text: str, reason: str) -> None:
+    """A message of unknown shape has a reason."""
     with pytest.raises(BadLine) as caught:
         read(text)
     assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize("symbol", [None, "", 7, True, [], {}, ["AAPL"], "A\nB", "A\u0000", "x" * 65, "\ud7ff\u2028"])
-def test_what_cannot_be_a_symbol_is_a_bad_line(symbol: object) -> None:
-    """A symbol is a text that can be printed, of bounded length."""
+def test_an_invalid_symbol_is_a_bad_line(symbol: object) -> None:
+    """A symbol is printable and of bounded length."""
     with pytest.raises(BadLine) as caught:
         read(event(action="update", type="quote", data={"symbol": symbol, "bidPrice": 1}))
     assert caught.value.reason == "bad_symbol"
 
 
-def test_a_long_answer_is_cut() -> None:
-    """An error's text goes to logs, and must not flood them."""
+def test_a_long_error_text_is_truncated() -> None:
+    """The texts of a server must not flood the logs."""
     refusal = read(event(action="error", error="x" * 100_000))
-    assert isinstance(refusal, RequestRefused)
+    assert isinstance(refusal, RequestRejected)
     assert len(refusal.error) == 200

@@ -1,4 +1,4 @@
-"""Verdicts on a connection, by pings, pongs and data."""
+"""Keep-alive: pings, pongs, and connections without data."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from bridge.aries.protocol.keep_alive import KeepAlive, Timing
 from bridge.errors import DisconnectCause
-from tests.aries.protocol.wire import OPEN, STATUS
+from tests.aries.protocol.wire import CLOSED, OPEN
 
 TICK_SECONDS = 0.1
-TIMING = Timing(ping_interval=30.0, pong_timeout=10.0, stale_after=60.0)
+TIMING = Timing(ping_interval_seconds=30.0, pong_timeout_seconds=10.0, stale_after_seconds=60.0)
 HOUR_SECONDS = 3600.0
 
 
 class Watch:
-    """Watch over a peer for a while, and do what it does when it is pinged."""
+    """A keep-alive under test, with a clock and a peer that answers its pings."""
 
     def __init__(
         self,
@@ -32,35 +32,35 @@ class Watch:
         self.pongs = pongs
         self.protocol_pongs = protocol_pongs
         self.keep_alive = KeepAlive(timing, pong_expected=documented, now=self.now)
-        self.keep_alive.live(self.now)
+        self.keep_alive.start(self.now)
         if status is not None:
-            self.keep_alive.market(status, self.now)
+            self.keep_alive.market_status_received(status, self.now)
 
-    def hear(self) -> None:
-        """Hear a frame that is no data."""
-        self.keep_alive.heard(self.now)
+    def receive(self) -> None:
+        """Receive a frame without data."""
+        self.keep_alive.frame_received(self.now)
 
     def data(self) -> None:
-        """Hear market data."""
-        self.keep_alive.heard(self.now)
-        self.keep_alive.data(self.now)
+        """Receive market data."""
+        self.keep_alive.frame_received(self.now)
+        self.keep_alive.data_received(self.now)
 
     def run(
-        self, seconds: float, *, data_every: float | None = None, hear_every: float | None = None
+        self, seconds: float, *, data_every: float | None = None, frame_every: float | None = None
     ) -> DisconnectCause | None:
-        """Return why the connection was given up in this time, if it was."""
-        started = heard = data = self.now
+        """Return why the connection was lost in this time, if it was."""
+        started = received = data = self.now
         while self.now < started + seconds:
             self.now += TICK_SECONDS
             if data_every is not None and self.now - data >= data_every:
                 data = self.now
                 self.data()
-            if hear_every is not None and self.now - heard >= hear_every:
-                heard = self.now
-                self.hear()
+            if frame_every is not None and self.now - received >= frame_every:
+                received = self.now
+                self.receive()
             self._answer()
             if self.keep_alive.ping_due(self.now):
-                self.keep_alive.pinged(self.now)
+                self.keep_alive.ping_sent(self.now)
                 self.pings.append(round(self.now - 100, 1))
             lost = self.keep_alive.check(self.now)
             if lost is not None:
@@ -68,43 +68,40 @@ class Watch:
         return None
 
     def _answer(self) -> None:
-        if self.pings and self.keep_alive.take_ping():
+        if self.pings and self.keep_alive.take_protocol_ping():
             if self.pongs:
-                self.hear()
-                self.keep_alive.pong()
+                self.receive()
+                self.keep_alive.pong_received()
             if self.protocol_pongs:
-                self.keep_alive.protocol_pong(self.now)
+                self.keep_alive.protocol_pong_received(self.now)
 
 
-CLOSED_STATUS: dict[str, object] = dict(STATUS)
-
-
-def test_pings_go_out_by_the_interval() -> None:
-    """A ping goes out every interval, counted from authentication."""
-    watch = Watch(status=CLOSED_STATUS)
+def test_pings_are_sent_by_the_interval() -> None:
+    """A ping is sent every interval, counted from authentication."""
+    watch = Watch(status=CLOSED)
     assert watch.run(121) is None
     assert watch.pings == pytest.approx([30, 60, 90, 120], abs=0.5)
 
 
-def test_pings_go_out_by_the_interval_where_the_timeout_is_longer() -> None:
-    """An answered ping is settled at once, and does not hold up the next."""
-    watch = Watch(status=CLOSED_STATUS, timing=Timing(ping_interval=2.0, pong_timeout=10.0))
+def test_pings_are_sent_by_the_interval_if_the_timeout_is_longer() -> None:
+    """A ping that was answered does not delay the next."""
+    watch = Watch(status=CLOSED, timing=Timing(ping_interval_seconds=2.0, pong_timeout_seconds=10.0))
     assert watch.run(10.5) is None
     assert len(watch.pings) == 5
 
 
 @pytest.mark.parametrize("documented", [True, False])
-def test_a_dead_peer_is_noticed_in_any_market(documented: bool) -> None:  # noqa: FBT001 - a case
-    """A black-holed connection is given up at the first ping's deadline, closed market or not."""
-    watch = Watch(documented=documented, pongs=False, protocol_pongs=False, status=CLOSED_STATUS)
+def test_a_dead_peer_is_detected_in_any_market(documented: bool) -> None:  # noqa: FBT001 - a case
+    """A dead connection is lost at the first ping's deadline, whether the market is open or not."""
+    watch = Watch(documented=documented, pongs=False, protocol_pongs=False, status=CLOSED)
     assert watch.run(60) is DisconnectCause.PONG_TIMEOUT
     assert watch.now == pytest.approx(140, abs=0.5)
 
 
 @pytest.mark.parametrize("documented", [True, False])
-def test_a_peer_that_dies_later_is_noticed(documented: bool) -> None:  # noqa: FBT001 - a case
-    """A peer that answered for an hour and then no more is given up within an interval and a timeout."""
-    watch = Watch(documented=documented, status=CLOSED_STATUS)
+def test_a_peer_that_dies_later_is_detected(documented: bool) -> None:  # noqa: FBT001 - a case
+    """A peer that stops to answer after an hour is detected within an interval and a timeout."""
+    watch = Watch(documented=documented, status=CLOSED)
     assert watch.run(HOUR_SECONDS) is None
     watch.pongs = watch.protocol_pongs = False
     assert watch.run(41) is DisconnectCause.PONG_TIMEOUT
@@ -113,52 +110,52 @@ def test_a_peer_that_dies_later_is_noticed(documented: bool) -> None:  # noqa: F
 @given(
     documented=st.booleans(),
     pongs=st.booleans(),
-    status=st.sampled_from([CLOSED_STATUS, OPEN]),
+    status=st.sampled_from([CLOSED, OPEN]),
     data_every=st.none() | st.floats(1, 55),
 )
-def test_a_healthy_feed_is_never_cut(
+def test_a_healthy_connection_is_never_lost(
     documented: bool,  # noqa: FBT001 - drawn
     pongs: bool,  # noqa: FBT001 - drawn
     status: dict[str, object],
     data_every: float | None,
 ) -> None:
-    """Whoever answers as documented lives on: quiet while the market is closed, or with data while it is open."""
+    """A peer that answers as documented is kept, without data if the market is closed, or with data if it is open."""
     if status is OPEN and data_every is None:
         data_every = 59.0
     watch = Watch(documented=documented, pongs=pongs or documented, status=status)
     assert watch.run(600, data_every=data_every) is None
 
 
-def test_a_documented_pong_is_due_even_while_data_flows() -> None:
-    """Where the vendor documents an answer, its absence is a fault."""
+def test_a_documented_pong_is_required_even_with_data() -> None:
+    """If the vendor documents an answer, a missing one is a fault."""
     watch = Watch(documented=True, pongs=False)
     assert watch.run(60, data_every=1) is DisconnectCause.PONG_TIMEOUT
 
 
-def test_a_pong_that_was_seen_is_due_from_then_on() -> None:
-    """A server that answers pings once has to go on doing so, documented or not."""
+def test_pongs_are_required_after_the_first_one() -> None:
+    """A server that answered a ping once has to answer the others, documented or not."""
     watch = Watch(documented=False)
     assert watch.run(60, data_every=1) is None
     watch.pongs = False
     assert watch.run(60, data_every=1) is DisconnectCause.PONG_TIMEOUT
 
 
-def test_the_protocol_pong_is_due_besides() -> None:
-    """Application pongs alone do not do: RFC 6455 has every endpoint answer pings."""
+def test_the_protocol_pong_is_required_in_addition() -> None:
+    """Application pongs are not sufficient, as RFC 6455 requires every endpoint to answer pings."""
     watch = Watch(documented=True, protocol_pongs=False)
     assert watch.run(60, data_every=1) is DisconnectCause.PONG_TIMEOUT
 
 
-def test_undocumented_pongs_may_be_missing_where_anything_else_is_heard() -> None:
-    """Of a server that never answered pings, any frame after the ping says that it lives."""
-    watch = Watch(documented=False, pongs=False, protocol_pongs=False, status=CLOSED_STATUS)
-    assert watch.run(HOUR_SECONDS, hear_every=5) is None
+def test_undocumented_pongs_may_be_missing_if_other_frames_are_received() -> None:
+    """If a server never answered a ping, any frame after the ping counts as an answer."""
+    watch = Watch(documented=False, pongs=False, protocol_pongs=False, status=CLOSED)
+    assert watch.run(HOUR_SECONDS, frame_every=5) is None
     assert watch.run(41) is DisconnectCause.PONG_TIMEOUT
 
 
-@pytest.mark.parametrize("status", [OPEN, {**STATUS, "market": "extended-hours"}, None, {**STATUS, "afterHours": True}])
-def test_silence_is_probed_and_then_given_up(status: dict[str, object] | None) -> None:
-    """Pongs do not save a feed that is silent while the market is open, extended or unknown."""
+@pytest.mark.parametrize("status", [OPEN, {**CLOSED, "market": "extended-hours"}, None, {**CLOSED, "afterHours": True}])
+def test_a_connection_without_data_is_probed_and_then_lost(status: dict[str, object] | None) -> None:
+    """Pongs do not replace data while the market is open, extended or unknown."""
     watch = Watch(status=status)
     assert watch.run(59.8) is None
     probes = len(watch.pings)
@@ -169,7 +166,7 @@ def test_silence_is_probed_and_then_given_up(status: dict[str, object] | None) -
 
 
 def test_data_ends_a_probe() -> None:
-    """One update while the probe runs is enough."""
+    """One update during the probe is enough."""
     watch = Watch()
     assert watch.run(65) is None
     watch.data()
@@ -178,40 +175,40 @@ def test_data_ends_a_probe() -> None:
 
 
 def test_messages_without_data_do_not_end_a_probe() -> None:
-    """A server that talks but gives no data is as good as silent."""
-    assert Watch().run(75, hear_every=1) is DisconnectCause.STALE
+    """Frames without data do not replace data."""
+    assert Watch().run(75, frame_every=1) is DisconnectCause.STALE
 
 
 def test_the_close_of_the_market_ends_a_probe() -> None:
-    """A market that closes while the probe runs explains the silence."""
+    """A market that closes during the probe explains the silence."""
     watch = Watch()
     assert watch.run(65) is None
-    watch.keep_alive.market(CLOSED_STATUS, watch.now)
+    watch.keep_alive.market_status_received(CLOSED, watch.now)
     assert watch.run(HOUR_SECONDS) is None
 
 
 def test_silence_counts_from_the_opening() -> None:
-    """A night without data does not count on the next morning."""
-    watch = Watch(status=CLOSED_STATUS)
+    """A night without data does not count in the next morning."""
+    watch = Watch(status=CLOSED)
     assert watch.run(HOUR_SECONDS) is None
-    watch.keep_alive.market(OPEN, watch.now)
+    watch.keep_alive.market_status_received(OPEN, watch.now)
     assert watch.run(59) is None
     assert watch.run(12) is DisconnectCause.STALE
 
 
-def test_a_repeated_status_is_no_data() -> None:
-    """A status that says "open" again and again does not hide a stall, nor does one that says nothing."""
+def test_a_repeated_market_status_is_no_data() -> None:
+    """Neither a status that repeats "open" nor one without a state hides that data is missing."""
     watch = Watch()
     for _ in range(13):
         assert watch.run(5) is None
-        watch.keep_alive.market(OPEN, watch.now)
-        watch.keep_alive.market({"market": None}, watch.now)
+        watch.keep_alive.market_status_received(OPEN, watch.now)
+        watch.keep_alive.market_status_received({"market": None}, watch.now)
     assert watch.run(6) is DisconnectCause.STALE
 
 
-def test_staleness_can_be_switched_off_and_needs_subscriptions() -> None:
-    """With ``stale_after`` 0, and where nothing is subscribed to, silence means nothing."""
-    assert Watch(timing=Timing(stale_after=0.0)).run(600) is None
+def test_staleness_can_be_disabled_and_needs_subscriptions() -> None:
+    """With ``stale_after_seconds`` 0, or without subscriptions, a connection never counts as stale."""
+    assert Watch(timing=Timing(stale_after_seconds=0.0)).run(600) is None
     watch = Watch()
     watch.keep_alive.data_expected = False
     assert watch.run(600) is None
@@ -236,24 +233,24 @@ def test_staleness_can_be_switched_off_and_needs_subscriptions() -> None:
     ],
 )
 def test_extended_hours_count_as_open(status: dict[str, object], is_open: bool | None) -> None:  # noqa: FBT001 - a case
-    """Trading before and after the regular hours is trading; a status that does not say changes nothing."""
+    """Hours before and after the regular ones count; a status without a state changes nothing."""
     keep_alive = Watch(status=status).keep_alive
     assert keep_alive.market_open is is_open
-    keep_alive.market({"exchanges": {}}, 200.0)
+    keep_alive.market_status_received({"exchanges": {}}, 200.0)
     assert keep_alive.market_open is is_open
 
 
 def test_a_protocol_ping_is_taken_once() -> None:
     """Each ping is sent once."""
     keep_alive = Watch().keep_alive
-    assert not keep_alive.take_ping()
-    keep_alive.pinged(1.0)
-    assert keep_alive.take_ping()
-    assert not keep_alive.take_ping()
+    assert not keep_alive.take_protocol_ping()
+    keep_alive.ping_sent(1.0)
+    assert keep_alive.take_protocol_ping()
+    assert not keep_alive.take_protocol_ping()
 
 
-def test_data_times_span_what_flowed() -> None:
-    """The first and the last data tell for how long data flowed."""
+def test_the_times_of_the_first_and_last_data_are_kept() -> None:
+    """They tell for how long the session received data."""
     keep_alive = Watch().keep_alive
-    assert [keep_alive.data(now) for now in (5.0, 6.0, 9.0)] == [True, False, False]
+    assert [keep_alive.data_received(now) for now in (5.0, 6.0, 9.0)] == [True, False, False]
     assert (keep_alive.first_data, keep_alive.last_data) == (5.0, 9.0)

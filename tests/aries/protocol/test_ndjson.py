@@ -1,4 +1,4 @@
-"""Frames into lines, lines into objects."""
+"""Frames to lines, lines to objects."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ OBJECT = b'{"a":1}'
 
 
 def whole(frame: bytes) -> list[bytes]:
-    """Return all lines of a frame, cut two at a time."""
-    found, rest = lines.cut(frame, 2)
+    """Return all lines of a frame, split two at a time."""
+    found, rest = lines.split_lines(frame, 2)
     return found + whole(rest) if rest else found
 
 
@@ -34,8 +34,8 @@ def whole(frame: bytes) -> list[bytes]:
         (b"bad\n" + OBJECT, [b"bad", OBJECT]),
     ],
 )
-def test_a_frame_is_cut_at_newlines(frame: bytes, expected: list[bytes]) -> None:
-    """A frame holds 0, 1 or many lines; blank ones are none, and a carriage return does no harm."""
+def test_a_frame_is_split_at_newlines(frame: bytes, expected: list[bytes]) -> None:
+    """A frame has any number of lines; blank ones are ignored, and a carriage return may precede the newline."""
     assert [line for line in whole(frame) if line.strip()] == expected
     assert all(lines.parse(line) == {"a": 1} for line in expected if line != b"bad")
 
@@ -62,34 +62,34 @@ def test_a_frame_is_cut_at_newlines(frame: bytes, expected: list[bytes]) -> None
         (b"[{}]", "not_an_object"),
     ],
 )
-def test_what_is_no_object_is_a_bad_line(line: bytes, reason: str) -> None:
-    """Each way of not being a JSON object has its reason, and a sentence."""
+def test_a_line_that_is_not_an_object_is_a_bad_line(line: bytes, reason: str) -> None:
+    """Each way of not being a JSON object has its reason and text."""
     with pytest.raises(BadLine) as caught:
         lines.parse(line)
     assert caught.value.reason == reason
     assert str(caught.value).startswith("the line is")
 
 
-@pytest.mark.parametrize("depth", [lines.MOST_NESTED + 1, 900, 1000, 100_000])
+@pytest.mark.parametrize("depth", [lines.MAX_DEPTH + 1, 900, 1000, 100_000])
 @pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"a":', b"}")])
-def test_what_is_nested_too_deeply_is_a_bad_line(depth: int, opened: bytes, closed: bytes) -> None:
-    """A line nested beyond all sense is refused, long before its depth could trouble anybody else."""
+def test_a_line_that_is_too_deep_is_a_bad_line(depth: int, opened: bytes, closed: bytes) -> None:
+    """It is rejected before its depth can be a problem for other code."""
     line = b'{"a":' + opened * (depth - 1) + b"0" + closed * (depth - 1) + b"}"
-    with pytest.raises(BadLine, match="nested too deeply"):
+    with pytest.raises(BadLine, match="levels deep"):
         lines.parse(line)
 
 
 def test_depth_is_not_width() -> None:
-    """A line as deep as allowed, and one with many shallow objects, are fine; so are brackets in texts."""
-    deep = b'{"a":' * lines.MOST_NESTED + b"0" + b"}" * lines.MOST_NESTED
-    assert str(lines.parse(deep)).count("{") == lines.MOST_NESTED
+    """A line of the maximum depth, one with many shallow objects, and brackets in texts are valid."""
+    deep = b'{"a":' * lines.MAX_DEPTH + b"0" + b"}" * lines.MAX_DEPTH
+    assert str(lines.parse(deep)).count("{") == lines.MAX_DEPTH
     wide = {"a": [{"b": []} for _ in range(2000)], "c": "[" * 5000}
     assert lines.parse(json.dumps(wide).encode()) == wide
 
 
 @pytest.mark.parametrize("digits", ["1.10", "-0.0", "1e5", "0.1234567890123456789", "1E400", "1." + "1" * 3000])
 def test_no_digit_of_a_number_is_lost(digits: str) -> None:
-    """A number with a fraction or an exponent stays the text it was."""
+    """A number with a fraction or an exponent stays the text that was sent."""
     assert lines.parse(b'{"a":%s}' % digits.encode()) == {"a": digits}
 
 
@@ -99,14 +99,14 @@ def test_whole_numbers_are_integers_of_any_size(number: int) -> None:
     assert lines.parse(b'{"a":' + b"%d" % number + b"}") == {"a": number}
 
 
-def test_a_long_line_is_a_line() -> None:
-    """A line of 2 MB is read like any other."""
+def test_a_long_line_is_decoded() -> None:
+    """A line of 2 MB is decoded like any other."""
     assert lines.parse(b'{"a":"' + b"x" * 2_000_000 + b'"}') == {"a": "x" * 2_000_000}
 
 
 @given(st.binary())
 def test_any_bytes_are_lines_or_bad_lines(frame: bytes) -> None:
-    """Whatever comes, each line is an object or a BadLine; nothing but blanks is left out."""
+    """Each line is an object or a BadLine; only blank ones are ignored."""
     found = [line for line in whole(frame) if line.strip()]
     assert found == [line for line in frame.split(b"\n") if line.strip()]
     for line in found:

@@ -1,4 +1,4 @@
-"""What holds for a session whatever is received, in whatever order things happen."""
+"""What holds for a session whatever is received, and in whatever order."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bridge.aries.protocol.messages import Event
-from bridge.aries.protocol.session import Notice
+from bridge.aries.protocol.messages import Message
+from bridge.aries.protocol.session_events import SessionEvent
+from bridge.aries.protocol.subscribing import SubscribeState
 from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
 from bridge.market_data import Update
 from tests.aries.protocol.documents import DOCUMENTS
-from tests.aries.protocol.wire import OPEN, STATUS, ActionWire, EnvelopeWire, Talk, Wire
+from tests.aries.protocol.wire import CLOSED, OPEN, ActionWire, EnvelopeWire, SessionDriver, Wire
 
-CLOSED: dict[str, object] = dict(STATUS)
 WIRES = [ActionWire(), EnvelopeWire()]
 FRAMES = st.lists(DOCUMENTS.map(lambda one: json.dumps(one).encode()) | st.binary(max_size=20), max_size=4).map(
     b"\n".join
@@ -42,141 +42,140 @@ def is_auth(message: dict[str, object]) -> bool:
 @pytest.mark.parametrize("wire", WIRES, ids=["action", "envelope"])
 @given(frames=st.lists(FRAMES, max_size=5))
 def test_receive_never_raises_and_loses_no_line(wire: Wire, frames: list[bytes]) -> None:
-    """Any bytes in any order: each line that is not blank comes back once, with an event or a reason."""
-    talk = Talk(wire, "AAPL")
-    talk.ask()
+    """Of any bytes in any order, each line that is not blank is returned once, with a message or a reason."""
+    driver = SessionDriver(wire, "AAPL")
+    driver.authenticate()
     for frame in frames:
-        found = talk.session.receive(frame, talk.now)
+        found = driver.session.receive(frame, driver.now)
         assert [line for line, _ in found] == [line for line in frame.split(b"\n") if line.strip()]
-        assert all(isinstance(event, (*get_args(Event), BadLine)) for _, event in found)
-        talk.wait(1)
+        assert all(isinstance(event, (*get_args(Message), BadLine)) for _, event in found)
+        driver.wait(1)
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Let a server, the clock and the shell do what they like."""
+    """A server, a clock and a client that act in any order."""
 
     @initialize(wire=st.sampled_from(WIRES))
     def connect(self, wire: Wire) -> None:
-        self.talk = Talk(wire, "AAPL", "MSFT")
-        self.said: list[dict[str, object]] = []
+        self.driver = SessionDriver(wire, "AAPL", "MSFT")
+        self.requests: list[dict[str, object]] = []
         self.lost: object = None
         self.ids: set[object] = set()
-        self.ask()
+        self.authenticate()
 
-    def ask(self) -> None:
-        self.talk.session.authenticate("token", self.talk.now)
-        assert not self.talk.session.token_wanted
+    def authenticate(self) -> None:
+        self.driver.session.authenticate("token", self.driver.now)
+        assert not self.driver.session.token_required
 
     # -- what may happen ----------------------------------------------------------------------------------------
 
     @rule(frame=FRAMES)
-    def hear_anything(self, frame: bytes) -> None:
-        self.talk.hear(frame)
+    def receive_anything(self, frame: bytes) -> None:
+        self.driver.receive(frame)
 
     @rule(expires_in_ms=st.none() | st.integers(1, 100_000))
     def accept(self, expires_in_ms: int | None) -> None:
-        self.talk.hear(self.talk.wire.accepted(self.newest("auth"), expires_in_ms))
+        self.driver.receive(self.driver.wire.accepted(self.newest("auth"), expires_in_ms))
 
     @rule()
-    def refuse(self) -> None:
-        self.talk.hear(self.talk.wire.refused(self.newest("auth")))
+    def reject(self) -> None:
+        self.driver.receive(self.driver.wire.rejected(self.newest("auth")))
 
     @rule(word=st.sampled_from(["authRequired", "refreshAuth", "authExpired"]))
-    def ask_for_a_token(self, word: str) -> None:
-        self.talk.hear(self.talk.wire.word(word))
+    def require_a_token(self, word: str) -> None:
+        self.driver.receive(self.driver.wire.auth_event(word))
 
     @rule()
     def acknowledge(self) -> None:
-        self.talk.hear(self.talk.wire.ack(self.newest("subscribe")))
+        self.driver.receive(self.driver.wire.ack(self.newest("subscribe")))
 
     @rule(named=st.booleans(), text=st.sampled_from(["no", "unknown symbol: AAPL", "MSFT: no rights"]))
-    def complain(self, named: bool, text: str) -> None:  # noqa: FBT001 - drawn
-        self.talk.hear(self.talk.wire.error(self.newest("subscribe") if named else None, text))
+    def send_error(self, named: bool, text: str) -> None:  # noqa: FBT001 - drawn
+        self.driver.receive(self.driver.wire.error(self.newest("subscribe") if named else None, text))
 
     @rule(is_open=st.booleans())
-    def tell_status(self, is_open: bool) -> None:  # noqa: FBT001 - drawn
-        self.talk.hear(self.talk.wire.status(OPEN if is_open else CLOSED))
+    def send_status(self, is_open: bool) -> None:  # noqa: FBT001 - drawn
+        self.driver.receive(self.driver.wire.status(OPEN if is_open else CLOSED))
 
     @rule()
-    def tell_quote(self) -> None:
-        ((_, event),) = self.talk.session.receive(self.talk.wire.quote("AAPL"), self.talk.now)
-        assert isinstance(event, Update) is self.talk.session.authenticated
+    def send_quote(self) -> None:
+        ((_, event),) = self.driver.session.receive(self.driver.wire.quote("AAPL"), self.driver.now)
+        assert isinstance(event, Update) is self.driver.session.authenticated
 
     @rule(application=st.booleans(), protocol=st.booleans())
     def answer_pings(self, application: bool, protocol: bool) -> None:  # noqa: FBT001 - drawn
-        self.talk.session.keep_alive.take_ping()
+        self.driver.session.keep_alive.take_protocol_ping()
         if application:
-            self.talk.hear(self.talk.wire.pong())
+            self.driver.receive(self.driver.wire.pong())
         if protocol:
-            self.talk.session.keep_alive.protocol_pong(self.talk.now)
+            self.driver.session.keep_alive.protocol_pong_received(self.driver.now)
 
     @rule(seconds=st.floats(0, 30))
     def let_time_pass(self, seconds: float) -> None:
-        self.talk.now += seconds
-        self.talk.session.tick(self.talk.now)
+        self.driver.now += seconds
+        self.driver.session.tick(self.driver.now)
 
     @rule(new=PLANS)
     def change_plan(self, new: object) -> None:
-        self.talk.session.replan(new, self.talk.now)  # type: ignore[arg-type]  # a plan, drawn
+        self.driver.session.replan(new, self.driver.now)  # type: ignore[arg-type]  # a plan, drawn
 
-    @precondition(lambda self: self.talk.session.token_wanted)
-    @rule(there_is_one=st.booleans())
-    def answer_wish_for_token(self, there_is_one: bool) -> None:  # noqa: FBT001 - drawn
-        if there_is_one:
-            self.ask()
+    @precondition(lambda self: self.driver.session.token_required)
+    @rule(available=st.booleans())
+    def answer_token_required(self, available: bool) -> None:  # noqa: FBT001 - drawn
+        if available:
+            self.authenticate()
         else:
-            self.talk.session.postpone_authentication(self.talk.now)
-            assert not self.talk.session.token_wanted
+            self.driver.session.token_unavailable(self.driver.now)
+            assert not self.driver.session.token_required
 
     # -- what must hold -----------------------------------------------------------------------------------------
 
     @invariant()
     def messages_are_in_order(self) -> None:
-        session = self.talk.session
-        new = self.talk.sent()
+        session = self.driver.session
+        new = self.driver.sent()
         if not session.authenticated:
             assert all(is_auth(message) for message in new)
-        self.said += new
+        self.requests += new
         new_ids = [message["id"] for message in new if "id" in message]
         assert len(set(new_ids)) == len(new_ids)
         assert self.ids.isdisjoint(new_ids)
         self.ids |= set(new_ids)
 
     @invariant()
-    def notices_are_notices(self) -> None:
-        assert all(isinstance(notice, get_args(Notice)) for notice in self.talk.notices())
-        assert not self.talk.session._notices
+    def events_are_typed(self) -> None:
+        assert all(isinstance(event, get_args(SessionEvent)) for event in self.driver.events())
+        assert not self.driver.session._events
 
     @invariant()
     def a_loss_is_for_good(self) -> None:
         if self.lost is not None:
-            assert self.talk.session.lost is self.lost
-        self.lost = self.talk.session.lost
+            assert self.driver.session.lost is self.lost
+        self.lost = self.driver.session.lost
 
     @invariant()
     def counts_are_possible(self) -> None:
-        session = self.talk.session
-        assert session.refused_symbols <= session._plan.keys()
-        assert 0 <= session.subscribed_symbols <= len(session._plan)
+        session = self.driver.session
+        assert session.rejected_symbols <= session._subscribing.plan.keys()
+        assert 0 <= session.subscribed_symbols <= len(session._subscribing.plan)
 
     @invariant()
-    def what_is_asked_for_again_was_not_forgotten(self) -> None:
-        session = self.talk.session
-        assert session._refused_in_part <= session._unsettled.keys()
-        if session._refused_in_part:
-            assert session._settle_at is not None
-            assert session._ask_for_rest_at is not None
+    def queued_requests_have_a_deadline(self) -> None:
+        subscribing = self.driver.session._subscribing
+        if subscribing._queued:
+            assert subscribing.state in (SubscribeState.PAUSED, SubscribeState.RETRYING)
+            assert subscribing._deadline is not None
 
     @invariant()
-    def one_token_is_on_its_way_at_most(self) -> None:
-        session = self.talk.session
-        assert not (session.token_wanted and session._auth_id is not None)
+    def one_token_is_pending_at_most(self) -> None:
+        session = self.driver.session
+        assert not (session.token_required and session._authentication.answer_pending)
 
     def newest(self, word: str) -> dict[str, object]:
-        """Return the newest request of this sort, as the server has it."""
+        """Return the newest request of this kind, as the server has it."""
         sort = is_auth if word == "auth" else lambda message: is_of(message, word)
         nothing: dict[str, object] = {"id": "none", "action": word}
-        return next((message for message in reversed(self.said) if sort(message)), nothing)
+        return next((message for message in reversed(self.requests) if sort(message)), nothing)
 
 
 TestAnyOrder = AnyOrder.TestCase

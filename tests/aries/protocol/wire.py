@@ -1,4 +1,4 @@
-"""The server's side of both dialects, written down as in the protocol file, and a session to talk to."""
+"""What a server sends in both dialects, as in the protocol description, and a session to drive."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from bridge.aries.subscriptions import plan
 
 if TYPE_CHECKING:
     from bridge.aries.protocol.dialect import Dialect
-    from bridge.aries.protocol.session import Notice
+    from bridge.aries.protocol.session_events import SessionEvent
     from bridge.aries.subscriptions import Plan
 
-STATUS = {
+CLOSED: dict[str, object] = {
     "afterHours": False,
     "earlyHours": False,
     "currencies": {"crypto": "open", "fx": "open"},
@@ -25,48 +25,50 @@ STATUS = {
     "market": "closed",
     "serverTime": "2025-07-17T03:33:11.000Z",
 }
-OPEN = {**STATUS, "market": "open"}
+OPEN = {**CLOSED, "market": "open"}
 TIMESTAMP = 1701450000123
+#: Without pings and staleness, so that only what a test asks for is sent.
+UNHURRIED = Timing(ping_interval_seconds=1e9, stale_after_seconds=0.0)
 
 
 def line(document: object) -> bytes:
-    """Return a document as the server writes it."""
+    """Return a document as the server sends it."""
     return json.dumps(document, separators=(",", ":")).encode()
 
 
 class Wire(Protocol):
-    """Write what a server says; a request is given as it was received."""
+    """The messages of a server in one dialect; a request is passed as it was received."""
 
     def dialect(self) -> Dialect:
-        """Return the client's side."""
+        """Return the dialect under test."""
 
     def accepted(self, request: dict[str, object], expires_in_ms: int | None = None) -> bytes:
-        """Accept a token."""
+        """Return the acceptance of a token."""
 
-    def refused(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
-        """Refuse a token."""
+    def rejected(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
+        """Return the rejection of a token."""
 
-    def word(self, word: str) -> bytes:
-        """Say one of ``authRequired``, ``refreshAuth``, ``authExpired``."""
+    def auth_event(self, action: str) -> bytes:
+        """Return one of ``authRequired``, ``refreshAuth`` and ``authExpired``."""
 
     def ack(self, request: dict[str, object]) -> bytes:
-        """Acknowledge a request for symbols."""
+        """Return the acknowledgement of a request for symbols."""
 
     def error(self, request: dict[str, object] | None, text: str) -> bytes:
-        """Refuse a request for symbols, or complain about nothing in particular."""
+        """Return the rejection of a request for symbols, or an error that names none."""
 
     def pong(self) -> bytes:
-        """Answer a ping."""
+        """Return the answer to a ping."""
 
     def quote(self, symbol: str) -> bytes:
-        """Tell a quote."""
+        """Return a quote."""
 
     def status(self, status: dict[str, object]) -> bytes:
-        """Tell the market's status."""
+        """Return a market status."""
 
 
 class EnvelopeWire:
-    """Write the newer dialect."""
+    """The messages of the newer dialect."""
 
     def dialect(self) -> Dialect:
         return Envelope()
@@ -75,11 +77,11 @@ class EnvelopeWire:
         data = {} if expires_in_ms is None else {"expiresIn": expires_in_ms}
         return self._event(action="authSuccess", id=request["id"], data=data)
 
-    def refused(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
+    def rejected(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
         return self.error(request, text)
 
-    def word(self, word: str) -> bytes:
-        return self._event(action=word)
+    def auth_event(self, action: str) -> bytes:
+        return self._event(action=action)
 
     def ack(self, request: dict[str, object]) -> bytes:
         return line({"type": "response", "id": request["id"], "payload": {"status": "success"}})
@@ -101,7 +103,7 @@ class EnvelopeWire:
 
 
 class ActionWire:
-    """Write the older dialect."""
+    """The messages of the older dialect."""
 
     def dialect(self) -> Dialect:
         return Action()
@@ -110,11 +112,11 @@ class ActionWire:
         data = {} if expires_in_ms is None else {"data": {"expiresIn": expires_in_ms}}
         return line({"action": "auth", "message": "success", **data})
 
-    def refused(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
+    def rejected(self, request: dict[str, object], text: str = "authentication failed") -> bytes:
         return line({"action": "auth", "message": text})
 
-    def word(self, word: str) -> bytes:
-        return line({"action": word})
+    def auth_event(self, action: str) -> bytes:
+        return line({"action": action})
 
     def ack(self, request: dict[str, object]) -> bytes:
         return line({"action": request["action"], "message": "success"})
@@ -132,8 +134,8 @@ class ActionWire:
         return line({"action": "publish", "type": "marketStatus", "data": status})
 
 
-class Talk:
-    """Talk to one session: what it sends is read as JSON, and the clock goes where the test puts it."""
+class SessionDriver:
+    """A session under test, with its requests as JSON and a clock that the test sets."""
 
     def __init__(
         self,
@@ -149,36 +151,48 @@ class Talk:
         self.session = Session(wire.dialect(), self.plan, timing or Timing(), self.now)
 
     def sent(self) -> list[dict[str, object]]:
-        """Return what the session sends."""
+        """Return the requests that the session sends."""
         return [json.loads(frame) for frame in self.session.take_outgoing()]
 
-    def ask(self, token: str = "token", life_seconds: float | None = None) -> dict[str, object]:
-        """Give the session a token; return its request."""
+    def authenticate(self, token: str = "token", life_seconds: float | None = None) -> dict[str, object]:
+        """Pass a token to the session; return its request."""
         self.session.authenticate(token, self.now, life_seconds)
         return self.sent()[-1]
 
-    def hear(self, *frames: bytes) -> None:
-        """Give the session frames."""
+    def receive(self, *frames: bytes) -> None:
+        """Pass frames to the session."""
         for frame in frames:
             self.session.receive(frame, self.now)
 
     def wait(self, seconds: float, step: float = 0.1) -> None:
-        """Let time pass, tick by tick."""
+        """Advance the clock tick by tick."""
         until = self.now + seconds
         while self.now < until:
             self.now = min(self.now + step, until)
             self.session.tick(self.now)
 
-    def notices(self) -> list[Notice]:
-        """Return what was noted since the last call."""
-        return self.session.take_notices()
+    def events(self) -> list[SessionEvent]:
+        """Return the session events since the last call."""
+        return self.session.take_events()
 
-    def begin(self, expires_in_ms: int | None = None) -> list[dict[str, object]]:
+    def start(self, expires_in_ms: int | None = None) -> list[dict[str, object]]:
         """Authenticate; return the subscribe requests."""
-        self.hear(self.wire.accepted(self.ask(), expires_in_ms))
+        self.receive(self.wire.accepted(self.authenticate(), expires_in_ms))
         return self.sent()
 
     def settle(self) -> None:
         """Authenticate, and acknowledge all subscribe requests."""
-        self.hear(*(self.wire.ack(request) for request in self.begin()))
-        self.notices()
+        self.receive(*(self.wire.ack(request) for request in self.start()))
+        self.events()
+
+
+def drive(wire: Wire, *symbols: str, events: tuple[str, ...] = ("quotes", "trades")) -> SessionDriver:
+    """Return a session that sends no pings."""
+    return SessionDriver(wire, *(symbols or ("AAPL", "MSFT")), events=events, timing=UNHURRIED)
+
+
+def symbols_of(requests: list[dict[str, object]], method: str = "subscribe") -> list[str]:
+    """Return the symbols in requests of this method, in their order."""
+    matching = [one for one in requests if method in (one.get("type"), one.get("action"))]
+    parts = [one["payload"] if isinstance(one.get("payload"), list) else one["data"] for one in matching]
+    return [part["symbol"] for one in parts for part in one]  # type: ignore[attr-defined]  # a list

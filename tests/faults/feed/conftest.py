@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from bridge.aries import connect as dial
+from bridge.aries import connect
+from bridge.aries.protocol import subscribing
 from tests.faults.feed.scene import Stage
 from tests.support.brokers import unique
 
@@ -35,5 +36,6 @@ def other_stage(broker: EmbeddedBroker) -> Stage:
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait less for the answer to our close where none will come."""
-    monkeypatch.setattr(dial, "CLOSE_TIMEOUT_SECONDS", 0.2)
+    """Wait less for the answer to a close if none will come, and for further errors about a request."""
+    monkeypatch.setattr(connect, "CLOSE_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(subscribing, "PAUSE_SECONDS", 0.2)

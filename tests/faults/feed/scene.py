@@ -119,5 +119,5 @@ class Scene:
 
 def take_away_jitter(bridge: Bridge) -> None:
     """Let the reconnect policy wait as long as it may each time."""
-    for backoff in (bridge.client._reconnect_policy._quick, bridge.client._reconnect_policy._slow):
+    for backoff in (bridge.client._reconnect_policy._fast, bridge.client._reconnect_policy._slow):
         backoff._rng = Highest()

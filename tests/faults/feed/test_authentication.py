@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.aries.protocol import session
+from bridge.aries.protocol import authentication
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.requests import Authenticate, Subscribe
@@ -41,7 +41,7 @@ async def test_a_token_that_can_change_is_tried_for_ever_and_slowly(stage: Stage
 
 async def test_a_token_that_is_never_answered_has_a_deadline(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that takes the token and says nothing is left; a late answer is still an answer."""
-    monkeypatch.setattr(session, "AUTH_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(authentication, "AUTH_TIMEOUT_SECONDS", 0.3)
     async with Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.IgnoreAuth(times=1))
         await simulator.inject(faults.LateAuth(delay_seconds=0.1, times=1))
@@ -97,7 +97,7 @@ async def test_an_expiring_session_is_renewed_on_the_open_socket(stage: Stage) -
 
 async def test_a_short_session_is_renewed_before_it_expires(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any warning the bridge authenticates again when enough of the session's life is over."""
-    monkeypatch.setattr(session, "REAUTHENTICATE_AT", 0.2)  # far from the end, so that a busy machine is in time
+    monkeypatch.setattr(authentication, "REAUTHENTICATE_AT", 0.2)  # far from the end, so that a busy machine is in time
     async with Simulator(dialect="envelope", expires_in_seconds=2, warning_seconds=0) as simulator:
         async with stage.bridge(simulator) as scene:
             await simulator.authenticated(3)
@@ -118,4 +118,4 @@ async def test_a_server_that_forgets_us_costs_a_gap_that_consumers_see(stage: St
         firsts = [quote for quote in quotes if quote["seq"] == 0]
         assert [quote["after_gap"] for quote in firsts] == [True, True]
     told = await scene.proof(DisconnectCause.CLOSED)
-    assert "the session had lapsed" in next(record["reason"] for record in told if record["kind"] == "GAP")
+    assert "the session expired" in next(record["reason"] for record in told if record["kind"] == "GAP")

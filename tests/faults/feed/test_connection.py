@@ -85,7 +85,7 @@ async def test_a_half_open_connection_is_found_by_ping(lost: tuple[Direction, ..
             proxy.heal()
             await scene.flows(sessions=2)
         assert scene.causes[0] is DisconnectCause.PONG_TIMEOUT
-        assert "a ping stayed without an answer for 0.2 s" in scene.losses[0]["reason"]
+        assert "a ping was not answered within 0.2 s" in scene.losses[0]["reason"]
     await scene.proof(DisconnectCause.PONG_TIMEOUT)
 
 
@@ -98,7 +98,7 @@ async def test_a_server_that_reads_nothing_is_left(stage: Stage) -> None:
             proxy.black_hole(Direction.TO_SERVER)
             await scene.loses()
         assert scene.causes[0] == DisconnectCause.NETWORK
-        assert scene.losses[0]["reason"] == "Aries took no data for 0.3 s"
+        assert scene.losses[0]["reason"] == "Aries did not read from the connection for 0.3 s"
     await prove(stage.bootstrap_servers, stage.prefix, scene.bridge)
 
 

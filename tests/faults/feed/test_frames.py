@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.aries import connect as dial
+from bridge.aries import connect
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
@@ -25,11 +25,11 @@ async def test_a_frame_over_the_limit_ends_the_connection_and_names_the_limit(st
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
-            await simulator.inject(faults.GiantFrame(size_bytes=dial.MAX_FRAME_BYTES))
+            await simulator.inject(faults.GiantFrame(size_bytes=connect.MAX_FRAME_BYTES))
             await scene.flows()
             assert not scene.causes
             assert scene.bridge.accounts.dead_lettered.total() == 1
-            await simulator.inject(faults.GiantFrame(size_bytes=dial.MAX_FRAME_BYTES + 1))
+            await simulator.inject(faults.GiantFrame(size_bytes=connect.MAX_FRAME_BYTES + 1))
             await scene.flows(sessions=2)
         assert scene.causes == [DisconnectCause.TOO_BIG]
         assert scene.losses[0]["reason"] == "Aries sent a frame of more than 16777216 bytes"
@@ -98,7 +98,7 @@ async def test_a_frame_that_breaks_the_protocol_ends_the_connection(how: Any, st
             await simulator.inject(faults.BadFrame(how=how))
             await scene.flows(sessions=2)
         assert scene.causes == [DisconnectCause.NETWORK]
-        assert "Aries broke the WebSocket protocol" in scene.losses[0]["reason"]
+        assert "Aries violated the WebSocket protocol" in scene.losses[0]["reason"]
     await scene.proof(DisconnectCause.NETWORK)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from bridge.aries import connect as dial
+from bridge.aries import connect
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     [
         (429, None, DisconnectCause.THROTTLED, "other clients use this account"),
         (429, 1, DisconnectCause.THROTTLED, "HTTP 429"),
-        (500, None, DisconnectCause.HANDSHAKE, "the server's trouble"),
-        (503, None, DisconnectCause.HANDSHAKE, "the server's trouble"),
+        (500, None, DisconnectCause.HANDSHAKE, "The server failed"),
+        (503, None, DisconnectCause.HANDSHAKE, "The server failed"),
         (503, 0, DisconnectCause.THROTTLED, "HTTP 503"),
-        (404, None, DisconnectCause.HANDSHAKE, "the other dialect lives at /v1/marketdata/ws"),
+        (404, None, DisconnectCause.HANDSHAKE, "the path of the other dialect is /v1/marketdata/ws"),
     ],
 )
 async def test_an_http_answer_is_retried_as_it_says(
@@ -76,7 +76,7 @@ async def test_a_forbidden_handshake_blames_no_token(status: int, stage: Stage) 
             await scene.flows(sessions=1)
         assert scene.causes == [DisconnectCause.AUTH_REFUSED] * 4
         assert [line["retry_seconds"] for line in scene.losses] == [0.04, 0.08, 0.16, 0.32]
-        assert "refused by our address" in scene.losses[0]["reason"]
+        assert "rejects this machine's address" in scene.losses[0]["reason"]
     await scene.proof()
 
 
@@ -87,7 +87,7 @@ async def test_a_redirect_is_not_followed(stage: Stage) -> None:
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
         assert scene.causes == [DisconnectCause.HANDSHAKE] * 2
-        assert "no redirect is followed" in scene.losses[0]["reason"]
+        assert "Redirects are not followed" in scene.losses[0]["reason"]
         assert not elsewhere.received
         with pytest.raises(TimeoutError):
             await elsewhere.connected(timeout_seconds=0)
@@ -98,15 +98,15 @@ async def test_a_redirect_is_not_followed(stage: Stage) -> None:
     ("answer", "cause", "words"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", DisconnectCause.HANDSHAKE, "HTTP 200"),
-        (b"220 mail.example ESMTP\r\n", DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
+        (b"220 mail.example ESMTP\r\n", DisconnectCause.HANDSHAKE, "is not a WebSocket server"),
         (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
             DisconnectCause.HANDSHAKE,
-            "speaks no WebSocket",
+            "is not a WebSocket server",
         ),
-        (b"\x15\x03\x01\x00\x02\x02\x46", DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
-        (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 100_000, DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
-        (b"", DisconnectCause.HANDSHAKE, "speaks no WebSocket"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", DisconnectCause.HANDSHAKE, "is not a WebSocket server"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 100_000, DisconnectCause.HANDSHAKE, "is not a WebSocket server"),
+        (b"", DisconnectCause.HANDSHAKE, "is not a WebSocket server"),
     ],
     ids=["plain HTTP", "mail", "half an upgrade", "TLS", "endless header", "nothing"],
 )
@@ -128,7 +128,7 @@ async def test_a_server_that_never_answers_the_handshake(
     fault: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The handshake has a deadline, whether the server or the network swallows it."""
-    monkeypatch.setattr(dial, "OPEN_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(connect, "OPEN_TIMEOUT_SECONDS", 0.3)
     async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
         if fault == "black hole":
             proxy.black_hole(*BOTH)
@@ -139,7 +139,7 @@ async def test_a_server_that_never_answers_the_handshake(
             proxy.heal()
             await scene.flows(sessions=1)
         assert set(scene.causes) == {DisconnectCause.NETWORK}
-        assert "gave no answer within 0.3 s" in scene.losses[0]["reason"]
+        assert "did not answer within 0.3 s" in scene.losses[0]["reason"]
     await scene.proof()
 
 
@@ -151,9 +151,12 @@ async def test_a_server_whose_certificate_does_not_do(
     known, now = trustme.CA(), datetime.now(UTC)
     monkeypatch.setenv("SSL_CERT_FILE", authority_file(known, tmp_path))
     bad, words = {
-        "unknown authority": (server_tls(trustme.CA()), "authority's PEM file in SSL_CERT_FILE"),
-        "other name": (server_tls(known, "other.example"), "Write the name that the certificate is for into ARIES_WS"),
-        "expired": (server_tls(known, until=now - timedelta(hours=1)), "Have it renewed by whoever runs"),
+        "unknown authority": (server_tls(trustme.CA()), "set SSL_CERT_FILE to that authority's PEM file"),
+        "other name": (
+            server_tls(known, "other.example"),
+            "Put the name that the certificate was issued for into ARIES_WS",
+        ),
+        "expired": (server_tls(known, until=now - timedelta(hours=1)), "Have it renewed by the server's operator"),
         "not yet valid": (server_tls(known, from_=now + timedelta(hours=1)), "Check this machine's clock"),
         "no TLS": (None, "cannot be reached"),
     }[fault]

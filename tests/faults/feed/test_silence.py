@@ -27,7 +27,7 @@ async def test_a_silent_stall_in_market_hours_ends_in_a_reconnect(stage: Stage) 
             simulator.active_faults.clear()
             await scene.flows(sessions=2)
         assert scene.causes[0] is DisconnectCause.STALE
-        assert "though the market is not closed; a probe did not help" in scene.losses[0]["reason"]
+        assert "although the market is not closed, nor after a ping" in scene.losses[0]["reason"]
     await scene.proof(*scene.causes)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.aries.access_token import RefreshingToken
-from bridge.aries.protocol import session
+from bridge.aries.protocol import authentication
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.accepted_tokens import AcceptedTokens
@@ -192,7 +192,7 @@ async def test_a_session_without_a_known_life_is_renewed_by_the_life_of_its_toke
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The older dialect does not say how long a session lasts: the token's own life does, on the open socket."""
-    monkeypatch.setattr(session, "REAUTHENTICATE_AT", 0.2)
+    monkeypatch.setattr(authentication, "REAUTHENTICATE_AT", 0.2)
     async with granting(dialect="action", lasts_seconds=2) as (endpoint, simulator):
         async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
             await simulator.authenticated(3)

@@ -87,7 +87,7 @@ class Stages:
 
     def _json(self) -> Callable[[], None]:
         lines = [line for frame in self._frames for line in frame.split(b"\n")]
-        update = self._core().session._usual_update
+        update = self._core().session._decode_update
 
         def work() -> None:
             for line in lines:

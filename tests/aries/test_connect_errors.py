@@ -1,0 +1,73 @@
+"""Why a connection could not be opened, and the hints."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bridge.aries.connect_errors import handshake_rejected
+from bridge.errors import DisconnectCause
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "cause", "seconds"),
+    [
+        (401, None, DisconnectCause.AUTH_REFUSED, None),
+        (403, None, DisconnectCause.AUTH_REFUSED, None),
+        (404, None, DisconnectCause.HANDSHAKE, None),
+        (429, None, DisconnectCause.THROTTLED, None),
+        (429, "7", DisconnectCause.THROTTLED, 7.0),
+        (429, " 7 ", DisconnectCause.THROTTLED, 7.0),
+        (429, "soon", DisconnectCause.THROTTLED, None),
+        (429, "-7", DisconnectCause.THROTTLED, None),
+        (429, "9999999", DisconnectCause.THROTTLED, 86_400.0),
+        (429, "Wed, 21 Oct 2015 07:28:30 GMT", DisconnectCause.THROTTLED, 30.0),
+        (429, "Wed, 21 Oct 2015 07:27:00 GMT", DisconnectCause.THROTTLED, 0.0),
+        (503, None, DisconnectCause.HANDSHAKE, None),
+        (503, "0", DisconnectCause.THROTTLED, 0.0),
+        (503, "120", DisconnectCause.THROTTLED, 120.0),
+        (500, "", DisconnectCause.HANDSHAKE, None),
+        (302, None, DisconnectCause.HANDSHAKE, None),
+    ],
+)
+def test_a_rejected_handshake_is_classified_by_its_status(
+    status: int, retry_after: str | None, cause: DisconnectCause, seconds: float | None
+) -> None:
+    """The status decides the cause; Retry-After may be seconds or a date."""
+    lost = handshake_rejected(status, "/v1/market/ws", retry_after, "Wed, 21 Oct 2015 07:28:00 GMT")
+    assert (lost.cause, lost.retry_after_seconds) == (cause, seconds)
+    assert f"HTTP {status}" in str(lost)
+    assert not lost.blames_token
+
+
+@pytest.mark.parametrize(
+    ("path", "others"),
+    [
+        ("/v1/market/ws", ["/v1/marketdata/ws"]),
+        ("/v1/marketdata/ws", ["/v1/market/ws"]),
+        ("/v1/market/ws/", ["/v1/marketdata/ws"]),
+        ("/", ["/v1/marketdata/ws", "/v1/market/ws"]),
+        ("", ["/v1/marketdata/ws", "/v1/market/ws"]),
+    ],
+)
+def test_http_404_names_the_other_path(path: str, others: list[str]) -> None:
+    """The hint of a 404 names the paths of the dialects and the setting to fix."""
+    text = str(handshake_rejected(404, path, None))
+    assert "ARIES_WS_URL" in text
+    assert all(other in text for other in others)
+
+
+@given(st.text(), st.none() | st.text())
+@example("0\x1f", None)
+@example("Mon, 99999999999999999999 Jan 2015 07:28:30 GMT", "Wed, 21 Oct 2015 07:28:00 GMT")
+def test_any_retry_after_is_handled(retry_after: str, date: str | None) -> None:
+    """No header of a server raises."""
+    lost = handshake_rejected(429, "/", retry_after, date)
+    assert lost.retry_after_seconds is None or lost.retry_after_seconds >= 0
+
+
+@pytest.mark.parametrize("date", [None, "", "soon", "Wed, 21 Oct 2015 07:28:00 -0000"])
+def test_a_retry_after_date_without_a_date_to_compare_is_ignored(date: str | None) -> None:
+    """Without the server's own time a date says nothing, as the two clocks may differ."""
+    assert handshake_rejected(429, "/", "Wed, 21 Oct 2015 07:28:30 GMT", date).retry_after_seconds is None
