@@ -1,7 +1,7 @@
-"""The service: what is opened in which order, what runs at the same time, and how it ends.
+"""The composition root: what a bridge is made of, its life cycle, and its signals.
 
-HTTP, so that probes are answered from the start, then schemas, Kafka, Aries; at the end the other way round: the
-source stops, what was read drains, the producer closes, HTTP goes last.
+Things start in this order: HTTP, so that probes are answered from the first moment, schema ids, Kafka, Aries. They
+end in the opposite order: the client stops, what was read drains, the producer closes, HTTP is last.
 """
 
 from __future__ import annotations
@@ -140,16 +140,16 @@ class Bridge:
             control=self.control,
         )
 
-    # -- its life -----------------------------------------------------------------------------------------------
+    # -- life cycle ---------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
         """Bridge until ``stop`` is set, then drain.
 
-        Raises what makes going on impossible, and ``RecordsUndelivered`` where Kafka did not take all in time.
+        Raises ``RecordsUndelivered`` if Kafka did not acknowledge everything in time, and whatever is fatal.
         """
         failure: BridgeError | None = None
         try:
-            if not await _unless(stop, self._open()):
+            if not await run_until(stop, self._connect()):
                 return
             async with asyncio.TaskGroup() as tasks:
                 publishing = tasks.create_task(self.publisher.run(), name="publisher")
@@ -164,26 +164,32 @@ class Bridge:
         if undelivered:
             raise RecordsUndelivered(undelivered)
 
-    async def _open(self) -> None:
+    async def _connect(self) -> None:
+        """Get schema ids if there is a registry, and connect to Kafka."""
         if self.settings.schema_registry_url is not None:
-            self._pipeline.use_prefixes(await self._pinned(self.settings.schema_registry_url))
+            self._pipeline.use_prefixes(await self._registry_prefixes(self.settings.schema_registry_url))
         await self.publisher.connect()
         log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
 
     async def _stream(self, stop: asyncio.Event) -> BridgeError | None:
-        """Run the source until it is stopped; return why it ended by itself, if it did."""
+        """Run the client until it is stopped; return the error that ended it, if one did."""
         self.phase = "running"
         log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(self.settings.aries_ws_url), symbols=len(self.plan))
-        sources: list[Awaitable[None]] = [self.client.run(), self._beat(), self._release(), self._watch(stop)]
+        tasks: list[Awaitable[None]] = [
+            self.client.run(),
+            self._send_heartbeats(),
+            self._release_conflated(),
+            self._watch_subscriptions(stop),
+        ]
         try:
-            await _unless(stop, _together(sources))
+            await run_until(stop, run_all(tasks))
         except CredentialsRefused as refused:
             return refused
         log.info(log_events.DRAINING, pending=self.accounts.pending)
         return None
 
     async def _drain(self) -> None:
-        """Wait for acknowledgements, but not for ever; the last record of all says how it stands."""
+        """Wait for acknowledgements until the deadline, and announce the end if all came."""
         self.phase = "draining"
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.bridge_drain_seconds):
@@ -197,7 +203,7 @@ class Bridge:
                     await self.publisher.drained()
 
     def give_up(self) -> int:
-        """Count as undelivered what is still here; return how much that is."""
+        """Count what is not acknowledged as undelivered, log it, and return how many records that is."""
         self.ingest.give_up()
         own = self.buffer.give_up()
         undelivered = self.accounts.undelivered.total()
@@ -210,9 +216,10 @@ class Bridge:
         )
         return undelivered
 
-    # -- what runs beside the feed ------------------------------------------------------------------------------
+    # -- beside the client --------------------------------------------------------------------------------------
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
+        """Announce the accounts at intervals, and warn of changed partition counts."""
         drift: dict[str, int] = {}
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
@@ -223,14 +230,15 @@ class Bridge:
                 drift = found
                 log.warning(log_events.PARTITION_COUNT_CHANGED, topics=drift)
 
-    async def _release(self) -> None:
-        """Let conflated records go at the end of each interval."""
+    async def _release_conflated(self) -> None:
+        """Queue conflated records at the end of each interval."""
         interval_seconds = self.settings.bridge_conflate_ms / 1000
         while interval_seconds:
             await asyncio.sleep(interval_seconds - wall_us() / 1e6 % interval_seconds)
             self.ingest.release(wall_us())
 
-    async def _watch(self, stop: asyncio.Event) -> None:
+    async def _watch_subscriptions(self, stop: asyncio.Event) -> None:
+        """Apply each change of the subscriptions file."""
         settings = self.settings
         if settings.aries_subscriptions_file is None:
             return
@@ -252,8 +260,8 @@ class Bridge:
         self.client.replan(plan)
         log.info(log_events.SUBSCRIPTIONS_CHANGED, symbols=len(plan), warnings=plan.warnings)
 
-    async def _pinned(self, registry_url: str) -> Mapping[Topic, bytes]:
-        """Return the prefixes with the registry's ids, however long it takes; they are asked for only once."""
+    async def _registry_prefixes(self, registry_url: str) -> Mapping[Topic, bytes]:
+        """Return the prefixes with the registry's ids, however long that takes; they are requested once."""
         settings = self.settings
         backoff = Backoff(0.5, 15.0)
         async with Registry.of(settings, registry_url) as registry:
@@ -292,10 +300,10 @@ class Service:
 
 
 def token_source(settings: Settings, learn_secret: Callable[[str], None] = lambda _: None) -> TokenSource:
-    """Return where access tokens come from; ``learn_secret`` is told of secrets that come with them."""
+    """Return the source of access tokens; ``learn_secret`` is called with each secret that comes with one."""
     if settings.aries_access_token is not None:
         return FixedToken(settings.aries_access_token)
-    assert settings.aries_client_id is not None  # the settings' rules see to both
+    assert settings.aries_client_id is not None  # validated by the settings
     assert settings.aries_refresh_token is not None
     return RefreshingToken(
         url=settings.aries_token_url,
@@ -320,7 +328,7 @@ def wanted_topics(plan: Plan) -> dict[str, frozenset[Topic]]:
 
 
 def producer_options(settings: Settings) -> dict[str, object]:
-    """Return what a producer is built with; secrets and certificates are read anew."""
+    """Return the options of a new producer; secrets and certificates are read again."""
     return {
         "metadata_max_age_ms": 60_000,
         **client_options(settings, settings.bridge_instance),
@@ -329,7 +337,7 @@ def producer_options(settings: Settings) -> dict[str, object]:
 
 @contextmanager
 def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
-    """Let SIGTERM and SIGINT stop the bridge; a second one ends the process at once."""
+    """Let SIGTERM and SIGINT stop the bridge; a second one ends the process immediately."""
     loop = asyncio.get_running_loop()
 
     def handle(name: str) -> None:
@@ -352,34 +360,34 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
 
 
 async def serve(settings: Settings, redactor: Redactor) -> None:
-    """Run a bridge until a signal comes; ``redactor`` keeps secrets out of what it writes."""
+    """Run a bridge until a signal arrives; ``redactor`` keeps secrets out of everything it writes."""
     service = Service(settings, redactor)
     stop = asyncio.Event()
     try:
         with signals(stop, service.bridge):
             await service.run(stop)
     finally:
-        for number in _STOPPING:  # how it ends is decided: a late signal must not change the exit code
+        for number in _STOPPING:  # the exit code is decided: a late signal must not change it
             signal.signal(number, signal.SIG_IGN)
 
 
-async def _unless(stop: asyncio.Event, work: Awaitable[object]) -> bool:
-    """Do the work unless ``stop`` is set before it is done; return whether it was done."""
-    doing = asyncio.ensure_future(work)
+async def run_until(stop: asyncio.Event, work: Awaitable[object]) -> bool:
+    """Run the work until it is done or ``stop`` is set; return whether it was done."""
+    working = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait((doing, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            doing.result()
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
             return True
         return False
     finally:
-        for task in (doing, stopping):
+        for task in (working, stopping):
             task.cancel()
-        await asyncio.wait((doing, stopping))
+        await asyncio.wait((working, stopping))
 
 
-async def _together(works: Collection[Awaitable[None]]) -> None:
+async def run_all(works: Collection[Awaitable[None]]) -> None:
     """Run all until each is done, or one fails: then raise its error."""
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -120,7 +120,7 @@ def test_the_map_names_what_is_there() -> None:
 def test_what_the_readme_names_exists() -> None:
     """A file that the text points to is there: in the package, or in one of its folders."""
     names = set(re.findall(r"`([\w/]+\.py)`", README))
-    assert not [name for name in names if not (PACKAGE / name).exists() and not list(PACKAGE.glob(f"*/{name}"))]
+    assert not [name for name in names if not (PACKAGE / name).exists() and not list(PACKAGE.rglob(f"*/{name}"))]
 
 
 def test_the_table_has_every_log_event() -> None:
