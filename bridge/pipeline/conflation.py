@@ -1,31 +1,37 @@
-"""Conflation: the newest state of a symbol waits outside the queues, merged from the records that came meanwhile.
+"""Conflation: the newest state of a symbol waits beside its queue, merged from the records that came meanwhile.
 
 Quotes and greeks conflate for two reasons: at most one record a symbol in each interval (``BRIDGE_CONFLATE_MS``),
-and overload, when the buffer has no room.
+and overload, when the symbol's queue has no room.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from bridge.pipeline.partition_queue import RECORD_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from bridge.pipeline.accounts import Accounts
+    from bridge.pipeline.partition_queue import PartitionQueue
     from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.pipeline.routing import SymbolStream
     from bridge.serialization.serializer import Serializer
-    from bridge.topics import Topic
 
     Fields = dict[str, object]
 
+#: Records that are released before the event loop gets to run something else: each is serialized by the reference.
+MAX_RELEASED: Final = 500
 
-class _ConflatedRecord:
+
+class ConflatedRecord:
     """The merged newest state of a symbol, until it may go to its queue."""
 
-    __slots__ = ("fields", "stream")
+    __slots__ = ("cost_bytes", "fields", "stream")
 
-    def __init__(self, stream: SymbolStream, fields: Fields) -> None:
+    def __init__(self, stream: SymbolStream, fields: Fields, cost_bytes: int) -> None:
         self.stream = stream
         self.fields = fields
+        self.cost_bytes = cost_bytes
 
     def merge(self, stream: SymbolStream, newer: Fields) -> None:
         """Take the fields that the newer record has; after a gap nothing older counts."""
@@ -36,63 +42,99 @@ class _ConflatedRecord:
 
 
 class Conflation:
-    """The conflated records that wait, one for each symbol and topic."""
+    """The conflated records, and when each may go to its queue."""
 
     def __init__(self, serializer: Serializer, buffer: RecordBuffer, accounts: Accounts, interval_ms: int) -> None:
+        #: Length of the conflation interval; 0: none. Read on the hot path.
+        self.interval_us = interval_ms * 1000
         self._serializer = serializer
         self._buffer = buffer
         self._accounts = accounts
-        #: Length of the conflation interval, and the records that wait: read on the hot path.
-        self.interval_us = interval_ms * 1000
-        self.waiting: dict[tuple[Topic, str], _ConflatedRecord] = {}
+        #: The queues with conflated records, in the order in which they got them.
+        self._queues: dict[PartitionQueue, None] = {}
 
     def __len__(self) -> int:
-        return len(self.waiting)
+        return sum(len(queue.conflated) for queue in self._queues)
 
     def is_due(self, stream: SymbolStream, now_us: int) -> bool:
         """Return whether a new record must be conflated: one waits already, or the interval has had its record."""
-        if (stream.topic, stream.symbol) in self.waiting:
+        if stream.symbol in stream.queue.conflated:
             return True
         if not self.interval_us:
             return False
         last, stream.interval = stream.interval, self._interval(now_us)
         return last == stream.interval
 
-    def hold(self, stream: SymbolStream, fields: Fields) -> None:
-        """Merge a record into the one that waits for its symbol, or let it wait."""
-        waiting = self.waiting.get((stream.topic, stream.symbol))
-        if waiting is None:
-            self.waiting[stream.topic, stream.symbol] = _ConflatedRecord(stream, fields)
+    def hold(self, stream: SymbolStream, fields: Fields, value_bytes: int) -> None:
+        """Merge a record of ``value_bytes`` into the one that waits for its symbol, or let it wait."""
+        queue = stream.queue
+        cost_bytes = value_bytes + RECORD_OVERHEAD_BYTES
+        conflated = queue.conflated.get(stream.symbol)
+        if conflated is None:
+            queue.conflated[stream.symbol] = ConflatedRecord(stream, fields, cost_bytes)
+            self._queues[queue] = None
+            self._buffer.charge(queue, cost_bytes)
             self._accounts.pending += 1
-        else:
-            waiting.merge(stream, fields)
-            self._accounts.conflated[stream.topic] += 1
+            return
+        conflated.merge(stream, fields)
+        self._accounts.conflated[stream.topic] += 1
+        if cost_bytes > conflated.cost_bytes:
+            self._buffer.charge(queue, cost_bytes - conflated.cost_bytes)
+            conflated.cost_bytes = cost_bytes
 
-    def release(self, now_us: int) -> None:
-        """Move what waits to its queues, as far as there is room; it is the record of the current interval."""
-        for place, waiting in list(self.waiting.items()):
-            stream, fields = waiting.stream, waiting.fields
-            value = self._serializer.encode(stream.topic, fields)
-            ingest_us: int = fields["ingest_time_us"]  # type: ignore[assignment]  # an int, see IngestMetadata
-            if not self._buffer.offer(stream.queue, (ingest_us, stream.key, value, None)):
-                return
-            self._accounts.pending -= 1  # the queue counts it from here on
-            stream.interval = self._interval(now_us)
-            del self.waiting[place]
+    def release(self, now_us: int, max_records: int = MAX_RELEASED) -> bool:
+        """Move conflated records to their queues, as far as there is room; return whether to go on at once.
 
-    def mark_gap(self, topic: Topic, symbol: str) -> bool:
+        The record that is moved is its symbol's for the current interval.
+        """
+        for queue in list(self._queues):
+            if not queue.is_overloaded:
+                max_records -= self.release_queue(queue, now_us, max_records)
+                if max_records <= 0:
+                    return True
+        return False
+
+    def release_queue(self, queue: PartitionQueue, now_us: int, max_records: int = MAX_RELEASED) -> int:
+        """Move conflated records of one queue to it, as far as there is room; return how many."""
+        released = 0
+        for symbol, conflated in list(queue.conflated.items())[:max_records]:
+            if not self._release_record(queue, conflated, now_us):
+                queue.is_overloaded = True
+                break
+            del queue.conflated[symbol]
+            released += 1
+        if not queue.conflated:
+            self._queues.pop(queue, None)
+        return released
+
+    def _release_record(self, queue: PartitionQueue, conflated: ConflatedRecord, now_us: int) -> bool:
+        stream, fields = conflated.stream, conflated.fields
+        value = self._serializer.encode(stream.topic, fields)
+        ingest_us: int = fields["ingest_time_us"]  # type: ignore[assignment]  # an int, see IngestMetadata
+        self._buffer.charge(queue, -conflated.cost_bytes)
+        if not self._buffer.offer(queue, (ingest_us, stream.key, value, None)):
+            self._buffer.charge(queue, conflated.cost_bytes)
+            return False
+        self._accounts.pending -= 1  # the queue counts it from here on
+        stream.interval = self._interval(now_us)
+        return True
+
+    def mark_gap(self, queue: PartitionQueue, symbol: str) -> bool:
         """Let the record that waits for a symbol say that one before it is missing; return False if none waits."""
-        waiting = self.waiting.get((topic, symbol))
-        if waiting is not None:
-            waiting.fields["after_gap"] = True
-        return waiting is not None
+        conflated = queue.conflated.get(symbol)
+        if conflated is not None:
+            conflated.fields["after_gap"] = True
+        return conflated is not None
 
     def give_up(self) -> None:
         """Count what still waits as undelivered."""
-        for topic, _ in self.waiting:
-            self._accounts.undelivered[topic] += 1
-        self._accounts.pending -= len(self.waiting)
-        self.waiting.clear()
+        for queue in self._queues:
+            count = len(queue.conflated)
+            self._accounts.undelivered[queue.topic] += count
+            self._accounts.pending -= count
+            self._buffer.charge(queue, -sum(conflated.cost_bytes for conflated in queue.conflated.values()))
+            queue.conflated.clear()
+        self._queues.clear()
 
     def _interval(self, now_us: int) -> int:
         """Return the number of the conflation interval; -1 if there are no intervals."""

@@ -45,8 +45,9 @@ class DeadLetters:
     def queue(self, raw: bytes, error: BadLine, ingest_us: int) -> None:
         """Queue the dead letter of a line or record; if there is no room, account for it as dropped."""
         letter = self._record(raw, error, ingest_us)
-        if not self._buffer.offer(self._buffer.queue_for(Topic.DLQ, letter[1]), letter):
-            self._overload.active = True
+        queue = self._buffer.queue_for(Topic.DLQ, letter[1])
+        if not self._buffer.offer(queue, letter):
+            self._overload.begin(queue)
             self._accounts.dropped[Topic.DLQ, "overload"] += 1
 
     def _record(self, raw: bytes, error: BadLine, ingest_us: int) -> Record:

@@ -6,6 +6,7 @@ A full buffer never stops the socket: quotes and greeks are then conflated, ever
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bridge.errors import BadLine
@@ -17,13 +18,13 @@ from bridge.serialization.records import IngestMetadata, build_record, record_to
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bridge.market_data import Line
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.dead_letters import DeadLetters
     from bridge.pipeline.overload import Overload
-    from bridge.pipeline.partition_queue import PartitionQueue
+    from bridge.pipeline.partition_queue import PartitionQueue, Record
     from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.pipeline.routing import SymbolStream
     from bridge.serialization.decimals import PriceEncoder
@@ -100,29 +101,57 @@ class Ingest:
             if overload.active is not overload.announced:
                 overload.announce()
 
-    def reject_first(self, queue: PartitionQueue, error: BadLine) -> None:
-        """Dead-letter the first waiting record of a queue, which Kafka rejects; the next one of its symbol says so."""
-        ingest_us, key, value, _ = self._buffer.remove_first(queue)
+    def reject_waiting(self, queue: PartitionQueue, place: int, error: BadLine) -> None:
+        """Dead-letter a waiting record that Kafka rejects; the next one of its symbol says that it is missing."""
+        self._reject(queue, self._buffer.remove_waiting(queue, place), error, is_marked=False)
+
+    def reject_suspect(self, queue: PartitionQueue, error: BadLine) -> None:
+        """Dead-letter the record that was set aside as Kafka rejects it."""
+        record, is_marked = queue.take_suspect()
+        self._buffer.forget(queue, record)
+        self._reject(queue, record, error, is_marked=is_marked)
+
+    def set_aside_first(self, queue: PartitionQueue) -> None:
+        """Set the first waiting record of a queue aside, until the next one shows whether it is at fault."""
+        queue.set_aside_first(self._gap_marker(queue))
+
+    def _reject(self, queue: PartitionQueue, record: Record, error: BadLine, *, is_marked: bool) -> None:
+        ingest_us, key, value, _ = record
         if queue.topic in MARKET_DATA:
             assert key is not None  # a symbol, as for every market record
             error.symbol = key.decode()
             self._dead_letters.queue(value, error, ingest_us)
             self.overload.announce()
-            self._mark_gap(queue, error.symbol)
+            if not is_marked:
+                self._mark_gap(queue, error.symbol)
         elif queue.topic is Topic.DLQ:
             self._accounts.dropped[Topic.DLQ, error.reason] += 1
 
-    def release(self, now_us: int) -> None:
-        """Queue conflated records, as far as there is room."""
-        self.conflation.release(now_us)
+    def shed(self, queue: PartitionQueue, max_records: int) -> None:
+        """Drop the newest records of a stalled queue that are beyond what stalled queues may hold."""
+        for _ in range(self._buffer.excess_records(queue, max_records)):
+            _, key, _, _ = self._buffer.remove_waiting(queue, len(queue.waiting) - 1)
+            self._accounts.dropped[queue.topic, "overload"] += 1
+            self.overload.begin(queue)
+            if key is not None and queue.topic in MARKET_DATA:
+                self._mark_unqueued_gap(queue, key.decode())
+        self.overload.announce()
+
+    def release(self, now_us: int) -> bool:
+        """Queue conflated records, as far as there is room; return whether more can be queued at once."""
+        return self.conflation.release(now_us)
 
     def release_after_overload(self, now_us: int) -> None:
-        """Queue conflated records once the buffer has drained; overload ends when none waits any more."""
-        if self.overload.active and self.overload.has_drained:
-            self.conflation.release(now_us)
-            if not self.conflation:
-                self.overload.active = False
-                self.overload.announce()
+        """Queue conflated records of queues that have room again; overload ends when no queue lacks room."""
+        if self.overload.active:
+            for queue in self.overload.recoverable():
+                queue.is_overloaded = False
+                self.conflation.release_queue(queue, now_us)
+                if queue.is_overloaded or queue.conflated:
+                    queue.is_overloaded = True
+                    break  # the rest when this one has drained
+                self.overload.end(queue)
+            self.overload.announce()
 
     def give_up(self) -> None:
         """Count conflated records that still wait as undelivered."""
@@ -198,41 +227,46 @@ class Ingest:
 
     def _queue(self, stream: SymbolStream, value: bytes, update: Update, ingest_us: int) -> None:
         self.last_data_us[stream.topic] = ingest_us
-        overload, conflation = self.overload, self.conflation
+        queue, conflation = stream.queue, self.conflation
         if stream.conflates and (
-            overload.active or ((conflation.waiting or conflation.interval_us) and conflation.is_due(stream, ingest_us))
+            queue.is_overloaded
+            or ((queue.conflated or conflation.interval_us) and conflation.is_due(stream, ingest_us))
         ):
-            self._conflate(stream, update, ingest_us)
-        elif self._buffer.offer(stream.queue, (ingest_us, stream.key, value, None)):
+            self._conflate(stream, update, ingest_us, len(value))
+        elif self._buffer.offer(queue, (ingest_us, stream.key, value, None)):
             stream.after_gap = False
         else:
-            overload.active = True
+            self.overload.begin(queue)
             if stream.conflates:
-                self._conflate(stream, update, ingest_us)
+                self._conflate(stream, update, ingest_us, len(value))
             else:
                 stream.after_gap = True
                 self._accounts.dropped[stream.topic, "overload"] += 1
         stream.seq += 1
 
-    def _conflate(self, stream: SymbolStream, update: Update, ingest_us: int) -> None:
+    def _conflate(self, stream: SymbolStream, update: Update, ingest_us: int, value_bytes: int) -> None:
         rounded = self._prices.rounded
         record = self._record(stream, update, ingest_us)
         self._prices.rounded = rounded  # they were counted when the record was serialized
         stream.after_gap = False
-        self.conflation.hold(stream, record)
+        self.conflation.hold(stream, record, value_bytes)
 
     # -- beside the updates -------------------------------------------------------------------------------------
 
     def _mark_gap(self, queue: PartitionQueue, symbol: str) -> None:
         """Let the next record of a symbol say that one before it is missing: it may have been made already."""
-        topic = queue.topic
-        if queue.mark_next(
-            symbol.encode(), lambda value: self._serializer.replace_fields(topic, value, after_gap=True)
-        ):
+        if not queue.mark_next(symbol.encode(), self._gap_marker(queue)):
+            self._mark_unqueued_gap(queue, symbol)
+
+    def _gap_marker(self, queue: PartitionQueue) -> Callable[[bytes], bytes]:
+        """Return what sets ``after_gap`` in a record of a queue."""
+        return partial(self._serializer.replace_fields, queue.topic, after_gap=True)
+
+    def _mark_unqueued_gap(self, queue: PartitionQueue, symbol: str) -> None:
+        """Let the next record of a symbol that is not queued yet say that one before it is missing."""
+        if self.conflation.mark_gap(queue, symbol):
             return
-        if self.conflation.mark_gap(topic, symbol):
-            return
-        if (stream := self._router.known_stream(topic, symbol)) is not None:
+        if (stream := self._router.known_stream(queue.topic, symbol)) is not None:
             stream.after_gap = True
 
     def _count_unknown_fields(self, names: frozenset[str]) -> None:

@@ -9,26 +9,37 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from bridge.pipeline.conflation import ConflatedRecord
     from bridge.topics import Topic
 
 #: (time of reading in µs since the epoch, key, value, reason of a dead letter)
 Record = tuple[int, bytes | None, bytes, str | None]
 #: What a record costs beyond its value: a tuple, a bytes object and an int on CPython. It shares its symbol's key.
 RECORD_OVERHEAD_BYTES = 192
+#: Batches that are acknowledged before a limit that bisecting set is lifted.
+BATCHES_BEFORE_FULL = 16
 
 
 class PartitionQueue:
-    """The records of one partition in order: those in flight, then those waiting."""
+    """The records of one partition in order: those in flight, then those waiting, then those conflated by symbol."""
 
     __slots__ = (
+        "_batches_accepted",
         "_last_batch_records",
         "_max_batch_records",
+        "_replaced",
+        "bytes",
+        "conflated",
         "in_flight",
+        "is_overloaded",
         "is_ready",
+        "is_stalled",
         "name",
         "partition",
         "sent_at",
+        "suspect",
         "topic",
+        "unanswered_since",
         "waiting",
     )
 
@@ -38,14 +49,29 @@ class PartitionQueue:
         self.partition = number
         self.waiting: deque[Record] = deque()
         self.in_flight: list[Record] = []
+        #: The newest state of each symbol that waits for room, or for the end of its conflation interval.
+        self.conflated: dict[str, ConflatedRecord] = {}
+        #: What all of them take from the budget.
+        self.bytes = 0
         self.is_ready = False
-        #: When the batch in flight was sent (monotonic seconds).
+        #: Whether Kafka does not take its records now; see ``RecordBuffer.set_stalled``.
+        self.is_stalled = False
+        #: Whether a record found no room since the queue last had room for all.
+        self.is_overloaded = False
+        #: When the batch in flight was sent, and since when no broker has answered a batch (monotonic seconds).
         self.sent_at = 0.0
+        self.unanswered_since: float | None = None
+        #: A record that was rejected alone, set aside while the next one shows whether it is the topic's fault.
+        self.suspect: Record | None = None
+        self._replaced: Record | None = None
         self._last_batch_records = 0
         self._max_batch_records = 0  # 0: as many as fit
+        self._batches_accepted = 0
 
     def __len__(self) -> int:
-        return len(self.waiting) + len(self.in_flight)
+        return len(self.waiting) + len(self.in_flight) + (self.suspect is not None)
+
+    # -- batches ------------------------------------------------------------------------------------------------
 
     def next_batch(self) -> Iterable[Record]:
         """Return the records that the next batch may have, oldest first."""
@@ -57,6 +83,8 @@ class PartitionQueue:
         self.in_flight = [self.waiting.popleft() for _ in range(count)]
         self._last_batch_records = count
         self.sent_at = now
+        if self.unanswered_since is None:
+            self.unanswered_since = now
 
     def end_batch(self) -> list[Record]:
         """Return the records that were in flight; the queue no longer has them."""
@@ -69,10 +97,28 @@ class PartitionQueue:
         self.waiting.extendleft(reversed(records))
         return len(records)
 
+    def repeat_batch(self) -> None:
+        """Limit the next batch to the records of the last one: a broker may have it, and recognizes it only whole."""
+        self._max_batch_records = self._last_batch_records
+
     def halve_batch(self) -> bool:
-        """Limit the next batch to half of the last one; return False, and lift the limit, if that had one record."""
-        self._max_batch_records = self._last_batch_records // 2
-        return self._max_batch_records > 0
+        """Limit the next batch to half of the last one; return False if that had one record."""
+        self._max_batch_records = max(1, self._last_batch_records // 2)
+        self._batches_accepted = 0
+        return self._last_batch_records > 1
+
+    def note_accepted(self) -> None:
+        """Note that Kafka has taken a batch; after some, a limit is lifted."""
+        if self._max_batch_records:
+            self._batches_accepted += 1
+            if self._batches_accepted >= BATCHES_BEFORE_FULL:
+                self.lift_limit()
+
+    def lift_limit(self) -> None:
+        """Let the next batch have as many records as fit."""
+        self._max_batch_records = self._batches_accepted = 0
+
+    # -- single records -----------------------------------------------------------------------------------------
 
     def mark_next(self, key: bytes, mark: Callable[[bytes], bytes]) -> bool:
         """Replace the value of the next waiting record of a key; return False if none waits."""
@@ -81,6 +127,33 @@ class PartitionQueue:
                 self.waiting[place] = ingest_us, key, mark(value), reason
                 return True
         return False
+
+    def set_aside_first(self, mark: Callable[[bytes], bytes]) -> None:
+        """Set the first record aside, and limit the next batch to the one behind it.
+
+        If that has the same key, it is marked: it would be the first after a missing record.
+        """
+        self.suspect = self.waiting.popleft()
+        self._max_batch_records = 1
+        ingest_us, key, value, reason = self.waiting[0]
+        if key == self.suspect[1]:
+            self._replaced = self.waiting[0]
+            self.waiting[0] = ingest_us, key, mark(value), reason
+
+    def restore_suspect(self) -> None:
+        """Put the record that was set aside back at the head, as if it had not been."""
+        if self.suspect is not None:
+            if self._replaced is not None:
+                self.waiting[0] = self._replaced
+            self.waiting.appendleft(self.suspect)
+            self.suspect = self._replaced = None
+
+    def take_suspect(self) -> tuple[Record, bool]:
+        """Return the record that was set aside, and whether the one behind it was marked; the queue has it no more."""
+        suspect, is_marked = self.suspect, self._replaced is not None
+        assert suspect is not None
+        self.suspect = self._replaced = None
+        return suspect, is_marked
 
 
 def size_of(record: Record) -> int:

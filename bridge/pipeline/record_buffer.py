@@ -3,11 +3,14 @@
 A record stays here until Kafka has acknowledged it. A partition has at most one batch in flight, so nothing can
 overtake within a partition, whatever fails: what was in flight goes back to the head of its queue (``requeue``) and
 is sent again before anything younger.
+
+Queues that Kafka does not take records of now (a blocked topic, a partition without a leader, a broker that does not
+answer) share a part of the budget, so that they leave room for the others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bridge.pipeline.partition_queue import RECORD_OVERHEAD_BYTES, PartitionQueue, size_of
 from bridge.topics import Topic
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
 
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.partition_queue import Record
+
+#: The part of the budget that stalled queues may hold together. In an outage of all of Kafka it is all that is used.
+STALLED_SHARE: Final = 0.75
+#: A queue that was full has room again when the rest of the budget has drained below this part.
+LOW_WATER_MARK: Final = 0.8
 
 
 class RecordBuffer:
@@ -36,6 +44,7 @@ class RecordBuffer:
         on_ready: Callable[[], None],
     ) -> None:
         self.bytes = 0
+        self.stalled_bytes = 0
         self.budget_bytes = budget_bytes
         self._names = names
         self._accounts = accounts
@@ -43,6 +52,7 @@ class RecordBuffer:
         self._on_ready = on_ready
         self._queues: dict[Topic, list[PartitionQueue]] = {}
         self._ready: list[PartitionQueue] = []
+        self._deferred: list[PartitionQueue] = []
 
     def open(self, partition_counts: Mapping[Topic, int]) -> None:
         """Create the queues; the counts stay as they are from then on, so that no symbol changes its partition."""
@@ -62,10 +72,15 @@ class RecordBuffer:
 
     def offer(self, queue: PartitionQueue, record: Record) -> bool:
         """Append a line's record to its queue if it fits the budget; return whether it did."""
-        size = self.bytes + len(record[2]) + RECORD_OVERHEAD_BYTES
-        if size > self.budget_bytes:
+        cost = len(record[2]) + RECORD_OVERHEAD_BYTES
+        if self.bytes + cost > self.budget_bytes:
             return False
-        self.bytes = size
+        if queue.is_stalled:
+            if self.stalled_bytes + cost > self.budget_bytes * STALLED_SHARE:
+                return False
+            self.stalled_bytes += cost
+        self.bytes += cost
+        queue.bytes += cost
         self._accounts.pending += 1
         queue.waiting.append(record)
         if not queue.is_ready and not queue.in_flight:
@@ -75,11 +90,29 @@ class RecordBuffer:
     def add(self, queue: PartitionQueue, record: Record) -> None:
         """Append a record to its queue, also beyond the budget."""
         queue.waiting.append(record)
-        self.bytes += size_of(record)
+        self.charge(queue, size_of(record))
         if queue.topic is not Topic.CONTROL:
             self._accounts.pending += 1
         if not queue.is_ready and not queue.in_flight:
             self._make_ready(queue)
+
+    def charge(self, queue: PartitionQueue, cost_bytes: int) -> None:
+        """Take bytes from the budget for what a queue holds; give them back if negative."""
+        self.bytes += cost_bytes
+        queue.bytes += cost_bytes
+        if queue.is_stalled:
+            self.stalled_bytes += cost_bytes
+
+    def set_stalled(self, queue: PartitionQueue, *, is_stalled: bool) -> None:
+        """Note whether Kafka takes a queue's records now."""
+        if is_stalled is not queue.is_stalled:
+            queue.is_stalled = is_stalled
+            self.stalled_bytes += queue.bytes if is_stalled else -queue.bytes
+
+    @property
+    def has_drained(self) -> bool:
+        """Return whether what stalled queues leave of the budget is below the low-water mark."""
+        return self.bytes - self.stalled_bytes <= (self.budget_bytes - self.stalled_bytes) * LOW_WATER_MARK
 
     # -- sending ------------------------------------------------------------------------------------------------
 
@@ -92,8 +125,15 @@ class RecordBuffer:
         return ready
 
     def defer(self, queue: PartitionQueue) -> None:
-        """Keep a queue that cannot be sent now for a later ``take_ready``, without calling ``on_ready``."""
-        self._ready.append(queue)
+        """Keep a queue that cannot be sent now until ``resume_deferred``."""
+        self._deferred.append(queue)
+
+    def resume_deferred(self) -> None:
+        """Let deferred queues be returned by ``take_ready`` again."""
+        if self._deferred:
+            self._ready += self._deferred
+            self._deferred.clear()
+            self._on_ready()
 
     def start_batch(self, queue: PartitionQueue, count: int, now: float) -> None:
         """Put the first ``count`` waiting records of a queue in flight."""
@@ -103,37 +143,66 @@ class RecordBuffer:
     def acknowledge(self, queue: PartitionQueue) -> None:
         """Account for the batch in flight: Kafka has it."""
         records = queue.end_batch()
-        self.bytes -= sum([len(value) for _, _, value, _ in records]) + len(records) * RECORD_OVERHEAD_BYTES
+        queue.unanswered_since = None
+        queue.note_accepted()
+        self.charge(queue, -sum([len(value) for _, _, value, _ in records]) - len(records) * RECORD_OVERHEAD_BYTES)
         self._account(queue.topic, records)
         if queue.waiting and not queue.is_ready:
             self._make_ready(queue)
+
+    def requeue_batch(self, queue: PartitionQueue) -> None:
+        """Put the batch in flight of one queue back at its head; the queue waits for ``resume_deferred``."""
+        queue.requeue_batch()
+        if not queue.is_ready:
+            queue.is_ready = True
+            self._deferred.append(queue)
 
     def requeue(self) -> int:
         """Put everything in flight back at the heads of its queues; return how many records that is."""
         requeued = 0
         for queue in self.queues():
             requeued += queue.requeue_batch()
+            queue.restore_suspect()
+            queue.unanswered_since = None
             queue.is_ready = bool(queue.waiting)
         # All of them: some may have been taken and not sent when the producer was lost.
         self._ready = [queue for queue in self.queues() if queue.is_ready]
+        self._deferred.clear()
         self._on_ready()
         return requeued
 
-    def remove_first(self, queue: PartitionQueue) -> Record:
-        """Remove the first waiting record, unsent, and return it; the caller accounts for it."""
-        record = queue.waiting.popleft()
-        self.bytes -= size_of(record)
-        if queue.topic is not Topic.CONTROL:
-            self._accounts.pending -= 1
-        if not queue.waiting:
+    def remove_waiting(self, queue: PartitionQueue, place: int) -> Record:
+        """Remove a waiting record, unsent, and return it; the caller accounts for it."""
+        record = queue.waiting[place]
+        del queue.waiting[place]
+        self.forget(queue, record)
+        if not queue.waiting and queue.is_ready:
             queue.is_ready = False
-            self._ready.remove(queue)
+            (self._ready if queue in self._ready else self._deferred).remove(queue)
         return record
 
-    def give_up(self) -> int:
-        """Count everything that is left as undelivered; return how many control records were among it."""
+    def forget(self, queue: PartitionQueue, record: Record) -> None:
+        """Give back what a record takes from the budget; the caller has it, and accounts for it."""
+        self.charge(queue, -size_of(record))
+        if queue.topic is not Topic.CONTROL:
+            self._accounts.pending -= 1
+
+    def excess_records(self, queue: PartitionQueue, max_records: int) -> int:
+        """Return how many of a stalled queue's newest records are beyond what stalled queues may hold."""
+        excess_bytes = self.stalled_bytes - self.budget_bytes * STALLED_SHARE
+        count = 0
+        for record in reversed(queue.waiting):
+            if excess_bytes <= 0 or count >= max_records:
+                break
+            excess_bytes -= size_of(record)
+            count += 1
+        return count
+
+    def give_up(self, queues: Iterator[PartitionQueue] | None = None) -> int:
+        """Count everything that is left in queues as undelivered; return how many control records were among it."""
         control_records = 0
-        for queue in self.queues():
+        for queue in list(self.queues() if queues is None else queues):
+            queue.restore_suspect()
             if queue.topic is Topic.CONTROL:
                 control_records += len(queue)
             elif len(queue):
@@ -141,7 +210,10 @@ class RecordBuffer:
                 self._accounts.undelivered[queue.topic] += len(queue)
             queue.waiting.clear()
             queue.in_flight = []
-        self.bytes = 0
+            self.charge(queue, -queue.bytes)
+            queue.is_ready = False
+        self._ready = [queue for queue in self._ready if queue.is_ready]
+        self._deferred = [queue for queue in self._deferred if queue.is_ready]
         return control_records
 
     # -- looking ------------------------------------------------------------------------------------------------
@@ -152,14 +224,14 @@ class RecordBuffer:
             yield from queues
 
     @property
-    def has_ready(self) -> bool:
-        """Return whether any queue waits to be sent."""
-        return bool(self._ready)
-
-    @property
     def empty(self) -> bool:
         """Return whether everything is acknowledged."""
         return not any(queue.waiting or queue.in_flight for queues in self._queues.values() for queue in queues)
+
+    @property
+    def ready_bytes(self) -> int:
+        """Return how much the queues hold that wait to be sent and can be."""
+        return sum(queue.bytes for queue in self._ready)
 
     def oldest_ready_us(self) -> int:
         """Return when the oldest record that waits to be sent was read (µs since the epoch); 0 if none waits."""

@@ -214,7 +214,7 @@ async def test_after_a_record_that_kafka_refused_the_next_one_is_after_a_gap() -
     for price in ("1", "2"):
         table.take(UpdateKind.TIMESALE, price=price, size=1)
     queue = table.buffer.queue_for(Topic.TIMESALES, b"AAPL")
-    table.ingest.reject_first(queue, BadLine("record_refused", "too large"))
+    table.ingest.reject_waiting(queue, 0, BadLine("record_refused", "too large"))
     for symbol in ("AAPL", "MSFT"):
         table.take(UpdateKind.TIMESALE, symbol, price="3", size=1)
     sales = await table.waiting(Topic.TIMESALES)
@@ -257,7 +257,7 @@ async def test_nothing_is_merged_across_a_gap() -> None:
     table.ingest.start_session(8)
     table.take(UpdateKind.QUOTE, bidPrice="2")
     table.buffer.budget_bytes = 1 << 20
-    table.ingest.release(0)
+    table.ingest.release_after_overload(0)
     (quote,) = await table.waiting(Topic.QUOTES)
     assert (quote["session_id"], quote["after_gap"], quote["ask_price"]) == (8, True, None)
     assert table.accounts.balance == 0

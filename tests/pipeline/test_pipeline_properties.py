@@ -151,8 +151,16 @@ class Core(RuleBasedStateMachine):
 
     def refuse(self, queue: PartitionQueue) -> dict[str, Any]:
         record = queue.waiting[0]
-        self.table.ingest.reject_first(queue, BadLine("record_refused", "too large"))
+        self.table.ingest.reject_waiting(queue, 0, BadLine("record_refused", "too large"))
         return decoded(queue.topic, record[2])
+
+    @rule(topic=st.sampled_from([Topic.QUOTES, Topic.TIMESALES]), is_stalled=st.booleans())
+    def stall(self, topic: Topic, is_stalled: bool) -> None:
+        """Let Kafka take no records of a topic for a while; what is beyond its share is dropped."""
+        queue = self.table.buffer.queue_for(topic, None)
+        self.table.buffer.set_stalled(queue, is_stalled=is_stalled)
+        if is_stalled:
+            self.table.ingest.shed(queue, 3)
 
     # -- what must hold -----------------------------------------------------------------------------------------
 
@@ -163,10 +171,16 @@ class Core(RuleBasedStateMachine):
     @invariant()
     def the_budget_holds(self) -> None:
         buffer = self.table.buffer
-        assert buffer.bytes == sum(
-            size_of(record) for queue in buffer.queues() for record in (*queue.waiting, *queue.in_flight)
-        )
-        assert buffer.bytes <= buffer.budget_bytes
+        queued = {
+            queue: sum(size_of(record) for record in (*queue.waiting, *queue.in_flight)) for queue in buffer.queues()
+        }
+        conflated = {
+            queue: sum(record.cost_bytes for record in queue.conflated.values()) for queue in buffer.queues()
+        }
+        assert all(queue.bytes == queued[queue] + conflated[queue] for queue in queued)
+        assert buffer.bytes == sum(queue.bytes for queue in queued)
+        assert buffer.stalled_bytes == sum(queue.bytes for queue in queued if queue.is_stalled)
+        assert sum(queued.values()) <= buffer.budget_bytes
         assert len(self.table.ingest.conflation) <= len(SYMBOLS)
 
     @invariant()
@@ -180,7 +194,10 @@ class Core(RuleBasedStateMachine):
         if not hasattr(self, "table"):
             return
         self.table.buffer.budget_bytes = 1 << 20
+        for queue in self.table.buffer.queues():
+            self.table.buffer.set_stalled(queue, is_stalled=False)
         while self.table.accounts.pending:
+            self.table.ingest.release_after_overload(self.now_us)
             self.table.ingest.release(self.now_us)
             self.send(1 << 20)
             for queue in self.in_flight():

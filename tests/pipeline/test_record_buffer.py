@@ -108,6 +108,7 @@ class LanesMachine(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 3), meanwhile=st.lists(st.sampled_from([b"A", b"B", b"C", b"D"]), max_size=2))
     def send(self, most: int, meanwhile: list[bytes]) -> None:
+        self.buffer.resume_deferred()
         queues = self.buffer.take_ready()
         for key in meanwhile:
             self.add(key)
@@ -129,7 +130,7 @@ class LanesMachine(RuleBasedStateMachine):
     @rule()
     def refuse_the_first(self) -> None:
         queue = next(queue for queue in self.buffer.queues() if queue.waiting and not queue.in_flight)
-        _, key, value, _ = self.buffer.remove_first(queue)
+        _, key, value, _ = self.buffer.remove_waiting(queue, 0)
         self.added[key or b""].remove(value)
         self.accounts.lines_received -= 1
 
@@ -162,9 +163,11 @@ class LanesMachine(RuleBasedStateMachine):
 
     @invariant()
     def whatever_can_be_sent_is_ready_once(self) -> None:
+        self.buffer.resume_deferred()
         ready = self.buffer.take_ready()
         for queue in ready:
             self.buffer.defer(queue)
+        self.buffer.resume_deferred()
         assert len(ready) == len(set(ready))
         for queue in self.buffer.queues():
             assert queue.is_ready == (queue in ready) == bool(queue.waiting and not queue.in_flight)
