@@ -193,14 +193,18 @@ class Bridge:
         self.phase = "draining"
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.bridge_drain_seconds):
-                while True:
-                    self.ingest.release(wall_us())
+                while self.ingest.release_all(wall_us()):
                     await self.publisher.drained()
-                    if not self.ingest.conflation:
-                        break
+                await self.publisher.drained()
+                self._give_up_records()
                 if self.control.session_id is not None:
                     self.control.complete(self.publisher.state.rebuilds)
                     await self.publisher.drained()
+
+    def _give_up_records(self) -> None:
+        """Count the records of blocked topics as undelivered, but keep those of the control topic."""
+        self.ingest.give_up()
+        self.buffer.give_up(keep=Topic.CONTROL)
 
     def give_up(self) -> int:
         """Count what is not acknowledged as undelivered, log it, and return how many records that is."""
@@ -235,7 +239,8 @@ class Bridge:
         interval_seconds = self.settings.bridge_conflate_ms / 1000
         while interval_seconds:
             await asyncio.sleep(interval_seconds - wall_us() / 1e6 % interval_seconds)
-            self.ingest.release(wall_us())
+            while self.ingest.release(wall_us()):
+                await asyncio.sleep(0)
 
     async def _watch_subscriptions(self, stop: asyncio.Event) -> None:
         """Apply each change of the subscriptions file."""

@@ -2,29 +2,37 @@
 
 ``AIOKafkaProducer`` cannot be used as it is: ``stop()`` waits for acknowledgements without a deadline (aiokafka
 #1101), ``send()`` after a failed ``start()`` hangs (#759), and a failed batch can poison it for good (#1017, #1133).
-So the bridge assembles a producer from the same parts, and these classes add what it takes to end one in any state.
+So the bridge assembles a producer from the same parts. These classes add what it takes to end one in any state, to
+give a failed batch back at once, whatever the error, and to send its records again under the same sequence numbers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerClosed
-from aiokafka.producer.message_accumulator import MessageAccumulator
-from aiokafka.producer.sender import Sender
+from aiokafka.errors import KafkaConnectionError, KafkaError, LeaderNotAvailableError, ProducerClosed
+from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
+from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from aiokafka.producer.transaction_manager import TransactionManager
+from aiokafka.protocol.api import Request, RequestStruct
 from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.produce import ProduceRequest_v3, ProduceRequest_v5, ProduceRequest_v7, ProduceRequest_v8
 
 from bridge.errors import UnsupportedLibrary
+from bridge.kafka.error_policy import DUPLICATE_SEQUENCE_NUMBER, NO_ERROR, BatchRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from aiokafka.cluster import ClusterMetadata
 
     from bridge.kafka.record_batch import RecordBatch
 
@@ -40,6 +48,10 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
 log = logging.getLogger("aiokafka.client")
 
 _ALL_IN_SYNC: Final = -1
+#: Bytes of batches, before compression, in one produce request; a single larger batch goes alone. A broker reads at
+#: most ``socket.request.max.bytes`` (100 MiB), and batches are compressed in the event loop, a request at a time.
+MAX_REQUEST_BYTES: Final = 4 << 20
+_SEQUENCES: Final = 1 << 31
 _RETRY_BACKOFF_MS: Final = 100
 _CONNECTION_OPTIONS: Final = (
     *("client_id", "request_timeout_ms", "ssl_context", "security_protocol", "sasl_mechanism", "sasl_plain_username"),
@@ -52,8 +64,10 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
 
     _sync_task: asyncio.Task[None] | None
 
-    def __init__(self, options: Mapping[str, object]) -> None:
+    def __init__(self, options: Mapping[str, object], topics: Collection[str] = ()) -> None:
         super().__init__(**options)
+        self._topics = set(topics)
+        self.cluster.need_all_topic_metadata = True  # a missing topic is not logged at each update
         self._connection_options = {name: options[name] for name in _CONNECTION_OPTIONS if name in options}
 
     async def bootstrap(self) -> None:
@@ -72,7 +86,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
             log.error('Unable connect to "%s:%s": %s', host, port, error)  # noqa: TRY400 - retried, not unexpected
             return False
         try:
-            metadata = await connection.send(MetadataRequest([]))
+            metadata = await connection.send(MetadataRequest([], allow_auto_topic_creation=False))
         except (KafkaError, TimeoutError) as error:
             log.warning('Unable to request metadata from "%s:%s": %s', host, port, error)
             return False
@@ -82,6 +96,32 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         if not self.cluster.brokers():  # how a rejected OAUTHBEARER token looks to aiokafka; it would wait for ever
             raise KafkaConnectionError("No broker metadata in the answer")
         return True
+
+    async def _metadata_update(self, cluster_metadata: ClusterMetadata, topics: Collection[str]) -> bool:
+        """Update what is known of brokers and of our topics alone; no request creates a topic.
+
+        aiokafka's asks for all topics of the cluster if it has no names, and allows their creation if it has.
+        """
+        if not topics:
+            return bool(await super()._metadata_update(cluster_metadata, topics))
+        request = MetadataRequest(sorted(topics), allow_auto_topic_creation=False)
+        nodes = [broker.nodeId for broker in self.cluster.brokers()]
+        random.shuffle(nodes)
+        for node in nodes:
+            connection = await self._get_conn(node)
+            if connection is None:
+                continue
+            try:
+                metadata = await connection.send(request)
+            except (KafkaError, TimeoutError) as error:
+                log.warning("Unable to request metadata from node with id %s: %r", node, error)
+                continue
+            if metadata.brokers:
+                cluster_metadata.update_metadata(metadata)
+            return bool(metadata.brokers)
+        log.error("Unable to update metadata from %s", nodes)
+        cluster_metadata.failed_update(None)
+        return False
 
     def abort_connections(self) -> None:
         """Close all connections at once, with what they have not sent yet: it would arrive late."""
@@ -96,6 +136,56 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         return task
 
 
+class _ProduceRequest(Request[ProduceRequest_v3 | ProduceRequest_v5 | ProduceRequest_v7 | ProduceRequest_v8]):  # type: ignore[misc]  # aiokafka ships no types
+    """A produce request up to version 8, the first whose response names the rejected records (KIP-467)."""
+
+    API_KEY = 0
+    required_acks = _ALL_IN_SYNC
+
+    def __init__(self, timeout_ms: int, topics: list[tuple[str, list[tuple[int, bytes]]]]) -> None:
+        self._timeout_ms = timeout_ms
+        self._topics = topics
+
+    def build(self, version: type[RequestStruct]) -> RequestStruct:
+        """Build the request in one version."""
+        return version(None, _ALL_IN_SYNC, self._timeout_ms, self._topics)
+
+
+class _ProduceHandler(SendProduceReqHandler):  # type: ignore[misc]  # aiokafka ships no types
+    """One produce request: every batch in it ends with the response, and none is retried here."""
+
+    def create_request(self) -> _ProduceRequest:
+        """Return the request with all batches, compressed now."""
+        topics: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        for partition, batch in self._batches.items():
+            topics[partition.topic].append((partition.partition, batch.get_data_buffer()))
+        return _ProduceRequest(self._sender._request_timeout_ms, list(topics.items()))  # noqa: SLF001 - see above
+
+    def _can_retry(self, error: BaseException, batch: MessageBatch) -> bool:  # noqa: ARG002 - aiokafka's signature
+        return False
+
+    def handle_response(self, response: Any) -> None:
+        """End each batch with its part of the response."""
+        for topic, partitions in response.topics:
+            for number, code, offset, timestamp, *more in partitions:
+                batch = self._batches.get(TopicPartition(topic, number))
+                if batch is None:
+                    continue
+                if code in (NO_ERROR, DUPLICATE_SEQUENCE_NUMBER):
+                    batch.done(offset, timestamp)
+                else:
+                    record_errors, message = more[1:3] if len(more) > 1 else ((), None)
+                    batch.failure(BatchRejected(code, message or "", tuple(index for index, _ in record_errors or ())))
+
+
+class _ProducerState(TransactionManager):  # type: ignore[misc]  # aiokafka ships no types
+    """Producer ID, epoch and the next sequence number of each partition."""
+
+    def increment_sequence_number(self, tp: TopicPartition, increment: int) -> None:
+        """Advance a sequence number, which begins again at 0 after 2**31 - 1, as in Kafka's own client."""
+        self._sequence_numbers[tp] = (self._sequence_numbers[tp] + increment) % _SEQUENCES
+
+
 class BatchSender(Sender):  # type: ignore[misc]  # aiokafka ships no types
     """aiokafka's sender, with its requests kept where they can be cancelled."""
 
@@ -108,9 +198,11 @@ class BatchSender(Sender):  # type: ignore[misc]  # aiokafka ships no types
         assert task is not None
         self.requests.add(task)
         try:
-            await super()._send_produce_req(node_id, batches)
+            await _ProduceHandler(self, batches).do(node_id)
         finally:
             self.requests.discard(task)
+        self._in_flight.remove(node_id)
+        self._muted_partitions.difference_update(batches)
 
     def _fail_all(self, task: asyncio.Task[None]) -> None:
         """Fail all batches when the sender has ended; aiokafka's also fails a transaction, and there is none."""
@@ -134,6 +226,39 @@ class BatchAccumulator(MessageAccumulator):  # type: ignore[misc]  # aiokafka sh
         acknowledgement: asyncio.Future[object] = self._append_batch(batch, TopicPartition(topic, partition)).future
         return acknowledgement
 
+    def rewind(self, topic: str, partition: int, records: int) -> None:
+        """Let the next batch of a partition begin with the sequence number of the last one, which had so many records.
+
+        A batch that was rejected left none behind. One that a broker has without our knowing is recognized by its
+        first and last sequence number, so its records must be sent again in the same batch.
+        """
+        self._txn_manager.increment_sequence_number(TopicPartition(topic, partition), -records)
+
+    _waiter_future: asyncio.Future[None]
+
+    def drain_by_nodes(
+        self, ignore_nodes: Collection[int], muted_partitions: Collection[TopicPartition] = frozenset()
+    ) -> tuple[dict[int, dict[TopicPartition, MessageBatch]], bool]:
+        """Return the batches for each broker that has no request in flight, up to ``MAX_REQUEST_BYTES`` for each.
+
+        A batch without a leader fails at once: its records are kept elsewhere.
+        """
+        nodes: dict[int, dict[TopicPartition, MessageBatch]] = defaultdict(dict)
+        sizes: dict[int, int] = defaultdict(int)
+        for partition in list(self._batches):
+            leader = self._cluster.leader_for_partition(partition)
+            if leader is None or leader < 0:
+                self._pop_batch(partition).failure(LeaderNotAvailableError())
+            elif leader not in ignore_nodes and partition not in muted_partitions:
+                size = self._batches[partition][0]._builder.size_bytes  # noqa: SLF001 - a RecordBatch
+                if not sizes[leader] or sizes[leader] + size <= MAX_REQUEST_BYTES:
+                    sizes[leader] += size
+                    nodes[leader][partition] = self._pop_batch(partition)
+        if not self._waiter_future.done():
+            self._waiter_future.set_result(None)
+        self._waiter_future = self._loop.create_future()
+        return nodes, False
+
     def fail_everything(self, error: BaseException) -> None:
         """Fail all batches, those in a request and those that wait.
 
@@ -147,11 +272,16 @@ class BatchAccumulator(MessageAccumulator):  # type: ignore[misc]  # aiokafka sh
             batch._drain_waiter.exception()  # noqa: SLF001 - retrieved here: nothing else awaits it
 
 
-def assemble(options: Mapping[str, object]) -> tuple[Client, BatchAccumulator, BatchSender]:
-    """Return the parts of an idempotent producer with ``acks=all``, not started; ``options`` are the client's."""
-    client = Client(options)
+def assemble(
+    options: Mapping[str, object], topics: Collection[str] = ()
+) -> tuple[Client, BatchAccumulator, BatchSender]:
+    """Return the parts of an idempotent producer with ``acks=all``, not started.
+
+    ``options`` are the client's, ``topics`` the names to get metadata of.
+    """
+    client = Client(options, topics)
     timeout_ms = client._request_timeout_ms  # noqa: SLF001 - this is the module for it
-    transactions = TransactionManager(None, (1 << 31) - 1)
+    transactions = _ProducerState(None, (1 << 31) - 1)
     accumulator = BatchAccumulator(client.cluster, 0, 0, timeout_ms / 1000, txn_manager=transactions)
     sender = BatchSender(
         client,

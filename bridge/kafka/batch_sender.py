@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from aiokafka import errors as kafka_errors
 
 from bridge.clock import wall_us
+from bridge.kafka.batch_recovery import BatchRecovery
+from bridge.kafka.error_policy import BatchRejected, Reaction, reaction
 from bridge.kafka.record_batch import batch_maker
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 SETTLE_SECONDS: Final = 1.0
 #: By how much uvloop's timers are late in the mean: they count whole milliseconds.
 TIMER_LATENESS_SECONDS: Final = 0.0005
+#: How often a drain looks for blocked queues, and how long it waits if no others have records left.
+DRAIN_CHECK_SECONDS: Final = 0.1
+BLOCKED_DRAIN_SECONDS: Final = 3.0
 #: Records put into batches before the event loop gets to run something else.
 RECORDS_PER_TURN: Final = 500
 
@@ -96,6 +101,7 @@ class BatchSender:
         self._ingest = ingest
         self._latency = latency
         self._topic_backoff = topic_backoff
+        self._recovery = BatchRecovery(ingest, topic_backoff)
         self._state = state
         self._batching = batching
         self._new_batch = batch_maker(batching.compression, batching.batch_bytes)
@@ -131,18 +137,31 @@ class BatchSender:
         self._ready.set()
         self._hurry.set()
 
-    def wake(self) -> None:
-        """Look at the queues again: some were deferred."""
-        if self._buffer.has_ready:
-            self._ready.set()
-
     async def drain(self) -> None:
-        """Send without lingering from now on, and wait until every record is acknowledged."""
+        """Send without lingering from now on, and wait until every record is acknowledged.
+
+        Records of blocked queues are waited for a little longer than the others, and then left.
+        """
         self._draining = True
         self._hurry.set()
+        blocked_since: float | None = None
         while not self._buffer.empty:
             self._in_flight.none_left.clear()
-            await self._in_flight.none_left.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_CHECK_SECONDS):
+                    await self._in_flight.none_left.wait()
+            if not self._only_blocked_left():
+                blocked_since = None
+            elif blocked_since is None:
+                blocked_since = time.monotonic()
+            elif time.monotonic() - blocked_since > BLOCKED_DRAIN_SECONDS:
+                return
+
+    def _only_blocked_left(self) -> bool:
+        """Return whether all records that are left are those of queues that cannot be sent, while others can."""
+        if self.producer is None:
+            return False
+        return all(self.is_blocked(queue) for queue in self._buffer.queues() if queue.waiting or queue.in_flight)
 
     async def settle(self) -> None:
         """Give the batches in flight a moment to be acknowledged after one has failed."""
@@ -160,17 +179,18 @@ class BatchSender:
         return producer
 
     def is_blocked(self, queue: PartitionQueue) -> bool:
-        """Return whether a queue cannot be sent: its topic is held, or its partition has no leader or is not there."""
+        """Return whether a queue cannot be sent: no leader, its topic is held, or it failed a moment ago."""
         if self.producer is None or not self.producer.has_leader(queue.name, queue.partition):
             return True
-        return self._topic_backoff.is_held(queue.name, time.monotonic())
+        now = time.monotonic()
+        return self._topic_backoff.is_held(queue.name, now) or self._recovery.not_before(queue) > now
 
     @property
     def _may_linger(self) -> bool:
         return (
             self._batching.linger_seconds > 0
             and self._failure is None
-            and self._buffer.bytes < self._batching.batch_bytes
+            and self._buffer.ready_bytes < self._batching.batch_bytes
         )
 
     async def _linger(self) -> None:
@@ -188,6 +208,7 @@ class BatchSender:
         """Send the next batch of a queue; return how many records it has, 0 if the queue is blocked."""
         if self.is_blocked(queue):
             self._buffer.defer(queue)
+            self._buffer.set_stalled(queue, is_stalled=True)
             return 0
         batch = self._new_batch()
         count = batch.fill(queue.next_batch())
@@ -205,9 +226,14 @@ class BatchSender:
         error = None if acknowledgement.cancelled() else acknowledgement.exception()
         if producer is not self.producer or queue is None:
             return  # of a producer that was replaced: its records are requeued already
-        if error is not None:
-            self.fail(ProducerLost(error, queue))
-            return
+        if error is None:
+            self._on_acknowledgement(queue)
+        else:
+            self._on_failure(producer, queue, error)
+        if not self._in_flight.queues:
+            self._in_flight.none_left.set()
+
+    def _on_acknowledgement(self, queue: PartitionQueue) -> None:
         if self._topic_backoff and queue.name not in self.leaderless:
             self._topic_backoff.unblock(queue.name)
         now, now_us = self._state.note_activity(), wall_us()
@@ -215,6 +241,23 @@ class BatchSender:
         self._state.last_error = None
         self._latency.acknowledged(queue, now, now_us)
         self._buffer.acknowledge(queue)
+        self._recovery.accepted(queue, now)
+        self._buffer.set_stalled(queue, is_stalled=False)
         self._ingest.release_after_overload(now_us)
-        if not self._in_flight.queues:
-            self._in_flight.none_left.set()
+
+    def _on_failure(self, producer: Producer, queue: PartitionQueue, error: BaseException) -> None:
+        """Requeue the batch and do what its error asks for; only what poisons the producer replaces it."""
+        reacting = reaction(error)
+        if reacting is Reaction.REBUILD:
+            self.fail(ProducerLost(error, queue))
+            return
+        now = self._state.note_activity()
+        self._state.last_error = str(error)
+        if isinstance(error, BatchRejected):
+            queue.unanswered_since = None
+        records = len(queue.in_flight)
+        producer.rewind(queue.name, queue.partition, records)
+        producer.refresh_metadata()
+        self._buffer.requeue_batch(queue)
+        delay_seconds = self._recovery.failed(queue, error, reacting, records, now)
+        asyncio.get_running_loop().call_later(delay_seconds, self._buffer.resume_deferred)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
 
 
+#: An idle connection is closed by us before load balancers drop it silently: Azure's does so after 4 minutes, and the
+#: next request would wait for its timeout.
+MAX_IDLE_SECONDS = 180.0
 REQUEST_TIMEOUT_SECONDS = 30.0
 #: How long a command tries to connect before it reports that Kafka is unreachable.
 CONNECT_TIMEOUT_SECONDS = 15.0
@@ -49,6 +52,7 @@ def client_options(settings: KafkaSettings, name: str) -> dict[str, object]:
         "bootstrap_servers": bootstrap_servers(settings),
         "client_id": f"aries-bridge-{name}",
         "request_timeout_ms": int(REQUEST_TIMEOUT_SECONDS * 1000),
+        "connections_max_idle_ms": int(MAX_IDLE_SECONDS * 1000),
         **security_options(settings),
     }
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from aiokafka import errors as kafka_errors
 
+from bridge.clock import wall_us
 from bridge.errors import SecretUnreadable, SettingsError
 from bridge.kafka.batch_sender import ProducerLost
+from bridge.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from bridge.kafka.batch_sender import BatchSender
     from bridge.kafka.producer import Producer
     from bridge.kafka.topic_backoff import TopicBackoff
+    from bridge.pipeline.ingest import Ingest
     from bridge.pipeline.partition_queue import PartitionQueue
     from bridge.pipeline.record_buffer import RecordBuffer
 
@@ -28,6 +31,10 @@ DELIVERY_CHECK_SECONDS: Final = 0.25
 #: How often leaders are looked at, and after what silence brokers count as unreachable.
 METADATA_CHECK_SECONDS: Final = 1.0
 UNREACHABLE_AFTER_SECONDS: Final = 5.0
+#: After what silence a queue shares the budget of stalled queues; a leader election takes less.
+STALLED_AFTER_SECONDS: Final = 1.0
+#: Records of a queue that are dropped at a time, if stalled queues hold more than their share.
+MAX_SHED_RECORDS: Final = 2000
 BROKERS_MOVED: Final = "none of the known brokers answers, but Kafka can be reached by its bootstrap servers"
 
 
@@ -38,6 +45,7 @@ class MetadataWatchdog:
         self,
         sender: BatchSender,
         buffer: RecordBuffer,
+        ingest: Ingest,
         topic_backoff: TopicBackoff,
         *,
         options: Callable[[], Mapping[str, object]],
@@ -45,6 +53,7 @@ class MetadataWatchdog:
     ) -> None:
         self._sender = sender
         self._buffer = buffer
+        self._ingest = ingest
         self._topic_backoff = topic_backoff
         self._options = options
         self._delivery_timeout_seconds = delivery_timeout_seconds
@@ -56,7 +65,9 @@ class MetadataWatchdog:
             if self._silent_seconds() > self._delivery_timeout_seconds:
                 reason = f"no acknowledgement within {self._delivery_timeout_seconds:g} s"
                 self._sender.fail(ProducerLost(TimeoutError(reason)))
-            self._sender.wake()
+            self._note_stalled()
+            self._ingest.release_after_overload(wall_us())
+            self._buffer.resume_deferred()
 
     async def watch_metadata(self) -> None:
         """Fail a producer that cannot go on: a task has ended, a topic is gone, or all brokers have moved."""
@@ -72,9 +83,18 @@ class MetadataWatchdog:
             if self._silent_seconds() > UNREACHABLE_AFTER_SECONDS and await self._is_stranded(producer):
                 self._sender.fail(ProducerLost(kafka_errors.KafkaConnectionError(BROKERS_MOVED)))
 
+    def _note_stalled(self) -> None:
+        """Count queues as stalled that no broker answers, and drop what stalled queues hold beyond their share."""
+        overdue = time.monotonic() - STALLED_AFTER_SECONDS
+        for queue in self._buffer.queues():
+            if queue.unanswered_since is not None and queue.unanswered_since < overdue:
+                self._buffer.set_stalled(queue, is_stalled=True)
+            if queue.is_stalled and queue.waiting and queue.topic is not Topic.CONTROL:
+                self._ingest.shed(queue, MAX_SHED_RECORDS)
+
     def _silent_seconds(self) -> float:
-        """Return how long the oldest batch has been in flight."""
-        oldest = self._buffer.oldest_in_flight()
+        """Return how long no broker has answered a batch."""
+        oldest = self._buffer.oldest_unanswered()
         return 0.0 if oldest is None else time.monotonic() - oldest
 
     def _check_leaders(self, producer: Producer) -> None:
@@ -89,9 +109,6 @@ class MetadataWatchdog:
         for queue in leaderless:
             known = producer.partitions(queue.name)
             reason = _why_leaderless(queue, len(known))
-            if queue.in_flight and queue.partition not in known:
-                self._sender.fail(ProducerLost(kafka_errors.UnknownTopicOrPartitionError(reason), queue))
-                return
             self._topic_backoff.block(queue.name, reason)
 
     async def _is_stranded(self, producer: Producer) -> bool:

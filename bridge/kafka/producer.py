@@ -28,6 +28,9 @@ class Producer(Protocol):
     def send(self, batch: RecordBatch, topic: str, partition: int) -> asyncio.Future[object]:
         """Send a batch, and return its acknowledgement to come; raise ``KafkaError`` if the producer has ended."""
 
+    def rewind(self, topic: str, partition: int, records: int) -> None:
+        """Let the next batch of a partition have the sequence number of the last one, which failed."""
+
     def partitions(self, topic: str) -> Collection[int]:
         """Return the numbers of a topic's partitions, none if the topic is not there."""
 
@@ -53,16 +56,20 @@ class Producer(Protocol):
 class AiokafkaProducer:
     """A producer made of aiokafka's parts; a fresh one for each attempt to start (aiokafka #759)."""
 
-    def __init__(self, options: Mapping[str, object]) -> None:
-        """``options`` are those of ``bridge.kafka.client_options``."""
-        self._client, self._accumulator, self._sender = assemble(options)
+    def __init__(self, options: Mapping[str, object], topics: Collection[str] = ()) -> None:
+        """``options`` are those of ``bridge.kafka.client_options``, ``topics`` all names that are ever sent to."""
+        self._topics = topics
+        self._client, self._accumulator, self._sender = assemble(options, topics)
 
     @classmethod
     async def start(
-        cls, options: Mapping[str, object], timeout_seconds: float = START_TIMEOUT_SECONDS
+        cls, options: Mapping[str, object], topics: Collection[str] = (), timeout_seconds: float = START_TIMEOUT_SECONDS
     ) -> AiokafkaProducer:
-        """Return a producer that is connected and knows all topics; raise ``KafkaUnreachable``."""
-        producer = cls(options)
+        """Return a producer that is connected and knows these topics, or all if none is named.
+
+        Raises ``KafkaUnreachable``.
+        """
+        producer = cls(options, topics)
         try:
             with readable_errors(str(options["bootstrap_servers"])):
                 async with asyncio.timeout(timeout_seconds):
@@ -75,14 +82,16 @@ class AiokafkaProducer:
     async def _connect(self) -> None:
         await self._client.bootstrap()
         await self._sender.start()
-        # A metadata request that names a topic creates it on a broker that permits that. One without names returns
-        # all topics and creates none.
         if not await self._client.force_metadata_update():
             raise KafkaError("no broker answered a metadata request")
 
     def send(self, batch: RecordBatch, topic: str, partition: int) -> asyncio.Future[object]:
         """Send a batch, and return its acknowledgement to come; raise ``KafkaError`` if the producer has ended."""
         return self._accumulator.send(batch, topic, partition)
+
+    def rewind(self, topic: str, partition: int, records: int) -> None:
+        """Let the next batch of a partition have the sequence number of the last one, which failed."""
+        self._accumulator.rewind(topic, partition, records)
 
     def partitions(self, topic: str) -> Collection[int]:
         """Return the numbers of a topic's partitions, none if the topic is not there."""
@@ -112,7 +121,7 @@ class AiokafkaProducer:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
                 if await self._client.force_metadata_update():
                     return False
-                await (await self.start(options)).close()
+                await (await self.start(options, self._topics)).close()
                 return not await self._client.force_metadata_update()
         except (TimeoutError, KafkaUnreachable):
             return False

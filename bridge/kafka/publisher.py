@@ -1,25 +1,23 @@
 """The publisher: queues to Kafka, through as many producers as it takes.
 
-aiokafka's idempotent producer can be poisoned for good (a sequence hole after an expired batch, aiokafka #1017 and
-#1133), fenced, closed or stuck. So a producer is never expected to recover: the first failed batch, or one that is
-not acknowledged within the delivery timeout, ends it. What it had in flight goes back to the head of its queue, and
-a new one sends on from there, in order. Repeats are possible then, holes and overtaking are not.
+A failed batch goes back to the head of its queue and is sent again, or its record or topic is dealt with; the others
+go on. A producer whose own state is at fault (fenced, out of sequence, closed), or that is not answered within the
+delivery timeout, is replaced: what it had in flight goes back, and a new one sends on from there, in order. Repeats
+are possible then, holes and overtaking are not.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from bridge import log_events
 from bridge.backoff import Backoff
-from bridge.errors import BadLine, KafkaUnreachable, SecretUnreadable, SettingsError, TopicConfigurationError
+from bridge.errors import KafkaUnreachable, SecretUnreadable, SettingsError, TopicConfigurationError
 from bridge.kafka.aiokafka_internals import check_version
 from bridge.kafka.batch_sender import BatchSender, DeliveryState, ProducerLost
-from bridge.kafka.error_policy import Reaction, reaction
 from bridge.kafka.metadata_watchdog import MetadataWatchdog
 from bridge.kafka.partition_counts import partition_counts
 from bridge.kafka.producer import AiokafkaProducer
@@ -32,11 +30,10 @@ if TYPE_CHECKING:
     from bridge.kafka.producer import Producer
     from bridge.observability.latency import LatencyMetrics
     from bridge.pipeline.ingest import Ingest
-    from bridge.pipeline.partition_queue import PartitionQueue
     from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.topics import Topic
 
-    StartProducer = Callable[[Mapping[str, object], float], Awaitable[Producer]]
+    StartProducer = Callable[[Mapping[str, object], Collection[str], float], Awaitable[Producer]]
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +64,6 @@ class Publisher:
         """``options`` reads secrets and certificates anew; ``ready`` is set when a queue has something to send."""
         self.state = DeliveryState()
         self._buffer = buffer
-        self._ingest = ingest
         self._names = names
         self._topics = topics
         self._options = options
@@ -81,6 +77,7 @@ class Publisher:
         self._watchdog = MetadataWatchdog(
             self._sender,
             buffer,
+            ingest,
             self._topic_backoff,
             options=options,
             delivery_timeout_seconds=delivery_timeout_seconds,
@@ -135,7 +132,7 @@ class Publisher:
                     await self._replace_producer(lost)
 
     async def drained(self) -> None:
-        """Send without lingering from now on, and wait until every record is acknowledged."""
+        """Send without lingering from now on, and wait until every record is acknowledged that can be."""
         await self._sender.drain()
 
     async def close(self) -> None:
@@ -168,32 +165,11 @@ class Publisher:
             records=requeued,
             rebuilds=state.rebuilds,
         )
-        if lost.queue is not None:
-            self._react(lost.queue, lost.error)
         if producer is not None:
             await producer.abandon()
         await asyncio.sleep(self._backoff.next_seconds())
         self._producer = await self._started_producer()
         log.info(log_events.PRODUCER_READY, rebuilds=state.rebuilds)
-
-    def _react(self, queue: PartitionQueue, error: BaseException) -> None:
-        failures = self._topic_backoff.failures(queue.name) + 1
-        match reaction(error, failures):
-            case Reaction.BISECT:
-                self._bisect(queue, error)
-            case Reaction.HOLD_TOPIC:
-                self._topic_backoff.hold(queue.name, str(error), time.monotonic())
-            case Reaction.RETRY:
-                pass
-
-    def _bisect(self, queue: PartitionQueue, error: BaseException) -> None:
-        """Halve the batch that was rejected; a record that is rejected alone becomes a dead letter."""
-        if queue.halve_batch():
-            return
-        _, key, value, _ = queue.waiting[0]
-        size = len(value) + len(key or b"")
-        rejected = BadLine("record_refused", f"Kafka refused its record of {size} bytes: {error}")
-        self._ingest.reject_first(queue, rejected)
 
     async def _started_producer(self) -> Producer:
         backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
@@ -201,7 +177,7 @@ class Publisher:
         while True:
             self.state.note_activity()
             try:
-                producer = await self._start_producer(self._options(), timeout_seconds)
+                producer = await self._start_producer(self._options(), self._names.values(), timeout_seconds)
             except (KafkaUnreachable, SettingsError, SecretUnreadable) as error:
                 self.state.last_error = str(error)
                 timeout_seconds = min(2 * timeout_seconds, START_TIMEOUT_MAX_SECONDS)
@@ -210,5 +186,5 @@ class Publisher:
                 await asyncio.sleep(delay)
             else:
                 self.state.connected = True
-                self._sender.wake()
+                self._buffer.resume_deferred()
                 return producer

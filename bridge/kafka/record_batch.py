@@ -50,6 +50,12 @@ class RecordBatch:
         """Return how many records it has."""
         return self._count
 
+    @property
+    def size_bytes(self) -> int:
+        """Return its size before compression."""
+        size: int = self._builder.size()
+        return size
+
     def closed(self) -> bool:
         """Return that it takes no more."""
         return True

@@ -84,7 +84,7 @@ def _kafka_problem(bridge: BridgeView, now: float) -> str | None:
         return f"not connected: {state.last_error or 'connecting'}"
     if not state.acking:
         return f"connected, but nothing is acknowledged yet; last error: {state.last_error or 'none'}"
-    oldest = bridge.buffer.oldest_in_flight()
+    oldest = bridge.buffer.oldest_unanswered()
     if oldest is not None and now - oldest > ACK_OVERDUE_SECONDS:
         return f"no acknowledgement for {now - oldest:.0f} s"
     if blocked := bridge.publisher.blocked_topics():

@@ -6,12 +6,14 @@ and overload, when the symbol's queue has no room.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from bridge.pipeline.partition_queue import RECORD_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from bridge.pipeline.accounts import Accounts
+    from bridge.pipeline.overload import Overload
     from bridge.pipeline.partition_queue import PartitionQueue
     from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.pipeline.routing import SymbolStream
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 MAX_RELEASED: Final = 500
 
 
-class ConflatedRecord:
+class _ConflatedRecord:
     """The merged newest state of a symbol, until it may go to its queue."""
 
     __slots__ = ("cost_bytes", "fields", "stream")
@@ -44,21 +46,24 @@ class ConflatedRecord:
 class Conflation:
     """The conflated records, and when each may go to its queue."""
 
-    def __init__(self, serializer: Serializer, buffer: RecordBuffer, accounts: Accounts, interval_ms: int) -> None:
+    def __init__(
+        self, serializer: Serializer, buffer: RecordBuffer, accounts: Accounts, overload: Overload, interval_ms: int
+    ) -> None:
         #: Length of the conflation interval; 0: none. Read on the hot path.
         self.interval_us = interval_ms * 1000
         self._serializer = serializer
         self._buffer = buffer
         self._accounts = accounts
-        #: The queues with conflated records, in the order in which they got them.
-        self._queues: dict[PartitionQueue, None] = {}
+        self._overload = overload
+        #: By queue and symbol; a queue without any is not there.
+        self._waiting: dict[PartitionQueue, dict[str, _ConflatedRecord]] = {}
 
     def __len__(self) -> int:
-        return sum(len(queue.conflated) for queue in self._queues)
+        return sum(map(len, self._waiting.values()))
 
     def is_due(self, stream: SymbolStream, now_us: int) -> bool:
         """Return whether a new record must be conflated: one waits already, or the interval has had its record."""
-        if stream.symbol in stream.queue.conflated:
+        if stream.symbol in self._waiting.get(stream.queue, ()):
             return True
         if not self.interval_us:
             return False
@@ -69,10 +74,11 @@ class Conflation:
         """Merge a record of ``value_bytes`` into the one that waits for its symbol, or let it wait."""
         queue = stream.queue
         cost_bytes = value_bytes + RECORD_OVERHEAD_BYTES
-        conflated = queue.conflated.get(stream.symbol)
+        waiting = self._waiting.setdefault(queue, {})
+        conflated = waiting.get(stream.symbol)
         if conflated is None:
-            queue.conflated[stream.symbol] = ConflatedRecord(stream, fields, cost_bytes)
-            self._queues[queue] = None
+            waiting[stream.symbol] = _ConflatedRecord(stream, fields, cost_bytes)
+            queue.has_conflated = True
             self._buffer.charge(queue, cost_bytes)
             self._accounts.pending += 1
             return
@@ -87,27 +93,28 @@ class Conflation:
 
         The record that is moved is its symbol's for the current interval.
         """
-        for queue in list(self._queues):
-            if not queue.is_overloaded:
-                max_records -= self.release_queue(queue, now_us, max_records)
-                if max_records <= 0:
-                    return True
+        for queue in [queue for queue in self._waiting if not queue.is_overloaded]:
+            max_records -= self.release_queue(queue, now_us, max_records)
+            if max_records <= 0:
+                return True
         return False
 
     def release_queue(self, queue: PartitionQueue, now_us: int, max_records: int = MAX_RELEASED) -> int:
         """Move conflated records of one queue to it, as far as there is room; return how many."""
+        waiting = self._waiting.get(queue, {})
         released = 0
-        for symbol, conflated in list(queue.conflated.items())[:max_records]:
+        for symbol, conflated in list(islice(waiting.items(), max_records)):
             if not self._release_record(queue, conflated, now_us):
-                queue.is_overloaded = True
+                self._overload.begin(queue)
                 break
-            del queue.conflated[symbol]
+            del waiting[symbol]
             released += 1
-        if not queue.conflated:
-            self._queues.pop(queue, None)
+        if not waiting:
+            self._waiting.pop(queue, None)
+            queue.has_conflated = False
         return released
 
-    def _release_record(self, queue: PartitionQueue, conflated: ConflatedRecord, now_us: int) -> bool:
+    def _release_record(self, queue: PartitionQueue, conflated: _ConflatedRecord, now_us: int) -> bool:
         stream, fields = conflated.stream, conflated.fields
         value = self._serializer.encode(stream.topic, fields)
         ingest_us: int = fields["ingest_time_us"]  # type: ignore[assignment]  # an int, see IngestMetadata
@@ -121,20 +128,19 @@ class Conflation:
 
     def mark_gap(self, queue: PartitionQueue, symbol: str) -> bool:
         """Let the record that waits for a symbol say that one before it is missing; return False if none waits."""
-        conflated = queue.conflated.get(symbol)
+        conflated = self._waiting.get(queue, {}).get(symbol)
         if conflated is not None:
             conflated.fields["after_gap"] = True
         return conflated is not None
 
     def give_up(self) -> None:
         """Count what still waits as undelivered."""
-        for queue in self._queues:
-            count = len(queue.conflated)
-            self._accounts.undelivered[queue.topic] += count
-            self._accounts.pending -= count
-            self._buffer.charge(queue, -sum(conflated.cost_bytes for conflated in queue.conflated.values()))
-            queue.conflated.clear()
-        self._queues.clear()
+        for queue, waiting in self._waiting.items():
+            self._accounts.undelivered[queue.topic] += len(waiting)
+            self._accounts.pending -= len(waiting)
+            self._buffer.charge(queue, -sum(conflated.cost_bytes for conflated in waiting.values()))
+            queue.has_conflated = False
+        self._waiting.clear()
 
     def _interval(self, now_us: int) -> int:
         """Return the number of the conflation interval; -1 if there are no intervals."""

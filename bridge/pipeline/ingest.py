@@ -60,7 +60,7 @@ class Ingest:
         self.last_data_us: dict[Topic, int] = {}
         self.session_id = 0
         self.overload = overload
-        self.conflation = Conflation(serializer, buffer, accounts, conflate_ms)
+        self.conflation = Conflation(serializer, buffer, accounts, overload, conflate_ms)
         self._router = Router(buffer, wanted, market_status=market_status)
         self._routes = self._router.routes
         self._serializer = serializer
@@ -103,29 +103,33 @@ class Ingest:
 
     def reject_waiting(self, queue: PartitionQueue, place: int, error: BadLine) -> None:
         """Dead-letter a waiting record that Kafka rejects; the next one of its symbol says that it is missing."""
-        self._reject(queue, self._buffer.remove_waiting(queue, place), error, is_marked=False)
+        symbol = self._reject(queue, self._buffer.remove_waiting(queue, place), error)
+        if symbol is not None:
+            self._mark_gap(queue, symbol, place)
 
     def reject_suspect(self, queue: PartitionQueue, error: BadLine) -> None:
         """Dead-letter the record that was set aside as Kafka rejects it."""
         record, is_marked = queue.take_suspect()
         self._buffer.forget(queue, record)
-        self._reject(queue, record, error, is_marked=is_marked)
+        symbol = self._reject(queue, record, error)
+        if symbol is not None and not is_marked:
+            self._mark_gap(queue, symbol)
 
     def set_aside_first(self, queue: PartitionQueue) -> None:
         """Set the first waiting record of a queue aside, until the next one shows whether it is at fault."""
         queue.set_aside_first(self._gap_marker(queue))
 
-    def _reject(self, queue: PartitionQueue, record: Record, error: BadLine, *, is_marked: bool) -> None:
+    def _reject(self, queue: PartitionQueue, record: Record, error: BadLine) -> str | None:
+        """Dead-letter a record; return the symbol whose consumers miss it."""
         ingest_us, key, value, _ = record
         if queue.topic in MARKET_DATA:
             assert key is not None  # a symbol, as for every market record
             error.symbol = key.decode()
             self._dead_letters.queue(value, error, ingest_us)
             self.overload.announce()
-            if not is_marked:
-                self._mark_gap(queue, error.symbol)
         elif queue.topic is Topic.DLQ:
             self._accounts.dropped[Topic.DLQ, error.reason] += 1
+        return error.symbol
 
     def shed(self, queue: PartitionQueue, max_records: int) -> None:
         """Drop the newest records of a stalled queue that are beyond what stalled queues may hold."""
@@ -141,13 +145,20 @@ class Ingest:
         """Queue conflated records, as far as there is room; return whether more can be queued at once."""
         return self.conflation.release(now_us)
 
+    def release_all(self, now_us: int) -> bool:
+        """Queue conflated records of all queues that have room; return whether some were queued, and more may wait."""
+        waiting = len(self.conflation)
+        self.release(now_us)
+        self.release_after_overload(now_us)
+        return len(self.conflation) < waiting
+
     def release_after_overload(self, now_us: int) -> None:
         """Queue conflated records of queues that have room again; overload ends when no queue lacks room."""
         if self.overload.active:
             for queue in self.overload.recoverable():
                 queue.is_overloaded = False
                 self.conflation.release_queue(queue, now_us)
-                if queue.is_overloaded or queue.conflated:
+                if queue.has_conflated:
                     queue.is_overloaded = True
                     break  # the rest when this one has drained
                 self.overload.end(queue)
@@ -230,7 +241,7 @@ class Ingest:
         queue, conflation = stream.queue, self.conflation
         if stream.conflates and (
             queue.is_overloaded
-            or ((queue.conflated or conflation.interval_us) and conflation.is_due(stream, ingest_us))
+            or ((queue.has_conflated or conflation.interval_us) and conflation.is_due(stream, ingest_us))
         ):
             self._conflate(stream, update, ingest_us, len(value))
         elif self._buffer.offer(queue, (ingest_us, stream.key, value, None)):
@@ -253,9 +264,9 @@ class Ingest:
 
     # -- beside the updates -------------------------------------------------------------------------------------
 
-    def _mark_gap(self, queue: PartitionQueue, symbol: str) -> None:
+    def _mark_gap(self, queue: PartitionQueue, symbol: str, start: int = 0) -> None:
         """Let the next record of a symbol say that one before it is missing: it may have been made already."""
-        if not queue.mark_next(symbol.encode(), self._gap_marker(queue)):
+        if not queue.mark_next(symbol.encode(), self._gap_marker(queue), start):
             self._mark_unqueued_gap(queue, symbol)
 
     def _gap_marker(self, queue: PartitionQueue) -> Callable[[bytes], bytes]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from bridge.pipeline.conflation import ConflatedRecord
     from bridge.topics import Topic
 
 #: (time of reading in µs since the epoch, key, value, reason of a dead letter)
@@ -21,15 +20,16 @@ BATCHES_BEFORE_FULL = 16
 
 
 class PartitionQueue:
-    """The records of one partition in order: those in flight, then those waiting, then those conflated by symbol."""
+    """The records of one partition in order: those in flight, then those waiting."""
 
     __slots__ = (
         "_batches_accepted",
+        "_is_repeat",
         "_last_batch_records",
         "_max_batch_records",
         "_replaced",
         "bytes",
-        "conflated",
+        "has_conflated",
         "in_flight",
         "is_overloaded",
         "is_ready",
@@ -49,8 +49,8 @@ class PartitionQueue:
         self.partition = number
         self.waiting: deque[Record] = deque()
         self.in_flight: list[Record] = []
-        #: The newest state of each symbol that waits for room, or for the end of its conflation interval.
-        self.conflated: dict[str, ConflatedRecord] = {}
+        #: Whether conflated records wait beside the queue; see ``Conflation``.
+        self.has_conflated = False
         #: What all of them take from the budget.
         self.bytes = 0
         self.is_ready = False
@@ -66,6 +66,7 @@ class PartitionQueue:
         self._replaced: Record | None = None
         self._last_batch_records = 0
         self._max_batch_records = 0  # 0: as many as fit
+        self._is_repeat = False
         self._batches_accepted = 0
 
     def __len__(self) -> int:
@@ -100,29 +101,42 @@ class PartitionQueue:
     def repeat_batch(self) -> None:
         """Limit the next batch to the records of the last one: a broker may have it, and recognizes it only whole."""
         self._max_batch_records = self._last_batch_records
+        self._is_repeat = True
+
+    @property
+    def is_limited(self) -> bool:
+        """Return whether the next batch may not have as many records as fit."""
+        return self._max_batch_records > 0
+
+    @property
+    def repeated_records(self) -> int:
+        """Return how many of the first waiting records must be sent as one batch."""
+        return self._max_batch_records if self._is_repeat else 0
 
     def halve_batch(self) -> bool:
         """Limit the next batch to half of the last one; return False if that had one record."""
         self._max_batch_records = max(1, self._last_batch_records // 2)
         self._batches_accepted = 0
+        self._is_repeat = False
         return self._last_batch_records > 1
 
     def note_accepted(self) -> None:
         """Note that Kafka has taken a batch; after some, a limit is lifted."""
         if self._max_batch_records:
             self._batches_accepted += 1
-            if self._batches_accepted >= BATCHES_BEFORE_FULL:
+            if self._is_repeat or self._batches_accepted >= BATCHES_BEFORE_FULL:
                 self.lift_limit()
 
     def lift_limit(self) -> None:
         """Let the next batch have as many records as fit."""
         self._max_batch_records = self._batches_accepted = 0
+        self._is_repeat = False
 
     # -- single records -----------------------------------------------------------------------------------------
 
-    def mark_next(self, key: bytes, mark: Callable[[bytes], bytes]) -> bool:
-        """Replace the value of the next waiting record of a key; return False if none waits."""
-        for place, (ingest_us, of, value, reason) in enumerate(self.waiting):
+    def mark_next(self, key: bytes, mark: Callable[[bytes], bytes], start: int = 0) -> bool:
+        """Replace the value of the first waiting record of a key from a place on; return False if there is none."""
+        for place, (ingest_us, of, value, reason) in enumerate(islice(self.waiting, start, None), start):
             if of == key:
                 self.waiting[place] = ingest_us, key, mark(value), reason
                 return True
@@ -135,6 +149,7 @@ class PartitionQueue:
         """
         self.suspect = self.waiting.popleft()
         self._max_batch_records = 1
+        self._is_repeat = False
         ingest_us, key, value, reason = self.waiting[0]
         if key == self.suspect[1]:
             self._replaced = self.waiting[0]

@@ -163,6 +163,7 @@ class RecordBuffer:
         for queue in self.queues():
             requeued += queue.requeue_batch()
             queue.restore_suspect()
+            queue.lift_limit()
             queue.unanswered_since = None
             queue.is_ready = bool(queue.waiting)
         # All of them: some may have been taken and not sent when the producer was lost.
@@ -191,6 +192,7 @@ class RecordBuffer:
         """Return how many of a stalled queue's newest records are beyond what stalled queues may hold."""
         excess_bytes = self.stalled_bytes - self.budget_bytes * STALLED_SHARE
         count = 0
+        max_records = min(max_records, len(queue.waiting) - queue.repeated_records)
         for record in reversed(queue.waiting):
             if excess_bytes <= 0 or count >= max_records:
                 break
@@ -198,10 +200,10 @@ class RecordBuffer:
             count += 1
         return count
 
-    def give_up(self, queues: Iterator[PartitionQueue] | None = None) -> int:
-        """Count everything that is left in queues as undelivered; return how many control records were among it."""
+    def give_up(self, *, keep: Topic | None = None) -> int:
+        """Count everything that is left as undelivered, but for one topic; return how many control records that is."""
         control_records = 0
-        for queue in list(self.queues() if queues is None else queues):
+        for queue in [queue for queue in self.queues() if queue.topic is not keep]:
             queue.restore_suspect()
             if queue.topic is Topic.CONTROL:
                 control_records += len(queue)
@@ -237,9 +239,10 @@ class RecordBuffer:
         """Return when the oldest record that waits to be sent was read (µs since the epoch); 0 if none waits."""
         return min((queue.waiting[0][0] for queue in self._ready), default=0)
 
-    def oldest_in_flight(self) -> float | None:
-        """Return when the oldest batch in flight was sent (monotonic seconds)."""
-        return min((queue.sent_at for queue in self.queues() if queue.in_flight), default=None)
+    def oldest_unanswered(self) -> float | None:
+        """Return since when a batch has had no answer from any broker, sent again or not (monotonic seconds)."""
+        waiting = (queue.unanswered_since for queue in self.queues())
+        return min((since for since in waiting if since is not None), default=None)
 
     def _make_ready(self, queue: PartitionQueue) -> None:
         queue.is_ready = True

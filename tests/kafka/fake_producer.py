@@ -42,6 +42,7 @@ class FakeProducer:
     ended: bool = False
     stranded: bool = False
     metadata_requests: int = 0
+    rewound: list[tuple[str, int, int]] = field(default_factory=list)
     closed: bool = False
     abandoned: bool = False
 
@@ -52,6 +53,10 @@ class FakeProducer:
         acknowledgement: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self.sent.append(SentBatch(topic, partition, batch.record_count(), acknowledgement))
         return acknowledgement
+
+    def rewind(self, topic: str, partition: int, records: int) -> None:
+        """Keep which batch's sequence number is to be used again."""
+        self.rewound.append((topic, partition, records))
 
     def partitions(self, topic: str) -> Collection[int]:
         """Return one partition, unless the topic is missing."""

@@ -5,38 +5,55 @@ from __future__ import annotations
 import pytest
 from aiokafka import errors as kafka_errors
 
-from bridge.kafka.error_policy import MAX_UNKNOWN_ERRORS, Reaction, reaction
+from bridge.kafka.error_policy import BatchRejected, Reaction, reaction
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    ("code", "expected"),
     [
-        (kafka_errors.MessageSizeTooLargeError(), Reaction.BISECT),
-        (kafka_errors.RecordListTooLargeError(), Reaction.BISECT),
-        (kafka_errors.InvalidTimestampError(), Reaction.BISECT),
-        (kafka_errors.TopicAuthorizationFailedError("t"), Reaction.HOLD_TOPIC),
-        (kafka_errors.UnknownTopicOrPartitionError(), Reaction.HOLD_TOPIC),
-        (kafka_errors.PolicyViolationError(), Reaction.HOLD_TOPIC),
-        (kafka_errors.UnknownError(), Reaction.HOLD_TOPIC),
-        (kafka_errors.OutOfOrderSequenceNumber(), Reaction.RETRY),
-        (kafka_errors.UnknownProducerId(), Reaction.RETRY),
-        (kafka_errors.ProducerFenced(), Reaction.RETRY),
-        (kafka_errors.ClusterAuthorizationFailedError(), Reaction.RETRY),
-        (kafka_errors.SaslAuthenticationFailed(), Reaction.RETRY),
-        (kafka_errors.IllegalSaslStateError(), Reaction.RETRY),
-        (kafka_errors.RequestTimedOutError(), Reaction.RETRY),
-        (kafka_errors.NotEnoughReplicasError(), Reaction.RETRY),
-        (kafka_errors.KafkaConnectionError(), Reaction.RETRY),
-        (TimeoutError(), Reaction.RETRY),
+        *((code, Reaction.RESEND) for code in (-1, 2, 5, 6, 7, 13, 19, 20, 56, 74, 75)),
+        *((code, Reaction.FIND_RECORD) for code in (10, 18, 32, 44, 87)),
+        *((code, Reaction.HOLD_TOPIC) for code in (3, 17, 29, 43, 76)),
+        *((code, Reaction.REBUILD) for code in (31, 45, 47, 49, 59, 90)),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
 )
-def test_an_error_has_its_reaction(error: Exception, expected: Reaction) -> None:
-    """A record's fault is bisected, a topic's is waited out, and everything else is tried again."""
-    assert reaction(error, failures=1) is expected
+def test_a_code_has_its_reaction(code: int, expected: Reaction) -> None:
+    """Only what the producer itself is at fault for replaces it."""
+    assert reaction(BatchRejected(code)) is expected
 
 
-def test_an_unknown_error_that_keeps_coming_is_taken_for_the_fault_of_a_record() -> None:
-    """Aiokafka has no name for some answers about a record, so an unknown one is bisected at last."""
-    reactions = [reaction(kafka_errors.UnknownError(), failures) for failures in range(1, MAX_UNKNOWN_ERRORS + 1)]
-    assert reactions == [*[Reaction.HOLD_TOPIC] * (MAX_UNKNOWN_ERRORS - 1), Reaction.BISECT]
+@pytest.mark.parametrize("code", [101, 119, 12345])
+def test_an_unknown_code_is_examined_and_named_by_its_number(code: int) -> None:
+    """What a broker says in a later version may be about a record or a topic: a part of the batch shows which."""
+    assert reaction(BatchRejected(code)) is Reaction.FIND_RECORD
+    assert str(code) in str(BatchRejected(code))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        kafka_errors.KafkaConnectionError(),
+        kafka_errors.NodeNotReadyError(),
+        kafka_errors.RequestTimedOutError(),
+        kafka_errors.LeaderNotAvailableError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_failed_connection_only_sends_again(error: Exception) -> None:
+    """The producer still knows its sequence numbers."""
+    assert reaction(error) is Reaction.RESEND
+
+
+@pytest.mark.parametrize("error", [kafka_errors.ProducerClosed(), ValueError("unexpected"), TimeoutError()])
+def test_an_unexpected_error_replaces_the_producer(error: Exception) -> None:
+    """What is not known to be harmless may have left the producer in any state."""
+    assert reaction(error) is Reaction.REBUILD
+
+
+def test_a_rejection_says_what_a_person_can_do() -> None:
+    """Name, the broker's own words, and the setting to look at."""
+    error = BatchRejected(87, "schema id 7 is not known")
+    assert str(error) == (
+        "INVALID_RECORD: schema id 7 is not known. If the broker validates schemas, compare SCHEMA_REGISTRY_URL with "
+        "its registry."
+    )

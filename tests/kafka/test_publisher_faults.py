@@ -11,22 +11,28 @@ from aiokafka import errors as kafka_errors
 from structlog.testing import capture_logs
 
 from bridge.errors import KafkaUnreachable, TopicConfigurationError, UnsupportedLibrary
-from bridge.kafka import aiokafka_internals, batch_sender, metadata_watchdog, publisher, topic_backoff
+from bridge.kafka import aiokafka_internals, batch_recovery, batch_sender, metadata_watchdog, publisher, topic_backoff
 from bridge.kafka.batch_sender import Batching
+from bridge.kafka.error_policy import BatchRejected
 from bridge.kafka.publisher import Publisher
+from bridge.market_data import Update, UpdateKind
 from bridge.observability.latency import LatencyMetrics
 from bridge.pipeline.assembly import Pipeline, assemble
 from bridge.serialization import schemas
+from bridge.serialization.deserializer import Deserializer
 from bridge.topics import Topic, topic_names
 from tests.kafka.fake_producer import FakeProducer, SentBatch
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 SCHEMAS = schemas.load()
 NAMES = topic_names("t", {})
 QUOTES, SALES = NAMES[Topic.QUOTES], NAMES[Topic.TIMESALES]
+#: Codes of the Apache Kafka protocol.
+UNKNOWN_TOPIC, NOT_LEADER, TOO_LARGE, NOT_ENOUGH_REPLICAS, TOPIC_DENIED = 3, 6, 10, 19, 29
+INVALID_TIMESTAMP, OUT_OF_ORDER, UNKNOWN_PRODUCER_ID, UNSUPPORTED_COMPRESSION, INVALID_RECORD = 32, 45, 59, 76, 87
 #: The waits of the code under test, short enough to wait for.
 QUICK = 0.001
 
@@ -38,6 +44,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "BACKOFF_MAX_SECONDS", QUICK)
     monkeypatch.setattr(topic_backoff, "BACKOFF_MIN_SECONDS", QUICK)
     monkeypatch.setattr(topic_backoff, "BACKOFF_MAX_SECONDS", QUICK)
+    monkeypatch.setattr(batch_recovery, "RESEND_MIN_SECONDS", QUICK)
+    monkeypatch.setattr(batch_recovery, "RESEND_MAX_SECONDS", QUICK)
     monkeypatch.setattr(metadata_watchdog, "DELIVERY_CHECK_SECONDS", QUICK)
     monkeypatch.setattr(metadata_watchdog, "METADATA_CHECK_SECONDS", QUICK)
     monkeypatch.setattr(batch_sender, "SETTLE_SECONDS", 0.05)
@@ -54,12 +62,13 @@ class Kafka:
         self.pipeline: Pipeline = assemble(
             SCHEMAS,
             names=NAMES,
-            wanted={},
+            wanted={"AAPL": frozenset({Topic.TIMESALES, Topic.QUOTES})},
             dialect="envelope",
             partition=lambda _key, _partitions: 0,
             budget_bytes=1 << 20,
             on_ready=ready.set,
         )
+        self.pipeline.ingest.start_session(7)
         self.publisher = Publisher(
             self.pipeline.buffer,
             self.pipeline.ingest,
@@ -73,7 +82,9 @@ class Kafka:
             start_producer=self._start,
         )
 
-    async def _start(self, options: Mapping[str, object], timeout_seconds: float) -> FakeProducer:
+    async def _start(
+        self, options: Mapping[str, object], topics: Collection[str], timeout_seconds: float
+    ) -> FakeProducer:
         if self.refusals:
             raise self.refusals.pop(0)
         self.producers.append(FakeProducer())
@@ -85,10 +96,33 @@ class Kafka:
         for value in values:
             self.pipeline.buffer.add(queue, (1, b"AAPL", value, None))
 
+    def add_sales(self, *prices: str) -> None:
+        """Ingest executions of one symbol."""
+        for price in prices:
+            self.pipeline.ingest.ingest([(b"", Update(UpdateKind.TIMESALE, "AAPL", {"price": price, "size": 1}))], 1)
+
+    async def sales(self) -> list[dict[str, Any]]:
+        """Return the executions that are not acknowledged, oldest first."""
+        deserializer = Deserializer(SCHEMAS)
+        return [(await deserializer.decode(value)).record for value in self.values(Topic.TIMESALES)]
+
+    @property
+    def is_held(self) -> bool:
+        """Return whether a topic is left alone for a while."""
+        return bool(self.publisher._topic_backoff)
+
     def values(self, topic: Topic) -> list[bytes]:
         """Return the records of a topic that are not acknowledged, oldest first."""
         queue = self.pipeline.buffer.queue_for(topic, b"AAPL")
         return [value for _, _, value, _ in (*queue.in_flight, *queue.waiting)]
+
+    async def acknowledge_until(self, holds: Callable[[], bool]) -> None:
+        """Acknowledge every batch of the first producer until something holds."""
+        number = 0
+        while not holds():
+            (await self.batch(0, number)).acknowledge()
+            number += 1
+            await asyncio.sleep(0)
 
     async def batch(self, producer: int, number: int = 0) -> SentBatch:
         """Wait for a batch that a producer was given, both counted from 0."""
@@ -137,7 +171,7 @@ async def test_a_failed_batch_replaces_the_producer_and_is_sent_again_first() ->
         first = await kafka.batch(0)
         kafka.add(Topic.QUOTES, b"3")
         with capture_logs() as logs:
-            first.reject(kafka_errors.OutOfOrderSequenceNumber())
+            first.reject(BatchRejected(OUT_OF_ORDER))
             again = await kafka.batch(1)
         assert kafka.producers[0].abandoned
         assert (again.records, kafka.values(Topic.QUOTES)) == (3, [b"1", b"2", b"3"])
@@ -152,7 +186,7 @@ async def test_an_answer_to_a_replaced_producer_is_ignored() -> None:
         kafka.add(Topic.QUOTES, b"1")
         kafka.add(Topic.TIMESALES, b"2")
         lost, late = await kafka.batch(0), await kafka.batch(0, 1)
-        lost.reject(kafka_errors.UnknownProducerId())
+        lost.reject(BatchRejected(UNKNOWN_PRODUCER_ID))
         await kafka.batch(1, 1)
         late.acknowledge()
         await asyncio.sleep(0)
@@ -166,7 +200,7 @@ async def test_batches_in_flight_may_settle_before_the_producer_is_replaced() ->
         kafka.add(Topic.QUOTES, b"1")
         kafka.add(Topic.TIMESALES, b"2")
         lost, other = await kafka.batch(0), await kafka.batch(0, 1)
-        lost.reject(kafka_errors.UnknownProducerId())
+        lost.reject(BatchRejected(UNKNOWN_PRODUCER_ID))
         other.acknowledge()
         await kafka.batch(1)
         assert kafka.pipeline.accounts.published[Topic.TIMESALES] == 1
@@ -174,45 +208,164 @@ async def test_batches_in_flight_may_settle_before_the_producer_is_replaced() ->
 
 
 async def test_a_rejected_record_is_found_by_halves_and_becomes_a_dead_letter() -> None:
-    """The neighbours of a record that Kafka does not take are published."""
+    """Its neighbours are published, by the same producer."""
     async with publishing() as kafka:
         kafka.add(Topic.TIMESALES, b"1", b"2", b"3", b"bad")
         batches = []
-        for producer, number, is_bad in ((0, 0, True), (1, 0, False), (1, 1, True), (2, 0, False), (2, 1, True)):
-            batch = await kafka.batch(producer, number)
+        for number, is_bad in enumerate((True, False, True, False, True)):
+            batch = await kafka.batch(0, number)
             batches.append(batch.records)
             if is_bad:
-                batch.reject(kafka_errors.MessageSizeTooLargeError())
+                batch.reject(BatchRejected(TOO_LARGE))
             else:
                 batch.acknowledge()
-        letter = await kafka.batch(3)
+        letter = await kafka.batch(0, 5)
         assert (letter.topic, batches) == (NAMES[Topic.DLQ], [4, 2, 2, 1, 1])
         letter.acknowledge()
         await kafka.publisher.drained()
         accounts = kafka.pipeline.accounts
         assert accounts.published[Topic.TIMESALES] == 3
         assert (dict(accounts.dead_lettered), accounts.pending) == ({"record_refused": 1}, 0)
+        assert kafka.producers[0].rewound == [(SALES, 0, 4), (SALES, 0, 2), (SALES, 0, 1)]
+        assert kafka.publisher.state.rebuilds == 0
+
+
+async def test_records_that_the_broker_names_are_dead_lettered_without_a_search() -> None:
+    """An answer with the records at fault costs one request more, however many records the batch has."""
+    async with publishing() as kafka:
+        kafka.add_sales("1", "2", "3", "4", "5")
+        (await kafka.batch(0)).reject(BatchRejected(INVALID_RECORD, record_indices=(3, 0)))
+        again, letters = await kafka.batch(0, 1), await kafka.batch(0, 2)
+        assert {(one.topic, one.records) for one in (again, letters)} == {(SALES, 3), (NAMES[Topic.DLQ], 2)}
+        assert [record["after_gap"] for record in await kafka.sales()] == [True, False, True]
+
+
+@pytest.mark.parametrize("code", [INVALID_TIMESTAMP, INVALID_RECORD, TOO_LARGE, 119])
+async def test_a_topic_of_which_every_record_is_rejected_waits_and_loses_nothing(code: int) -> None:
+    """It is the topic, not its records: a clock, a validating broker, a limit. All are kept, in order."""
+    async with publishing() as kafka:
+        kafka.add_sales("1", "2", "3")
+        with capture_logs() as logs:
+            number = 0
+            while not kafka.is_held:
+                (await kafka.batch(0, number)).reject(BatchRejected(code))
+                number += 1
+                sent = kafka.producers[0].sent
+                await eventually(lambda sent=sent, at=number: len(sent) > at or kafka.is_held, "the next attempt")  # type: ignore[misc]
+        assert [record["seq"] for record in await kafka.sales()] == [0, 1, 2]
+        assert [record["after_gap"] for record in await kafka.sales()] == [True, False, False]
+        assert kafka.pipeline.accounts.dead_lettered.total() == 0
+        [blocked] = [line for line in logs if line["event"] == "topic not writable, buffering"]
+        assert (blocked["topic"], blocked["reason"]) == (SALES, str(BatchRejected(code)))
+        assert kafka.publisher.state.rebuilds == 0
+
+
+async def test_a_lone_record_that_is_rejected_waits_for_the_next_one_to_prove_it() -> None:
+    """If Kafka takes the one behind it, the record is at fault; the one behind it says that one is missing."""
+    async with publishing() as kafka:
+        kafka.add_sales("1")
+        (await kafka.batch(0)).reject(BatchRejected(INVALID_RECORD))
+        await eventually(lambda: kafka.is_held, "the topic is held")
+        kafka.add_sales("2", "3")
+        (await kafka.batch(0, 1)).reject(BatchRejected(INVALID_RECORD))
+        if (probe := await kafka.batch(0, 2)).records > 1:  # the first attempt was a batch of all three
+            probe.reject(BatchRejected(INVALID_RECORD))
+            probe = await kafka.batch(0, 3)
+        [first, *_] = await kafka.sales()
+        assert (probe.records, first["seq"], first["after_gap"]) == (1, 1, True)
+        probe.acknowledge()
+        await eventually(lambda: kafka.pipeline.accounts.published[Topic.TIMESALES] == 1, "one is published")
+        letters = kafka.pipeline.buffer.queue_for(Topic.DLQ, b"AAPL")
+        assert [reason for *_, reason in (*letters.in_flight, *letters.waiting)] == ["record_refused"]
 
 
 @pytest.mark.parametrize(
-    "error", [kafka_errors.TopicAuthorizationFailedError(SALES), kafka_errors.UnknownTopicOrPartitionError()]
+    "error",
+    [BatchRejected(NOT_LEADER), kafka_errors.KafkaConnectionError(), kafka_errors.RequestTimedOutError()],
+    ids=["moved leader", "connection lost", "no answer"],
 )
-async def test_a_topic_that_is_refused_waits_while_the_others_go_on(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its records stay, it is logged once and named, and the first acknowledgement unblocks it."""
+async def test_a_batch_that_a_broker_may_have_is_sent_again_whole(error: Exception) -> None:
+    """With the same records under the same sequence number, so that the broker can recognize it."""
+    async with publishing() as kafka:
+        kafka.add(Topic.QUOTES, b"1", b"2")
+        (await kafka.batch(0)).reject(error)
+        kafka.add(Topic.QUOTES, b"3")
+        again = await kafka.batch(0, 1)
+        assert (again.records, kafka.producers[0].rewound) == (2, [(QUOTES, 0, 2)])
+        again.acknowledge()
+        assert (await kafka.batch(0, 2)).records == 1
+        assert kafka.publisher.state.rebuilds == 0
+
+
+async def test_an_answer_that_says_not_now_again_and_again_blocks_the_topic_visibly() -> None:
+    """A leader election passes quickly; too few replicas in sync may last."""
+    async with publishing() as kafka:
+        kafka.add(Topic.QUOTES, b"1")
+        with capture_logs() as logs:
+            for number in range(batch_recovery.MAX_QUICK_RESENDS + 1):
+                (await kafka.batch(0, number)).reject(BatchRejected(NOT_ENOUGH_REPLICAS))
+            (await kafka.batch(0, batch_recovery.MAX_QUICK_RESENDS + 1)).acknowledge()
+            await kafka.publisher.drained()
+        events = [line["event"] for line in logs]
+        assert events == ["topic not writable, buffering", "topic writable again"]
+        assert "min.insync.replicas" in logs[0]["reason"]
+
+
+@pytest.mark.parametrize("code", [TOPIC_DENIED, UNKNOWN_TOPIC, UNSUPPORTED_COMPRESSION])
+async def test_a_blocked_topic_waits_while_the_others_go_on(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its records stay, it is logged once and named, and no producer is replaced for it."""
     monkeypatch.setattr(topic_backoff, "BACKOFF_MIN_SECONDS", 3600.0)
     monkeypatch.setattr(topic_backoff, "BACKOFF_MAX_SECONDS", 3600.0)
     async with publishing() as kafka:
         with capture_logs() as logs:
             kafka.add(Topic.TIMESALES, b"1")
-            (await kafka.batch(0)).reject(error)
+            (await kafka.batch(0)).reject(BatchRejected(code))
             kafka.add(Topic.QUOTES, b"2")
-            (await kafka.batch(1)).acknowledge()
+            (await kafka.batch(0, 1)).acknowledge()
             await eventually(lambda: kafka.pipeline.accounts.published[Topic.QUOTES] == 1, "the quote is published")
         assert kafka.values(Topic.TIMESALES) == [b"1"]
         assert kafka.publisher.blocked_topics() == {SALES}
         assert [line["topic"] for line in logs if line["event"] == "topic not writable, buffering"] == [SALES]
+        assert kafka.publisher.state.rebuilds == 0
+
+
+async def test_a_blocked_topic_leaves_room_for_the_others() -> None:
+    """Its records take a part of the budget and are dropped beyond that; the others are published as before."""
+    async with publishing() as kafka:
+        buffer, ingest = kafka.pipeline.buffer, kafka.pipeline.ingest
+        buffer.budget_bytes = 20_000
+        kafka.producers[0].leaderless.add(SALES)
+        kafka.add_sales("1")
+        await eventually(kafka.publisher.blocked_topics, "the topic is blocked")
+        kafka.add_sales(*["1"] * 200)
+        assert kafka.pipeline.accounts.dropped[Topic.TIMESALES, "overload"] > 0
+        quotes = 0
+        for number in range(60):
+            ingest.ingest([(b"", Update(UpdateKind.QUOTE, "AAPL", {"bidPrice": str(number)}))], 1)
+            batch = await kafka.batch(0, number)
+            quotes += batch.topic == QUOTES
+            batch.acknowledge()
+        await eventually(lambda: kafka.pipeline.accounts.published[Topic.QUOTES] >= quotes, "the quotes are published")
+        assert quotes > 50
+        assert kafka.pipeline.accounts.conflated.total() == 0
+        assert buffer.stalled_bytes <= 15_000
+
+
+async def test_what_a_blocked_topic_holds_beyond_its_share_is_dropped_visibly() -> None:
+    """A topic that filled the budget before it was blocked gives room to the others; its next record is after a gap."""
+    async with publishing() as kafka:
+        buffer = kafka.pipeline.buffer
+        buffer.budget_bytes = 20_000
+        kafka.producers[0].leaderless.add(SALES)
+        kafka.add_sales(*["1"] * 200)
+        await eventually(lambda: buffer.stalled_bytes and buffer.stalled_bytes <= 15_000, "room for the others")
+        dropped = kafka.pipeline.accounts.dropped[Topic.TIMESALES, "overload"]
+        kafka.producers[0].leaderless.clear()
+        await kafka.acknowledge_until(lambda: not buffer.stalled_bytes)
+        kafka.add_sales("2")
+        [*_, last] = await kafka.sales()
+        assert (last["seq"], last["after_gap"]) == (200, True)
+        assert kafka.pipeline.accounts.published[Topic.TIMESALES] + dropped == 200
 
 
 async def test_a_partition_without_a_leader_waits_and_is_sent_once_it_has_one() -> None:
@@ -226,16 +379,6 @@ async def test_a_partition_without_a_leader_waits_and_is_sent_once_it_has_one() 
         producer.leaderless.clear()
         assert (await kafka.batch(0)).topic == SALES
         assert kafka.publisher.state.rebuilds == 0
-
-
-async def test_a_topic_that_is_deleted_under_a_batch_in_flight_replaces_the_producer() -> None:
-    """Aiokafka would retry it for ever; its records wait until the topic is there again."""
-    async with publishing() as kafka:
-        kafka.add(Topic.TIMESALES, b"1")
-        await kafka.batch(0)
-        kafka.producers[0].missing.add(SALES)
-        await eventually(lambda: len(kafka.producers) > 1, "a new producer")
-        assert kafka.values(Topic.TIMESALES) == [b"1"]
 
 
 async def test_a_batch_that_is_not_acknowledged_in_time_replaces_the_producer() -> None:
@@ -273,7 +416,7 @@ async def test_kafka_that_cannot_be_reached_is_tried_again() -> None:
         kafka.refusals = [KafkaUnreachable("no route"), KafkaUnreachable("no route")]
         kafka.add(Topic.QUOTES, b"1")
         with capture_logs() as logs:
-            (await kafka.batch(0)).reject(kafka_errors.KafkaConnectionError())
+            (await kafka.batch(0)).reject(BatchRejected(OUT_OF_ORDER))
             await kafka.batch(1)
         unavailable = [line for line in logs if line["event"] == "Kafka unavailable, retrying"]
         assert [line["reason"] for line in unavailable] == ["no route", "no route"]
@@ -284,7 +427,7 @@ async def test_topics_that_are_missing_at_the_start_are_an_error() -> None:
     """Which ones, and what creates them."""
     kafka = Kafka(delivery_timeout_seconds=60)
 
-    async def start(_options: Mapping[str, object], _timeout_seconds: float) -> FakeProducer:
+    async def start(_options: Mapping[str, object], _topics: Collection[str], _timeout_seconds: float) -> FakeProducer:
         return FakeProducer(missing={SALES})
 
     kafka.publisher._start_producer = start

@@ -155,7 +155,7 @@ class Core(RuleBasedStateMachine):
         return decoded(queue.topic, record[2])
 
     @rule(topic=st.sampled_from([Topic.QUOTES, Topic.TIMESALES]), is_stalled=st.booleans())
-    def stall(self, topic: Topic, is_stalled: bool) -> None:
+    def stall(self, *, topic: Topic, is_stalled: bool) -> None:
         """Let Kafka take no records of a topic for a while; what is beyond its share is dropped."""
         queue = self.table.buffer.queue_for(topic, None)
         self.table.buffer.set_stalled(queue, is_stalled=is_stalled)
@@ -174,10 +174,10 @@ class Core(RuleBasedStateMachine):
         queued = {
             queue: sum(size_of(record) for record in (*queue.waiting, *queue.in_flight)) for queue in buffer.queues()
         }
-        conflated = {
-            queue: sum(record.cost_bytes for record in queue.conflated.values()) for queue in buffer.queues()
-        }
-        assert all(queue.bytes == queued[queue] + conflated[queue] for queue in queued)
+        waiting = self.table.ingest.conflation._waiting
+        conflated = {queue: sum(record.cost_bytes for record in waiting[queue].values()) for queue in waiting}
+        assert all(queue.bytes == queued[queue] + conflated.get(queue, 0) for queue in queued)
+        assert all(queue.has_conflated is (queue in waiting) for queue in queued)
         assert buffer.bytes == sum(queue.bytes for queue in queued)
         assert buffer.stalled_bytes == sum(queue.bytes for queue in queued if queue.is_stalled)
         assert sum(queued.values()) <= buffer.budget_bytes

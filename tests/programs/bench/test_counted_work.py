@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 WARM, COUNTED = 2000, 1000
 #: Of the bridge's own functions, to publish what one queue holds, and for each record in it.
-MAX_CALLS_PER_BATCH, MAX_CALLS_PER_PUBLISHED_RECORD = 102, 0.01
+MAX_CALLS_PER_BATCH, MAX_CALLS_PER_PUBLISHED_RECORD = 115, 0.01
 #: Nothing of this may happen for a record: logs tell changes, and metrics are read from the accounts when asked.
 NOT_PER_RECORD = (
     "structlog",
