@@ -239,7 +239,7 @@ class Bridge:
         interval_seconds = self.settings.bridge_conflate_ms / 1000
         while interval_seconds:
             await asyncio.sleep(interval_seconds - wall_us() / 1e6 % interval_seconds)
-            while self.ingest.release(wall_us()):
+            while self.ingest.release(wall_us()):  # noqa: ASYNC110 - one turn of the loop between portions
                 await asyncio.sleep(0)
 
     async def _watch_subscriptions(self, stop: asyncio.Event) -> None:

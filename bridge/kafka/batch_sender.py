@@ -144,18 +144,18 @@ class BatchSender:
         """
         self._draining = True
         self._hurry.set()
-        blocked_since: float | None = None
+        blocked_since = time.monotonic()
         while not self._buffer.empty:
             self._in_flight.none_left.clear()
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(DRAIN_CHECK_SECONDS):
                     await self._in_flight.none_left.wait()
-            if not self._only_blocked_left():
-                blocked_since = None
-            elif blocked_since is None:
-                blocked_since = time.monotonic()
-            elif time.monotonic() - blocked_since > BLOCKED_DRAIN_SECONDS:
-                return
+            except TimeoutError:
+                if self._only_blocked_left():
+                    if time.monotonic() - blocked_since > BLOCKED_DRAIN_SECONDS:
+                        return
+                    continue
+            blocked_since = time.monotonic()
 
     def _only_blocked_left(self) -> bool:
         """Return whether all records that are left are those of queues that cannot be sent, while others can."""
