@@ -6,8 +6,11 @@ A full buffer never stops the socket: quotes and greeks are then conflated, ever
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
+import structlog
+
+from bridge import log_events
 from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
 from bridge.pipeline.conflation import Conflation
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from bridge.serialization.decimals import PriceEncoder
     from bridge.serialization.fast import FastSerializer
     from bridge.serialization.serializer import Serializer
+
+log = structlog.get_logger(__name__)
 
 #: Kafka's default ``max.message.bytes`` is 1 MiB + 12; the rest is for the key and the batch's own header.
 MAX_RECORD_BYTES: Final = 1_000_000
@@ -70,6 +75,8 @@ class Ingest:
         self._buffer = buffer
         self._accounts = accounts
         self._dead_letters = dead_letters
+        #: How many control records were acknowledged when a rejected one was last logged.
+        self._announced_when_rejected = -1
 
     def start_session(self, session_id: int) -> None:
         """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
@@ -106,11 +113,14 @@ class Ingest:
         if queue.topic in MARKET_DATA:
             assert key is not None  # a symbol, as for every market record
             error.symbol = key.decode()
-            self._dead_letters.queue(value, error, ingest_us)
+            session_id = cast("int", self._serializer.decode(queue.topic, value)["session_id"])
+            self._dead_letters.queue(value, error, ingest_us, session_id)
             self.overload.announce()
             self._mark_gap(queue, error.symbol)
         elif queue.topic is Topic.DLQ:
             self._accounts.dropped[Topic.DLQ, error.reason] += 1
+        else:
+            self._count_rejected_control_record(error)
 
     def release(self, now_us: int) -> None:
         """Queue conflated records, as far as there is room."""
@@ -125,8 +135,13 @@ class Ingest:
                 self.overload.announce()
 
     def give_up(self) -> None:
-        """Count conflated records that still wait as undelivered."""
+        """Count conflated records that still wait as undelivered; the end of a flood of dead letters is logged."""
         self.conflation.give_up()
+        self._dead_letters.limit.end()
+
+    def check_dead_letters(self) -> None:
+        """Log the end of a flood of dead letters if it has ended; to be called now and then."""
+        self._dead_letters.limit.check()
 
     # -- one update ---------------------------------------------------------------------------------------------
 
@@ -163,8 +178,9 @@ class Ingest:
             return
         try:
             values = [self._serialize(stream, update, ingest_us) for stream in streams]
-        except BadLine:
+        except BadLine as error:
             skip(streams)
+            error.records = len(streams)
             raise
         self._queue_all(streams, values, update, ingest_us)
 
@@ -234,6 +250,14 @@ class Ingest:
             return
         if (stream := self._router.known_stream(topic, symbol)) is not None:
             stream.after_gap = True
+
+    def _count_rejected_control_record(self, error: BadLine) -> None:
+        """Count a record of our own that Kafka rejects; log the first since one was acknowledged."""
+        accounts = self._accounts
+        accounts.control_rejected += 1
+        if accounts.announced != self._announced_when_rejected:
+            self._announced_when_rejected = accounts.announced
+            log.error(log_events.CONTROL_RECORD_REJECTED, reason=str(error), rejected=accounts.control_rejected)
 
     def _count_unknown_fields(self, names: frozenset[str]) -> None:
         for name in names:  # the feed chooses them, so their length and their number are bounded

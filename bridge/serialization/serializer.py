@@ -46,14 +46,17 @@ class Serializer:
         prefix, schema = self._by_topic[topic]
         return self._encode(topic, prefix, schema, record)
 
+    def decode(self, topic: Topic, value: bytes) -> AvroRecord:
+        """Return a record that was encoded here."""
+        prefix, schema = self._by_topic[topic]
+        record = schemaless_reader(BytesIO(value[len(prefix) :]), schema, None)
+        assert isinstance(record, dict)  # the schemas of all topics are those of records
+        return record
+
     def replace_fields(self, topic: Topic, value: bytes, **fields: object) -> bytes:
         """Return an encoded record with other values in some fields, and with the prefix it had."""
         prefix, schema = self._by_topic[topic]
-        body = BytesIO(value)
-        prefix = body.read(len(prefix))
-        record = schemaless_reader(body, schema, None)
-        assert isinstance(record, dict)  # the schemas of all topics are those of records
-        return self._encode(topic, prefix, schema, record | fields)
+        return self._encode(topic, value[: len(prefix)], schema, {**self.decode(topic, value), **fields})
 
     def _encode(self, topic: Topic, prefix: bytes, schema: Any, record: AvroRecord) -> bytes:
         buffer = self._buffer
