@@ -122,7 +122,7 @@ class Clock:
 
 
 def test_files_of_secrets_are_read_once_a_second(tmp_path: Path) -> None:
-    """A flood of texts does not read them for each; what they hold is known a second later, and what they held remains so."""
+    """A flood of texts does not read them for each; what they hold is known a second later, and the old one as well."""
     clock, file = Clock(), tmp_path / "password"
     file.write_text("first-password")
     redactor = Redactor([Secret.in_file("PASSWORD", file)], clock=clock)
