@@ -26,8 +26,10 @@ LETTERS_PER_SECOND: Final = 500
 MAX_BURST: Final = 1_000
 #: A longer line counts as several: 2 MB a second at most, as redacting a line and sending it cost by its length.
 BYTES_PER_LETTER: Final = 4_096
-#: Beyond the limit one line of each reason is written in this time, so that a new kind of damage is seen in a flood.
-SAMPLE_SECONDS: Final = 1.0
+#: The bucket is refilled so often, and not with each line: what is written of a flood is then one batch a second and
+#: not some hundred, each of which costs as much as a dozen letters. Beyond the limit one line of each reason is written
+#: in this time, so that a new kind of damage is seen in a flood.
+INTERVAL_SECONDS: Final = 1.0
 #: A flood has ended when nothing was beyond the limit for so long: it is logged as one, not with every wave.
 CALM_SECONDS: Final = 10.0
 
@@ -39,8 +41,8 @@ class DeadLetterLimit:
         self._clock = clock
         self._tokens = float(MAX_BURST)
         self._refilled_at = -math.inf
-        #: When a line of each reason was last written beyond the limit.
-        self._sampled_at: dict[str, float] = {}
+        #: The reasons of which a line was written beyond the limit, in this interval.
+        self._sampled: set[str] = set()
         #: The lines of the present flood that were not written, by reason; when it started, and was last beyond.
         self._dropped: Counter[str] = Counter()
         self._started_at: float | None = None
@@ -49,8 +51,11 @@ class DeadLetterLimit:
     def admits(self, reason: str, size: int) -> bool:
         """Return whether a line of ``size`` bytes may be written to the dead-letter topic."""
         now = self._clock()
-        self._tokens = min(MAX_BURST, self._tokens + (now - self._refilled_at) * LETTERS_PER_SECOND)
-        self._refilled_at = now
+        elapsed = now - self._refilled_at
+        if elapsed >= INTERVAL_SECONDS:
+            self._tokens = min(MAX_BURST, self._tokens + elapsed * LETTERS_PER_SECOND)
+            self._refilled_at = now
+            self._sampled.clear()
         if self._tokens >= 1:
             self._tokens -= 1 + size // BYTES_PER_LETTER  # what is too much is paid back before the next one
             return True
@@ -58,8 +63,8 @@ class DeadLetterLimit:
         if self._started_at is None:
             self._started_at = now
             log.warning(log_events.DEAD_LETTERS_LIMITED, reason=reason, limit_per_second=LETTERS_PER_SECOND)
-        if now - self._sampled_at.get(reason, -math.inf) >= SAMPLE_SECONDS:
-            self._sampled_at[reason] = now
+        if reason not in self._sampled:
+            self._sampled.add(reason)
             return True
         self._dropped[reason] += 1
         return False
