@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 import structlog
 
 from bridge import log_events
-from bridge.errors import BadLine
+from bridge.errors import BadLine, Undecodable
 from bridge.market_data import Update, UpdateKind
 from bridge.pipeline.conflation import Conflation
 from bridge.pipeline.routing import Router, skip
@@ -113,8 +113,7 @@ class Ingest:
         if queue.topic in MARKET_DATA:
             assert key is not None  # a symbol, as for every market record
             error.symbol = key.decode()
-            session_id = cast("int", self._serializer.decode(queue.topic, value)["session_id"])
-            self._dead_letters.queue(value, error, ingest_us, session_id)
+            self._dead_letters.queue(value, error, ingest_us, self._session_of(queue.topic, value))
             self.overload.announce()
             self._mark_gap(queue, error.symbol)
         elif queue.topic is Topic.DLQ:
@@ -238,6 +237,13 @@ class Ingest:
         self.conflation.hold(stream, record)
 
     # -- beside the updates -------------------------------------------------------------------------------------
+
+    def _session_of(self, topic: Topic, value: bytes) -> int | None:
+        """Return the session of a market record; None if it cannot be read, which must not keep it from being kept."""
+        try:
+            return cast("int", self._serializer.decode(topic, value)["session_id"])
+        except Undecodable:
+            return None
 
     def _mark_gap(self, queue: PartitionQueue, symbol: str) -> None:
         """Let the next record of a symbol say that one before it is missing: it may have been made already."""

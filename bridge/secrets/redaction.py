@@ -29,8 +29,8 @@ MIN_SECRET_LENGTH: Final = 4
 MAX_VALUES: Final = 64
 #: A secret is replaced even if only so much of its beginning is there: servers truncate what they quote.
 PREFIX_LENGTH: Final = 16
-#: How long the secrets of the settings are taken for unchanged. Each look reads every file of a secret; a flood of
-#: texts, as of dead letters, must not read them for each.
+#: How long the secrets of the settings are taken for unchanged where texts are redacted. Each look reads every file of
+#: a secret, which a log line or a response may cost, but not each of many dead letters.
 MAX_AGE_SECONDS: Final = 1.0
 #: Shorter Base64 text may be part of any word.
 MIN_BASE64_LENGTH: Final = 8
@@ -40,9 +40,9 @@ _URL_SAFE = str.maketrans("+/", "-_")
 class Redactor:
     """The known secrets, and their replacement in texts and documents.
 
-    Secrets are read again once a second at most, as their files may change; tokens from elsewhere are added by
-    :meth:`learn`, which whoever sends one calls first. Several threads may use it, as they may log. ``clock`` returns
-    monotonic seconds.
+    Secrets are read again, as their files may change: for each document, and for texts once a second at most. Tokens
+    from elsewhere are added by :meth:`learn`, which whoever sends one calls first. Several threads may use it, as they
+    may log. ``clock`` returns monotonic seconds.
     """
 
     def __init__(self, secrets: Iterable[Secret] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,7 +63,8 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """Return a text with every secret in it replaced."""
-        self._learn_current()
+        if self._clock() - self._read_at >= MAX_AGE_SECONDS:
+            self._learn_current()
         return self._replace(text)
 
     def redact_document(self, document: Mapping[str, object]) -> dict[str, object]:
@@ -73,8 +74,6 @@ class Redactor:
 
     def _learn_current(self) -> None:
         now = self._clock()
-        if now - self._read_at < MAX_AGE_SECONDS:
-            return
         current = list(self._revealed())
         with self._lock:
             self._current = frozenset(current)

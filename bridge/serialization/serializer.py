@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastavro import schemaless_reader, schemaless_writer
 
-from bridge.errors import BadLine, shorten
+from bridge.errors import BadLine, Undecodable, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,9 +47,12 @@ class Serializer:
         return self._encode(topic, prefix, schema, record)
 
     def decode(self, topic: Topic, value: bytes) -> AvroRecord:
-        """Return a record that was encoded here."""
+        """Return a record that was encoded here; raise Undecodable."""
         prefix, schema = self._by_topic[topic]
-        record = schemaless_reader(BytesIO(value[len(prefix) :]), schema, None)
+        try:
+            record = schemaless_reader(BytesIO(value[len(prefix) :]), schema, None)
+        except (*_MISMATCH_ERRORS, EOFError) as error:
+            raise Undecodable(f"the value is no record of {topic}: {str(error) or type(error).__name__}") from error
         assert isinstance(record, dict)  # the schemas of all topics are those of records
         return record
 
