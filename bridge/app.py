@@ -227,6 +227,7 @@ class Bridge:
         drift: dict[str, int] = {}
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
+            self.ingest.check_dead_letters()
             if self.control.session_id is not None:
                 self.control.heartbeat(self.publisher.state.rebuilds)
             found = self.publisher.partition_drift()

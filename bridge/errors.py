@@ -248,13 +248,15 @@ class HandshakeRefused(ConnectionLost):
 class BadLine(BridgeError):
     """A line of the feed that cannot become a record.
 
-    ``reason`` is one of a few fixed values (a metric's label), ``error`` the message for the operator.
+    ``reason`` is one of a few fixed values (a metric's label), ``error`` the message for the operator; ``records`` is
+    how many records consumers miss because of it, at least the line itself.
     """
 
     def __init__(self, reason: str, error: str, *, symbol: str | None = None) -> None:
         self.reason = reason
         self.error = error
         self.symbol = symbol
+        self.records = 1
         super().__init__(reason, error)
 
     def __str__(self) -> str:

@@ -20,6 +20,7 @@ from bridge.clock import wall_us
 from bridge.errors import DisconnectCause
 from bridge.observability.health import readiness
 from bridge.observability.latency import NAMESPACE
+from bridge.pipeline.accounts import RATE_LIMIT
 from bridge.pipeline.routing import CONFLATED
 from bridge.topics import MARKET_DATA, Topic
 
@@ -44,6 +45,7 @@ FILTERED_KINDS: Final = ("ack", "auth", "empty", "error", "not_subscribed", "pon
 DROPS: Final = (
     *((topic, "overload") for topic in (*MARKET_DATA, Topic.DLQ) if topic not in CONFLATED),
     (Topic.DLQ, "record_refused"),
+    (Topic.DLQ, RATE_LIMIT),
 )
 _MAX_FIELD_NAME_LENGTH: Final = 100
 
@@ -113,7 +115,8 @@ class BridgeCollector(Collector):
         names = self._bridge.settings.topics
         yield _counters(
             "records_dropped",
-            "Records LOST in the bridge, by topic and reason (`overload`: the buffer was full).",
+            "Records LOST in the bridge, by topic and reason (`overload`: the buffer was full; `rate_limit`: too many "
+            "dead letters; `record_refused`: Kafka rejected a dead letter).",
             ("topic", "reason"),
             {(names[topic], reason): accounts.dropped[topic, reason] for topic, reason in (*DROPS, *accounts.dropped)},
         )
@@ -135,6 +138,11 @@ class BridgeCollector(Collector):
             len(self._bridge.ingest.conflation),
         )
         yield _counter("control_records", "Records acknowledged on the control topic.", accounts.announced)
+        yield _counter(
+            "control_records_rejected",
+            "Records LOST for the control topic because Kafka rejected them.",
+            accounts.control_rejected,
+        )
 
     def _aries(self) -> Iterator[Metric]:
         bridge, client = self._bridge, self._bridge.client

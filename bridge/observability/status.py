@@ -166,6 +166,7 @@ def _accounts(bridge: BridgeView) -> Json:
         **accounts.totals(),
         "adds_up": accounts.balance == 0,
         "announced": accounts.announced,
+        "control_rejected": accounts.control_rejected,
         "filtered_by_kind": dict(accounts.filtered),
         "dead_lettered_by_reason": dict(accounts.dead_lettered),
         "dropped_by_reason": {f"{topic} {reason}": count for (topic, reason), count in accounts.dropped.items()},

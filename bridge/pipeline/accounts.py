@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from bridge.topics import Topic
+
+#: Why a dead letter is dropped that is beyond the rate limit.
+RATE_LIMIT: Final = "rate_limit"
 
 
 @dataclass(slots=True)
@@ -32,8 +35,9 @@ class Accounts:
     dead_lettered: Counter[str] = field(default_factory=Counter)
     dropped: Counter[tuple[Topic, str]] = field(default_factory=Counter)
     undelivered: Counter[Topic] = field(default_factory=Counter)
-    #: Acknowledged records of our own, on ``aries.control``.
+    #: Records of our own, on ``aries.control``: acknowledged, and rejected by Kafka.
     announced: int = 0
+    control_rejected: int = 0
 
     def totals(self) -> dict[str, int]:
         """Return each account's total, by the names that ``aries.control`` carries."""

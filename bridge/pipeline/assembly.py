@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.control_events import ControlEvents
+from bridge.pipeline.dead_letter_limit import DeadLetterLimit
 from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.ingest import Ingest
 from bridge.pipeline.overload import Overload
@@ -54,11 +56,12 @@ def assemble(
     market_status: bool = True,
     conflate_ms: int = 0,
     redact: Callable[[str], str] = str,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Pipeline:
     """Return a pipeline whose queues are not open yet.
 
     ``names`` are the topics' names in Kafka, ``wanted`` the topics of each symbol; see :class:`RecordBuffer` for
-    ``partition`` and ``on_ready``.
+    ``partition`` and ``on_ready``. ``clock`` returns monotonic seconds.
     """
     prefixes = single_object_prefixes(schemas)
     prices = PriceEncoder()
@@ -75,7 +78,9 @@ def assemble(
         buffer=buffer,
         accounts=accounts,
         overload=overload,
-        dead_letters=DeadLetters(serializer, buffer, accounts, overload, dialect=dialect, redact=redact),
+        dead_letters=DeadLetters(
+            serializer, buffer, accounts, overload, dialect=dialect, redact=redact, limit=DeadLetterLimit(clock)
+        ),
         wanted=wanted,
         market_status=market_status,
         conflate_ms=conflate_ms,

@@ -9,6 +9,7 @@ import structlog
 
 from bridge import log_events
 from bridge.clock import wall_us
+from bridge.pipeline.accounts import RATE_LIMIT
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
@@ -87,12 +88,11 @@ class ControlEvents:
     def heartbeat(self, producer_rebuilds: int) -> None:
         """Announce the accounts, unless an earlier record still waits: an outage must not pile up heartbeats."""
         if not self._queue().waiting:
-            self.announce(ControlKind.HEARTBEAT, reason=_replacements(producer_rebuilds) or None)
+            self.announce(ControlKind.HEARTBEAT, reason=self._reason(producer_rebuilds) or None)
 
     def complete(self, producer_rebuilds: int) -> None:
         """Announce that the process ends with every record acknowledged."""
-        reasons = ("stopped", _replacements(producer_rebuilds))
-        self.announce(ControlKind.SESSION_COMPLETED, reason="; ".join(filter(None, reasons)))
+        self.announce(ControlKind.SESSION_COMPLETED, reason=self._reason(producer_rebuilds, "stopped"))
 
     def overload(self, started: bool, buffer_bytes: int) -> None:  # noqa: FBT001 - the one fact of the event
         """Announce and log that overload has started or ended."""
@@ -100,6 +100,12 @@ class ControlEvents:
             log_events.OVERLOAD_STARTED if started else log_events.OVERLOAD_ENDED, buffer_bytes=buffer_bytes
         )
         self.announce(ControlKind.OVERLOAD, reason="started" if started else "ended")
+
+    def _reason(self, producer_rebuilds: int, *before: str) -> str:
+        """Return what consumers should know of the process so far."""
+        dropped = self._accounts.dropped[Topic.DLQ, RATE_LIMIT]
+        limited = f"{log_events.DEAD_LETTERS_LIMITED}, {dropped} dropped" if dropped else ""
+        return "; ".join(filter(None, (*before, _replacements(producer_rebuilds), limited)))
 
     def _queue(self) -> PartitionQueue:
         return self._buffer.queue_for(Topic.CONTROL, self._instance.encode())

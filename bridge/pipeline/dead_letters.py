@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import bridge
+from bridge.pipeline.accounts import RATE_LIMIT
+from bridge.pipeline.dead_letter_limit import DeadLetterLimit
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
@@ -33,8 +35,10 @@ class DeadLetters:
         *,
         dialect: str,
         redact: Callable[[str], str] = str,
+        limit: DeadLetterLimit | None = None,
     ) -> None:
         self.session_id = 0
+        self.limit = limit or DeadLetterLimit()
         self._serializer = serializer
         self._buffer = buffer
         self._accounts = accounts
@@ -42,30 +46,50 @@ class DeadLetters:
         self._dialect = dialect
         self._redact = redact
 
-    def queue(self, raw: bytes, error: BadLine, ingest_us: int) -> None:
-        """Queue the dead letter of a line or record; if there is no room, account for it as dropped."""
-        letter = self._record(raw, error, ingest_us)
+    def queue(self, raw: bytes, error: BadLine, ingest_us: int, session_id: int | None = None) -> None:
+        """Queue the dead letter of a line, or of a record of an earlier session.
+
+        Beyond the rate limit, and where there is no room, it is accounted for as dropped.
+        """
+        if not self.limit.admits(error.reason, min(len(raw), MAX_RAW_BYTES)):
+            self._drop(error, RATE_LIMIT)
+            return
+        letter = self._record(raw, error, ingest_us, session_id or self.session_id or None)
         queue = self._buffer.queue_for(Topic.DLQ, letter[1])
         if not self._buffer.offer(queue, letter):
             self._overload.begin(queue)
-            self._accounts.dropped[Topic.DLQ, "overload"] += 1
+            self._drop(error, "overload")
 
-    def _record(self, raw: bytes, error: BadLine, ingest_us: int) -> Record:
+    def _drop(self, error: BadLine, reason: str) -> None:
+        """Account for every record that consumers miss, as no dead letter tells them why."""
+        self._accounts.split += error.records - 1
+        self._accounts.dropped[Topic.DLQ, reason] += error.records
+
+    def _record(self, raw: bytes, error: BadLine, ingest_us: int, session_id: int | None) -> Record:
         """Return the dead letter; its key is the symbol, if that is known."""
-        text = self._redact(str(error))
+        text, raw_kept, symbol = self._redacted(str(error), raw[:MAX_RAW_BYTES], error.symbol)
         if len(raw) > MAX_RAW_BYTES:
             text += f" (the line has {len(raw)} bytes, of which the first {MAX_RAW_BYTES} are kept)"
-        symbol = error.symbol and self._redact(error.symbol)
         letter: dict[str, object] = {
             "reason": error.reason,
             "error": text,
-            # A server may echo what it was sent, a token among it. Latin-1 maps every byte to itself.
-            "raw": self._redact(raw[:MAX_RAW_BYTES].decode("latin-1")).encode("latin-1"),
+            "raw": raw_kept,
             "symbol": symbol,
             "dialect": self._dialect,
-            "session_id": self.session_id or None,
+            "session_id": session_id,
             "ingest_time_us": ingest_us,
             "bridge_version": bridge.__version__,
         }
         key = symbol.encode() if symbol else None
         return ingest_us, key, self._serializer.encode(Topic.DLQ, letter), error.reason
+
+    def _redacted(self, text: str, raw: bytes, symbol: str | None) -> tuple[str, bytes, str | None]:
+        """Return what a dead letter shows of a line, without secrets: a server may echo a token it was sent.
+
+        All is looked through at once; only where there is a secret, each part is redacted on its own.
+        """
+        line = raw.decode("latin-1")  # maps every byte to itself
+        whole = "\n".join((text, line, symbol or ""))
+        if self._redact(whole) == whole:
+            return text, raw, symbol
+        return self._redact(text), self._redact(line).encode("latin-1"), symbol and self._redact(symbol)

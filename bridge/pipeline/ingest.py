@@ -7,9 +7,12 @@ A full buffer never stops the socket: quotes and greeks are then conflated, ever
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-from bridge.errors import BadLine
+import structlog
+
+from bridge import log_events
+from bridge.errors import BadLine, Undecodable
 from bridge.market_data import Update, UpdateKind
 from bridge.pipeline.conflation import Conflation
 from bridge.pipeline.routing import Router, skip
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from bridge.serialization.decimals import PriceEncoder
     from bridge.serialization.fast import FastSerializer
     from bridge.serialization.serializer import Serializer
+
+log = structlog.get_logger(__name__)
 
 #: Kafka's default ``max.message.bytes`` is 1 MiB + 12; the rest is for the key and the batch's own header.
 MAX_RECORD_BYTES: Final = 1_000_000
@@ -71,6 +76,8 @@ class Ingest:
         self._buffer = buffer
         self._accounts = accounts
         self._dead_letters = dead_letters
+        #: How many control records were acknowledged when a rejected one was last logged.
+        self._announced_when_rejected = -1
 
     def start_session(self, session_id: int) -> None:
         """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
@@ -125,10 +132,12 @@ class Ingest:
         if queue.topic in MARKET_DATA:
             assert key is not None  # a symbol, as for every market record
             error.symbol = key.decode()
-            self._dead_letters.queue(value, error, ingest_us)
+            self._dead_letters.queue(value, error, ingest_us, self._session_of(queue.topic, value))
             self.overload.announce()
         elif queue.topic is Topic.DLQ:
             self._accounts.dropped[Topic.DLQ, error.reason] += 1
+        else:
+            self._count_rejected_control_record(error)
         return error.symbol
 
     def shed(self, queue: PartitionQueue, max_records: int) -> None:
@@ -165,8 +174,13 @@ class Ingest:
             self.overload.announce()
 
     def give_up(self) -> None:
-        """Count conflated records that still wait as undelivered."""
+        """Count conflated records that still wait as undelivered; the end of a flood of dead letters is logged."""
         self.conflation.give_up()
+        self._dead_letters.limit.end()
+
+    def check_dead_letters(self) -> None:
+        """Log the end of a flood of dead letters if it has ended; to be called now and then."""
+        self._dead_letters.limit.check()
 
     # -- one update ---------------------------------------------------------------------------------------------
 
@@ -203,8 +217,9 @@ class Ingest:
             return
         try:
             values = [self._serialize(stream, update, ingest_us) for stream in streams]
-        except BadLine:
+        except BadLine as error:
             skip(streams)
+            error.records = len(streams)
             raise
         self._queue_all(streams, values, update, ingest_us)
 
@@ -264,6 +279,13 @@ class Ingest:
 
     # -- beside the updates -------------------------------------------------------------------------------------
 
+    def _session_of(self, topic: Topic, value: bytes) -> int | None:
+        """Return the session of a market record; None if it cannot be read, which must not keep it from being kept."""
+        try:
+            return cast("int", self._serializer.decode(topic, value)["session_id"])
+        except Undecodable:
+            return None
+
     def _mark_gap(self, queue: PartitionQueue, symbol: str, start: int = 0) -> None:
         """Let the next record of a symbol say that one before it is missing: it may have been made already."""
         if not queue.mark_next(symbol.encode(), self._gap_marker(queue), start):
@@ -279,6 +301,14 @@ class Ingest:
             return
         if (stream := self._router.known_stream(queue.topic, symbol)) is not None:
             stream.after_gap = True
+
+    def _count_rejected_control_record(self, error: BadLine) -> None:
+        """Count a record of our own that Kafka rejects; log the first since one was acknowledged."""
+        accounts = self._accounts
+        accounts.control_rejected += 1
+        if accounts.announced != self._announced_when_rejected:
+            self._announced_when_rejected = accounts.announced
+            log.error(log_events.CONTROL_RECORD_REJECTED, reason=str(error), rejected=accounts.control_rejected)
 
     def _count_unknown_fields(self, names: frozenset[str]) -> None:
         for name in names:  # the feed chooses them, so their length and their number are bounded

@@ -8,7 +8,9 @@ import json
 import math
 import re
 import threading
+import time
 from collections.abc import Collection, Mapping
+from itertools import chain
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -17,7 +19,7 @@ from bridge.errors import SecretUnreadable
 from bridge.secrets.secret import REDACTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from bridge.secrets.secret import Secret
 
@@ -27,6 +29,9 @@ MIN_SECRET_LENGTH: Final = 4
 MAX_VALUES: Final = 64
 #: A secret is replaced even if only so much of its beginning is there: servers truncate what they quote.
 PREFIX_LENGTH: Final = 16
+#: How long the secrets of the settings are taken for unchanged where texts are redacted. Each look reads every file of
+#: a secret, which a log line or a response may cost, but not each of many dead letters.
+MAX_AGE_SECONDS: Final = 1.0
 #: Shorter Base64 text may be part of any word.
 MIN_BASE64_LENGTH: Final = 8
 _URL_SAFE = str.maketrans("+/", "-_")
@@ -35,26 +40,31 @@ _URL_SAFE = str.maketrans("+/", "-_")
 class Redactor:
     """The known secrets, and their replacement in texts and documents.
 
-    Secrets are read again at each call, as their files may change; tokens from elsewhere are added by :meth:`learn`.
-    Several threads may use it, as they may log.
+    Secrets are read again, as their files may change: for each document, and for texts once a second at most. Tokens
+    from elsewhere are added by :meth:`learn`, which whoever sends one calls first. Several threads may use it, as they
+    may log. ``clock`` returns monotonic seconds.
     """
 
-    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+    def __init__(self, secrets: Iterable[Secret] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
         self._secrets = tuple(secrets)
+        self._clock = clock
         self._lock = threading.Lock()
-        self._values: tuple[str, ...] = ()
-        self._forms: frozenset[str] = frozenset()
+        self._read_at = -math.inf
+        #: The forms of each value, the newest value last; and the present values of the settings, which are kept.
+        self._values: dict[str, frozenset[str]] = {}
+        self._current: frozenset[str] = frozenset()
+        #: The forms by what they begin with: tokens of one issuer often begin alike, and are then looked for once.
+        self._by_prefix: dict[str, list[str]] = {}
 
     def learn(self, value: str) -> None:
         """Redact this value, too, from now on."""
         with self._lock:
-            if len(value) >= MIN_SECRET_LENGTH and value not in self._values:
-                self._values = (*self._values, value)[-MAX_VALUES:]
-                self._forms = frozenset(form for known in self._values for form in forms(known))
+            self._learn([value])
 
     def redact(self, text: str) -> str:
         """Return a text with every secret in it replaced."""
-        self._learn_current()
+        if self._clock() - self._read_at >= MAX_AGE_SECONDS:
+            self._learn_current()
         return self._replace(text)
 
     def redact_document(self, document: Mapping[str, object]) -> dict[str, object]:
@@ -63,11 +73,33 @@ class Redactor:
         return {key: self._redact_value(value) for key, value in document.items()}
 
     def _learn_current(self) -> None:
+        now = self._clock()
+        current = list(self._revealed())
+        with self._lock:
+            self._current = frozenset(current)
+            self._learn(current)
+            self._read_at = now
+
+    def _revealed(self) -> Iterator[str]:
         for secret in self._secrets:
             try:
-                self.learn(secret.reveal())
+                yield secret.reveal()
             except SecretUnreadable:  # reported by whatever needs the secret
                 continue
+
+    def _learn(self, values: Iterable[str]) -> None:
+        """Add values, and forget the oldest beyond the limit; the caller holds the lock."""
+        new = [value for value in values if len(value) >= MIN_SECRET_LENGTH and value not in self._values]
+        if not new:
+            return
+        known = self._values | {value: frozenset(forms(value)) for value in new}
+        learned = [value for value in known if value not in self._current]
+        for value in learned[: max(0, len(known) - MAX_VALUES)]:
+            del known[value]
+        by_prefix: dict[str, list[str]] = {}
+        for form in frozenset().union(*known.values()):
+            by_prefix.setdefault(form[:PREFIX_LENGTH], []).append(form)
+        self._values, self._by_prefix = known, by_prefix  # replaced, never changed: other threads read them
 
     def _redact_value(self, value: object) -> object:
         if isinstance(value, str):
@@ -81,9 +113,9 @@ class Redactor:
         return self._replace(str(value) if isinstance(value, BaseException) else repr(value))
 
     def _replace(self, text: str) -> str:
-        # One substring search per form is faster than one pattern of all forms, and hardly ever finds anything.
-        present = [form for form in self._forms if form[:PREFIX_LENGTH] in text]
-        return _replace_forms(present, text) if present else text
+        # One substring search per prefix is faster than one pattern of all, and hardly ever finds anything.
+        found = [same for prefix, same in self._by_prefix.items() if prefix in text]
+        return _replace_forms(list(chain.from_iterable(found)), text) if found else text
 
 
 def _replace_forms(present: Collection[str], text: str) -> str:

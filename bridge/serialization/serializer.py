@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastavro import schemaless_reader, schemaless_writer
 
-from bridge.errors import BadLine, shorten
+from bridge.errors import BadLine, Undecodable, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,14 +46,20 @@ class Serializer:
         prefix, schema = self._by_topic[topic]
         return self._encode(topic, prefix, schema, record)
 
+    def decode(self, topic: Topic, value: bytes) -> AvroRecord:
+        """Return a record that was encoded here; raise Undecodable."""
+        prefix, schema = self._by_topic[topic]
+        try:
+            record = schemaless_reader(BytesIO(value[len(prefix) :]), schema, None)
+        except (*_MISMATCH_ERRORS, EOFError) as error:
+            raise Undecodable(f"the value is no record of {topic}: {str(error) or type(error).__name__}") from error
+        assert isinstance(record, dict)  # the schemas of all topics are those of records
+        return record
+
     def replace_fields(self, topic: Topic, value: bytes, **fields: object) -> bytes:
         """Return an encoded record with other values in some fields, and with the prefix it had."""
         prefix, schema = self._by_topic[topic]
-        body = BytesIO(value)
-        prefix = body.read(len(prefix))
-        record = schemaless_reader(body, schema, None)
-        assert isinstance(record, dict)  # the schemas of all topics are those of records
-        return self._encode(topic, prefix, schema, record | fields)
+        return self._encode(topic, value[: len(prefix)], schema, {**self.decode(topic, value), **fields})
 
     def _encode(self, topic: Topic, prefix: bytes, schema: Any, record: AvroRecord) -> bytes:
         buffer = self._buffer

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from bridge.app import Bridge
     from bridge.kafka.embedded_broker import EmbeddedBroker
+    from bridge.simulator.server_dialect import DialectChoice
     from bridge.verify.report import Report
     from tests.support.consumer import Message
 
@@ -40,10 +41,12 @@ AAPL_PARTITION = partition(b"AAPL", 4)
 
 
 @asynccontextmanager
-async def bridging(broker: EmbeddedBroker, prefix: str, **more: str) -> AsyncIterator[tuple[Simulator, Bridge]]:
+async def bridging(
+    broker: EmbeddedBroker, prefix: str, dialect: DialectChoice = "envelope", **more: str
+) -> AsyncIterator[tuple[Simulator, Bridge]]:
     """Run a bridge that streams two symbols to new topics; at the end all is accounted for."""
     broker.create_topics(f"{prefix}.{topic}" for topic in Topic)
-    async with Simulator(dialect="envelope", lines_per_frame=3, seed=5) as simulator:
+    async with Simulator(dialect=dialect, lines_per_frame=3, seed=5) as simulator:
         async with running(environment(simulator, broker.bootstrap_servers, prefix, **more)) as bridge:
             await simulator.subscribed("AAPL", "MSFT")
             await eventually(lambda: bridge.client.state == "streaming", "streaming")
@@ -142,6 +145,25 @@ class TestWhatTheBridgeWrites:
         await copied(broker, prefix, copy, Topic.DLQ, lambda letters: letters[:1])
         found = (await verified(broker.bootstrap_servers, copy)).violations
         assert {violation.kind for violation in found} == {ViolationKind.ACCOUNTS}
+
+    async def test_passes_with_a_flood_of_bad_lines(self, broker: EmbeddedBroker) -> None:
+        """Jumps of lines beyond the rate limit of dead letters are explained by the accounts, and by no less."""
+        prefix, lines = unique("flooded"), 4_000
+        composite = b'{"type":"equityComposite","data":{"symbol":"AAPL","bidPrice":1.5,"lastPrice":"none"}}'
+        async with bridging(broker, prefix, dialect="action") as (simulator, bridge):
+            await simulator.quote("AAPL", bidPrice="1")
+            await simulator.trade("AAPL", lastPrice="1")
+            await simulator.send_frame(b"\n".join([composite] * lines))
+            await simulator.quote("AAPL", bidPrice="2")
+            await simulator.trade("AAPL", lastPrice="2")
+        dropped, letters = bridge.accounts.dropped[Topic.DLQ, "rate_limit"], bridge.accounts.dead_lettered["bad_field"]
+        assert dropped == 2 * (lines - letters) > 0
+
+        report = await verified(broker.bootstrap_servers, prefix)
+
+        assert report.violations == []
+        assert report.dead_letters == letters
+        assert [row.jumps_explained for row in report.rows if row.records > 1] == [1, 1]
 
     async def test_passes_when_conflating(self, broker: EmbeddedBroker) -> None:
         """Quotes merged on purpose are explained by the account of conflated ones, and by no more than that."""

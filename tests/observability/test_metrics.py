@@ -74,6 +74,7 @@ CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "prices_rounded_total": ("counter", (), ONE),
     "conflation_held": ("gauge", (), ONE),
     "control_records_total": ("counter", (), ONE),
+    "control_records_rejected_total": ("counter", (), ONE),
     "symbols": ("gauge", (), ONE),
     "refused_symbols": ("gauge", (), ONE),
     "market_open": ("gauge", (), None),

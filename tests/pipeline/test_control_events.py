@@ -1,4 +1,4 @@
-"""What control announces of the producer."""
+"""What control announces of the process."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ SCHEMAS = schemas.load()
 
 
 @pytest.mark.parametrize(
-    ("rebuilds", "heartbeat", "completed"),
+    ("rebuilds", "letters_dropped", "heartbeat"),
     [
-        (0, None, "stopped"),
-        (1, "producer replaced 1 time", "stopped; producer replaced 1 time"),
-        (3, "producer replaced 3 times", "stopped; producer replaced 3 times"),
+        (0, 0, None),
+        (1, 0, "producer replaced 1 time"),
+        (3, 0, "producer replaced 3 times"),
+        (0, 7, "dead letters rate-limited, 7 dropped"),
+        (2, 8, "producer replaced 2 times; dead letters rate-limited, 8 dropped"),
     ],
 )
-async def test_a_replaced_producer_is_announced(rebuilds: int, heartbeat: str | None, completed: str) -> None:
-    """Heartbeats and the last record tell whether records may have been sent again."""
+async def test_a_replaced_producer_and_a_flood_of_dead_letters_are_announced(
+    rebuilds: int, letters_dropped: int, heartbeat: str | None
+) -> None:
+    """Heartbeats and the last record tell whether records may have been sent again, or bad lines not been kept."""
     accounts = Accounts()
+    if letters_dropped:
+        accounts.dropped[Topic.DLQ, "rate_limit"] += letters_dropped
     buffer = RecordBuffer(
         {topic: topic for topic in Topic}, accounts, 1 << 20, partition=partition, on_ready=lambda: None
     )
@@ -42,5 +48,5 @@ async def test_a_replaced_producer_is_announced(rebuilds: int, heartbeat: str | 
     records = [(await Deserializer(SCHEMAS).decode(value)).record for value in values]
     assert [(record["kind"], record["reason"]) for record in records] == [
         ("HEARTBEAT", heartbeat),  # and no second one, as the first still waits
-        ("SESSION_COMPLETED", completed),
+        ("SESSION_COMPLETED", "; ".join(filter(None, ("stopped", heartbeat)))),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from bridge.pipeline.dead_letter_limit import DeadLetterLimit
+
 SCHEMAS = schemas.load()
 SYMBOLS = ("AAPL", "MSFT", "A", "B", "C")
 EVENTS = (Topic.QUOTES, Topic.TRADES, Topic.TIMESALES, Topic.L2, Topic.GREEKS)
@@ -37,7 +40,13 @@ class Table:
     """An intake and what it is set between, without a producer."""
 
     def __init__(
-        self, *, budget_bytes: int = 1 << 20, conflate_ms: int = 0, events: tuple[Topic, ...] = EVENTS
+        self,
+        *,
+        budget_bytes: int = 1 << 20,
+        conflate_ms: int = 0,
+        events: tuple[Topic, ...] = EVENTS,
+        limit: DeadLetterLimit | None = None,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self.accounts = Accounts()
         self.buffer = RecordBuffer(
@@ -57,7 +66,9 @@ class Table:
             buffer=self.buffer,
             accounts=self.accounts,
             overload=overload,
-            dead_letters=DeadLetters(serializer, self.buffer, self.accounts, overload, dialect="envelope"),
+            dead_letters=DeadLetters(
+                serializer, self.buffer, self.accounts, overload, dialect="envelope", redact=redact, limit=limit
+            ),
             wanted=dict.fromkeys(SYMBOLS, frozenset(events)),
             conflate_ms=conflate_ms,
         )
@@ -226,6 +237,45 @@ async def test_after_a_record_that_kafka_refused_the_next_one_is_after_a_gap() -
     (letter,) = await table.waiting(Topic.DLQ)
     assert (letter["symbol"], letter["reason"]) == ("AAPL", "record_refused")
     assert table.accounts.balance == 0
+
+
+async def test_the_dead_letter_of_a_rejected_record_has_the_records_own_session_and_time() -> None:
+    """Kafka may reject a record long after a reconnect: whoever looks for its neighbours needs where it belongs."""
+    table = Table()
+    table.take(UpdateKind.TIMESALE, price="1", size=1, at_us=1_000)
+    table.ingest.start_session(8)
+    table.take(UpdateKind.TIMESALE, price="2", size=1, at_us=2_000)
+    queue = table.buffer.queue_for(Topic.TIMESALES, b"AAPL")
+    for _ in range(2):
+        table.ingest.reject_waiting(queue, 0, BadLine("record_refused", "too large"))
+    table.take(UpdateKind.TIMESALE, price="x", size=1, at_us=3_000)
+    letters = await table.waiting(Topic.DLQ)
+    assert [(letter["session_id"], letter["ingest_time_us"]) for letter in letters] == [(7, 1000), (8, 2000), (8, 3000)]
+
+
+def test_a_control_record_that_kafka_rejects_is_counted_and_logged_once() -> None:
+    """It is no line and has no dead letter, but it does not vanish; it is logged again once others got through."""
+    table = Table()
+    queue = table.buffer.queue_for(Topic.CONTROL, None)
+
+    def reject() -> None:
+        table.buffer.add(queue, (1, b"b", b"heartbeat", None))
+        table.ingest.reject_waiting(
+            queue, 0, BadLine("record_refused", "Kafka refused its record of 9 bytes: too large")
+        )
+
+    with structlog.testing.capture_logs() as logs:
+        reject()
+        reject()
+        table.buffer.add(queue, (1, b"b", b"heartbeat", None))
+        table.acknowledge()
+        reject()
+    assert [(log["event"], log["rejected"]) for log in logs] == [
+        ("control record rejected by Kafka", 1),
+        ("control record rejected by Kafka", 3),
+    ]
+    assert "too large" in logs[0]["reason"]
+    assert (table.accounts.control_rejected, table.accounts.announced, table.accounts.balance) == (3, 1, 0)
 
 
 async def test_at_the_budget_quotes_are_merged_to_the_newest_state() -> None:

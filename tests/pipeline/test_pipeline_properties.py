@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bridge.errors import BadLine
 from bridge.market_data import UpdateKind
+from bridge.pipeline.dead_letter_limit import DeadLetterLimit
 from bridge.pipeline.partition_queue import size_of
 from bridge.pipeline.routing import CONFLATED
 from bridge.serialization.serializer import FINGERPRINT_BYTES, SINGLE_OBJECT_MARKER
@@ -58,9 +59,16 @@ class Consumer:
 class Core(RuleBasedStateMachine):
     """Let the feed, the budget, the clock, Kafka and its failures do what they like."""
 
-    @initialize(budget_bytes=st.sampled_from([0, 900, 2_500, 1 << 20]), conflate_ms=st.sampled_from([0, 10]))
-    def start(self, budget_bytes: int, conflate_ms: int) -> None:
-        self.table = Table(budget_bytes=budget_bytes, conflate_ms=conflate_ms)
+    @initialize(
+        budget_bytes=st.sampled_from([0, 900, 2_500, 1 << 20]),
+        conflate_ms=st.sampled_from([0, 10]),
+        flooded=st.booleans(),
+    )
+    def start(self, budget_bytes: int, conflate_ms: int, *, flooded: bool) -> None:
+        limit = DeadLetterLimit(clock=lambda: 0.0)
+        while flooded and limit.admits("flood", 0):
+            pass
+        self.table = Table(budget_bytes=budget_bytes, conflate_ms=conflate_ms, limit=limit)
         self.session_id = 7
         self.now_us = 1_000_000
         self.consumer = Consumer()
@@ -213,11 +221,13 @@ class Core(RuleBasedStateMachine):
             seqs = self.consumer.seqs[stream]
             assert seqs == sorted(set(seqs)), "in order, and once"
             missing += self.sent[stream] - len(seqs)
-        lost = accounts.dropped.total() - accounts.dropped[Topic.DLQ, "overload"] + accounts.conflated.total()
+        letters_dropped = accounts.dropped[Topic.DLQ, "overload"] + accounts.dropped[Topic.DLQ, "rate_limit"]
+        lost = accounts.dropped.total() - letters_dropped + accounts.conflated.total()
         assert accounts.published.total() == sum(map(len, self.consumer.seqs.values()))
         assert accounts.dead_lettered.total() == self.letters
-        # Each line that is no record is a dead letter, or was dropped for want of room for one; some had no symbol.
-        assert lost <= missing <= lost + self.letters + accounts.dropped[Topic.DLQ, "overload"]
+        # Each line that is no record is a dead letter, or was dropped for want of room for one, or beyond the rate
+        # limit; some had no symbol.
+        assert lost <= missing <= lost + self.letters + letters_dropped
 
     def arrive(self, topic: Topic, record: Record) -> None:
         if topic not in MARKET_DATA:

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bridge.secrets.redaction import Redactor
+from bridge.secrets.redaction import MAX_AGE_SECONDS, Redactor
 from bridge.secrets.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PASSWORD = 'pa/ss+w%rd "q" <&> ü='
 #: Two tokens with the same beginning, like JSON Web Tokens of one issuer.
@@ -109,3 +110,56 @@ def test_a_secret_that_begins_like_another_is_redacted_whole() -> None:
     """The longer one is replaced completely."""
     redactor = Redactor([Secret.fixed("A", "token"), Secret.fixed("B", "token-long")])
     assert redactor.redact("my token-long and token") == "my *** and ***"
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_files_of_secrets_are_read_once_a_second(tmp_path: Path) -> None:
+    """A flood of texts does not read them for each; what they hold is known a second later, and the old one as well."""
+    clock, file = Clock(), tmp_path / "password"
+    file.write_text("first-password")
+    redactor = Redactor([Secret.in_file("PASSWORD", file)], clock=clock)
+    text = "first-password second-password"
+    assert redactor.redact(text) == "*** second-password"
+    file.write_text("second-password")
+    clock.now += MAX_AGE_SECONDS / 2
+    assert redactor.redact(text) == "*** second-password"
+    clock.now += MAX_AGE_SECONDS / 2
+    assert redactor.redact(text) == "*** ***"
+    file.write_text("third-password")
+    assert redactor.redact("third-password") == "third-password"
+    assert redactor.redact_document({"text": "third-password"}) == {"text": "***"}, "a log line reads them anew"
+
+
+def test_a_file_that_cannot_be_read_for_a_while_is_tried_again(tmp_path: Path) -> None:
+    """While a file is being replaced its last content remains a secret; the new one is found within a second."""
+    clock, file, other = Clock(), tmp_path / "password", tmp_path / "other"
+    file.write_text("first-password")
+    other.write_text("other-password")
+    redactor = Redactor([Secret.in_file("PASSWORD", file), Secret.in_file("OTHER", other)], clock=clock)
+    assert redactor.redact("first-password") == "***"
+    file.unlink()
+    other.write_text("fourth-password")
+    clock.now += MAX_AGE_SECONDS
+    assert redactor.redact("first-password, fourth-password") == "***, ***"
+    file.write_text("third-password")
+    clock.now += MAX_AGE_SECONDS
+    assert redactor.redact("first-password, third-password") == "***, ***"
+
+
+def test_many_tokens_within_a_second_do_not_push_out_the_settings(tmp_path: Path) -> None:
+    """However many tokens are learned between two looks at the settings, their secrets remain known."""
+    file = tmp_path / "password"
+    file.write_text("from-a-file")
+    redactor = Redactor([Secret.fixed("PASSWORD", "fixed-one"), Secret.in_file("OTHER", file)], clock=Clock())
+    assert redactor.redact("fixed-one") == "***"
+    for number in range(200):
+        redactor.learn(f"token-{number:03}")
+    assert redactor.redact("token-199, token-000, fixed-one, from-a-file") == "***, token-000, ***, ***"

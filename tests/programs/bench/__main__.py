@@ -67,7 +67,8 @@ def main(
             feed = build(one.recipe)
             saved = feed.save(Path(folder) / "feed")
             if isinstance(one, Case):
-                full_speed.append(measured(one, pairs, partial(trials.full_speed, feed=feed, saved=saved), note))
+                at_full_speed = partial(trials.full_speed, feed=feed, saved=saved)
+                full_speed.append(measured(one, pairs, at_full_speed, note, sides=one.sides))
             else:
                 at_rate = partial(trials.at_rate, feed=feed, saved=saved, per_second=one.per_second)
                 rates.append(measured(one, pairs, at_rate, note, sides=one.sides))

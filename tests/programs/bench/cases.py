@@ -21,6 +21,8 @@ class Case:
     usual: bool = True
     #: How many times as fast as the baseline the bridge is to be, in CPU time.
     target: float | None = None
+    #: Where the baseline would end, only the bridge is measured.
+    sides: tuple[Side, ...] = SIDES
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ CASES: Final = (
     _case("level2", LEVEL2, 15_000, 1, target=4),
     _case("mix-1", TRADING_DAY, 40_000, 1, target=3),
     _case("mix-10", TRADING_DAY, 40_000, 10, target=3),
+    Case("bad-lines", Recipe(QUOTES, 100_000, 10, good_symbols=1), sides=("bridge",)),
     _case("quotes-1-action", QUOTES, 50_000, 1, dialect="action", target=3),
     _case("quotes-10-action", QUOTES, 50_000, 10, dialect="action", target=4),
     _case("quotes-100-action", QUOTES, 50_000, 100, dialect="action", usual=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ from bridge.topics import SUBSCRIBABLE, Topic, topic_names
 from tests.programs.bench.frames import symbols
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from bridge.pipeline.partition_queue import PartitionQueue
     from tests.programs.bench.frames import Recipe
@@ -35,7 +36,13 @@ _NOW: Final = 0.0
 class Core:
     """Hold a session that is authenticated and subscribed, and an intake behind it."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        redact: Callable[[str], str] = str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         subscriptions = plan(symbols(recipe.symbols), _EVENTS)
         dialect = Envelope() if recipe.dialect == "envelope" else Action()
         pipeline = assemble(
@@ -45,8 +52,10 @@ class Core:
             dialect=dialect.name,
             partition=partition,
             budget_bytes=1 << 30,
+            redact=redact,
+            clock=clock,
         )
-        self.buffer, self.ingest = pipeline.buffer, pipeline.ingest
+        self.buffer, self.ingest, self.accounts = pipeline.buffer, pipeline.ingest, pipeline.accounts
         self.buffer.open({topic: PARTITIONS if topic in SUBSCRIBABLE else 1 for topic in Topic})
         self.ingest.start_session(SESSION_ID)
         self.session = Session(dialect, subscriptions, Timing(30, 10, 60), _NOW)

@@ -72,6 +72,8 @@ class Recipe:
     dialect: DialectName = "envelope"
     symbols: int = 100
     seed: int = 1
+    #: Of the others' lines none can be read, as after a change of the feed's format; None: all symbols are good.
+    good_symbols: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,11 @@ class Feed:
     def topics(self) -> list[Topic]:
         """Return the topics that get records."""
         return sorted(self.records)
+
+    @property
+    def published(self) -> int:
+        """Return how many records there are in all: one of each line, but of those that cannot be read."""
+        return sum(sum(counts.values()) for counts in self.records.values())
 
     def save(self, folder: Path) -> Path:
         """Write it where a feeder finds it, and return the place."""
@@ -123,8 +130,10 @@ def build(recipe: Recipe) -> Feed:
     records: dict[Topic, Counter[str]] = {}
     tape = _Tape(recipe.lines_per_frame)
     pending: list[bytes] = []
+    good = set(symbols(recipe.symbols)[: recipe.good_symbols])
     for kind, symbol, line in islice(_lines(recipe), recipe.lines):
-        records.setdefault(_TOPICS[kind], Counter())[symbol] += 1
+        if symbol in good:
+            records.setdefault(_TOPICS[kind], Counter())[symbol] += 1
         pending.append(line)
         if len(pending) == recipe.lines_per_frame:
             tape.add(pending)
@@ -143,8 +152,16 @@ def _lines(recipe: Recipe) -> Iterator[tuple[DataKind, str, bytes]]:
     dialect: ServerDialect = EnvelopeServerDialect() if recipe.dialect == "envelope" else ActionServerDialect()
     encode = msgspec.json.Encoder(decimal_format=dialect.prices).encode
     words = {kind: _word(dialect, kind) for kind in _TOPICS}
+    good = set(symbols(recipe.symbols)[: recipe.good_symbols])
     for kind, symbol, fields, now_ms in _events(recipe):
-        yield kind, symbol, encode(dialect.update(words[kind], symbol, fields, now_ms))
+        read = fields if symbol in good else _damaged(fields)
+        yield kind, symbol, encode(dialect.update(words[kind], symbol, read, now_ms))
+
+
+def _damaged(fields: Fields) -> Fields:
+    """Return fields of which the last is an object, which no record can hold: all before it are read in vain."""
+    *_, last = (name for name in fields if name.endswith("Price"))
+    return {**fields, last: {"amount": fields[last]}}
 
 
 def _word(dialect: ServerDialect, kind: DataKind) -> str:

@@ -92,20 +92,32 @@ def _throughput_table(full_speed: FullSpeed) -> Table:
 
 
 def _throughput_row(one: Rounds[Case, Throughput]) -> list[str]:
-    cpu_us, baseline_us = (one.spread(side, lambda run: run.cpu_us).median for side in SIDES)
-    speed, baseline_speed = (one.spread(side, lambda run: run.per_second).median for side in SIDES)
+    both = set(one.case.sides) == set(SIDES)
+    cpu_us, speed = (one.spread("bridge", figure).median for figure in (_cpu_us, _per_second))
+    baseline_us, baseline_speed = (
+        f"{one.spread('baseline', figure).median:,.{digits}f}" if both else "-"
+        for figure, digits in ((_cpu_us, 1), (_per_second, 0))
+    )
     return [
         f"{len(one.pairs)}{f' ({len(one.voids)} void)' if one.voids else ''}",
         f"{cpu_us:.1f}",
-        f"{baseline_us:.1f}",
-        str(one.ratio(lambda run: run.cpu_us)),
+        baseline_us,
+        str(one.ratio(_cpu_us)) if both else "-",
         f"{speed:,.0f}",
-        f"{baseline_speed:,.0f}",
-        str(one.ratio(lambda run: run.wall_seconds)),
+        baseline_speed,
+        str(one.ratio(lambda run: run.wall_seconds)) if both else "-",
         f"{1e6 / cpu_us:,.0f}",
         f"{one.spread('bridge', lambda run: run.rss_peak_bytes).highest / 1e6:.0f}",
         f"{one.spread('bridge', lambda run: run.rss_end_bytes).highest / 1e6:.0f}",
     ]
+
+
+def _cpu_us(run: Throughput) -> float:
+    return run.cpu_us
+
+
+def _per_second(run: Throughput) -> float:
+    return run.per_second
 
 
 def _latency_table(rates: Rates) -> Table:
@@ -133,10 +145,8 @@ def _latency_table(rates: Rates) -> Table:
 
 
 def _full_speed(one: Rounds[Case, Throughput]) -> dict[str, Any]:
-    ratios = {
-        "cpu_ratio": asdict(one.ratio(lambda run: run.cpu_us)),
-        "speed_ratio": asdict(one.ratio(lambda run: run.wall_seconds)),
-    }
+    both = bool(one.pairs) and set(one.case.sides) == set(SIDES)
+    ratios = {"cpu_ratio": _cpu_us, "speed_ratio": lambda run: run.wall_seconds} if both else {}
     pairs = [
         {
             side: {**asdict(run), "cpu_us_per_record": run.cpu_us, "records_per_second": run.per_second}
@@ -144,7 +154,8 @@ def _full_speed(one: Rounds[Case, Throughput]) -> dict[str, Any]:
         }
         for pair in one.pairs
     ]
-    return {**asdict(one.case), **(ratios if pairs else {}), "pairs": pairs, "void": one.voids}
+    spreads = {name: asdict(one.ratio(figure)) for name, figure in ratios.items()}
+    return {**asdict(one.case), **spreads, "pairs": pairs, "void": one.voids}
 
 
 def _rate(one: Rounds[RateCase, Latency]) -> dict[str, Any]:

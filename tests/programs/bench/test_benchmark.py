@@ -26,7 +26,7 @@ def test_a_small_run_ends_in_figures_and_verdicts(tmp_path: Path, capsys: pytest
     """Both sides publish a mixed feed whole, at full speed and at a rate, and the report has figures of each."""
     cores = Cores.of_machine()
     trials = Trials(Embedded(cores), cores, tmp_path / "runs")
-    case = Case("mix", Recipe(TRADING_DAY, 300, lines_per_frame=4, dialect="action", symbols=10), target=0.001)
+    case = Case("mix", Recipe(TRADING_DAY, 3000, lines_per_frame=4, dialect="action", symbols=10), target=0.001)
     feed = build(case.recipe)
     run = partial(trials.full_speed, feed=feed, saved=feed.save(tmp_path / "feed"))
     full_speed = measured(case, 1, run, lambda _: None)
@@ -34,15 +34,23 @@ def test_a_small_run_ends_in_figures_and_verdicts(tmp_path: Path, capsys: pytest
     feed = build(rate.recipe)
     run_rate = partial(trials.at_rate, feed=feed, saved=feed.save(tmp_path / "feed"), per_second=2000)
     rates = measured(rate, 1, run_rate, lambda _: None, sides=rate.sides)
-    judged = verdicts([full_speed], [rates])
-    assert (full_speed.voids, rates.voids) == ([], [])
+    bad = Case("bad-lines", Recipe(QUOTES, 3000, 10, symbols=5, good_symbols=1), sides=("bridge",))
+    feed = build(bad.recipe)
+    run = partial(trials.full_speed, feed=feed, saved=feed.save(tmp_path / "feed"))
+    bad_lines = measured(bad, 1, run, lambda _: None, sides=bad.sides)
+    judged = verdicts([full_speed, bad_lines], [rates])
+    assert (full_speed.voids, bad_lines.voids, rates.voids) == ([], [], [])
+    assert feed.published < bad_lines.pairs[0]["bridge"].records == 3000
     assert rates.pairs[0]["bridge"].percentiles["count"] > 1000
     assert {verdict.target.partition(":")[0] for verdict in judged} > {"mix"}
-    report.show(Console(width=160), {"python": "any"}, [full_speed], [rates], judged)
+    report.show(Console(width=160), {"python": "any"}, [full_speed, bad_lines], [rates], judged)
     shown = capsys.readouterr().out
     assert "mix" in shown
+    assert "bad-lines" in shown
     assert "rate" in shown
-    assert report.document({}, [full_speed], [rates], judged)["full_speed"][0]["cpu_ratio"]["median"] > 0
+    document = report.document({}, [full_speed, bad_lines], [rates], judged)
+    assert document["full_speed"][0]["cpu_ratio"]["median"] > 0
+    assert "cpu_ratio" not in document["full_speed"][1]
 
 
 def test_a_void_run_is_said_and_fails_a_verdict(tmp_path: Path) -> None:

@@ -11,10 +11,13 @@ import gc
 import sys
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from bridge.pipeline.dead_letter_limit import LETTERS_PER_SECOND, MAX_BURST
+from bridge.secrets.redaction import Redactor
+from bridge.secrets.secret import Secret
 from bridge.topics import Topic
 from tests.programs.bench.core import FRAMES_PER_READ, Core
 from tests.programs.bench.frames import LEVEL2, QUOTES, TRADING_DAY, Recipe, lines_of
@@ -22,6 +25,7 @@ from tests.support.service import publishing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from types import FrameType
 
     from bridge.app import Bridge
@@ -101,6 +105,31 @@ def test_calls_per_record_stay_few(
     core, frames = warm_core(happenings, dialect, lines_per_frame)
     with calls.counting():
         take(core, frames)
+    assert calls.python.total() / COUNTED <= most_python
+    assert calls.c / COUNTED <= most_c
+
+
+@pytest.mark.parametrize(
+    ("letters", "most_python", "most_c"),
+    [pytest.param(COUNTED, 66, 76, id="written"), pytest.param(0, 52, 62, id="beyond the rate limit")],
+)
+def test_calls_per_bad_line_stay_few(tmp_path: Path, letters: int, most_python: float, most_c: float) -> None:
+    """A bad line takes so many calls and no more, with secrets in files and known tokens; beyond the limit, fewer."""
+    secrets = [Secret.in_file(f"SECRET_{number}", tmp_path / str(number)) for number in range(4)]
+    for number, secret in enumerate(secrets):
+        cast("Path", secret.path).write_text(f"the-secret-of-setting-{number}", "utf-8")
+    now = [0.0]
+    redactor = Redactor(secrets, clock=lambda: now[0])
+    recipe = Recipe(QUOTES, WARM + COUNTED, good_symbols=0)
+    core, lines = Core(recipe, redact=redactor.redact, clock=lambda: now[0]), list(lines_of(recipe))
+    take(core, lines[:WARM])  # the whole burst, and more
+    if letters:
+        now[0] += letters / LETTERS_PER_SECOND
+    calls = Calls()
+    with calls.counting():
+        take(core, lines[WARM:])
+    assert core.accounts.dead_lettered.total() == MAX_BURST + 1 + letters
+    assert core.accounts.balance == 0
     assert calls.python.total() / COUNTED <= most_python
     assert calls.c / COUNTED <= most_c
 

@@ -63,6 +63,7 @@ def feed_kinds() -> tuple[Kind, ...]:
         while_dialling("symbol_refused", faults.RefuseSymbol, symbol=one_of("AB", "SPX")),
         while_dialling("closing_unanswered", faults.NoClosingHandshake),
         _kind("market_closed", market_closed, seconds=between(1, 8)),
+        _kind("flood_of_bad_lines", flood_of_bad_lines, frames=whole(10, 200)),
         _kind("evicted", evicted),
         _kind("tokens_refused", tokens_refused, how=one_of("503", "html", "slow", "throttled"), seconds=_SECONDS),
         _kind("network_cut", network_cut, after_bytes=one_of(0, 1, 777, 50_000), reset=yes_or_no),
@@ -121,6 +122,13 @@ async def market_closed(stage: Stage, seconds: float) -> None:
     stage.simulator.inject_nowait(faults.SetMarket(status=MarketState.CLOSED))
     await asyncio.sleep(seconds)
     stage.simulator.inject_nowait(faults.SetMarket(status=MarketState.OPEN))
+
+
+async def flood_of_bad_lines(stage: Stage, frames: int) -> None:
+    """Send lines that cannot be read amid the others, mostly more than the rate limit of dead letters lets through."""
+    await _client(stage)
+    for _ in range(frames):
+        await stage.simulator.send_frame(b"\n".join([b'{"type":"event","payload":{', b'{"type":"news"}'] * 50))
 
 
 async def evicted(stage: Stage) -> None:
