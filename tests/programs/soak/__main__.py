@@ -2,7 +2,7 @@
 
     python -m tests.programs.soak --minutes 5 --seed 7
 
-It starts a real Apache Kafka, the simulator, and ``aries-bridge run``; exit code 0: all survived and proven, 1: not.
+It starts a real Apache Kafka, the simulator, and ``aries-bridge run``; exit code 0: all recovered and proven, 1: not.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bridge.simulator.faults import Fault
     from tests.programs.soak.plan import Play
-    from tests.programs.soak.stage import Stage
+    from tests.programs.soak.testbed import Testbed
 
 CLIENT_SECONDS = 10.0
 MANY = 10_000
@@ -37,31 +37,31 @@ def feed_kinds() -> tuple[Kind, ...]:
     """Return all kinds."""
     yes_or_no = one_of(*(False, True))
     some = whole(1, 20)
-    momentary, lasting, while_dialling = _momentary, _lasting, _while_dialling
+    immediate, lasting, on_reconnect = _immediate, _lasting, _on_reconnect
     return (
-        momentary("dropped", faults.Drop, reset=yes_or_no),
-        momentary("closed", faults.Close, code=one_of(*CLOSE_CODES), reason=one_of("", "going away", "rate limit")),
-        momentary("session_expires", faults.Expire, warning_seconds=one_of(0, 1, 3), close=yes_or_no),
-        momentary("authentication_forgotten", faults.ForgetAuth),
-        momentary("garbage", faults.Garbage, repeated=some),
-        momentary("not_utf8", faults.NotUtf8, repeated=some),
-        momentary("unknown_kind", faults.UnknownKind, repeated=some),
-        momentary("unknown_field", faults.UnknownField, repeated=some),
-        momentary("giant_frame", faults.GiantFrame, size_bytes=one_of(2 << 20, 15 << 20, 17 << 20)),
-        momentary("burst", faults.Burst, events=whole(2_000, 20_000)),
+        immediate("dropped", faults.Drop, reset=yes_or_no),
+        immediate("closed", faults.Close, code=one_of(*CLOSE_CODES), reason=one_of("", "going away", "rate limit")),
+        immediate("session_expires", faults.Expire, warning_seconds=one_of(0, 1, 3), close=yes_or_no),
+        immediate("authentication_forgotten", faults.ForgetAuth),
+        immediate("garbage", faults.Garbage, repeated=some),
+        immediate("not_utf8", faults.NotUtf8, repeated=some),
+        immediate("unknown_kind", faults.UnknownKind, repeated=some),
+        immediate("unknown_field", faults.UnknownField, repeated=some),
+        immediate("giant_frame", faults.GiantFrame, size_bytes=one_of(2 << 20, 15 << 20, 17 << 20)),
+        immediate("burst", faults.Burst, events=whole(2_000, 20_000)),
         lasting("silence", faults.Silence, seconds=between(1, 8), pongs=yes_or_no),
         lasting("no_pongs", faults.NoPongs, seconds=between(1, 6), application=yes_or_no, protocol=yes_or_no),
         lasting("partial_updates", faults.Partial, seconds=_SECONDS),
-        while_dialling("authentication_refused", faults.RefuseAuth, close=yes_or_no),
-        while_dialling("authentication_ignored", faults.IgnoreAuth, times=one_of(1)),
-        while_dialling("authentication_late", faults.LateAuth, delay_seconds=between(0.5, 4)),
-        while_dialling(
+        on_reconnect("authentication_refused", faults.RefuseAuth, close=yes_or_no),
+        on_reconnect("authentication_ignored", faults.IgnoreAuth, times=one_of(1)),
+        on_reconnect("authentication_late", faults.LateAuth, delay_seconds=between(0.5, 4)),
+        on_reconnect(
             "handshake_refused", faults.Http, status=one_of(401, 404, 429, 500, 503), retry_after=one_of(None, 1)
         ),
-        while_dialling("handshake_slow", faults.SlowAccept, delay_seconds=between(0.5, 4)),
-        while_dialling("no_acknowledgements", faults.NoAcks),
-        while_dialling("symbol_refused", faults.RefuseSymbol, symbol=one_of("AB", "SPX")),
-        while_dialling("closing_unanswered", faults.NoClosingHandshake),
+        on_reconnect("handshake_slow", faults.SlowAccept, delay_seconds=between(0.5, 4)),
+        on_reconnect("no_acknowledgements", faults.NoAcks),
+        on_reconnect("symbol_refused", faults.RefuseSymbol, symbol=one_of("AB", "SPX")),
+        on_reconnect("closing_unanswered", faults.NoClosingHandshake),
         _kind("market_closed", market_closed, seconds=between(1, 8)),
         _kind("evicted", evicted),
         _kind("tokens_refused", tokens_refused, how=one_of("503", "html", "slow", "throttled"), seconds=_SECONDS),
@@ -81,54 +81,54 @@ def _kind(name: str, play: Play, **draws: Callable[[Random], Any]) -> Kind:
     return Kind(name, Family.FEED, play, draws)
 
 
-def _momentary(name: str, fault: type[Fault], **draws: Callable[[Random], Any]) -> Kind:
-    return _kind(name, partial(_strike, fault), **draws)
+def _immediate(name: str, fault: type[Fault], **draws: Callable[[Random], Any]) -> Kind:
+    return _kind(name, partial(_inject, fault), **draws)
 
 
 def _lasting(name: str, fault: type[Fault], **draws: Callable[[Random], Any]) -> Kind:
-    return _kind(name, partial(_last, fault), **draws)
+    return _kind(name, partial(_inject_for, fault), **draws)
 
 
-def _while_dialling(name: str, fault: type[Fault], **draws: Callable[[Random], Any]) -> Kind:
-    return _kind(name, partial(_dial_again, fault), seconds=_SECONDS, **draws)
+def _on_reconnect(name: str, fault: type[Fault], **draws: Callable[[Random], Any]) -> Kind:
+    return _kind(name, partial(_reconnect_under, fault), seconds=_SECONDS, **draws)
 
 
-async def _strike(fault: type[Fault], stage: Stage, repeated: int = 1, **parameters: Any) -> None:
-    await _client(stage)
+async def _inject(fault: type[Fault], testbed: Testbed, repeated: int = 1, **parameters: Any) -> None:
+    await _client(testbed)
     for _ in range(repeated):
-        stage.simulator.inject_nowait(fault(**parameters))
+        testbed.simulator.inject_nowait(fault(**parameters))
         await asyncio.sleep(0.02)
 
 
-async def _last(fault: type[Fault], stage: Stage, seconds: float, **parameters: Any) -> None:
-    await _client(stage)
-    stage.simulator.inject_nowait(fault(**parameters))
+async def _inject_for(fault: type[Fault], testbed: Testbed, seconds: float, **parameters: Any) -> None:
+    await _client(testbed)
+    testbed.simulator.inject_nowait(fault(**parameters))
     await asyncio.sleep(seconds)
-    stage.simulator.active_faults.clear()
+    testbed.simulator.active_faults.clear()
 
 
-async def _dial_again(fault: type[Fault], stage: Stage, seconds: float, **parameters: Any) -> None:
+async def _reconnect_under(fault: type[Fault], testbed: Testbed, seconds: float, **parameters: Any) -> None:
     """Let something be wrong while the bridge has to connect anew."""
-    await _client(stage)
-    stage.simulator.inject_nowait(fault(**parameters))
-    stage.simulator.inject_nowait(faults.Drop())
+    await _client(testbed)
+    testbed.simulator.inject_nowait(fault(**parameters))
+    testbed.simulator.inject_nowait(faults.Drop())
     await asyncio.sleep(seconds)
-    stage.simulator.active_faults.clear()
+    testbed.simulator.active_faults.clear()
 
 
-async def market_closed(stage: Stage, seconds: float) -> None:
+async def market_closed(testbed: Testbed, seconds: float) -> None:
     """Close the market for a time: nothing comes, and nothing is wrong."""
-    stage.simulator.inject_nowait(faults.SetMarket(status=MarketState.CLOSED))
+    testbed.simulator.inject_nowait(faults.SetMarket(status=MarketState.CLOSED))
     await asyncio.sleep(seconds)
-    stage.simulator.inject_nowait(faults.SetMarket(status=MarketState.OPEN))
+    testbed.simulator.inject_nowait(faults.SetMarket(status=MarketState.OPEN))
 
 
-async def evicted(stage: Stage) -> None:
+async def evicted(testbed: Testbed) -> None:
     """Let another client take the only session there is; the bridge takes it back."""
-    simulator = stage.simulator
-    await _client(stage)
+    simulator = testbed.simulator
+    await _client(testbed)
     simulator.tokens.accept(RIVAL)
-    stage.simulator.inject_nowait(faults.OneSession())
+    testbed.simulator.inject_nowait(faults.OneSession())
     body = {"action": "auth", "token": RIVAL}
     request = {"type": "request", "id": "r", "payload": {"method": "post", "path": "/auth", "body": body}}
     with suppress(ConnectionClosed, TimeoutError):
@@ -139,13 +139,13 @@ async def evicted(stage: Stage) -> None:
     simulator.active_faults.clear()
     for received in simulator.received:
         if isinstance(received.request, Authenticate) and received.request.token == RIVAL:
-            stage.onlooker.is_stranger(received.session)
+            testbed.connection_log.exclude(received.session)
 
 
-async def tokens_refused(stage: Stage, how: str, seconds: float) -> None:
+async def tokens_refused(testbed: Testbed, how: str, seconds: float) -> None:
     """Let all tokens be refused and the endpoint give none."""
-    endpoint = stage.tokens
-    await _client(stage)
+    endpoint = testbed.tokens
+    await _client(testbed)
     match how:
         case "503":
             endpoint.fail(503, times=MANY)
@@ -155,46 +155,46 @@ async def tokens_refused(stage: Stage, how: str, seconds: float) -> None:
             endpoint.delay(2, times=MANY)
         case _:
             endpoint.throttle(1, times=MANY)
-    stage.simulator.tokens.reject(*endpoint.issued)
-    stage.simulator.inject_nowait(faults.Drop())
+    testbed.simulator.tokens.reject(*endpoint.issued)
+    testbed.simulator.inject_nowait(faults.Drop())
     await asyncio.sleep(seconds)
     endpoint.clear_responses()
 
 
-async def network_cut(stage: Stage, after_bytes: int, *, reset: bool) -> None:
+async def network_cut(testbed: Testbed, after_bytes: int, *, reset: bool) -> None:
     """Cut the connection after so many bytes, wherever in a frame that is."""
-    await _client(stage)
-    stage.network.cut(after_bytes=after_bytes, reset=reset)
+    await _client(testbed)
+    testbed.network.cut(after_bytes=after_bytes, reset=reset)
     await asyncio.sleep(1)
-    stage.network.heal()
+    testbed.network.heal()
 
 
-async def black_hole(stage: Stage, direction: str, seconds: float) -> None:
+async def black_hole(testbed: Testbed, direction: str, seconds: float) -> None:
     """Lose everything in one direction, or in both."""
-    stage.network.black_hole(*([] if direction == "both" else [Direction[direction]]))
+    testbed.network.black_hole(*([] if direction == "both" else [Direction[direction]]))
     await asyncio.sleep(seconds)
-    stage.network.heal()
+    testbed.network.heal()
 
 
-async def network_slow(stage: Stage, chunk_bytes: int, seconds: float) -> None:
+async def network_slow(testbed: Testbed, chunk_bytes: int, seconds: float) -> None:
     """Let little through at a time."""
-    stage.network.slow(chunk_bytes=chunk_bytes, pause_seconds=0.1)
+    testbed.network.slow(chunk_bytes=chunk_bytes, pause_seconds=0.1)
     await asyncio.sleep(seconds)
-    stage.network.heal()
+    testbed.network.heal()
 
 
-async def turned_away(stage: Stage, seconds: float) -> None:
+async def turned_away(testbed: Testbed, seconds: float) -> None:
     """Accept connections and close them at once."""
-    stage.network.turn_away()
-    stage.network.cut()
+    testbed.network.turn_away()
+    testbed.network.cut()
     await asyncio.sleep(seconds)
-    stage.network.heal()
+    testbed.network.heal()
 
 
-async def _client(stage: Stage) -> None:
+async def _client(testbed: Testbed) -> None:
     """Wait until there is somebody to harm, but not for ever: something else may keep the bridge away."""
     with suppress(TimeoutError):
-        await stage.simulator.wait_for(
-            lambda: any(session.authenticated for session in stage.simulator.sessions),
+        await testbed.simulator.wait_for(
+            lambda: any(session.authenticated for session in testbed.simulator.sessions),
             timeout_seconds=CLIENT_SECONDS,
         )

@@ -16,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
 from bridge.topics import Topic
 from tests.faults.proxy import Direction
 from tests.programs.soak.plan import Family, Kind, between, one_of, whole
-from tests.programs.soak.stage import DELIVERY_TIMEOUT_SECONDS, INSTANCE
+from tests.programs.soak.testbed import DELIVERY_TIMEOUT_SECONDS, INSTANCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tests.programs.soak.plan import Play
-    from tests.programs.soak.stage import Stage
+    from tests.programs.soak.testbed import Testbed
 
 ADMIN_TIMEOUT_SECONDS = 20.0
 _WAYS = one_of("both", *(direction.name for direction in Direction))
@@ -67,115 +67,115 @@ def _kind(name: str, play: Play, **draws: Callable[[Random], Any]) -> Kind:
     return Kind(name, Family.KAFKA, play, draws)
 
 
-async def broker_killed(stage: Stage, broker: int, seconds: float) -> None:
+async def broker_killed(testbed: Testbed, broker: int, seconds: float) -> None:
     """Kill a broker, and start it again."""
-    await asyncio.to_thread(stage.kafka.kill, broker)
+    await asyncio.to_thread(testbed.kafka.kill, broker)
     await asyncio.sleep(seconds)
-    await asyncio.to_thread(stage.kafka.restart, broker)
+    await asyncio.to_thread(testbed.kafka.restart, broker)
 
 
-async def broker_hangs(stage: Stage, broker: int, seconds: float) -> None:
+async def broker_hangs(testbed: Testbed, broker: int, seconds: float) -> None:
     """Let a broker stand still for a time."""
-    await asyncio.to_thread(stage.kafka.pause, broker)
+    await asyncio.to_thread(testbed.kafka.pause, broker)
     await asyncio.sleep(seconds)
-    await asyncio.to_thread(stage.kafka.resume, broker)
+    await asyncio.to_thread(testbed.kafka.resume, broker)
 
 
-async def all_brokers_killed(stage: Stage, seconds: float) -> None:
+async def all_brokers_killed(testbed: Testbed, seconds: float) -> None:
     """Kill the whole cluster, and start it again."""
-    for broker in stage.broker_numbers:
-        await asyncio.to_thread(stage.kafka.kill, broker)
+    for broker in testbed.broker_numbers:
+        await asyncio.to_thread(testbed.kafka.kill, broker)
     await asyncio.sleep(seconds)
-    for broker in stage.broker_numbers:
-        stage.kafka.launch(broker)
-    await asyncio.to_thread(stage.kafka.wait_until_ready)
+    for broker in testbed.broker_numbers:
+        testbed.kafka.launch(broker)
+    await asyncio.to_thread(testbed.kafka.wait_until_ready)
 
 
-async def all_brokers_hang(stage: Stage, seconds: float) -> None:
+async def all_brokers_hang(testbed: Testbed, seconds: float) -> None:
     """Let the whole cluster stand still for a time."""
-    for broker in stage.broker_numbers:
-        await asyncio.to_thread(stage.kafka.pause, broker)
+    for broker in testbed.broker_numbers:
+        await asyncio.to_thread(testbed.kafka.pause, broker)
     await asyncio.sleep(seconds)
-    for broker in stage.broker_numbers:
-        await asyncio.to_thread(stage.kafka.resume, broker)
+    for broker in testbed.broker_numbers:
+        await asyncio.to_thread(testbed.kafka.resume, broker)
 
 
-async def leaders_moved(stage: Stage, broker: int) -> None:
+async def leaders_moved(testbed: Testbed, broker: int) -> None:
     """End a broker in good order: it hands its partitions over; then let it lead them again."""
-    await asyncio.to_thread(stage.kafka.terminate, broker)
-    await asyncio.to_thread(stage.kafka.restart, broker)
-    await asyncio.to_thread(_elect_preferred, stage)
+    await asyncio.to_thread(testbed.kafka.terminate, broker)
+    await asyncio.to_thread(testbed.kafka.restart, broker)
+    await asyncio.to_thread(_elect_preferred, testbed)
 
 
-async def brokers_restarted_in_turn(stage: Stage) -> None:
+async def brokers_restarted_in_turn(testbed: Testbed) -> None:
     """Restart one broker after the other, as an upgrade does."""
-    for broker in stage.broker_numbers:
-        await asyncio.to_thread(stage.kafka.terminate, broker)
-        await asyncio.to_thread(stage.kafka.restart, broker)
-    await asyncio.to_thread(_elect_preferred, stage)
+    for broker in testbed.broker_numbers:
+        await asyncio.to_thread(testbed.kafka.terminate, broker)
+        await asyncio.to_thread(testbed.kafka.restart, broker)
+    await asyncio.to_thread(_elect_preferred, testbed)
 
 
-async def too_few_in_sync(stage: Stage, broker: int, seconds: float) -> None:
+async def too_few_in_sync(testbed: Testbed, broker: int, seconds: float) -> None:
     """Ask for more replicas in sync than there are."""
-    await asyncio.to_thread(_alter, stage, "min.insync.replicas", str(stage.brokers), *Topic)
-    await asyncio.to_thread(stage.kafka.kill, broker)
+    await asyncio.to_thread(_alter, testbed, "min.insync.replicas", str(testbed.brokers), *Topic)
+    await asyncio.to_thread(testbed.kafka.kill, broker)
     await asyncio.sleep(seconds)
-    await asyncio.to_thread(stage.kafka.restart, broker)
-    await asyncio.to_thread(_alter, stage, "min.insync.replicas", "2", *Topic)
+    await asyncio.to_thread(testbed.kafka.restart, broker)
+    await asyncio.to_thread(_alter, testbed, "min.insync.replicas", "2", *Topic)
 
 
-async def batches_too_large(stage: Stage, topic: Topic, bytes: int, seconds: float) -> None:  # noqa: A002 - as Kafka says
+async def batches_too_large(testbed: Testbed, topic: Topic, bytes: int, seconds: float) -> None:  # noqa: A002 - as Kafka says
     """Let a topic take only small batches for a time."""
-    await asyncio.to_thread(_alter, stage, "max.message.bytes", str(bytes), topic)
+    await asyncio.to_thread(_alter, testbed, "max.message.bytes", str(bytes), topic)
     await asyncio.sleep(seconds)
-    await asyncio.to_thread(_alter, stage, "max.message.bytes", None, topic)
+    await asyncio.to_thread(_alter, testbed, "max.message.bytes", None, topic)
 
 
-async def kafka_cut(stage: Stage, broker: int, after_bytes: int, *, reset: bool) -> None:
+async def kafka_cut(testbed: Testbed, broker: int, after_bytes: int, *, reset: bool) -> None:
     """Cut the connections to a broker after so many bytes of its answers."""
-    network = stage.kafka_network[broker]
+    network = testbed.kafka_network[broker]
     network.cut(after_bytes=after_bytes, reset=reset)
     await asyncio.sleep(1)
     network.heal()
 
 
-async def kafka_black_hole(stage: Stage, broker: int, direction: str, seconds: float) -> None:
+async def kafka_black_hole(testbed: Testbed, broker: int, direction: str, seconds: float) -> None:
     """Lose what goes to a broker, what comes from it, or both."""
-    network = stage.kafka_network[broker]
+    network = testbed.kafka_network[broker]
     network.black_hole(*([] if direction == "both" else [Direction[direction]]))
     await asyncio.sleep(seconds)
     network.heal()
 
 
-async def kafka_slow(stage: Stage, broker: int, chunk_bytes: int, seconds: float) -> None:
+async def kafka_slow(testbed: Testbed, broker: int, chunk_bytes: int, seconds: float) -> None:
     """Let little through to a broker at a time."""
-    network = stage.kafka_network[broker]
+    network = testbed.kafka_network[broker]
     network.slow(chunk_bytes=chunk_bytes, pause_seconds=0.1)
     await asyncio.sleep(seconds)
     network.heal()
 
 
-async def kafka_throttles(stage: Stage, bytes_per_second: int, seconds: float) -> None:
+async def kafka_throttles(testbed: Testbed, bytes_per_second: int, seconds: float) -> None:
     """Let the brokers hold the bridge to a quota."""
     client = f"aries-bridge-{INSTANCE}"
-    await asyncio.to_thread(stage.kafka.throttle, client, bytes_per_second)
+    await asyncio.to_thread(testbed.kafka.throttle, client, bytes_per_second)
     await asyncio.sleep(seconds)
-    await asyncio.to_thread(stage.kafka.throttle, client, None)
+    await asyncio.to_thread(testbed.kafka.throttle, client, None)
 
 
-def _elect_preferred(stage: Stage) -> None:
-    admin = stage.kafka.admin()  # its answers come only while it lives
+def _elect_preferred(testbed: Testbed) -> None:
+    admin = testbed.kafka.admin()  # it answers only while it is referenced
     admin.elect_leaders(ElectionType.PREFERRED, None).result(ADMIN_TIMEOUT_SECONDS)
 
 
-def _alter(stage: Stage, name: str, value: str | None, *topics: Topic) -> None:
+def _alter(testbed: Testbed, name: str, value: str | None, *topics: Topic) -> None:
     """Set a topic's configuration; None takes it away."""
-    admin = stage.kafka.admin()
+    admin = testbed.kafka.admin()
     operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
     resources = [
         ConfigResource(
             ResourceType.TOPIC,
-            stage.topic(topic),
+            testbed.topic(topic),
             incremental_configs=[ConfigEntry(name, value or "", incremental_operation=operation)],
         )
         for topic in topics

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.programs.soak.plan import Family, Kind, between
 
 if TYPE_CHECKING:
-    from tests.programs.soak.stage import Stage
+    from tests.programs.soak.testbed import Testbed
 
 
 def process_kinds() -> tuple[Kind, ...]:
@@ -23,34 +23,34 @@ def process_kinds() -> tuple[Kind, ...]:
     )
 
 
-async def restarted(stage: Stage) -> None:
+async def restarted(testbed: Testbed) -> None:
     """End it as an orchestrator does, and start another."""
-    await stage.restart(signal.SIGTERM)
+    await testbed.restart(signal.SIGTERM)
 
 
-async def interrupted(stage: Stage) -> None:
+async def interrupted(testbed: Testbed) -> None:
     """End it by Ctrl-C, and start another."""
-    await stage.restart(signal.SIGINT)
+    await testbed.restart(signal.SIGINT)
 
 
-async def told_twice_to_end(stage: Stage) -> None:
+async def told_twice_to_end(testbed: Testbed) -> None:
     """Lose patience with its draining."""
-    life = stage.life
-    life.signal(signal.SIGTERM)
-    await life.process.logged("signal received, shutting down")
-    await stage.restart(signal.SIGTERM)
+    bridge = testbed.bridge
+    bridge.signal(signal.SIGTERM)
+    await bridge.process.logged("signal received, shutting down")
+    await testbed.restart(signal.SIGTERM)
 
 
-async def killed(stage: Stage, seconds: float) -> None:
+async def killed(testbed: Testbed, seconds: float) -> None:
     """Kill it, and start another some time later."""
-    await stage.end_life(signal.SIGKILL)
+    await testbed.stop_bridge(signal.SIGKILL)
     await asyncio.sleep(seconds)
-    await stage.begin_life()
+    await testbed.start_bridge()
 
 
-async def stands_still(stage: Stage, seconds: float) -> None:
+async def stands_still(testbed: Testbed, seconds: float) -> None:
     """Stop it where it stands, and let it go on."""
-    life = stage.life
-    life.signal(signal.SIGSTOP)
+    bridge = testbed.bridge
+    bridge.signal(signal.SIGSTOP)
     await asyncio.sleep(seconds)
-    life.signal(signal.SIGCONT)
+    bridge.signal(signal.SIGCONT)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.settings.kafka_side import kafka_settings
 from bridge.simulator import faults
-from tests.programs.soak.census import take_census
-from tests.programs.soak.judge import Biography, judge
+from tests.programs.soak.judge import ProcessRecord, judge
 from tests.programs.soak.plan import steps
-from tests.programs.soak.stage import DRAIN_SECONDS, EXIT_SECONDS, Stage
+from tests.programs.soak.testbed import DRAIN_SECONDS, EXIT_SECONDS, Testbed
+from tests.programs.soak.topic_contents import read_topics
 from tests.programs.soak.verdict import Played, Verdict, loss_counts
 from tests.support.process import process
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tests.programs.soak.census import Census
-    from tests.programs.soak.life import Life
+    from tests.programs.soak.bridge_process import BridgeProcess
     from tests.programs.soak.plan import Kind, Step
+    from tests.programs.soak.topic_contents import TopicContents
     from tests.support.brokers import RealKafka
     from tests.support.process import Process
 
@@ -60,7 +60,7 @@ class Soak:
             "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "KAFKA_TOPIC_PREFIX": options.prefix,
         }
-        self._stage = Stage(
+        self._testbed = Testbed(
             kafka,
             options.prefix,
             seed=options.seed,
@@ -72,37 +72,37 @@ class Soak:
 
     async def run(self) -> Verdict:
         """Play until the time is over, then judge."""
-        async with self._stage as stage:
-            await stage.begin_life()
+        async with self._testbed as testbed:
+            await testbed.start_bridge()
             async with process(self._kafka_side, "verify", "--follow", "--json") as follower:
                 await self._recover()
                 await self._play_all()
                 await self._finish()
                 await self._end_follower(follower)
         await self._verify()
-        self._judge(await take_census(kafka_settings(environ=self._kafka_side)))
+        self._judge(await read_topics(kafka_settings(environ=self._kafka_side)))
         return self.verdict
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
     async def _play_all(self) -> None:
-        self._stage.life.calm = True
+        self._testbed.bridge.steady = True
         await asyncio.sleep(self._options.warm_up_seconds)
         for step in steps(self._options.seed, self._kinds):
-            await asyncio.sleep(step.calm_seconds)
+            await asyncio.sleep(step.steady_seconds)
             await self._play(step)
             if self._elapsed() > self._options.seconds:
                 break
         await asyncio.sleep(self._options.warm_up_seconds)
 
     async def _play(self, step: Step) -> None:
-        stage, began = self._stage, self._elapsed()
-        before = stage.life.vitals[-1].rss_bytes if stage.life.vitals else 0
-        lives = len(stage.lives)
-        stage.life.calm = False
+        testbed, began = self._testbed, self._elapsed()
+        before = testbed.bridge.usage[-1].rss_bytes if testbed.bridge.usage else 0
+        processes = len(testbed.processes)
+        testbed.bridge.steady = False
         async with asyncio.TaskGroup() as tasks:
             for fault in step.faults:
-                tasks.create_task(fault.kind.play(stage, **fault.parameters))
+                tasks.create_task(fault.kind.play(testbed, **fault.parameters))
         healed = self._elapsed()
         problem = await self._recover()
         highest = max((seen.rss_bytes for seen in self._since(began)), default=before)
@@ -113,8 +113,8 @@ class Soak:
             round(self._elapsed() - healed, 1),
             problem,
             before,
-            highest if len(stage.lives) == lives else before,
-            stage.life.number,
+            highest if len(testbed.processes) == processes else before,
+            testbed.bridge.number,
         )
         self.verdict.played.append(played)
         said = problem or f"recovered {played.recovery_seconds} s after {played.seconds} s"
@@ -122,23 +122,23 @@ class Soak:
 
     async def _recover(self) -> str | None:
         """Wait until data flows again; a bridge that does not come to itself is ended, so that the soak can go on."""
-        stage = self._stage
-        problem = await stage.recovered()
+        testbed = self._testbed
+        problem = await testbed.recovered()
         if problem is not None:
-            await stage.restart(signal.SIGKILL)
-            again = await stage.recovered()
+            await testbed.restart(signal.SIGKILL)
+            again = await testbed.recovered()
             problem = problem if again is None else f"{problem}; and another did not either: {again}"
-        stage.life.calm = True
+        testbed.bridge.steady = True
         return problem
 
     def _since(self, began: float) -> list[Any]:
         wall = time.time() - (self._elapsed() - began)
-        return [seen for seen in self._stage.life.vitals if seen.at_seconds >= wall]
+        return [seen for seen in self._testbed.bridge.usage if seen.at_seconds >= wall]
 
     def write_logs(self, directory: Path) -> None:
         """Write what each process of the bridge has logged."""
-        for life in self._stage.lives:
-            (directory / f"bridge-{life.number}.log").write_text("".join(life.process.text))
+        for bridge in self._testbed.processes:
+            (directory / f"bridge-{bridge.number}.log").write_text("".join(bridge.process.text))
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
@@ -147,13 +147,13 @@ class Soak:
 
     async def _finish(self) -> None:
         """Let the bridge read all there is, end it in order, and hold it to all of it."""
-        stage = self._stage
-        stage.simulator.inject_nowait(faults.NoPongs(protocol=False))  # they would be lines that come on and on
-        if not await stage.all_read():
+        testbed = self._testbed
+        testbed.simulator.inject_nowait(faults.NoPongs(protocol=False))  # they would be lines that come on and on
+        if not await testbed.all_read():
             self.verdict.problems.append("with the market at rest, the bridge reads on and on, or does not answer")
-        elif stage.simulator.sessions:
-            stage.onlooker.all_is_read(stage.simulator.sessions[-1].number)
-        await stage.end_life(signal.SIGTERM)
+        elif testbed.simulator.sessions:
+            testbed.connection_log.set_read_completely(testbed.simulator.sessions[-1].number)
+        await testbed.stop_bridge(signal.SIGTERM)
         self.verdict.seconds = self._elapsed()
 
     async def _end_follower(self, follower: Process) -> None:
@@ -179,52 +179,56 @@ class Soak:
         self.verdict.verify_exit_code = verifying.returncode
         self.verdict.verified = json.loads(output) if output else {}
 
-    def _judge(self, census: Census) -> None:
-        lives = [_biography(life) for life in self._stage.lives]
-        connections = self._stage.onlooker.connections()
-        self.verdict.problems += judge(lives, connections, census, exit_seconds=DRAIN_SECONDS + EXIT_SECONDS)
-        accounts = [life.stopped or {} for life in lives]
+    def _judge(self, contents: TopicContents) -> None:
+        processes = [_process_record(bridge) for bridge in self._testbed.processes]
+        connections = self._testbed.connection_log.connections()
+        self.verdict.problems += judge(processes, connections, contents, exit_seconds=DRAIN_SECONDS + EXIT_SECONDS)
+        accounts = [bridge.stopped or {} for bridge in processes]
         self.verdict.totals = {
             **loss_counts(self.verdict.verified),
             "conflated": sum(counts.get("conflated", 0) for counts in accounts),
             "dropped, and said so": sum(counts.get("dropped", 0) for counts in accounts),
             "undelivered at exits": sum(counts.get("undelivered", 0) for counts in accounts),
             "lines sent": sum(one.lines for one in connections),
-            "processes": len(lives),
-            "sessions": sum(len(life.sessions) for life in lives),
+            "processes": len(processes),
+            "sessions": sum(len(bridge.sessions) for bridge in processes),
             "connections": len(connections),
-            "producers rebuilt": sum(len(life.process.all("new producer ready")) for life in self._stage.lives),
-            "errors inside the Kafka client": sum(
-                sum(map(_is_of_aiokafka, _complaints(life))) for life in self._stage.lives
+            "producers rebuilt": sum(
+                len(bridge.process.all("new producer ready")) for bridge in self._testbed.processes
             ),
-            "files open at most": max((seen.files for life in lives for seen in life.vitals), default=0),
+            "errors inside the Kafka client": sum(
+                sum(map(_is_of_aiokafka, _errors_logged(bridge))) for bridge in self._testbed.processes
+            ),
+            "files open at most": max((seen.files for bridge in processes for seen in bridge.usage), default=0),
         }
 
 
-def _biography(life: Life) -> Biography:
-    return Biography(
-        number=life.number,
-        began_us=life.began_us,
-        sessions=life.sessions,
-        stopped=life.stopped,
-        exit_code=life.exit_code,
-        signals=life.signals,
-        dying_seconds=life.dying_seconds,
-        budget_bytes=int(life.environ["BRIDGE_BUFFER_BYTES"]),
-        vitals=life.vitals,
-        outcries=_outcries(life),
+def _process_record(bridge: BridgeProcess) -> ProcessRecord:
+    return ProcessRecord(
+        number=bridge.number,
+        began_us=bridge.began_us,
+        sessions=bridge.sessions,
+        stopped=bridge.stopped,
+        exit_code=bridge.exit_code,
+        signals=bridge.signals,
+        shutdown_seconds=bridge.shutdown_seconds,
+        budget_bytes=int(bridge.environ["BRIDGE_BUFFER_BYTES"]),
+        usage=bridge.usage,
+        unexpected_output=_unexpected_output(bridge),
     )
 
 
-def _outcries(life: Life) -> list[str]:
+def _unexpected_output(bridge: BridgeProcess) -> list[str]:
     """Return what no fault may make it say: text beside the log, tracebacks, and complaints of asyncio."""
-    texts = "".join(text for text in life.process.text if not text.startswith("{")).strip()
-    cries = [f"{line['event']} {line.get('exception', '')}" for line in _complaints(life) if not _is_of_aiokafka(line)]
-    return [f"it said {cry[-2000:]}" for cry in (texts, *cries) if cry]
+    texts = "".join(text for text in bridge.process.text if not text.startswith("{")).strip()
+    errors = [
+        f"{line['event']} {line.get('exception', '')}" for line in _errors_logged(bridge) if not _is_of_aiokafka(line)
+    ]
+    return [f"it said {error[-2000:]}" for error in (texts, *errors) if error]
 
 
-def _complaints(life: Life) -> list[dict[str, Any]]:
-    return [line for line in life.process.logs if line["logger"] == "asyncio" or "exception" in line]
+def _errors_logged(bridge: BridgeProcess) -> list[dict[str, Any]]:
+    return [line for line in bridge.process.logs if line["logger"] == "asyncio" or "exception" in line]
 
 
 def _is_of_aiokafka(line: dict[str, Any]) -> bool:

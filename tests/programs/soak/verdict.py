@@ -44,8 +44,8 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Return whether all kinds were survived, all is proven, and nothing else was found."""
-        return not (self.problems or self.unsurvived or self.verify_exit_code != 0 or not self.totals.get("records"))
+        """Return whether all kinds were recovered, all is proven, and nothing else was found."""
+        return not (self.problems or self.unrecovered or self.verify_exit_code != 0 or not self.totals.get("records"))
 
     @property
     def tried(self) -> Counter[str]:
@@ -53,21 +53,21 @@ class Verdict:
         return Counter(fault.kind.name for played in self.played for fault in played.step.faults)
 
     @property
-    def unsurvived(self) -> list[Played]:
+    def unrecovered(self) -> list[Played]:
         """Return the steps the bridge did not come through."""
         return [played for played in self.played if played.problem is not None]
 
     @property
     def rows(self) -> list[tuple[str, str]]:
         """Return the short table."""
-        lost_kinds = {fault.kind.name for played in self.unsurvived for fault in played.step.faults}
+        lost_kinds = {fault.kind.name for played in self.unrecovered for fault in played.step.faults}
         kinds, times = len(self.tried), self.tried.total()
         grown = max((played.rss_highest_bytes - played.rss_before_bytes for played in self.played), default=0)
         return [
             ("seed", str(self.seed)),
             ("time", f"{self.seconds:.0f} s at {self.rate:,.0f} events/s"),
             ("kinds of fault tried", f"{kinds} ({times} times in {len(self.played)} steps)"),
-            ("… survived", str(kinds - len(lost_kinds))),
+            ("… recovered", str(kinds - len(lost_kinds))),
             *((name.replace("_", " "), f"{count:,}") for name, count in self.totals.items()),
             ("memory growth in a fault, at most", f"{grown / MIB:.1f} MiB"),
             ("verify", f"exit code {self.verify_exit_code}: {self.verified.get('verdict')}"),

@@ -9,40 +9,40 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
-from tests.programs.soak.vitals import Vitals, look
+from tests.programs.soak.resource_usage import ResourceUsage, sample
 from tests.support.process import Process, process
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
 
-LOOK_SECONDS = 1.0
+SAMPLE_SECONDS = 1.0
 STATUS_TIMEOUT_SECONDS = 2.0
 
 
-class Life:
+class BridgeProcess:
     """Run ``aries-bridge run`` with an environment until it is ended; ``exit_code`` is there from then on."""
 
     def __init__(self, number: int, environ: Mapping[str, str]) -> None:
         self.number = number
         self.environ = dict(environ)
         self.began_us = time.time_ns() // 1000
-        self.vitals: list[Vitals] = []
-        self.calm = False
+        self.usage: list[ResourceUsage] = []
+        self.steady = False
         #: The signals that it was sent, by name.
         self.signals: list[str] = []
         self.exit_code: int | None = None
         #: How long it took from the first deadly signal to the end.
-        self.dying_seconds = 0.0
+        self.shutdown_seconds = 0.0
         self._tasks: int | None = None
         self._stack = AsyncExitStack()
         self._process: Process | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._sampling: asyncio.Task[None] | None = None
 
     async def begin(self) -> Self:
         """Start the process."""
         self._process = await self._stack.enter_async_context(process(self.environ, "run"))
-        self._looking = asyncio.create_task(self._look())
+        self._sampling = asyncio.create_task(self._sample())
         return self
 
     async def end(self, *signals: signal.Signals, within_seconds: float) -> int | None:
@@ -55,7 +55,7 @@ class Life:
                 self.exit_code = await self.process._subprocess.wait()
         except TimeoutError:
             self.exit_code = None
-        self.dying_seconds = time.monotonic() - began
+        self.shutdown_seconds = time.monotonic() - began
         await self.close()
         return self.exit_code
 
@@ -67,8 +67,8 @@ class Life:
 
     async def close(self) -> None:
         """Let go of the process, whatever it does."""
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._sampling is not None:
+            self._sampling.cancel()
         await self._stack.aclose()
 
     @property
@@ -115,9 +115,9 @@ class Life:
         self._tasks = said.get("tasks")
         return said
 
-    async def _look(self) -> None:
+    async def _sample(self) -> None:
         while True:
-            seen = look(self.process.pid, time.time(), calm=self.calm, tasks=self._tasks)
+            seen = sample(self.process.pid, time.time(), steady=self.steady, tasks=self._tasks)
             if seen is not None:
-                self.vitals.append(seen)
-            await asyncio.sleep(LOOK_SECONDS)
+                self.usage.append(seen)
+            await asyncio.sleep(SAMPLE_SECONDS)

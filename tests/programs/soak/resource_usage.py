@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class ResourceUsage:
     """Hold one look at a process."""
 
     at_seconds: float
@@ -15,12 +15,12 @@ class Vitals:
     files: int
     threads: int
     #: Whether nothing was wrong then, nor is being recovered from.
-    calm: bool
+    steady: bool
     #: asyncio tasks, where its ``/status`` tells.
     tasks: int | None = None
 
 
-def look(pid: int, at_seconds: float, *, calm: bool, tasks: int | None = None) -> Vitals | None:
+def sample(pid: int, at_seconds: float, *, steady: bool, tasks: int | None = None) -> ResourceUsage | None:
     """Return how a process is, or None where it has ended."""
     process = Path("/proc") / str(pid)
     try:
@@ -29,4 +29,4 @@ def look(pid: int, at_seconds: float, *, calm: bool, tasks: int | None = None) -
         rss_kib, threads = int(status["VmRSS"].split()[0]), int(status["Threads"])
     except (OSError, KeyError):  # it has ended, or is about to
         return None
-    return Vitals(at_seconds, rss_kib * 1024, files, threads, calm, tasks)
+    return ResourceUsage(at_seconds, rss_kib * 1024, files, threads, steady, tasks)

@@ -39,17 +39,17 @@ class Connection:
     in_order: bool
 
 
-class Onlooker:
-    """Watch the simulator's connections; give ``watch`` to the simulator, and then the simulator to ``look_at``."""
+class ConnectionLog:
+    """Watch the simulator's connections; give ``watch`` to the simulator, and then the simulator to ``observe``."""
 
     def __init__(self) -> None:
         self._simulator: Simulator | None = None
         self._connected_us: dict[int, int] = {}
         self._authenticated_us: dict[int, int] = {}
         self._in_order: dict[int, bool] = {}
-        self._strangers: set[int] = set()
+        self._excluded: set[int] = set()
 
-    def look_at(self, simulator: Simulator) -> None:
+    def observe(self, simulator: Simulator) -> None:
         """Take the simulator whose events arrive."""
         self._simulator = simulator
 
@@ -65,17 +65,17 @@ class Onlooker:
         elif event.name == "connection ended":
             self._in_order[number] = self._session(number).connection.client_read_everything
 
-    def is_stranger(self, number: int) -> None:
+    def exclude(self, number: int) -> None:
         """Leave out a connection: it is not the bridge's."""
-        self._strangers.add(number)
+        self._excluded.add(number)
 
-    def all_is_read(self, number: int) -> None:
+    def set_read_completely(self, number: int) -> None:
         """Note that the bridge has read all that this connection was and will be sent, however it ends."""
         self._in_order[number] = True
 
     def connections(self) -> list[Connection]:
         """Return the bridge's connections in their order, as they stand."""
-        return [self._connection(number) for number in sorted(self._connected_us) if number not in self._strangers]
+        return [self._connection(number) for number in sorted(self._connected_us) if number not in self._excluded]
 
     def _connection(self, number: int) -> Connection:
         sent = self._session(number).sent
@@ -92,5 +92,5 @@ class Onlooker:
         )
 
     def _session(self, number: int) -> ServerSession:
-        assert self._simulator is not None, "look_at comes first"
+        assert self._simulator is not None, "observe comes first"
         return self._simulator.all_sessions[number]

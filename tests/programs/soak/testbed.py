@@ -13,9 +13,9 @@ from bridge.simulator.server import Simulator
 from bridge.simulator.token_endpoint import TokenEndpointServer
 from bridge.topics import Topic
 from tests.faults.proxy import Proxy
-from tests.programs.soak.connections import Onlooker
-from tests.programs.soak.life import Life
-from tests.programs.soak.plan import life_settings
+from tests.programs.soak.bridge_process import BridgeProcess
+from tests.programs.soak.connection_log import ConnectionLog
+from tests.programs.soak.plan import process_settings
 
 if TYPE_CHECKING:
     import signal
@@ -31,13 +31,13 @@ EXIT_SECONDS = 8.0
 DELIVERY_TIMEOUT_SECONDS = 5.0
 #: So long all may take until data flows again after everything was made good.
 RECOVERY_SECONDS = 90.0
-LOOK_AGAIN_SECONDS = 0.25
+POLL_SECONDS = 0.25
 #: So many looks without a new line make a rest.
-LOOKS_AT_REST = 4
+UNCHANGED_POLLS = 4
 #: So many records more must be acknowledged before it counts as recovered.
 RECOVERED_RECORDS = 100
 #: A session lapses so soon that it is renewed again and again.
-TERM_SECONDS, WARNING_SECONDS = 20, 4
+SESSION_SECONDS, WARNING_SECONDS = 20, 4
 LINES_PER_FRAME = 8
 
 
@@ -48,7 +48,7 @@ def symbols(count: int) -> list[str]:
     return ["SPX", *options, *roots[: count - 1 - len(options)]]
 
 
-class Stage:
+class Testbed:
     """Hold everything while the context is open; the bridge's process may be another from fault to fault."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Stage:
         self.kafka = kafka
         self.prefix = prefix
         self.brokers = brokers
-        self.onlooker = Onlooker()
+        self.connection_log = ConnectionLog()
         self.tokens = TokenEndpointServer(rotating=True)
         self.simulator = Simulator(
             symbols=symbols(symbol_count),
@@ -65,15 +65,15 @@ class Stage:
             rate=rate,
             lines_per_frame=LINES_PER_FRAME,
             tokens=self.tokens.tokens,
-            expires_in_seconds=TERM_SECONDS,
+            expires_in_seconds=SESSION_SECONDS,
             warning_seconds=WARNING_SECONDS,
-            on_event=self.onlooker.watch,
+            on_event=self.connection_log.watch,
         )
-        self.onlooker.look_at(self.simulator)
+        self.connection_log.observe(self.simulator)
         #: The networks before the feed and before each broker.
         self.network: Proxy
         self.kafka_network: dict[int, Proxy] = {}
-        self.lives: list[Life] = []
+        self.processes: list[BridgeProcess] = []
         self._seed = seed
         self._symbols = symbols(symbol_count)
         self._stack = AsyncExitStack()
@@ -95,8 +95,8 @@ class Stage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for life in self.lives:
-            await life.close()
+        for bridge in self.processes:
+            await bridge.close()
         await self._stack.aclose()
 
     def topic(self, topic: Topic) -> str:
@@ -111,26 +111,26 @@ class Stage:
     # The bridge
 
     @property
-    def life(self) -> Life:
+    def bridge(self) -> BridgeProcess:
         """Return the present process of the bridge."""
-        return self.lives[-1]
+        return self.processes[-1]
 
-    async def begin_life(self) -> None:
+    async def start_bridge(self) -> None:
         """Start a bridge."""
-        number = len(self.lives) + 1
-        own = life_settings(self._seed, number)
+        number = len(self.processes) + 1
+        own = process_settings(self._seed, number)
         url = self.network.instead_of(self.simulator.url_for(own.pop("ARIES_DIALECT")))
-        self.lives.append(Life(number, self._environment(url) | own))
-        await self.life.begin()
+        self.processes.append(BridgeProcess(number, self._environment(url) | own))
+        await self.bridge.begin()
 
-    async def end_life(self, *signals: signal.Signals) -> None:
+    async def stop_bridge(self, *signals: signal.Signals) -> None:
         """End the bridge by signals, and wait for its end."""
-        await self.life.end(*signals, within_seconds=DRAIN_SECONDS + EXIT_SECONDS)
+        await self.bridge.end(*signals, within_seconds=DRAIN_SECONDS + EXIT_SECONDS)
 
     async def restart(self, *signals: signal.Signals) -> None:
         """End the bridge and start another."""
-        await self.end_life(*signals)
-        await self.begin_life()
+        await self.stop_bridge(*signals)
+        await self.start_bridge()
 
     def _environment(self, url: str) -> dict[str, str]:
         return {
@@ -160,17 +160,17 @@ class Stage:
         deadline = time.monotonic() + RECOVERY_SECONDS
         before: int | None = None
         while True:
-            said = await self.life.status()
+            said = await self.bridge.status()
             if said is not None:
                 before = said["accounts"]["published"] if before is None else before
                 wrong = _wrong(said, before)
                 if wrong is None:
                     return None
-            if self.life.ended:
-                return f"the bridge has ended by itself, with code {self.life.returned}"
+            if self.bridge.ended:
+                return f"the bridge has ended by itself, with code {self.bridge.returned}"
             if time.monotonic() > deadline:
                 return "its /status is not answered" if said is None else wrong
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def all_read(self) -> bool:
         """Stop the market, and wait until the bridge has read all there is; return whether that came about."""
@@ -179,11 +179,11 @@ class Stage:
         looks: list[int] = []
         deadline = time.monotonic() + RECOVERY_SECONDS
         while time.monotonic() < deadline:
-            said = await self.life.status()
+            said = await self.bridge.status()
             looks.append(-len(looks) if said is None else said["accounts"]["lines_received"])
-            if len(looks) >= LOOKS_AT_REST and len(set(looks[-LOOKS_AT_REST:])) == 1:
+            if len(looks) >= UNCHANGED_POLLS and len(set(looks[-UNCHANGED_POLLS:])) == 1:
                 return True
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         return False
 
 
