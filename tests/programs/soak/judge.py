@@ -148,7 +148,7 @@ def _judge_lines(process: ProcessRecord, own: Sequence[Connection], contents: To
 
 
 def intervals(process: ProcessRecord, own: Sequence[Connection], contents: TopicContents) -> list[Interval]:
-    """Return the connections of a process, cut where the accounts of the moment are known: where a loss was announced."""
+    """Return the connections of a process, divided where accounts are known: at each announced loss."""
     losses = {record.session_id: record.counts["lines_received"] for record in contents.control if record.kind == "GAP"}
     rest, before = deque(own), 0
     found, present = [], Interval()

@@ -1,6 +1,6 @@
-"""What the topics hold in the end, counted by session and symbol: to be compared with what was sent.
+"""The contents of the topics after a soak, counted by session and symbol, to be compared with what was sent.
 
-That it is in order, and that what is missing is accounted for, ``aries-bridge verify`` proves.
+The order of records and the accounts of missing ones are verified by ``aries-bridge verify``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FETCH_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class ControlRecord:
-    """Hold one control record."""
+    """One control record."""
 
     kind: str
     session_id: int | None
@@ -39,7 +39,7 @@ class ControlRecord:
 
 @dataclass
 class TopicContents:
-    """Count records, each once; ``next_seqs`` are the next ``seq`` by session, topic and symbol."""
+    """Counts of records, each counted once; ``next_seqs`` are the next ``seq`` by session, topic and symbol."""
 
     next_seqs: dict[tuple[int, Topic, str], int] = field(default_factory=dict)
     #: Records by session.
@@ -57,14 +57,14 @@ class TopicContents:
         self.found[session_id] += 1
 
     def add_control(self, record: Mapping[str, object]) -> None:
-        """Take a control record; those that a rebuilt producer repeats count once."""
-        record = ControlRecord(record["kind"], record["session_id"], record["time_us"], record["counts"])  # type: ignore[arg-type]
-        if record not in self.control[-100:]:
-            self.control.append(record)
+        """Add a control record; a repeat by a replaced producer counts once."""
+        control = ControlRecord(record["kind"], record["session_id"], record["time_us"], record["counts"])  # type: ignore[arg-type]
+        if control not in self.control[-100:]:
+            self.control.append(control)
 
 
 async def read_topics(settings: Settings) -> TopicContents:
-    """Read all topics up to where they end now."""
+    """Read all topics up to their present ends."""
     contents = TopicContents()
     async with (
         open_deserializer(settings) as decoder,
@@ -86,15 +86,15 @@ class _PartitionReader:
         self._topics = {name: topic for topic, name in settings.topics.items()}
         self._readers = {topic: HeaderReader(loaded[topic], decoder) for topic in MARKET_DATA}
         self._decoder = decoder
-        self._census = contents
+        self._contents = contents
 
     async def add(self, messages: list[ConsumerRecord]) -> None:
         topic = self._topics[messages[0].topic]
         if topic is Topic.CONTROL:
             for message in messages:
-                self._census.add_control((await self._decoder.decode(message.value)).record)
+                self._contents.add_control((await self._decoder.decode(message.value)).record)
         elif topic in self._readers:
             reader = self._readers[topic]
             for message in messages:
                 symbol, _, session_id, seq, _ = reader.read(message.value) or await reader.decode(message.value)
-                self._census.take(topic, symbol.decode(), session_id, seq)
+                self._contents.add(topic, symbol.decode(), session_id, seq)
