@@ -1,4 +1,4 @@
-"""What goes wrong with the feed: the Aries server, its token endpoint, and the network before them."""
+"""Faults of the feed: of the Aries server, of its token endpoint, and of the network before them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ MANY = 10_000
 CLOSE_CODES = (1000, 1001, 1008, 1011, 1012, 1013, 3000, 4000, 4401, 4429)
 _SECONDS = between(1, 5)
 RIVAL = "rival-token"
+_BAD_LINE = b'{"type":"event","payload":{"action":"upd\n'
+_FLOOD_INTERVAL_SECONDS = 0.1
 
 
 def feed_kinds() -> tuple[Kind, ...]:
@@ -62,6 +64,10 @@ def feed_kinds() -> tuple[Kind, ...]:
         on_reconnect("no_acknowledgements", faults.NoAcks),
         on_reconnect("symbol_refused", faults.RefuseSymbol, symbol=one_of("AB", "SPX")),
         on_reconnect("closing_unanswered", faults.NoClosingHandshake),
+        _kind("blank_frame", blank_frame, size_bytes=one_of(1 << 18, 1 << 20, 8 << 20)),
+        _kind("frame_of_short_lines", frame_of_short_lines, size_bytes=one_of(1 << 20, 8 << 20)),
+        _kind("dead_letter_flood", dead_letter_flood, lines_per_second=one_of(2_000, 5_000), seconds=between(2, 5)),
+        _kind("idle", idle, seconds=between(20, 40)),
         _kind("market_closed", market_closed, seconds=between(1, 8)),
         _kind("evicted", evicted),
         _kind("tokens_refused", tokens_refused, how=one_of("503", "html", "slow", "throttled"), seconds=_SECONDS),
@@ -114,6 +120,38 @@ async def _reconnect_under(fault: type[Fault], testbed: Testbed, seconds: float,
     testbed.simulator.inject_nowait(faults.Drop())
     await asyncio.sleep(seconds)
     testbed.simulator.active_faults.clear()
+
+
+async def blank_frame(testbed: Testbed, size_bytes: int) -> None:
+    """Send a frame of newlines."""
+    await _client(testbed)
+    _send_frame(testbed, b"\n" * size_bytes)
+
+
+async def frame_of_short_lines(testbed: Testbed, size_bytes: int) -> None:
+    """Send a frame of lines that are as short as valid ones can be; they hold no data."""
+    await _client(testbed)
+    for session in testbed.simulator.sessions:
+        line = json.dumps(session.dialect.pong(None), separators=(",", ":")).encode() + b"\n"
+        session.stream.send_frame(line * (size_bytes // len(line)))
+
+
+async def dead_letter_flood(testbed: Testbed, lines_per_second: int, seconds: float) -> None:
+    """Send many lines a second that are not JSON."""
+    await _client(testbed)
+    for _ in range(round(seconds / _FLOOD_INTERVAL_SECONDS)):
+        _send_frame(testbed, _BAD_LINE * round(lines_per_second * _FLOOD_INTERVAL_SECONDS))
+        await asyncio.sleep(_FLOOD_INTERVAL_SECONDS)
+
+
+async def idle(testbed: Testbed, seconds: float) -> None:
+    """Close the market for longer than brokers keep idle connections here."""
+    await market_closed(testbed, seconds)
+
+
+def _send_frame(testbed: Testbed, data: bytes) -> None:
+    for session in testbed.simulator.sessions:
+        session.stream.send_frame(data)
 
 
 async def market_closed(testbed: Testbed, seconds: float) -> None:

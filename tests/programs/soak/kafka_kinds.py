@@ -1,4 +1,4 @@
-"""What goes wrong with Kafka."""
+"""Faults of Kafka."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import ElectionType
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all the same
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    ResourcePatternType,
     ResourceType,
 )
 
 from bridge.topics import Topic
 from tests.faults.proxy import Direction
+from tests.programs.soak.delivery_watch import BUSY_TOPICS, Partition, busy_partitions, watch_others
 from tests.programs.soak.plan import Family, Kind, between, one_of, whole
-from tests.programs.soak.testbed import DELIVERY_TIMEOUT_SECONDS, INSTANCE
+from tests.programs.soak.testbed import (
+    DELIVERY_TIMEOUT_SECONDS,
+    INSTANCE,
+    SINGLE_REPLICA_BROKER,
+    SINGLE_REPLICA_PARTITION,
+    SINGLE_REPLICA_TOPIC,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +39,16 @@ if TYPE_CHECKING:
     from tests.programs.soak.testbed import Testbed
 
 ADMIN_TIMEOUT_SECONDS = 20.0
+#: A budget that one blocked topic fills within seconds.
+SMALL_BUFFER_BYTES = 1 << 20
+EXPIRATION = "producer.id.expiration.ms"
+#: The broker that runs alone in a soak denies what a rule denies, and allows everything else; a cluster of several
+#: would need its own users for that.
+AUTHORIZER = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "true",
+}
+_LONG = between(20, 40)
 _WAYS = one_of("both", *(direction.name for direction in Direction))
 
 
@@ -52,19 +74,32 @@ def kafka_kinds(brokers: int) -> tuple[Kind, ...]:
             bytes=one_of(1500, 3000),
             seconds=between(2, 6),
         ),
+        _alone("topic_below_min_isr", topic_below_min_isr, topic=one_of(*BUSY_TOPICS), seconds=_LONG),
+        _alone(
+            "timestamps_refused",
+            timestamps_refused,
+            topic=one_of(*BUSY_TOPICS),
+            seconds=between(5, 15),
+        ),
+        _kind("producers_forgotten", producers_forgotten, seconds=between(2, 5)),
     )
     if brokers == 1:
-        return always
+        return (*always, _alone("write_denied", write_denied, topic=one_of(*BUSY_TOPICS), seconds=_LONG))
     return (
         *always,
         _kind("leaders_moved", leaders_moved, broker=broker),
         _kind("brokers_restarted_in_turn", brokers_restarted_in_turn),
+        _alone("partition_without_leader", partition_without_leader, seconds=_LONG),
         _kind("too_few_in_sync", too_few_in_sync, broker=broker, seconds=between(2, 8)),
     )
 
 
 def _kind(name: str, play: Play, **draws: Callable[[Random], Any]) -> Kind:
     return Kind(name, Family.KAFKA, play, draws)
+
+
+def _alone(name: str, play: Play, **draws: Callable[[Random], Any]) -> Kind:
+    return Kind(name, Family.KAFKA, play, draws, alone=True)
 
 
 async def broker_killed(testbed: Testbed, broker: int, seconds: float) -> None:
@@ -121,7 +156,9 @@ async def too_few_in_sync(testbed: Testbed, broker: int, seconds: float) -> None
     await asyncio.to_thread(testbed.kafka.kill, broker)
     await asyncio.sleep(seconds)
     await asyncio.to_thread(testbed.kafka.restart, broker)
-    await asyncio.to_thread(_alter, testbed, "min.insync.replicas", "2", *Topic)
+    for topic in Topic:
+        own = testbed.min_insync_replicas(topic)
+        await asyncio.to_thread(_alter, testbed, "min.insync.replicas", own, topic)
 
 
 async def batches_too_large(testbed: Testbed, topic: Topic, bytes: int, seconds: float) -> None:  # noqa: A002 - as Kafka says
@@ -129,6 +166,71 @@ async def batches_too_large(testbed: Testbed, topic: Topic, bytes: int, seconds:
     await asyncio.to_thread(_alter, testbed, "max.message.bytes", str(bytes), topic)
     await asyncio.sleep(seconds)
     await asyncio.to_thread(_alter, testbed, "max.message.bytes", None, topic)
+
+
+async def topic_below_min_isr(testbed: Testbed, topic: Topic, seconds: float) -> None:
+    """Ask for more replicas than one topic has, until its records fill the budget; the other topics go on."""
+    busy = await _busy_with_small_buffer(testbed)
+    name, too_many = "min.insync.replicas", str(testbed.brokers + 1)
+    await asyncio.to_thread(_alter, testbed, name, too_many, topic)
+    try:
+        await watch_others(testbed, busy, lambda partition: partition.topic is topic, seconds=seconds)
+    finally:
+        await asyncio.to_thread(_alter, testbed, name, testbed.min_insync_replicas(topic), topic)
+
+
+async def write_denied(testbed: Testbed, topic: Topic, seconds: float) -> None:
+    """Take away the right to write one topic, until its records fill the budget; the other topics go on."""
+    busy = await _busy_with_small_buffer(testbed)
+    rules = [
+        _rule(testbed.topic(topic), AclOperation.ALL, AclPermissionType.ALLOW),
+        _rule(testbed.topic(topic), AclOperation.WRITE, AclPermissionType.DENY),
+    ]
+    await asyncio.to_thread(_add_rules, testbed, rules)
+    try:
+        await watch_others(testbed, busy, lambda partition: partition.topic is topic, seconds=seconds)
+    finally:
+        await asyncio.to_thread(_remove_rules, testbed, testbed.topic(topic))
+
+
+async def partition_without_leader(testbed: Testbed, seconds: float) -> None:
+    """Kill the only broker that holds one partition; the other partitions go on, also those of its topic."""
+    busy = await _busy_with_small_buffer(testbed)
+    only = Partition(SINGLE_REPLICA_TOPIC, SINGLE_REPLICA_PARTITION)
+    await asyncio.to_thread(testbed.kafka.kill, SINGLE_REPLICA_BROKER)
+    try:
+        await watch_others(testbed, busy, lambda partition: partition == only, seconds=seconds)
+    finally:
+        await asyncio.to_thread(testbed.kafka.restart, SINGLE_REPLICA_BROKER)
+        await asyncio.to_thread(_elect_preferred, testbed)
+
+
+async def timestamps_refused(testbed: Testbed, topic: Topic, seconds: float) -> None:
+    """Let one topic refuse the timestamps of all records (INVALID_TIMESTAMP); the other topics go on."""
+    busy = await busy_partitions(testbed)
+    limit = "message.timestamp.before.max.ms"  # beyond "after" no timestamp would be, as all clocks are the same
+    await asyncio.to_thread(_alter, testbed, limit, "1", topic)
+    try:
+        await watch_others(testbed, busy, lambda partition: partition.topic is topic, seconds=seconds)
+    finally:
+        await asyncio.to_thread(_alter, testbed, limit, None, topic)
+
+
+async def producers_forgotten(testbed: Testbed, seconds: float) -> None:
+    """Let brokers forget idle producers soon, while the market is at rest."""
+    for broker in testbed.broker_numbers:
+        await asyncio.to_thread(testbed.kafka.configure, EXPIRATION, "1000", broker)
+    rate, testbed.simulator.rate = testbed.simulator.rate, 0
+    await asyncio.sleep(seconds)
+    testbed.simulator.rate = rate
+    await asyncio.sleep(1)
+    for broker in testbed.broker_numbers:
+        await asyncio.to_thread(testbed.kafka.configure, EXPIRATION, None, broker)
+
+
+async def _busy_with_small_buffer(testbed: Testbed) -> list[Partition]:
+    await testbed.restart_with(BRIDGE_BUFFER_BYTES=str(SMALL_BUFFER_BYTES))
+    return await busy_partitions(testbed)
 
 
 async def kafka_cut(testbed: Testbed, broker: int, after_bytes: int, *, reset: bool) -> None:
@@ -182,3 +284,29 @@ def _alter(testbed: Testbed, name: str, value: str | None, *topics: Topic) -> No
     ]
     for altered in admin.incremental_alter_configs(resources, request_timeout=ADMIN_TIMEOUT_SECONDS).values():
         altered.result(ADMIN_TIMEOUT_SECONDS)
+
+
+def _rule(topic: str, operation: AclOperation, permission: AclPermissionType) -> AclBinding:
+    whoever = "User:ANONYMOUS", "*"
+    return AclBinding(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, *whoever, operation, permission)
+
+
+def _add_rules(testbed: Testbed, rules: list[AclBinding]) -> None:
+    admin = testbed.kafka.admin()
+    for added in admin.create_acls(rules, request_timeout=ADMIN_TIMEOUT_SECONDS).values():
+        added.result(ADMIN_TIMEOUT_SECONDS)
+
+
+def _remove_rules(testbed: Testbed, topic: str) -> None:
+    admin = testbed.kafka.admin()
+    every = AclBindingFilter(
+        ResourceType.TOPIC,
+        topic,
+        ResourcePatternType.LITERAL,
+        None,  # type: ignore[arg-type] # any principal
+        None,  # type: ignore[arg-type] # any host
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+    for removed in admin.delete_acls([every], request_timeout=ADMIN_TIMEOUT_SECONDS).values():
+        removed.result(ADMIN_TIMEOUT_SECONDS)

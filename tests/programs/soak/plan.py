@@ -25,6 +25,7 @@ class Family(StrEnum):
     KAFKA = "kafka"
     FEED = "feed"
     PROCESS = "process"
+    SUBSCRIPTIONS = "subscriptions"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Kind:
     family: Family
     play: Play
     draws: Mapping[str, Callable[[Random], Any]]
+    #: Whether no other fault may come at the same time, as what is expected meanwhile would not hold.
+    alone: bool = False
 
     def drawn(self, chance: Random) -> Fault:
         """Draw the parameters."""
@@ -72,7 +75,9 @@ def steps(seed: int, kinds: Sequence[Kind]) -> Iterator[Step]:
         remaining = remaining or chance.sample(kinds, len(kinds))
         steady_seconds = round(chance.uniform(*STEADY_SECONDS), 1)
         drawn = [remaining.pop()]
-        others = [kind for kind in remaining if kind.family is not drawn[0].family]
+        others = [
+            kind for kind in remaining if kind.family is not drawn[0].family and not kind.alone and not drawn[0].alone
+        ]
         if chance.random() < PAIR_PROBABILITY and others:
             drawn.append(others[-1])
             remaining.remove(others[-1])

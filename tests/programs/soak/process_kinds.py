@@ -1,4 +1,4 @@
-"""What happens to the bridge's own process."""
+"""Faults of the bridge's own process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def process_kinds() -> tuple[Kind, ...]:
         Kind("interrupted", Family.PROCESS, interrupted, {}),
         Kind("told_twice_to_end", Family.PROCESS, told_twice_to_end, {}),
         Kind("killed", Family.PROCESS, killed, {"seconds": between(0, 3)}),
-        Kind("stands_still", Family.PROCESS, stands_still, {"seconds": between(0.5, 8)}),
+        Kind("suspended", Family.PROCESS, suspended, {"seconds": between(0.5, 8)}),
     )
 
 
@@ -34,7 +34,7 @@ async def interrupted(testbed: Testbed) -> None:
 
 
 async def told_twice_to_end(testbed: Testbed) -> None:
-    """Lose patience with its draining."""
+    """Send a second signal while it drains."""
     bridge = testbed.bridge
     bridge.signal(signal.SIGTERM)
     await bridge.process.logged("signal received, shutting down")
@@ -48,8 +48,8 @@ async def killed(testbed: Testbed, seconds: float) -> None:
     await testbed.start_bridge()
 
 
-async def stands_still(testbed: Testbed, seconds: float) -> None:
-    """Stop it where it stands, and let it go on."""
+async def suspended(testbed: Testbed, seconds: float) -> None:
+    """Suspend it (SIGSTOP), and resume it."""
     bridge = testbed.bridge
     bridge.signal(signal.SIGSTOP)
     await asyncio.sleep(seconds)

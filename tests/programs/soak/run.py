@@ -1,4 +1,4 @@
-"""One soak: play the steps, wait for recovery after each, and in the end prove what is left on the topics."""
+"""One soak: inject faults step by step, wait for recovery after each, and verify the topics at the end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bridge.settings.kafka_side import kafka_settings
 from bridge.simulator import faults
 from tests.programs.soak.judge import ProcessRecord, judge
 from tests.programs.soak.plan import steps
+from tests.programs.soak.resource_usage import sample
 from tests.programs.soak.testbed import DRAIN_SECONDS, EXIT_SECONDS, Testbed
 from tests.programs.soak.topic_contents import read_topics
 from tests.programs.soak.verdict import Played, Verdict, loss_counts
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 #: Time for the libraries to load what they load once, before memory is compared.
 WARM_UP_SECONDS = 6.0
-FOLLOWER_SECONDS = 120.0
+FOLLOWER_SECONDS = 300.0
+PROGRESS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +76,35 @@ class Soak:
         """Play until the time is over, then judge."""
         async with self._testbed as testbed:
             await testbed.start_bridge()
-            async with process(self._kafka_side, "verify", "--follow", "--json") as follower:
-                await self._recover()
-                await self._play_all()
-                await self._finish()
-                await self._end_follower(follower)
-        await self._verify()
-        self._judge(await read_topics(kafka_settings(environ=self._kafka_side)))
+            progress = asyncio.create_task(self._report_progress())
+            try:
+                async with process(self._kafka_side, "verify", "--follow", "--json") as follower:
+                    await self._recover()
+                    await self._play_all()
+                    await self._finish()
+                    await self._end_follower(follower)
+            finally:
+                progress.cancel()
+        self._say(f"{self._elapsed():6.1f} s  the bridge has ended; verifying all topics")
+        contents, _ = await asyncio.gather(
+            read_topics(kafka_settings(environ=self._kafka_side)),
+            self._verify(),
+        )
+        self._say(f"{self._elapsed():6.1f} s  verified")
+        self._judge(contents)
         return self.verdict
+
+    async def _report_progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            own = sample(os.getpid(), time.time(), steady=False)
+            faults_injected = self.verdict.tried.total()
+            failed = len(self.verdict.unrecovered) + len(self.verdict.problems)
+            lines = self._testbed.simulator.sent.lines
+            self._say(
+                f"{self._elapsed():6.1f} s of {self._options.seconds:.0f} s: {lines:,} lines sent, "
+                f"{faults_injected} faults injected, {failed} failures, the soak itself has {(own.rss_bytes if own else 0) >> 20} MiB"
+            )
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -100,11 +123,17 @@ class Soak:
         before = testbed.bridge.usage[-1].rss_bytes if testbed.bridge.usage else 0
         processes = len(testbed.processes)
         testbed.bridge.steady = False
-        async with asyncio.TaskGroup() as tasks:
-            for fault in step.faults:
-                tasks.create_task(fault.kind.play(testbed, **fault.parameters))
+        outcomes = await asyncio.gather(
+            *(fault.kind.play(testbed, **fault.parameters) for fault in step.faults), return_exceptions=True
+        )
+        for fault, outcome in zip(step.faults, outcomes, strict=True):
+            if isinstance(outcome, Exception):  # of the soak itself: it goes on, but has not passed
+                self.verdict.problems.append(f"{step}: {fault.kind.name} was not injected as meant: {outcome!r}")
         healed = self._elapsed()
         problem = await self._recover()
+        expected, testbed.problems = testbed.problems, []
+        notes, testbed.notes = testbed.notes, []
+        self.verdict.problems += [f"{step}: {one}" for one in expected]
         highest = max((seen.rss_bytes for seen in self._since(began)), default=before)
         played = Played(
             step,
@@ -117,11 +146,12 @@ class Soak:
             testbed.bridge.number,
         )
         self.verdict.played.append(played)
-        said = problem or f"recovered {played.recovery_seconds} s after {played.seconds} s"
-        self._say(f"{began:6.1f} s  process {played.process}  {step}: {said}")
+        result = problem or f"recovered {played.recovery_seconds} s after {played.seconds} s"
+        result = "; ".join([result, *notes, *(f"FAILED: {one}" for one in expected)])
+        self._say(f"{began:6.1f} s  process {played.process}  {step}: {result}")
 
     async def _recover(self) -> str | None:
-        """Wait until data flows again; a bridge that does not come to itself is ended, so that the soak can go on."""
+        """Wait until data flows again; replace a bridge that does not recover, so that the soak can go on."""
         testbed = self._testbed
         problem = await testbed.recovered()
         if problem is not None:
@@ -180,7 +210,10 @@ class Soak:
         self.verdict.verified = json.loads(output) if output else {}
 
     def _judge(self, contents: TopicContents) -> None:
-        processes = [_process_record(bridge) for bridge in self._testbed.processes]
+        changed = self._testbed.changed_symbols
+        processes = [
+            _process_record(bridge, frozenset(changed.get(bridge.number, ()))) for bridge in self._testbed.processes
+        ]
         connections = self._testbed.connection_log.connections()
         self.verdict.problems += judge(processes, connections, contents, exit_seconds=DRAIN_SECONDS + EXIT_SECONDS)
         accounts = [bridge.stopped or {} for bridge in processes]
@@ -203,7 +236,7 @@ class Soak:
         }
 
 
-def _process_record(bridge: BridgeProcess) -> ProcessRecord:
+def _process_record(bridge: BridgeProcess, changed_symbols: frozenset[str]) -> ProcessRecord:
     return ProcessRecord(
         number=bridge.number,
         began_us=bridge.began_us,
@@ -215,6 +248,7 @@ def _process_record(bridge: BridgeProcess) -> ProcessRecord:
         budget_bytes=int(bridge.environ["BRIDGE_BUFFER_BYTES"]),
         usage=bridge.usage,
         unexpected_output=_unexpected_output(bridge),
+        changed_symbols=changed_symbols,
     )
 
 

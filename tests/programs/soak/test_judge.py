@@ -107,6 +107,14 @@ def test_a_tail_that_is_missing_needs_an_account() -> None:
     assert problems(dropped, contents(first=6), connection(1, FIRST, 7)) == []
 
 
+def test_lines_of_an_unsubscribed_symbol_may_be_filtered() -> None:
+    """What was on its way when its symbol was unsubscribed becomes no record, and is counted as filtered."""
+    process = replace(PROCESS, stopped=accounts(6, filtered=ANSWERS + 1), changed_symbols=frozenset({"AAPL"}))
+    assert problems(process, contents(first=6), connection(1, FIRST, 7)) == []
+    uncounted = replace(process, stopped=accounts(6, filtered=0))
+    assert problems(uncounted, contents(first=6), connection(1, FIRST, 7))
+
+
 @pytest.mark.parametrize(("found", "undelivered", "passes"), [(7, 0, True), (6, 0, False), (8, 0, False), (8, 1, True)])
 def test_records_on_kafka_are_the_published_ones(found: int, undelivered: int, *, passes: bool) -> None:
     """Neither fewer nor more, but those that were given up at the exit may have arrived."""

@@ -48,6 +48,14 @@ def test_two_faults_at_once_are_of_different_families() -> None:
     assert all(one.kind.family is not other.kind.family for one, other in pairs)
 
 
+def test_a_kind_that_must_be_alone_is_alone() -> None:
+    """What is expected while one topic is blocked does not hold if anything else fails, too."""
+    alone = [step for step in islice(steps(3, kinds(1)), 200) if any(fault.kind.alone for fault in step.faults)]
+
+    assert len(alone) > 10
+    assert all(len(step.faults) == 1 for step in alone)
+
+
 def test_there_is_calm_between_steps() -> None:
     """Each step waits for a while first."""
     assert all(STEADY_SECONDS[0] <= step.steady_seconds <= STEADY_SECONDS[1] for step in islice(steps(3, kinds(1)), 50))
@@ -66,5 +74,6 @@ def test_a_single_broker_is_not_asked_to_hand_over() -> None:
     assert {kind.name for kind in kinds(3)} - {kind.name for kind in kinds(1)} == {
         "leaders_moved",
         "brokers_restarted_in_turn",
+        "partition_without_leader",
         "too_few_in_sync",
     }

@@ -1,13 +1,20 @@
-"""All that takes part in a soak: a real Kafka, the simulator behind a network that can fail, and the bridge."""
+"""The testbed of a soak: a real Kafka and the simulator, each behind a network that can fail, and the bridge."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
+import tempfile
 import time
 from contextlib import AsyncExitStack
+from enum import StrEnum
 from itertools import product
+from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Self
+
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined] # public all the same
 
 from bridge.simulator.server import Simulator
 from bridge.simulator.token_endpoint import TokenEndpointServer
@@ -18,7 +25,6 @@ from tests.programs.soak.connection_log import ConnectionLog
 from tests.programs.soak.plan import process_settings
 
 if TYPE_CHECKING:
-    import signal
     from types import TracebackType
 
     from tests.support.brokers import RealKafka
@@ -41,8 +47,25 @@ SESSION_SECONDS, WARNING_SECONDS = 20, 4
 LINES_PER_FRAME = 8
 
 
+#: An hour at 3,000 records a second is about 2 GB: all of it stays for ``verify``. Of a longer soak, the topics lose
+#: what ``verify --follow`` has read long ago, so that the disk does not fill.
+RETENTION = {"retention.ms": "-1", "retention.bytes": str(1 << 30), "segment.bytes": str(64 << 20)}
+#: How long a change of the subscriptions file may take until the server knows it, with Kafka and Aries well.
+RESUBSCRIBE_SECONDS = 30.0
+EVENTS = ("quotes", "trades", "l2", "timesales", "greeks")
+#: The partition that only one broker holds, where there are several: it has no leader while that broker is down.
+SINGLE_REPLICA_TOPIC, SINGLE_REPLICA_PARTITION, SINGLE_REPLICA_BROKER = Topic.TIMESALES, 3, 3
+
+
+class SubscriptionChange(StrEnum):
+    """A change of the subscriptions file."""
+
+    FEWER_SYMBOLS = "fewer_symbols"
+    FEWER_EVENTS = "fewer_events"  # the topic of the missing event is opened again by the next change
+
+
 def symbols(count: int) -> list[str]:
-    """Return an index, a fifth of options, and equities."""
+    """Return an index, options (a fifth), and equities."""
     roots = [first + second for first, second in product(ascii_uppercase, repeat=2)][:count]
     options = [f"{root}270115C00100000" for root in roots[: count // 5]]
     return ["SPX", *options, *roots[: count - 1 - len(options)]]
@@ -74,15 +97,22 @@ class Testbed:
         self.network: Proxy
         self.kafka_network: dict[int, Proxy] = {}
         self.processes: list[BridgeProcess] = []
+        #: What the present fault has found wrong, and what it has to say otherwise.
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        #: Symbols that were unsubscribed at times, by the number of the process.
+        self.changed_symbols: dict[int, set[str]] = {}
         self._seed = seed
         self._symbols = symbols(symbol_count)
+        self._wanted = set(self._symbols)
+        self._subscriptions_file: Path
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        replicas = min(3, self.brokers)
-        config = {"min.insync.replicas": str(min(2, self.brokers))}
-        for topic in Topic:
-            await asyncio.to_thread(self.kafka.create_topic, self.topic(topic), PARTITIONS, replicas, config)
+        await asyncio.to_thread(self._create_topics)
+        directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-subscriptions-"))
+        self._subscriptions_file = Path(directory) / "subscriptions.json"
+        self.change_subscriptions(None)
         await self._stack.enter_async_context(self.tokens)
         await self._stack.enter_async_context(self.simulator)
         self.network = await self._stack.enter_async_context(Proxy(self.simulator.port))
@@ -103,6 +133,34 @@ class Testbed:
         """Return a topic's name."""
         return f"{self.prefix}.{topic}"
 
+    def min_insync_replicas(self, topic: Topic) -> str:
+        """Return the topic's own ``min.insync.replicas``."""
+        return str(1 if topic is SINGLE_REPLICA_TOPIC else min(2, self.brokers))
+
+    def _create_topics(self) -> None:
+        admin = self.kafka.admin()  # it answers only while it is referenced
+        topics = [
+            NewTopic(
+                self.topic(topic),
+                PARTITIONS,
+                replica_assignment=[self._replicas(topic, number) for number in self.partitions],
+                config={"min.insync.replicas": self.min_insync_replicas(topic), **RETENTION},
+            )
+            for topic in Topic
+        ]
+        for created in admin.create_topics(topics, operation_timeout=20).values():
+            created.result(timeout=30)
+
+    def _replicas(self, topic: Topic, partition: int) -> list[int]:
+        if self.brokers > 1 and (topic, partition) == (SINGLE_REPLICA_TOPIC, SINGLE_REPLICA_PARTITION):
+            return [SINGLE_REPLICA_BROKER]
+        return [1 + (partition + number) % self.brokers for number in range(self.brokers)]
+
+    @property
+    def partitions(self) -> range:
+        """Return the numbers of each topic's partitions."""
+        return range(PARTITIONS)
+
     @property
     def broker_numbers(self) -> range:
         """Return the numbers of the brokers."""
@@ -115,12 +173,12 @@ class Testbed:
         """Return the present process of the bridge."""
         return self.processes[-1]
 
-    async def start_bridge(self) -> None:
-        """Start a bridge."""
+    async def start_bridge(self, **settings: str) -> None:
+        """Start a bridge, with these settings instead of drawn ones."""
         number = len(self.processes) + 1
         own = process_settings(self._seed, number)
         url = self.network.instead_of(self.simulator.url_for(own.pop("ARIES_DIALECT")))
-        self.processes.append(BridgeProcess(number, self._environment(url) | own))
+        self.processes.append(BridgeProcess(number, self._environment(url) | own | settings))
         await self.bridge.begin()
 
     async def stop_bridge(self, *signals: signal.Signals) -> None:
@@ -132,11 +190,48 @@ class Testbed:
         await self.stop_bridge(*signals)
         await self.start_bridge()
 
+    async def restart_with(self, **settings: str) -> None:
+        """End the bridge, start another with these settings, and wait until it delivers."""
+        await self.stop_bridge(signal.SIGTERM)
+        await self.start_bridge(**settings)
+        problem = await self.recovered()
+        if problem is not None:
+            self.problems.append(f"after a restart: {problem}")
+
+    # The subscriptions
+
+    def change_subscriptions(self, change: SubscriptionChange | None) -> None:
+        """Replace the subscriptions file; None: all symbols and events again."""
+        wanted = self._symbols[::2] if change is SubscriptionChange.FEWER_SYMBOLS else self._symbols
+        without = "timesales" if change is SubscriptionChange.FEWER_EVENTS else None
+        if change is not None and self.processes:
+            left = set(self._symbols) - set(wanted) if without is None else set(self._symbols)
+            self.changed_symbols.setdefault(self.bridge.number, set()).update(left)
+        self._wanted = set(wanted)
+        written = self._subscriptions_file.with_suffix(".new")
+        written.write_text(json.dumps([_subscription(symbol, without) for symbol in wanted]))
+        written.rename(self._subscriptions_file)
+
+    async def check_subscriptions(self) -> None:
+        """Wait until the server has just the wanted symbols subscribed; report if that takes too long."""
+        try:
+            await self.simulator.wait_for(self._is_subscribed_as_wanted, timeout_seconds=RESUBSCRIBE_SECONDS)
+        except TimeoutError:
+            found = [len(session.stream.subscriptions) for session in self.simulator.sessions]
+            self.problems.append(
+                f"the subscriptions file names {len(self._wanted)} symbols, but after {RESUBSCRIBE_SECONDS:g} s the "
+                f"server has subscriptions of {found} in its sessions"
+            )
+
+    def _is_subscribed_as_wanted(self) -> bool:
+        sessions = [session for session in self.simulator.sessions if session.authenticated]
+        return bool(sessions) and set(sessions[-1].stream.subscriptions) == self._wanted
+
     def _environment(self, url: str) -> dict[str, str]:
         return {
             "ARIES_WS_URL": url,
-            "ARIES_SYMBOLS": ",".join(self._symbols),
-            "ARIES_EVENTS": "quotes,trades,l2,timesales,greeks",
+            "ARIES_SUBSCRIPTIONS_FILE": str(self._subscriptions_file),
+            "ARIES_EVENTS": ",".join(EVENTS),
             "ARIES_CLIENT_ID": self.tokens.client_id,
             "ARIES_CLIENT_SECRET": self.tokens.client_secret,
             "ARIES_REFRESH_TOKEN": self.tokens.refresh_token,
@@ -185,6 +280,14 @@ class Testbed:
                 return True
             await asyncio.sleep(POLL_SECONDS)
         return False
+
+
+def _subscription(symbol: str, without: str | None) -> dict[str, object]:
+    if symbol == "SPX":
+        return {"symbol": symbol, "events": ["trades"]}
+    is_option = len(symbol) > 6
+    events = [event for event in EVENTS if event != without and (is_option or event != "greeks")]
+    return {"symbol": symbol, "events": events}
 
 
 def _wrong(status: dict[str, Any], before: int) -> str | None:
