@@ -1,4 +1,4 @@
-"""One process of the bridge, from its start to its end: what it said, how it was, and how it ended."""
+"""One process of the bridge from start to end: its log, its use of resources, and its exit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STATUS_TIMEOUT_SECONDS = 2.0
 
 
 class BridgeProcess:
-    """Run ``aries-bridge run`` with an environment until it is ended; ``exit_code`` is there from then on."""
+    """A process of ``aries-bridge run``; ``exit_code`` is set once it has ended."""
 
     def __init__(self, number: int, environ: Mapping[str, str]) -> None:
         self.number = number
@@ -29,10 +29,10 @@ class BridgeProcess:
         self.began_us = time.time_ns() // 1000
         self.usage: list[ResourceUsage] = []
         self.steady = False
-        #: The signals that it was sent, by name.
+        #: The names of the signals sent to it.
         self.signals: list[str] = []
         self.exit_code: int | None = None
-        #: How long it took from the first deadly signal to the end.
+        #: The time from the first signal to the end.
         self.shutdown_seconds = 0.0
         self._tasks: int | None = None
         self._stack = AsyncExitStack()
@@ -46,7 +46,7 @@ class BridgeProcess:
         return self
 
     async def end(self, *signals: signal.Signals, within_seconds: float) -> int | None:
-        """Send signals and wait for the end; None: it did not come in time, and had to be forced."""
+        """Send signals, wait for the end, and return the exit code; None: it had to be killed after the timeout."""
         began = time.monotonic()
         for number in signals:
             self.signal(number)
@@ -66,7 +66,7 @@ class BridgeProcess:
             self.process.signal(number)
 
     async def close(self) -> None:
-        """Let go of the process, whatever it does."""
+        """Kill the process if it still runs."""
         if self._sampling is not None:
             self._sampling.cancel()
         await self._stack.aclose()
@@ -79,7 +79,7 @@ class BridgeProcess:
 
     @property
     def ended(self) -> bool:
-        """Return whether it has ended, by itself or not."""
+        """Return whether it has ended."""
         return self.returned is not None
 
     @property
@@ -89,17 +89,17 @@ class BridgeProcess:
 
     @property
     def sessions(self) -> list[int]:
-        """Return the ids of its sessions, in their order."""
+        """Return the ids of its sessions in order."""
         return [line["session_id"] for line in self.process.all("session started")]
 
     @property
     def stopped(self) -> dict[str, int] | None:
-        """Return its accounts as it said them last of all."""
+        """Return its accounts as logged at its end."""
         said = self.process.all("stopped")
         return dict(said[-1]["accounts"]) if said else None
 
     async def status(self) -> dict[str, Any] | None:
-        """Return what ``/status`` says, or None where it does not answer."""
+        """Return the document of ``/status``, or None if it does not answer."""
         served = self.process.all("HTTP server listening")
         if not served or self.ended:
             return None

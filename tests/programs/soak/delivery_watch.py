@@ -21,6 +21,8 @@ MAX_STALL_SECONDS = 10.0
 #: How long partitions are observed first: those that get records in this time must get records later on.
 BASELINE_SECONDS = 4.0
 POLL_SECONDS = 1.0
+#: What the broker had accepted when a fault began may still be written.
+GRACE_SECONDS = 5.0
 OFFSETS_TIMEOUT_SECONDS = 5.0
 #: The topics that always get records; the others get some on occasion.
 BUSY_TOPICS = (Topic.QUOTES, Topic.TRADES, Topic.TIMESALES, Topic.L2, Topic.GREEKS)
@@ -71,22 +73,38 @@ async def busy_partitions(testbed: Testbed) -> list[Partition]:
 
 
 async def watch_others(
-    testbed: Testbed, busy: Collection[Partition], is_blocked: Callable[[Partition], bool], *, seconds: float
+    testbed: Testbed,
+    busy: Collection[Partition],
+    is_blocked: Callable[[Partition], bool],
+    *,
+    seconds: float,
+    all_refused: bool = True,
 ) -> None:
-    """Wait for so long; report each healthy partition that gets no records, and note how full the buffer became."""
+    """Wait; report each healthy partition that gets no records, and, with ``all_refused``, a blocked one that does.
+
+    The fullest buffer and the number of records in blocked partitions are noted.
+    """
     healthy = [partition for partition in busy if not is_blocked(partition)]
-    blocked = ", ".join(str(partition) for partition in busy if is_blocked(partition)) or "a partition"
-    if not healthy:
-        testbed.problems.append(f"no partition got records before {blocked} was blocked")
+    refusing = [partition for partition in busy if is_blocked(partition)]
+    blocked = ", ".join(map(str, refusing))
+    if not healthy or not refusing:
+        testbed.problems.append(f"healthy partitions with records: {len(healthy)}, blocked ones: {len(refusing)}")
+        return
+    await asyncio.sleep(GRACE_SECONDS)
+    before = await asyncio.to_thread(end_offsets, testbed, refusing)
     stalls = Stalls(dict(await asyncio.to_thread(end_offsets, testbed, healthy)), time.monotonic())
     fullest = 0.0
-    for _ in range(round(seconds / POLL_SECONDS)):
+    for _ in range(round((seconds - GRACE_SECONDS) / POLL_SECONDS)):
         await asyncio.sleep(POLL_SECONDS)
         stalls.add(await asyncio.to_thread(end_offsets, testbed, healthy), time.monotonic())
         status = await testbed.bridge.status()
         if status is not None:
             fullest = max(fullest, status["buffer"]["bytes"] / status["buffer"]["budget_bytes"])
-    testbed.notes.append(f"buffer {fullest:.0%} full")
+    after = await asyncio.to_thread(end_offsets, testbed, refusing)
+    written = sum(after[partition] - before[partition] for partition in after.keys() & before.keys())
+    testbed.notes.append(f"buffer at most {fullest:.0%} full, {written} records in blocked partitions")
+    if written and all_refused:
+        testbed.problems.append(f"{blocked} got {written} records: the fault of the soak has no effect")
     testbed.problems += stalls.problems(blocked)
 
 

@@ -79,7 +79,7 @@ def feed_kinds() -> tuple[Kind, ...]:
             seconds=between(1, 8),
         ),
         _kind("network_slow", network_slow, chunk_bytes=one_of(20_000, 60_000), seconds=_SECONDS),
-        _kind("turned_away", turned_away, seconds=_SECONDS),
+        _kind("connections_refused", connections_refused, seconds=_SECONDS),
     )
 
 
@@ -114,7 +114,7 @@ async def _inject_for(fault: type[Fault], testbed: Testbed, seconds: float, **pa
 
 
 async def _reconnect_under(fault: type[Fault], testbed: Testbed, seconds: float, **parameters: Any) -> None:
-    """Let something be wrong while the bridge has to connect anew."""
+    """Drop the connection, with a fault active while the bridge reconnects."""
     await _client(testbed)
     testbed.simulator.inject_nowait(fault(**parameters))
     testbed.simulator.inject_nowait(faults.Drop())
@@ -155,14 +155,14 @@ def _send_frame(testbed: Testbed, data: bytes) -> None:
 
 
 async def market_closed(testbed: Testbed, seconds: float) -> None:
-    """Close the market for a time: nothing comes, and nothing is wrong."""
+    """Close the market for a time; no data is sent."""
     testbed.simulator.inject_nowait(faults.SetMarket(status=MarketState.CLOSED))
     await asyncio.sleep(seconds)
     testbed.simulator.inject_nowait(faults.SetMarket(status=MarketState.OPEN))
 
 
 async def evicted(testbed: Testbed) -> None:
-    """Let another client take the only session there is; the bridge takes it back."""
+    """Let another client take over the only session; the bridge takes it back."""
     simulator = testbed.simulator
     await _client(testbed)
     simulator.tokens.accept(RIVAL)
@@ -181,7 +181,7 @@ async def evicted(testbed: Testbed) -> None:
 
 
 async def tokens_refused(testbed: Testbed, how: str, seconds: float) -> None:
-    """Let all tokens be refused and the endpoint give none."""
+    """Reject all tokens, while the endpoint issues none."""
     endpoint = testbed.tokens
     await _client(testbed)
     match how:
@@ -200,7 +200,7 @@ async def tokens_refused(testbed: Testbed, how: str, seconds: float) -> None:
 
 
 async def network_cut(testbed: Testbed, after_bytes: int, *, reset: bool) -> None:
-    """Cut the connection after so many bytes, wherever in a frame that is."""
+    """Cut the connection after a number of bytes, perhaps within a frame."""
     await _client(testbed)
     testbed.network.cut(after_bytes=after_bytes, reset=reset)
     await asyncio.sleep(1)
@@ -208,20 +208,20 @@ async def network_cut(testbed: Testbed, after_bytes: int, *, reset: bool) -> Non
 
 
 async def black_hole(testbed: Testbed, direction: str, seconds: float) -> None:
-    """Lose everything in one direction, or in both."""
+    """Drop all bytes in one direction or both."""
     testbed.network.black_hole(*([] if direction == "both" else [Direction[direction]]))
     await asyncio.sleep(seconds)
     testbed.network.heal()
 
 
 async def network_slow(testbed: Testbed, chunk_bytes: int, seconds: float) -> None:
-    """Let little through at a time."""
+    """Limit the bandwidth."""
     testbed.network.slow(chunk_bytes=chunk_bytes, pause_seconds=0.1)
     await asyncio.sleep(seconds)
     testbed.network.heal()
 
 
-async def turned_away(testbed: Testbed, seconds: float) -> None:
+async def connections_refused(testbed: Testbed, seconds: float) -> None:
     """Accept connections and close them at once."""
     testbed.network.turn_away()
     testbed.network.cut()
@@ -230,7 +230,7 @@ async def turned_away(testbed: Testbed, seconds: float) -> None:
 
 
 async def _client(testbed: Testbed) -> None:
-    """Wait until there is somebody to harm, but not for ever: something else may keep the bridge away."""
+    """Wait for an authenticated client, but not for long: another fault may keep the bridge from connecting."""
     with suppress(TimeoutError):
         await testbed.simulator.wait_for(
             lambda: any(session.authenticated for session in testbed.simulator.sessions),

@@ -1,6 +1,6 @@
-"""The verdict: what was sent, what the bridge said, what the topics hold, and how its processes were.
+"""The judge of a soak: it compares what was sent, what the bridge reported, and what the topics hold.
 
-Everything here is pure: it looks at what the run has collected, and tells what does not fit.
+Everything here is pure: it takes what the run has collected, and returns what does not fit.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _LOST = ("dropped", "undelivered", "dead_lettered", "conflated")
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """Tell one process of the bridge from its outside."""
+    """A process of the bridge as it was observed."""
 
     number: int
     began_us: int
     sessions: Sequence[int]
-    #: Its accounts as it said them last; None: it could not say.
+    #: Its accounts as logged at its end; None: it could not log them.
     stopped: Mapping[str, int] | None
     exit_code: int | None
     signals: Sequence[str]
@@ -53,13 +53,13 @@ class ProcessRecord:
 
     @property
     def was_killed(self) -> bool:
-        """Return whether it had no chance to end in order."""
+        """Return whether it could not shut down."""
         return "SIGKILL" in self.signals
 
 
 @dataclass
 class Interval:
-    """Hold the connections of a process from one announced loss to the next, and how many lines were read from them."""
+    """The connections of a process between two announced losses, and how many lines were read from them."""
 
     connections: list[Connection] = field(default_factory=list)
     #: None where nobody told.
@@ -78,7 +78,7 @@ def judge(
     *,
     exit_seconds: float,
 ) -> list[str]:
-    """Return all that is wrong, apart from what ``aries-bridge verify`` finds."""
+    """Return all problems, apart from what ``aries-bridge verify`` finds."""
     problems = []
     for process, own in zip(processes, _by_process(processes, connections), strict=True):
         said = [
@@ -108,7 +108,7 @@ def _judge_end(process: ProcessRecord, exit_seconds: float) -> Iterable[str]:
     if process.was_killed:
         return
     if not process.signals:
-        yield f"it ended by itself, with code {process.exit_code}"
+        yield f"it exited by itself, with code {process.exit_code}"
         return
     if process.exit_code is None or process.shutdown_seconds > exit_seconds:
         yield f"it did not end within {exit_seconds:g} s of {' and '.join(process.signals)}"
@@ -168,7 +168,7 @@ def intervals(process: ProcessRecord, own: Sequence[Connection], contents: Topic
 
 
 def _visits(process: ProcessRecord, own: Sequence[Connection]) -> list[tuple[Connection, list[int]]]:
-    """Return the connections that became sessions: one, or more where they lapsed and were renewed.
+    """Return the connections that became sessions: one each, or more if sessions expired and were renewed.
 
     A session begins when its connection is there, and before there is another.
     """
@@ -185,7 +185,7 @@ def _visits(process: ProcessRecord, own: Sequence[Connection]) -> list[tuple[Con
 
 
 def _judge_records(process: ProcessRecord, own: Sequence[Connection], contents: TopicContents) -> Iterable[str]:
-    """Compare for each connection and symbol what was numbered with what was sent: no more, and the last of it."""
+    """Compare the sequence numbers of each connection and symbol with what was sent: no more, and the last ones."""
     if process.sessions and (not own or process.sessions[0] < own[0].connected_us):
         yield f"it began session {process.sessions[0]}, but no connection was there"
     next_seqs: dict[int, dict[tuple[Topic, str], int]] = defaultdict(dict)

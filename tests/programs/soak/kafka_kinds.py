@@ -53,7 +53,7 @@ _WAYS = one_of("both", *(direction.name for direction in Direction))
 
 
 def kafka_kinds(brokers: int) -> tuple[Kind, ...]:
-    """Return the kinds that so many brokers allow."""
+    """Return the kinds for a number of brokers."""
     broker = whole(1, brokers)
     always = (
         _kind("broker_killed", broker_killed, broker=broker, seconds=between(0, 5)),
@@ -74,12 +74,11 @@ def kafka_kinds(brokers: int) -> tuple[Kind, ...]:
             bytes=one_of(1500, 3000),
             seconds=between(2, 6),
         ),
-        _alone("topic_below_min_isr", topic_below_min_isr, topic=one_of(*BUSY_TOPICS), seconds=_LONG),
         _alone(
             "timestamps_refused",
             timestamps_refused,
             topic=one_of(*BUSY_TOPICS),
-            seconds=between(5, 15),
+            seconds=between(8, 15),
         ),
         _kind("producers_forgotten", producers_forgotten, seconds=between(2, 5)),
     )
@@ -89,6 +88,13 @@ def kafka_kinds(brokers: int) -> tuple[Kind, ...]:
         *always,
         _kind("leaders_moved", leaders_moved, broker=broker),
         _kind("brokers_restarted_in_turn", brokers_restarted_in_turn),
+        _alone(
+            "topic_below_min_isr",
+            topic_below_min_isr,
+            topic=one_of(*(topic for topic in BUSY_TOPICS if topic is not SINGLE_REPLICA_TOPIC)),
+            broker=broker,
+            seconds=_LONG,
+        ),
         _alone("partition_without_leader", partition_without_leader, seconds=_LONG),
         _kind("too_few_in_sync", too_few_in_sync, broker=broker, seconds=between(2, 8)),
     )
@@ -110,7 +116,7 @@ async def broker_killed(testbed: Testbed, broker: int, seconds: float) -> None:
 
 
 async def broker_hangs(testbed: Testbed, broker: int, seconds: float) -> None:
-    """Let a broker stand still for a time."""
+    """Suspend a broker for a time."""
     await asyncio.to_thread(testbed.kafka.pause, broker)
     await asyncio.sleep(seconds)
     await asyncio.to_thread(testbed.kafka.resume, broker)
@@ -127,7 +133,7 @@ async def all_brokers_killed(testbed: Testbed, seconds: float) -> None:
 
 
 async def all_brokers_hang(testbed: Testbed, seconds: float) -> None:
-    """Let the whole cluster stand still for a time."""
+    """Suspend the whole cluster for a time."""
     for broker in testbed.broker_numbers:
         await asyncio.to_thread(testbed.kafka.pause, broker)
     await asyncio.sleep(seconds)
@@ -136,14 +142,14 @@ async def all_brokers_hang(testbed: Testbed, seconds: float) -> None:
 
 
 async def leaders_moved(testbed: Testbed, broker: int) -> None:
-    """End a broker in good order: it hands its partitions over; then let it lead them again."""
+    """Shut a broker down, which moves its leaders; then start it and elect the preferred leaders."""
     await asyncio.to_thread(testbed.kafka.terminate, broker)
     await asyncio.to_thread(testbed.kafka.restart, broker)
     await asyncio.to_thread(_elect_preferred, testbed)
 
 
 async def brokers_restarted_in_turn(testbed: Testbed) -> None:
-    """Restart one broker after the other, as an upgrade does."""
+    """Restart the brokers one by one, as an upgrade does."""
     for broker in testbed.broker_numbers:
         await asyncio.to_thread(testbed.kafka.terminate, broker)
         await asyncio.to_thread(testbed.kafka.restart, broker)
@@ -151,7 +157,7 @@ async def brokers_restarted_in_turn(testbed: Testbed) -> None:
 
 
 async def too_few_in_sync(testbed: Testbed, broker: int, seconds: float) -> None:
-    """Ask for more replicas in sync than there are."""
+    """Require more in-sync replicas than there are, in all topics."""
     await asyncio.to_thread(_alter, testbed, "min.insync.replicas", str(testbed.brokers), *Topic)
     await asyncio.to_thread(testbed.kafka.kill, broker)
     await asyncio.sleep(seconds)
@@ -162,20 +168,27 @@ async def too_few_in_sync(testbed: Testbed, broker: int, seconds: float) -> None
 
 
 async def batches_too_large(testbed: Testbed, topic: Topic, bytes: int, seconds: float) -> None:  # noqa: A002 - as Kafka says
-    """Let a topic take only small batches for a time."""
+    """Lower a topic's ``max.message.bytes`` for a time."""
     await asyncio.to_thread(_alter, testbed, "max.message.bytes", str(bytes), topic)
     await asyncio.sleep(seconds)
     await asyncio.to_thread(_alter, testbed, "max.message.bytes", None, topic)
 
 
-async def topic_below_min_isr(testbed: Testbed, topic: Topic, seconds: float) -> None:
-    """Ask for more replicas than one topic has, until its records fill the budget; the other topics go on."""
+async def topic_below_min_isr(testbed: Testbed, topic: Topic, broker: int, seconds: float) -> None:
+    """Require all replicas of one topic in sync and kill a broker, until its records fill the budget.
+
+    The other topics go on. (With one replica, Kafka requires no more than that one, whatever the setting.)
+    """
     busy = await _busy_with_small_buffer(testbed)
-    name, too_many = "min.insync.replicas", str(testbed.brokers + 1)
-    await asyncio.to_thread(_alter, testbed, name, too_many, topic)
+    name = "min.insync.replicas"
+    await asyncio.to_thread(_alter, testbed, name, str(testbed.brokers), topic)
+    await asyncio.to_thread(testbed.kafka.kill, broker)
     try:
-        await watch_others(testbed, busy, lambda partition: partition.topic is topic, seconds=seconds)
+        only = Partition(SINGLE_REPLICA_TOPIC, SINGLE_REPLICA_PARTITION)
+        healthy = [partition for partition in busy if partition != only]
+        await watch_others(testbed, healthy, lambda partition: partition.topic is topic, seconds=seconds)
     finally:
+        await asyncio.to_thread(testbed.kafka.restart, broker)
         await asyncio.to_thread(_alter, testbed, name, testbed.min_insync_replicas(topic), topic)
 
 
@@ -211,7 +224,9 @@ async def timestamps_refused(testbed: Testbed, topic: Topic, seconds: float) -> 
     limit = "message.timestamp.before.max.ms"  # beyond "after" no timestamp would be, as all clocks are the same
     await asyncio.to_thread(_alter, testbed, limit, "1", topic)
     try:
-        await watch_others(testbed, busy, lambda partition: partition.topic is topic, seconds=seconds)
+        await watch_others(
+            testbed, busy, lambda partition: partition.topic is topic, seconds=seconds, all_refused=False
+        )
     finally:
         await asyncio.to_thread(_alter, testbed, limit, None, topic)
 
@@ -234,7 +249,7 @@ async def _busy_with_small_buffer(testbed: Testbed) -> list[Partition]:
 
 
 async def kafka_cut(testbed: Testbed, broker: int, after_bytes: int, *, reset: bool) -> None:
-    """Cut the connections to a broker after so many bytes of its answers."""
+    """Cut the connections to a broker after a number of bytes of its responses."""
     network = testbed.kafka_network[broker]
     network.cut(after_bytes=after_bytes, reset=reset)
     await asyncio.sleep(1)
@@ -242,7 +257,7 @@ async def kafka_cut(testbed: Testbed, broker: int, after_bytes: int, *, reset: b
 
 
 async def kafka_black_hole(testbed: Testbed, broker: int, direction: str, seconds: float) -> None:
-    """Lose what goes to a broker, what comes from it, or both."""
+    """Drop all bytes to a broker, from it, or both."""
     network = testbed.kafka_network[broker]
     network.black_hole(*([] if direction == "both" else [Direction[direction]]))
     await asyncio.sleep(seconds)
@@ -250,7 +265,7 @@ async def kafka_black_hole(testbed: Testbed, broker: int, direction: str, second
 
 
 async def kafka_slow(testbed: Testbed, broker: int, chunk_bytes: int, seconds: float) -> None:
-    """Let little through to a broker at a time."""
+    """Limit the bandwidth to a broker."""
     network = testbed.kafka_network[broker]
     network.slow(chunk_bytes=chunk_bytes, pause_seconds=0.1)
     await asyncio.sleep(seconds)
@@ -258,7 +273,7 @@ async def kafka_slow(testbed: Testbed, broker: int, chunk_bytes: int, seconds: f
 
 
 async def kafka_throttles(testbed: Testbed, bytes_per_second: int, seconds: float) -> None:
-    """Let the brokers hold the bridge to a quota."""
+    """Set a quota for the bridge's producer."""
     client = f"aries-bridge-{INSTANCE}"
     await asyncio.to_thread(testbed.kafka.throttle, client, bytes_per_second)
     await asyncio.sleep(seconds)
@@ -271,7 +286,7 @@ def _elect_preferred(testbed: Testbed) -> None:
 
 
 def _alter(testbed: Testbed, name: str, value: str | None, *topics: Topic) -> None:
-    """Set a topic's configuration; None takes it away."""
+    """Set a topic's configuration; None resets it."""
     admin = testbed.kafka.admin()
     operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
     resources = [

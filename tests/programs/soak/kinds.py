@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class NoSuchKind(Exception):
-    """Say which names are no kinds of fault."""
+    """An error: some names are not kinds of fault."""
 
 
 def kinds(brokers: int, only: Collection[str] = ()) -> tuple[Kind, ...]:
-    """Return all kinds, or those of these names or families; raises NoSuchKind."""
+    """Return all kinds, or those of these names or families; raise NoSuchKind."""
     known = (*kafka_kinds(brokers), *feed_kinds(), *process_kinds(), *subscription_kinds())
     unknown = set(only) - {kind.name for kind in known} - {str(kind.family) for kind in known}
     if unknown:

@@ -17,23 +17,23 @@ def process_kinds() -> tuple[Kind, ...]:
     return (
         Kind("restarted", Family.PROCESS, restarted, {}),
         Kind("interrupted", Family.PROCESS, interrupted, {}),
-        Kind("told_twice_to_end", Family.PROCESS, told_twice_to_end, {}),
+        Kind("signalled_twice", Family.PROCESS, signalled_twice, {}),
         Kind("killed", Family.PROCESS, killed, {"seconds": between(0, 3)}),
         Kind("suspended", Family.PROCESS, suspended, {"seconds": between(0.5, 8)}),
     )
 
 
 async def restarted(testbed: Testbed) -> None:
-    """End it as an orchestrator does, and start another."""
+    """Stop it as an orchestrator does (SIGTERM), and start another."""
     await testbed.restart(signal.SIGTERM)
 
 
 async def interrupted(testbed: Testbed) -> None:
-    """End it by Ctrl-C, and start another."""
+    """Stop it by Ctrl-C (SIGINT), and start another."""
     await testbed.restart(signal.SIGINT)
 
 
-async def told_twice_to_end(testbed: Testbed) -> None:
+async def signalled_twice(testbed: Testbed) -> None:
     """Send a second signal while it drains."""
     bridge = testbed.bridge
     bridge.signal(signal.SIGTERM)
@@ -42,7 +42,7 @@ async def told_twice_to_end(testbed: Testbed) -> None:
 
 
 async def killed(testbed: Testbed, seconds: float) -> None:
-    """Kill it, and start another some time later."""
+    """Kill it, and start another after a delay."""
     await testbed.stop_bridge(signal.SIGKILL)
     await asyncio.sleep(seconds)
     await testbed.start_bridge()

@@ -1,4 +1,4 @@
-"""Memory, open files and threads of a process, as the kernel counts them (proc(5))."""
+"""Memory, open files and threads of a process, from the kernel (proc(5))."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ResourceUsage:
-    """Hold one look at a process."""
+    """One sample of a process."""
 
     at_seconds: float
     rss_bytes: int
     files: int
     threads: int
-    #: Whether nothing was wrong then, nor is being recovered from.
+    #: Whether no fault was active, and the bridge had recovered from earlier ones.
     steady: bool
-    #: asyncio tasks, where its ``/status`` tells.
+    #: asyncio tasks, if ``/status`` was answered.
     tasks: int | None = None
 
 
 def sample(pid: int, at_seconds: float, *, steady: bool, tasks: int | None = None) -> ResourceUsage | None:
-    """Return how a process is, or None where it has ended."""
+    """Return a sample of a process, or None if it has ended."""
     process = Path("/proc") / str(pid)
     try:
         status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())

@@ -39,7 +39,7 @@ PROGRESS_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Say what is soaked, and for how long."""
+    """The options of a soak."""
 
     seed: int
     seconds: float
@@ -51,7 +51,7 @@ class Options:
 
 
 class Soak:
-    """Play one soak; ``say`` is told how it goes."""
+    """A soak; ``say`` gets a line for each step, and lines of progress."""
 
     def __init__(self, options: Options, kafka: RealKafka, kinds: Sequence[Kind], say: Callable[[str], object]) -> None:
         self._options = options
@@ -73,7 +73,7 @@ class Soak:
         self.verdict = Verdict(options.seed, 0.0, options.rate)
 
     async def run(self) -> Verdict:
-        """Play until the time is over, then judge."""
+        """Inject faults until the time is over, then verify and judge."""
         async with self._testbed as testbed:
             await testbed.start_bridge()
             progress = asyncio.create_task(self._report_progress())
@@ -98,12 +98,13 @@ class Soak:
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
             own = sample(os.getpid(), time.time(), steady=False)
-            faults_injected = self.verdict.tried.total()
+            memory_mib = (own.rss_bytes if own else 0) >> 20
+            injected = self.verdict.tried.total()
             failed = len(self.verdict.unrecovered) + len(self.verdict.problems)
-            lines = self._testbed.simulator.sent.lines
+            lines, total = self._testbed.simulator.sent.lines, self._options.seconds
             self._say(
-                f"{self._elapsed():6.1f} s of {self._options.seconds:.0f} s: {lines:,} lines sent, "
-                f"{faults_injected} faults injected, {failed} failures, the soak itself has {(own.rss_bytes if own else 0) >> 20} MiB"
+                f"{self._elapsed():6.1f} s of {total:.0f} s: {lines:,} lines sent, "
+                f"{injected} faults injected, {failed} failures, memory of the soak itself {memory_mib} MiB"
             )
 
     # -- steps -----------------------------------------------------------------------------------------------------
@@ -166,7 +167,7 @@ class Soak:
         return [seen for seen in self._testbed.bridge.usage if seen.at_seconds >= wall]
 
     def write_logs(self, directory: Path) -> None:
-        """Write what each process of the bridge has logged."""
+        """Write the log of each process of the bridge."""
         for bridge in self._testbed.processes:
             (directory / f"bridge-{bridge.number}.log").write_text("".join(bridge.process.text))
 
@@ -176,18 +177,20 @@ class Soak:
     # -- the end ---------------------------------------------------------------------------------------------------
 
     async def _finish(self) -> None:
-        """Let the bridge read all there is, end it in order, and hold it to all of it."""
+        """Let the bridge read everything that was sent, and stop it."""
         testbed = self._testbed
         testbed.simulator.inject_nowait(faults.NoPongs(protocol=False))  # they would be lines that come on and on
         if not await testbed.all_read():
-            self.verdict.problems.append("with the market at rest, the bridge reads on and on, or does not answer")
+            self.verdict.problems.append(
+                "with the market stopped, the bridge does not stop reading, or does not answer"
+            )
         elif testbed.simulator.sessions:
             testbed.connection_log.set_read_completely(testbed.simulator.sessions[-1].number)
         await testbed.stop_bridge(signal.SIGTERM)
         self.verdict.seconds = self._elapsed()
 
     async def _end_follower(self, follower: Process) -> None:
-        """End ``verify --follow``; it must not have found anything either."""
+        """Stop ``verify --follow``; it must not have found any violation either."""
         follower.signal(signal.SIGINT)
         async with asyncio.timeout(FOLLOWER_SECONDS):
             code = await follower._subprocess.wait()
@@ -195,11 +198,11 @@ class Soak:
         found = [line for line in follower.output.splitlines() if '"finding"' in line]
         if code != 0:
             self.verdict.problems.append(
-                f"verify --follow ended with code {code}; it said {found[:3]} {follower.text[-3:]}"
+                f"verify --follow exited with code {code}; its output was {found[:3]} {follower.text[-3:]}"
             )
 
     async def _verify(self) -> None:
-        """Run the command as its users do; a large topic may take its time."""
+        """Run ``aries-bridge verify`` over all topics."""
         verifying = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bridge", "verify", "--json"),
             env={"PATH": os.environ["PATH"], **self._kafka_side},
@@ -220,7 +223,7 @@ class Soak:
         self.verdict.totals = {
             **loss_counts(self.verdict.verified),
             "conflated": sum(counts.get("conflated", 0) for counts in accounts),
-            "dropped, and said so": sum(counts.get("dropped", 0) for counts in accounts),
+            "dropped, announced": sum(counts.get("dropped", 0) for counts in accounts),
             "undelivered at exits": sum(counts.get("undelivered", 0) for counts in accounts),
             "lines sent": sum(one.lines for one in connections),
             "processes": len(processes),
@@ -232,7 +235,7 @@ class Soak:
             "errors inside the Kafka client": sum(
                 sum(map(_is_of_aiokafka, _errors_logged(bridge))) for bridge in self._testbed.processes
             ),
-            "files open at most": max((seen.files for bridge in processes for seen in bridge.usage), default=0),
+            "most open files": max((seen.files for bridge in processes for seen in bridge.usage), default=0),
         }
 
 
@@ -253,12 +256,12 @@ def _process_record(bridge: BridgeProcess, changed_symbols: frozenset[str]) -> P
 
 
 def _unexpected_output(bridge: BridgeProcess) -> list[str]:
-    """Return what no fault may make it say: text beside the log, tracebacks, and complaints of asyncio."""
+    """Return output that no fault may cause: text outside the log, tracebacks, and errors of asyncio."""
     texts = "".join(text for text in bridge.process.text if not text.startswith("{")).strip()
     errors = [
         f"{line['event']} {line.get('exception', '')}" for line in _errors_logged(bridge) if not _is_of_aiokafka(line)
     ]
-    return [f"it said {error[-2000:]}" for error in (texts, *errors) if error]
+    return [f"unexpected output: {error[-2000:]}" for error in (texts, *errors) if error]
 
 
 def _errors_logged(bridge: BridgeProcess) -> list[dict[str, Any]]:
@@ -266,5 +269,5 @@ def _errors_logged(bridge: BridgeProcess) -> list[dict[str, Any]]:
 
 
 def _is_of_aiokafka(line: dict[str, Any]) -> bool:
-    """Return whether the library's own tasks failed: an abandoned producer's do, and its successor goes on."""
+    """Return whether a task of the library failed: those of a replaced producer do, without effect on the next one."""
     return not line["logger"].startswith("bridge") and "aiokafka" in str(line)

@@ -1,4 +1,4 @@
-"""The judge finds what is planted, and nothing else."""
+"""The judge finds planted problems, and no others."""
 
 from __future__ import annotations
 
@@ -132,13 +132,13 @@ def test_records_on_kafka_are_the_published_ones(found: int, undelivered: int, *
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"signals": (), "exit_code": 1}, "ended by itself"),
+        ({"signals": (), "exit_code": 1}, "exited by itself"),
         ({"exit_code": None}, "did not end within"),
         ({"shutdown_seconds": 11.0}, "did not end within"),
         ({"exit_code": 4}, "its exit code is 4"),
         ({"stopped": accounts(7, undelivered=1)}, "its exit code is 0"),
         ({"stopped": accounts(7) | {"filtered": 0}}, "do not add up"),
-        ({"unexpected_output": ("it said Traceback",)}, "Traceback"),
+        ({"unexpected_output": ("unexpected output: Traceback",)}, "Traceback"),
         ({"sessions": (FIRST - 10,)}, "no connection was there"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What goes wrong when."""
+"""The plan of a soak."""
 
 from __future__ import annotations
 
@@ -75,5 +75,6 @@ def test_a_single_broker_is_not_asked_to_hand_over() -> None:
         "leaders_moved",
         "brokers_restarted_in_turn",
         "partition_without_leader",
+        "topic_below_min_isr",
         "too_few_in_sync",
     }

@@ -1,4 +1,4 @@
-"""A short soak of few kinds: the tool itself works, and finds a hole."""
+"""A short soak of few kinds: the program itself works."""
 
 from __future__ import annotations
 

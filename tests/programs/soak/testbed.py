@@ -35,14 +35,14 @@ DRAIN_SECONDS = 10.0
 #: What an exit may take beyond ``BRIDGE_DRAIN_SECONDS``.
 EXIT_SECONDS = 8.0
 DELIVERY_TIMEOUT_SECONDS = 5.0
-#: So long all may take until data flows again after everything was made good.
+#: The longest time until data flows again after a fault is removed.
 RECOVERY_SECONDS = 90.0
 POLL_SECONDS = 0.25
-#: So many looks without a new line make a rest.
+#: Polls without a new line after which the bridge is taken to have read everything.
 UNCHANGED_POLLS = 4
-#: So many records more must be acknowledged before it counts as recovered.
+#: Records that must be acknowledged before the bridge counts as recovered.
 RECOVERED_RECORDS = 100
-#: A session lapses so soon that it is renewed again and again.
+#: Sessions expire so soon that they are renewed many times.
 SESSION_SECONDS, WARNING_SECONDS = 20, 4
 LINES_PER_FRAME = 8
 
@@ -72,7 +72,7 @@ def symbols(count: int) -> list[str]:
 
 
 class Testbed:
-    """Hold everything while the context is open; the bridge's process may be another from fault to fault."""
+    """The running parts of a soak while the context is open; faults can replace the bridge's process."""
 
     def __init__(
         self, kafka: RealKafka, prefix: str, *, seed: int, rate: float, symbol_count: int, brokers: int
@@ -97,7 +97,7 @@ class Testbed:
         self.network: Proxy
         self.kafka_network: dict[int, Proxy] = {}
         self.processes: list[BridgeProcess] = []
-        #: What the present fault has found wrong, and what it has to say otherwise.
+        #: Violated expectations of the present fault, and its remarks.
         self.problems: list[str] = []
         self.notes: list[str] = []
         #: Symbols that were unsubscribed at times, by the number of the process.
@@ -130,7 +130,7 @@ class Testbed:
         await self._stack.aclose()
 
     def topic(self, topic: Topic) -> str:
-        """Return a topic's name."""
+        """Return the full name of a topic."""
         return f"{self.prefix}.{topic}"
 
     def min_insync_replicas(self, topic: Topic) -> str:
@@ -182,11 +182,11 @@ class Testbed:
         await self.bridge.begin()
 
     async def stop_bridge(self, *signals: signal.Signals) -> None:
-        """End the bridge by signals, and wait for its end."""
+        """Send signals to the bridge, and wait for its end."""
         await self.bridge.end(*signals, within_seconds=DRAIN_SECONDS + EXIT_SECONDS)
 
     async def restart(self, *signals: signal.Signals) -> None:
-        """End the bridge and start another."""
+        """Stop the bridge and start another."""
         await self.stop_bridge(*signals)
         await self.start_bridge()
 
@@ -262,13 +262,13 @@ class Testbed:
                 if wrong is None:
                     return None
             if self.bridge.ended:
-                return f"the bridge has ended by itself, with code {self.bridge.returned}"
+                return f"the bridge has exited by itself, with code {self.bridge.returned}"
             if time.monotonic() > deadline:
-                return "its /status is not answered" if said is None else wrong
+                return "/status does not answer" if said is None else wrong
             await asyncio.sleep(POLL_SECONDS)
 
     async def all_read(self) -> bool:
-        """Stop the market, and wait until the bridge has read all there is; return whether that came about."""
+        """Stop the market, wait until the bridge has read everything, and return whether it has."""
         self.simulator.rate = 0
         await self.simulator.drained()
         looks: list[int] = []
@@ -294,7 +294,7 @@ def _wrong(status: dict[str, Any], before: int) -> str | None:
     if status["state"] != "streaming":
         return f"it is {status['state']}: {status['checks']}"
     if not status["kafka"]["acking"] or status["accounts"]["published"] < before + RECOVERED_RECORDS:
-        return f"Kafka acknowledges nothing, or too little: {status['kafka']}"
+        return f"Kafka acknowledges too few records: {status['kafka']}"
     if status["buffer"]["overloaded"]:
         return f"it is overloaded: {status['buffer']}"
     return None
