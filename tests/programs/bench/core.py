@@ -1,4 +1,4 @@
-"""The bridge from a frame to its queues, without socket and Kafka: to count calls, compare results, and measure stages."""
+"""The bridge from a frame to its queues, without socket and Kafka: to count calls and measure stages."""
 
 from __future__ import annotations
 

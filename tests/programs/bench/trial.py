@@ -40,7 +40,7 @@ _PATHS: Final = {"envelope": "/v1/market/ws", "action": "/v1/marketdata/ws"}
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """The measurements of a run at full speed: ``cpu_seconds`` of the bridge; ``others_busy`` is a share of the wall time."""
+    """The measurements of a run at full speed: ``others_busy`` is a share of the wall time."""
 
     records: int
     wall_seconds: float

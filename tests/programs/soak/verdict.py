@@ -44,7 +44,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Return whether the bridge recovered from every fault, everything is accounted for, and nothing else was found."""
+        """Return whether the bridge recovered from all faults, and nothing else is wrong."""
         return not (self.problems or self.unrecovered or self.verify_exit_code != 0 or not self.totals.get("records"))
 
     @property
