@@ -15,6 +15,7 @@ import json
 import shutil
 import sys
 import tempfile
+import traceback
 from itertools import islice
 from pathlib import Path
 from random import SystemRandom
@@ -54,7 +55,11 @@ def main(arguments: list[str] | None = None) -> str | int:
     try:
         with RealKafka(directory, options.brokers, properties) as kafka:
             soak = Soak(options, kafka, chosen, _say)
-            verdict = asyncio.run(soak.run())
+            verdict = soak.verdict
+            try:
+                asyncio.run(soak.run())
+            except Exception:  # noqa: BLE001 - whatever it is, the report of an hour is written
+                verdict.problems.append(f"the soak itself failed: {traceback.format_exc()}")
     except KafkaMissing as missing:
         return f"there is no real Kafka: {missing}"
     finally:

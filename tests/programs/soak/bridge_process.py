@@ -95,8 +95,8 @@ class BridgeProcess:
     @property
     def stopped(self) -> dict[str, int] | None:
         """Return its accounts as logged at its end."""
-        said = self.process.all("stopped")
-        return dict(said[-1]["accounts"]) if said else None
+        logged = self.process.all("stopped")
+        return dict(logged[-1]["accounts"]) if logged else None
 
     async def status(self) -> dict[str, Any] | None:
         """Return the document of ``/status``, or None if it does not answer."""
@@ -109,11 +109,11 @@ class BridgeProcess:
                 aiohttp.ClientSession(timeout=timeout) as http,
                 http.get(f"http://127.0.0.1:{served[-1]['port']}/status") as answer,
             ):
-                said: dict[str, Any] = await answer.json()
+                status: dict[str, Any] = await answer.json()
         except (aiohttp.ClientError, TimeoutError):
             return None
-        self._tasks = said.get("tasks")
-        return said
+        self._tasks = status.get("tasks")
+        return status
 
     async def _sample(self) -> None:
         while True:

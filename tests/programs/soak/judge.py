@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SPARE_BYTES = 48 << 20
 #: Connections to brokers, one to Aries, one to the token endpoint, one that asks for /status.
 SPARE_FILES = 10
-#: Python starts threads for look-ups of names when it needs them.
+#: Threads that Python starts for name resolution.
 SPARE_THREADS = 8
 SPARE_TASKS = 12
 #: Samples in the steady state that are compared at the beginning and the end of a process.
@@ -62,7 +62,7 @@ class Interval:
     """The connections of a process between two announced losses, and how many lines were read from them."""
 
     connections: list[Connection] = field(default_factory=list)
-    #: None where nobody told.
+    #: None if they are unknown.
     lines: int | None = None
 
     @property
@@ -81,7 +81,7 @@ def judge(
     """Return all problems, apart from what ``aries-bridge verify`` finds."""
     problems = []
     for process, own in zip(processes, _by_process(processes, connections), strict=True):
-        said = [
+        found = [
             *_judge_end(process, exit_seconds),
             *_judge_accounts(process, own, contents),
             *_judge_lines(process, own, contents),
@@ -89,7 +89,7 @@ def judge(
             *_judge_resource_usage(process),
             *process.unexpected_output,
         ]
-        problems += [f"process {process.number}: {problem}" for problem in said]
+        problems += [f"process {process.number}: {problem}" for problem in found]
     return [*problems, *_judge_unknown_sessions(processes, contents)]
 
 
@@ -145,8 +145,8 @@ def _judge_lines(process: ProcessRecord, own: Sequence[Connection], contents: To
         if interval.lines > sent:
             yield f"it read {interval.lines} lines on connections {interval.numbers}, of {sent} sent"
         elif interval.lines < sent and all(one.in_order for one in interval.connections):
-            said = f"it read only {interval.lines} lines of {sent} sent on connections {interval.numbers}"
-            yield f"{said}, which all ended in order behind their last line"
+            message = f"it read only {interval.lines} lines of {sent} sent on connections {interval.numbers}"
+            yield f"{message}, which all ended in order behind their last line"
 
 
 def intervals(process: ProcessRecord, own: Sequence[Connection], contents: TopicContents) -> list[Interval]:
@@ -240,6 +240,6 @@ def _judge_resource_usage(process: ProcessRecord) -> Iterable[str]:
         yield f"its memory has reached {highest:,} bytes with a budget of {process.budget_bytes:,}"
 
 
-def _typical(looks: Sequence[ResourceUsage], what: str) -> float | None:
-    values: list[Any] = [getattr(seen, what) for seen in looks]
+def _typical(samples: Sequence[ResourceUsage], what: str) -> float | None:
+    values: list[Any] = [getattr(seen, what) for seen in samples]
     return None if None in values else median(values)

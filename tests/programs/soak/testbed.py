@@ -255,28 +255,28 @@ class Testbed:
         deadline = time.monotonic() + RECOVERY_SECONDS
         before: int | None = None
         while True:
-            said = await self.bridge.status()
-            if said is not None:
-                before = said["accounts"]["published"] if before is None else before
-                wrong = _wrong(said, before)
+            status = await self.bridge.status()
+            if status is not None:
+                before = status["accounts"]["published"] if before is None else before
+                wrong = _wrong(status, before)
                 if wrong is None:
                     return None
             if self.bridge.ended:
                 return f"the bridge has exited by itself, with code {self.bridge.returned}"
             if time.monotonic() > deadline:
-                return "/status does not answer" if said is None else wrong
+                return "/status does not answer" if status is None else wrong
             await asyncio.sleep(POLL_SECONDS)
 
     async def all_read(self) -> bool:
         """Stop the market, wait until the bridge has read everything, and return whether it has."""
         self.simulator.rate = 0
         await self.simulator.drained()
-        looks: list[int] = []
+        counts: list[int] = []
         deadline = time.monotonic() + RECOVERY_SECONDS
         while time.monotonic() < deadline:
-            said = await self.bridge.status()
-            looks.append(-len(looks) if said is None else said["accounts"]["lines_received"])
-            if len(looks) >= UNCHANGED_POLLS and len(set(looks[-UNCHANGED_POLLS:])) == 1:
+            status = await self.bridge.status()
+            counts.append(-len(counts) if status is None else status["accounts"]["lines_received"])
+            if len(counts) >= UNCHANGED_POLLS and len(set(counts[-UNCHANGED_POLLS:])) == 1:
                 return True
             await asyncio.sleep(POLL_SECONDS)
         return False

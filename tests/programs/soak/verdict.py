@@ -36,7 +36,7 @@ class Verdict:
     seconds: float
     rate: float
     played: list[Played] = field(default_factory=list)
-    #: What ``aries-bridge verify --json`` said, and its exit code.
+    #: The output of ``aries-bridge verify --json``, and its exit code.
     verified: dict[str, Any] = field(default_factory=dict)
     verify_exit_code: int | None = None
     problems: list[str] = field(default_factory=list)
@@ -99,9 +99,9 @@ class Verdict:
 
 
 def _step(played: Played) -> dict[str, Any]:
-    told = asdict(played)
-    told["step"] = str(played.step)
-    return told
+    document = asdict(played)
+    document["step"] = str(played.step)
+    return document
 
 
 def loss_counts(verified: dict[str, Any]) -> dict[str, int]:
