@@ -25,8 +25,6 @@ from tests.programs.soak.plan import Family, Kind, between, one_of, whole
 from tests.programs.soak.testbed import (
     DELIVERY_TIMEOUT_SECONDS,
     INSTANCE,
-    SINGLE_REPLICA_BROKER,
-    SINGLE_REPLICA_PARTITION,
     SINGLE_REPLICA_TOPIC,
 )
 
@@ -95,7 +93,7 @@ def kafka_kinds(brokers: int) -> tuple[Kind, ...]:
             broker=broker,
             seconds=_LONG,
         ),
-        _alone("partition_without_leader", partition_without_leader, seconds=_LONG),
+        _alone("partition_without_leader", partition_without_leader, broker=broker, seconds=_LONG),
         _kind("too_few_in_sync", too_few_in_sync, broker=broker, seconds=between(2, 8)),
     )
 
@@ -184,9 +182,8 @@ async def topic_below_min_isr(testbed: Testbed, topic: Topic, broker: int, secon
     await asyncio.to_thread(_alter, testbed, name, str(testbed.brokers), topic)
     await asyncio.to_thread(testbed.kafka.kill, broker)
     try:
-        only = Partition(SINGLE_REPLICA_TOPIC, SINGLE_REPLICA_PARTITION)
-        healthy = [partition for partition in busy if partition != only]
-        await watch_others(testbed, healthy, lambda partition: partition.topic is topic, seconds=seconds)
+        with_leader = [partition for partition in busy if testbed.has_leader_without(broker, *partition)]
+        await watch_others(testbed, with_leader, lambda partition: partition.topic is topic, seconds=seconds)
     finally:
         await asyncio.to_thread(testbed.kafka.restart, broker)
         await asyncio.to_thread(_alter, testbed, name, testbed.min_insync_replicas(topic), topic)
@@ -206,15 +203,16 @@ async def write_denied(testbed: Testbed, topic: Topic, seconds: float) -> None:
         await asyncio.to_thread(_remove_rules, testbed, testbed.topic(topic))
 
 
-async def partition_without_leader(testbed: Testbed, seconds: float) -> None:
-    """Kill the only broker that holds one partition; the other partitions go on, also those of its topic."""
+async def partition_without_leader(testbed: Testbed, broker: int, seconds: float) -> None:
+    """Kill the only broker of some partitions; the other partitions go on, also those of the same topic."""
     busy = await _busy_with_small_buffer(testbed)
-    only = Partition(SINGLE_REPLICA_TOPIC, SINGLE_REPLICA_PARTITION)
-    await asyncio.to_thread(testbed.kafka.kill, SINGLE_REPLICA_BROKER)
+    await asyncio.to_thread(testbed.kafka.kill, broker)
     try:
-        await watch_others(testbed, busy, lambda partition: partition == only, seconds=seconds)
+        await watch_others(
+            testbed, busy, lambda partition: not testbed.has_leader_without(broker, *partition), seconds=seconds
+        )
     finally:
-        await asyncio.to_thread(testbed.kafka.restart, SINGLE_REPLICA_BROKER)
+        await asyncio.to_thread(testbed.kafka.restart, broker)
         await asyncio.to_thread(_elect_preferred, testbed)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined] # public all the same
 
+from bridge.simulator.data_kinds import DataKind
 from bridge.simulator.server import Simulator
 from bridge.simulator.token_endpoint import TokenEndpointServer
 from bridge.topics import Topic
@@ -53,8 +54,8 @@ RETENTION = {"retention.ms": "-1", "retention.bytes": str(1 << 30), "segment.byt
 #: How long a change of the subscriptions file may take until the server knows it, with Kafka and Aries well.
 RESUBSCRIBE_SECONDS = 30.0
 EVENTS = ("quotes", "trades", "l2", "timesales", "greeks")
-#: The partition that only one broker holds, where there are several: it has no leader while that broker is down.
-SINGLE_REPLICA_TOPIC, SINGLE_REPLICA_PARTITION, SINGLE_REPLICA_BROKER = Topic.TIMESALES, 3, 3
+#: The topic of one replica, in a cluster of several brokers: its partitions have no leader while their broker is down.
+SINGLE_REPLICA_TOPIC = Topic.TIMESALES
 
 
 class SubscriptionChange(StrEnum):
@@ -104,7 +105,8 @@ class Testbed:
         self.changed_symbols: dict[int, set[str]] = {}
         self._seed = seed
         self._symbols = symbols(symbol_count)
-        self._wanted = set(self._symbols)
+        #: The wanted symbols, and whether time and sales are wanted of each.
+        self._wanted: dict[str, bool] = {}
         self._subscriptions_file: Path
         self._stack = AsyncExitStack()
 
@@ -151,10 +153,13 @@ class Testbed:
         for created in admin.create_topics(topics, operation_timeout=20).values():
             created.result(timeout=30)
 
+    def has_leader_without(self, broker: int, topic: Topic, partition: int) -> bool:
+        """Return whether another broker can lead a partition."""
+        return self._replicas(topic, partition) != [broker]
+
     def _replicas(self, topic: Topic, partition: int) -> list[int]:
-        if self.brokers > 1 and (topic, partition) == (SINGLE_REPLICA_TOPIC, SINGLE_REPLICA_PARTITION):
-            return [SINGLE_REPLICA_BROKER]
-        return [1 + (partition + number) % self.brokers for number in range(self.brokers)]
+        count = 1 if topic is SINGLE_REPLICA_TOPIC else self.brokers
+        return [1 + (partition + number) % self.brokers for number in range(count)]
 
     @property
     def partitions(self) -> range:
@@ -207,9 +212,10 @@ class Testbed:
         if change is not None and self.processes:
             left = set(self._symbols) - set(wanted) if without is None else set(self._symbols)
             self.changed_symbols.setdefault(self.bridge.number, set()).update(left)
-        self._wanted = set(wanted)
+        subscriptions = {symbol: _events(symbol, without) for symbol in wanted}
+        self._wanted = {symbol: "timesales" in events for symbol, events in subscriptions.items()}
         written = self._subscriptions_file.with_suffix(".new")
-        written.write_text(json.dumps([_subscription(symbol, without) for symbol in wanted]))
+        written.write_text(json.dumps([{"symbol": name, "events": events} for name, events in subscriptions.items()]))
         written.rename(self._subscriptions_file)
 
     async def check_subscriptions(self) -> None:
@@ -217,15 +223,20 @@ class Testbed:
         try:
             await self.simulator.wait_for(self._is_subscribed_as_wanted, timeout_seconds=RESUBSCRIBE_SECONDS)
         except TimeoutError:
-            found = [len(session.stream.subscriptions) for session in self.simulator.sessions]
             self.problems.append(
-                f"the subscriptions file names {len(self._wanted)} symbols, but after {RESUBSCRIBE_SECONDS:g} s the "
-                f"server has subscriptions of {found} in its sessions"
+                f"the subscriptions file names {_counts(self._wanted)}, but after {RESUBSCRIBE_SECONDS:g} s the server "
+                f"has subscriptions of {_counts(self._subscribed())}"
             )
 
     def _is_subscribed_as_wanted(self) -> bool:
-        sessions = [session for session in self.simulator.sessions if session.authenticated]
-        return bool(sessions) and set(sessions[-1].stream.subscriptions) == self._wanted
+        return self._subscribed() == self._wanted
+
+    def _subscribed(self) -> dict[str, bool]:
+        for session in reversed(self.simulator.sessions):
+            if session.authenticated:
+                subscriptions = session.stream.subscriptions
+                return {symbol: DataKind.TIME_AND_SALES in kinds for symbol, kinds in subscriptions.items()}
+        return {}
 
     def _environment(self, url: str) -> dict[str, str]:
         return {
@@ -282,12 +293,15 @@ class Testbed:
         return False
 
 
-def _subscription(symbol: str, without: str | None) -> dict[str, object]:
+def _events(symbol: str, without: str | None) -> list[str]:
     if symbol == "SPX":
-        return {"symbol": symbol, "events": ["trades"]}
+        return ["trades"]
     is_option = len(symbol) > 6
-    events = [event for event in EVENTS if event != without and (is_option or event != "greeks")]
-    return {"symbol": symbol, "events": events}
+    return [event for event in EVENTS if event != without and (is_option or event != "greeks")]
+
+
+def _counts(subscriptions: dict[str, bool]) -> str:
+    return f"{len(subscriptions)} symbols, {sum(subscriptions.values())} with time and sales"
 
 
 def _wrong(status: dict[str, Any], before: int) -> str | None:
