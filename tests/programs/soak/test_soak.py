@@ -25,4 +25,4 @@ async def test_a_short_soak_passes(kafka: RealKafka, topic_prefix: str) -> None:
     assert verdict.verify_exit_code == 0, verdict.verified
     assert verdict.passed
     assert verdict.totals["records"] > 100
-    assert len(told) == len(verdict.played)
+    assert sum("  step " in line for line in told) == len(verdict.played)
