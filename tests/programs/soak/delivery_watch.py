@@ -103,7 +103,7 @@ async def watch_others(
     after = await asyncio.to_thread(end_offsets, testbed, refusing)
     written = sum(after[partition] - before[partition] for partition in after.keys() & before.keys())
     testbed.notes.append(
-        f"buffer at most {fullest:.0%} full, {written} records in blocked partitions since half of the time"
+        f"buffer at most {fullest:.0%} full, {written} records in blocked partitions in the second half"
     )
     if written and all_refused:
         testbed.problems.append(f"{blocked} got {written} records: the fault of the soak has no effect")
