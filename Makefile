@@ -35,10 +35,10 @@ dev: $(RUN_READY) ## Run simulator, bridge and embedded broker, and show what fl
 test: $(READY)  ## Run all tests (ARGS go to pytest)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
-soak: $(READY)  ## Run real Kafka, simulator and bridge through random faults, and judge it (ARGS="--minutes 10 --seed 7")
+soak: $(READY)  ## Inject random faults into real Kafka, simulator and bridge, and judge the result (ARGS="--minutes 10 --seed 7")
 	@$(BIN)/python -m tests.programs.soak $(ARGS)
 
-bench: $(READY) ## Measure the bridge beside a straightforward one (ARGS="--full")
+bench: $(READY) ## Compare the bridge with a simple implementation (ARGS="--full")
 	@$(BIN)/python -m tests.programs.bench $(ARGS)
 
 lint: $(READY)  ## Check style and the layers of imports

@@ -1,1 +1,1 @@
-"""The benchmark: the bridge beside a straightforward one, on the same feed, broker and machine."""
+"""The benchmark: the bridge compared with a simple implementation, on the same feed, broker and machine."""

@@ -1,4 +1,4 @@
-"""``python -m tests.programs.bench``: measure the bridge beside a straightforward one, and judge it by its targets."""
+"""``python -m tests.programs.bench``: compare the bridge with a simple implementation, and with its targets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def main(
     ] = False,
     growth_minutes: Annotated[float, typer.Option(help="How long growth over time is looked at.", min=0.5)] = 5,
 ) -> None:
-    """Measure the bridge beside a straightforward one."""
+    """Compare the bridge with a simple implementation."""
     console = Console(stderr=True)
     if growth:
         _measure_growth(console, growth_minutes, json_file)

@@ -1,4 +1,4 @@
-"""A straightforward bridge, for comparison: ``python -m tests.programs.bench.baseline``.
+"""A simple bridge for comparison: ``python -m tests.programs.bench.baseline``.
 
 What a competent engineer writes first with the same libraries: ``json.loads``, a dict per record, ``fastavro``,
 ``producer.send()``. It takes the bridge's settings, loop, schemas and topics and writes the same records byte for
@@ -139,7 +139,7 @@ COMPOSITES: Final = ("equityComposite", "optionComposite")
 
 
 class Translation:
-    """Turn lines into encoded records."""
+    """A converter of lines to encoded records."""
 
     def __init__(self) -> None:
         loaded = schemas.load()
@@ -148,7 +148,7 @@ class Translation:
         self._sequences: dict[tuple[Topic, str], int] = {}
 
     def records(self, line: str | bytes, ingest_us: int, session_id: int) -> Iterator[tuple[Topic, bytes, bytes]]:
-        """Yield topic, key and value of each record that a line becomes."""
+        """Yield topic, key and value of each record of a line."""
         message = json.loads(line, parse_float=Decimal)
         for topic, data, feed_time in updates(message):
             symbol = data["symbol"]
@@ -168,7 +168,7 @@ class Translation:
 
 
 def updates(message: Json) -> Iterator[tuple[Topic, Json, int | None]]:
-    """Yield topic, data and time of what a message of either dialect says; nothing for an answer."""
+    """Yield topic, data and time of each update in a message of either dialect."""
     payload = message.get("payload")
     if payload is not None:
         if payload.get("action") == "update":

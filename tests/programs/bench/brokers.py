@@ -1,4 +1,4 @@
-"""Where a run's records go: an embedded broker of its own, or one real Kafka for all runs."""
+"""The brokers of a benchmark: an embedded one for each run, or one real Kafka for all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARTITIONS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Say where one run publishes, and which process works for that, where it is one of ours."""
+    """The broker and topics of one run, and the broker's process if it is ours."""
 
     bootstrap_servers: str
     prefix: str
@@ -34,14 +34,14 @@ class Target:
 
 
 class Brokers(Protocol):
-    """Give each run topics of its own."""
+    """A source of new topics for each run."""
 
     def target(self, folder: Path) -> AbstractContextManager[Target]:
-        """Hold one; its records are gone afterwards, or out of the way."""
+        """Yield the topics of a run; they are not used again."""
 
 
 class Embedded:
-    """Start a new embedded broker for each run: it keeps all in memory, so that an old one would be slower."""
+    """A new embedded broker for each run: it keeps everything in memory, so an old one would be slower."""
 
     def __init__(self, cores: Cores) -> None:
         self._cores = cores
@@ -58,7 +58,7 @@ class Embedded:
 
 
 class Real:
-    """Create the topics of each run on one real Kafka."""
+    """New topics for each run on one real Kafka."""
 
     def __init__(self, kafka: RealKafka, partitions: int = PARTITIONS) -> None:
         self._kafka = kafka
@@ -76,7 +76,7 @@ class Real:
 
 @contextmanager
 def brokers(kind: BrokerKind, cores: Cores) -> Iterator[Brokers]:
-    """Hold what a benchmark publishes to."""
+    """Run the brokers of a benchmark."""
     if kind == "embedded":
         yield Embedded(cores)
         return
@@ -86,7 +86,7 @@ def brokers(kind: BrokerKind, cores: Cores) -> Iterator[Brokers]:
 
 @contextmanager
 def real_kafka(cores: Cores) -> Iterator[RealKafka]:
-    """Run one real broker beside the bridge, not on its core; raises KafkaMissing."""
+    """Run one real broker, not on the bridge's core; raise KafkaMissing."""
     with tempfile.TemporaryDirectory(prefix="bench-kafka-") as folder:
         kafka = RealKafka(Path(folder))
         with pinned(cores.others):

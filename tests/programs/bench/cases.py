@@ -1,4 +1,4 @@
-"""What is measured: feeds at full speed, and at offered rates."""
+"""The cases: feeds at full speed and at given rates."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Name one feed at full speed; ``usual``: it is measured unless others are asked for."""
+    """A feed at full speed; ``usual``: it is measured by default."""
 
     name: str
     recipe: Recipe
     usual: bool = True
-    #: How many times as fast as the baseline the bridge is to be, in CPU time.
+    #: The target: how many times less CPU time the bridge takes than the baseline.
     target: float | None = None
     #: Where the baseline would end, only the bridge is measured.
     sides: tuple[Side, ...] = SIDES
@@ -27,18 +27,18 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class RateCase:
-    """Name one offered rate of quotes at one line a frame."""
+    """A rate of quotes with one line a frame."""
 
     name: str
     per_second: int
     seconds: int
     usual: bool = True
-    #: Where the baseline could not follow, only the bridge is measured.
+    #: If the baseline is too slow, only the bridge is measured.
     sides: tuple[Side, ...] = SIDES
 
     @property
     def recipe(self) -> Recipe:
-        """Return the feed; it ends when the time is over."""
+        """Return a feed for the duration of the case."""
         return Recipe(QUOTES, self.per_second * self.seconds)
 
 

@@ -1,4 +1,4 @@
-"""The benchmark's other processes: pinned to their cores, measured from outside, never left behind."""
+"""The processes of the benchmark: pinned to cores, measured from outside, always stopped."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
-#: Only something that hangs takes so long.
+#: A process that takes longer hangs.
 DEADLINE_SECONDS: Final = 60.0
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+#: The resolution of CPU times: a process that has used less appears to have used nothing.
+TICK_SECONDS: Final = 1 / _TICKS_PER_SECOND
 #: Where user and system time stand in /proc/<pid>/stat, counted behind the command's name (proc(5)).
 _USER, _SYSTEM = 11, 12
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Say which core belongs to the bridge under test, and which to all the rest."""
+    """The core of the bridge under test, and those of everything else."""
 
     subject: frozenset[int]
     others: frozenset[int]
@@ -40,7 +42,7 @@ class Cores:
 
 
 class Child:
-    """One process: it writes a JSON document a line, and obeys words on its standard input."""
+    """One process: it writes JSON documents, one a line, and reads commands from standard input."""
 
     def __init__(self, arguments: list[str], environ: Mapping[str, str], cores: frozenset[int], log: Path) -> None:
         self._log = log
@@ -67,28 +69,28 @@ class Child:
         return said
 
     def tell(self, word: str) -> None:
-        """Give it a word."""
+        """Send a command."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{word}\n".encode())
         self._process.stdin.flush()
 
     def stop(self) -> int:
-        """Let it end as the platform would (SIGTERM) and return its exit code."""
+        """Stop it by SIGTERM, and return its exit code."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(DEADLINE_SECONDS)
 
     @property
     def running(self) -> bool:
-        """Return whether it has not ended yet."""
+        """Return whether it runs."""
         return self._process.poll() is None
 
     def cpu_seconds(self) -> float:
-        """Return the user and system time that it has taken, all threads."""
+        """Return its user and system time, of all threads."""
         fields = Path(f"/proc/{self.pid}/stat").read_text("ascii").rpartition(")")[2].split()
         return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS_PER_SECOND
 
     def memory_bytes(self, what: str = "VmRSS") -> int:
-        """Return its resident memory, or with ``VmHWM`` the most that it ever had."""
+        """Return its resident memory, or with ``VmHWM`` the peak."""
         for line in Path(f"/proc/{self.pid}/status").read_text("ascii").splitlines():
             if line.startswith(f"{what}:"):
                 return int(line.split()[1]) * 1024
@@ -124,7 +126,7 @@ class Child:
 
 @contextmanager
 def pinned(cores: frozenset[int]) -> Iterator[None]:
-    """Keep this process, and what it starts meanwhile, on these cores."""
+    """Pin this process, and those that it starts meanwhile, to these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -136,7 +138,7 @@ def pinned(cores: frozenset[int]) -> Iterator[None]:
 def wait_until(
     holds: Callable[[], bool], what: str, *, every_seconds: float = 0.01, deadline_seconds: float = DEADLINE_SECONDS
 ) -> float:
-    """Return when something came to hold (monotonic seconds)."""
+    """Wait for a condition, and return when it became true (monotonic seconds)."""
     deadline = time.monotonic() + deadline_seconds
     while not holds():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The bridge from a frame to its queues, without socket and Kafka: for counting, comparing and taking apart."""
+"""The bridge from a frame to its queues, without socket and Kafka: to count calls and measure stages."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 SESSION_ID: Final = 1_750_858_200_000_000
 INGEST_US: Final = 1_750_858_201_234_567
 PARTITIONS: Final = 4
-#: What one read of the socket brings at 10,000 frames a second.
+#: The bytes of one socket read at 10,000 frames a second.
 FRAMES_PER_READ: Final = 12
 _EVENTS: Final = ("quotes", "trades", "timesales", "l2")
 _NOW: Final = 0.0
 
 
 class Core:
-    """Hold a session that is authenticated and subscribed, and an intake behind it."""
+    """An authenticated and subscribed session, and ingest behind it."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Core:
             self.ingest.ingest(self.session.receive_some(rest, _NOW)[0], INGEST_US)
 
     def waiting(self) -> Iterator[tuple[Topic, bytes, bytes]]:
-        """Yield topic, key and value of what waits in the queues, queue by queue."""
+        """Yield topic, key and value of the queued records, queue by queue."""
         for queue in self.buffer.queues():
             for record in queue.waiting:
                 _, key, value, *_ = record
@@ -80,7 +80,7 @@ class Core:
                 yield queue.topic, key, value
 
     def acknowledge(self) -> None:
-        """Let everything that waits be published."""
+        """Mark everything queued as published."""
         for queue in self.buffer.take_ready():
             self._land(queue)
 

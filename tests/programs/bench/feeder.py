@@ -1,4 +1,4 @@
-"""The Aries server of the benchmark: ``python -m tests.programs.bench.feeder FOLDER``; as cheap as a server can be.
+"""The Aries server of the benchmark: ``python -m tests.programs.bench.feeder FOLDER``; a server of the least cost.
 
 It accepts a session in either dialect, and on the word ``go`` writes ready-made frames: one system call for many
 of them. ``go 10000`` offers frames at 10,000 lines a second, ``loop 10000 60`` does so for 60 s, over and over.
@@ -21,16 +21,16 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-#: What one system call writes where there is no rate to keep.
+#: The bytes of one write at full speed.
 CHUNK_BYTES: Final = 1 << 18
-#: How often an offered rate is served.
+#: How often frames are written at a given rate.
 TICK_SECONDS: Final = 0.001
-#: No further request for so long: the client has subscribed to all it wants.
+#: Without a request for this time, the client is taken to have subscribed to everything.
 QUIET_SECONDS: Final = 0.3
 
 
 class Conversation:
-    """Hold one client's connection: it is answered before and between the frames."""
+    """One client's connection; its requests are answered before and between frames."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -39,7 +39,7 @@ class Conversation:
         self.open = True
 
     def hear(self, seconds: float) -> bool:
-        """Wait so long for the client at most, answer it, and return whether it said anything."""
+        """Wait for a request, answer it, and return whether there was one before the timeout."""
         if not self.open or not select.select([self._connection], [], [], seconds)[0]:
             return False
         data = self._connection.recv(1 << 16)
@@ -91,7 +91,7 @@ class Conversation:
 
 
 class Frames:
-    """Hold the frames of a saved feed and where they end."""
+    """The frames of a saved feed."""
 
     def __init__(self, folder: Path) -> None:
         self._wire = memoryview((folder / "wire").read_bytes())
@@ -102,18 +102,18 @@ class Frames:
         return len(self.ends)
 
     def between(self, first: int, last: int) -> memoryview:
-        """Return the frames from one to before another."""
+        """Return the bytes of a range of frames."""
         start = self.ends[first - 1] if first else 0
         return self._wire[start : self.ends[last - 1]]
 
     def next_chunk(self, first: int) -> int:
-        """Return behind which frame a chunk ends that starts with this one."""
+        """Return the end of the chunk that starts with this frame."""
         start = self.ends[first - 1] if first else 0
         return max(first + 1, bisect_right(self.ends, start + CHUNK_BYTES))
 
 
 def write_all(conversation: Conversation, frames: Frames) -> float:
-    """Write everything as fast as it is read; return by how much it was late, which is nothing."""
+    """Write everything as fast as it is read; return a lateness of 0."""
     first = 0
     while first < len(frames) and conversation.open:
         last = frames.next_chunk(first)
@@ -124,7 +124,7 @@ def write_all(conversation: Conversation, frames: Frames) -> float:
 
 
 def offer(conversation: Conversation, frames: Frames, frames_per_second: float, count: int) -> float:
-    """Write so many frames at a rate, from the first again after the last; return by how much it was late at worst."""
+    """Write frames at a rate, repeating the feed; return the greatest lateness in seconds."""
     started = time.monotonic()
     told, late = 0, 0.0
     while told < count and conversation.open:
@@ -141,7 +141,7 @@ def offer(conversation: Conversation, frames: Frames, frames_per_second: float, 
 
 
 def obey(word: str, conversation: Conversation, frames: Frames, lines_per_frame: int) -> float:
-    """Do what a word asks for: ``go``, ``go LINES_PER_SECOND``, ``loop LINES_PER_SECOND SECONDS``."""
+    """Run a command: ``go``, ``go LINES_PER_SECOND``, ``loop LINES_PER_SECOND SECONDS``."""
     match word.split():
         case ["go"]:
             return write_all(conversation, frames)
@@ -154,7 +154,7 @@ def obey(word: str, conversation: Conversation, frames: Frames, lines_per_frame:
 
 
 def main(folder: Path, lines_per_frame: int) -> None:
-    """Serve one client until it goes."""
+    """Serve one client until it disconnects."""
     frames = Frames(folder)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         tell(port=listener.getsockname()[1])
@@ -179,7 +179,7 @@ def main(folder: Path, lines_per_frame: int) -> None:
 
 
 def await_word(conversation: Conversation) -> str:
-    """Wait for a word on standard input, and answer the client meanwhile."""
+    """Wait for a command on standard input, and answer the client meanwhile."""
     while not select.select([sys.stdin], [], [], 0)[0]:
         conversation.hear(0.01)
     return sys.stdin.readline().strip()

@@ -1,4 +1,4 @@
-"""Feeds built before a run: every frame as it goes onto the wire, and what must come out at the other end.
+"""Feeds built before a run: every frame as it is sent, and the records that must result.
 
 The market is the simulator's: the full set of fields of each kind, prices that walk, times that pass. The same seed
 makes the same bytes.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bridge.simulator.server_dialect import ServerDialect
 
 DialectName = Literal["envelope", "action"]
-#: What happens in a feed, and how often next to the rest. A trade is two lines: itself, and its time and sales.
+#: The kinds of events in a feed, and their weights. A trade is two lines: itself, and its time and sales.
 Happenings = tuple[tuple[DataKind, int], ...]
 
 QUOTES: Final[Happenings] = ((DataKind.QUOTE, 1),)
@@ -42,7 +42,7 @@ TRADING_DAY: Final[Happenings] = ((DataKind.QUOTE, 70), (DataKind.TRADE, 10), (D
 
 #: Price levels on each side of a book: 20 rows in all, beside a row for each exchange.
 LEVELS_A_SIDE: Final = 10
-#: The feed's own clock: it starts on a trading day, and a millisecond passes with so many lines (10,000 a second).
+#: The clock of the feed: it starts on a trading day, and advances a millisecond each so many lines (10,000 a second).
 FIRST_MS: Final = 1_750_858_200_000
 LINES_PER_MS: Final = 10
 
@@ -64,7 +64,7 @@ _SYMBOL_LETTERS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Say what a feed is made of."""
+    """The composition of a feed."""
 
     happenings: Happenings
     lines: int
@@ -78,7 +78,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Hold a feed: frames one behind the other, where each of them ends, and how many records each symbol has."""
+    """A feed: its frames, the end of each, and the number of records of each symbol."""
 
     recipe: Recipe
     wire: bytes
@@ -96,7 +96,7 @@ class Feed:
         return sum(sum(counts.values()) for counts in self.records.values())
 
     def save(self, folder: Path) -> Path:
-        """Write it where a feeder finds it, and return the place."""
+        """Save it for a feeder, and return the path."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "wire").write_bytes(self.wire)
         (folder / "ends").write_bytes(self.ends.tobytes())
@@ -105,7 +105,7 @@ class Feed:
 
 @dataclass(slots=True)
 class _Tape:
-    """Collect lines into frames."""
+    """A collector of lines into frames."""
 
     lines_per_frame: int
     frames: list[bytes] = field(default_factory=list)
@@ -120,13 +120,13 @@ class _Tape:
 
 
 def symbols(count: int) -> list[str]:
-    """Return so many names of equities, always the same."""
+    """Return a number of symbols of equities, always the same."""
     names = ("".join(letters) for letters in product(ascii_uppercase, repeat=_SYMBOL_LETTERS))
     return random.Random(0).sample([name for name in names if name not in INDICES], count)
 
 
 def build(recipe: Recipe) -> Feed:
-    """Make the feed of a recipe; some 40 µs a line."""
+    """Build the feed of a recipe; it takes some 40 µs a line."""
     records: dict[Topic, Counter[str]] = {}
     tape = _Tape(recipe.lines_per_frame)
     pending: list[bytes] = []

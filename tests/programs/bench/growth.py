@@ -1,4 +1,4 @@
-"""What becomes of CPU time, memory and start-up with more symbols, more partitions and more time."""
+"""The growth of CPU time, memory and start-up time with symbols, partitions and time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MOST_START_SECONDS: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Growing:
-    """Hold medians at one size: CPU time a record in µs, and memory at the end."""
+    """Medians at one size: CPU time a record in µs, and memory at the end."""
 
     size: float
     cpu_us: float
@@ -48,7 +48,7 @@ class Growing:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Hold everything; what could not be measured is empty."""
+    """All results; what could not be measured is empty."""
 
     by_symbols: list[Growing]
     by_partitions: list[Growing]
@@ -57,7 +57,7 @@ class Growth:
 
     @property
     def bytes_per_symbol(self) -> float:
-        """Return by how much memory grows with a symbol."""
+        """Return the growth of memory per symbol."""
         few, many = self.by_symbols[0], self.by_symbols[-1]
         return (many.rss_bytes - few.rss_bytes) / (many.size - few.size)
 
@@ -112,7 +112,7 @@ def _by_partitions(cores: Cores, folder: Path, note: Callable[[str], None]) -> l
 def _in_turn(
     trials: dict[int, Trials], recipe: Callable[[int], Recipe], folder: Path, note: Callable[[str], None]
 ) -> list[Growing]:
-    """Run all sizes in turn, several times, so that whatever the machine does happens to all."""
+    """Run all sizes in turn, several times, so that load of the machine affects all alike."""
     feeds = {size: build(recipe(size)) for size in trials}
     runs: dict[int, list[tuple[float, int]]] = {size: [] for size in trials}
     for number in range(ROUNDS):
@@ -126,7 +126,7 @@ def _in_turn(
 
 
 def _by_seconds(cores: Cores, folder: Path, seconds: float, note: Callable[[str], None]) -> list[Growing]:
-    """Offer a feed over and over, and look at the bridge from time to time."""
+    """Repeat a feed at a rate, and sample the bridge at intervals."""
     trials = Trials(Embedded(cores), cores, folder / "runs")
     feed = build(Recipe(QUOTES, LINES))
     with trials.subscribed("bridge", feed, feed.save(folder / "feed")) as (subject, feeder, consuming):

@@ -1,4 +1,4 @@
-"""From reading a line to the acknowledgement of its record: one figure for every record."""
+"""Latencies from reading a line to the acknowledgement of its record, for every record."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-#: What is read in the first second is not counted: connections, caches and batches are new.
+#: Records of the first second are not counted: connections and caches are new.
 WARM_UP_US: Final = 1_000_000
 PARTS: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 
 class Latencies:
-    """Collect latencies in µs of the records read after the first second."""
+    """Latencies in µs of the records read after the first second."""
 
     def __init__(self) -> None:
         self._from_us: int | None = None
         self._micros = array("q")
 
     def note(self, ingest_us: int, now_us: int) -> None:
-        """Note one record: read at one time, acknowledged at another."""
+        """Add one record, with the times of reading and acknowledgement."""
         if self._from_us is None:
             self._from_us = ingest_us + WARM_UP_US
         if ingest_us >= self._from_us:
             self._micros.append(now_us - ingest_us)
 
     def note_all(self, ingests_us: Iterable[int], now_us: int) -> None:
-        """Note records that were acknowledged together."""
+        """Add records that were acknowledged together."""
         for ingest_us in ingests_us:
             self.note(ingest_us, now_us)
 
@@ -45,7 +45,7 @@ class Latencies:
         self.note(ingest_us, time.time_ns() // 1000)
 
     def summary(self) -> dict[str, float]:
-        """Return how many there are, and their percentiles (nearest rank) in milliseconds."""
+        """Return the count and the percentiles (nearest rank) in milliseconds."""
         ordered = sorted(self._micros)
         found: dict[str, float] = {"count": len(ordered)}
         if ordered:

@@ -1,4 +1,4 @@
-"""The facts without which a figure says nothing: machine, Python, libraries, revision."""
+"""The conditions of a measurement: machine, Python, libraries, revision."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def facts() -> dict[str, str]:
 
 
 def stolen_seconds() -> float:
-    """Return how long other guests of the same hardware have had our cores since the start (proc(5), /proc/stat)."""
+    """Return the CPU time stolen by other virtual machines since boot (proc(5), /proc/stat)."""
     total = Path("/proc/stat").read_text("utf-8").partition("\n")[0].split()
     return int(total[_STEAL]) / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
 

@@ -1,4 +1,4 @@
-"""``aries-bridge run``, with the latency of every record noted: ``python -m tests.programs.bench.measured_run FILE``.
+"""``aries-bridge run``, with measured latencies: ``python -m tests.programs.bench.measured_run FILE``.
 
 For the latency cases alone; throughput is measured on the command as it is. The bridge's own histogram has the
 oldest record of each batch, in buckets: too coarse for a percentile.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(file: Path) -> None:
-    """Run the service, then write what was noted."""
+    """Run the service, then write the latencies."""
     latencies = Latencies()
 
     class EveryRecord(LatencyMetrics):

@@ -1,4 +1,4 @@
-"""What a consumer finds after a run: whether every record is there once, in its symbol's order."""
+"""The check of a run's records: each must be there once, in order within its symbol."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _AT_ONCE: Final = 5000
 
 
 class Void(Exception):
-    """Say why a run does not count."""
+    """An error: a run does not count, and why."""
 
 
 class Consuming:
-    """Look at the topics of one run with librdkafka, which shares no code with the bridge."""
+    """A consumer of one run's topics, with librdkafka, which shares no code with the bridge."""
 
     def __init__(self, target: Target, topics: list[Topic]) -> None:
         names = target.names()
@@ -47,16 +47,16 @@ class Consuming:
         ]
 
     def __len__(self) -> int:
-        """Return how many records the topics hold by now."""
+        """Return the present number of records in the topics."""
         ends = (self._consumer.get_watermark_offsets(one, ANSWER_DEADLINE_SECONDS) for one in self._partitions)
         return sum(high for _, high in ends)
 
     def check(self, expected: Mapping[Topic, Mapping[str, int]]) -> None:
-        """Read everything; raise Void where a record is missing, twice there, or not in its place."""
+        """Read everything; raise Void if a record is missing, repeated, or out of order."""
         asyncio.run(self._check(expected))
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the consumer."""
         self._consumer.close()
 
     async def _check(self, expected: Mapping[Topic, Mapping[str, int]]) -> None:

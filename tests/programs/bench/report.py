@@ -1,4 +1,4 @@
-"""The figures, for people and as JSON."""
+"""The report: tables and JSON."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     FullSpeed = Sequence[Rounds[Case, Throughput]]
     Rates = Sequence[Rounds[RateCase, Latency]]
 
-#: Feeder and broker share the other cores; where they are as busy as that, they were measured, not the bridge.
+#: Above this load of the other cores, feeder and broker were measured, not the bridge.
 TOO_BUSY: Final = 0.9
 
 
 def show(
     console: Console, facts: Mapping[str, str], full_speed: FullSpeed, rates: Rates, verdicts: Sequence[Verdict]
 ) -> None:
-    """Print everything: what was measured where, the tables, a line for each target."""
+    """Print the conditions, the tables, and a line for each target."""
     _show_facts(console, facts)
     if full_speed:
         console.print(_throughput_table(full_speed))
@@ -43,7 +43,7 @@ def show(
 
 
 def show_growth(console: Console, facts: Mapping[str, str], growth: Growth) -> None:
-    """Print how CPU time and memory grow."""
+    """Print the growth of CPU time and memory."""
     _show_facts(console, facts)
     table = Table(title="Growth: medians")
     for heading in ("with", "µs CPU a record", "MB at the end"):

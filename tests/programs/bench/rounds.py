@@ -1,4 +1,4 @@
-"""Runs side by side: bridge and baseline in turn, so that whatever the machine does happens to both."""
+"""Runs in pairs: bridge and baseline in turn, so that load of the machine affects both alike."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Hold the median of some figures and their range."""
+    """The median and range of some figures."""
 
     median: float
     lowest: float
@@ -27,7 +27,7 @@ class Spread:
 
     @classmethod
     def of(cls, figures: Sequence[float]) -> Spread:
-        """Return it; there must be a figure."""
+        """Return the spread of at least one figure."""
         return cls(median(figures), min(figures), max(figures))
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Spread:
 
 @dataclass(slots=True)
 class Rounds(Generic[C, R]):
-    """Hold the pairs of runs of one case, and why others were void."""
+    """The pairs of runs of one case, and why others were void."""
 
     case: C
     pairs: list[dict[Side, R]] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Rounds(Generic[C, R]):
         return Spread.of([figure(pair[side]) for pair in self.pairs])
 
     def ratio(self, figure: Callable[[R], float]) -> Spread:
-        """Return how many times as large a figure is in the baseline, over all pairs."""
+        """Return the ratio of the baseline's figure to the bridge's, over all pairs."""
         return Spread.of([figure(pair["baseline"]) / figure(pair["bridge"]) for pair in self.pairs])
 
 
@@ -59,7 +59,7 @@ def measured(
     *,
     sides: Sequence[Side] = SIDES,
 ) -> Rounds[C, R]:
-    """Run so many pairs; a void run voids its pair."""
+    """Run a number of pairs; a void run voids its pair."""
     rounds: Rounds[C, R] = Rounds(case)
     for number in range(pairs):
         pair: dict[Side, R] = {}

@@ -1,4 +1,4 @@
-"""Where the time goes, stage by stage: ``python -m tests.programs.bench.stages``.
+"""The CPU time of each stage: ``python -m tests.programs.bench.stages``.
 
 Each stage is run alone, over the same feed, again and again in turn with the others; the least CPU time of each
 counts, as whatever else the machine does only adds to it. What no stage has is the event loop's and the socket's.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.programs.bench.frames import DialectName, Feed
 
 WARM, COUNTED, REPEATS = 6_000, 2_000, 15
-#: What one read of the socket brings, and how many records a batch has at full speed.
+#: The bytes of one socket read, and the records of a batch, at full speed.
 CHUNK_BYTES: Final = 1 << 16
 RECORDS_PER_BATCH: Final = 85
 FEEDS: Final = {"quotes": QUOTES, "level2": LEVEL2, "mix": TRADING_DAY}
@@ -41,7 +41,7 @@ Stage = Callable[[], Callable[[], None]]
 
 
 class Stages:
-    """Hold a feed, the way to each stage of it, and what they have in common."""
+    """The stages of a feed's processing."""
 
     def __init__(self, recipe: Recipe) -> None:
         lines = list(lines_of(recipe))

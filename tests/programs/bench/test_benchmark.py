@@ -62,6 +62,13 @@ def test_a_void_run_is_said_and_fails_a_verdict(tmp_path: Path) -> None:
     assert "quotes: bridge: a hole" in verdict.found
 
 
+def test_a_run_of_less_than_a_tick_has_a_ratio() -> None:
+    """A tiny run may take no tick of CPU time on either side; the ratio is then that of one tick each."""
+    tiny = Throughput(1, 1.0, 0.0, 0.0, 0.0, 1, 1, 1, 0.0)
+    rounds = measured(Case("none", Recipe(QUOTES, 1)), 1, lambda _: tiny, lambda _: None)
+    assert rounds.ratio(lambda run: run.cpu_us).median == 1
+
+
 def test_pairs_take_turns_in_being_first() -> None:
     """What one run leaves behind must favour neither side."""
     order: list[str] = []

@@ -1,4 +1,4 @@
-"""One run: a feed, a broker, one bridge between them, and what it took."""
+"""One run: a feed, a broker, one bridge between them, and the measurements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from tests.programs.bench.children import Child, Cores, wait_until
+from tests.programs.bench.children import TICK_SECONDS, Child, Cores, wait_until
 from tests.programs.bench.frames import symbols
 from tests.programs.bench.machine import stolen_seconds
 from tests.programs.bench.readback import Consuming, Void
@@ -30,19 +30,19 @@ _MEASURED: Final[dict[Side, list[str]]] = {
     "bridge": ["-m", "tests.programs.bench.measured_run"],
     "baseline": ["-m", "tests.programs.bench.baseline"],
 }
-#: A baseline on a busy machine takes long; longer than this nobody wants to wait for it.
+#: The timeout of a run; a baseline on a busy machine takes long.
 FEED_DEADLINE_SECONDS: Final = 400.0
-#: From which part of the time on that is stolen a run at an offered rate is made again, and how often at most.
+#: The share of stolen CPU time above which a run at a given rate is repeated, and the most runs.
 CALM: Final = 0.01
-MOST_RUNS: Final = 4
+MAX_RUNS: Final = 4
 _PATHS: Final = {"envelope": "/v1/market/ws", "action": "/v1/marketdata/ws"}
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Hold what one run at full speed took: ``cpu_seconds`` the bridge; ``others_busy`` is a part of the wall time.
+    """The measurements of a run at full speed: ``others_busy`` is a share of the wall time.
 
-    A line counts as a record also where it cannot become one.
+    A line that cannot become a record counts as one, too.
     """
 
     records: int
@@ -52,7 +52,7 @@ class Throughput:
     others_busy: float
     rss_peak_bytes: int
     rss_end_bytes: int
-    #: The same of the records from the middle of the run on: what is new the first time is known by then.
+    #: The same for the second half of the records, with warm caches.
     settled_records: int
     settled_cpu_seconds: float
 
@@ -63,8 +63,8 @@ class Throughput:
 
     @property
     def cpu_us(self) -> float:
-        """Return CPU time per record in µs."""
-        return self.cpu_seconds / self.records * 1e6
+        """Return CPU time per record in µs; a run that took less than a tick counts as one tick."""
+        return max(self.cpu_seconds, TICK_SECONDS) / self.records * 1e6
 
     @property
     def per_second(self) -> float:
@@ -74,7 +74,7 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Hold what one run at an offered rate took; times in milliseconds unless named otherwise."""
+    """The measurements of a run at a given rate; times in milliseconds unless named otherwise."""
 
     offered: int
     records: int
@@ -83,17 +83,17 @@ class Latency:
     feed_seconds: float
     behind_seconds: float
     rss_peak_bytes: int
-    #: Which part of the time a core was taken away from this machine.
+    #: The share of CPU time stolen from this machine.
     stolen: float
 
     @property
     def share_of_core(self) -> float:
-        """Return which part of a core the bridge took."""
+        """Return the share of a core that the bridge used."""
         return self.cpu_seconds / (self.feed_seconds + self.behind_seconds)
 
 
 class Trials:
-    """Run one bridge at a time, on its own core, with the settings of production."""
+    """A runner of one bridge at a time, on its own core, with production settings."""
 
     def __init__(self, brokers: Brokers, cores: Cores, folder: Path) -> None:
         self._brokers = brokers
@@ -102,7 +102,7 @@ class Trials:
         folder.mkdir(parents=True, exist_ok=True)
 
     def full_speed(self, side: Side, feed: Feed, saved: Path) -> Throughput:
-        """Let a bridge have a feed as fast as it can take it; raise Void where the records are not right."""
+        """Send a feed at full speed; raise Void if the records are wrong."""
         with self._between(side, feed, saved, _COMMANDS[side]) as (subject, feeder, target, consuming):
             before, others_before = subject.cpu_seconds(), _cpu(target.process)
             started = time.monotonic()
@@ -129,12 +129,12 @@ class Trials:
         return result
 
     def at_rate(self, side: Side, feed: Feed, saved: Path, per_second: int) -> Latency:
-        """Offer a feed at so many lines a second; raise Void where the records are not right.
+        """Send a feed at a rate in lines a second; raise Void if the records are wrong.
 
-        Nobody answers while the machine stands still: where it did for too long, the calmest of a few runs counts.
+        While CPU time is stolen, nothing is answered: of a few runs, the one with the least stolen time counts.
         """
         runs: list[Latency] = []
-        while len(runs) < MOST_RUNS and all(run.stolen > CALM for run in runs):
+        while len(runs) < MAX_RUNS and all(run.stolen > CALM for run in runs):
             runs.append(self._at_rate(side, feed, saved, per_second))
         return min(runs, key=lambda run: run.stolen)
 
@@ -163,7 +163,7 @@ class Trials:
 
     @contextmanager
     def subscribed(self, side: Side, feed: Feed, saved: Path) -> Iterator[tuple[Child, Child, Consuming]]:
-        """Hold a bridge that has subscribed to a feeder, the feeder, and a look at what it publishes."""
+        """Run a bridge that has subscribed to a feeder; yield it, the feeder, the broker, and a consumer."""
         with self._between(side, feed, saved, _COMMANDS[side]) as (subject, feeder, _, consuming):
             yield subject, feeder, consuming
 
@@ -190,7 +190,7 @@ class Trials:
 
 
 def bridge_settings(url: str, listed: list[str], target: Target) -> dict[str, str]:
-    """Return a bridge's settings: production's, but for the places where feed and broker are."""
+    """Return the settings of production, with the addresses of feed and broker."""
     return {
         "ARIES_WS_URL": url,
         "ARIES_ACCESS_TOKEN": "a-good-token",
@@ -203,7 +203,7 @@ def bridge_settings(url: str, listed: list[str], target: Target) -> dict[str, st
 
 
 def _published(consuming: Consuming, records: int, subject: Child) -> float:
-    """Wait until so many records are on Kafka, and return when that was; raise Void where it does not come about."""
+    """Wait for a number of records on Kafka, and return when they were there; raise Void after the timeout."""
     try:
         return wait_until(lambda: len(consuming) >= records, f"{records:,} records on Kafka")
     except TimeoutError as late:

@@ -16,13 +16,13 @@ RSS_BYTES: Final = 90e6
 #: Latencies in milliseconds at a rate of lines a second.
 LATENCY_RATE: Final = 10_000
 LATENCIES: Final = {"p99": 5.0, "p99.9": 25.0}
-#: The bridge keeps up at this rate: it is never so far behind the feed (seconds).
+#: The greatest time that the bridge may lag behind the feed at this rate (seconds).
 KEEP_UP_RATE, BEHIND_SECONDS = 50_000, 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Hold one target, what was found, and whether that is enough."""
+    """A target, the figure found, and whether it is met."""
 
     target: str
     found: str
@@ -35,7 +35,7 @@ class Verdict:
 def verdicts(
     full_speed: Sequence[Rounds[Case, Throughput]], rates: Sequence[Rounds[RateCase, Latency]]
 ) -> list[Verdict]:
-    """Return a verdict for each target of which there is a figure; a void run is no figure, and not met."""
+    """Return a verdict for each target with a figure; a target with only void runs is not met."""
     voids = [f"{one.case.name}: {void}" for one in full_speed for void in one.voids]
     voids += [f"{one.case.name}: {void}" for one in rates for void in one.voids]
     peaks = [pair["bridge"].rss_peak_bytes for one in full_speed for pair in one.pairs]

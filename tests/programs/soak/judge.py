@@ -1,6 +1,6 @@
-"""The verdict: what was sent, what the bridge said, what the topics hold, and how its processes were.
+"""The judge of a soak: it compares what was sent, what the bridge reported, and what the topics hold.
 
-Everything here is pure: it looks at what the run has collected, and tells what does not fit.
+Everything here is pure: it takes what the run has collected, and returns what does not fit.
 """
 
 from __future__ import annotations
@@ -15,52 +15,54 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bridge.topics import Topic
-    from tests.programs.soak.census import Census
-    from tests.programs.soak.connections import Connection
-    from tests.programs.soak.vitals import Vitals
+    from tests.programs.soak.connection_log import Connection
+    from tests.programs.soak.resource_usage import ResourceUsage
+    from tests.programs.soak.topic_contents import TopicContents
 
 #: What Python and the libraries may keep beyond the buffer after it was full once.
 SPARE_BYTES = 48 << 20
 #: Connections to brokers, one to Aries, one to the token endpoint, one that asks for /status.
 SPARE_FILES = 10
-#: Python starts threads for look-ups of names when it needs them.
+#: Threads that Python starts for name resolution.
 SPARE_THREADS = 8
 SPARE_TASKS = 12
-#: So many looks in calm make a beginning and an end of a life to compare.
-LOOKS = 5
+#: Samples in the steady state that are compared at the beginning and the end of a process.
+SAMPLES = 5
 #: Accounts of what was sent and numbered, and is not on its topic.
 _LOST = ("dropped", "undelivered", "dead_lettered", "conflated")
 
 
 @dataclass(frozen=True)
-class Biography:
-    """Tell one process of the bridge from its outside."""
+class ProcessRecord:
+    """A process of the bridge as it was observed."""
 
     number: int
     began_us: int
     sessions: Sequence[int]
-    #: Its accounts as it said them last; None: it could not say.
+    #: Its accounts as logged at its end; None: it could not log them.
     stopped: Mapping[str, int] | None
     exit_code: int | None
     signals: Sequence[str]
-    dying_seconds: float
+    shutdown_seconds: float
     budget_bytes: int
-    vitals: Sequence[Vitals] = ()
-    #: What it said that nothing of these faults explains.
-    outcries: Sequence[str] = ()
+    usage: Sequence[ResourceUsage] = ()
+    #: Output that none of these faults explains.
+    unexpected_output: Sequence[str] = ()
+    #: Symbols that were unsubscribed at times: of lines that were on their way then, it may have made no record.
+    changed_symbols: frozenset[str] = frozenset()
 
     @property
     def was_killed(self) -> bool:
-        """Return whether it had no chance to end in order."""
+        """Return whether it could not shut down."""
         return "SIGKILL" in self.signals
 
 
 @dataclass
 class Interval:
-    """Hold the connections of a life from one announced loss to the next, and how many lines were read from them."""
+    """The connections of a process between two announced losses, and how many lines were read from them."""
 
     connections: list[Connection] = field(default_factory=list)
-    #: None where nobody told.
+    #: None if they are unknown.
     lines: int | None = None
 
     @property
@@ -70,26 +72,30 @@ class Interval:
 
 
 def judge(
-    lives: Sequence[Biography], connections: Sequence[Connection], census: Census, *, exit_seconds: float
+    processes: Sequence[ProcessRecord],
+    connections: Sequence[Connection],
+    contents: TopicContents,
+    *,
+    exit_seconds: float,
 ) -> list[str]:
-    """Return all that is wrong, apart from what ``aries-bridge verify`` finds."""
+    """Return all problems, apart from what ``aries-bridge verify`` finds."""
     problems = []
-    for life, own in zip(lives, _by_life(lives, connections), strict=True):
-        said = [
-            *_judge_end(life, exit_seconds),
-            *_judge_accounts(life, own, census),
-            *_judge_lines(life, own, census),
-            *_judge_records(life, own, census),
-            *_judge_vitals(life),
-            *life.outcries,
+    for process, own in zip(processes, _by_process(processes, connections), strict=True):
+        found = [
+            *_judge_end(process, exit_seconds),
+            *_judge_accounts(process, own, contents),
+            *_judge_lines(process, own, contents),
+            *_judge_records(process, own, contents),
+            *_judge_resource_usage(process),
+            *process.unexpected_output,
         ]
-        problems += [f"process {life.number}: {problem}" for problem in said]
-    return [*problems, *_judge_strangers(lives, census)]
+        problems += [f"process {process.number}: {problem}" for problem in found]
+    return [*problems, *_judge_unknown_sessions(processes, contents)]
 
 
-def _by_life(lives: Sequence[Biography], connections: Iterable[Connection]) -> list[list[Connection]]:
-    begins = [life.began_us for life in lives]
-    found: list[list[Connection]] = [[] for _ in lives]
+def _by_process(processes: Sequence[ProcessRecord], connections: Iterable[Connection]) -> list[list[Connection]]:
+    begins = [process.began_us for process in processes]
+    found: list[list[Connection]] = [[] for _ in processes]
     for one in connections:
         found[max(0, bisect_right(begins, one.connected_us) - 1)].append(one)
     return found
@@ -98,30 +104,30 @@ def _by_life(lives: Sequence[Biography], connections: Iterable[Connection]) -> l
 # -- how it ended ------------------------------------------------------------------------------------------------------
 
 
-def _judge_end(life: Biography, exit_seconds: float) -> Iterable[str]:
-    if life.was_killed:
+def _judge_end(process: ProcessRecord, exit_seconds: float) -> Iterable[str]:
+    if process.was_killed:
         return
-    if not life.signals:
-        yield f"it ended by itself, with code {life.exit_code}"
+    if not process.signals:
+        yield f"it exited by itself, with code {process.exit_code}"
         return
-    if life.exit_code is None or life.dying_seconds > exit_seconds:
-        yield f"it did not end within {exit_seconds:g} s of {' and '.join(life.signals)}"
-    elif life.exit_code != (4 if (life.stopped or {}).get("undelivered") else 0):
-        yield f"its exit code is {life.exit_code}, its last accounts are {life.stopped}"
+    if process.exit_code is None or process.shutdown_seconds > exit_seconds:
+        yield f"it did not end within {exit_seconds:g} s of {' and '.join(process.signals)}"
+    elif process.exit_code != (4 if (process.stopped or {}).get("undelivered") else 0):
+        yield f"its exit code is {process.exit_code}, its last accounts are {process.stopped}"
 
 
 # -- accounts ----------------------------------------------------------------------------------------------------------
 
 
-def _judge_accounts(life: Biography, own: Sequence[Connection], census: Census) -> Iterable[str]:
-    """Compare the records of a life on Kafka with its last accounts."""
-    found = sum(census.found[session] for session in life.sessions)
+def _judge_accounts(process: ProcessRecord, own: Sequence[Connection], contents: TopicContents) -> Iterable[str]:
+    """Compare the records of a process on Kafka with its last accounts."""
+    found = sum(contents.found[session] for session in process.sessions)
     sent = sum(sum(one.records.values()) for one in own)
     if found > sent:
         yield f"the topics hold {found} records of it, but it was sent {sent}"
-    if life.stopped is None:
+    if process.stopped is None:
         return
-    counts = life.stopped
+    counts = process.stopped
     read = counts["lines_received"] + counts["split"]
     accounted = sum(count for name, count in counts.items() if name not in ("lines_received", "split"))
     if read != accounted or counts["pending"]:
@@ -130,25 +136,25 @@ def _judge_accounts(life: Biography, own: Sequence[Connection], census: Census) 
         yield f"the topics hold {found} records of it, its last accounts are {counts}"
 
 
-def _judge_lines(life: Biography, own: Sequence[Connection], census: Census) -> Iterable[str]:
+def _judge_lines(process: ProcessRecord, own: Sequence[Connection], contents: TopicContents) -> Iterable[str]:
     """Compare the lines read with the lines sent, from one loss of the connection to the next."""
-    for interval in intervals(life, own, census):
+    for interval in intervals(process, own, contents):
         sent = sum(one.lines for one in interval.connections)
         if interval.lines is None:
             continue
         if interval.lines > sent:
             yield f"it read {interval.lines} lines on connections {interval.numbers}, of {sent} sent"
         elif interval.lines < sent and all(one.in_order for one in interval.connections):
-            said = f"it read only {interval.lines} lines of {sent} sent on connections {interval.numbers}"
-            yield f"{said}, which all ended in order behind their last line"
+            message = f"it read only {interval.lines} lines of {sent} sent on connections {interval.numbers}"
+            yield f"{message}, which all ended in order behind their last line"
 
 
-def intervals(life: Biography, own: Sequence[Connection], census: Census) -> list[Interval]:
-    """Return the connections of a life, cut where the accounts of the moment are known: where a loss was announced."""
-    losses = {word.session_id: word.counts["lines_received"] for word in census.words if word.kind == "GAP"}
+def intervals(process: ProcessRecord, own: Sequence[Connection], contents: TopicContents) -> list[Interval]:
+    """Return the connections of a process, divided where accounts are known: at each announced loss."""
+    losses = {record.session_id: record.counts["lines_received"] for record in contents.control if record.kind == "GAP"}
     rest, before = deque(own), 0
     found, present = [], Interval()
-    for connection, sessions in _visits(life, own):
+    for connection, sessions in _visits(process, own):
         while rest and rest[0].number <= connection.number:
             present.connections.append(rest.popleft())
         if sessions[-1] in losses:
@@ -157,17 +163,17 @@ def intervals(life: Biography, own: Sequence[Connection], census: Census) -> lis
             found.append(present)
             present = Interval()
     present.connections += rest
-    present.lines = None if life.stopped is None else life.stopped["lines_received"] - before
+    present.lines = None if process.stopped is None else process.stopped["lines_received"] - before
     return [*found, present]
 
 
-def _visits(life: Biography, own: Sequence[Connection]) -> list[tuple[Connection, list[int]]]:
-    """Return the connections that became sessions: one, or more where they lapsed and were renewed.
+def _visits(process: ProcessRecord, own: Sequence[Connection]) -> list[tuple[Connection, list[int]]]:
+    """Return the connections that became sessions: one each, or more if sessions expired and were renewed.
 
     A session begins when its connection is there, and before there is another.
     """
     found: list[tuple[Connection, list[int]]] = []
-    for session_id in life.sessions:
+    for session_id in process.sessions:
         connection = next((one for one in reversed(own) if one.connected_us <= session_id), None)
         if connection is None:
             continue  # see _judge_records
@@ -178,46 +184,49 @@ def _visits(life: Biography, own: Sequence[Connection]) -> list[tuple[Connection
     return found
 
 
-def _judge_records(life: Biography, own: Sequence[Connection], census: Census) -> Iterable[str]:
-    """Compare for each connection and symbol what was numbered with what was sent: no more, and the last of it."""
-    if life.sessions and (not own or life.sessions[0] < own[0].connected_us):
-        yield f"it began session {life.sessions[0]}, but no connection was there"
-    heights: dict[int, dict[tuple[Topic, str], int]] = defaultdict(dict)
-    for (session_id, topic, symbol), height in census.heights.items():
-        heights[session_id][topic, symbol] = height
-    missing_at_ends = 0
-    for connection, sessions in _visits(life, own):
+def _judge_records(process: ProcessRecord, own: Sequence[Connection], contents: TopicContents) -> Iterable[str]:
+    """Compare the sequence numbers of each connection and symbol with what was sent: no more, and the last ones."""
+    if process.sessions and (not own or process.sessions[0] < own[0].connected_us):
+        yield f"it began session {process.sessions[0]}, but no connection was there"
+    next_seqs: dict[int, dict[tuple[Topic, str], int]] = defaultdict(dict)
+    for (session_id, topic, symbol), next_seq in contents.next_seqs.items():
+        next_seqs[session_id][topic, symbol] = next_seq
+    missing_at_ends = missing_of_changed = 0
+    changed = process.changed_symbols
+    for connection, sessions in _visits(process, own):
         numbered: Counter[tuple[Topic, str]] = Counter()
         for session_id in sessions:
-            numbered.update(heights[session_id])
-        for place, height in numbered.items():
-            if height > (sent := connection.records.get(place, 0)):
-                yield f"{height} records of {place} are numbered on connection {connection.number}, of {sent} sent"
+            numbered.update(next_seqs[session_id])
+        for place, next_seq in numbered.items():
+            if next_seq > (sent := connection.records.get(place, 0)):
+                yield f"{next_seq} records of {place} are numbered on connection {connection.number}, of {sent} sent"
         if connection.in_order:
-            missing_at_ends += sum(count - numbered[place] for place, count in connection.records.items())
-    if life.stopped is None:
+            missing = {place: count - numbered[place] for place, count in connection.records.items()}
+            missing_at_ends += sum(missing.values())
+            missing_of_changed += sum(count for (_, symbol), count in missing.items() if symbol in changed)
+    if process.stopped is None:
         return
-    allowed = sum(life.stopped[name] for name in _LOST)
+    allowed = sum(process.stopped[name] for name in _LOST) + min(missing_of_changed, process.stopped["filtered"])
     if missing_at_ends > allowed:
         yield f"{missing_at_ends} records are missing at the ends of its sessions, of which {allowed} are accounted for"
 
 
-def _judge_strangers(lives: Sequence[Biography], census: Census) -> Iterable[str]:
-    known = {session for life in lives for session in life.sessions}
-    for session_id in census.found.keys() - known:
-        yield f"the topics hold {census.found[session_id]} records of session {session_id}, which no process began"
+def _judge_unknown_sessions(processes: Sequence[ProcessRecord], contents: TopicContents) -> Iterable[str]:
+    known = {session for process in processes for session in process.sessions}
+    for session_id in contents.found.keys() - known:
+        yield f"the topics hold {contents.found[session_id]} records of session {session_id}, which no process began"
 
 
 # -- memory, files, threads --------------------------------------------------------------------------------------------
 
 
-def _judge_vitals(life: Biography) -> Iterable[str]:
-    calm = [seen for seen in life.vitals if seen.calm]
-    if len(calm) < 2 * LOOKS:
+def _judge_resource_usage(process: ProcessRecord) -> Iterable[str]:
+    steady = [seen for seen in process.usage if seen.steady]
+    if len(steady) < 2 * SAMPLES:
         return
-    first, last = calm[:LOOKS], calm[-LOOKS:]
+    first, last = steady[:SAMPLES], steady[-SAMPLES:]
     for what, spare in (
-        ("rss_bytes", life.budget_bytes + SPARE_BYTES),
+        ("rss_bytes", process.budget_bytes + SPARE_BYTES),
         ("files", SPARE_FILES),
         ("threads", SPARE_THREADS),
         ("tasks", SPARE_TASKS),
@@ -225,12 +234,12 @@ def _judge_vitals(life: Biography) -> Iterable[str]:
         then, now = _typical(first, what), _typical(last, what)
         if then is not None and now is not None and now > then + spare:
             yield f"{what} has grown from {then:,.0f} to {now:,.0f}, more than {spare:,}"
-    ceiling = median(seen.rss_bytes for seen in first) + 2 * life.budget_bytes + SPARE_BYTES
-    highest = max(seen.rss_bytes for seen in life.vitals)
+    ceiling = median(seen.rss_bytes for seen in first) + 2 * process.budget_bytes + SPARE_BYTES
+    highest = max(seen.rss_bytes for seen in process.usage)
     if highest > ceiling:
-        yield f"its memory has reached {highest:,} bytes with a budget of {life.budget_bytes:,}"
+        yield f"its memory has reached {highest:,} bytes with a budget of {process.budget_bytes:,}"
 
 
-def _typical(looks: Sequence[Vitals], what: str) -> float | None:
-    values: list[Any] = [getattr(seen, what) for seen in looks]
+def _typical(samples: Sequence[ResourceUsage], what: str) -> float | None:
+    values: list[Any] = [getattr(seen, what) for seen in samples]
     return None if None in values else median(values)

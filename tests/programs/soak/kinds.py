@@ -1,4 +1,4 @@
-"""All that can go wrong, by name."""
+"""All kinds of fault, by name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tests.programs.soak.feed_kinds import feed_kinds
 from tests.programs.soak.kafka_kinds import kafka_kinds
 from tests.programs.soak.process_kinds import process_kinds
+from tests.programs.soak.subscription_kinds import subscription_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class NoSuchKind(Exception):
-    """Say which names are no kinds of fault."""
+    """An error: some names are not kinds of fault."""
 
 
 def kinds(brokers: int, only: Collection[str] = ()) -> tuple[Kind, ...]:
-    """Return all kinds, or those of these names or families; raises NoSuchKind."""
-    known = (*kafka_kinds(brokers), *feed_kinds(), *process_kinds())
+    """Return all kinds, or those of these names or families; raise NoSuchKind."""
+    known = (*kafka_kinds(brokers), *feed_kinds(), *process_kinds(), *subscription_kinds())
     unknown = set(only) - {kind.name for kind in known} - {str(kind.family) for kind in known}
     if unknown:
         raise NoSuchKind(f"no kind of fault, nor a family of them: {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""What goes wrong when: a pure function of the seed and the kinds, so that a failing seed replays."""
+"""The plan of a soak: a pure function of the seed and the kinds, so that a failing seed replays."""
 
 from __future__ import annotations
 
@@ -13,37 +13,40 @@ if TYPE_CHECKING:
 
     Play = Callable[..., Coroutine[Any, Any, None]]
 
-#: How long all is well before the next step.
-CALM_SECONDS = (2.0, 5.0)
-#: How often a second thing goes wrong at the same time.
-COMPANY = 0.25
+#: Seconds without faults before a step.
+STEADY_SECONDS = (2.0, 5.0)
+#: How often a step has two faults at the same time.
+PAIR_PROBABILITY = 0.25
 
 
 class Family(StrEnum):
-    """Name the part of the world where something goes wrong."""
+    """The part of the system that a fault belongs to."""
 
     KAFKA = "kafka"
     FEED = "feed"
     PROCESS = "process"
+    SUBSCRIPTIONS = "subscriptions"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Be one way to go wrong: ``play`` lets it happen with drawn parameters, and makes it good again."""
+    """A kind of fault: ``play`` injects it with drawn parameters and removes it again."""
 
     name: str
     family: Family
     play: Play
     draws: Mapping[str, Callable[[Random], Any]]
+    #: Whether no other fault may come at the same time, as what is expected meanwhile would not hold.
+    alone: bool = False
 
     def drawn(self, chance: Random) -> Fault:
-        """Return this kind of fault with parameters by chance."""
+        """Draw the parameters."""
         return Fault(self, {name: draw(chance) for name, draw in self.draws.items()})
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Be something that goes wrong once."""
+    """A fault with its parameters."""
 
     kind: Kind
     parameters: Mapping[str, Any]
@@ -54,34 +57,36 @@ class Fault:
 
 @dataclass(frozen=True)
 class Step:
-    """Be one step of a plan: a calm, then faults at the same time, each in a family of its own."""
+    """A step of a plan: a time without faults, then faults at the same time, each of another family."""
 
     number: int
-    calm_seconds: float
+    steady_seconds: float
     faults: tuple[Fault, ...]
 
     def __str__(self) -> str:
-        return f"step {self.number}, after {self.calm_seconds:g} s: {' + '.join(map(str, self.faults))}"
+        return f"step {self.number}, after {self.steady_seconds:g} s: {' + '.join(map(str, self.faults))}"
 
 
 def steps(seed: int, kinds: Sequence[Kind]) -> Iterator[Step]:
-    """Yield steps for ever: every kind comes once before any comes again."""
+    """Yield steps without end; every kind is used once before any is used again."""
     chance = Random(f"steps {seed}")
-    deck: list[Kind] = []
+    remaining: list[Kind] = []
     for number in count(1):
-        deck = deck or chance.sample(kinds, len(kinds))
-        calm_seconds = round(chance.uniform(*CALM_SECONDS), 1)
-        drawn = [deck.pop()]
-        others = [kind for kind in deck if kind.family is not drawn[0].family]
-        if chance.random() < COMPANY and others:
+        remaining = remaining or chance.sample(kinds, len(kinds))
+        steady_seconds = round(chance.uniform(*STEADY_SECONDS), 1)
+        drawn = [remaining.pop()]
+        others = [
+            kind for kind in remaining if kind.family is not drawn[0].family and not kind.alone and not drawn[0].alone
+        ]
+        if chance.random() < PAIR_PROBABILITY and others:
             drawn.append(others[-1])
-            deck.remove(others[-1])
-        yield Step(number, calm_seconds, tuple(kind.drawn(chance) for kind in drawn))
+            remaining.remove(others[-1])
+        yield Step(number, steady_seconds, tuple(kind.drawn(chance) for kind in drawn))
 
 
-def life_settings(seed: int, number: int) -> dict[str, str]:
-    """Return what differs from one bridge process to the next."""
-    chance = Random(f"life {seed} {number}")
+def process_settings(seed: int, number: int) -> dict[str, str]:
+    """Return the settings that differ between bridge processes."""
+    chance = Random(f"bridge {seed} {number}")
     return {
         "ARIES_DIALECT": chance.choice(("envelope", "action")),
         "BRIDGE_BUFFER_BYTES": str(chance.choice((2, 8, 64)) << 20),
@@ -91,7 +96,7 @@ def life_settings(seed: int, number: int) -> dict[str, str]:
     }
 
 
-# What parameters can be drawn from
+# Distributions of parameters
 
 
 def between(least: float, most: float) -> Callable[[Random], float]:

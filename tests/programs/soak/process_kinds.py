@@ -1,4 +1,4 @@
-"""What happens to the bridge's own process."""
+"""Faults of the bridge's own process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.programs.soak.plan import Family, Kind, between
 
 if TYPE_CHECKING:
-    from tests.programs.soak.stage import Stage
+    from tests.programs.soak.testbed import Testbed
 
 
 def process_kinds() -> tuple[Kind, ...]:
@@ -17,40 +17,40 @@ def process_kinds() -> tuple[Kind, ...]:
     return (
         Kind("restarted", Family.PROCESS, restarted, {}),
         Kind("interrupted", Family.PROCESS, interrupted, {}),
-        Kind("told_twice_to_end", Family.PROCESS, told_twice_to_end, {}),
+        Kind("signalled_twice", Family.PROCESS, signalled_twice, {}),
         Kind("killed", Family.PROCESS, killed, {"seconds": between(0, 3)}),
-        Kind("stands_still", Family.PROCESS, stands_still, {"seconds": between(0.5, 8)}),
+        Kind("suspended", Family.PROCESS, suspended, {"seconds": between(0.5, 8)}),
     )
 
 
-async def restarted(stage: Stage) -> None:
-    """End it as an orchestrator does, and start another."""
-    await stage.restart(signal.SIGTERM)
+async def restarted(testbed: Testbed) -> None:
+    """Stop it as an orchestrator does (SIGTERM), and start another."""
+    await testbed.restart(signal.SIGTERM)
 
 
-async def interrupted(stage: Stage) -> None:
-    """End it by Ctrl-C, and start another."""
-    await stage.restart(signal.SIGINT)
+async def interrupted(testbed: Testbed) -> None:
+    """Stop it by Ctrl-C (SIGINT), and start another."""
+    await testbed.restart(signal.SIGINT)
 
 
-async def told_twice_to_end(stage: Stage) -> None:
-    """Lose patience with its draining."""
-    life = stage.life
-    life.signal(signal.SIGTERM)
-    await life.process.logged("signal received, shutting down")
-    await stage.restart(signal.SIGTERM)
+async def signalled_twice(testbed: Testbed) -> None:
+    """Send a second signal while it drains."""
+    bridge = testbed.bridge
+    bridge.signal(signal.SIGTERM)
+    await bridge.process.logged("signal received, shutting down")
+    await testbed.restart(signal.SIGTERM)
 
 
-async def killed(stage: Stage, seconds: float) -> None:
-    """Kill it, and start another some time later."""
-    await stage.end_life(signal.SIGKILL)
+async def killed(testbed: Testbed, seconds: float) -> None:
+    """Kill it, and start another after a delay."""
+    await testbed.stop_bridge(signal.SIGKILL)
     await asyncio.sleep(seconds)
-    await stage.begin_life()
+    await testbed.start_bridge()
 
 
-async def stands_still(stage: Stage, seconds: float) -> None:
-    """Stop it where it stands, and let it go on."""
-    life = stage.life
-    life.signal(signal.SIGSTOP)
+async def suspended(testbed: Testbed, seconds: float) -> None:
+    """Suspend it (SIGSTOP), and resume it."""
+    bridge = testbed.bridge
+    bridge.signal(signal.SIGSTOP)
     await asyncio.sleep(seconds)
-    life.signal(signal.SIGCONT)
+    bridge.signal(signal.SIGCONT)

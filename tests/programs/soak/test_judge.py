@@ -1,4 +1,4 @@
-"""The judge finds what is planted, and nothing else."""
+"""The judge finds planted problems, and no others."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
-from tests.programs.soak.census import Census, Word
-from tests.programs.soak.connections import Connection
-from tests.programs.soak.judge import LOOKS, SPARE_BYTES, Biography, judge
+from tests.programs.soak.connection_log import Connection
+from tests.programs.soak.judge import SAMPLES, SPARE_BYTES, ProcessRecord, judge
 from tests.programs.soak.plan import Step
+from tests.programs.soak.resource_usage import ResourceUsage
+from tests.programs.soak.topic_contents import ControlRecord, TopicContents
 from tests.programs.soak.verdict import Played, Verdict, loss_counts
-from tests.programs.soak.vitals import Vitals
 
 BEGAN, FIRST, SECOND = 1_000, 2_000, 5_000
 AAPL = (Topic.QUOTES, "AAPL")
@@ -33,88 +33,98 @@ def connection(number: int, connected_us: int, records: int, *, in_order: bool =
     return Connection(number, connected_us, connected_us + 1, records + ANSWERS, {AAPL: records}, in_order)
 
 
-def census(**heights: int) -> Census:
+def contents(**next_seqs: int) -> TopicContents:
     """Return what the topics hold of two sessions."""
-    made = Census()
-    for session_id, height in zip((FIRST + 10, SECOND + 10), heights.values(), strict=False):
-        for seq in range(height):
-            made.take(*AAPL, session_id, seq)
+    made = TopicContents()
+    for session_id, next_seq in zip((FIRST + 10, SECOND + 10), next_seqs.values(), strict=False):
+        for seq in range(next_seq):
+            made.add(*AAPL, session_id, seq)
     return made
 
 
-LIFE = Biography(
+PROCESS = ProcessRecord(
     number=1,
     began_us=BEGAN,
     sessions=(FIRST + 10,),
     stopped=accounts(published=7),
     exit_code=0,
     signals=("SIGTERM",),
-    dying_seconds=0.1,
+    shutdown_seconds=0.1,
     budget_bytes=1 << 20,
 )
 
 
-def problems(life: Biography, found: Census, *connections: Connection) -> list[str]:
-    return judge([life], connections, found, exit_seconds=10)
+def problems(process: ProcessRecord, found: TopicContents, *connections: Connection) -> list[str]:
+    return judge([process], connections, found, exit_seconds=10)
 
 
 def test_a_life_that_fits_passes() -> None:
     """What was sent is what was read, and what was read is on Kafka."""
-    assert problems(LIFE, census(first=7), connection(1, FIRST, 7)) == []
+    assert problems(PROCESS, contents(first=7), connection(1, FIRST, 7)) == []
 
 
 def test_a_line_that_was_never_read_is_found() -> None:
     """Where the server closed behind its last line, each line counts; where the connection broke, the last may miss."""
-    (problem, *_) = problems(LIFE, census(first=7), connection(1, FIRST, 8))
+    (problem, *_) = problems(PROCESS, contents(first=7), connection(1, FIRST, 8))
     assert "it read only 10 lines of 11 sent on connections [1]" in problem
-    assert problems(LIFE, census(first=7), connection(1, FIRST, 8, in_order=False)) == []
+    assert problems(PROCESS, contents(first=7), connection(1, FIRST, 8, in_order=False)) == []
 
 
 def test_more_lines_than_were_sent_are_found() -> None:
     """What was never sent cannot be read."""
-    found = problems(LIFE, census(first=7), connection(1, FIRST, 6, in_order=False))
+    found = problems(PROCESS, contents(first=7), connection(1, FIRST, 6, in_order=False))
     assert any("it read 10 lines on connections [1], of 9 sent" in problem for problem in found)
     assert any("7 records of" in problem and "of 6 sent" in problem for problem in found)
 
 
 def test_a_loss_cuts_the_account() -> None:
     """What a GAP counts is compared with the connections until then, and the rest with those behind it."""
-    life = replace(LIFE, sessions=(FIRST + 10, SECOND + 10), stopped=accounts(7, filtered=2 * ANSWERS))
-    found = census(first=3, second=4)
-    found.words.append(Word("GAP", FIRST + 10, 4_000, {"lines_received": 3 + ANSWERS}))
+    process = replace(PROCESS, sessions=(FIRST + 10, SECOND + 10), stopped=accounts(7, filtered=2 * ANSWERS))
+    found = contents(first=3, second=4)
+    found.control.append(ControlRecord("GAP", FIRST + 10, 4_000, {"lines_received": 3 + ANSWERS}))
     connections = [connection(1, FIRST, 5, in_order=False), connection(2, SECOND, 4)]
 
-    assert problems(life, found, *connections) == []
-    (problem, *_) = problems(life, found, connections[0], connection(2, SECOND, 5))
+    assert problems(process, found, *connections) == []
+    (problem, *_) = problems(process, found, connections[0], connection(2, SECOND, 5))
     assert "it read only 7 lines of 8 sent on connections [2]" in problem
 
 
 def test_sessions_may_share_a_connection() -> None:
     """A session that lapses and is renewed on the open socket makes two of one connection."""
-    life = replace(LIFE, sessions=(FIRST + 10, SECOND + 10))
-    found = census(first=3, second=4)
-    found.words.append(Word("GAP", FIRST + 10, 4_000, {"lines_received": 5}))
+    process = replace(PROCESS, sessions=(FIRST + 10, SECOND + 10))
+    found = contents(first=3, second=4)
+    found.control.append(ControlRecord("GAP", FIRST + 10, 4_000, {"lines_received": 5}))
 
-    assert problems(life, found, connection(1, FIRST, 7)) == []
+    assert problems(process, found, connection(1, FIRST, 7)) == []
 
 
 def test_a_tail_that_is_missing_needs_an_account() -> None:
     """The last records of a session leave no jump: the simulator's counts tell of them."""
-    life = replace(LIFE, stopped=accounts(6, filtered=ANSWERS + 1))
-    (problem,) = problems(life, census(first=6), connection(1, FIRST, 7))
+    process = replace(PROCESS, stopped=accounts(6, filtered=ANSWERS + 1))
+    (problem,) = problems(process, contents(first=6), connection(1, FIRST, 7))
     assert "1 records are missing at the ends of its sessions, of which 0 are accounted for" in problem
-    dropped = replace(LIFE, stopped=accounts(6, dropped=1))
-    assert problems(dropped, census(first=6), connection(1, FIRST, 7)) == []
+    dropped = replace(PROCESS, stopped=accounts(6, dropped=1))
+    assert problems(dropped, contents(first=6), connection(1, FIRST, 7)) == []
+
+
+def test_lines_of_an_unsubscribed_symbol_may_be_filtered() -> None:
+    """What was on its way when its symbol was unsubscribed becomes no record, and is counted as filtered."""
+    process = replace(PROCESS, stopped=accounts(6, filtered=ANSWERS + 1), changed_symbols=frozenset({"AAPL"}))
+    assert problems(process, contents(first=6), connection(1, FIRST, 7)) == []
+    uncounted = replace(process, stopped=accounts(6, filtered=0))
+    assert problems(uncounted, contents(first=6), connection(1, FIRST, 7))
 
 
 @pytest.mark.parametrize(("found", "undelivered", "passes"), [(7, 0, True), (6, 0, False), (8, 0, False), (8, 1, True)])
 def test_records_on_kafka_are_the_published_ones(found: int, undelivered: int, *, passes: bool) -> None:
     """Neither fewer nor more, but those that were given up at the exit may have arrived."""
-    life = replace(
-        LIFE, stopped=accounts(7, undelivered=undelivered, filtered=ANSWERS), exit_code=4 if undelivered else 0
+    process = replace(
+        PROCESS, stopped=accounts(7, undelivered=undelivered, filtered=ANSWERS), exit_code=4 if undelivered else 0
     )
     said = [
-        one for one in problems(life, census(first=found), connection(1, FIRST, 9, in_order=False)) if "hold" in one
+        one
+        for one in problems(process, contents(first=found), connection(1, FIRST, 9, in_order=False))
+        if "hold" in one
     ]
     assert (said == []) is passes
 
@@ -122,44 +132,44 @@ def test_records_on_kafka_are_the_published_ones(found: int, undelivered: int, *
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"signals": (), "exit_code": 1}, "ended by itself"),
+        ({"signals": (), "exit_code": 1}, "exited by itself"),
         ({"exit_code": None}, "did not end within"),
-        ({"dying_seconds": 11.0}, "did not end within"),
+        ({"shutdown_seconds": 11.0}, "did not end within"),
         ({"exit_code": 4}, "its exit code is 4"),
         ({"stopped": accounts(7, undelivered=1)}, "its exit code is 0"),
         ({"stopped": accounts(7) | {"filtered": 0}}, "do not add up"),
-        ({"outcries": ("it said Traceback",)}, "Traceback"),
+        ({"unexpected_output": ("unexpected output: Traceback",)}, "Traceback"),
         ({"sessions": (FIRST - 10,)}, "no connection was there"),
     ],
 )
 def test_a_bad_end_is_found(changes: dict[str, Any], said: str) -> None:
     """Exit codes, deadlines, accounts and complaints are looked at."""
-    found = problems(replace(LIFE, **changes), census(first=7), connection(1, FIRST, 7))
+    found = problems(replace(PROCESS, **changes), contents(first=7), connection(1, FIRST, 7))
     assert any(said in problem for problem in found)
 
 
 def test_a_killed_process_owes_no_last_word() -> None:
     """What it read and had no time to publish is lost with it, and was never promised."""
-    killed = replace(LIFE, signals=("SIGKILL",), exit_code=-9, stopped=None)
-    assert problems(killed, census(first=4), connection(1, FIRST, 7)) == []
+    killed = replace(PROCESS, signals=("SIGKILL",), exit_code=-9, stopped=None)
+    assert problems(killed, contents(first=4), connection(1, FIRST, 7)) == []
 
 
 def test_records_of_nobodys_session_are_found() -> None:
     """Each session on Kafka is one that a process began."""
     (problem,) = problems(
-        replace(LIFE, stopped=None, signals=("SIGKILL",), sessions=()), census(first=4), connection(1, FIRST, 7)
+        replace(PROCESS, stopped=None, signals=("SIGKILL",), sessions=()), contents(first=4), connection(1, FIRST, 7)
     )
     assert "which no process began" in problem
 
 
-class TestVitals:
+class TestResourceUsage:
     def problems(self, **grown: int) -> list[str]:
-        """Return what is said of a life whose figures have grown in the end."""
+        """Return what is said of a process whose figures have grown in the end."""
         usual: dict[str, Any] = {"rss_bytes": 60 << 20, "files": 12, "threads": 5, "tasks": 20}
-        seen = Vitals(1.0, calm=True, **usual)
-        later = Vitals(9.0, calm=True, **{name: value + grown.get(name, 0) for name, value in usual.items()})
-        life = replace(LIFE, vitals=[*[seen] * LOOKS, *[later] * LOOKS])
-        return problems(life, census(first=7), connection(1, FIRST, 7))
+        seen = ResourceUsage(1.0, steady=True, **usual)
+        later = ResourceUsage(9.0, steady=True, **{name: value + grown.get(name, 0) for name, value in usual.items()})
+        process = replace(PROCESS, usage=[*[seen] * SAMPLES, *[later] * SAMPLES])
+        return problems(process, contents(first=7), connection(1, FIRST, 7))
 
     def test_that_stay_pass(self) -> None:
         """A little more is no growth."""
@@ -181,9 +191,12 @@ class TestVitals:
         assert "its memory has reached" in problem
 
     def problems_in_a_fault(self) -> list[str]:
-        calm, swollen = Vitals(1.0, 60 << 20, 12, 5, calm=True), Vitals(5.0, 999 << 20, 12, 5, calm=False)
-        life = replace(LIFE, vitals=[*[calm] * LOOKS, swollen, *[calm] * LOOKS])
-        return problems(life, census(first=7), connection(1, FIRST, 7))
+        steady, swollen = (
+            ResourceUsage(1.0, 60 << 20, 12, 5, steady=True),
+            ResourceUsage(5.0, 999 << 20, 12, 5, steady=False),
+        )
+        process = replace(PROCESS, usage=[*[steady] * SAMPLES, swollen, *[steady] * SAMPLES])
+        return problems(process, contents(first=7), connection(1, FIRST, 7))
 
 
 #: What ``verify --json`` says of five records.
@@ -196,7 +209,7 @@ class TestVerdict:
         return Verdict(7, 60.0, 3000.0, **(passed | changes))
 
     def test_passes_where_all_is_well(self) -> None:
-        """Nothing found, everything survived, and there was something to prove."""
+        """Nothing found, everything recovered, and there was something to prove."""
         assert self.verdict().passed
         assert ("result", "PASSED") in self.verdict().rows
 
@@ -208,7 +221,7 @@ class TestVerdict:
         """Each of these alone is enough; a run without a record proves nothing."""
         assert not self.verdict(**changes).passed
 
-    def test_fails_where_a_step_was_not_survived(self) -> None:
-        """A bridge that does not come to itself has not survived, whatever the topics say."""
+    def test_fails_where_a_step_was_not_recovered(self) -> None:
+        """A bridge that does not come to itself has not recovered, whatever the topics say."""
         played = Played(Step(1, 2.0, ()), 0.0, 1.0, 90.0, "it is waiting", 0, 0, 1)
         assert not self.verdict(played=[played]).passed

@@ -1,4 +1,4 @@
-"""What goes wrong when."""
+"""The plan of a soak."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from tests.programs.soak.kinds import NoSuchKind, kinds
-from tests.programs.soak.plan import CALM_SECONDS, life_settings, steps
+from tests.programs.soak.plan import STEADY_SECONDS, process_settings, steps
 
 
 def plan(seed: int, count: int = 60) -> list[str]:
@@ -21,7 +21,7 @@ def test_a_plan_is_a_function_of_its_seed() -> None:
     """The same seed brings the same faults in the same order, and another seed others."""
     assert plan(7) == plan(7)
     assert plan(7) != plan(8)
-    assert [life_settings(7, number) for number in range(9)] == [life_settings(7, number) for number in range(9)]
+    assert [process_settings(7, number) for number in range(9)] == [process_settings(7, number) for number in range(9)]
 
 
 def test_a_plan_is_the_same_in_another_process() -> None:
@@ -48,9 +48,17 @@ def test_two_faults_at_once_are_of_different_families() -> None:
     assert all(one.kind.family is not other.kind.family for one, other in pairs)
 
 
+def test_a_kind_that_must_be_alone_is_alone() -> None:
+    """What is expected while one topic is blocked does not hold if anything else fails, too."""
+    alone = [step for step in islice(steps(3, kinds(1)), 200) if any(fault.kind.alone for fault in step.faults)]
+
+    assert len(alone) > 10
+    assert all(len(step.faults) == 1 for step in alone)
+
+
 def test_there_is_calm_between_steps() -> None:
     """Each step waits for a while first."""
-    assert all(CALM_SECONDS[0] <= step.calm_seconds <= CALM_SECONDS[1] for step in islice(steps(3, kinds(1)), 50))
+    assert all(STEADY_SECONDS[0] <= step.steady_seconds <= STEADY_SECONDS[1] for step in islice(steps(3, kinds(1)), 50))
 
 
 def test_kinds_are_chosen_by_name_or_family() -> None:
@@ -66,5 +74,7 @@ def test_a_single_broker_is_not_asked_to_hand_over() -> None:
     assert {kind.name for kind in kinds(3)} - {kind.name for kind in kinds(1)} == {
         "leaders_moved",
         "brokers_restarted_in_turn",
+        "partition_without_leader",
+        "topic_below_min_isr",
         "too_few_in_sync",
     }

@@ -1,4 +1,4 @@
-"""What a soak has shown, for people and as JSON."""
+"""The result of a soak, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Played:
-    """Tell how a step went; ``problem`` is None where the bridge came through."""
+    """The result of a step; ``problem`` is None if the bridge recovered."""
 
     step: Step
     began_seconds: float
@@ -30,13 +30,13 @@ class Played:
 
 @dataclass
 class Verdict:
-    """Sum up a soak."""
+    """The result of a soak."""
 
     seed: int
     seconds: float
     rate: float
     played: list[Played] = field(default_factory=list)
-    #: What ``aries-bridge verify --json`` said, and its exit code.
+    #: The output of ``aries-bridge verify --json``, and its exit code.
     verified: dict[str, Any] = field(default_factory=dict)
     verify_exit_code: int | None = None
     problems: list[str] = field(default_factory=list)
@@ -44,46 +44,46 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Return whether all kinds were survived, all is proven, and nothing else was found."""
-        return not (self.problems or self.unsurvived or self.verify_exit_code != 0 or not self.totals.get("records"))
+        """Return whether the bridge recovered from all faults, and nothing else is wrong."""
+        return not (self.problems or self.unrecovered or self.verify_exit_code != 0 or not self.totals.get("records"))
 
     @property
     def tried(self) -> Counter[str]:
-        """Return how often each kind of fault was tried."""
+        """Return how often each kind of fault was injected."""
         return Counter(fault.kind.name for played in self.played for fault in played.step.faults)
 
     @property
-    def unsurvived(self) -> list[Played]:
-        """Return the steps the bridge did not come through."""
+    def unrecovered(self) -> list[Played]:
+        """Return the steps from which the bridge did not recover."""
         return [played for played in self.played if played.problem is not None]
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """Return the short table."""
-        lost_kinds = {fault.kind.name for played in self.unsurvived for fault in played.step.faults}
+        """Return the rows of the summary."""
+        lost_kinds = {fault.kind.name for played in self.unrecovered for fault in played.step.faults}
         kinds, times = len(self.tried), self.tried.total()
         grown = max((played.rss_highest_bytes - played.rss_before_bytes for played in self.played), default=0)
         return [
             ("seed", str(self.seed)),
             ("time", f"{self.seconds:.0f} s at {self.rate:,.0f} events/s"),
-            ("kinds of fault tried", f"{kinds} ({times} times in {len(self.played)} steps)"),
-            ("… survived", str(kinds - len(lost_kinds))),
+            ("kinds of fault injected", f"{kinds} ({times} times in {len(self.played)} steps)"),
+            ("… recovered from", str(kinds - len(lost_kinds))),
             *((name.replace("_", " "), f"{count:,}") for name, count in self.totals.items()),
-            ("memory growth in a fault, at most", f"{grown / MIB:.1f} MiB"),
+            ("most memory growth in a fault", f"{grown / MIB:.1f} MiB"),
             ("verify", f"exit code {self.verify_exit_code}: {self.verified.get('verdict')}"),
             ("other problems", str(len(self.problems))),
             ("result", "PASSED" if self.passed else "FAILED"),
         ]
 
     def table(self) -> Table:
-        """Return the rows for a terminal."""
+        """Return the summary for a terminal."""
         shown = Table(show_header=False, box=None, pad_edge=False)
         for row in self.rows:
             shown.add_row(*row)
         return shown
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON knows it."""
+        """Return everything as JSON."""
         return {
             "seed": self.seed,
             "passed": self.passed,
@@ -99,9 +99,9 @@ class Verdict:
 
 
 def _step(played: Played) -> dict[str, Any]:
-    told = asdict(played)
-    told["step"] = str(played.step)
-    return told
+    document = asdict(played)
+    document["step"] = str(played.step)
+    return document
 
 
 def loss_counts(verified: dict[str, Any]) -> dict[str, int]:
@@ -110,8 +110,8 @@ def loss_counts(verified: dict[str, Any]) -> dict[str, int]:
     kinds = Counter(finding["kind"] for finding in verified.get("findings", []))
     return {
         "records": sum(row["records"] for row in rows),
-        "lost in silence (holes)": sum(row["holes"] for row in rows),
-        "repeats unexplained": kinds["repeat"],
+        "lost silently (holes)": sum(row["holes"] for row in rows),
+        "unexplained repeats": kinds["repeat"],
         "order breaks": sum(row["order_breaks"] for row in rows),
         "repeats": sum(row["repeats"] for row in rows),
         "jumps explained": sum(row["jumps_explained"] for row in rows),

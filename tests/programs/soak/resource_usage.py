@@ -1,4 +1,4 @@
-"""Memory, open files and threads of a process, as the kernel counts them (proc(5))."""
+"""Memory, open files and threads of a process, from the kernel (proc(5))."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
-    """Hold one look at a process."""
+class ResourceUsage:
+    """One sample of a process."""
 
     at_seconds: float
     rss_bytes: int
     files: int
     threads: int
-    #: Whether nothing was wrong then, nor is being recovered from.
-    calm: bool
-    #: asyncio tasks, where its ``/status`` tells.
+    #: Whether no fault was active, and the bridge had recovered from earlier ones.
+    steady: bool
+    #: asyncio tasks, if ``/status`` was answered.
     tasks: int | None = None
 
 
-def look(pid: int, at_seconds: float, *, calm: bool, tasks: int | None = None) -> Vitals | None:
-    """Return how a process is, or None where it has ended."""
+def sample(pid: int, at_seconds: float, *, steady: bool, tasks: int | None = None) -> ResourceUsage | None:
+    """Return a sample of a process, or None if it has ended."""
     process = Path("/proc") / str(pid)
     try:
         status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
@@ -29,4 +29,4 @@ def look(pid: int, at_seconds: float, *, calm: bool, tasks: int | None = None) -
         rss_kib, threads = int(status["VmRSS"].split()[0]), int(status["Threads"])
     except (OSError, KeyError):  # it has ended, or is about to
         return None
-    return Vitals(at_seconds, rss_kib * 1024, files, threads, calm, tasks)
+    return ResourceUsage(at_seconds, rss_kib * 1024, files, threads, steady, tasks)

@@ -1,4 +1,4 @@
-"""What the simulator sent to whom: exact counts for each connection, with its times and how it ended."""
+"""Exact counts of what the simulator sent on each connection, with its times and how it ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MARKET = "market"
 
 @dataclass(frozen=True)
 class Connection:
-    """Hold what one connection was sent; times are µs since the epoch."""
+    """What was sent on one connection; times are µs since the epoch."""
 
     number: int
     connected_us: int
@@ -35,26 +35,26 @@ class Connection:
     lines: int
     #: Records by topic and symbol.
     records: dict[tuple[Topic, str], int]
-    #: Whether all has arrived before the end: the server closed it behind the last line, and was answered.
+    #: Whether everything was read before the end: the server closed it after the last line, and the close was answered.
     in_order: bool
 
 
-class Onlooker:
-    """Watch the simulator's connections; give ``watch`` to the simulator, and then the simulator to ``look_at``."""
+class ConnectionLog:
+    """A log of the simulator's connections: give ``watch`` to the simulator, and then the simulator to ``observe``."""
 
     def __init__(self) -> None:
         self._simulator: Simulator | None = None
         self._connected_us: dict[int, int] = {}
         self._authenticated_us: dict[int, int] = {}
         self._in_order: dict[int, bool] = {}
-        self._strangers: set[int] = set()
+        self._excluded: set[int] = set()
 
-    def look_at(self, simulator: Simulator) -> None:
-        """Take the simulator whose events arrive."""
+    def observe(self, simulator: Simulator) -> None:
+        """Set the simulator whose events arrive."""
         self._simulator = simulator
 
     def watch(self, event: ServerEvent) -> None:
-        """Note when connections begin, are authenticated and end."""
+        """Record when connections begin, are authenticated, and end."""
         number, now_us = event.session, time.time_ns() // 1000
         if number is None:
             return
@@ -65,17 +65,17 @@ class Onlooker:
         elif event.name == "connection ended":
             self._in_order[number] = self._session(number).connection.client_read_everything
 
-    def is_stranger(self, number: int) -> None:
-        """Leave out a connection: it is not the bridge's."""
-        self._strangers.add(number)
+    def exclude(self, number: int) -> None:
+        """Exclude a connection that is not the bridge's."""
+        self._excluded.add(number)
 
-    def all_is_read(self, number: int) -> None:
-        """Note that the bridge has read all that this connection was and will be sent, however it ends."""
+    def set_read_completely(self, number: int) -> None:
+        """Record that the bridge has read everything of this connection, however it ends."""
         self._in_order[number] = True
 
     def connections(self) -> list[Connection]:
-        """Return the bridge's connections in their order, as they stand."""
-        return [self._connection(number) for number in sorted(self._connected_us) if number not in self._strangers]
+        """Return the bridge's connections in order, with their present counts."""
+        return [self._connection(number) for number in sorted(self._connected_us) if number not in self._excluded]
 
     def _connection(self, number: int) -> Connection:
         sent = self._session(number).sent
@@ -92,5 +92,5 @@ class Onlooker:
         )
 
     def _session(self, number: int) -> ServerSession:
-        assert self._simulator is not None, "look_at comes first"
+        assert self._simulator is not None, "observe comes first"
         return self._simulator.all_sessions[number]

@@ -1,4 +1,4 @@
-"""One process of the bridge, from its start to its end: what it said, how it was, and how it ended."""
+"""One process of the bridge from start to end: its log, its use of resources, and its exit."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
-from tests.programs.soak.vitals import Vitals, look
+from tests.programs.soak.resource_usage import ResourceUsage, sample
 from tests.support.process import Process, process
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
 
-LOOK_SECONDS = 1.0
+SAMPLE_SECONDS = 1.0
 STATUS_TIMEOUT_SECONDS = 2.0
 
 
-class Life:
-    """Run ``aries-bridge run`` with an environment until it is ended; ``exit_code`` is there from then on."""
+class BridgeProcess:
+    """A process of ``aries-bridge run``; ``exit_code`` is set once it has ended."""
 
     def __init__(self, number: int, environ: Mapping[str, str]) -> None:
         self.number = number
         self.environ = dict(environ)
         self.began_us = time.time_ns() // 1000
-        self.vitals: list[Vitals] = []
-        self.calm = False
-        #: The signals that it was sent, by name.
+        self.usage: list[ResourceUsage] = []
+        self.steady = False
+        #: The names of the signals sent to it.
         self.signals: list[str] = []
         self.exit_code: int | None = None
-        #: How long it took from the first deadly signal to the end.
-        self.dying_seconds = 0.0
+        #: The time from the first signal to the end.
+        self.shutdown_seconds = 0.0
         self._tasks: int | None = None
         self._stack = AsyncExitStack()
         self._process: Process | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._sampling: asyncio.Task[None] | None = None
 
     async def begin(self) -> Self:
         """Start the process."""
         self._process = await self._stack.enter_async_context(process(self.environ, "run"))
-        self._looking = asyncio.create_task(self._look())
+        self._sampling = asyncio.create_task(self._sample())
         return self
 
     async def end(self, *signals: signal.Signals, within_seconds: float) -> int | None:
-        """Send signals and wait for the end; None: it did not come in time, and had to be forced."""
+        """Send signals, wait for the end, and return the exit code; None: it had to be killed after the timeout."""
         began = time.monotonic()
         for number in signals:
             self.signal(number)
@@ -55,7 +55,7 @@ class Life:
                 self.exit_code = await self.process._subprocess.wait()
         except TimeoutError:
             self.exit_code = None
-        self.dying_seconds = time.monotonic() - began
+        self.shutdown_seconds = time.monotonic() - began
         await self.close()
         return self.exit_code
 
@@ -66,9 +66,9 @@ class Life:
             self.process.signal(number)
 
     async def close(self) -> None:
-        """Let go of the process, whatever it does."""
-        if self._looking is not None:
-            self._looking.cancel()
+        """Kill the process if it still runs."""
+        if self._sampling is not None:
+            self._sampling.cancel()
         await self._stack.aclose()
 
     @property
@@ -79,7 +79,7 @@ class Life:
 
     @property
     def ended(self) -> bool:
-        """Return whether it has ended, by itself or not."""
+        """Return whether it has ended."""
         return self.returned is not None
 
     @property
@@ -89,17 +89,17 @@ class Life:
 
     @property
     def sessions(self) -> list[int]:
-        """Return the ids of its sessions, in their order."""
+        """Return the ids of its sessions in order."""
         return [line["session_id"] for line in self.process.all("session started")]
 
     @property
     def stopped(self) -> dict[str, int] | None:
-        """Return its accounts as it said them last of all."""
-        said = self.process.all("stopped")
-        return dict(said[-1]["accounts"]) if said else None
+        """Return its accounts as logged at its end."""
+        logged = self.process.all("stopped")
+        return dict(logged[-1]["accounts"]) if logged else None
 
     async def status(self) -> dict[str, Any] | None:
-        """Return what ``/status`` says, or None where it does not answer."""
+        """Return the document of ``/status``, or None if it does not answer."""
         served = self.process.all("HTTP server listening")
         if not served or self.ended:
             return None
@@ -109,15 +109,15 @@ class Life:
                 aiohttp.ClientSession(timeout=timeout) as http,
                 http.get(f"http://127.0.0.1:{served[-1]['port']}/status") as answer,
             ):
-                said: dict[str, Any] = await answer.json()
+                status: dict[str, Any] = await answer.json()
         except (aiohttp.ClientError, TimeoutError):
             return None
-        self._tasks = said.get("tasks")
-        return said
+        self._tasks = status.get("tasks")
+        return status
 
-    async def _look(self) -> None:
+    async def _sample(self) -> None:
         while True:
-            seen = look(self.process.pid, time.time(), calm=self.calm, tasks=self._tasks)
+            seen = sample(self.process.pid, time.time(), steady=self.steady, tasks=self._tasks)
             if seen is not None:
-                self.vitals.append(seen)
-            await asyncio.sleep(LOOK_SECONDS)
+                self.usage.append(seen)
+            await asyncio.sleep(SAMPLE_SECONDS)

@@ -1,6 +1,6 @@
-"""What the topics hold in the end, counted by session and symbol: to be compared with what was sent.
+"""The contents of the topics after a soak, counted by session and symbol, to be compared with what was sent.
 
-That it is in order, and that what is missing is accounted for, ``aries-bridge verify`` proves.
+The order of records and the accounts of missing ones are verified by ``aries-bridge verify``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from bridge.settings import Settings
 
 POLL_SECONDS = 1.0
-MOST_RECORDS = 5_000
+MAX_RECORDS = 5_000
 FETCH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Word:
-    """Hold one control record."""
+class ControlRecord:
+    """One control record."""
 
     kind: str
     session_id: int | None
@@ -38,34 +38,34 @@ class Word:
 
 
 @dataclass
-class Census:
-    """Count records, each once; ``heights`` are the next ``seq`` by session, topic and symbol."""
+class TopicContents:
+    """Counts of records, each counted once; ``next_seqs`` are the next ``seq`` by session, topic and symbol."""
 
-    heights: dict[tuple[int, Topic, str], int] = field(default_factory=dict)
+    next_seqs: dict[tuple[int, Topic, str], int] = field(default_factory=dict)
     #: Records by session.
     found: Counter[int] = field(default_factory=Counter)
     repeats: int = 0
-    words: list[Word] = field(default_factory=list)
+    control: list[ControlRecord] = field(default_factory=list)
 
-    def take(self, topic: Topic, symbol: str, session_id: int, seq: int) -> None:
+    def add(self, topic: Topic, symbol: str, session_id: int, seq: int) -> None:
         """Count a record."""
         place = session_id, topic, symbol
-        if seq < self.heights.get(place, 0):
+        if seq < self.next_seqs.get(place, 0):
             self.repeats += 1
             return
-        self.heights[place] = seq + 1
+        self.next_seqs[place] = seq + 1
         self.found[session_id] += 1
 
-    def listen(self, record: Mapping[str, object]) -> None:
-        """Take a control record; those that a rebuilt producer repeats count once."""
-        word = Word(record["kind"], record["session_id"], record["time_us"], record["counts"])  # type: ignore[arg-type]
-        if word not in self.words[-100:]:
-            self.words.append(word)
+    def add_control(self, record: Mapping[str, object]) -> None:
+        """Add a control record; a repeat by a replaced producer counts once."""
+        control = ControlRecord(record["kind"], record["session_id"], record["time_us"], record["counts"])  # type: ignore[arg-type]
+        if control not in self.control[-100:]:
+            self.control.append(control)
 
 
-async def take_census(settings: Settings) -> Census:
-    """Read all topics up to where they end now."""
-    census = Census()
+async def read_topics(settings: Settings) -> TopicContents:
+    """Read all topics up to their present ends."""
+    contents = TopicContents()
     async with (
         open_deserializer(settings) as decoder,
         open_consumer(settings, "soak", partition_fetch_bytes=FETCH_BYTES) as consumer,
@@ -73,28 +73,28 @@ async def take_census(settings: Settings) -> Census:
         partitions = await assign_topics(consumer, settings.topics, (), also=(Topic.CONTROL,))
         ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning(*partitions)
-        clerk = _Clerk(settings, decoder, census)
+        reader = _PartitionReader(settings, decoder, contents)
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-            for messages in (await fetch(consumer, POLL_SECONDS, max_records=MOST_RECORDS)).values():
-                await clerk.enter(messages)
-    return census
+            for messages in (await fetch(consumer, POLL_SECONDS, max_records=MAX_RECORDS)).values():
+                await reader.add(messages)
+    return contents
 
 
-class _Clerk:
-    def __init__(self, settings: Settings, decoder: Deserializer, census: Census) -> None:
+class _PartitionReader:
+    def __init__(self, settings: Settings, decoder: Deserializer, contents: TopicContents) -> None:
         loaded = schemas.load()
         self._topics = {name: topic for topic, name in settings.topics.items()}
         self._readers = {topic: HeaderReader(loaded[topic], decoder) for topic in MARKET_DATA}
         self._decoder = decoder
-        self._census = census
+        self._contents = contents
 
-    async def enter(self, messages: list[ConsumerRecord]) -> None:
+    async def add(self, messages: list[ConsumerRecord]) -> None:
         topic = self._topics[messages[0].topic]
         if topic is Topic.CONTROL:
             for message in messages:
-                self._census.listen((await self._decoder.decode(message.value)).record)
+                self._contents.add_control((await self._decoder.decode(message.value)).record)
         elif topic in self._readers:
             reader = self._readers[topic]
             for message in messages:
                 symbol, _, session_id, seq, _ = reader.read(message.value) or await reader.decode(message.value)
-                self._census.take(topic, symbol.decode(), session_id, seq)
+                self._contents.add(topic, symbol.decode(), session_id, seq)
