@@ -12,6 +12,8 @@ from tests.support.process import process
 from tests.support.service import environment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from tests.support.process import Process
 
@@ -86,6 +88,30 @@ async def test_an_unexpected_error_ends_with_1_and_one_line_with_all_causes(
     assert line["exception"]
     assert len(run.all("stopped")) == (0 if sabotage in (HTTP_FAILS, LOOP_FAILS) else 1)
     only_json_without_secrets(run)
+
+
+@pytest.mark.parametrize("where", ["TOKEN", "TOKEN_FILE"])
+async def test_an_error_before_there_are_logs_shows_no_secret_either(where: str, tmp_path: Path) -> None:
+    """Even settings that cannot be read for a defect are said as JSON, with the secrets that the environment has."""
+    (tmp_path / "token").write_text(SECRET)
+    value = SECRET if where == "TOKEN" else str(tmp_path / "token")
+    sabotage = "import pydantic_settings\npydantic_settings.EnvSettingsSource.__call__ = fail\n"
+    async with process({f"ARIES_ACCESS_{where}": value}, "run", sabotage=FAIL + sabotage) as run:
+        assert await run.ended() == 1
+    [line] = run.all("fatal error")
+    assert set(CAUSES) <= set(line["causes"])
+    only_json_without_secrets(run)
+
+
+async def test_another_command_shows_no_secret_either() -> None:
+    """Its traceback is for people, and redacted."""
+    sabotage = "import pydantic_settings\npydantic_settings.EnvSettingsSource.__call__ = fail\n"
+    async with process({"ARIES_ACCESS_TOKEN": SECRET}, "check", sabotage=FAIL + sabotage) as run:
+        assert await run.ended() == 1
+    said = "".join(run.text) + run.output
+    assert "fatal error" in said
+    assert "TypeError: one ***" in said
+    assert "s3cret" not in said
 
 
 async def test_errors_beside_the_way_of_the_records_are_logged_and_nothing_else(
