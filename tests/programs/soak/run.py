@@ -224,7 +224,11 @@ def _outcries(life: Life) -> list[str]:
 
 
 def _complaints(life: Life) -> list[dict[str, Any]]:
-    return [line for line in life.process.logs if line["logger"] == "asyncio" or "exception" in line]
+    return [
+        line
+        for line in life.process.logs
+        if line["logger"] == "asyncio" or line["event"] == "unexpected error" or "exception" in line
+    ]
 
 
 def _is_of_aiokafka(line: dict[str, Any]) -> bool:
