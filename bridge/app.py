@@ -23,15 +23,13 @@ from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.reconnect import ReconnectPolicy
 from bridge.aries.subscriptions.file_watch import watch
+from bridge.aries.subscriptions.plan_change import PlanChange
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, own_share
 from bridge.backoff import Backoff
 from bridge.clock import wall_us
 from bridge.errors import (
-    BridgeError,
-    CredentialsRefused,
     RecordsUndelivered,
     RegistryUnreachable,
-    TopicConfigurationError,
 )
 from bridge.kafka.batch_sender import Batching
 from bridge.kafka.client_options import client_options
@@ -71,6 +69,7 @@ class Bridge:
         self.phase: Literal["starting", "running", "draining"] = "starting"
         self._all = settings.plan()
         self.plan = self._own_share(self._all)
+        self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
         self._open_pipeline(redactor)
         self._open_publisher()
@@ -147,22 +146,31 @@ class Bridge:
 
         Raises ``RecordsUndelivered`` if Kafka did not acknowledge everything in time, and whatever is fatal.
         """
-        failure: BridgeError | None = None
+        failures: list[Exception] = []
+        undelivered = 0
         try:
-            if not await run_until(stop, self._connect()):
-                return
-            async with asyncio.TaskGroup() as tasks:
-                publishing = tasks.create_task(self.publisher.run(), name="publisher")
-                failure = await self._stream(stop)
-                await self._drain()
-                publishing.cancel()
+            with _collected(failures):
+                await self._run(stop, failures)
         finally:
-            undelivered = self.give_up()
-            await self.publisher.close()
-        if failure is not None:
-            raise failure
+            with _collected(failures):
+                undelivered = self.give_up()
+            with _collected(failures):
+                await self.publisher.close()
+        if failures:
+            raise failures[0] if len(failures) == 1 else ExceptionGroup("several errors ended the bridge", failures)
         if undelivered:
             raise RecordsUndelivered(undelivered)
+
+    async def _run(self, stop: asyncio.Event, failures: list[Exception]) -> None:
+        """Connect to Kafka, run the client until it ends, and drain; add what ended it to ``failures``."""
+        if not await run_until(stop, self._connect()):
+            return
+        async with asyncio.TaskGroup() as tasks:
+            publishing = tasks.create_task(self.publisher.run(), name="publisher")
+            if (failure := await self._stream(stop)) is not None:
+                failures.append(failure)
+            await self._drain()
+            publishing.cancel()
 
     async def _connect(self) -> None:
         """Get schema ids if there is a registry, and connect to Kafka."""
@@ -171,7 +179,7 @@ class Bridge:
         await self.publisher.connect()
         log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
 
-    async def _stream(self, stop: asyncio.Event) -> BridgeError | None:
+    async def _stream(self, stop: asyncio.Event) -> Exception | None:
         """Run the client until it is stopped; return the error that ended it, if one did."""
         self.phase = "running"
         log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(self.settings.aries_ws_url), symbols=len(self.plan))
@@ -180,13 +188,15 @@ class Bridge:
             self._send_heartbeats(),
             self._release_conflated(),
             self._watch_subscriptions(stop),
+            self.plan_change.run(),
         ]
+        failure: Exception | None = None
         try:
             await run_until(stop, run_all(tasks))
-        except CredentialsRefused as refused:
-            return refused
+        except Exception as error:  # noqa: BLE001 - whatever it is, what was read still drains; then it is raised
+            failure = error
         log.info(log_events.DRAINING, pending=self.accounts.pending)
-        return None
+        return failure
 
     async def _drain(self) -> None:
         """Wait for acknowledgements until the deadline, and announce the end if all came."""
@@ -244,23 +254,20 @@ class Bridge:
                 await asyncio.sleep(0)
 
     async def _watch_subscriptions(self, stop: asyncio.Event) -> None:
-        """Apply each change of the subscriptions file."""
+        """Want each plan that the subscriptions file has."""
         settings = self.settings
         if settings.aries_subscriptions_file is None:
             return
         listed, events = settings.aries_symbols, settings.aries_events
         async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self._all, stop=stop):
-            self._replan(self._own_share(plan))
+            self.plan_change.want(self._own_share(plan))
 
     def _own_share(self, plan: Plan) -> Plan:
         return own_share(plan, self.settings.shard, self.settings.bridge_shards)
 
-    def _replan(self, plan: Plan) -> None:
-        try:
-            self.publisher.open_topics(topics_for(plan.events))
-        except TopicConfigurationError as error:
-            log.error(log_events.SUBSCRIPTIONS_REJECTED, problem=str(error))  # noqa: TRY400 - no news in its traceback
-            return
+    def _apply(self, plan: Plan) -> None:
+        """Change the subscriptions; raise ``KafkaUnreachable`` or ``TopicConfigurationError`` if topics are missing."""
+        self.publisher.open_topics(topics_for(plan.events))
         self.plan = plan
         self.ingest.want(wanted_topics(plan))
         self.client.replan(plan)
@@ -377,6 +384,15 @@ async def serve(settings: Settings, redactor: Redactor) -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
+@contextmanager
+def _collected(failures: list[Exception]) -> Iterator[None]:
+    """Add an error of the block to those before it, instead of raising it."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - raised once everything is closed
+        failures.append(error)
+
+
 async def run_until(stop: asyncio.Event, work: Awaitable[object]) -> bool:
     """Run the work until it is done or ``stop`` is set; return whether it was done."""
     working = asyncio.ensure_future(work)
@@ -391,16 +407,21 @@ async def run_until(stop: asyncio.Event, work: Awaitable[object]) -> bool:
         for task in (working, stopping):
             task.cancel()
         await asyncio.wait((working, stopping))
+        if not working.cancelled() and (failure := working.exception()) is not None:
+            raise failure  # also if it came too late to be what ended the wait
 
 
 async def run_all(works: Collection[Awaitable[None]]) -> None:
-    """Run all until each is done, or one fails: then raise its error."""
+    """Run all until each is done, or one fails: then raise its error, or a group of them if others failed, too."""
+    failed: BaseExceptionGroup | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             for work in works:
                 tasks.create_task(_awaited(work))
     except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
+        failed = group
+    if failed is not None:  # raised here, where it keeps its own cause and context
+        raise failed.exceptions[0] if len(failed.exceptions) == 1 else failed
 
 
 async def _awaited(work: Awaitable[None]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -40,6 +40,8 @@ def main() -> None:
     except BridgeError as error:
         print(f"aries-bridge: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - a raw traceback may have secrets in it
+        sys.exit(_report_unexpected(error, "json" if is_service else "console"))
     finally:
         _flush_stderr()
 
@@ -49,6 +51,15 @@ def _run_service() -> None:
     from bridge.cli import run as service  # noqa: PLC0415 - see above
 
     sys.exit(service.run())
+
+
+def _report_unexpected(error: Exception, log_format: Literal["json", "console"]) -> int:
+    """Log an error that nobody handles, before or without the logs of a service; return the exit code."""
+    from bridge.observability import log_config, unexpected_errors  # noqa: PLC0415 - see above
+    from bridge.settings import secrets_in  # noqa: PLC0415 - likewise
+
+    log_config.configure("INFO", log_format, secrets_in(os.environ))
+    return unexpected_errors.report_fatal(error)
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:

@@ -26,12 +26,17 @@ def partition_counts(producer: Producer, names: Mapping[Topic, str], topics: Col
             "implicitly: create them with `aries-bridge topics`, or rename them with KAFKA_TOPIC_PREFIX and "
             "KAFKA_TOPIC_<TYPE>."
         )
+    check_equal_partition_counts(names, counts)
+    return counts
+
+
+def check_equal_partition_counts(names: Mapping[Topic, str], counts: Mapping[Topic, int]) -> None:
+    """Raise ``TopicConfigurationError`` if the data topics have unequal counts."""
     if unequal := unequal_partition_counts(names, {names[topic]: count for topic, count in counts.items()}):
         raise TopicConfigurationError(
             f"the data topics must have equal partition counts, so that a symbol has the same partition on each; "
             f"found {unequal}. Re-create the smaller ones, or add partitions to them while nothing is read."
         )
-    return counts
 
 
 def unequal_partition_counts(names: Mapping[Topic, str], counts: Mapping[str, int]) -> str:

@@ -19,7 +19,7 @@ from bridge.errors import KafkaUnreachable, SecretUnreadable, SettingsError, Top
 from bridge.kafka.aiokafka_internals import check_version
 from bridge.kafka.batch_sender import BatchSender, DeliveryState, ProducerLost
 from bridge.kafka.metadata_watchdog import MetadataWatchdog
-from bridge.kafka.partition_counts import partition_counts
+from bridge.kafka.partition_counts import check_equal_partition_counts, partition_counts
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.topic_backoff import TopicBackoff
 
@@ -95,13 +95,25 @@ class Publisher:
         self._buffer.open(partition_counts(self._producer, self._names, self._topics))
 
     def open_topics(self, topics: Collection[Topic]) -> None:
-        """Open queues for topics that were not needed before; raise ``TopicConfigurationError``."""
+        """Open queues for topics that were not needed before; the others are not looked at.
+
+        Raises ``KafkaUnreachable`` or ``TopicConfigurationError``; a later call may succeed, with newer metadata.
+        """
+        new = sorted({*topics} - {*self._topics})
+        if not new:
+            return
+        names = ", ".join(self._names[topic] for topic in new)
         if self._producer is None:
-            raise TopicConfigurationError("Kafka is not connected, so that new topics cannot be checked")
-        wanted = sorted({*self._topics, *topics})
-        counts = partition_counts(self._producer, self._names, wanted)
-        self._buffer.open({topic: count for topic, count in counts.items() if topic not in self._topics})
-        self._topics = wanted
+            raise KafkaUnreachable(f"Kafka is not connected at the moment, so {names} cannot be looked up yet")
+        try:
+            counts = partition_counts(self._producer, self._names, new)
+            opened = {topic: self._buffer.partitions(topic) for topic in self._topics}
+            check_equal_partition_counts(self._names, {**opened, **counts})
+        except TopicConfigurationError:
+            self._producer.refresh_metadata()
+            raise
+        self._buffer.open(counts)
+        self._topics = sorted({*self._topics, *new})
 
     def partition_drift(self) -> dict[str, int]:
         """Return the topics whose number of partitions has changed, with the new number."""

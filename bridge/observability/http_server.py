@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, closing
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -14,7 +13,9 @@ from bridge import log_events
 from bridge.clock import wall_us
 from bridge.errors import PortUnusable
 from bridge.observability import page
+from bridge.observability.connection_limit import ConnectionLimit
 from bridge.observability.health import liveness, readiness
+from bridge.observability.host_check import REMEDY, HostCheck
 from bridge.observability.metrics import BridgeCollector, exposition, registry
 from bridge.observability.rate_history import RateHistory
 from bridge.observability.status import check_results, status
@@ -33,8 +34,8 @@ log = structlog.get_logger(__name__)
 #: How long open requests may take to finish when the server stops.
 SHUTDOWN_SECONDS: Final = 1.0
 KEEPALIVE_SECONDS: Final = 30.0
-#: One more closes the oldest, so that clients cannot use up the file descriptors that the bridge needs.
-MAX_CONNECTIONS: Final = 64
+#: What people look at with browsers: not served under host names of others.
+BROWSED_PATHS: Final = frozenset({"/", "/status"})
 READ_METHODS: Final = frozenset({"GET", "HEAD"})
 _RESPONSE_HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -60,6 +61,8 @@ class HttpServer:
         self._host = host
         self._port = port
         self._redactor = redactor
+        self._limit: ConnectionLimit | None = None
+        self._host_check = HostCheck(host)
         self._page = page.load()
         self._registry = registry(BridgeCollector(bridge, self._history, redactor.redact))
 
@@ -83,9 +86,8 @@ class HttpServer:
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         assert runner.server is not None  # since `setup`
         try:
-            return await asyncio.get_running_loop().create_server(
-                partial(_accept, runner.server), self._host, self._port
-            )
+            self._limit = ConnectionLimit(runner.server)
+            return await asyncio.get_running_loop().create_server(self._limit.accept, self._host, self._port)
         except OSError as error:
             raise PortUnusable(
                 f"cannot listen on {self._host}, port {self._port}, to serve probes, metrics and status "
@@ -99,7 +101,7 @@ class HttpServer:
         log.info(log_events.HTTP_LISTENING, address=address, port=port)
 
     def _app(self) -> web.Application:
-        app = web.Application(middlewares=[_errors_as_json])
+        app = web.Application(middlewares=[self._count_requests, _errors_as_json, self._check_host])
         app.on_response_prepare.append(_add_headers)
         app.add_routes(
             [
@@ -111,6 +113,18 @@ class HttpServer:
             ]
         )
         return app
+
+    @web.middleware
+    async def _count_requests(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        assert self._limit is not None  # since it listens
+        with self._limit.request(request.protocol):
+            return await handler(request)
+
+    @web.middleware
+    async def _check_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in BROWSED_PATHS and not self._host_check.permits(request.headers):
+            return _error(403, REMEDY, {})
+        return await handler(request)
 
     def _probe(self, key: str, probe: Callable[[BridgeView, float], tuple[Check, ...]]) -> Handler:
         async def handle(_request: web.Request) -> web.Response:
@@ -132,15 +146,6 @@ class HttpServer:
     async def _get_page(self, _request: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": self._page.policy}
         return web.Response(text=self._page.text, content_type="text/html", headers=headers)
-
-
-def _accept(server: web.Server) -> asyncio.BaseProtocol:
-    """Return the protocol of a new connection, after closing the oldest ones if there are too many."""
-    connections = server.connections
-    for oldest in connections[: max(0, len(connections) - MAX_CONNECTIONS + 1)]:
-        if oldest.transport is not None:
-            oldest.transport.abort()
-    return server()
 
 
 @web.middleware

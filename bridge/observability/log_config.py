@@ -7,6 +7,7 @@ standard error.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
@@ -62,7 +63,8 @@ def _json(redactor: Redactor) -> list[Processor]:
 
 def _console(redactor: Redactor) -> list[Processor]:
     console = structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),  # no-color.org
+        exception_formatter=structlog.dev.plain_traceback,
     )
     return [structlog.processors.format_exc_info, _redact_with(redactor), console]
 

@@ -10,6 +10,7 @@ import io
 import os
 import queue
 import select
+import sys
 from contextlib import suppress
 from logging.handlers import QueueHandler, QueueListener
 from typing import TYPE_CHECKING, Any, Final
@@ -60,6 +61,13 @@ class LogQueue(QueueHandler):
             self.queue.put_nowait(record)
         except queue.Full:
             self._dropped += 1
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - overrides logging's
+        """Log that a record cannot be formatted; logging would write its arguments to standard error, unredacted."""
+        if record.name == __name__:  # this very line: give up
+            return
+        error = type(sys.exc_info()[1]).__name__
+        log.error(log_events.LOG_LINE_UNUSABLE, of=record.name, line=f"{record.filename}:{record.lineno}", error=error)
 
     def _report_dropped(self) -> None:
         lines = self._dropped + self._thread.failed - self._reported

@@ -70,11 +70,15 @@ def check_results(checks: Iterable[Check]) -> Json:
     return {check.name: {"ok": check.ok, "detail": check.detail} for check in checks}
 
 
-def _iso_time(time_us: int | None) -> str | None:
-    """Return a time in µs since the epoch as ISO 8601 in UTC."""
+def _iso_time(time_us: float | None) -> str | None:
+    """Return a time in µs since the epoch as ISO 8601 in UTC, None if it is no time of a calendar."""
     if time_us is None:
         return None
-    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        time = datetime.fromtimestamp(time_us / 1e6, UTC)
+    except (ArithmeticError, ValueError, OSError):  # not finite, or beyond the year 9999: what others sent
+        return None
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _aries(bridge: BridgeView) -> Json:
@@ -88,10 +92,19 @@ def _aries(bridge: BridgeView) -> Json:
         "session": _session(bridge),
         "market": _market(client.session.keep_alive.market_open if client.session is not None else None),
         "symbols_wanted": len(bridge.plan),
+        "pending_change": _pending_change(bridge),
         "last_loss": None if last is None else _disconnect(last),
         "reconnects": {str(cause): count for cause, count in sorted(client.reconnects.items())},
         "next_attempt_at": _iso_time(client.next_attempt_us),
     }
+
+
+def _pending_change(bridge: BridgeView) -> Json | None:
+    """Return the subscriptions that wait until they can be applied, and why."""
+    change = bridge.plan_change
+    if change.plan is None:
+        return None
+    return {"symbols": len(change.plan), "since": _iso_time(change.since_us), "problem": change.problem or None}
 
 
 def _session(bridge: BridgeView) -> Json | None:
@@ -116,7 +129,7 @@ def _market(is_open: bool | None) -> str:  # noqa: FBT001 - a state, not a switc
 def _token(bridge: BridgeView) -> Json:
     secret, expires_at = bridge.settings.aries_access_token, bridge.tokens.expires_at
     source = "refresh grant" if secret is None else "fixed" if secret.path is None else "file"
-    return {"source": source, "expires_at": None if expires_at is None else _iso_time(round(expires_at * 1e6))}
+    return {"source": source, "expires_at": None if expires_at is None else _iso_time(expires_at * 1e6)}
 
 
 def _kafka(bridge: BridgeView, check: Check) -> Json:

@@ -55,6 +55,17 @@ class PlanView(Protocol):
     def __len__(self) -> int: ...
 
 
+class PlanChangeView(Protocol):
+    """A change of the subscriptions that waits until it can be applied, if there is one."""
+
+    @property
+    def plan(self) -> PlanView | None: ...
+    @property
+    def since_us(self) -> int | None: ...
+    @property
+    def problem(self) -> str: ...
+
+
 class KeepAliveView(Protocol):
     """What the keep-alive knows of the market."""
 
@@ -133,6 +144,8 @@ class BridgeView(Protocol):
     def phase(self) -> str: ...
     @property
     def plan(self) -> PlanView: ...
+    @property
+    def plan_change(self) -> PlanChangeView: ...
     @property
     def accounts(self) -> Accounts: ...
     @property

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from bridge.errors import SettingsError, shorten
+from bridge.secrets.secret import Secret
 from bridge.settings.field_types import is_secret, redact_url
 from bridge.settings.fields import Settings
 from bridge.settings.validation import Problem, broken_rules
@@ -65,6 +66,14 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of an environment, by default the process's; raise SettingsError with all problems."""
     settings, problems = examine(environ)
     return _without_problems(settings, problems)
+
+
+def secrets_in(environ: Mapping[str, str]) -> tuple[Secret, ...]:
+    """Return the secrets of an environment that may be invalid in every other way."""
+    names = [name.upper() for name, field in Settings.model_fields.items() if is_secret(field)]
+    fixed = [Secret.fixed(name, environ[name]) for name in names if environ.get(name)]
+    files = [Secret.in_file(name, Path(environ[f"{name}_FILE"])) for name in names if environ.get(f"{name}_FILE")]
+    return (*fixed, *files)
 
 
 def load_only(environ: Mapping[str, str], *prefixes: str) -> Settings:

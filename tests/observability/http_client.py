@@ -35,9 +35,9 @@ class Client:
     def __init__(self, http: aiohttp.ClientSession) -> None:
         self._http = http
 
-    async def get(self, path: str, method: str = "GET") -> Answer:
+    async def get(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
         """Return the response to a request."""
-        async with self._http.request(method, path) as answer:
+        async with self._http.request(method, path, headers=headers) as answer:
             is_json = answer.content_type == "application/json" and method != "HEAD"
             document = await answer.json() if is_json else None
             return Answer(answer.status, answer.headers, await answer.text(), document)

@@ -201,3 +201,18 @@ def test_a_process_logs_to_standard_error() -> None:
     (line,) = done.stderr.splitlines()
     assert json.loads(line)["event"] == "lost task"
     assert json.loads(line)["logger"] == "asyncio"
+
+
+@pytest.mark.parametrize(("no_color", "colored"), [("1", False), ("", True), (None, True)])
+def test_the_console_has_no_colors_where_none_are_wanted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, no_color: str | None, *, colored: bool
+) -> None:
+    """``NO_COLOR`` is honoured on a terminal, as no-color.org asks: if it is set and not empty."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color is not None:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    configure("INFO", "console")
+    structlog.get_logger().warning("something")
+    flush()
+    assert ("\x1b[" in capsys.readouterr().err) == colored

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import bridge as package
+from bridge import settings
+from bridge.app import Service
+from bridge.aries.access_token import FixedToken
+from bridge.errors import DisconnectCause
 from bridge.observability.rate_history import RateHistory
 from bridge.observability.status import status
 from bridge.secrets.redaction import Redactor
-from bridge.secrets.secret import REDACTED
+from bridge.secrets.secret import REDACTED, Secret
 from bridge.simulator import faults
 from bridge.simulator.accepted_tokens import AcceptedTokens
 from bridge.simulator.server import Simulator
@@ -251,3 +255,28 @@ def test_redaction_keeps_the_types_of_a_document() -> None:
     document = {"count": 12345, "text": "is 1234", "list": [True, None, {"1234": 0.5}]}
     assert redactor.redact_document(document) == {"count": 12345, "text": "is ***", "list": [True, None, {"***": 0.5}]}
     assert json.loads(json.dumps(redactor.redact_document(document)))["count"] == 12345
+
+
+@pytest.mark.parametrize("expires_at", [1e300, float("inf"), float("-inf"), float("nan"), -1e300, 1e18, 2.6e11])
+async def test_times_that_no_calendar_has_are_unknown(expires_at: float) -> None:
+    """Whatever a server says of its token, and whatever the clock says, costs no more than that value."""
+    environ = {"ARIES_ACCESS_TOKEN": "t", "ARIES_SYMBOLS": "A", "KAFKA_BOOTSTRAP_SERVERS": "k:1"}
+    service = Service(settings.load({**environ, "BRIDGE_HTTP_HOST": "127.0.0.1", "BRIDGE_HTTP_PORT": "0"}))
+    bridge = service.bridge
+    token = FixedToken(Secret.fixed("ARIES_ACCESS_TOKEN", "t"))
+    token.expires_at = expires_at
+    bridge.tokens = token
+    bridge.started_us = 2**80
+    bridge.client.next_attempt_us = -(2**80)
+    bridge.client.connection_history.lost(DisconnectCause.NETWORK, "gone", 10**40)
+    bridge.client.connection_history.begin_gap(-(10**40), DisconnectCause.NETWORK)
+    bridge.ingest.last_data_us[Topic.QUOTES] = -(2**80)
+    async with service.http.running(), client(service) as http:
+        found, metrics = await http.get("/status"), await http.get("/metrics")
+    assert (found.status, metrics.status) == (200, 200)
+    assert found.document["token"]["expires_at"] is None
+    assert found.document["started_at"] is None
+    assert found.document["aries"]["next_attempt_at"] is None
+    assert found.document["gaps"][0]["from"] is None
+    assert found.document["instance"] == bridge.settings.bridge_instance
+    assert json.loads(found.text) == found.document

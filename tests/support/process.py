@@ -80,10 +80,14 @@ class Process:
 
 
 @asynccontextmanager
-async def process(environ: Mapping[str, str], *arguments: str) -> AsyncIterator[Process]:
-    """Start ``aries-bridge`` with these arguments and nothing of ours in the environment but this."""
+async def process(environ: Mapping[str, str], *arguments: str, sabotage: str = "") -> AsyncIterator[Process]:
+    """Start ``aries-bridge`` with these arguments and nothing of ours in the environment but this.
+
+    ``sabotage`` is Python that runs first, to make a call of a library fail.
+    """
+    program = ("-c", f"{sabotage}\nfrom bridge.cli.main import main\nmain()") if sabotage else ("-m", "bridge")
     subprocess = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "bridge", *arguments),
+        *(sys.executable, "-W", "error", *program, *arguments),
         env={"PATH": os.environ["PATH"], **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 
 from bridge.errors import RegistryUnreachable
-from bridge.observability.http_server import MAX_CONNECTIONS
+from bridge.observability import connection_limit
+from bridge.observability.connection_limit import MAX_CONNECTIONS
 from bridge.serialization.schema_registry import Registry
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
@@ -154,6 +155,63 @@ async def test_connections_that_say_nothing_keep_nobody_away(
                 assert (await http.get("/livez")).status == 200
                 assert _is_open(held[-1])
                 assert not _is_open(held[0])
+
+
+async def _asked_again(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """Send a probe's request on an open connection, and return the status and the length of the answer."""
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        head = await reader.readuntil(b"\r\n\r\n")
+        [length] = [line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        await reader.readexactly(int(length.split()[1]))
+    return head.split()[1]
+
+
+async def test_a_probe_keeps_its_connection_however_many_another_opens(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """The address that holds the most connections loses them, not the one that has asked something before."""
+    async with Simulator() as simulator:
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            async with client(service) as http, AsyncExitStack() as idle:
+                await http.becomes(200)
+                probe = await _connected(service)
+                idle.push_async_callback(_closed, probe[1])
+                assert await _asked_again(*probe) == b"200"
+                url = urlsplit(service.http.url or "")
+                held = []
+                for _ in range(3 * MAX_CONNECTIONS):
+                    reader, writer = await asyncio.open_connection(url.hostname, url.port, local_addr=("127.0.0.2", 0))
+                    idle.push_async_callback(_closed, writer)
+                    held.append(reader)
+                assert await _asked_again(*probe) == b"200"
+                await eventually(lambda: sum(map(_is_open, held)) < MAX_CONNECTIONS, "idle ones to be closed")
+                assert await _asked_again(*probe) == b"200"
+
+
+async def test_requests_that_come_byte_by_byte_are_not_waited_for(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection without one whole request is closed after seconds, whatever it sends meanwhile."""
+    monkeypatch.setattr(connection_limit, "FIRST_REQUEST_SECONDS", 0.05)
+    async with Simulator() as simulator:
+        async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
+            async with client(service) as http, AsyncExitStack() as slow:
+                await http.becomes(200)
+                reader, writer = await _connected(service)
+                slow.push_async_callback(_closed, writer)
+                probe = await _connected(service)
+                slow.push_async_callback(_closed, probe[1])
+                assert await _asked_again(*probe) == b"200"
+                writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nX: ")
+
+                def dribble() -> bool:
+                    if _is_open(reader):
+                        writer.write(b"y")
+                    return not _is_open(reader)
+
+                await eventually(dribble, "the slow one to be closed")
+                assert await _asked_again(*probe) == b"200"
 
 
 def _is_open(reader: asyncio.StreamReader) -> bool:

@@ -265,7 +265,11 @@ def _unexpected_output(bridge: BridgeProcess) -> list[str]:
 
 
 def _errors_logged(bridge: BridgeProcess) -> list[dict[str, Any]]:
-    return [line for line in bridge.process.logs if line["logger"] == "asyncio" or "exception" in line]
+    return [
+        line
+        for line in bridge.process.logs
+        if line["logger"] == "asyncio" or line["event"] == "unexpected error" or "exception" in line
+    ]
 
 
 def _is_of_aiokafka(line: dict[str, Any]) -> bool:
