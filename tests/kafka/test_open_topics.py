@@ -43,7 +43,7 @@ def producer() -> FakeProducer:
 def parts(producer: FakeProducer) -> tuple[Publisher, RecordBuffer]:
     """Return a publisher of quotes, not connected yet, and its buffer."""
 
-    async def start(_options: Mapping[str, object], _timeout_seconds: float) -> FakeProducer:
+    async def start(_options: Mapping[str, object], _topics: Collection[str], _timeout_seconds: float) -> FakeProducer:
         return producer
 
     ready = asyncio.Event()
