@@ -37,6 +37,7 @@ class KeepAlive:
         self.data_expected = True  # False: no symbol is subscribed
         self.first_data: float | None = None
         self.last_data: float | None = None
+        self.data_in_frames = False  # whether the frames that were received last had market data
         self._timing = timing
         self._pong_expected = pong_expected
         self._last_frame = now
@@ -54,12 +55,14 @@ class KeepAlive:
         self._next_ping = now + self._timing.ping_interval_seconds
 
     def frame_received(self, now: float) -> None:
-        """Note that a frame was received, whatever is in it."""
+        """Note that frames were received, whatever is in them."""
         self._last_frame = now
+        self.data_in_frames = False
 
     def data_received(self, now: float) -> bool:
         """Note that market data was received; return whether it is the first."""
         self.last_data = self._quiet_since = now
+        self.data_in_frames = True
         if self.first_data is not None:
             return False
         self.first_data = now

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge.clock import wall_us
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.market_status import MarketState
@@ -29,6 +30,37 @@ async def test_a_silent_stall_in_market_hours_ends_in_a_reconnect(stage: Stage) 
         assert scene.causes[0] is DisconnectCause.STALE
         assert "although the market is not closed, nor after a ping" in scene.losses[0]["reason"]
     await scene.proof(*scene.causes)
+
+
+@pytest.mark.parametrize(
+    ("ending", "cause"),
+    [
+        (faults.Drop(), DisconnectCause.NETWORK),
+        (faults.Close(), DisconnectCause.CLOSED),
+        (faults.NoPongs(), DisconnectCause.PONG_TIMEOUT),
+        (faults.ForgetAuth(), DisconnectCause.CLOSED),
+    ],
+    ids=["dropped", "closed", "no pongs", "session forgotten"],
+)
+async def test_the_gap_of_a_silence_begins_with_the_last_data(
+    ending: faults.Fault, cause: DisconnectCause, stage: Stage
+) -> None:
+    """What was not sent before the connection ended is missing, too, however many pings were answered meanwhile."""
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator, **PING_SOON) as scene:
+            await scene.flows(sessions=1)
+            sent_from_us = wall_us()
+            await scene.flows()
+            sent_to_us = wall_us()
+            pings = simulator.received_counts["Ping"]
+            await eventually(lambda: simulator.received_counts["Ping"] >= pings + 3, "answered pings")
+            await simulator.inject(ending)
+            await eventually(lambda: scene.bridge.client.connection_history.gaps, "a gap")
+            simulator.active_faults.clear()
+            await scene.flows(sessions=2)
+    told = await scene.proof(cause)
+    gap = next(record for record in told if record["kind"] == "GAP")
+    assert sent_from_us <= gap["gap_from_us"] <= sent_to_us
 
 
 async def test_the_silence_of_a_closed_market_is_none(stage: Stage) -> None:
