@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.session_events import SessionEvent
     from bridge.aries.subscriptions import Plan
 
-#: Lines after which other tasks get their turn: some milliseconds of work, whatever a read or a frame holds.
+#: Lines (blank ones included) and bytes after which other tasks get their turn: some milliseconds of work, whatever a
+#: read or a frame holds.
 BATCH_LINES = 64
+BATCH_BYTES = 512 * 1024
 
 
 class Session:
@@ -43,6 +45,9 @@ class Session:
         self._decode_update = dialect.decode_update
         self._outgoing: list[bytes] = []
         self._events: list[SessionEvent] = []
+        #: The frame whose lines were handled only up to an offset, and that offset.
+        self._unfinished: bytes | None = None
+        self._offset = 0
         self._request_ids = RequestIds()
         self._authentication = Authentication(now)
         self._subscribing = Subscribing(dialect, plan, self._request_ids, frames=self._outgoing, events=self._events)
@@ -131,20 +136,23 @@ class Session:
         """Handle a batch of lines; return them with their messages, and how many precede the first session event.
 
         The frames that were handled are taken from ``frames``. A batch ends with the frame that reaches
-        ``BATCH_LINES`` or makes ``has_pending_work`` true; of a longer frame the rest is left.
+        ``BATCH_LINES`` or ``BATCH_BYTES``, or makes ``has_pending_work`` true; a longer frame is left there until all
+        of its lines were handled.
         """
         self.keep_alive.frame_received(now)
         decode_update = _none if self.keep_alive.first_data is None else self._decode_update
         lines: list[Line] = []
         before_event, data_received = 0, False
-        while frames and before_event < BATCH_LINES:
+        lines_left, bytes_left = BATCH_LINES, BATCH_BYTES
+        while frames and lines_left > 0 and bytes_left > 0:
             frame, only_updates = frames.popleft(), True
-            if b"\n" in frame:
-                framed, rest = split_lines(frame, BATCH_LINES)
-                if rest:
-                    frames.appendleft(rest)
+            if frame is self._unfinished or b"\n" in frame:
+                framed, size = self._split(frame, frames)
+                lines_left -= len(framed)
+                bytes_left -= size
             else:
                 framed = [frame]
+                lines_left -= 1  # its bytes are not counted: all such frames together are one read, or one long frame
             for line in framed:
                 message: Message | BadLine | None = decode_update(line)
                 if message is not None:
@@ -160,6 +168,16 @@ class Session:
         if data_received:
             self.keep_alive.data_received(now)
         return lines, before_event
+
+    def _split(self, frame: bytes, frames: deque[bytes]) -> tuple[list[bytes], int]:
+        """Return the next lines of a frame and their size; if there are more, leave the frame in ``frames``."""
+        start = self._offset if frame is self._unfinished else 0
+        framed, end = split_lines(frame, start, BATCH_LINES, BATCH_BYTES)
+        self._unfinished = None
+        if end < len(frame):
+            self._unfinished, self._offset = frame, end
+            frames.appendleft(frame)
+        return framed, end - start
 
     def _handle_line(self, line: bytes, now: float) -> Message | BadLine:
         try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import pytest
 
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.messages import AuthAccepted
-from bridge.aries.protocol.session import BATCH_LINES
+from bridge.aries.protocol.session import BATCH_BYTES, BATCH_LINES
 from bridge.aries.protocol.session_events import Authenticated, DataStarted, ServerError, Subscribed
 from bridge.errors import BadLine, DisconnectCause
 from bridge.market_data import Line, Update
@@ -94,6 +95,93 @@ def test_a_frame_with_a_session_event_ends_the_batch(wire: Wire) -> None:
     assert (len(lines), before_event) == (4, 1)
     assert driver.events() == [ServerError("something is wrong")]
     assert list(frames) == [wire.quote("D")]
+
+
+class CountedFrame(bytes):
+    """A frame that counts the bytes that are copied out of it or searched."""
+
+    work = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        self.work += len(found)
+        return found
+
+    def split(self, *arguments: Any) -> list[bytes]:
+        self.work += len(self)
+        return super().split(*arguments)
+
+    def find(self, sub: Any, start: Any = 0, *end: Any) -> int:
+        found = super().find(sub, start, *end)
+        self.work += (len(self) if found < 0 else found + 1) - start
+        return found
+
+    def count(self, *arguments: Any) -> int:
+        self.work += len(self)
+        return super().count(*arguments)
+
+    def __contains__(self, key: Any) -> bool:
+        found = super().find(key)
+        self.work += len(self) if found < 0 else found + 1
+        return found >= 0
+
+
+LONG_FRAMES = {
+    "blank": b"\n",
+    "blank with carriage returns": b"\r\n",
+    "spaces": b" " * 100 + b"\n",
+    "one byte": b"x\n",
+    "objects": b'{"a":1}\n',
+    "long lines": b'"' + b"x" * 10_000 + b'"\n',
+    "no line at all": b" ",
+}
+LONG_FIRST_LINE = b"[" + b" " * 40_000 + b"]\n"
+
+
+@pytest.mark.parametrize("long_first_line", [False, True])
+@pytest.mark.parametrize("sort", sorted(LONG_FRAMES))
+def test_the_work_for_a_frame_grows_with_its_bytes(wire: Wire, sort: str, long_first_line: bool) -> None:  # noqa: FBT001 - a case
+    """Twice the frame is twice the work, of whatever bytes, and no turn has more of it than a batch."""
+    work = {}
+    for size in (50_000, 100_000, 200_000, 400_000):
+        driver = drive(wire)
+        driver.settle()
+        line_of = LONG_FRAMES[sort]
+        first = LONG_FIRST_LINE if long_first_line else b""
+        frame = CountedFrame(first + line_of * (size // len(line_of)))
+        waiting: deque[bytes] = deque((frame,))
+        turns = 0
+        while waiting:
+            before = frame.work
+            driver.session.receive_some(waiting, driver.now)
+            turns += 1
+            most = 4 * min(len(frame), BATCH_LINES * len(line_of) + len(line_of) + len(first) * (turns == 1)) + 100
+            # the first turn may look at the whole frame once, to learn whether it is one batch
+            assert frame.work - before <= most + 2 * len(frame) * (turns == 1)
+        work[size] = frame.work
+        assert frame.work <= 5 * len(frame)
+        if line_of.strip():
+            assert turns >= frame.count(b"\n") // BATCH_LINES
+    assert work[400_000] <= 9 * work[50_000]
+
+
+def test_blank_frames_count_in_a_batch(wire: Wire) -> None:
+    """Thousands of frames without a line are more than one turn's work, too."""
+    driver = drive(wire)
+    driver.settle()
+    for blank in (b"", b" ", b"\n", b"\r\n\r\n"):
+        frames = deque([blank] * 1000)
+        driver.session.receive_some(frames, driver.now)
+        assert len(frames) >= 1000 - BATCH_LINES
+
+
+def test_a_turn_ends_after_many_bytes(wire: Wire) -> None:
+    """Of a frame with long lines, a turn handles fewer of them than of short ones."""
+    driver = drive(wire)
+    driver.settle()
+    long_line = b'"' + b"x" * 100_000 + b'"'
+    lines, _ = driver.session.receive_some(deque([b"\n".join([long_line] * 60)]), driver.now)
+    assert BATCH_BYTES <= sum(len(raw) for raw, _ in lines) <= BATCH_BYTES + 2 * len(long_line)
 
 
 # -- keep-alive ------------------------------------------------------------------------------------------------------
