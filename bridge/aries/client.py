@@ -17,7 +17,16 @@ from bridge import log_events
 from bridge.aries import connect
 from bridge.aries.connection import Connection
 from bridge.aries.protocol.session import Session
-from bridge.aries.protocol.session_events import Authenticated, DataStarted, ServerError, Subscribed, SymbolRejected
+from bridge.aries.protocol.session_events import (
+    Authenticated,
+    DataMissing,
+    DataStarted,
+    PongMissing,
+    ServerError,
+    Subscribed,
+    SymbolRejected,
+)
+from bridge.aries.protocol.silence import SilencePolicy
 from bridge.clock import SessionIds, wall_us
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable, TokenUnavailable
 from bridge.observability.connection_history import ConnectionHistory
@@ -81,6 +90,7 @@ class AriesClient:
         self._url = url
         self._dialect = dialect
         self._timing = timing
+        self._silence = SilencePolicy(timing.stale_after_seconds)
         self._tokens = tokens
         self._learn_secret = learn_secret
         self._reconnect_policy = reconnect_policy
@@ -110,7 +120,7 @@ class AriesClient:
         self.state = ClientState.CONNECTING
         token = await self._token(fresh=False)
         socket = await connect.connect(self._url, Connection, connect.OPEN_TIMEOUT_SECONDS)
-        session = self.session = Session(self._dialect, self.plan, self._timing, _now())
+        session = self.session = Session(self._dialect, self.plan, self._timing, _now(), self._silence)
         self.state = ClientState.AUTHENTICATING
         try:
             self._authenticate(session, token)
@@ -260,6 +270,10 @@ class AriesClient:
                 log.error(log_events.SYMBOL_REJECTED, symbol=symbol, answer=error)
             case ServerError(error=error):
                 log.warning(log_events.SERVER_ERROR, answer=error)
+            case PongMissing(timeout_seconds=seconds):
+                log.warning(log_events.PONG_MISSING, timeout_seconds=seconds)
+            case DataMissing(quiet_seconds=seconds):
+                log.warning(log_events.DATA_MISSING, quiet_seconds=round(seconds, 1))
 
     def _on_authenticated(self, event: Authenticated) -> None:
         if not event.implied:

@@ -15,7 +15,7 @@ from bridge.aries.protocol.dialect import RequestIds
 from bridge.aries.protocol.keep_alive import KeepAlive
 from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRejected, AuthRequired, Message, Pong, RequestRejected
 from bridge.aries.protocol.ndjson import parse, split_lines
-from bridge.aries.protocol.session_events import Authenticated, DataStarted
+from bridge.aries.protocol.session_events import Authenticated, DataMissing, DataStarted
 from bridge.aries.protocol.subscribing import Subscribing
 from bridge.errors import BadLine, ConnectionLost
 from bridge.market_data import MARKET_STATUS, Line, Update
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.authentication import Outcome
     from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.protocol.keep_alive import Timing
-    from bridge.aries.protocol.session_events import SessionEvent
+    from bridge.aries.protocol.session_events import PongMissing, SessionEvent
+    from bridge.aries.protocol.silence import SilencePolicy
     from bridge.aries.subscriptions import Plan
 
 #: Lines (blank ones included) and bytes after which other tasks get their turn: some milliseconds of work, whatever a
@@ -36,10 +37,12 @@ BATCH_BYTES = 512 * 1024
 class Session:
     """The state of one connection, from authentication to its end."""
 
-    def __init__(self, dialect: Dialect, plan: Plan, timing: Timing, now: float) -> None:
+    def __init__(
+        self, dialect: Dialect, plan: Plan, timing: Timing, now: float, silence: SilencePolicy | None = None
+    ) -> None:
+        """Start a connection; ``silence`` is what the connections before it have learnt about silence."""
         self.lost: ConnectionLost | None = None
-        self.keep_alive = KeepAlive(timing, pong_expected=dialect.pong_is_documented, now=now)
-        self.keep_alive.data_expected = bool(plan)
+        self.keep_alive = KeepAlive(timing, pong_expected=dialect.pong_is_documented, now=now, silence=silence)
         self._dialect = dialect
         self._read_message = dialect.read
         self._decode_update = dialect.decode_update
@@ -51,6 +54,8 @@ class Session:
         self._request_ids = RequestIds()
         self._authentication = Authentication(now)
         self._subscribing = Subscribing(dialect, plan, self._request_ids, frames=self._outgoing, events=self._events)
+        self.keep_alive.subscribed(self._subscribing.symbol_types(), now)
+        self._rejected_count = 0
 
     @property
     def authenticated(self) -> bool:
@@ -107,8 +112,8 @@ class Session:
 
     def replan(self, plan: Plan, now: float) -> None:
         """Change the subscriptions on the open connection, by the difference."""
-        self.keep_alive.data_expected = bool(plan)
         self._subscribing.replan(plan, now)
+        self.keep_alive.subscribed(self._subscribing.symbol_types(), now)
 
     def tick(self, now: float) -> None:
         """Do what is due at this time."""
@@ -118,10 +123,16 @@ class Session:
         self._subscribing.tick(now)
         if not self.authenticated:
             return
+        if self._rejected_count != len(self.rejected_symbols):
+            self._rejected_count = len(self.rejected_symbols)
+            self.keep_alive.subscribed(self._subscribing.symbol_types(), now)
         if self.keep_alive.ping_due(now):
             self._outgoing.append(self._dialect.ping(self._request_ids.next("ping")))
             self.keep_alive.ping_sent(now)
-        self._handle(self.keep_alive.check(now), now)
+        found = self.keep_alive.check(now)
+        self._handle(found, now)
+        if isinstance(found, DataMissing):
+            self._subscribing.subscribe_again(now)
 
     # -- what the server sends ----------------------------------------------------------------------------------
 
@@ -222,7 +233,7 @@ class Session:
             case RequestRejected():
                 self._subscribing.reject(message, now)
 
-    def _handle(self, outcome: Outcome | None, now: float) -> None:
+    def _handle(self, outcome: Outcome | PongMissing | DataMissing | None, now: float) -> None:
         """Act on what a state machine found; the first loss is the one that counts."""
         if isinstance(outcome, ConnectionLost):
             self.lost = self.lost or outcome

@@ -42,4 +42,16 @@ class ServerError(msgspec.Struct, frozen=True):
     error: str
 
 
-SessionEvent = Authenticated | Subscribed | DataStarted | SymbolRejected | ServerError
+class PongMissing(msgspec.Struct, frozen=True):
+    """A ping was not answered in time, but data was received after it; reported once until one is answered."""
+
+    timeout_seconds: float
+
+
+class DataMissing(msgspec.Struct, frozen=True):
+    """No data for so long although pings are answered, so that all symbols are subscribed again."""
+
+    quiet_seconds: float
+
+
+SessionEvent = Authenticated | Subscribed | DataStarted | SymbolRejected | ServerError | PongMissing | DataMissing

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.messages import AuthAccepted
 from bridge.aries.protocol.session import BATCH_BYTES, BATCH_LINES
-from bridge.aries.protocol.session_events import Authenticated, DataStarted, ServerError, Subscribed
+from bridge.aries.protocol.session_events import Authenticated, DataMissing, DataStarted, ServerError, Subscribed
+from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine, DisconnectCause
 from bridge.market_data import Line, Update
 from tests.aries.protocol.wire import (
@@ -19,6 +19,7 @@ from tests.aries.protocol.wire import (
     SessionDriver,
     Wire,
     drive,
+    symbols_of,
 )
 
 
@@ -213,17 +214,45 @@ def test_a_dead_connection_is_detected(wire: Wire) -> None:
     assert driver.session.lost.cause is DisconnectCause.PONG_TIMEOUT
 
 
-def test_a_stale_connection_is_probed_and_then_lost(wire: Wire) -> None:
-    """In an open market, pongs without data lead to a probe, and then to the loss."""
-    driver = SessionDriver(wire, "AAPL", timing=Timing(ping_interval_seconds=25.0))
-    driver.start()
-    driver.receive(wire.status(OPEN), wire.quote("AAPL"))
-    while driver.session.lost is None and driver.now < 1100:
+def answer_pings(driver: SessionDriver, seconds: float) -> None:
+    """Let time pass, and answer each ping at once."""
+    until = driver.now + seconds
+    while driver.session.lost is None and driver.now < until:
         driver.wait(0.5)
         if driver.session.keep_alive.take_protocol_ping():
-            driver.receive(wire.pong())
+            driver.receive(driver.wire.pong())
             driver.session.keep_alive.protocol_pong_received(driver.now)
+
+
+def test_a_silent_server_is_subscribed_to_again_and_then_given_up(wire: Wire) -> None:
+    """In an open market, answered pings without data lead to the same requests, then to the loss."""
+    driver = SessionDriver(wire, "AAPL", "MSFT", "SPX")
+    first = driver.start()
+    driver.receive(*(wire.ack(request) for request in first))
+    driver.receive(wire.status(OPEN), wire.quote("AAPL"))
+    driver.events()
+    answer_pings(driver, 65)
+    again = driver.sent()
+    assert symbols_of(again) == symbols_of(first)
+    missing, *_ = driver.events()
+    assert isinstance(missing, DataMissing)
+    driver.receive(*(wire.ack(request) for request in again if "ping" not in request.values()))
+    assert driver.events() == [Subscribed(3, ())]
+    answer_pings(driver, 130)
     assert driver.session.lost is not None
     assert driver.session.lost.cause is DisconnectCause.STALE
-    assert driver.now == pytest.approx(1070, abs=1)
-    assert sum("ping" in one.values() for one in driver.sent()) == 3
+    assert "nor after subscribing again" in str(driver.session.lost)
+
+
+def test_no_data_is_expected_of_rejected_symbols(wire: Wire) -> None:
+    """A session whose symbols are all rejected is silent for good, and is kept."""
+    driver = SessionDriver(wire, "AAPL")
+    (request,) = driver.start()
+    driver.receive(wire.status(OPEN), wire.error(request, "unknown symbol"))
+    driver.events()
+    answer_pings(driver, 3600)
+    assert driver.session.lost is None
+    assert symbols_of(driver.sent()) == []
+    driver.session.replan(plan(["MSFT"], ["quotes"]), driver.now)
+    answer_pings(driver, 65)
+    assert symbols_of(driver.sent()) == ["MSFT", "MSFT"]
