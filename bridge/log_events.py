@@ -22,6 +22,7 @@ REAUTHENTICATED: Final = "reauthenticated on the open connection"
 REAUTHENTICATION_FAILED: Final = "reauthentication failed, session continues with current token"
 PONG_MISSING: Final = "ping not answered while data is received, keeping the connection"
 DATA_MISSING: Final = "no data although pings are answered, subscribing again"
+LIFETIME_IGNORED: Final = "implausible lifetime ignored"
 CONNECTION_LOST: Final = "Aries connection lost"
 GAP_ENDED: Final = "data resumed after gap"
 TOKEN_REFRESH_FAILED: Final = "token refresh failed, using current token"  # noqa: S105 - no password

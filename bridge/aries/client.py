@@ -97,6 +97,7 @@ class AriesClient:
         self._ingest = ingest
         self._control = control
         self._session_ids = SessionIds()
+        self._ignored_life_logged = False
         #: When market data was last received, or what was missing before has ended (µs since the epoch).
         self._last_data_us = 0
 
@@ -278,6 +279,9 @@ class AriesClient:
     def _on_authenticated(self, event: Authenticated) -> None:
         if not event.implied:
             self._reconnect_policy.token_accepted()
+        if event.ignored_life_seconds is not None and not self._ignored_life_logged:
+            self._ignored_life_logged = True
+            log.warning(log_events.LIFETIME_IGNORED, of="session", seconds=event.ignored_life_seconds)
         if event.expired:
             self._begin_gap(DisconnectCause.CLOSED, "the session expired on the open connection")
         if event.again and not event.expired:

@@ -10,12 +10,14 @@ class Authenticated(msgspec.Struct, frozen=True):
 
     ``again``: on a session that was authenticated before. ``implied``: by market data instead of by an answer.
     ``expired``: too late to keep that session, so that another one starts, and what was sent in between is lost.
+    ``ignored_life_seconds``: the lifetime that the server sent, if it cannot be meant.
     """
 
     again: bool
     expires_in_seconds: float | None
     implied: bool = False
     expired: bool = False
+    ignored_life_seconds: float | None = None
 
 
 class Subscribed(msgspec.Struct, frozen=True):

@@ -37,7 +37,7 @@ LOOKS_AT_REST = 4
 #: So many records more must be acknowledged before it counts as recovered.
 RECOVERED_RECORDS = 100
 #: A session lapses so soon that it is renewed again and again.
-TERM_SECONDS, WARNING_SECONDS = 20, 4
+TERM_SECONDS, WARNING_SECONDS = 75, 4
 LINES_PER_FRAME = 8
 
 
