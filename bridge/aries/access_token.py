@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from bridge import log_events
+from bridge.aries import lifetimes
 from bridge.errors import BridgeError, TokenUnavailable
 from bridge.oauth.current_grant import CurrentGrant
 from bridge.oauth.endpoint import DEADLINE_SECONDS, Grant, TokenEndpoint, TokenRequest
@@ -91,6 +93,7 @@ class RefreshingToken:
         client_secret: Revealable | None = None,
         learn_secret: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
+        steady_clock: Callable[[], float] = time.monotonic,
         deadline_seconds: float = DEADLINE_SECONDS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -101,7 +104,8 @@ class RefreshingToken:
         self._configured = refresh_token
         self._configured_value = ""
         self._refresh_token = ""
-        self._current = CurrentGrant(self._renew, clock=clock)
+        self._ignored_life_logged = False
+        self._current = CurrentGrant(self._renew, clock=clock, steady_clock=steady_clock)
 
     @property
     def expires_at(self) -> float | None:
@@ -109,7 +113,7 @@ class RefreshingToken:
         return self._current.expires_at
 
     async def token(self, *, fresh: bool = False) -> str:
-        """Return the current token, renewed before if that is due or if ``fresh``.
+        """Return the current token, renewed before if that is due, or if ``fresh`` and it is not new anyway.
 
         A token that cannot be renewed is used until it expires; then raise TokenUnavailable.
         """
@@ -124,7 +128,13 @@ class RefreshingToken:
         if grant.refresh_token is not None:
             self._learn_secret(grant.refresh_token)
             self._replace_refresh_token(grant.refresh_token)
-        return grant
+        life_seconds = grant.lifetime_seconds
+        if life_seconds is None or lifetimes.is_plausible(life_seconds):
+            return grant
+        if not self._ignored_life_logged:
+            self._ignored_life_logged = True
+            log.warning(log_events.LIFETIME_IGNORED, of="access token", seconds=life_seconds)
+        return replace(grant, lifetime_seconds=None)
 
     def _request(self) -> TokenRequest:
         configured = _revealed(self._configured, "ARIES_REFRESH_TOKEN")

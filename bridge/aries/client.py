@@ -17,7 +17,16 @@ from bridge import log_events
 from bridge.aries import connect
 from bridge.aries.connection import Connection
 from bridge.aries.protocol.session import Session
-from bridge.aries.protocol.session_events import Authenticated, DataStarted, ServerError, Subscribed, SymbolRejected
+from bridge.aries.protocol.session_events import (
+    Authenticated,
+    DataMissing,
+    DataStarted,
+    PongMissing,
+    ServerError,
+    Subscribed,
+    SymbolRejected,
+)
+from bridge.aries.protocol.silence import SilencePolicy
 from bridge.clock import SessionIds, wall_us
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable, TokenUnavailable
 from bridge.observability.connection_history import ConnectionHistory
@@ -81,13 +90,16 @@ class AriesClient:
         self._url = url
         self._dialect = dialect
         self._timing = timing
+        self._silence = SilencePolicy(timing.stale_after_seconds)
         self._tokens = tokens
         self._learn_secret = learn_secret
         self._reconnect_policy = reconnect_policy
         self._ingest = ingest
         self._control = control
         self._session_ids = SessionIds()
-        self._last_received_us = 0
+        self._ignored_life_logged = False
+        #: When market data was last received, or what was missing before has ended (µs since the epoch).
+        self._last_data_us = 0
 
     async def run(self) -> None:
         """Connect and reconnect until cancelled; raise ``CredentialsRefused`` if that cannot succeed."""
@@ -109,7 +121,7 @@ class AriesClient:
         self.state = ClientState.CONNECTING
         token = await self._token(fresh=False)
         socket = await connect.connect(self._url, Connection, connect.OPEN_TIMEOUT_SECONDS)
-        session = self.session = Session(self._dialect, self.plan, self._timing, _now())
+        session = self.session = Session(self._dialect, self.plan, self._timing, _now(), self._silence)
         self.state = ClientState.AUTHENTICATING
         try:
             self._authenticate(session, token)
@@ -158,13 +170,15 @@ class AriesClient:
         raise socket.protocol.close_exc
 
     def _on_messages(self, messages: deque[bytes], session: Session, wake: asyncio.Event) -> None:
-        self._last_received_us = ingest_us = wall_us()
+        ingest_us = wall_us()
         lines, before_event = session.receive_some(messages, _now())
         self._ingest.ingest(lines[:before_event], ingest_us)
         if before_event < len(lines):
             self._handle_events(session)  # first, as the session of the lines behind may start here
             wake.set()
             self._ingest.ingest(lines[before_event:], ingest_us)
+        if session.keep_alive.data_in_frames:
+            self._last_data_us = ingest_us  # after the events: one may announce a gap since the data before
         if session.lost is not None:
             raise session.lost
 
@@ -257,18 +271,27 @@ class AriesClient:
                 log.error(log_events.SYMBOL_REJECTED, symbol=symbol, answer=error)
             case ServerError(error=error):
                 log.warning(log_events.SERVER_ERROR, answer=error)
+            case PongMissing(timeout_seconds=seconds):
+                log.warning(log_events.PONG_MISSING, timeout_seconds=seconds)
+            case DataMissing(quiet_seconds=seconds):
+                log.warning(log_events.DATA_MISSING, quiet_seconds=round(seconds, 1))
 
     def _on_authenticated(self, event: Authenticated) -> None:
         if not event.implied:
             self._reconnect_policy.token_accepted()
+        if event.ignored_life_seconds is not None and not self._ignored_life_logged:
+            self._ignored_life_logged = True
+            log.warning(log_events.LIFETIME_IGNORED, of="session", seconds=event.ignored_life_seconds)
         if event.expired:
-            self._begin_gap(self._last_data_us(), DisconnectCause.CLOSED, "the session expired on the open connection")
+            self._begin_gap(DisconnectCause.CLOSED, "the session expired on the open connection")
         if event.again and not event.expired:
             log.info(log_events.REAUTHENTICATED, expires_in_seconds=event.expires_in_seconds)
         else:
             self._start_session(event)
 
     def _start_session(self, event: Authenticated) -> None:
+        if self._control.session_id is None:
+            self._last_data_us = wall_us()  # nothing was missed before the first session
         session_id = self._session_ids.next()
         self._ingest.start_session(session_id)
         self._control.session_id = session_id
@@ -292,24 +315,21 @@ class AriesClient:
 
     # -- gaps ---------------------------------------------------------------------------------------------------
 
-    def _begin_gap(self, from_us: int, cause: DisconnectCause, reason: str) -> None:
+    def _begin_gap(self, cause: DisconnectCause, reason: str) -> None:
+        """Announce that data is missing since the last that was received, whenever and however that was noticed."""
         if self._control.session_id is not None and self.connection_history.open_gap is None:
-            self.connection_history.begin_gap(from_us, cause)
-            self._control.announce(ControlKind.GAP, gap_from_us=from_us, reason=f"{cause}: {reason}")
+            self.connection_history.begin_gap(self._last_data_us, cause)
+            self._control.announce(ControlKind.GAP, gap_from_us=self._last_data_us, reason=f"{cause}: {reason}")
 
     def _end_gap(self) -> None:
         self.state = ClientState.STREAMING
         # The next gap must not begin before this one ends, even if the clock was set back.
-        now_us = self._last_received_us = max(wall_us(), self._last_received_us)
+        now_us = max(wall_us(), self._last_data_us)
         gap = self.connection_history.end_gap(now_us)
         if gap is not None:
+            self._last_data_us = now_us
             log.info(log_events.GAP_ENDED, gap_seconds=round(gap.seconds(now_us), 3))
             self._control.announce(ControlKind.RESUMED, gap_from_us=gap.from_us, gap_to_us=gap.to_us)
-
-    def _last_data_us(self) -> int:
-        """Return when market data was last received, or any frame if the session had no data."""
-        last_data = self.session.keep_alive.last_data if self.session is not None else None
-        return self._last_received_us if last_data is None else wall_us() - round((_now() - last_data) * 1e6)
 
     async def _wait_before_reconnect(self, lost: ConnectionLost) -> None:
         self.state = ClientState.WAITING
@@ -318,7 +338,7 @@ class AriesClient:
         self.connection_history.lost(lost.cause, str(lost), wall_us())
         if lost.blames_token:
             self._tokens.invalidate()
-        self._begin_gap(self._last_received_us, lost.cause, str(lost))
+        self._begin_gap(lost.cause, str(lost))
         delay_seconds = self._reconnect_policy.delay_seconds(lost)
         log.warning(
             log_events.CONNECTION_LOST, cause=lost.cause, reason=str(lost), retry_seconds=round(delay_seconds, 3)

@@ -49,7 +49,9 @@ async def connect(url: str, connection: type[ConnectionT], timeout_seconds: floa
             user_agent_header=f"aries-bridge/{bridge.__version__}",
         )
     except connect_errors.ERRORS as error:
-        raise connect_errors.connect_failed(error, url, timeout_seconds) from error
+        lost = connect_errors.connect_failed(error, url, timeout_seconds)
+        # The message of an invalid proxy can contain its password.
+        raise lost from None if isinstance(error, connect_errors.INVALID_PROXY) else error
     assert isinstance(socket, connection)  # create_connection
     return socket
 

@@ -8,7 +8,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, ProxyError
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
 
 from bridge.aries.protocol.close_codes import HINTS
 from bridge.backoff import retry_after_seconds
@@ -17,12 +24,15 @@ from bridge.errors import ConnectionLost, DisconnectCause, HandshakeRefused
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: What opening a WebSocket raises.
-ERRORS: Final = (InvalidHandshake, InvalidURI, ConnectionClosed, OSError, EOFError, UnicodeError, TimeoutError)
+#: What opening a WebSocket raises: a proxy in the environment that cannot be used may be an InvalidProxy, a ValueError
+#: (its port) or an ImportError (SOCKS needs another library).
+INVALID_PROXY: Final = (InvalidProxy, ValueError, ImportError)
+ERRORS: Final = (InvalidHandshake, InvalidURI, ConnectionClosed, OSError, EOFError, TimeoutError, *INVALID_PROXY)
 #: The other dialect's path, by path [D].
 OTHER_PATHS: Final[Mapping[str, str]] = MappingProxyType(
     {"/v1/market/ws": "/v1/marketdata/ws", "/v1/marketdata/ws": "/v1/market/ws"}
 )
+_FIX_PROXY: Final = "Fix HTTPS_PROXY, or exempt the host with NO_PROXY."
 _CHECK_URL: Final = "Check ARIES_WS_URL."
 _CERTIFICATE_FOR_ANOTHER_NAME: Final = "Put the name that the certificate was issued for into ARIES_WS_URL."
 #: What to do about a certificate that is not accepted, by OpenSSL's X509_V_ERR_*.
@@ -63,6 +73,9 @@ def connect_failed(error: Exception, url: str, timeout_seconds: float) -> Connec
             problem = f"the certificate of {host} is not accepted: {reason.rstrip('. ')}"
         case TimeoutError():
             problem = f"{host} did not answer within {timeout_seconds:g} s"
+        case InvalidProxy() | ValueError() | ImportError() if not isinstance(error, UnicodeError):
+            hint = _FIX_PROXY
+            problem = f"the proxy in the environment cannot be used: {_proxy_problem(error)}"
         case ProxyError():
             hint = "Check HTTPS_PROXY, or exempt the host with NO_PROXY."
             problem = f"the proxy refused the connection: {error}"
@@ -74,6 +87,17 @@ def connect_failed(error: Exception, url: str, timeout_seconds: float) -> Connec
         case _:
             problem = f"{host} cannot be reached: {str(error) or type(error).__name__}"
     return ConnectionLost(cause, problem, remedy=hint)
+
+
+def _proxy_problem(error: Exception) -> str:
+    """Return what is wrong with the proxy, without its URL, which can contain a password."""
+    match error:
+        case InvalidProxy(msg=problem):
+            return problem
+        case ImportError():
+            return "SOCKS is not supported"
+        case _:
+            return "its URL is invalid"
 
 
 def handshake_rejected(status: int, path: str, retry_after: str | None, date: str | None = None) -> HandshakeRefused:

@@ -55,6 +55,8 @@ class ReconnectPolicy:
             if self._retry_token_immediately:
                 self._retry_token_immediately = False
                 return 0.0  # with a fresh token; only a second rejection shows that this does not help
+        if lost.cause is DisconnectCause.STALE:
+            self._fast.reset()  # the server answered all the time, and the patience with its silence grows by itself
         delay = (self._slow if lost.cause in SLOW else self._fast).next_seconds()
         return delay + min(lost.retry_after_seconds or 0.0, MAX_RETRY_AFTER_SECONDS)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING
 
 import structlog
 
 from bridge import log_events
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, TokenUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,6 +24,20 @@ ASSUMED_LIFETIME_SECONDS = 3600.0
 #: A grant is renewed after this part of its lifetime, or when fewer than these seconds remain.
 RENEW_AFTER = 0.8
 MIN_REMAINING_SECONDS = 30.0
+#: A younger grant is fresh: it is not replaced unless its token was rejected.
+FRESH_SECONDS = 60.0
+#: Minimum time before a grant is replaced that is not due; it doubles with each, up to the maximum, and starts again
+#: after a grant that was kept for longer.
+MIN_REPEAT_SECONDS = 30.0
+MAX_REPEAT_SECONDS = 600.0
+
+
+class RenewedTooOften(TokenUnavailable):
+    """A renewal that is put off, as the last one was a moment ago."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(f"a new access token was rejected; the next is requested in {retry_after_seconds:.0f} s")
 
 
 class CurrentGrant:
@@ -46,6 +61,8 @@ class CurrentGrant:
         self._assumed_lifetime_seconds = assumed_lifetime_seconds
         self._grant: Grant | None = None
         self._obtained_at = self._obtained_at_steady = 0.0
+        self._ever_obtained = False
+        self._repeat_seconds = MIN_REPEAT_SECONDS
         self._renewal: asyncio.Task[Grant] | None = None
 
     @property
@@ -56,12 +73,15 @@ class CurrentGrant:
         return self._obtained_at + self._grant.lifetime_seconds
 
     async def get(self, *, fresh: bool = False) -> Grant:
-        """Return the current grant, renewed before if that is due or if ``fresh``.
+        """Return the current grant, renewed before if that is due, or if ``fresh`` and it was not renewed lately.
 
         If the renewal fails, return the current grant unless it has expired; else raise the renewal's BridgeError.
         """
-        if not fresh and self._grant is not None and self._age() < self._renewal_age():
+        keep_seconds = max(FRESH_SECONDS, self._repeat_seconds) if fresh else math.inf
+        if self._grant is not None and self._age() < min(self._renewal_age(), keep_seconds):
             return self._grant
+        if self._grant is None and self._ever_obtained and self._age() < self._repeat_seconds:
+            raise RenewedTooOften(self._repeat_seconds - self._age())
         try:
             return await self._renewed()
         except BridgeError as error:
@@ -84,6 +104,9 @@ class CurrentGrant:
         # The lifetime is counted from before the request: it may end too early by the request's duration, never late.
         started_at, started_at_steady = self._clock(), self._steady_clock()
         self._grant = await self._renew()
+        is_repeat = self._ever_obtained and self._age() < MAX_REPEAT_SECONDS + FRESH_SECONDS
+        self._repeat_seconds = min(2 * self._repeat_seconds, MAX_REPEAT_SECONDS) if is_repeat else MIN_REPEAT_SECONDS
+        self._ever_obtained = True
         self._obtained_at, self._obtained_at_steady = started_at, started_at_steady
         return self._grant
 

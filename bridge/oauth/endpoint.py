@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import isfinite
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import aiohttp
 import msgspec
@@ -21,6 +21,7 @@ from yarl import URL
 
 from bridge.backoff import retry_after_seconds
 from bridge.errors import TokenUnavailable
+from bridge.oauth.environment_proxy import proxy_options
 
 if TYPE_CHECKING:
     import ssl
@@ -157,12 +158,10 @@ class TokenEndpoint:
         )
 
     async def _post(self, request: TokenRequest) -> Response:
+        proxy = self._proxy_options()
         try:
             async with (
-                # HTTPS_PROXY from the environment is used, as the websockets library does.
-                aiohttp.ClientSession(
-                    timeout=aiohttp.ClientTimeout(total=self.deadline_seconds), trust_env=True
-                ) as client,
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.deadline_seconds)) as client,
                 client.post(
                     self.url,
                     json=None if request.as_form else request.parameters,
@@ -170,6 +169,7 @@ class TokenEndpoint:
                     headers=_headers(request.basic),
                     ssl=self.tls or True,
                     allow_redirects=False,
+                    **proxy,
                 ) as response,
             ):
                 return Response(
@@ -183,6 +183,22 @@ class TokenEndpoint:
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
             # Without its cause: aiohttp's messages can contain the whole URL, and with it a password.
             raise self._unreachable(error) from None
+
+    def _proxy_options(self) -> Mapping[str, Any]:
+        """Return the options for the proxy of the environment, which the websockets library uses as well."""
+        try:
+            url = URL(self.url)
+        except ValueError:
+            return {}  # the request reports it
+        try:
+            return proxy_options(url)
+        except ValueError:
+            # Without its cause, which can contain the proxy's password.
+            raise self._error(
+                "cannot be requested, as the proxy in the environment is not an http URL",
+                "Fix HTTPS_PROXY (for an http URL HTTP_PROXY), or exempt the host with NO_PROXY.",
+                permanent=True,
+            ) from None
 
     def _unreachable(self, error: Exception) -> TokenEndpointError:
         match error:

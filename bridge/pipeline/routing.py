@@ -55,6 +55,8 @@ class Router:
         self._always = frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
         self._streams: dict[Topic, dict[str, SymbolStream]] = {}
         self._wanted: Mapping[str, frozenset[Topic]] = {}
+        #: Symbols that are wanted no more, oldest first, with their topics: none.
+        self._removed: dict[str, frozenset[Topic]] = {}
         self.start_session()
         self.want(wanted)
 
@@ -67,9 +69,12 @@ class Router:
         """Route the records of these symbols to these topics from now on.
 
         An unknown symbol, as of a feed that spells it another way than it was subscribed to, gets the union of all.
+        A symbol that was wanted before is known, and gets nothing: a server may ignore that it is not wanted any more.
         A symbol that is wanted again after it was not has missed something: its next record is after a gap.
         """
-        before, self._wanted = self._wanted, dict(wanted)
+        before = self._wanted
+        self._remember_removed(before, wanted)
+        self._wanted = {**self._removed, **wanted}
         self._wanted_by_any = frozenset().union(*wanted.values(), self._always)
         self.routes.clear()
         for symbol, topics in wanted.items():
@@ -87,6 +92,15 @@ class Router:
         if streams:
             self.routes[topics][symbol] = streams
         return streams
+
+    def _remember_removed(self, before: Mapping[str, frozenset[Topic]], wanted: Mapping[str, frozenset[Topic]]) -> None:
+        for symbol in before:
+            if symbol not in wanted:
+                self._removed.setdefault(symbol, frozenset())
+        for symbol in wanted:
+            self._removed.pop(symbol, None)
+        for symbol in list(self._removed)[:-MAX_SYMBOLS]:
+            del self._removed[symbol]
 
     def known_stream(self, topic: Topic, symbol: str) -> SymbolStream | None:
         """Return a symbol's stream on a topic if it has had a record in this session."""

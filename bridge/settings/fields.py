@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     aries_pong_timeout_seconds: Seconds = 10
     """Timeout for the answer to a ping, in seconds; then reconnect."""
     aries_stale_after_seconds: float = Field(default=60, ge=0, le=_DAY_SECONDS)
-    """If no data arrives for this many seconds while the market is open: probe, then reconnect; 0 = off."""
+    """If no data arrives for this many seconds while the market is open: probe, subscribe again, reconnect; 0 = off."""
     aries_backoff_min_seconds: Seconds = 0.5
     """Upper bound of the random wait before the first reconnect, in seconds; it doubles with each attempt."""
     aries_backoff_max_seconds: Seconds = 30

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -143,22 +145,31 @@ class TestGrant:
 
         assert await source.token() == "access-2"
 
-    async def test_fresh_token_can_be_requested(self, endpoint: FakeTokenEndpoint) -> None:
-        """Reauthentication gets a new token although the current one is valid."""
-        source = refreshing(endpoint.url)
+    async def test_fresh_token_can_be_requested(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
+        """Reauthentication gets a new token although the current one is valid, unless that is new itself."""
+        source = refreshing(endpoint.url, clock=clock)
 
         assert await source.token() == "access-1"
+        clock.now += 59
+        assert await source.token(fresh=True) == "access-1"
+        clock.now += 1
         assert await source.token(fresh=True) == "access-2"
         assert await source.token() == "access-2"
 
-    async def test_invalidated_token_is_not_reused(self, endpoint: FakeTokenEndpoint) -> None:
-        """A token that Aries rejected is replaced."""
-        source = refreshing(endpoint.url)
+    async def test_invalidated_token_is_not_reused(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
+        """A token that Aries rejected is replaced, but not at once if it was new."""
+        source = refreshing(endpoint.url, clock=clock)
         assert await source.token() == "access-1"
 
         source.invalidate()
 
         assert source.expires_at is None
+        clock.now += 12
+        with pytest.raises(TokenUnavailable, match="the next is requested in 18 s") as raised:
+            await source.token()
+        assert raised.value.retry_after_seconds == 18
+        assert not raised.value.permanent
+        clock.now += 18
         assert await source.token() == "access-2"
 
     async def test_callers_share_one_refresh(self, endpoint: FakeTokenEndpoint) -> None:
@@ -170,9 +181,9 @@ class TestGrant:
         assert set(tokens) == {"access-1"}
         assert len(endpoint.received) == 1
 
-    async def test_cancellation_loses_no_rotated_refresh_token(self, endpoint: FakeTokenEndpoint) -> None:
+    async def test_cancellation_loses_no_rotated_refresh_token(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
         """The response is used although its caller was cancelled: it may have the only valid refresh token."""
-        source = refreshing(endpoint.url)
+        source = refreshing(endpoint.url, clock=clock)
         endpoint.will_answer(200, {"access_token": "a", "refresh_token": "rotated"})
         endpoint.gate.clear()
         caller = asyncio.create_task(source.token())
@@ -182,6 +193,7 @@ class TestGrant:
         endpoint.gate.set()
 
         assert await source.token() == "a"
+        clock.now += 60
         await source.token(fresh=True)
         assert [request.parameters["refresh_token"] for request in endpoint.received] == [REFRESH, "rotated"]
 
@@ -211,17 +223,63 @@ class TestGrant:
         clock.now += 1
         assert await source.token() == "access-2"
 
+    @pytest.mark.parametrize("expires_in", [59, 3_600_000])
+    async def test_implausible_lifetime_counts_as_unknown(
+        self, endpoint: FakeTokenEndpoint, clock: Clock, expires_in: int
+    ) -> None:
+        """Under a minute or over 30 days cannot be meant: this is logged once, and the token serves for an hour."""
+        endpoint.expires_in = expires_in
+        source = refreshing(endpoint.url, clock=clock)
+
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                await source.token()
+                assert source.expires_at is None
+                clock.now += 2879
+                await source.token()
+                clock.now += 1
+
+        assert len(endpoint.received) == 3
+        assert [(line["event"], line["seconds"]) for line in logs] == [("implausible lifetime ignored", expires_in)]
+
+    @pytest.mark.parametrize("expires_in", [1, 60, 3600, None])
+    @pytest.mark.parametrize("rejected", [True, False])
+    async def test_grants_are_few_however_often_a_token_is_asked_for(
+        self,
+        endpoint: FakeTokenEndpoint,
+        clock: Clock,
+        expires_in: int | None,
+        rejected: bool,  # noqa: FBT001 - a case
+    ) -> None:
+        """They are at least 30 s apart, and rarer and rarer, unless a token lives no longer."""
+        endpoint.expires_in = expires_in
+        source = refreshing(endpoint.url, clock=clock)
+        at: list[float] = []
+        for second in range(3600):
+            before = len(endpoint.received)
+            with suppress(TokenUnavailable):
+                await source.token(fresh=True)
+            at += [second] * (len(endpoint.received) - before)
+            if rejected:
+                source.invalidate()
+            clock.now += 1
+
+        pauses = [later - earlier for earlier, later in pairwise(at)]
+        assert min(pauses) >= 30
+        assert len(at) <= (12 if rejected or expires_in != 60 else 121)
+
 
 class TestRefreshToken:
-    async def test_newest_is_used_and_rotation_is_logged(self, endpoint: FakeTokenEndpoint) -> None:
+    async def test_newest_is_used_and_rotation_is_logged(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
         """A refresh token in a response replaces the one before; this is logged once, without the token."""
         for number in (1, 2):
             endpoint.will_answer(200, {"access_token": "a", "refresh_token": f"rotated-{number}"})
-        source = refreshing(endpoint.url)
+        source = refreshing(endpoint.url, clock=clock)
 
         with structlog.testing.capture_logs() as logs:
             for _ in range(3):
                 await source.token(fresh=True)
+                clock.now += 120
 
         assert [request.parameters["refresh_token"] for request in endpoint.received] == [
             REFRESH,
@@ -231,16 +289,20 @@ class TestRefreshToken:
         assert [line["event"] for line in logs] == ["refresh token rotated by the server"]
         assert "rotated-" not in str(logs)
 
-    async def test_changed_file_takes_precedence(self, endpoint: FakeTokenEndpoint, tmp_path: Path) -> None:
+    async def test_changed_file_takes_precedence(
+        self, endpoint: FakeTokenEndpoint, tmp_path: Path, clock: Clock
+    ) -> None:
         """New content of the file replaces the rotated refresh token; the old content does not."""
         file = tmp_path / "refresh"
         file.write_text("from-file-1")
         endpoint.will_answer(200, {"access_token": "a", "refresh_token": "rotated"})
-        source = refreshing(endpoint.url, refresh_token=Secret.in_file("ARIES_REFRESH_TOKEN", file))
+        source = refreshing(endpoint.url, refresh_token=Secret.in_file("ARIES_REFRESH_TOKEN", file), clock=clock)
         await source.token()
+        clock.now += 60
         await source.token(fresh=True)
 
         file.write_text("from-file-2")
+        clock.now += 120
         await source.token(fresh=True)
 
         assert [request.parameters["refresh_token"] for request in endpoint.received] == [

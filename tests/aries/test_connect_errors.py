@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from websockets.asyncio.client import ClientConnection
 
+from bridge.aries.connect import connect
 from bridge.aries.connect_errors import handshake_rejected
-from bridge.errors import DisconnectCause
+from bridge.errors import ConnectionLost, DisconnectCause
 
 
 @pytest.mark.parametrize(
@@ -71,3 +73,27 @@ def test_any_retry_after_is_handled(retry_after: str, date: str | None) -> None:
 def test_a_retry_after_date_without_a_date_to_compare_is_ignored(date: str | None) -> None:
     """Without the server's own time a date says nothing, as the two clocks may differ."""
     assert handshake_rejected(429, "/", "Wed, 21 Oct 2015 07:28:30 GMT", date).retry_after_seconds is None
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "gopher://user:secret-word@127.0.0.1:1",
+        "user:secret-word@127.0.0.1:1",
+        "http://user:secret-word@127.0.0.1:port",
+        "http://user:secret/word@127.0.0.1:1",
+        "http://user:secret-word@[::1:1",
+        "http://user@127.0.0.1:1",
+        "http://user:secret-word@127.0.0.1:1/path",
+        "http://",
+        "socks5://user:secret-word@127.0.0.1:1",
+    ],
+)
+async def test_a_proxy_that_cannot_be_used_is_a_lost_connection(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its text names the variable, and nothing of it shows the password."""
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(ConnectionLost) as raised:
+        await connect("wss://aries.example/v1/market/ws", ClientConnection, 5)
+    assert raised.value.cause is DisconnectCause.NETWORK
+    assert "HTTPS_PROXY" in str(raised.value)
+    assert "secret" not in f"{raised.value!r} {raised.value.__cause__!r}"

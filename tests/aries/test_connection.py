@@ -19,6 +19,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
+from bridge.aries import connection as connection_module
 from bridge.aries.connection import Connection
 
 if TYPE_CHECKING:
@@ -241,6 +242,85 @@ async def test_messages_that_are_left_are_delivered_before_the_end(kept: bool) -
     await connection.wait_closed()
     await asyncio.sleep(0)  # the turn that was planned
     assert received_messages == (sent if kept else sent[:1])
+
+
+class CountingConnection(Connection):
+    """A connection that counts what it looks at: the bytes, and the frames in one turn."""
+
+    looked_at = 0
+    most_passed = passed = 0
+
+    def _extract(self, data: bytes, start: int) -> None:
+        self.looked_at += len(data) - start
+        self.passed = 0
+        super()._extract(data, start)
+
+    def process_event(self, event: object) -> None:
+        self.passed += 1
+        self.most_passed = max(self.passed, self.most_passed)
+        super().process_event(event)  # type: ignore[arg-type]  # an event
+
+
+async def counted(stream: bytes, read_bytes: int, *, early: bool = True) -> tuple[CountingConnection, list[bytes]]:
+    """Return a connection that has received the stream in reads of this size, and the messages."""
+    protocol = ClientProtocol(URI, max_size=2**24)
+    connection, wire = CountingConnection(protocol), Wire()
+    connection.connection_made(wire)
+    connection.data_received(answered(protocol))
+    messages: list[bytes] = []
+    if early:
+        connection.listen(receiver_of(messages))
+    for start in range(0, len(stream), read_bytes):
+        connection.data_received(stream[start : start + read_bytes])
+    if not early:
+        connection.listen(receiver_of(messages))
+    while not wire.reading:  # noqa: ASYNC110 - a turn of the loop is what is waited for
+        await asyncio.sleep(0)
+    return connection, messages
+
+
+@pytest.mark.parametrize("size", [8_000, 16_000, 32_000, 64_000])
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_frame_in_many_small_reads_is_looked_at_a_few_times(size: int, early: bool) -> None:  # noqa: FBT001 - a case
+    """The work grows with the bytes that were read, not with their square: twice the frame, twice the work."""
+    stream = Frame(Opcode.TEXT, b"x" * size).serialize(mask=False)
+    connection, messages = await counted(stream, 5, early=early)
+    assert messages == [b"x" * size]
+    assert connection.looked_at <= len(stream) + 100
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(Opcode.PING, b"").serialize(mask=False),
+        Frame(Opcode.BINARY, b"").serialize(mask=False),
+        Frame(Opcode.BINARY, b"", fin=False).serialize(mask=False) + Frame(Opcode.CONT, b"").serialize(mask=False),
+    ],
+    ids=["pings", "binary", "fragments"],
+)
+@pytest.mark.parametrize("count", [500, 1_000, 2_000])
+async def test_the_library_parses_a_bounded_number_of_frames_a_turn(frame: bytes, count: int) -> None:
+    """However many of them one read holds, and none is lost."""
+    connection, messages = await counted(frame * count, 2**18)
+    assert 0 < connection.most_passed <= connection_module.MAX_PASSED_FRAMES_PER_TURN
+    assert messages == [b""] * (count if frame[0] != 0x89 else 0)
+
+
+async def test_what_is_read_while_frames_are_left_comes_after_them() -> None:
+    """In order, and without waiting for more."""
+    protocol = ClientProtocol(URI)
+    connection, wire = Connection(protocol), Wire()
+    connection.connection_made(wire)
+    connection.data_received(answered(protocol))
+    messages: list[bytes] = []
+    connection.listen(receiver_of(messages))
+    frames = [Frame(Opcode.BINARY, b"%d" % number).serialize(mask=False) for number in range(300)]
+    last = Frame(Opcode.TEXT, b"last").serialize(mask=False)
+    connection.data_received(b"".join(frames) + last[:3])
+    connection.data_received(last[3:])  # the transport delivers what it had read already
+    while not wire.reading:  # noqa: ASYNC110 - a turn of the loop is what is waited for
+        await asyncio.sleep(0)
+    assert messages == [*(b"%d" % number for number in range(300)), b"last"]
 
 
 async def test_all_messages_before_a_close_frame_are_delivered() -> None:

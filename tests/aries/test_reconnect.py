@@ -26,10 +26,18 @@ def delays(subject: ReconnectPolicy, cause: DisconnectCause, count: int) -> list
     return [subject.delay_seconds(lost(cause)) for _ in range(count)]
 
 
-@pytest.mark.parametrize("cause", sorted(set(DisconnectCause) - SLOW))
+@pytest.mark.parametrize("cause", sorted(set(DisconnectCause) - SLOW - {DisconnectCause.STALE}))
 def test_most_causes_wait_up_to_the_longest_delay(cause: DisconnectCause) -> None:
     """The ceiling doubles from the shortest delay to the longest."""
     assert delays(reconnect_policy(), cause, 8) == [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+
+def test_silence_is_no_reason_to_wait() -> None:
+    """The server answered all the time, and the patience with its silence grows elsewhere."""
+    subject = reconnect_policy()
+    delays(subject, DisconnectCause.NETWORK, 5)
+    assert delays(subject, DisconnectCause.STALE, 3) == [0.5, 0.5, 0.5]
+    assert subject.delay_seconds(lost(DisconnectCause.NETWORK)) == 1
 
 
 @pytest.mark.parametrize("cause", [DisconnectCause.EVICTED, DisconnectCause.THROTTLED, DisconnectCause.TOO_BIG])
@@ -119,7 +127,6 @@ def test_the_slow_delays_take_longer_to_be_reset() -> None:
         (DisconnectCause.CLOSED, 350),
         (DisconnectCause.AUTH_REFUSED, 120),
         (DisconnectCause.EVICTED, 120),
-        (DisconnectCause.STALE, 350),
     ],
 )
 @pytest.mark.parametrize("seed", range(3))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +17,7 @@ from tests.support.token_endpoint import FakeTokenEndpoint, token_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 REFRESH = "the-refresh-token"
 CLIENT_SECRET = "the-client-secret"
@@ -158,6 +161,62 @@ class TestFailure:
             port = server.sockets[0].getsockname()[1]
 
             assert "closed the connection" in str(await failure(at(f"http://127.0.0.1:{port}/")))
+
+
+class TestProxy:
+    @pytest.fixture(autouse=True)
+    def netrc(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have a ``.netrc`` with an entry for every host."""
+        file = tmp_path / ".netrc"
+        file.write_text("default login somebody password netrc-secret\n")
+        monkeypatch.setenv("NETRC", str(file))
+
+    @pytest.mark.parametrize("basic", [None, ("client", "secret")])
+    async def test_netrc_is_not_read(self, endpoint: FakeTokenEndpoint, basic: tuple[str, str] | None) -> None:
+        """A password for other programs is sent to no token endpoint, and ends no request."""
+        assert (await at(endpoint.url).grant(replace(REQUEST, basic=basic))).access_token == "access-1"
+        ours = f"Basic {base64.b64encode(b'client:secret').decode()}" if basic else None
+        assert [request.authorization for request in endpoint.received] == [ours]
+
+    async def test_the_proxy_of_the_environment_is_used(
+        self, endpoint: FakeTokenEndpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With the credentials of its URL, and none from ``.netrc``."""
+        heads: list[bytes] = []
+
+        async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b'{"access_token":"p"}')
+            writer.close()
+
+        async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            monkeypatch.setenv("no_proxy", "")
+            for credentials in ("", "user:p%40ss@"):
+                monkeypatch.setenv("http_proxy", f"http://{credentials}127.0.0.1:{port}")
+                assert (await at("http://aries.example/token").grant(REQUEST)).access_token == "p"
+            monkeypatch.setenv("no_proxy", "localhost")
+            assert (await at(endpoint.url).grant(REQUEST)).access_token == "access-1"
+        assert all(head.startswith(b"POST http://aries.example/token ") for head in heads)
+        assert [b"Proxy-Authorization" in head for head in heads] == [False, True]
+        assert base64.b64encode(b"user:p@ss") in heads[1]
+
+    @pytest.mark.parametrize(
+        "proxy",
+        [
+            "gopher://user:proxy-secret@127.0.0.1:1",
+            "user:proxy-secret@127.0.0.1:1",
+            "http://user:proxy-secret@127.0.0.1:port",
+            "socks5://user:proxy-secret@127.0.0.1:1",
+            "http://",
+        ],
+    )
+    async def test_an_invalid_proxy_is_reported(self, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The message names the variable, and not the proxy's password."""
+        monkeypatch.setenv("http_proxy", proxy)
+        error = await failure(at("http://aries.example/token"))
+        assert "HTTPS_PROXY" in str(error)
+        assert "proxy-secret" not in f"{error!r} {error.__cause__!r}"
 
 
 class TestTls:

@@ -12,6 +12,7 @@ from bridge.aries.protocol.messages import Pong
 from bridge.errors import BadLine
 from bridge.kafka.partitioner import partition
 from bridge.market_data import Update, UpdateKind
+from bridge.pipeline import routing
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.dead_letters import MAX_RAW_BYTES, DeadLetters
 from bridge.pipeline.ingest import MAX_FIELD_NAME_CHARACTERS, Ingest
@@ -393,7 +394,7 @@ def test_the_accounts_add_up_after_every_line(
 
 
 async def test_a_symbol_that_was_not_wanted_for_a_while_has_missed_something() -> None:
-    """Subscribed to again, it counts on and says that there is a gap, also if the feed was late to fall silent."""
+    """Subscribed to again, it counts on and says that there is a gap; what the feed sends meanwhile is filtered."""
     table = Table()
     quotes_only = frozenset({Topic.QUOTES})
     both = dict.fromkeys(("AAPL", "MSFT"), quotes_only)
@@ -402,8 +403,35 @@ async def test_a_symbol_that_was_not_wanted_for_a_while_has_missed_something() -
         for symbol in ("AAPL", "MSFT"):
             table.take(UpdateKind.QUOTE, symbol, bidPrice="1")
     quotes = await table.waiting(Topic.QUOTES)
-    assert [(q["seq"], q["after_gap"]) for q in quotes if q["symbol"] == "AAPL"] == [(0, True), (1, False), (2, True)]
+    assert [(q["seq"], q["after_gap"]) for q in quotes if q["symbol"] == "AAPL"] == [(0, True), (1, True)]
     assert [(q["seq"], q["after_gap"]) for q in quotes if q["symbol"] == "MSFT"] == [(0, True), (1, False), (2, False)]
+    assert table.accounts.filtered["not_subscribed"] == 1
+
+
+def test_a_removed_symbol_is_filtered_until_it_is_wanted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it had data or not, after other changes and in the next session; of many, the last are remembered."""
+    table = Table()
+    quotes_only = frozenset({Topic.QUOTES})
+    monkeypatch.setattr(routing, "MAX_SYMBOLS", 3)
+    table.ingest.want(dict.fromkeys(("AAPL", "MSFT", "QUIET"), quotes_only))
+    table.take(UpdateKind.QUOTE, "AAPL", bidPrice="1")
+    for wanted in (["MSFT"], ["MSFT", "TSLA"]):
+        table.ingest.want(dict.fromkeys(wanted, quotes_only))
+        table.take(UpdateKind.QUOTE, "AAPL", bidPrice="1")
+        table.take(UpdateKind.QUOTE, "QUIET", bidPrice="1")
+    table.ingest.start_session(9)
+    table.take(UpdateKind.QUOTE, "AAPL", bidPrice="1")
+    assert (table.accounts.filtered["not_subscribed"], table.accounts.pending) == (5, 1)
+    table.take(UpdateKind.QUOTE, "TSLA.O", bidPrice="1")  # as the feed spells another
+    assert table.accounts.pending == 2
+    table.ingest.want(dict.fromkeys(("TSLA", "AAPL"), quotes_only))
+    table.take(UpdateKind.QUOTE, "AAPL", bidPrice="1")
+    assert table.accounts.pending == 3
+    for number in range(10):
+        table.ingest.want({"TSLA": quotes_only, f"S{number}": quotes_only})
+    assert len(table.ingest._router._removed) == 3
+    table.take(UpdateKind.QUOTE, "S8", bidPrice="1")
+    assert table.accounts.filtered["not_subscribed"] == 6
 
 
 def test_a_symbol_gets_only_the_events_it_is_subscribed_to() -> None:

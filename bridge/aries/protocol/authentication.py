@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from bridge.aries import lifetimes
 from bridge.aries.protocol.session_events import Authenticated, ServerError
 from bridge.errors import ConnectionLost, DisconnectCause
 
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 AUTH_TIMEOUT_SECONDS = 10.0
 #: Share of a session's lifetime after which it is authenticated again without having been asked to.
 REAUTHENTICATE_AT = 0.8
-#: Minimum time between two tokens, however often the server asks and however short a lifetime it grants.
+#: Minimum time between two tokens that the server has not asked for.
+MIN_RENEWAL_SECONDS = 30.0
+#: Minimum time between two tokens, of which the server has asked for the second.
 MIN_REAUTHENTICATE_SECONDS = 0.5
+#: A token that the server asks for so soon after the last one is a repeat: then the minimum time is this, and doubles
+#: with each repeat in a row, up to the maximum.
+REPEATED_WITHIN_SECONDS = 60.0
+MIN_REPEAT_SECONDS = 30.0
+MAX_REPEAT_SECONDS = 600.0
 
 
 class AuthState(StrEnum):
@@ -84,6 +92,8 @@ class Authentication:
         self._token_life_seconds: float | None = None
         self._ever_answered = False
         self._rejections = 0  # in a row
+        self._required = False  # since the last token was sent
+        self._repeat_seconds = MIN_REAUTHENTICATE_SECONDS  # minimum time before the next token that the server asks for
 
     @property
     def authenticated(self) -> bool:
@@ -112,6 +122,7 @@ class Authentication:
         """Expect the answer to a token that lives for so long, if that is known."""
         self._move(AuthTrigger.TOKEN_SENT)
         self._request_id, self._sent_at = request_id, now
+        self._required = False
         self._token_life_seconds = token_life_seconds
         self._reauthenticate_at = None
 
@@ -123,7 +134,13 @@ class Authentication:
     # -- what the server does -----------------------------------------------------------------------------------
 
     def accept(self, session_life_seconds: float | None, now: float) -> Authenticated | None:
-        """Start or prolong the session; ignore the acceptance of a token that was not sent, or was rejected."""
+        """Start or prolong the session; ignore the acceptance of a token that was not sent, or was rejected.
+
+        A lifetime that cannot be meant counts as unknown.
+        """
+        ignored_seconds = None
+        if session_life_seconds is not None and not lifetimes.is_plausible(session_life_seconds):
+            session_life_seconds, ignored_seconds = None, session_life_seconds
         if self.state is AuthState.UNAUTHENTICATED:
             return None
         again = self.authenticated
@@ -132,7 +149,7 @@ class Authentication:
         self._ever_answered = True
         expired = again and self._is_expired(now)
         self._start_life(session_life_seconds, now)
-        return Authenticated(again, session_life_seconds, expired=expired)
+        return Authenticated(again, session_life_seconds, expired=expired, ignored_life_seconds=ignored_seconds)
 
     def accept_by_data(self, now: float) -> Authenticated | None:
         """Start the session with its first data, as data implies that authentication succeeded.
@@ -162,8 +179,13 @@ class Authentication:
         """Authenticate within this time, as the server requires it."""
         if self.authenticated:
             self._expires_at = min(now + seconds_left, self._expires_at or float("inf"))
-        if not self.answer_pending:  # otherwise the token is on its way already, as when this is a greeting
-            self._reauthenticate_at = max(now, self._sent_at + MIN_REAUTHENTICATE_SECONDS)
+        if self.answer_pending or self._required:
+            return  # the token is on its way already, as when this is a greeting, or will be
+        self._required = True
+        if now - self._sent_at >= REPEATED_WITHIN_SECONDS:
+            self._repeat_seconds = MIN_REAUTHENTICATE_SECONDS
+        self._reauthenticate_at = max(now, self._sent_at + self._repeat_seconds)
+        self._repeat_seconds = min(max(2 * self._repeat_seconds, MIN_REPEAT_SECONDS), MAX_REPEAT_SECONDS)
 
     # -- what the clock does ------------------------------------------------------------------------------------
 
@@ -208,7 +230,7 @@ class Authentication:
         life_seconds = self._session_life_seconds or self._token_life_seconds
         self._reauthenticate_at = None
         if life_seconds is not None:
-            self._reauthenticate_at = now + max(life_seconds * REAUTHENTICATE_AT, MIN_REAUTHENTICATE_SECONDS)
+            self._reauthenticate_at = now + max(life_seconds * REAUTHENTICATE_AT, MIN_RENEWAL_SECONDS)
 
     def _is_expired(self, now: float) -> bool:
         return self._expires_at is not None and now >= self._expires_at

@@ -3,22 +3,49 @@
 Two kinds of ping are sent together: the application's (the vendor asks for one every 30 to 60 s) and the WebSocket
 protocol's (RFC 6455 section 5.5.2). An answer to the former is documented for one dialect only, so a missing
 one is a fault only if it is documented or was received before; the protocol's pong is required in addition. If no
-answer is documented or was received, any frame after the ping counts as one.
+answer is documented or was received, any frame after the ping counts as one. Data after the ping proves the same as
+an answer, so a missing one is then only reported.
+
+Data is expected of equities unless the market is closed, of options and indices in regular hours only. If it is
+missing, a ping is sent; if that is answered, ``bridge.aries.protocol.silence`` says what to do.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from bridge.aries.protocol.session_events import DataMissing, PongMissing
+from bridge.aries.protocol.silence import SilencePolicy, SilenceStep
+from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import ConnectionLost, DisconnectCause
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from bridge.market_data import JsonObject
 
-#: The only state of the market in which silence is expected; "open" and "extended-hours" were seen besides.
-CLOSED = "closed"
+
+class MarketHours(StrEnum):
+    """The hours of the market, as far as the server has sent them."""
+
+    UNKNOWN = "unknown"
+    CLOSED = "closed"
+    EXTENDED = "extended"  # before or after the regular hours, or a state that is not known
+    REGULAR = "regular"
+
+
+#: States of the market that say which hours these are; "extended-hours" was seen besides.
+_STATES: Final = {"open": MarketHours.REGULAR, "closed": MarketHours.CLOSED}
+#: Types of symbols of which data is expected.
+_EXPECTED: Final = {
+    MarketHours.UNKNOWN: frozenset({SymbolType.EQUITY}),
+    MarketHours.CLOSED: frozenset[SymbolType](),
+    MarketHours.EXTENDED: frozenset({SymbolType.EQUITY}),
+    MarketHours.REGULAR: frozenset(SymbolType),
+}
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -32,11 +59,13 @@ class Timing(msgspec.Struct, frozen=True):
 class KeepAlive:
     """The keep-alive state of one connection."""
 
-    def __init__(self, timing: Timing, *, pong_expected: bool, now: float) -> None:
-        self.market_open: bool | None = None  # None: the server has not sent it, which counts as open
-        self.data_expected = True  # False: no symbol is subscribed
+    def __init__(
+        self, timing: Timing, *, pong_expected: bool, now: float, silence: SilencePolicy | None = None
+    ) -> None:
+        self.hours = MarketHours.UNKNOWN
         self.first_data: float | None = None
         self.last_data: float | None = None
+        self.data_in_frames = False  # whether the frames that were received last had market data
         self._timing = timing
         self._pong_expected = pong_expected
         self._last_frame = now
@@ -44,7 +73,20 @@ class KeepAlive:
         self._next_ping: float | None = None
         self._pinged_at: float | None = None
         self._protocol_ping_due = self._pong_received = self._protocol_pong_received = False
-        self._probe_deadline: float | None = None
+        self._pong_missing = False  # as was reported
+        self._silence = silence or SilencePolicy(timing.stale_after_seconds)
+        self._probed = False  # a ping was sent because data is missing
+        self._symbol_types: Collection[SymbolType] = ()
+
+    @property
+    def market_open(self) -> bool | None:
+        """Return whether the market is open, extended hours included; None if the server has not sent it."""
+        return None if self.hours is MarketHours.UNKNOWN else self.hours is not MarketHours.CLOSED
+
+    @property
+    def data_expected(self) -> bool:
+        """Return whether data of a subscribed symbol is expected at these hours."""
+        return not _EXPECTED[self.hours].isdisjoint(self._symbol_types)
 
     # -- what happened ------------------------------------------------------------------------------------------
 
@@ -54,22 +96,32 @@ class KeepAlive:
         self._next_ping = now + self._timing.ping_interval_seconds
 
     def frame_received(self, now: float) -> None:
-        """Note that a frame was received, whatever is in it."""
+        """Note that frames were received, whatever is in them."""
         self._last_frame = now
+        self.data_in_frames = False
 
     def data_received(self, now: float) -> bool:
         """Note that market data was received; return whether it is the first."""
         self.last_data = self._quiet_since = now
+        self.data_in_frames = True
         if self.first_data is not None:
             return False
         self.first_data = now
         return True
 
+    def subscribed(self, symbol_types: Collection[SymbolType], now: float) -> None:
+        """Note the types of the symbols that are subscribed."""
+        self._expect(self.hours, symbol_types, now)
+
     def market_status_received(self, status: JsonObject, now: float) -> None:
-        """Note whether the market is open; silence counts from its opening."""
-        was_open = self.market_open
-        self.market_open = _is_open(status, was_open)
-        if self.market_open and not was_open:
+        """Note the hours of the market."""
+        self._expect(_hours(status, self.hours), self._symbol_types, now)
+
+    def _expect(self, hours: MarketHours, symbol_types: Collection[SymbolType], now: float) -> None:
+        """Count silence from when data began to be expected."""
+        before = self.data_expected
+        self.hours, self._symbol_types = hours, symbol_types
+        if self.data_expected and not before:
             self._quiet_since = now
 
     def pong_received(self) -> None:
@@ -91,53 +143,71 @@ class KeepAlive:
     # -- what is due --------------------------------------------------------------------------------------------
 
     def ping_due(self, now: float) -> bool:
-        """Return whether to send a ping: by the interval, or to probe a stale connection."""
-        if not self._is_stale(now):
-            self._probe_deadline = None
-        elif self._probe_deadline is None:
-            self._probe_deadline = now + self._timing.pong_timeout_seconds
+        """Return whether to send a ping: by the interval, or because data is missing."""
+        if self._next_ping is None or self._pinged_at is not None:
+            return False
+        if not self._is_data_missing(now):
+            self._probed = False
+        elif not self._probed:
+            self._probed = True
             return True
-        return self._next_ping is not None and now >= self._next_ping and self._pinged_at is None
+        return now >= self._next_ping
 
     def take_protocol_ping(self) -> bool:
         """Return whether to send a WebSocket ping, once for each."""
         due, self._protocol_ping_due = self._protocol_ping_due, False
         return due
 
-    def check(self, now: float) -> ConnectionLost | None:
-        """Return why the connection counts as lost, if it does."""
-        timing = self._timing
-        if self._probe_deadline is not None and now >= self._probe_deadline:
-            quiet_seconds = now - self._quiet_since
-            return ConnectionLost(
-                DisconnectCause.STALE,
-                f"no data for {quiet_seconds:.1f} s although the market is not closed, nor after a ping",
-            )
-        if self._pinged_at is None:
-            return None
-        if self._is_answered(self._pinged_at):
+    def check(self, now: float) -> ConnectionLost | PongMissing | DataMissing | None:
+        """Return why the connection counts as lost, if it does, or what is missing."""
+        found = None if self._pinged_at is None else self._check_pong(self._pinged_at, now)
+        if found is not None or self._pinged_at is not None or not self._probed:
+            return found
+        return self._check_data(now)
+
+    def _check_pong(self, pinged_at: float, now: float) -> ConnectionLost | PongMissing | None:
+        timeout_seconds = self._timing.pong_timeout_seconds
+        if self._is_answered(pinged_at):
             self._pinged_at = None
-        elif now >= self._pinged_at + timing.pong_timeout_seconds:
+            self._pong_missing = False
+            return None
+        if now < pinged_at + timeout_seconds:
+            return None
+        if self.last_data is None or self.last_data <= pinged_at:
             return ConnectionLost(
-                DisconnectCause.PONG_TIMEOUT, f"a ping was not answered within {timing.pong_timeout_seconds:g} s"
+                DisconnectCause.PONG_TIMEOUT,
+                f"a ping was not answered within {timeout_seconds:g} s, nor was data received",
             )
-        return None
+        self._pinged_at = None
+        reported, self._pong_missing = self._pong_missing, True
+        return None if reported else PongMissing(timeout_seconds)
+
+    def _check_data(self, now: float) -> ConnectionLost | DataMissing | None:
+        """Take the next step, as a ping was answered after data was missed."""
+        self._probed = False
+        if not self._is_data_missing(now):
+            return None
+        quiet_seconds = now - self._quiet_since
+        if self._silence.take_step(self._quiet_since, now) is SilenceStep.SUBSCRIBE_AGAIN:
+            return DataMissing(quiet_seconds)
+        return ConnectionLost(
+            DisconnectCause.STALE,
+            f"no data for {quiet_seconds:.1f} s although the market is not closed and pings are answered, nor after "
+            "subscribing again",
+        )
 
     def _is_answered(self, pinged_at: float) -> bool:
         if self._pong_expected:
             return self._pong_received and self._protocol_pong_received
         return self._protocol_pong_received or self._last_frame > pinged_at
 
-    def _is_stale(self, now: float) -> bool:
-        stale_after_seconds = self._timing.stale_after_seconds
-        if not stale_after_seconds or not self.data_expected or self.market_open is False:
-            return False
-        return now - self._quiet_since >= stale_after_seconds
+    def _is_data_missing(self, now: float) -> bool:
+        return self.data_expected and self._silence.is_due(self._quiet_since, now)
 
 
-def _is_open(status: JsonObject, was_open: bool | None) -> bool | None:  # noqa: FBT001 - a state, not a switch
-    """Return whether the market is open, in regular or extended hours; unchanged if the status does not say."""
+def _hours(status: JsonObject, before: MarketHours) -> MarketHours:
+    """Return the hours by a market status; those before if it does not say."""
     if status.get("afterHours") is True or status.get("earlyHours") is True:
-        return True
+        return MarketHours.EXTENDED
     market = status.get("market")
-    return market.lower() != CLOSED if type(market) is str else was_open
+    return _STATES.get(market.lower(), MarketHours.EXTENDED) if type(market) is str else before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -25,10 +26,32 @@ MAX_DEPTH = 250
 _ALWAYS_SHALLOW_BYTES = 2 * MAX_DEPTH
 
 
-def split_lines(frame: bytes, max_lines: int) -> tuple[list[bytes], bytes]:
-    """Return at most ``max_lines`` lines of a frame, including blank ones, and the rest of the frame."""
-    lines = frame.split(b"\n", max_lines)
-    return lines, lines.pop() if len(lines) > max_lines else b""
+#: Blank lines, as many as there are; what ``bytes.strip`` removes is blank.
+_BLANK_LINES = re.compile(rb"[ \t\r\n\v\f]*\n")
+
+
+def split_lines(frame: bytes, start: int, max_lines: int, max_bytes: int) -> tuple[list[bytes], int]:
+    """Return lines of a frame from ``start`` on, and where the rest of the frame starts.
+
+    They are at most ``max_lines``, and end with the one that reaches ``max_bytes``. Blank lines are included, but not
+    those that a long frame has before them. No byte behind them is copied, so that a frame of any length costs what
+    its bytes cost once.
+    """
+    size = len(frame)
+    if not start and size <= max_bytes and frame.count(b"\n") < max_lines:
+        return frame.split(b"\n"), size
+    blank = _BLANK_LINES.match(frame, start, start + max_bytes)
+    end = first = start if blank is None else blank.end()
+    if first == start + max_bytes:
+        return [], first
+    for _ in range(max_lines):
+        newline = frame.find(b"\n", end)
+        if newline < 0:
+            return frame[first:].split(b"\n"), size
+        end = newline + 1
+        if end - start >= max_bytes:
+            break
+    return frame[first : end - 1].split(b"\n"), end
 
 
 def parse(line: bytes) -> JsonObject:

@@ -15,7 +15,7 @@ from bridge.aries.protocol.dialect import RequestIds
 from bridge.aries.protocol.keep_alive import KeepAlive
 from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRejected, AuthRequired, Message, Pong, RequestRejected
 from bridge.aries.protocol.ndjson import parse, split_lines
-from bridge.aries.protocol.session_events import Authenticated, DataStarted
+from bridge.aries.protocol.session_events import Authenticated, DataMissing, DataStarted
 from bridge.aries.protocol.subscribing import Subscribing
 from bridge.errors import BadLine, ConnectionLost
 from bridge.market_data import MARKET_STATUS, Line, Update
@@ -24,28 +24,38 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.authentication import Outcome
     from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.protocol.keep_alive import Timing
-    from bridge.aries.protocol.session_events import SessionEvent
+    from bridge.aries.protocol.session_events import PongMissing, SessionEvent
+    from bridge.aries.protocol.silence import SilencePolicy
     from bridge.aries.subscriptions import Plan
 
-#: Lines after which other tasks get their turn: some milliseconds of work, whatever a read or a frame holds.
+#: Lines (blank ones included) and bytes after which other tasks get their turn: some milliseconds of work, whatever a
+#: read or a frame holds.
 BATCH_LINES = 64
+BATCH_BYTES = 512 * 1024
 
 
 class Session:
     """The state of one connection, from authentication to its end."""
 
-    def __init__(self, dialect: Dialect, plan: Plan, timing: Timing, now: float) -> None:
+    def __init__(
+        self, dialect: Dialect, plan: Plan, timing: Timing, now: float, silence: SilencePolicy | None = None
+    ) -> None:
+        """Start a connection; ``silence`` is what the connections before it have learnt about silence."""
         self.lost: ConnectionLost | None = None
-        self.keep_alive = KeepAlive(timing, pong_expected=dialect.pong_is_documented, now=now)
-        self.keep_alive.data_expected = bool(plan)
+        self.keep_alive = KeepAlive(timing, pong_expected=dialect.pong_is_documented, now=now, silence=silence)
         self._dialect = dialect
         self._read_message = dialect.read
         self._decode_update = dialect.decode_update
         self._outgoing: list[bytes] = []
         self._events: list[SessionEvent] = []
+        #: The frame whose lines were handled only up to an offset, and that offset.
+        self._unfinished: bytes | None = None
+        self._offset = 0
         self._request_ids = RequestIds()
         self._authentication = Authentication(now)
         self._subscribing = Subscribing(dialect, plan, self._request_ids, frames=self._outgoing, events=self._events)
+        self.keep_alive.subscribed(self._subscribing.symbol_types(), now)
+        self._rejected_count = 0
 
     @property
     def authenticated(self) -> bool:
@@ -102,8 +112,8 @@ class Session:
 
     def replan(self, plan: Plan, now: float) -> None:
         """Change the subscriptions on the open connection, by the difference."""
-        self.keep_alive.data_expected = bool(plan)
         self._subscribing.replan(plan, now)
+        self.keep_alive.subscribed(self._subscribing.symbol_types(), now)
 
     def tick(self, now: float) -> None:
         """Do what is due at this time."""
@@ -113,10 +123,16 @@ class Session:
         self._subscribing.tick(now)
         if not self.authenticated:
             return
+        if self._rejected_count != len(self.rejected_symbols):
+            self._rejected_count = len(self.rejected_symbols)
+            self.keep_alive.subscribed(self._subscribing.symbol_types(), now)
         if self.keep_alive.ping_due(now):
             self._outgoing.append(self._dialect.ping(self._request_ids.next("ping")))
             self.keep_alive.ping_sent(now)
-        self._handle(self.keep_alive.check(now), now)
+        found = self.keep_alive.check(now)
+        self._handle(found, now)
+        if isinstance(found, DataMissing):
+            self._subscribing.subscribe_again(now)
 
     # -- what the server sends ----------------------------------------------------------------------------------
 
@@ -131,20 +147,23 @@ class Session:
         """Handle a batch of lines; return them with their messages, and how many precede the first session event.
 
         The frames that were handled are taken from ``frames``. A batch ends with the frame that reaches
-        ``BATCH_LINES`` or makes ``has_pending_work`` true; of a longer frame the rest is left.
+        ``BATCH_LINES`` or ``BATCH_BYTES``, or makes ``has_pending_work`` true; a longer frame is left there until all
+        of its lines were handled.
         """
         self.keep_alive.frame_received(now)
         decode_update = _none if self.keep_alive.first_data is None else self._decode_update
         lines: list[Line] = []
         before_event, data_received = 0, False
-        while frames and before_event < BATCH_LINES:
+        lines_left, bytes_left = BATCH_LINES, BATCH_BYTES
+        while frames and lines_left > 0 and bytes_left > 0:
             frame, only_updates = frames.popleft(), True
-            if b"\n" in frame:
-                framed, rest = split_lines(frame, BATCH_LINES)
-                if rest:
-                    frames.appendleft(rest)
+            if frame is self._unfinished or b"\n" in frame:
+                framed, size = self._split(frame, frames)
+                lines_left -= len(framed)
+                bytes_left -= size
             else:
                 framed = [frame]
+                lines_left -= 1  # its bytes are not counted: all such frames together are one read, or one long frame
             for line in framed:
                 message: Message | BadLine | None = decode_update(line)
                 if message is not None:
@@ -160,6 +179,16 @@ class Session:
         if data_received:
             self.keep_alive.data_received(now)
         return lines, before_event
+
+    def _split(self, frame: bytes, frames: deque[bytes]) -> tuple[list[bytes], int]:
+        """Return the next lines of a frame and their size; if there are more, leave the frame in ``frames``."""
+        start = self._offset if frame is self._unfinished else 0
+        framed, end = split_lines(frame, start, BATCH_LINES, BATCH_BYTES)
+        self._unfinished = None
+        if end < len(frame):
+            self._unfinished, self._offset = frame, end
+            frames.appendleft(frame)
+        return framed, end - start
 
     def _handle_line(self, line: bytes, now: float) -> Message | BadLine:
         try:
@@ -204,7 +233,7 @@ class Session:
             case RequestRejected():
                 self._subscribing.reject(message, now)
 
-    def _handle(self, outcome: Outcome | None, now: float) -> None:
+    def _handle(self, outcome: Outcome | PongMissing | DataMissing | None, now: float) -> None:
         """Act on what a state machine found; the first loss is the one that counts."""
         if isinstance(outcome, ConnectionLost):
             self.lost = self.lost or outcome

@@ -10,12 +10,14 @@ class Authenticated(msgspec.Struct, frozen=True):
 
     ``again``: on a session that was authenticated before. ``implied``: by market data instead of by an answer.
     ``expired``: too late to keep that session, so that another one starts, and what was sent in between is lost.
+    ``ignored_life_seconds``: the lifetime that the server sent, if it cannot be meant.
     """
 
     again: bool
     expires_in_seconds: float | None
     implied: bool = False
     expired: bool = False
+    ignored_life_seconds: float | None = None
 
 
 class Subscribed(msgspec.Struct, frozen=True):
@@ -42,4 +44,16 @@ class ServerError(msgspec.Struct, frozen=True):
     error: str
 
 
-SessionEvent = Authenticated | Subscribed | DataStarted | SymbolRejected | ServerError
+class PongMissing(msgspec.Struct, frozen=True):
+    """A ping was not answered in time, but data was received after it; reported once until one is answered."""
+
+    timeout_seconds: float
+
+
+class DataMissing(msgspec.Struct, frozen=True):
+    """No data for so long although pings are answered, so that all symbols are subscribed again."""
+
+    quiet_seconds: float
+
+
+SessionEvent = Authenticated | Subscribed | DataStarted | SymbolRejected | ServerError | PongMissing | DataMissing

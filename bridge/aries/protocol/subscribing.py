@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.messages import RequestRejected
     from bridge.aries.protocol.session_events import SessionEvent
     from bridge.aries.subscriptions import Plan, Subscription
+    from bridge.aries.subscriptions.symbols import SymbolType
 
 #: Requests that are not answered for so long count as accepted [A].
 GRACE_SECONDS = 5.0
@@ -103,6 +104,17 @@ class Subscribing:
         """Subscribe to the whole plan, as at the start of a session."""
         self._forget(self.plan.keys())
         self._request(tuple(self.plan.values()), now)
+
+    def subscribe_again(self, now: float) -> None:
+        """Subscribe to all that is not rejected, in case the server has lost it; not while answers are due."""
+        if self.state is SubscribeState.SETTLED:
+            wanted = _without(self.rejected_symbols, tuple(self.plan.values()))
+            self._pending.clear()
+            self._request(wanted, now)
+
+    def symbol_types(self) -> frozenset[SymbolType]:
+        """Return the types of the symbols that are requested and not rejected."""
+        return frozenset(one.type for symbol, one in self.plan.items() if symbol not in self.rejected_symbols)
 
     def replan(self, plan: Plan, now: float) -> None:
         """Apply another plan by the difference, or keep it until the session starts."""

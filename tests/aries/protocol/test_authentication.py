@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -15,6 +16,7 @@ from bridge.errors import BadLine, DisconnectCause
 from tests.aries.protocol.wire import (
     CLOSED,
     EnvelopeWire,
+    SessionDriver,
     Wire,
     drive,
     line,
@@ -260,18 +262,57 @@ def test_an_expired_session_is_subscribed_again(wire: Wire, action: str, symbols
     assert driver.events() == [Authenticated(again=True, expires_in_seconds=None, expired=bool(symbols))]
 
 
-def test_tokens_are_sent_with_a_minimum_interval(wire: Wire) -> None:
-    """However often the server asks, and however short a lifetime it grants."""
+def tokens_sent(driver: SessionDriver, seconds: int, *, expires_in_ms: int | None, asked: str | None) -> list[float]:
+    """Return when tokens were required in this time, each of which the server accepts at once."""
+    required = []
+    for _ in range(seconds):
+        if asked is not None:
+            driver.receive(driver.wire.auth_event(asked))
+        driver.wait(1)
+        if driver.session.token_required:
+            required.append(driver.now)
+            driver.receive(driver.wire.accepted(driver.authenticate("newer"), expires_in_ms))
+    return required
+
+
+@pytest.mark.parametrize("asked", ["refreshAuth", "authRequired", "authExpired"])
+@pytest.mark.parametrize("expires_in_ms", [None, 1, 2_700, 2_700_000])
+def test_a_server_that_keeps_asking_gets_few_tokens(wire: Wire, asked: str, expires_in_ms: int | None) -> None:
+    """At least 30 s apart, and fewer and fewer, however often it asks and however short a lifetime it grants."""
     driver = drive(wire)
-    driver.start(1)
-    tokens = 0
-    for _ in range(100):
+    driver.start(expires_in_ms)
+    required = tokens_sent(driver, 3600, expires_in_ms=expires_in_ms, asked=asked)
+    pauses = [later - earlier for earlier, later in pairwise(required)]
+    assert pauses == sorted(pauses)
+    assert 30 <= pauses[0] <= 32
+    assert pauses[-1] >= 600
+    assert len(required) <= 11
+    assert driver.session.lost is None
+
+
+def test_a_server_that_asks_every_few_minutes_gets_each_token_at_once(wire: Wire) -> None:
+    """Sessions may be short, and the warnings late."""
+    driver = drive(wire)
+    driver.start()
+    for _ in range(20):
+        driver.wait(61)
         driver.receive(wire.auth_event("refreshAuth"))
         driver.wait(0.1)
-        if driver.session.token_required:
-            tokens += 1
-            driver.receive(wire.accepted(driver.authenticate(), 1))
-    assert 10 <= tokens <= 20
+        assert driver.session.token_required
+        driver.receive(wire.accepted(driver.authenticate("newer")))
+
+
+@pytest.mark.parametrize(("expires_in_ms", "ignored_seconds"), [(2_700, 2.7), (59_000, 59.0), (2_700_000_000, 2.7e6)])
+def test_a_lifetime_that_cannot_be_meant_counts_as_unknown(
+    wire: Wire, expires_in_ms: int, ignored_seconds: float
+) -> None:
+    """Such as one in seconds that is read as milliseconds: the event says so, and no token is sent by it."""
+    driver = drive(wire)
+    driver.start(expires_in_ms)
+    assert driver.events() == [
+        Authenticated(again=False, expires_in_seconds=None, ignored_life_seconds=ignored_seconds)
+    ]
+    assert tokens_sent(driver, 3600, expires_in_ms=expires_in_ms, asked=None) == []
 
 
 def test_a_renewal_rejected_once_is_repeated_with_a_newer_token(wire: Wire) -> None:

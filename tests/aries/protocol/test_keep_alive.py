@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.aries.protocol.keep_alive import KeepAlive, Timing
-from bridge.errors import DisconnectCause
+from bridge.aries.protocol.session_events import DataMissing
+from bridge.aries.protocol.silence import FLOWING_SECONDS, MIN_RECONNECT_SECONDS, SilencePolicy
+from bridge.aries.subscriptions.symbols import SymbolType
+from bridge.errors import ConnectionLost, DisconnectCause
 from tests.aries.protocol.wire import CLOSED, OPEN
 
 TICK_SECONDS = 0.1
@@ -26,12 +31,18 @@ class Watch:
         protocol_pongs: bool = True,
         timing: Timing = TIMING,
         status: dict[str, object] | None = OPEN,
+        symbol_types: tuple[SymbolType, ...] = (SymbolType.EQUITY,),
+        silence: SilencePolicy | None = None,
+        now: float = 100.0,
     ) -> None:
-        self.now = 100.0
+        self.now = now
+        self.missing: list[float] = []
+        self.late: list[float] = []
         self.pings: list[float] = []
         self.pongs = pongs
         self.protocol_pongs = protocol_pongs
-        self.keep_alive = KeepAlive(timing, pong_expected=documented, now=self.now)
+        self.keep_alive = KeepAlive(timing, pong_expected=documented, now=self.now, silence=silence)
+        self.keep_alive.subscribed(symbol_types, self.now)
         self.keep_alive.start(self.now)
         if status is not None:
             self.keep_alive.market_status_received(status, self.now)
@@ -62,9 +73,11 @@ class Watch:
             if self.keep_alive.ping_due(self.now):
                 self.keep_alive.ping_sent(self.now)
                 self.pings.append(round(self.now - 100, 1))
-            lost = self.keep_alive.check(self.now)
-            if lost is not None:
-                return lost.cause
+            found = self.keep_alive.check(self.now)
+            if isinstance(found, ConnectionLost):
+                return found.cause
+            if found is not None:
+                (self.missing if isinstance(found, DataMissing) else self.late).append(round(self.now - 100))
         return None
 
     def _answer(self) -> None:
@@ -126,24 +139,42 @@ def test_a_healthy_connection_is_never_lost(
     assert watch.run(600, data_every=data_every) is None
 
 
-def test_a_documented_pong_is_required_even_with_data() -> None:
-    """If the vendor documents an answer, a missing one is a fault."""
-    watch = Watch(documented=True, pongs=False)
-    assert watch.run(60, data_every=1) is DisconnectCause.PONG_TIMEOUT
+@pytest.mark.parametrize(
+    ("documented", "pongs", "protocol_pongs"), [(True, False, True), (True, True, False), (True, False, False)]
+)
+def test_a_missing_pong_is_reported_while_data_flows(documented: bool, pongs: bool, protocol_pongs: bool) -> None:  # noqa: FBT001 - a case
+    """Data proves that the connection is alive: the missing answer is reported once, and pings go on."""
+    watch = Watch(documented=documented, pongs=pongs, protocol_pongs=protocol_pongs)
+    assert watch.run(600, data_every=1) is None
+    assert watch.late == [40]
+    assert len(watch.pings) >= 14
+    watch.pongs = watch.protocol_pongs = True
+    assert watch.run(60, data_every=1) is None
+    watch.pongs = watch.protocol_pongs = False
+    assert watch.run(60, data_every=1) is None
+    assert len(watch.late) == 2
+
+
+def test_a_missing_pong_without_data_is_a_loss() -> None:
+    """Data before the ping proves nothing, nor do other frames if the answer is documented."""
+    watch = Watch(documented=True)
+    assert watch.run(29, data_every=1) is None
+    watch.pongs = watch.protocol_pongs = False
+    assert watch.run(15, frame_every=1) is DisconnectCause.PONG_TIMEOUT
 
 
 def test_pongs_are_required_after_the_first_one() -> None:
     """A server that answered a ping once has to answer the others, documented or not."""
     watch = Watch(documented=False)
-    assert watch.run(60, data_every=1) is None
+    assert watch.run(31) is None
     watch.pongs = False
-    assert watch.run(60, data_every=1) is DisconnectCause.PONG_TIMEOUT
+    assert watch.run(60, frame_every=1) is DisconnectCause.PONG_TIMEOUT
 
 
 def test_the_protocol_pong_is_required_in_addition() -> None:
     """Application pongs are not sufficient, as RFC 6455 requires every endpoint to answer pings."""
     watch = Watch(documented=True, protocol_pongs=False)
-    assert watch.run(60, data_every=1) is DisconnectCause.PONG_TIMEOUT
+    assert watch.run(60) is DisconnectCause.PONG_TIMEOUT
 
 
 def test_undocumented_pongs_may_be_missing_if_other_frames_are_received() -> None:
@@ -153,65 +184,169 @@ def test_undocumented_pongs_may_be_missing_if_other_frames_are_received() -> Non
     assert watch.run(41) is DisconnectCause.PONG_TIMEOUT
 
 
-@pytest.mark.parametrize("status", [OPEN, {**CLOSED, "market": "extended-hours"}, None, {**CLOSED, "afterHours": True}])
-def test_a_connection_without_data_is_probed_and_then_lost(status: dict[str, object] | None) -> None:
-    """Pongs do not replace data while the market is open, extended or unknown."""
-    watch = Watch(status=status)
+EXTENDED = {**CLOSED, "market": "extended-hours"}
+AFTER_HOURS = {**CLOSED, "afterHours": True}
+EQUITY, OPTION, INDEX = SymbolType.EQUITY, SymbolType.OPTION, SymbolType.INDEX
+
+
+@pytest.mark.parametrize("status", [OPEN, EXTENDED, None, AFTER_HOURS])
+def test_missing_data_leads_to_a_ping_then_to_subscribing_again_then_to_a_reconnect(
+    status: dict[str, object] | None,
+) -> None:
+    """Answered pings do not replace data of equities unless the market is closed; each step takes longer silence."""
+    watch = Watch(status=status, timing=Timing(ping_interval_seconds=1e6))
     assert watch.run(59.8) is None
-    probes = len(watch.pings)
-    assert watch.run(0.4) is None
-    assert len(watch.pings) == probes + 1
-    assert watch.run(11) is DisconnectCause.STALE
-    assert watch.now == pytest.approx(170, abs=0.5)
+    assert watch.pings == []
+    assert watch.run(1) is None
+    assert watch.pings == pytest.approx([60], abs=0.2)
+    assert watch.missing == [60]
+    assert watch.run(118) is None
+    assert watch.run(3) is DisconnectCause.STALE
+    assert watch.pings == pytest.approx([60, 180], abs=1)
 
 
-def test_data_ends_a_probe() -> None:
-    """One update during the probe is enough."""
+def test_missing_data_and_a_missing_pong_are_a_dead_connection() -> None:
+    """Only an answered ping makes silence something to be patient with."""
+    watch = Watch(pongs=False, protocol_pongs=False, timing=Timing(ping_interval_seconds=1e6))
+    assert watch.run(71) is DisconnectCause.PONG_TIMEOUT
+    assert watch.missing == []
+
+
+@pytest.mark.parametrize(
+    ("symbol_types", "status", "expected"),
+    [
+        ((OPTION,), OPEN, True),
+        ((INDEX,), OPEN, True),
+        ((OPTION, INDEX), EXTENDED, False),
+        ((OPTION, INDEX), AFTER_HOURS, False),
+        ((OPTION, INDEX), {**OPEN, "earlyHours": True}, False),
+        ((OPTION, INDEX), None, False),
+        ((OPTION, INDEX), {"market": "halted"}, False),
+        ((OPTION, EQUITY), EXTENDED, True),
+        ((OPTION, EQUITY), None, True),
+        ((OPTION, EQUITY), CLOSED, False),
+        ((), OPEN, False),
+    ],
+)
+def test_data_is_expected_by_the_hours_of_the_symbols(
+    symbol_types: tuple[SymbolType, ...],
+    status: dict[str, object] | None,
+    expected: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Options and indices are traded in regular hours only, and unknown hours may be any."""
+    watch = Watch(symbol_types=symbol_types, status=status)
+    assert watch.keep_alive.data_expected is expected
+    assert watch.run(HOUR_SECONDS) is (DisconnectCause.STALE if expected else None)
+    assert bool(watch.missing) is expected
+
+
+def test_quiet_symbols_are_borne_with_growing_patience() -> None:
+    """Over a day without data, reconnects are minutes apart at least, and soon an hour."""
+    silence, now, lost = SilencePolicy(60), 100.0, []
+    subscribed_again = 0
+    while now < 24 * HOUR_SECONDS:
+        watch = Watch(silence=silence, now=now, timing=Timing(ping_interval_seconds=600.0))
+        if watch.run(24 * HOUR_SECONDS - now) is not None:
+            lost.append(watch.now)
+        now = watch.now
+        subscribed_again += len(watch.missing)
+    pauses = [later - earlier for earlier, later in pairwise(lost)]
+    assert all(pause >= MIN_RECONNECT_SECONDS for pause in pauses)
+    assert pauses == sorted(pauses) or min(pauses[3:]) > HOUR_SECONDS
+    assert 5 <= len(lost) <= 20
+    assert 5 <= subscribed_again <= 20
+
+
+def test_the_state_that_answers_a_subscription_ends_no_patience() -> None:
+    """Symbols that are quiet, but whose state is sent again each time, are subscribed more and more rarely."""
+    watch = Watch(timing=Timing(ping_interval_seconds=1e6))
+    while watch.now < 8 * HOUR_SECONDS:
+        before = len(watch.missing)
+        assert watch.run(TICK_SECONDS) is None
+        if len(watch.missing) > before:
+            watch.data()
+    pauses = [later - earlier for earlier, later in pairwise(watch.missing)]
+    assert pauses[:6] == pytest.approx([120, 240, 480, 960, 1920, 3600], abs=3)
+    assert len(watch.missing) <= 14
+
+
+def test_data_that_flows_ends_the_patience() -> None:
+    """After some minutes without a pause a silence is noticed as early as at first."""
     watch = Watch()
-    assert watch.run(65) is None
+    assert watch.run(100) is None
+    assert watch.missing == [60]
+    assert watch.run(FLOWING_SECONDS + 100, data_every=5) is None
+    started = watch.now
+    assert watch.run(90) is None
+    assert watch.missing[1:] == pytest.approx([started + 60 - 100], abs=6)
+
+
+def test_reconnects_for_silence_are_minutes_apart_whatever_flows_between() -> None:
+    """Even if data flows for a while after each of them."""
+    silence = SilencePolicy(1)
+    lost = []
+    now = 100.0
+    while now < 2 * HOUR_SECONDS:
+        watch = Watch(silence=silence, now=now, timing=Timing(stale_after_seconds=1.0, ping_interval_seconds=600))
+        assert watch.run(FLOWING_SECONDS / 10, data_every=0.5) is None
+        if watch.run(HOUR_SECONDS) is not None:
+            lost.append(watch.now)
+        now = watch.now
+    assert len(lost) >= 2
+    assert all(later - earlier >= MIN_RECONNECT_SECONDS for earlier, later in pairwise(lost))
+
+
+def test_data_ends_a_silence() -> None:
+    """One update is enough, and the next silence begins with subscribing again."""
+    watch = Watch()
+    assert watch.run(170) is None
     watch.data()
-    assert watch.run(59) is None
-    assert watch.run(12) is DisconnectCause.STALE
+    assert watch.run(170) is None
+    assert watch.missing == [60, 290]
 
 
-def test_messages_without_data_do_not_end_a_probe() -> None:
+def test_messages_without_data_end_no_silence() -> None:
     """Frames without data do not replace data."""
-    assert Watch().run(75, frame_every=1) is DisconnectCause.STALE
+    assert Watch().run(190, frame_every=1) is DisconnectCause.STALE
 
 
-def test_the_close_of_the_market_ends_a_probe() -> None:
-    """A market that closes during the probe explains the silence."""
+def test_the_close_of_the_market_ends_a_silence() -> None:
+    """A market that closes explains it."""
     watch = Watch()
     assert watch.run(65) is None
     watch.keep_alive.market_status_received(CLOSED, watch.now)
     assert watch.run(HOUR_SECONDS) is None
+    assert watch.missing == [60]
 
 
 def test_silence_counts_from_the_opening() -> None:
-    """A night without data does not count in the next morning."""
-    watch = Watch(status=CLOSED)
-    assert watch.run(HOUR_SECONDS) is None
-    watch.keep_alive.market_status_received(OPEN, watch.now)
-    assert watch.run(59) is None
-    assert watch.run(12) is DisconnectCause.STALE
+    """A night without data does not count in the next morning, nor do extended hours for options."""
+    for symbol_types, before in (((EQUITY,), CLOSED), ((OPTION,), EXTENDED)):
+        watch = Watch(status=before, symbol_types=symbol_types)
+        assert watch.run(HOUR_SECONDS) is None
+        watch.keep_alive.market_status_received(OPEN, watch.now)
+        assert watch.run(59) is None
+        assert watch.missing == []
+        assert watch.run(12) is None
+        assert len(watch.missing) == 1
 
 
 def test_a_repeated_market_status_is_no_data() -> None:
     """Neither a status that repeats "open" nor one without a state hides that data is missing."""
     watch = Watch()
-    for _ in range(13):
+    for _ in range(35):
         assert watch.run(5) is None
         watch.keep_alive.market_status_received(OPEN, watch.now)
         watch.keep_alive.market_status_received({"market": None}, watch.now)
-    assert watch.run(6) is DisconnectCause.STALE
+    assert watch.missing == [60]
+    assert watch.run(10) is DisconnectCause.STALE
 
 
 def test_staleness_can_be_disabled_and_needs_subscriptions() -> None:
     """With ``stale_after_seconds`` 0, or without subscriptions, a connection never counts as stale."""
-    assert Watch(timing=Timing(stale_after_seconds=0.0)).run(600) is None
-    watch = Watch()
-    watch.keep_alive.data_expected = False
-    assert watch.run(600) is None
+    for watch in (Watch(timing=Timing(stale_after_seconds=0.0)), Watch(symbol_types=())):
+        assert watch.run(HOUR_SECONDS) is None
+        assert watch.missing == []
 
 
 @pytest.mark.parametrize(

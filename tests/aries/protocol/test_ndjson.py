@@ -15,10 +15,13 @@ from bridge.errors import BadLine
 OBJECT = b'{"a":1}'
 
 
-def whole(frame: bytes) -> list[bytes]:
-    """Return all lines of a frame, split two at a time."""
-    found, rest = lines.split_lines(frame, 2)
-    return found + whole(rest) if rest else found
+def whole(frame: bytes, max_lines: int = 2, max_bytes: int = 1000) -> list[bytes]:
+    """Return all lines of a frame, split a few at a time."""
+    found, start = lines.split_lines(frame, 0, max_lines, max_bytes)
+    while start < len(frame):
+        more, start = lines.split_lines(frame, start, max_lines, max_bytes)
+        found += more
+    return found
 
 
 @pytest.mark.parametrize(
@@ -102,6 +105,21 @@ def test_whole_numbers_are_integers_of_any_size(number: int) -> None:
 def test_a_long_line_is_decoded() -> None:
     """A line of 2 MB is decoded like any other."""
     assert lines.parse(b'{"a":"' + b"x" * 2_000_000 + b'"}') == {"a": "x" * 2_000_000}
+
+
+@given(
+    st.lists(st.binary(max_size=9) | st.sampled_from([b"", b" \r"])).map(b"\n".join),
+    st.integers(1, 5),
+    st.integers(1, 30),
+)
+def test_a_frame_has_the_same_lines_in_any_portions(frame: bytes, max_lines: int, max_bytes: int) -> None:
+    """No line is cut, lost or repeated, whatever a portion may hold."""
+    assert [line for line in whole(frame, max_lines, max_bytes) if line.strip()] == [
+        line for line in frame.split(b"\n") if line.strip()
+    ]
+    portion, end = lines.split_lines(frame, 0, max_lines, max_bytes)
+    assert len(portion) <= max_lines
+    assert not portion or end - len(portion[-1]) - 1 <= max_bytes
 
 
 @given(st.binary())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import pytest
 
-from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.messages import AuthAccepted
-from bridge.aries.protocol.session import BATCH_LINES
-from bridge.aries.protocol.session_events import Authenticated, DataStarted, ServerError, Subscribed
+from bridge.aries.protocol.session import BATCH_BYTES, BATCH_LINES
+from bridge.aries.protocol.session_events import Authenticated, DataMissing, DataStarted, ServerError, Subscribed
+from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine, DisconnectCause
 from bridge.market_data import Line, Update
 from tests.aries.protocol.wire import (
@@ -18,6 +19,7 @@ from tests.aries.protocol.wire import (
     SessionDriver,
     Wire,
     drive,
+    symbols_of,
 )
 
 
@@ -96,6 +98,93 @@ def test_a_frame_with_a_session_event_ends_the_batch(wire: Wire) -> None:
     assert list(frames) == [wire.quote("D")]
 
 
+class CountedFrame(bytes):
+    """A frame that counts the bytes that are copied out of it or searched."""
+
+    work = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        self.work += len(found)
+        return found
+
+    def split(self, *arguments: Any) -> list[bytes]:
+        self.work += len(self)
+        return super().split(*arguments)
+
+    def find(self, sub: Any, start: Any = 0, *end: Any) -> int:
+        found = super().find(sub, start, *end)
+        self.work += (len(self) if found < 0 else found + 1) - start
+        return found
+
+    def count(self, *arguments: Any) -> int:
+        self.work += len(self)
+        return super().count(*arguments)
+
+    def __contains__(self, key: Any) -> bool:
+        found = super().find(key)
+        self.work += len(self) if found < 0 else found + 1
+        return found >= 0
+
+
+LONG_FRAMES = {
+    "blank": b"\n",
+    "blank with carriage returns": b"\r\n",
+    "spaces": b" " * 100 + b"\n",
+    "one byte": b"x\n",
+    "objects": b'{"a":1}\n',
+    "long lines": b'"' + b"x" * 10_000 + b'"\n',
+    "no line at all": b" ",
+}
+LONG_FIRST_LINE = b"[" + b" " * 40_000 + b"]\n"
+
+
+@pytest.mark.parametrize("long_first_line", [False, True])
+@pytest.mark.parametrize("sort", sorted(LONG_FRAMES))
+def test_the_work_for_a_frame_grows_with_its_bytes(wire: Wire, sort: str, long_first_line: bool) -> None:  # noqa: FBT001 - a case
+    """Twice the frame is twice the work, of whatever bytes, and no turn has more of it than a batch."""
+    work = {}
+    for size in (50_000, 100_000, 200_000, 400_000):
+        driver = drive(wire)
+        driver.settle()
+        line_of = LONG_FRAMES[sort]
+        first = LONG_FIRST_LINE if long_first_line else b""
+        frame = CountedFrame(first + line_of * (size // len(line_of)))
+        waiting: deque[bytes] = deque((frame,))
+        turns = 0
+        while waiting:
+            before = frame.work
+            driver.session.receive_some(waiting, driver.now)
+            turns += 1
+            most = 4 * min(len(frame), BATCH_LINES * len(line_of) + len(line_of) + len(first) * (turns == 1)) + 100
+            # the first turn may look at the whole frame once, to learn whether it is one batch
+            assert frame.work - before <= most + 2 * len(frame) * (turns == 1)
+        work[size] = frame.work
+        assert frame.work <= 5 * len(frame)
+        if line_of.strip():
+            assert turns >= frame.count(b"\n") // BATCH_LINES
+    assert work[400_000] <= 9 * work[50_000]
+
+
+def test_blank_frames_count_in_a_batch(wire: Wire) -> None:
+    """Thousands of frames without a line are more than one turn's work, too."""
+    driver = drive(wire)
+    driver.settle()
+    for blank in (b"", b" ", b"\n", b"\r\n\r\n"):
+        frames = deque([blank] * 1000)
+        driver.session.receive_some(frames, driver.now)
+        assert len(frames) >= 1000 - BATCH_LINES
+
+
+def test_a_turn_ends_after_many_bytes(wire: Wire) -> None:
+    """Of a frame with long lines, a turn handles fewer of them than of short ones."""
+    driver = drive(wire)
+    driver.settle()
+    long_line = b'"' + b"x" * 100_000 + b'"'
+    lines, _ = driver.session.receive_some(deque([b"\n".join([long_line] * 60)]), driver.now)
+    assert BATCH_BYTES <= sum(len(raw) for raw, _ in lines) <= BATCH_BYTES + 2 * len(long_line)
+
+
 # -- keep-alive ------------------------------------------------------------------------------------------------------
 
 
@@ -125,17 +214,45 @@ def test_a_dead_connection_is_detected(wire: Wire) -> None:
     assert driver.session.lost.cause is DisconnectCause.PONG_TIMEOUT
 
 
-def test_a_stale_connection_is_probed_and_then_lost(wire: Wire) -> None:
-    """In an open market, pongs without data lead to a probe, and then to the loss."""
-    driver = SessionDriver(wire, "AAPL", timing=Timing(ping_interval_seconds=25.0))
-    driver.start()
-    driver.receive(wire.status(OPEN), wire.quote("AAPL"))
-    while driver.session.lost is None and driver.now < 1100:
+def answer_pings(driver: SessionDriver, seconds: float) -> None:
+    """Let time pass, and answer each ping at once."""
+    until = driver.now + seconds
+    while driver.session.lost is None and driver.now < until:
         driver.wait(0.5)
         if driver.session.keep_alive.take_protocol_ping():
-            driver.receive(wire.pong())
+            driver.receive(driver.wire.pong())
             driver.session.keep_alive.protocol_pong_received(driver.now)
+
+
+def test_a_silent_server_is_subscribed_to_again_and_then_given_up(wire: Wire) -> None:
+    """In an open market, answered pings without data lead to the same requests, then to the loss."""
+    driver = SessionDriver(wire, "AAPL", "MSFT", "SPX")
+    first = driver.start()
+    driver.receive(*(wire.ack(request) for request in first))
+    driver.receive(wire.status(OPEN), wire.quote("AAPL"))
+    driver.events()
+    answer_pings(driver, 65)
+    again = driver.sent()
+    assert symbols_of(again) == symbols_of(first)
+    missing, *_ = driver.events()
+    assert isinstance(missing, DataMissing)
+    driver.receive(*(wire.ack(request) for request in again if "ping" not in request.values()))
+    assert driver.events() == [Subscribed(3, ())]
+    answer_pings(driver, 130)
     assert driver.session.lost is not None
     assert driver.session.lost.cause is DisconnectCause.STALE
-    assert driver.now == pytest.approx(1070, abs=1)
-    assert sum("ping" in one.values() for one in driver.sent()) == 3
+    assert "nor after subscribing again" in str(driver.session.lost)
+
+
+def test_no_data_is_expected_of_rejected_symbols(wire: Wire) -> None:
+    """A session whose symbols are all rejected is silent for good, and is kept."""
+    driver = SessionDriver(wire, "AAPL")
+    (request,) = driver.start()
+    driver.receive(wire.status(OPEN), wire.error(request, "unknown symbol"))
+    driver.events()
+    answer_pings(driver, 3600)
+    assert driver.session.lost is None
+    assert symbols_of(driver.sent()) == []
+    driver.session.replan(plan(["MSFT"], ["quotes"]), driver.now)
+    answer_pings(driver, 65)
+    assert symbols_of(driver.sent()) == ["MSFT", "MSFT"]

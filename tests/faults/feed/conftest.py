@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from bridge.aries import connect
-from bridge.aries.protocol import subscribing
+from bridge.aries import connect, lifetimes
+from bridge.aries.protocol import authentication, subscribing
+from bridge.oauth import current_grant
 from tests.faults.feed.scene import Stage
 from tests.support.brokers import unique
 
@@ -36,6 +37,14 @@ def other_stage(broker: EmbeddedBroker) -> Stage:
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait less for the answer to a close if none will come, and for further errors about a request."""
+    """Wait less: for the answer to a close if none will come, for further errors, and between tokens.
+
+    Lifetimes as short as a test are plausible.
+    """
     monkeypatch.setattr(connect, "CLOSE_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(subscribing, "PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(lifetimes, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(authentication, "MIN_RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(authentication, "REPEATED_WITHIN_SECONDS", 0.0)
+    monkeypatch.setattr(current_grant, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(current_grant, "MIN_REPEAT_SECONDS", 0.0)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from bridge.simulator.server import Simulator
 
+#: The topics with market data about symbols.
+DATA = (Topic.QUOTES, Topic.TRADES, Topic.TIMESALES, Topic.L2, Topic.GREEKS)
 #: Waits short enough for a test; each as many times shorter than its default as a test is than a day.
 PING_SOON = {"ARIES_PING_INTERVAL_SECONDS": "0.2", "ARIES_PONG_TIMEOUT_SECONDS": "0.2"}
 
@@ -112,8 +114,11 @@ class Scene:
         begun = [record for record in told if record["kind"] == "GAP"]
         ended = [record for record in told if record["kind"] == "RESUMED"]
         assert [record["reason"].partition(":")[0] for record in begun] == [gap.value for gap in gaps]
+        found = await read(self.stage.bootstrap_servers, self.stage.prefix, *DATA)
         for begin, end in zip(begun, ended, strict=True):
             assert begin["gap_from_us"] == end["gap_from_us"] <= end["gap_to_us"]
+            data = [one.record["ingest_time_us"] for one in found if one.record["session_id"] == begin["session_id"]]
+            assert not data or begin["gap_from_us"] == max(data), "the gap begins with the session's last data"
         return told
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge.clock import wall_us
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
 from bridge.simulator.market_status import MarketState
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_silent_stall_in_market_hours_ends_in_a_reconnect(stage: Stage) -> None:
-    """Data stops while pongs go on: after the time that is too long, and one probe, the connection is given up."""
+    """Data stops while pongs go on: after subscribing again in vain, the connection is given up."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator, ARIES_STALE_AFTER_SECONDS="0.3", **PING_SOON) as scene:
             await scene.flows(sessions=1)
@@ -27,8 +28,40 @@ async def test_a_silent_stall_in_market_hours_ends_in_a_reconnect(stage: Stage) 
             simulator.active_faults.clear()
             await scene.flows(sessions=2)
         assert scene.causes[0] is DisconnectCause.STALE
-        assert "although the market is not closed, nor after a ping" in scene.losses[0]["reason"]
+        assert "nor after subscribing again" in scene.losses[0]["reason"]
+        assert len(scene.logged("no data although pings are answered, subscribing again")) >= 1
     await scene.proof(*scene.causes)
+
+
+@pytest.mark.parametrize(
+    ("ending", "cause"),
+    [
+        (faults.Drop(), DisconnectCause.NETWORK),
+        (faults.Close(), DisconnectCause.CLOSED),
+        (faults.NoPongs(), DisconnectCause.PONG_TIMEOUT),
+        (faults.ForgetAuth(), DisconnectCause.CLOSED),
+    ],
+    ids=["dropped", "closed", "no pongs", "session forgotten"],
+)
+async def test_the_gap_of_a_silence_begins_with_the_last_data(
+    ending: faults.Fault, cause: DisconnectCause, stage: Stage
+) -> None:
+    """What was not sent before the connection ended is missing, too, however many pings were answered meanwhile."""
+    async with Simulator(dialect="envelope") as simulator:
+        async with stage.bridge(simulator, **PING_SOON) as scene:
+            await scene.flows(sessions=1)
+            sent_from_us = wall_us()
+            await scene.flows()
+            sent_to_us = wall_us()
+            pings = simulator.received_counts["Ping"]
+            await eventually(lambda: simulator.received_counts["Ping"] >= pings + 3, "answered pings")
+            await simulator.inject(ending)
+            await eventually(lambda: scene.bridge.client.connection_history.gaps, "a gap")
+            simulator.active_faults.clear()
+            await scene.flows(sessions=2)
+    told = await scene.proof(cause)
+    gap = next(record for record in told if record["kind"] == "GAP")
+    assert sent_from_us <= gap["gap_from_us"] <= sent_to_us
 
 
 async def test_the_silence_of_a_closed_market_is_none(stage: Stage) -> None:
@@ -44,18 +77,36 @@ async def test_the_silence_of_a_closed_market_is_none(stage: Stage) -> None:
 
 @pytest.mark.parametrize("dialect", ["action", "envelope"])
 async def test_missing_pongs_end_in_a_reconnect(dialect: Any, stage: Stage) -> None:
-    """A peer that answers no ping is given up within the pong timeout, though data may go on."""
-    async with Simulator(dialect=dialect, rate=50) as simulator:
+    """A peer that answers no ping, and sends nothing, is given up within the pong timeout."""
+    async with Simulator(dialect=dialect) as simulator:
         async with stage.bridge(simulator, **PING_SOON) as scene:
             await scene.flows(sessions=1)
             await eventually(lambda: simulator.received_counts["Ping"] >= 2, "pings that are answered")
             await simulator.inject(faults.NoPongs())
             await scene.loses()
             simulator.active_faults.clear()
-            simulator.rate = 0
             await scene.flows(sessions=2)
         assert scene.causes[0] is DisconnectCause.PONG_TIMEOUT
     await scene.proof(*scene.causes)
+
+
+@pytest.mark.parametrize("dialect", ["action", "envelope"])
+async def test_missing_pongs_cost_no_data_that_flows(dialect: Any, stage: Stage) -> None:
+    """A peer that answers no ping, but sends data, is kept: a warning says so."""
+    async with Simulator(dialect=dialect, rate=200) as simulator:
+        async with stage.bridge(simulator, **PING_SOON) as scene:
+            await scene.flows(sessions=1)
+            await eventually(lambda: simulator.received_counts["Ping"] >= 2, "pings that are answered")
+            await simulator.inject(faults.NoPongs())
+            await eventually(
+                lambda: scene.logged("ping not answered while data is received, keeping the connection"), "warning"
+            )
+            pings = simulator.received_counts["Ping"]
+            await eventually(lambda: simulator.received_counts["Ping"] >= pings + 3, "more pings")
+            assert not scene.causes
+            simulator.rate = 0
+            simulator.active_faults.clear()
+    await scene.proof()
 
 
 async def test_a_server_that_says_nothing_at_all(stage: Stage) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
@@ -120,4 +123,31 @@ async def test_a_symbol_that_went_and_came_back_goes_on_counting(stage: Stage, t
         quotes = by_symbol(await read(stage.bootstrap_servers, stage.prefix, Topic.QUOTES))[Topic.QUOTES, "MSFT"]
         assert [quote["seq"] for quote in quotes] == list(range(len(quotes)))
         assert len(quotes) >= 4
+    await scene.proof()
+
+
+@pytest.mark.parametrize("dialect", ["action", "envelope"])
+async def test_a_server_that_ignores_an_unsubscribe_is_not_published(
+    dialect: Any, stage: Stage, tmp_path: Path
+) -> None:
+    """What it goes on sending of a removed symbol is filtered, and nothing of it reaches Kafka."""
+    file = tmp_path / "subscriptions.json"
+    file.write_text('[{"symbol":"AAPL"},{"symbol":"MSFT"}]')
+    quotes = {
+        "action": b'{"type":"equityComposite","data":{"symbol":"MSFT","bidPrice":"9.99"}}',
+        "envelope": b'{"type":"event","payload":{"action":"update","type":"quote",'
+        b'"data":{"symbol":"MSFT","bidPrice":9.99}}}',
+    }
+    async with Simulator(dialect=dialect) as simulator:
+        async with stage.bridge(simulator, ARIES_SYMBOLS="", ARIES_SUBSCRIPTIONS_FILE=str(file)) as scene:
+            await scene.flows("MSFT", sessions=1)
+            file.write_text('[{"symbol":"AAPL"}]')
+            await simulator.unsubscribed("MSFT")
+            for _ in range(5):
+                await simulator.send_line(quotes[dialect])
+            await scene.flows("AAPL")
+            assert scene.bridge.accounts.filtered["not_subscribed"] == 5
+    found = by_symbol(await read(stage.bootstrap_servers, stage.prefix, Topic.QUOTES))[Topic.QUOTES, "MSFT"]
+    assert found
+    assert all(quote["bid_price"] != Decimal("9.99") for quote in found)
     await scene.proof()

@@ -44,7 +44,7 @@ UNCHANGED_POLLS = 4
 #: Records that must be acknowledged before the bridge counts as recovered.
 RECOVERED_RECORDS = 100
 #: Sessions expire so soon that they are renewed many times.
-SESSION_SECONDS, WARNING_SECONDS = 20, 4
+SESSION_SECONDS, WARNING_SECONDS = 75, 4
 LINES_PER_FRAME = 8
 
 
