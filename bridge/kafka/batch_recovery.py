@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge.backoff import Backoff
 from bridge.errors import BadLine
-from bridge.kafka.error_policy import BatchRejected, Reaction
+from bridge.kafka.error_policy import UNKNOWN_TOPIC_OR_PARTITION, BatchRejected, Reaction
 
 if TYPE_CHECKING:
     from bridge.kafka.topic_backoff import TopicBackoff
@@ -73,7 +73,9 @@ class BatchRecovery:
         elif reaction is Reaction.HOLD_TOPIC:
             queue.restore_suspect()
             queue.lift_limit()
-            self._topic_backoff.hold(queue.name, str(error), now)
+            # Metadata tell better why a topic is unknown; the watchdog looks at them soon.
+            is_unknown = isinstance(error, BatchRejected) and error.code == UNKNOWN_TOPIC_OR_PARTITION
+            self._topic_backoff.hold(queue.name, str(error), now, quiet_times=2 if is_unknown else 0)
         else:
             self._resend(queue, retry, error, now)
         return max(0.0, retry.not_before - now)

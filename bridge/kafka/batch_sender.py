@@ -43,6 +43,11 @@ class ProducerLost(Exception):
         self.queue = queue
         super().__init__(str(error) or type(error).__name__)
 
+    @property
+    def name(self) -> str:
+        """Return the name of the error, as the Kafka protocol calls it if a broker answered."""
+        return self.error.name if isinstance(self.error, BatchRejected) else type(self.error).__name__
+
 
 @dataclass(slots=True)
 class DeliveryState:

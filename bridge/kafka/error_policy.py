@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NO_ERROR: Final = 0
+UNKNOWN_TOPIC_OR_PARTITION: Final = 3
 DUPLICATE_SEQUENCE_NUMBER: Final = 46
 
 
@@ -39,7 +40,7 @@ _CODES: Final[Mapping[int, _Code]] = MappingProxyType(
     {
         -1: _Code("UNKNOWN_SERVER_ERROR", Reaction.RESEND, "See the broker's log."),
         2: _Code("CORRUPT_MESSAGE", Reaction.RESEND),
-        3: _Code(
+        UNKNOWN_TOPIC_OR_PARTITION: _Code(
             "UNKNOWN_TOPIC_OR_PARTITION",
             Reaction.HOLD_TOPIC,
             "The topic does not exist, or this user may not describe it: `aries-bridge topics` creates it.",

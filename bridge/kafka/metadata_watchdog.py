@@ -87,8 +87,10 @@ class MetadataWatchdog:
         """Count queues as stalled that no broker answers, and drop what stalled queues hold beyond their share."""
         overdue = time.monotonic() - STALLED_AFTER_SECONDS
         for queue in self._buffer.queues():
-            if queue.unanswered_since is not None and queue.unanswered_since < overdue:
-                self._buffer.set_stalled(queue, is_stalled=True)
+            if queue.unanswered_since is not None:
+                self._buffer.set_stalled(queue, is_stalled=queue.unanswered_since < overdue)
+            elif queue.is_stalled and not self._sender.is_blocked(queue):
+                self._buffer.set_stalled(queue, is_stalled=False)
             if queue.is_stalled and queue.waiting and queue.topic is not Topic.CONTROL:
                 self._ingest.shed(queue, MAX_SHED_RECORDS)
 
@@ -103,13 +105,12 @@ class MetadataWatchdog:
             for queue in self._buffer.queues()
             if len(queue) and not producer.has_leader(queue.name, queue.partition)
         ]
-        self._sender.leaderless = {queue.name for queue in leaderless}
+        by_topic = {queue.name: queue for queue in reversed(leaderless)}
+        self._sender.leaderless = set(by_topic)
         if leaderless:
             producer.refresh_metadata()
-        for queue in leaderless:
-            known = producer.partitions(queue.name)
-            reason = _why_leaderless(queue, len(known))
-            self._topic_backoff.block(queue.name, reason)
+        for name, queue in by_topic.items():
+            self._topic_backoff.block(name, _why_leaderless(queue, len(producer.partitions(name))))
 
     async def _is_stranded(self, producer: Producer) -> bool:
         try:

@@ -172,7 +172,7 @@ class Publisher:
         log.warning(
             log_events.PRODUCER_REPLACED,
             reason=str(lost),
-            error=type(lost.error).__name__,
+            error=lost.name,
             topic=lost.queue.name if lost.queue else None,
             records=requeued,
             rebuilds=state.rebuilds,

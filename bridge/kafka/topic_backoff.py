@@ -21,6 +21,8 @@ BACKOFF_MAX_SECONDS: Final = 30.0
 class _BlockedTopic:
     backoff: Backoff = field(default_factory=lambda: Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS))
     not_before: float = 0.0
+    #: Why it is blocked, as it was logged last.
+    reason: str = ""
 
 
 class TopicBackoff:
@@ -33,20 +35,18 @@ class TopicBackoff:
         return bool(self._topics)
 
     def block(self, name: str, reason: str) -> None:
-        """Note that a topic cannot be written; it is logged once until it can be again."""
-        if name not in self._topics:
-            self._topics[name] = _BlockedTopic()
+        """Note that a topic cannot be written; it is logged when it begins and when the reason changes."""
+        topic = self._topics.setdefault(name, _BlockedTopic())
+        if topic.reason != reason:
+            topic.reason = reason
             log.warning(log_events.TOPIC_BLOCKED, topic=name, reason=reason)
 
-    def hold(self, name: str, reason: str, now: float) -> None:
-        """Leave a topic alone for a while, longer each time."""
-        self.block(name, reason)
-        topic = self._topics[name]
+    def hold(self, name: str, reason: str, now: float, *, quiet_times: int = 0) -> None:
+        """Leave a topic alone for a while, longer each time; the first ``quiet_times`` do not log the reason."""
+        topic = self._topics.setdefault(name, _BlockedTopic())
         topic.not_before = now + topic.backoff.next_seconds()
-
-    def failures(self, name: str) -> int:
-        """Return how many times in a row a topic was held."""
-        return self._topics[name].backoff.attempts if name in self._topics else 0
+        if not topic.reason and topic.backoff.attempts > quiet_times:
+            self.block(name, reason)
 
     def is_held(self, name: str, now: float) -> bool:
         """Return whether a topic is still left alone."""
@@ -54,5 +54,6 @@ class TopicBackoff:
 
     def unblock(self, name: str) -> None:
         """Note that Kafka has taken records for a topic."""
-        if self._topics.pop(name, None) is not None:
+        topic = self._topics.pop(name, None)
+        if topic is not None and topic.reason:
             log.info(log_events.TOPIC_RECOVERED, topic=name)

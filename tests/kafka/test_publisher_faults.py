@@ -311,7 +311,7 @@ async def test_an_answer_that_says_not_now_again_and_again_blocks_the_topic_visi
         assert "min.insync.replicas" in logs[0]["reason"]
 
 
-@pytest.mark.parametrize("code", [TOPIC_DENIED, UNKNOWN_TOPIC, UNSUPPORTED_COMPRESSION])
+@pytest.mark.parametrize("code", [TOPIC_DENIED, UNSUPPORTED_COMPRESSION])
 async def test_a_blocked_topic_waits_while_the_others_go_on(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its records stay, it is logged once and named, and no producer is replaced for it."""
     monkeypatch.setattr(topic_backoff, "BACKOFF_MIN_SECONDS", 3600.0)
@@ -327,6 +327,22 @@ async def test_a_blocked_topic_waits_while_the_others_go_on(code: int, monkeypat
         assert kafka.publisher.blocked_topics() == {SALES}
         assert [line["topic"] for line in logs if line["event"] == "topic not writable, buffering"] == [SALES]
         assert kafka.publisher.state.rebuilds == 0
+
+
+async def test_a_topic_that_is_gone_is_named_by_what_metadata_tell() -> None:
+    """A broker only says that it does not know it; metadata tell whether the topic or a partition is missing."""
+    async with publishing() as kafka:
+        with capture_logs() as logs:
+            kafka.add(Topic.TIMESALES, b"1")
+            batch = await kafka.batch(0)
+            kafka.producers[0].missing.add(SALES)
+            batch.reject(BatchRejected(UNKNOWN_TOPIC))
+            await eventually(lambda: logs, "it is logged")
+        assert "the topic does not exist" in logs[0]["reason"]
+        assert kafka.publisher.state.rebuilds == 0
+        kafka.producers[0].missing.clear()
+        (await kafka.batch(0, 1)).acknowledge()
+        await eventually(lambda: kafka.pipeline.accounts.published[Topic.TIMESALES] == 1, "published")
 
 
 async def test_a_blocked_topic_leaves_room_for_the_others() -> None:
@@ -361,11 +377,11 @@ async def test_what_a_blocked_topic_holds_beyond_its_share_is_dropped_visibly() 
         await eventually(lambda: buffer.stalled_bytes and buffer.stalled_bytes <= 15_000, "room for the others")
         dropped = kafka.pipeline.accounts.dropped[Topic.TIMESALES, "overload"]
         kafka.producers[0].leaderless.clear()
-        await kafka.acknowledge_until(lambda: not buffer.stalled_bytes)
+        published = kafka.pipeline.accounts.published
+        await kafka.acknowledge_until(lambda: published[Topic.TIMESALES] + dropped == 200)
         kafka.add_sales("2")
         [*_, last] = await kafka.sales()
         assert (last["seq"], last["after_gap"]) == (200, True)
-        assert kafka.pipeline.accounts.published[Topic.TIMESALES] + dropped == 200
 
 
 async def test_a_partition_without_a_leader_waits_and_is_sent_once_it_has_one() -> None:

@@ -76,8 +76,8 @@ HARMS = {
     sender_cancelled: "ProducerClosed",
     sender_failed: "KafkaError",
     metadata_stale: "ProducerClosed",
-    out_of_order: "OutOfOrderSequenceNumber",
-    fenced: "ProducerFenced",
+    out_of_order: "OUT_OF_ORDER_SEQUENCE_NUMBER",
+    fenced: "INVALID_PRODUCER_EPOCH",
 }
 
 
