@@ -21,8 +21,9 @@ BACKOFF_MAX_SECONDS: Final = 30.0
 class _BlockedTopic:
     backoff: Backoff = field(default_factory=lambda: Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS))
     not_before: float = 0.0
-    #: Why it is blocked, as it was logged last.
+    #: Why it is blocked, as it was logged last, and whether a broker said so: that needs no other reason.
     reason: str = ""
+    is_told_by_broker: bool = False
 
 
 class TopicBackoff:
@@ -35,9 +36,9 @@ class TopicBackoff:
         return bool(self._topics)
 
     def block(self, name: str, reason: str) -> None:
-        """Note that a topic cannot be written; it is logged when it begins and when the reason changes."""
+        """Note that a topic cannot be written; it is logged, and again if metadata tell another reason."""
         topic = self._topics.setdefault(name, _BlockedTopic())
-        if topic.reason != reason:
+        if topic.reason != reason and not topic.is_told_by_broker:
             topic.reason = reason
             log.warning(log_events.TOPIC_BLOCKED, topic=name, reason=reason)
 
@@ -47,6 +48,7 @@ class TopicBackoff:
         topic.not_before = now + topic.backoff.next_seconds()
         if not topic.reason and topic.backoff.attempts > quiet_times:
             self.block(name, reason)
+            topic.is_told_by_broker = True
 
     def is_held(self, name: str, now: float) -> bool:
         """Return whether a topic is still left alone."""
