@@ -152,7 +152,9 @@ class Ingest:
 
     def release(self, now_us: int) -> bool:
         """Queue conflated records, as far as there is room; return whether more can be queued at once."""
-        return self.conflation.release(now_us)
+        goes_on = self.conflation.release(now_us)
+        self.overload.announce()
+        return goes_on
 
     def release_all(self, now_us: int) -> bool:
         """Queue conflated records of all queues that have room; return whether some were queued, and more may wait."""
