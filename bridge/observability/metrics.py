@@ -41,9 +41,9 @@ DEAD_LETTER_REASONS: Final = (
 )
 #: Kinds of lines that carry no record.
 FILTERED_KINDS: Final = ("ack", "auth", "empty", "error", "not_subscribed", "pong")
-#: Topics whose records can be dropped, and why; quotes and greeks are conflated instead.
+#: Topics whose records can be dropped, and why; of quotes and greeks only what a stalled queue holds beyond its share.
 DROPS: Final = (
-    *((topic, "overload") for topic in (*MARKET_DATA, Topic.DLQ) if topic not in CONFLATED),
+    *((topic, "overload") for topic in (*MARKET_DATA, Topic.DLQ)),
     (Topic.DLQ, "record_refused"),
     (Topic.DLQ, RATE_LIMIT),
 )

@@ -190,7 +190,7 @@ def test_the_list_is_mounted_as_a_directory(helm: Helm) -> None:
     """Kubernetes brings changes to mounted directories only, never to single files (subPath)."""
     container = helm.render(example("hotreload")).pod.container()
     assert [mount for mount in container["volumeMounts"] if mount["name"] == "subscriptions"] == [
-        {"name": "subscriptions", "mountPath": "/etc/aries-bridge/aries/subscriptions", "readOnly": True}
+        {"name": "subscriptions", "mountPath": "/etc/aries-bridge/subscriptions", "readOnly": True}
     ]
 
 
