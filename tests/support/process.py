@@ -39,11 +39,11 @@ class Process:
 
     async def logged(self, event: str, count: int = 1) -> dict[str, Any]:
         """Wait for the n-th log line of an event and return it."""
-        async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
-            try:
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
                 await self._changed.wait_for(lambda: len(self.all(event)) >= count)
-            except TimeoutError:
-                raise AssertionError(f"no {event!r} within {DEADLINE_SECONDS} s; there was {self.text}") from None
+        except TimeoutError:
+            raise AssertionError(f"no {event!r} within {DEADLINE_SECONDS} s; there was {self.text}") from None
         return self.all(event)[count - 1]
 
     def all(self, event: str) -> list[dict[str, Any]]:

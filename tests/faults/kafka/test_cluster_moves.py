@@ -86,7 +86,8 @@ async def test_too_few_replicas_in_sync(kafka_cluster: RealKafka, topic_prefix: 
     create_topics(kafka_cluster, topic_prefix, partitions=1, replicas=3, config={"min.insync.replicas": "3"})
     async with under_load(kafka_cluster, topic_prefix) as load:
         await asyncio.to_thread(kafka_cluster.pause, 2)
-        await load.gives_up(2)
+        await eventually(lambda: load.logged(CANNOT), "a topic that cannot be written")
+        await load.piles_up(2_000)
         await asyncio.to_thread(kafka_cluster.resume, 2)
         await load.flows()
 

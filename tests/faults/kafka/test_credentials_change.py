@@ -71,7 +71,8 @@ def token_refused(endpoint: FakeTokenEndpoint) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "words"), [(endpoint_down, "is busy (HTTP 503)"), (token_refused, "a refused token looks like this")]
+    ("trouble", "words"),
+    [(endpoint_down, "is busy (HTTP 503)"), (token_refused, "how a rejected OAUTHBEARER token looks")],
 )
 async def test_no_good_token_when_one_is_needed(
     kafka: RealKafka, prefix: str, trouble: Callable[[FakeTokenEndpoint], None], words: str
