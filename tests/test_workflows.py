@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tomllib
 from typing import TYPE_CHECKING, Any, Final
@@ -12,17 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import yaml
 
-from tests.support.paths import ROOT, cache
+from tests.support import go_tools
+from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 WORKFLOWS: Final = sorted((ROOT / ".github/workflows").glob("*.yml"))
-ACTIONLINT: Final = "v1.7.12"
-#: Set to 1 where the workflows must be linted: that Go is missing is then a failure.
+#: Set to 1 if the workflows must be linted: a missing actionlint is then a failure.
 REQUIRE_GO: Final = "TESTS_REQUIRE_GO"
-FETCH_DEADLINE_SECONDS: Final = 240
 #: All that any job may do beyond reading the sources. To widen it is a decision, and is made here.
 WRITES: Final = {
     ("release.yml", "image"): {"packages", "id-token", "attestations"},
@@ -177,10 +175,7 @@ def test_the_image_gets_all_arguments_of_its_labels() -> None:
 def test_the_chart_is_packaged_by_the_helm_that_the_tests_use() -> None:
     """A chart is released by the version of Helm with which it was checked."""
     [released] = re.findall(r"helm/v3/cmd/helm@(\S+)", RELEASE.read_text(encoding="utf-8"))
-    tested = {
-        pin for path in (ROOT / "tests/helm").rglob("*.py") for pin in re.findall(r"v3\.\d+\.\d+", path.read_text())
-    }
-    assert tested <= {released}
+    assert released == go_tools.HELM.version
 
 
 def test_the_pins_are_kept_up_to_date() -> None:
@@ -191,31 +186,23 @@ def test_the_pins_are_kept_up_to_date() -> None:
 
 @pytest.fixture(scope="module")
 def actionlint() -> Path:
-    """Return actionlint, built once by Go and kept in the checkout's cache."""
-    binary = cache() / "bin" / f"actionlint-{ACTIONLINT}" / "actionlint"
-    if binary.exists():
-        return binary
-    if shutil.which("go") is None:
+    """Return actionlint."""
+    try:
+        return go_tools.binary(go_tools.ACTIONLINT)
+    except go_tools.ToolMissing as missing:
         if os.environ.get(REQUIRE_GO) == "1":
-            pytest.fail(f"{REQUIRE_GO}=1, but go is not installed")
-        pytest.skip("WORKFLOWS NOT LINTED: go is not installed")
-    subprocess.run(
-        ["go", "install", f"github.com/rhysd/actionlint/cmd/actionlint@{ACTIONLINT}"],
-        env={**os.environ, "GOBIN": str(binary.parent)},
-        check=True,
-        timeout=FETCH_DEADLINE_SECONDS,
-    )
-    return binary
+            pytest.fail(f"{REQUIRE_GO}=1, but: {missing}")
+        pytest.skip(f"WORKFLOWS NOT LINTED: {missing}")
 
 
-@pytest.mark.timeout(FETCH_DEADLINE_SECONDS + 30)
+@pytest.mark.timeout(go_tools.BUILD_DEADLINE_SECONDS + 30)
 def test_actionlint_finds_nothing(actionlint: Path) -> None:
     """GitHub's own schema, expressions and contexts, as actionlint knows them."""
     done = subprocess.run([actionlint, *WORKFLOWS], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.timeout(FETCH_DEADLINE_SECONDS + 30)
+@pytest.mark.timeout(go_tools.BUILD_DEADLINE_SECONDS + 30)
 def test_actionlint_would_find_something(actionlint: Path, tmp_path: Path) -> None:
     """The linter is one that looks: an expression that names nothing is told."""
     broken = tmp_path / "ci.yml"

@@ -24,6 +24,7 @@ from bridge.serialization.formatting import json_line, text_line
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
+from tests.support.background import in_background
 from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
@@ -228,10 +229,8 @@ class TestEnd:
             while True:
                 await writer.quote("MSFT", 0)
 
-        others = asyncio.create_task(write_on())
-        await print_records(settings, Selection(keys=frozenset({b"AAPL"}), timeout_seconds=0.3), json_line)
-        others.cancel()
-        await asyncio.wait([others])
+        async with in_background(write_on()):
+            await print_records(settings, Selection(keys=frozenset({b"AAPL"}), timeout_seconds=0.3), json_line)
 
 
 class TestOnRealKafka:

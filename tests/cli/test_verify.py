@@ -21,6 +21,7 @@ from bridge.verify.topic_reader import Selection
 from bridge.verify.verification import Verification
 from bridge.verify.violations import Violation, ViolationKind
 from tests.faults.proof import verified
+from tests.support.background import in_background
 from tests.support.brokers import unique
 from tests.support.process import process
 from tests.support.service import environment, eventually, running
@@ -338,18 +339,17 @@ class TestFollowing:
         settings = kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
         found: list[Violation] = []
         verification = Verification(settings, Selection(), follow=True, on_violation=found.append)
-        async with bridging(broker, topic_prefix) as (simulator, bridge):
-            following = asyncio.create_task(verification.run())
-            await eventually(lambda: verification.checker is not None, "the first round")
-            await simulator.emit(200)
-            await settled(simulator, bridge)
-            await eventually(lambda: _records(verification) >= bridge.accounts.published.total(), "all is followed")
-        assert found == []
-        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
-            await producer.send_and_wait(f"{topic_prefix}.trades", b"hello", key=b"AAPL", partition=0)
-        await eventually(lambda: found, "the finding")
-        following.cancel()
-        await asyncio.wait([following])
+        async with in_background(verification.run()):
+            async with bridging(broker, topic_prefix) as (simulator, bridge):
+                await eventually(lambda: verification.checker is not None, "the first round")
+                await simulator.emit(200)
+                await settled(simulator, bridge)
+                published = bridge.accounts.published.total()
+                await eventually(lambda: _records(verification) >= published, "all records are checked")
+            assert found == []
+            async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
+                await producer.send_and_wait(f"{topic_prefix}.trades", b"hello", key=b"AAPL", partition=0)
+            await eventually(lambda: found, "the violation")
 
         report = verification.close()
         assert report is not None

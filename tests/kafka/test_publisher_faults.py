@@ -22,6 +22,7 @@ from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
 from bridge.topics import Topic, topic_names
 from tests.kafka.fake_producer import FakeProducer, SentBatch
+from tests.support.background import in_background
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
@@ -137,14 +138,11 @@ async def publishing(*, delivery_timeout_seconds: float = 60.0) -> AsyncIterator
     """Run a publisher until the block ends."""
     kafka = Kafka(delivery_timeout_seconds=delivery_timeout_seconds)
     await kafka.publisher.connect()
-    running = asyncio.create_task(kafka.publisher.run())
     try:
-        yield kafka
+        async with in_background(kafka.publisher.run()):
+            yield kafka
     finally:
-        running.cancel()
-        ended = await asyncio.gather(running, return_exceptions=True)
         await kafka.publisher.close()
-        assert [type(error) for error in ended] == [asyncio.CancelledError]
 
 
 async def test_acknowledged_records_leave_the_buffer_and_are_accounted_for() -> None:

@@ -143,6 +143,7 @@ async def test_it_counts_the_tasks_of_the_event_loop(broker: EmbeddedBroker, top
             for task in waiting:
                 task.cancel()
             await asyncio.wait(waiting)
+            assert all(task.cancelled() for task in waiting)
 
 
 async def test_gaps_and_disconnects_have_their_times(broker: EmbeddedBroker, topic_prefix: str) -> None:
