@@ -40,11 +40,11 @@ def test_the_notes_say_how_to_look_at_it(helm: Helm) -> None:
 
 def test_the_notes_warn_of_what_is_open(helm: Helm) -> None:
     """An image by tag, Kafka in the clear and metrics that nobody scrapes are told, and only where they are so."""
-    warnings = ("image.digest is not set", "kafka.security.protocol is PLAINTEXT", "Nothing scrapes /metrics")
+    warnings = ("image.digest is not set", "kafka.security.protocol is PLAINTEXT", "/metrics is not scraped yet")
     assert all(warning in notes(helm, "minimal") for warning in warnings)
     full = notes(helm, "full")
     assert not any(warning in full for warning in warnings)
-    assert "two sessions live side by side" in full
+    assert "there are two sessions at a time" in full
 
 
 def test_the_notes_know_shards(helm: Helm) -> None:
