@@ -1,4 +1,4 @@
-"""``aries-bridge tail`` prints the records of topics, decoded, until it is told to end."""
+"""``aries-bridge tail`` prints the records of topics, decoded, until it is stopped."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class TestEnd:
             await print_records(settings, all_of(), json_line)
 
     async def test_unreachable_kafka_is_an_error(self) -> None:
-        """An address where nothing listens is one clear message."""
+        """An address without a listener is one clear message."""
         with pytest.raises(KafkaUnreachable, match=rf"Kafka at {NOWHERE} cannot be used: .* Check KAFKA_BOOTSTRAP"):
             await print_records(kafka_settings(NOWHERE, {}), all_of(), json_line)
 

@@ -29,12 +29,12 @@ WORKLOADS = ("Deployment", "StatefulSet")
 
 
 class ChartRefused(Exception):
-    """Hold what Helm says about values that the chart does not take."""
+    """The chart rejects values; the text is Helm's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """Hold a pod's specification and where it comes from."""
+    """A pod's specification and the object that it comes from."""
 
     owner: str
     labels: Json
@@ -51,7 +51,7 @@ class Pod:
 
 
 class Objects:
-    """Hold what a chart was rendered to."""
+    """The objects that a chart was rendered to."""
 
     def __init__(self, objects: Iterable[Json]) -> None:
         self.all = tuple(objects)

@@ -96,7 +96,7 @@ SPECS: Final[dict[str, Json]] = {
 
 
 def validate(document: Json) -> None:
-    """Raise where an operator's object is not as its API wants it, or is of a kind not known here."""
+    """Raise an error if an operator's object violates its schema, or is of an unknown kind."""
     spec = SPECS[f"{document['apiVersion']} {document['kind']}"]
     whole = _object({"apiVersion": TEXT, "kind": TEXT, "metadata": {"type": "object"}, "spec": spec})
     jsonschema.validate(document, whole)

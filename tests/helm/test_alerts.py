@@ -55,7 +55,7 @@ REFUSED = 'aries_bridge_reconnects_total{cause="token_refused"}'
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Say what is otherwise than healthy, and which alerts fire at a time; None takes a metric away."""
+    """What differs from a healthy bridge, and which alerts fire at a time; None removes a metric."""
 
     at: str
     firing: set[str] = field(default_factory=set)
@@ -139,7 +139,7 @@ def _labelled(name: str, target: str) -> str:
 
 
 def firing(alerts: set[str], at: str, moment: str = "") -> list[dict[str, Any]]:
-    """Return the expectation that exactly these alerts fire; of the moment promtool tells the expression alone."""
+    """Return the expectation that exactly these alerts fire; promtool reports only the expression of a time."""
     samples = [{"labels": f'{{alertname="AriesBridge{name}"}}', "value": 1} for name in sorted(alerts)]
     expression = f'count by (alertname) (ALERTS{{alertstate="firing"}}) # {moment}'
     return [{"expr": expression, "eval_time": at, "exp_samples": samples}]
@@ -168,7 +168,7 @@ def test_alerts_fire_when_they_should(helm: Helm, promtool: Path, tmp_path: Path
 
 
 def test_a_wrong_expectation_is_noticed(helm: Helm, promtool: Path, tmp_path: Path) -> None:
-    """The check itself fails where an alert does not fire, and says at which moment."""
+    """The check itself fails if an alert does not fire, and reports the time."""
     expected = firing({"FeedDown"}, "5m", "calm")
     test = {"interval": INTERVAL, "input_series": series({}), "promql_expr_test": expected}
     with pytest.raises(AssertionError, match="calm"):
@@ -189,8 +189,8 @@ def test_every_alert_is_tried(helm: Helm) -> None:
         assert rule["labels"]["severity"] in {"critical", "warning"}
 
 
-def test_other_releases_are_none_of_our_business(helm: Helm, promtool: Path, tmp_path: Path) -> None:
-    """Bridges of other releases and namespaces fire no alert of this one, whatever they are called."""
+def test_bridges_of_other_releases_fire_no_alert(helm: Helm, promtool: Path, tmp_path: Path) -> None:
+    """Bridges of other releases and namespaces fire no alert of this one, whatever their names."""
     down = {"aries_bridge_authenticated": "0x240"}
     others = [
         *series(down, pod="r-aries-bridge-second-5d8f9c7b6d-x2x4z"),
@@ -239,7 +239,7 @@ def test_an_alert_says_what_is_wrong(helm: Helm, promtool: Path, tmp_path: Path)
 
 
 def test_thresholds_and_labels_are_the_values(helm: Helm) -> None:
-    """An alert can be set, labelled and left out; rules of one's own stand beside them."""
+    """An alert can be set, labelled and disabled; additional rules can be added."""
     [group] = helm.render(example("full")).one("PrometheusRule")["spec"]["groups"]
     alerts = {rule["alert"]: rule for rule in group["rules"] if "alert" in rule}
     assert "AriesBridgeRestarts" not in alerts

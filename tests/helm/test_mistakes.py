@@ -1,4 +1,4 @@
-"""Values that cannot be right are refused at once, all of them, with what to set instead."""
+"""Invalid values are rejected at once, all of them, with what to set instead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EMPTY_DIGEST = {"repository": "x", "digest": "sha256:abc"}
 
 
 def refusal(helm: Helm, base: str, values: dict[str, Any]) -> str:
-    """Return what Helm says about an example with other values laid over it."""
+    """Return Helm's error for an example with some other values."""
     with pytest.raises(ChartRefused) as refused:
         helm.render(example(base), values)
     return str(refused.value)
@@ -137,8 +137,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("values", "told"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_told_with_its_remedy(helm: Helm, values: dict[str, Any], told: tuple[str, ...]) -> None:
-    """What the schema cannot know is refused by the templates."""
+def test_a_mistake_is_reported_with_a_hint(helm: Helm, values: dict[str, Any], told: tuple[str, ...]) -> None:
+    """The templates reject what the schema cannot."""
     said = refusal(helm, "minimal", values)
     for part in told:
         assert part in said
@@ -153,8 +153,8 @@ def test_mistakes_are_told_together(helm: Helm) -> None:
     ]
 
 
-def test_the_schema_tells_what_it_does_not_know(helm: Helm) -> None:
-    """Misspelt names are refused wherever they stand, and wrong types, words and numbers."""
+def test_the_schema_rejects_what_it_does_not_know(helm: Helm) -> None:
+    """Misspelt names are rejected at every level, and so are wrong types, words and numbers."""
     said = refusal(
         helm,
         "minimal",
@@ -193,13 +193,13 @@ def test_a_subscription_is_checked_whole(helm: Helm) -> None:
 
 @pytest.mark.parametrize("secret", ["ARIES_ACCESS_TOKEN_FILE", "ARIES_REFRESH_TOKEN_FILE"])
 def test_credentials_from_elsewhere_need_no_secret(helm: Helm, secret: str) -> None:
-    """Whoever brings the credentials by a variable of their own is not asked for a Secret."""
+    """If a variable provides the credentials, no Secret is required."""
     values = {"aries": {"existingSecret": ""}, "extraEnv": [{"name": secret, "value": "/vault/token"}]}
     assert "volumes" not in helm.render(example("minimal"), values).pod.spec
 
 
 def test_a_kafka_password_from_elsewhere_needs_no_secret(helm: Helm) -> None:
-    """The same holds for Kafka's password, say one that a Secret brings into the environment."""
+    """The same applies to Kafka's password, for example from a Secret in the environment."""
     values = {
         "kafka": {"security": {**SASL, "sasl": {"mechanism": "PLAIN", "username": "me"}}},
         "extraEnvFrom": [{"secretRef": {"name": "kafka"}}],

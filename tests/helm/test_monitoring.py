@@ -73,7 +73,7 @@ def _alert_expressions(helm: Helm) -> Iterator[str]:
 
 
 def unknown(expression: str, exposed: dict[str, set[str]]) -> list[str]:
-    """Return the metrics and labels of an expression that nobody exposes."""
+    """Return the metrics and labels of an expression that no bridge exposes."""
     selected = {found["metric"]: found["matchers"] for found in _SELECTED.finditer(expression)}
     wrong = [metric for metric in selected if metric not in exposed]
     known = TARGET_LABELS.union(*(exposed.get(metric, ()) for metric in selected))
@@ -94,7 +94,7 @@ async def test_alerts_and_dashboard_ask_for_what_there_is(helm: Helm, exposed: d
 
 
 def test_the_dashboard_shows_the_metrics_of_the_contract() -> None:
-    """Every metric that is promised stands on the dashboard; the session's says all that the socket's would."""
+    """Every metric of the contract is on the dashboard, except the socket's state, which the session's implies."""
     shown = {found["metric"] for expression in _dashboard_expressions() for found in _SELECTED.finditer(expression)}
     assert {f"aries_bridge_{name}" for name in PROMISED} - shown == {"aries_bridge_connected"}
 

@@ -67,7 +67,7 @@ def test_pods_are_restricted(helm: Helm, path: Path) -> None:
 
 
 def test_the_user_is_a_number_unless_the_cluster_chooses(helm: Helm) -> None:
-    """The kubelet can only prove that a numeric user is not root; OpenShift wants to choose it."""
+    """The kubelet can only verify a numeric user not to be root; OpenShift assigns it."""
     assert helm.render(example("minimal")).pod.spec["securityContext"]["runAsUser"] == 10001
     assert helm.render(example("openshift")).pod.spec["securityContext"].keys() == {
         "fsGroupChangePolicy",
@@ -129,7 +129,7 @@ def test_the_selector_never_changes(helm: Helm, path: Path) -> None:
 
 @each_example
 def test_probes_ask_the_port_on_which_the_program_answers(helm: Helm, path: Path) -> None:
-    """Start and life are asked of /livez, readiness of /readyz, on the port that the settings name."""
+    """Startup and liveness use /livez, readiness uses /readyz, on the configured port."""
     objects = helm.render(path)
     container = objects.pod.container()
     [port] = container["ports"]
@@ -171,7 +171,7 @@ def _template(helm: Helm, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_changed_setting_rolls_the_pod(helm: Helm) -> None:
-    """The ConfigMap's checksum stands on the pod, so that a new pod reads the new symbols."""
+    """The pod has the ConfigMap's checksum, so that a new pod reads the new symbols."""
     before = _template(helm, {"aries": {"symbols": ["AAPL"]}})
     after = _template(helm, {"aries": {"symbols": ["AAPL", "MSFT"]}})
     assert before["metadata"]["annotations"]["checksum/config"] != after["metadata"]["annotations"]["checksum/config"]

@@ -50,7 +50,7 @@ def test_objects_are_as_kubernetes_wants_them(helm: Helm, path: Path) -> None:
 
 @each_example
 def test_names_are_unique_and_valid(helm: Helm, path: Path) -> None:
-    """No two objects have one name, and each object says whose it is."""
+    """No two objects have the same name, and each is labelled with its release."""
     objects = helm.render(path)
     names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects]
     assert len(set(names)) == len(names)
@@ -62,7 +62,7 @@ def test_names_are_unique_and_valid(helm: Helm, path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["minimal", "shards"])
 def test_long_names_leave_room_for_those_of_pods(helm: Helm, name: str) -> None:
-    """A pod's name has 63 characters, of which a Deployment needs 17; by those before them alerts know its pods."""
+    """A pod's name has 63 characters, of which a Deployment needs 17; alerts match pods by the rest."""
     rendered = helm.run("template", "a" * 53, str(CHART), "--values", str(example(name)))
     objects = [one for one in yaml.safe_load_all(rendered) if one]
     [workload] = [one["metadata"]["name"] for one in objects if one["kind"] in ("Deployment", "StatefulSet")]

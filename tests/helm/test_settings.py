@@ -1,4 +1,4 @@
-"""What the chart can say, the program accepts; and each setting of the program can be said in the chart."""
+"""The program accepts all settings of the chart, and the chart can set each setting of the program."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def files(tmp_path: Path) -> Files:
 
 @pytest.fixture(autouse=True)
 def pod_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be called as a StatefulSet's pod is."""
+    """Set the host name to that of a StatefulSet's pod."""
     monkeypatch.setattr(socket, "gethostname", lambda: "r-aries-bridge-2")
 
 
@@ -134,13 +134,13 @@ def _plain() -> Iterator[tuple[str, Value]]:
 
 
 def test_each_setting_is_named_beside_its_value() -> None:
-    """values.yaml tells for every setting by which value it is set, except for the shard, which the chart chooses."""
+    """values.yaml names for every setting the value that sets it, except for the shard, which the chart sets."""
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
     assert _set_by().keys() == set(cautions.names()) - secrets - {"BRIDGE_SHARD"}
 
 
 def test_the_defaults_are_the_programs() -> None:
-    """A default in values.yaml is the program's; where it is empty, the program has none or makes one."""
+    """A default in values.yaml is the program's; if it is empty, the program has none or computes one."""
     rows = {row.name: row for row in settings_table.table()}
     for name, value in _plain():
         row = rows[name]
@@ -176,7 +176,7 @@ def _bounds(schema: dict[str, Any]) -> Iterator[tuple[float, float]]:
 
 
 def test_the_bounds_are_the_programs() -> None:
-    """What the schema takes the program takes, and what it refuses the program refuses."""
+    """The schema accepts and rejects the same numbers as the program."""
     numbers = {name: value.schema for name, value in _plain() if value.schema.get("type") in ("integer", "number")}
     assert len(numbers) > 10
     for name, schema in numbers.items():
@@ -186,7 +186,7 @@ def test_the_bounds_are_the_programs() -> None:
 
 
 def test_the_choices_are_the_programs() -> None:
-    """The schema offers exactly the words that the program knows; an empty one stands for none."""
+    """The schema has exactly the choices of the program; an empty one stands for none."""
     choices = {name: value.schema["enum"] for name, value in _plain() if "enum" in value.schema}
     assert len(choices) > 5
     for name, offered in choices.items():
@@ -241,7 +241,7 @@ def test_settings_of_ones_own_win(helm: Helm, files: Files) -> None:
 
 
 def test_values_can_be_given_on_the_command_line(helm: Helm, files: Files) -> None:
-    """Numbers given by `--set`, which Helm reads as integers and not as floats, are the same settings."""
+    """Numbers of `--set`, which Helm reads as integers and not as floats, are the same settings."""
     objects = helm.render(example("minimal"), None, "--set", "bridge.bufferBytes=104857600,bridge.drainSeconds=5")
     found = loaded(objects, files)
     assert (found.bridge_buffer_bytes, found.bridge_drain_seconds) == (104_857_600, 5)

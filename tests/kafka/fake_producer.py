@@ -55,7 +55,7 @@ class FakeProducer:
         return acknowledgement
 
     def rewind(self, topic: str, partition: int, records: int) -> None:
-        """Keep which batch's sequence number is to be used again."""
+        """Record which batch's sequence number is used again."""
         self.rewound.append((topic, partition, records))
 
     def partitions(self, topic: str) -> Collection[int]:

@@ -48,6 +48,15 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
+#: Renew tokens and sessions as often as asked for, instead of at least 30 s apart.
+RENEW_AT_ONCE = """
+from bridge.aries.protocol import authentication
+from bridge.oauth import current_grant
+current_grant.FRESH_SECONDS = current_grant.MIN_REPEAT_SECONDS = 0.0
+authentication.MIN_RENEWAL_SECONDS = authentication.REPEATED_WITHIN_SECONDS = 0.0
+"""
+
+
 async def output_of(bridge: Process) -> bytes:
     """Return what a process has written, its arguments, and what it responds over HTTP while it runs."""
     heard = [*bridge.text, bridge.output]
@@ -174,7 +183,7 @@ async def test_a_token_endpoint_that_echoes_what_it_was_sent(
             ARIES_TOKEN_URL=f"{endpoint.url}?{planted.URL_QUERY}",
             **LOUD,
         )
-        async with process(environ, "run") as bridge:
+        async with process(environ, "run", sabotage=RENEW_AT_ONCE) as bridge:
             await bridge.logged("subscribed")
             heard = [await output_of(bridge)]
             echo = f"{planted.NEXT_ACCESS_TOKEN} {planted.ROTATED_REFRESH_TOKEN}"
