@@ -1,4 +1,4 @@
-{{/* What the schema cannot say: values that must fit each other. All problems are told at once, each with its remedy. */}}
+{{/* What the schema cannot express: values that depend on each other. All problems are reported at once, each with its fix. */}}
 
 {{- define "aries-bridge.checks" -}}
 {{- $problems := list -}}
@@ -11,7 +11,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* "true" where one of the named settings comes from elsewhere; of `extraEnvFrom` nobody knows what it brings. */}}
+{{/* "true" where one of the named settings comes from elsewhere; the contents of `extraEnvFrom` are not known. */}}
 {{- define "aries-bridge.elsewhere" -}}
 {{- $found := .root.Values.extraEnvFrom | empty | not -}}
 {{- range .root.Values.extraEnv -}}
