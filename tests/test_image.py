@@ -220,7 +220,7 @@ def free_port() -> int:
 async def test_it_streams_is_healthy_and_stops_on_the_stop_signal(
     image: Image, broker: EmbeddedBroker, topic_prefix: str
 ) -> None:
-    """As the first process of a container it publishes, answers its health check, and drains when told to stop."""
+    """As the first process of a container it publishes, answers its health check, and drains when it is stopped."""
     broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     port = {"BRIDGE_HTTP_PORT": str(free_port()), "BRIDGE_HTTP_HOST": "127.0.0.1"}
     async with Simulator(rate=200) as simulator:

@@ -93,8 +93,8 @@ def _levels(function: ast.expr, reports: dict[str, list[str]]) -> list[str]:
 def _events(call: ast.Call, levels: list[str], logger: str) -> Iterator[Event]:
     if not levels:
         return
-    [said] = call.args
-    messages = [said.body, said.orelse] if isinstance(said, ast.IfExp) else [said]
+    [message] = call.args
+    messages = [message.body, message.orelse] if isinstance(message, ast.IfExp) else [message]
     fields = tuple(keyword.arg or "**" for keyword in call.keywords)
     paired = zip(messages, levels, strict=True) if len(messages) > 1 else [(messages[0], " or ".join(levels))]
     for message, level in paired:

@@ -35,10 +35,10 @@ async def test_wrong_settings_end_in_one_message_and_exit_code_2() -> None:
     """Every problem is listed at once, in plain text and without a traceback."""
     async with process({"ARIES_DIALECT": "morse", "ARIES_SYMBOLS": "A B"}, "run") as bridge:
         assert await bridge.ended() == 2
-        said = "".join(bridge.text)
+        output = "".join(bridge.text)
     for name in ("ARIES_DIALECT", "ARIES_SYMBOLS", "KAFKA_BOOTSTRAP_SERVERS", "ARIES_ACCESS_TOKEN"):
-        assert name in said
-    assert "Traceback" not in said
+        assert name in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("number", [TERM, INT])

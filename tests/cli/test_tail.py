@@ -167,12 +167,12 @@ class TestRecords:
 
         out, err = capsys.readouterr()
         place = json.loads(out)
-        told = [line for line in err.splitlines() if " offset " in line]
+        reported = [line for line in err.splitlines() if " offset " in line]
         assert place["offset"] == 2
-        assert told[0].startswith(
+        assert reported[0].startswith(
             f"aries-bridge: {topic_prefix}.quotes partition {place['partition']} offset 0: the value"
         )
-        assert told[1].endswith("offset 1: the value is empty")
+        assert reported[1].endswith("offset 1: the value is empty")
 
     async def test_confluent_values_are_decoded_by_the_registry(
         self, broker: EmbeddedBroker, topic_prefix: str, capsys: pytest.CaptureFixture[str]
@@ -362,9 +362,9 @@ class TestCommand:
         """Without KAFKA_BOOTSTRAP_SERVERS the message names it, and no setting of Aries."""
         async with command(prefix="aries") as tail:
             assert await tail.ended() == 2
-            told = await tail.stderr.read()
-            assert b"KAFKA_BOOTSTRAP_SERVERS" in told
-            assert b"ARIES_" not in told
+            stderr = await tail.stderr.read()
+            assert b"KAFKA_BOOTSTRAP_SERVERS" in stderr
+            assert b"ARIES_" not in stderr
 
 
 async def topics_of(broker: EmbeddedBroker, prefix: str) -> set[str]:

@@ -136,18 +136,18 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("values", "told"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_reported_with_a_hint(helm: Helm, values: dict[str, Any], told: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("values", "parts"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_reported_with_a_hint(helm: Helm, values: dict[str, Any], parts: tuple[str, ...]) -> None:
     """The templates reject what the schema cannot."""
-    said = refusal(helm, "minimal", values)
-    for part in told:
-        assert part in said
+    message = refusal(helm, "minimal", values)
+    for part in parts:
+        assert part in message
 
 
 def test_mistakes_are_told_together(helm: Helm) -> None:
     """One message has a line for each."""
-    said = refusal(helm, "minimal", {"terminationGracePeriodSeconds": 20, "shards": 2, "bridge": {"instance": "x"}})
-    assert [line.split(" is ")[0] for line in said.splitlines() if line.startswith("- ")] == [
+    message = refusal(helm, "minimal", {"terminationGracePeriodSeconds": 20, "shards": 2, "bridge": {"instance": "x"}})
+    assert [line.split(" is ")[0] for line in message.splitlines() if line.startswith("- ")] == [
         "- bridge.instance",
         "- terminationGracePeriodSeconds",
     ]
@@ -155,7 +155,7 @@ def test_mistakes_are_told_together(helm: Helm) -> None:
 
 def test_the_schema_rejects_what_it_does_not_know(helm: Helm) -> None:
     """Misspelt names are rejected at every level, and so are wrong types, words and numbers."""
-    said = refusal(
+    message = refusal(
         helm,
         "minimal",
         {
@@ -180,15 +180,15 @@ def test_the_schema_rejects_what_it_does_not_know(helm: Helm) -> None:
         "/image/digest",
         "/probes/readiness/periodSeconds",
     ):
-        assert part in said
+        assert part in message
 
 
 def test_a_subscription_is_checked_whole(helm: Helm) -> None:
     """Keys, events and types of a subscription are those that the program knows."""
     entries = [{"symbol": "A", "event": ["quotes"]}, {"symbol": "B", "events": ["quote"]}, {"events": ["quotes"]}]
-    said = refusal(helm, "minimal", {"aries": {"subscriptions": entries}})
+    message = refusal(helm, "minimal", {"aries": {"subscriptions": entries}})
     for number in range(3):
-        assert f"/aries/subscriptions/{number}" in said
+        assert f"/aries/subscriptions/{number}" in message
 
 
 @pytest.mark.parametrize("secret", ["ARIES_ACCESS_TOKEN_FILE", "ARIES_REFRESH_TOKEN_FILE"])

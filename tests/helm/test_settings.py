@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from bridge import settings
 from bridge.settings import Settings
 from bridge.settings import table as settings_table
-from bridge.settings import warnings as cautions
+from bridge.settings import warnings as settings_warnings
 from bridge.settings.field_types import is_secret
 from tests.helm.chart import EXAMPLES, Helm, example, merged
 from tests.helm.pod_environment import Files, environment
@@ -51,15 +51,15 @@ def loaded(objects: Objects, files: Files) -> Settings:
 
 @each_example
 def test_the_program_accepts_what_the_chart_says(helm: Helm, path: Path, files: Files) -> None:
-    """Every container of every example starts with settings that have neither problem nor caution."""
+    """Every container of every example starts with settings that have neither a problem nor a warning."""
     objects = helm.render(path)
     for pod in objects.pods:
         for container in pod.containers:
             environ = environment(objects, pod, container, files)
             if path == example("injected"):
                 environ["ARIES_ACCESS_TOKEN_FILE"] = _injected(files)
-            found = cautions.warnings(settings.load(environ), environ)
-            assert [caution for caution in found if "in the clear" not in caution] == []
+            found = settings_warnings.warnings(settings.load(environ), environ)
+            assert [warning for warning in found if "in the clear" not in warning] == []
 
 
 def _injected(files: Files) -> str:
@@ -70,12 +70,12 @@ def _injected(files: Files) -> str:
 
 def test_every_setting_can_be_said(helm: Helm) -> None:
     """The examples together set every environment variable of the program, but no secret as a plain one."""
-    said: set[str] = set()
+    settable: set[str] = set()
     for path in EXAMPLES:
         objects = helm.render(path)
-        said |= objects.settings.keys()
+        settable |= objects.settings.keys()
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
-    assert said == set(cautions.names()) - secrets
+    assert settable == set(settings_warnings.names()) - secrets
 
 
 @each_example
@@ -136,7 +136,7 @@ def _plain() -> Iterator[tuple[str, Value]]:
 def test_each_setting_is_named_beside_its_value() -> None:
     """values.yaml names for every setting the value that sets it, except for the shard, which the chart sets."""
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
-    assert _set_by().keys() == set(cautions.names()) - secrets - {"BRIDGE_SHARD"}
+    assert _set_by().keys() == set(settings_warnings.names()) - secrets - {"BRIDGE_SHARD"}
 
 
 def test_the_defaults_are_the_programs() -> None:
@@ -144,9 +144,9 @@ def test_the_defaults_are_the_programs() -> None:
     rows = {row.name: row for row in settings_table.table()}
     for name, value in _plain():
         row = rows[name]
-        said = settings_table.written(tuple(value.default) if isinstance(value.default, list) else value.default)
+        written = settings_table.written(tuple(value.default) if isinstance(value.default, list) else value.default)
         made = row.default.startswith("<prefix>") or row.default == "host name"
-        assert said == ("" if made else row.default), value.name
+        assert written == ("" if made else row.default), value.name
 
 
 def test_what_values_yaml_leaves_empty_is_not_set(helm: Helm) -> None:
@@ -210,10 +210,10 @@ def test_symbols_arrive_as_they_were_written(helm: Helm, files: Files, hot_reloa
 def test_a_mounted_list_says_what_the_environment_says(helm: Helm, files: Files) -> None:
     """With `subscriptions.hotReload` the plan is the same as without, types and overriding entries included."""
     mounted = loaded(helm.render(example("hotreload")), files)
-    told = loaded(helm.render(example("hotreload"), {"subscriptions": {"hotReload": False}}), files)
+    by_environment = loaded(helm.render(example("hotreload"), {"subscriptions": {"hotReload": False}}), files)
     assert mounted.aries_subscriptions_file is not None
-    assert told.aries_subscriptions_file is None
-    assert dict(mounted.plan()) == dict(told.plan())
+    assert by_environment.aries_subscriptions_file is None
+    assert dict(mounted.plan()) == dict(by_environment.plan())
     assert mounted.plan()["XYZ"].type == "index"
     assert mounted.plan().warnings == ()
 

@@ -211,13 +211,13 @@ async def test_at_the_budget_events_are_dropped_visibly() -> None:
 def test_an_overload_is_announced_after_its_line_is_accounted_for() -> None:
     """The accounts in an announcement add up, and include the line that caused it."""
     table = Table(budget_bytes=1200)
-    told: list[tuple[bool, int, int]] = []
+    announced: list[tuple[bool, int, int]] = []
     accounts = table.accounts
-    table.on_overload = lambda started: told.append((started, accounts.balance, accounts.dropped.total()))
-    while not told:
+    table.on_overload = lambda started: announced.append((started, accounts.balance, accounts.dropped.total()))
+    while not announced:
         table.take(UpdateKind.TIMESALE, price="1", size=1)
     table.acknowledge()
-    assert told == [(True, 0, 1), (False, 0, 1)]
+    assert announced == [(True, 0, 1), (False, 0, 1)]
 
 
 async def test_after_a_rejected_record_the_next_one_is_after_a_gap() -> None:

@@ -51,8 +51,8 @@ class Consumer:
         self.seqs[stream].append(record["seq"])
         if record["after_gap"]:
             self.known[stream] = {}
-        said = {name: record[name] for name in NAMES.values() if record.get(name) is not None}
-        self.known[stream] |= said
+        present = {name: record[name] for name in NAMES.values() if record.get(name) is not None}
+        self.known[stream] |= present
         return stream
 
 
@@ -73,8 +73,8 @@ class Core(RuleBasedStateMachine):
         self.now_us = 1_000_000
         self.consumer = Consumer()
         self.sent: Counter[Stream] = Counter()
-        #: What each quote said, and the numbers of those that are lost.
-        self.said: dict[Stream, dict[int, dict[str, Any]]] = defaultdict(dict)
+        #: The fields of each quote, and the numbers of those that are lost.
+        self.sent_fields: dict[Stream, dict[int, dict[str, Any]]] = defaultdict(dict)
         self.lost: dict[Stream, set[int]] = defaultdict(set)
         self.letters = 0
 
@@ -83,11 +83,11 @@ class Core(RuleBasedStateMachine):
     @rule(symbol=st.sampled_from(SYMBOLS), fields=QUOTES)
     def quote(self, symbol: str, fields: dict[str, object]) -> None:
         stream = self.session_id, Topic.QUOTES, symbol
-        said = {NAMES[name]: value for name, value in fields.items() if value is not None}
+        present = {NAMES[name]: value for name, value in fields.items() if value is not None}
         for name in ("bid_price", "ask_price"):
-            if name in said:
-                said[name] = Decimal(str(said[name])).quantize(Decimal("1e-9"))
-        self.said[stream][self.sent[stream]] = said
+            if name in present:
+                present[name] = Decimal(str(present[name])).quantize(Decimal("1e-9"))
+        self.sent_fields[stream][self.sent[stream]] = present
         self.sent[stream] += 1
         self.table.take(UpdateKind.QUOTE, symbol, at_us=self.now_us, **fields)
 
@@ -193,9 +193,9 @@ class Core(RuleBasedStateMachine):
 
     @invariant()
     def overload_is_told_in_turn(self) -> None:
-        told = self.table.overloads
-        assert told == [place % 2 == 0 for place in range(len(told))]
-        assert (bool(told) and told[-1]) is self.table.ingest.overload.active
+        announced = self.table.overloads
+        assert announced == [place % 2 == 0 for place in range(len(announced))]
+        assert (bool(announced) and announced[-1]) is self.table.ingest.overload.active
 
     def teardown(self) -> None:
         """Let Kafka take everything; then each record has arrived, or is accounted for as lost."""
@@ -248,7 +248,7 @@ class Core(RuleBasedStateMachine):
         first = max((lost + 1 for lost in self.lost[stream] if lost < seq), default=0)
         known: dict[str, Any] = {}
         for number in range(first, seq + 1):
-            known |= self.said[stream][number]
+            known |= self.sent_fields[stream][number]
         return known
 
     def in_flight(self) -> list[PartitionQueue]:

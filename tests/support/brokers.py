@@ -40,7 +40,7 @@ START_DEADLINE_SECONDS = 60.0
 STOP_DEADLINE_SECONDS = 20.0
 USER = "bridge"
 PASSWORD = "correct horse"
-#: How the bridge is told to log in at the SASL listener.
+#: Settings of a bridge that logs in at the SASL listener.
 LOGIN = {
     "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
     "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",

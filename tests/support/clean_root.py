@@ -103,7 +103,7 @@ class Image:
 def build(context: Path, directory: Path, arguments: Mapping[str, str]) -> Image:
     """Run every step of the context's Dockerfile; return the last stage.
 
-    Raises NoCleanRoot where this machine cannot; a step that fails is an AssertionError with what it said.
+    Raises NoCleanRoot if this machine cannot; a step that fails is an AssertionError with its output.
     """
     _require_root()
     defaults, stages = parse((context / "Dockerfile").read_text(encoding="utf-8"))

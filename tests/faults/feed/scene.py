@@ -83,7 +83,7 @@ class Scene:
         """Wait until so many connections were lost, or failed to open, since the start."""
         await eventually(lambda: len(self.losses) >= times, f"loss {times}")
 
-    # What is said of it
+    # What is logged and announced
 
     def logged(self, event: str) -> list[MutableMapping[str, Any]]:
         """Return the log lines of an event so far."""
@@ -108,18 +108,18 @@ class Scene:
         """
         await prove(self.stage.bootstrap_servers, self.stage.prefix, self.bridge)
         assert Counter(self.causes) == self.bridge.client.reconnects
-        told = control(await read(self.stage.bootstrap_servers, self.stage.prefix, Topic.CONTROL))
-        words = [record["kind"] for record in told if record["kind"] in ("GAP", "RESUMED")]
+        announced = control(await read(self.stage.bootstrap_servers, self.stage.prefix, Topic.CONTROL))
+        words = [record["kind"] for record in announced if record["kind"] in ("GAP", "RESUMED")]
         assert words == ["GAP", "RESUMED"] * len(gaps)
-        begun = [record for record in told if record["kind"] == "GAP"]
-        ended = [record for record in told if record["kind"] == "RESUMED"]
+        begun = [record for record in announced if record["kind"] == "GAP"]
+        ended = [record for record in announced if record["kind"] == "RESUMED"]
         assert [record["reason"].partition(":")[0] for record in begun] == [gap.value for gap in gaps]
         found = await read(self.stage.bootstrap_servers, self.stage.prefix, *DATA)
         for begin, end in zip(begun, ended, strict=True):
             assert begin["gap_from_us"] == end["gap_from_us"] <= end["gap_to_us"]
             data = [one.record["ingest_time_us"] for one in found if one.record["session_id"] == begin["session_id"]]
             assert not data or begin["gap_from_us"] == max(data), "the gap begins with the session's last data"
-        return told
+        return announced
 
 
 def take_away_jitter(bridge: Bridge) -> None:

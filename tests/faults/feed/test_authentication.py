@@ -117,5 +117,5 @@ async def test_a_forgotten_session_is_an_announced_gap(stage: Stage) -> None:
         quotes = by_symbol(await read(stage.bootstrap_servers, stage.prefix, Topic.QUOTES))[Topic.QUOTES, "AAPL"]
         firsts = [quote for quote in quotes if quote["seq"] == 0]
         assert [quote["after_gap"] for quote in firsts] == [True, True]
-    told = await scene.proof(DisconnectCause.CLOSED)
-    assert "the session expired" in next(record["reason"] for record in told if record["kind"] == "GAP")
+    announced = await scene.proof(DisconnectCause.CLOSED)
+    assert "the session expired" in next(record["reason"] for record in announced if record["kind"] == "GAP")

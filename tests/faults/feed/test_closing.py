@@ -58,8 +58,8 @@ async def test_a_stop_meets_its_deadline_whatever_the_server_does(fault: str, st
             else:
                 await simulator.inject(faults.NoClosingHandshake())
         assert not scene.causes
-    told = await scene.proof()
-    assert told[-1]["kind"] == "SESSION_COMPLETED"
+    announced = await scene.proof()
+    assert announced[-1]["kind"] == "SESSION_COMPLETED"
 
 
 async def test_an_unanswered_close_delays_the_reconnect_by_its_deadline_only(stage: Stage) -> None:

@@ -44,8 +44,8 @@ async def test_a_cut_connection_is_resumed_with_a_visible_gap(reset: bool, stage
             await scene.flows("MSFT")
         assert scene.causes == [DisconnectCause.NETWORK]
         assert len(scene.logged("data resumed after gap")) == 1
-    told = await scene.proof(DisconnectCause.NETWORK)
-    assert [record["kind"] for record in told] == [
+    announced = await scene.proof(DisconnectCause.NETWORK)
+    assert [record["kind"] for record in announced] == [
         *("SESSION_STARTED", "SUBSCRIBED", "GAP", "SESSION_STARTED", "SUBSCRIBED", "RESUMED", "SESSION_COMPLETED")
     ]
     quotes = by_symbol(await read(stage.bootstrap_servers, stage.prefix, Topic.QUOTES))[Topic.QUOTES, "AAPL"]

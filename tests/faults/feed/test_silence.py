@@ -59,8 +59,8 @@ async def test_the_gap_of_a_silence_begins_with_the_last_data(
             await eventually(lambda: scene.bridge.client.connection_history.gaps, "a gap")
             simulator.active_faults.clear()
             await scene.flows(sessions=2)
-    told = await scene.proof(cause)
-    gap = next(record for record in told if record["kind"] == "GAP")
+    announced = await scene.proof(cause)
+    gap = next(record for record in announced if record["kind"] == "GAP")
     assert sent_from_us <= gap["gap_from_us"] <= sent_to_us
 
 

@@ -34,8 +34,8 @@ async def test_a_rejected_symbol_affects_no_other(stage: Stage) -> None:
         [refused] = scene.logged("symbol rejected by Aries")
         assert (refused["symbol"], refused["answer"]) == ("NOPE", "unknown symbol: NOPE")
         assert not scene.causes
-    told = await scene.proof()
-    assert "6 symbols, 1 refused" in [record["reason"] for record in told if record["kind"] == "SUBSCRIBED"]
+    announced = await scene.proof()
+    assert "6 symbols, 1 refused" in [record["reason"] for record in announced if record["kind"] == "SUBSCRIBED"]
 
 
 async def test_several_symbols_rejected_in_one_request_are_reported_by_name(stage: Stage) -> None:
@@ -51,8 +51,8 @@ async def test_several_symbols_rejected_in_one_request_are_reported_by_name(stag
             assert scene.bridge.client.session.rejected_symbols == set(bad)
             for symbol in good:
                 await scene.flows(symbol)
-        told = scene.logged("symbol rejected by Aries")
-        assert {line["symbol"]: line["answer"] for line in told} == {one: f"no such option: {one}" for one in bad}
+        rejected = scene.logged("symbol rejected by Aries")
+        assert {line["symbol"]: line["answer"] for line in rejected} == {one: f"no such option: {one}" for one in bad}
         assert "retrying in halves" in scene.logged("error message from Aries")[0]["answer"]
         assert [(line["symbols"], line["refused"]) for line in scene.logged("subscribed")] == [(5, bad)]
         assert not scene.causes

@@ -138,10 +138,10 @@ async def test_no_token_at_all_for_a_renewal(stage: Stage) -> None:
     async with granting(lasts_seconds=1) as (endpoint, simulator):
         async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
             await scene.flows(sessions=1)
-            lapses_at = scene.bridge.tokens.expires_at
-            assert lapses_at is not None
+            expires_at = scene.bridge.tokens.expires_at
+            assert expires_at is not None
             assert isinstance(scene.bridge.tokens, RefreshingToken)
-            scene.bridge.tokens._current._clock = lambda: lapses_at + 1
+            scene.bridge.tokens._current._clock = lambda: expires_at + 1
             endpoint.fail(500, times=1)
             await simulator.inject(faults.Expire(warning_seconds=0.8))
             await scene.flows(sessions=2)

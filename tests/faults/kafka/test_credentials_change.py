@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.token_endpoint import FakeTokenEndpoint
 
 TOKEN_SECONDS = 2
-LAPSED = -60
+EXPIRED_SECONDS = -60
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def endpoint_down(endpoint: FakeTokenEndpoint) -> None:
 
 
 def token_refused(endpoint: FakeTokenEndpoint) -> None:
-    endpoint.make = lambda _: unsecured_jwt(LAPSED)
+    endpoint.make = lambda _: unsecured_jwt(EXPIRED_SECONDS)
 
 
 @pytest.mark.parametrize(

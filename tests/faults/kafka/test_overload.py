@@ -62,8 +62,8 @@ async def test_an_outage_longer_than_the_budget(kafka: RealKafka, topic_prefix: 
     report = await verified(kafka.bootstrap_servers, topic_prefix)
     assert report.violations == []
     assert report.records - sum(row.repeats for row in report.rows) == accounts["published"]
-    said = control(await read(kafka.bootstrap_servers, topic_prefix, Topic.CONTROL))
-    assert [one["reason"] for one in said if one["kind"] == "OVERLOAD"] == ["started", "ended"]
+    announced = control(await read(kafka.bootstrap_servers, topic_prefix, Topic.CONTROL))
+    assert [one["reason"] for one in announced if one["kind"] == "OVERLOAD"] == ["started", "ended"]
 
 
 def resident_bytes(pid: int) -> int:

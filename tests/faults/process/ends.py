@@ -37,7 +37,7 @@ async def accounted_end(bridge: Process, *, may_complain: bool = False) -> Accou
     assert code == (4 if accounts["undelivered"] else 0)
     assert "Traceback" not in "".join(bridge.text)
     complaints = [line for line in bridge.logs if line["logger"] == "asyncio" or line["event"] == "unexpected error"]
-    assert may_complain or complaints == [], complaints  # said so: pytest rewrites no assertion of this module
+    assert may_complain or complaints == [], complaints  # as the message: pytest rewrites no assertion of this module
     return accounts
 
 

@@ -108,10 +108,10 @@ async def test_another_command_shows_no_secret_either() -> None:
     sabotage = "import pydantic_settings\npydantic_settings.EnvSettingsSource.__call__ = fail\n"
     async with process({"ARIES_ACCESS_TOKEN": SECRET}, "check", sabotage=FAIL + sabotage) as run:
         assert await run.ended() == 1
-    said = "".join(run.text) + run.output
-    assert "fatal error" in said
-    assert "TypeError: one ***" in said
-    assert "s3cret" not in said
+    output = "".join(run.text) + run.output
+    assert "fatal error" in output
+    assert "TypeError: one ***" in output
+    assert "s3cret" not in output
 
 
 async def test_errors_beside_the_path_of_records_are_only_logged(

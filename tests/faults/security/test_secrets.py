@@ -59,15 +59,15 @@ authentication.MIN_RENEWAL_SECONDS = authentication.REPEATED_WITHIN_SECONDS = 0.
 
 async def output_of(bridge: Process) -> bytes:
     """Return what a process has written, its arguments, and what it responds over HTTP while it runs."""
-    heard = [*bridge.text, bridge.output]
+    outputs = [*bridge.text, bridge.output]
     cmdline = Path(f"/proc/{bridge.pid}/cmdline")
-    heard += [cmdline.read_text()] if cmdline.exists() else []  # noqa: ASYNC240 - no disk is behind it
+    outputs += [cmdline.read_text()] if cmdline.exists() else []  # noqa: ASYNC240 - no disk is behind it
     for line in bridge.all("HTTP server listening") if cmdline.exists() else []:  # noqa: ASYNC240 - likewise
         async with aiohttp.ClientSession(f"http://127.0.0.1:{line['port']}") as http:
             for path in PATHS:
                 async with http.get(path) as answer:
-                    heard.append(f"{answer.headers}{await answer.text()}")
-    return "".join(heard).encode()
+                    outputs.append(f"{answer.headers}{await answer.text()}")
+    return "".join(outputs).encode()
 
 
 async def run(environ: Mapping[str, str], *command: str) -> bytes:
@@ -110,7 +110,7 @@ async def test_a_feed_that_echoes_token_and_key_everywhere(
             for echo in (token, key, quote(token), json.dumps(key), html.escape(key), basic("u", key), token[:100]):
                 for fault in _echoes(echo):
                     await simulator.inject(fault)
-            heard = [await output_of(bridge)]
+            outputs = [await output_of(bridge)]
             for number, echo in enumerate((f"bad token {token}"[:120], f"bad key {key}"), 1):
                 await simulator.inject(faults.Close(code=4000, reason=echo))
                 await bridge.logged("Aries connection lost", number)
@@ -119,15 +119,15 @@ async def test_a_feed_that_echoes_token_and_key_everywhere(
             await simulator.inject(faults.Drop())
             await bridge.logged("Aries connection lost", 4)
             await bridge.logged("subscribed", 4)
-            heard.append(await output_of(bridge))
+            outputs.append(await output_of(bridge))
             bridge.signal(TERM)
             assert await bridge.ended() == 0
-            heard.append(await output_of(bridge))
+            outputs.append(await output_of(bridge))
     stored = await records(broker.bootstrap_servers, topic_prefix)
     assert stored.count(b"***") > 10  # the echoes are there, without what they echo
     commands = (("tail", "--json", "--from-beginning", "--count", "50"), ("verify",), ("settings", "--json"))
-    heard += await run_all(environ, *commands)
-    assert planted.shown_in(b"".join((*heard, stored))) == []
+    outputs += await run_all(environ, *commands)
+    assert planted.shown_in(b"".join((*outputs, stored))) == []
 
 
 def _echoes(echo: str) -> Iterator[faults.Fault]:
@@ -152,9 +152,9 @@ async def test_a_feed_that_repeats_the_token_it_rejects(
         environ = environment(
             simulator, broker.bootstrap_servers, topic_prefix, ARIES_ACCESS_TOKEN=planted.ACCESS_TOKEN
         )
-        heard = await run_all(environ, ("run",), ("check",), ("check", "--json"))
-    assert b"no such token: ***" in heard[0]
-    assert planted.shown_in(b"".join((*heard, await records(broker.bootstrap_servers, topic_prefix)))) == []
+        outputs = await run_all(environ, ("run",), ("check",), ("check", "--json"))
+    assert b"no such token: ***" in outputs[0]
+    assert planted.shown_in(b"".join((*outputs, await records(broker.bootstrap_servers, topic_prefix)))) == []
 
 
 async def test_a_token_endpoint_that_echoes_what_it_was_sent(
@@ -185,7 +185,7 @@ async def test_a_token_endpoint_that_echoes_what_it_was_sent(
         )
         async with process(environ, "run", sabotage=RENEW_AT_ONCE) as bridge:
             await bridge.logged("subscribed")
-            heard = [await output_of(bridge)]
+            outputs = [await output_of(bridge)]
             echo = f"{planted.NEXT_ACCESS_TOKEN} {planted.ROTATED_REFRESH_TOKEN}"
             refused = {"error": "server_error", "error_description": echo}
             for _ in range(5):
@@ -193,11 +193,11 @@ async def test_a_token_endpoint_that_echoes_what_it_was_sent(
             await simulator.inject(faults.Garbage(line=echo))
             await simulator.inject(faults.Expire(warning_seconds=1))
             await bridge.logged("token refresh failed, using current token")
-            heard.append(await output_of(bridge))
+            outputs.append(await output_of(bridge))
             bridge.signal(TERM)
             assert await bridge.ended() == 0
-            heard.append(await output_of(bridge))
-    assert planted.shown_in(b"".join((*heard, await records(broker.bootstrap_servers, topic_prefix)))) == []
+            outputs.append(await output_of(bridge))
+    assert planted.shown_in(b"".join((*outputs, await records(broker.bootstrap_servers, topic_prefix)))) == []
 
 
 @pytest.mark.parametrize(
@@ -228,13 +228,13 @@ async def test_a_registry_that_echoes_the_password(
         async with process(environ, "run") as bridge:
             if status >= 500:
                 await bridge.logged("schema registry unavailable, retrying")
-                heard = [await output_of(bridge)]
+                outputs = [await output_of(bridge)]
                 bridge.signal(TERM)
             code = await bridge.ended()
             assert code == (0 if status >= 500 else 1)
-            heard = [await output_of(bridge)]
-        heard.append(await run(environ, "schemas", "list"))
-    assert planted.shown_in(b"".join(heard)) == []
+            outputs = [await output_of(bridge)]
+        outputs.append(await run(environ, "schemas", "list"))
+    assert planted.shown_in(b"".join(outputs)) == []
 
 
 async def test_a_kafka_that_rejects_the_password_or_accepts_it(
@@ -255,24 +255,24 @@ async def test_a_kafka_that_rejects_the_password_or_accepts_it(
             "KAFKA_OAUTH_CLIENT_ID": "client",
             "KAFKA_OAUTH_CLIENT_SECRET": planted.OAUTH_SECRET,
         }
-        heard = []
+        outputs = []
         for mechanism, how in (("PLAIN", login), ("SCRAM-SHA-512", login), ("OAUTHBEARER", oauth)):
             tried = {**environ, **how, **LOUD, "KAFKA_SASL_MECHANISM": mechanism}
             async with process(tried, "run") as bridge:
                 await bridge.logged("Kafka unavailable, retrying")
-                heard.append(await output_of(bridge))
+                outputs.append(await output_of(bridge))
                 bridge.signal(TERM)
                 assert await bridge.ended() == 0
-                heard.append(await output_of(bridge))
+                outputs.append(await output_of(bridge))
         good = {**environ, **login, **LOUD, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_PASSWORD": PASSWORD}
         async with process(good, "run") as bridge:
             await bridge.logged("subscribed")
-            heard.append(await output_of(bridge))
+            outputs.append(await output_of(bridge))
             bridge.signal(TERM)
             assert await bridge.ended() == 0
-            heard.append(await output_of(bridge))
-        heard.append(await run({**good, **login}, "topics"))
-    emitted = b"".join(heard)
+            outputs.append(await output_of(bridge))
+        outputs.append(await run({**good, **login}, "topics"))
+    emitted = b"".join(outputs)
     assert PASSWORD.encode() not in emitted
     assert planted.shown_in(emitted) == []
 
@@ -296,9 +296,9 @@ async def test_secrets_in_the_wrong_settings_are_not_repeated(tmp_path: Path) ->
         "SCHEMA_REGISTRY_PASSWORD": planted.REGISTRY_PASSWORD,
     }
     commands = (("run",), ("settings",), ("settings", "--json"), ("settings", "--check"), ("check",), ("verify",))
-    heard = await run_all(environ, *commands)
-    assert all(len(words) > 100 for words in heard)
-    assert planted.shown_in(b"".join(heard)) == []
+    outputs = await run_all(environ, *commands)
+    assert all(len(words) > 100 for words in outputs)
+    assert planted.shown_in(b"".join(outputs)) == []
 
 
 def test_the_search_itself_finds_every_form() -> None:
