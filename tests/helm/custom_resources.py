@@ -1,4 +1,4 @@
-"""Small schemas of the operators' objects that the chart makes: what is written here is all it may use.
+"""Small schemas of the operators' objects that the chart creates, with only the fields that it may use.
 
 From the operators' API references: Prometheus operator (monitoring.coreos.com/v1), External Secrets
 (external-secrets.io/v1) and Strimzi (kafka.strimzi.io/v1).

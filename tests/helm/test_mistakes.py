@@ -18,7 +18,7 @@ def refusal(helm: Helm, base: str, values: dict[str, Any]) -> str:
     return str(refused.value)
 
 
-def test_all_that_is_missing_is_told_at_once(helm: Helm) -> None:
+def test_all_missing_values_are_reported_at_once(helm: Helm) -> None:
     """Without any values one message names everything that a first installation needs."""
     with pytest.raises(ChartRefused) as refused:
         helm.render()
@@ -144,7 +144,7 @@ def test_a_mistake_is_reported_with_a_hint(helm: Helm, values: dict[str, Any], p
         assert part in message
 
 
-def test_mistakes_are_told_together(helm: Helm) -> None:
+def test_mistakes_are_reported_together(helm: Helm) -> None:
     """One message has a line for each."""
     message = refusal(helm, "minimal", {"terminationGracePeriodSeconds": 20, "shards": 2, "bridge": {"instance": "x"}})
     assert [line.split(" is ")[0] for line in message.splitlines() if line.startswith("- ")] == [
@@ -184,7 +184,7 @@ def test_the_schema_rejects_what_it_does_not_know(helm: Helm) -> None:
 
 
 def test_a_subscription_is_checked_whole(helm: Helm) -> None:
-    """Keys, events and types of a subscription are those that the program knows."""
+    """Keys, events and types of a subscription are checked as by the program."""
     entries = [{"symbol": "A", "event": ["quotes"]}, {"symbol": "B", "events": ["quote"]}, {"events": ["quotes"]}]
     message = refusal(helm, "minimal", {"aries": {"subscriptions": entries}})
     for number in range(3):
@@ -207,8 +207,8 @@ def test_a_kafka_password_from_elsewhere_needs_no_secret(helm: Helm) -> None:
     assert [volume["name"] for volume in helm.render(example("minimal"), values).pod.spec["volumes"]] == ["aries"]
 
 
-def test_a_limit_that_is_just_enough_is_taken(helm: Helm) -> None:
-    """The bounds of memory and grace are exact."""
+def test_a_limit_that_is_just_enough_is_accepted(helm: Helm) -> None:
+    """The bounds of memory and grace period are exact."""
     values = {"resources": {"limits": {"memory": "406Mi"}}, "terminationGracePeriodSeconds": 35}
     assert helm.render(example("minimal"), values).pod.spec["terminationGracePeriodSeconds"] == 35
     without = {"resources": {"limits": {"memory": None}}}

@@ -48,7 +48,7 @@ def test_the_notes_warn_of_what_is_open(helm: Helm) -> None:
 
 
 def test_the_notes_know_shards(helm: Helm) -> None:
-    """Shards have a page each, and are a StatefulSet."""
+    """With shards there is a page for each, and a StatefulSet."""
     text = notes(helm, "shards")
     assert "in 3 shards" in text
     assert "rollout status statefulset/r-aries-bridge" in text

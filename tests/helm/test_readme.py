@@ -29,7 +29,7 @@ def _schema() -> dict[str, Any]:
 
 
 def test_the_readme_has_the_tables_of_values() -> None:
-    """The tables are those that values.yaml and the schema make."""
+    """The tables are generated from values.yaml and the schema."""
     assert values_table.main(["--check"]) is None
 
 
@@ -61,8 +61,8 @@ def test_maps_reject_unknown_keys() -> None:
     assert loose <= OPEN | lists | {"claims", "valueFrom"}
 
 
-def test_the_schema_is_a_schema_that_takes_the_defaults() -> None:
-    """It is one of draft 7, which every Helm 3 knows, and values.yaml keeps it."""
+def test_the_schema_is_valid_and_accepts_the_defaults() -> None:
+    """It is a schema of draft 7, which every Helm 3 supports, and values.yaml satisfies it."""
     jsonschema.Draft7Validator.check_schema(_schema())
     defaults = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
     jsonschema.Draft7Validator(_schema()).validate(defaults)
@@ -77,7 +77,7 @@ def test_the_readmes_example_works(helm: Helm, tmp_path: Path) -> None:
 
 
 def test_write_and_check_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `--write` has written, `--check` accepts; before, it does not."""
+    """What `--write` has written passes `--check`; the text before does not."""
     path = tmp_path / "README.md"
     path.write_text(f"before\n{values_table.BEGIN}old\n{values_table.END}\nafter\n", encoding="utf-8")
     monkeypatch.setattr(values_table, "README", path)

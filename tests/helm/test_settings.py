@@ -33,7 +33,7 @@ NARROWER = {"BRIDGE_HTTP_PORT"}
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
-    """Return a place for what pods mount."""
+    """Return a directory for what pods mount."""
     return Files(tmp_path)
 
 
@@ -44,7 +44,7 @@ def pod_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def loaded(objects: Objects, files: Files) -> Settings:
-    """Return the settings with which the bridge starts."""
+    """Return the settings of a bridge in a container."""
     pod = objects.pod
     return settings.load(environment(objects, pod, pod.container(), files))
 
@@ -68,8 +68,8 @@ def _injected(files: Files) -> str:
     return path
 
 
-def test_every_setting_can_be_said(helm: Helm) -> None:
-    """The examples together set every environment variable of the program, but no secret as a plain one."""
+def test_every_setting_can_be_set(helm: Helm) -> None:
+    """The examples together set every environment variable of the program, but no secret as a plain value."""
     settable: set[str] = set()
     for path in EXAMPLES:
         objects = helm.render(path)
@@ -80,7 +80,7 @@ def test_every_setting_can_be_said(helm: Helm) -> None:
 
 @each_example
 def test_no_secret_is_in_the_environment(helm: Helm, path: Path) -> None:
-    """Secrets come as files: no container has one as a variable, and no ConfigMap holds one."""
+    """Secrets are files: no container has one as a variable, and no ConfigMap contains one."""
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
     objects = helm.render(path)
     for pod in objects.pods:
@@ -91,8 +91,8 @@ def test_no_secret_is_in_the_environment(helm: Helm, path: Path) -> None:
         assert not secrets & config_map["data"].keys()
 
 
-def test_secrets_are_what_their_files_hold(helm: Helm, files: Files) -> None:
-    """A secret's setting reads the file that its key in the Secret became."""
+def test_secrets_are_read_from_their_files(helm: Helm, files: Files) -> None:
+    """A secret's setting names the file of its key in the Secret."""
     found = loaded(helm.render(example("full")), files)
     revealed = {secret.name: secret.reveal() for secret in found.secrets}
     assert revealed == {
@@ -106,7 +106,7 @@ def test_secrets_are_what_their_files_hold(helm: Helm, files: Files) -> None:
 
 
 def test_the_keys_are_those_that_the_values_name(helm: Helm) -> None:
-    """The key of a Secret is free, the file's name is not."""
+    """A Secret may have any keys; the names of the files do not change."""
     volumes = {volume["name"]: volume for volume in helm.render(example("full")).pod.spec["volumes"]}
     assert volumes["aries"]["secret"]["items"] == [
         {"key": "token", "path": "aries-access-token"},
@@ -150,7 +150,7 @@ def test_the_defaults_are_the_programs() -> None:
 
 
 def test_what_values_yaml_leaves_empty_is_not_set(helm: Helm) -> None:
-    """The program's own default holds for what is empty."""
+    """The program's default applies to empty values."""
     found = helm.render(example("minimal")).settings
     assert "" not in found.values()
     assert "BRIDGE_INSTANCE" not in found
@@ -202,12 +202,12 @@ ODD_SYMBOLS = ["BRK.B", "BF/B", "A&B", "$SPX", "^GSPC", "ES=F", "X!", "Y@Z", "Q+
 
 @pytest.mark.parametrize("hot_reload", [False, True])
 def test_symbols_arrive_as_they_were_written(helm: Helm, files: Files, hot_reload: bool) -> None:  # noqa: FBT001 - a parameter
-    """Whatever a symbol may be made of survives YAML, Helm, the environment or the file."""
+    """A symbol of any characters survives YAML, Helm, and the environment or the file."""
     values = {"aries": {"symbols": ODD_SYMBOLS}, "subscriptions": {"hotReload": hot_reload}}
     assert list(loaded(helm.render(example("minimal"), values), files).plan()) == ODD_SYMBOLS
 
 
-def test_a_mounted_list_says_what_the_environment_says(helm: Helm, files: Files) -> None:
+def test_a_mounted_list_equals_the_environment(helm: Helm, files: Files) -> None:
     """With `subscriptions.hotReload` the plan is the same as without, types and overriding entries included."""
     mounted = loaded(helm.render(example("hotreload")), files)
     by_environment = loaded(helm.render(example("hotreload"), {"subscriptions": {"hotReload": False}}), files)
@@ -219,7 +219,7 @@ def test_a_mounted_list_says_what_the_environment_says(helm: Helm, files: Files)
 
 
 def test_a_long_list_is_mounted(helm: Helm, files: Files) -> None:
-    """Seven thousand options, too many for the environment, become a plan of seven thousand."""
+    """Seven thousand options, too many for the environment, are all subscribed to."""
     symbols = [f"AAPL300119C{number:08}" for number in range(7000)]
     values = {"aries": {"symbols": symbols, "subscriptions": []}}
     found = loaded(helm.render(example("hotreload"), values), files)
@@ -228,14 +228,14 @@ def test_a_long_list_is_mounted(helm: Helm, files: Files) -> None:
 
 
 def test_shards_know_their_number(helm: Helm, files: Files) -> None:
-    """A pod of the StatefulSet takes its shard from its name, and as many shards as there are pods."""
+    """A pod of the StatefulSet gets its shard from its name, and the number of shards."""
     objects = helm.render(example("shards"))
     found = loaded(objects, files)
     assert (found.shard, found.bridge_shards) == (2, objects.workload["spec"]["replicas"])
 
 
-def test_settings_of_ones_own_win(helm: Helm, files: Files) -> None:
-    """`extraEnv` overrides what the values say."""
+def test_extra_variables_override_values(helm: Helm, files: Files) -> None:
+    """`extraEnv` overrides what the values set."""
     values = {"extraEnv": [{"name": "ARIES_PING_INTERVAL_SECONDS", "value": "7"}]}
     assert loaded(helm.render(example("minimal"), values), files).aries_ping_interval_seconds == 7
 
@@ -247,13 +247,13 @@ def test_values_can_be_given_on_the_command_line(helm: Helm, files: Files) -> No
     assert (found.bridge_buffer_bytes, found.bridge_drain_seconds) == (104_857_600, 5)
 
 
-def test_laying_values_over_others_is_as_helm_does_it() -> None:
+def test_values_are_merged_as_by_helm() -> None:
     """Maps are merged, everything else is replaced."""
     assert merged({"a": {"b": 1, "c": [1]}, "d": 2}, {"a": {"c": [2]}}) == {"a": {"b": 1, "c": [2]}, "d": 2}
 
 
-def test_a_value_knows_its_setting() -> None:
-    """The setting in a comment is found, and only that."""
+def test_the_setting_of_a_value_is_found() -> None:
+    """The setting in a comment is found, and nothing else."""
     value = next(one for one in values_table.values() if one.name == "kafka.producer.lingerMs")
     assert (value.setting, value.default, value.is_section) == ("KAFKA_LINGER_MS", 2, False)
     assert dataclasses.replace(value, comment="`ARIES_X` alone").setting == ""
