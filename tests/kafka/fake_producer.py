@@ -47,7 +47,7 @@ class FakeProducer:
     abandoned: bool = False
 
     def send(self, batch: RecordBatch, topic: str, partition: int) -> asyncio.Future[object]:
-        """Keep the batch for the test to answer."""
+        """Record the batch, for the test to answer."""
         if self.ended:
             raise ProducerClosed
         acknowledgement: asyncio.Future[object] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Producers are let go of in every state, without a wait and without a trace."""
+"""Producers are abandoned in every state, at once and without leaks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def errors(acknowledgements: list[asyncio.Future[object]]) -> set[str]:
 async def unanswered(
     kafka: RealKafka, topic: str
 ) -> AsyncIterator[tuple[AiokafkaProducer, list[asyncio.Future[object]]]]:
-    """Give a producer with a batch on its way for each of many queues, to a broker that hangs."""
+    """Return a producer with a batch in flight for each of many queues, to a broker that hangs."""
     kafka.create_topic(topic, PARTITIONS)
     producer = await AiokafkaProducer.start({"bootstrap_servers": kafka.bootstrap_servers})
     kafka.pause()

@@ -118,7 +118,7 @@ class Kafka:
         return [value for _, _, value, _ in (*queue.in_flight, *queue.waiting)]
 
     async def acknowledge_until(self, holds: Callable[[], bool]) -> None:
-        """Acknowledge every batch of the first producer until something holds."""
+        """Acknowledge every batch of the first producer until a condition holds."""
         number = 0
         while not holds():
             (await self.batch(0, number)).acknowledge()
@@ -414,7 +414,7 @@ async def test_a_producer_whose_task_has_ended_is_replaced() -> None:
 
 
 async def test_brokers_that_have_moved_replace_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that stays unanswered while Kafka answers at its bootstrap servers is sent anew."""
+    """A batch that stays unanswered while Kafka answers at its bootstrap servers is sent again."""
     monkeypatch.setattr(metadata_watchdog, "UNREACHABLE_AFTER_SECONDS", QUICK)
     async with publishing() as kafka:
         kafka.producers[0].stranded = True

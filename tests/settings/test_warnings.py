@@ -163,7 +163,7 @@ def token_file() -> Iterator[Path]:
     ],
 )
 def test_loose_permissions_of_a_secrets_file_cause_a_warning(token_file: Path, mode: int, message: str | None) -> None:
-    """Only the worst permission is reported: to write, for everybody or the group, else to read for everybody."""
+    """Only the worst permission is reported: to write, for all users or the group, else to read for all users."""
     token_file.chmod(mode)
     found = warned({"ARIES_ACCESS_TOKEN": "", "ARIES_ACCESS_TOKEN_FILE": str(token_file)})
     if message is None:

@@ -211,7 +211,7 @@ class RealKafka:
         process.wait()
 
     def pause(self, number: int = 1) -> None:
-        """Let a broker hang (SIGSTOP): its connections stay open and nothing answers."""
+        """Pause a broker (SIGSTOP): its connections stay open and nothing answers."""
         process = self._process(number)
         process.send_signal(signal.SIGSTOP)
         os.waitpid(process.pid, os.WUNTRACED)  # until it really stands still
@@ -231,7 +231,7 @@ class RealKafka:
         self._launch(self._brokers[number])
 
     def move(self) -> None:
-        """Give every broker other ports, to be started on with its old storage; all have ended."""
+        """Assign other ports to every broker, for the next start with its old storage; all have ended."""
         for broker, ports in zip(self._brokers.values(), _free_ports(len(self._brokers)), strict=True):
             broker.ports = ports
         for broker in self._brokers.values():

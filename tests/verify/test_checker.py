@@ -34,7 +34,7 @@ class Scenario:
     def record(
         self, topic: Topic, seq: int, *, after_gap: bool = False, session: int = 0, at: float = 1, symbol: str = "AAPL"
     ) -> None:
-        """Give the checker a market record, counted as read and published."""
+        """Add a market record, counted as read and published."""
         ingest_us = SESSION + session + round(at * SECOND)
         self.offset += 1
         self.accounts.lines_received += 1
@@ -51,7 +51,7 @@ class Scenario:
             self.record(Topic.QUOTES, seq)
 
     def lost(self, conflated: int = 0, dropped: int = 0) -> None:
-        """Count lines that became no record of their own."""
+        """Count lines that became no record."""
         self.accounts.lines_received += conflated + dropped
         self.accounts.conflated[Topic.QUOTES] += conflated
         self.accounts.dropped[Topic.TRADES, "overload"] += dropped

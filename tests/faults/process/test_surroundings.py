@@ -49,7 +49,7 @@ class Unheard:
         self._port = port
 
     async def until(self, holds: Callable[[Mapping[str, Any]], object], what: str) -> Mapping[str, Any]:
-        """Ask ``/status`` until something holds."""
+        """Poll ``/status`` until a condition holds."""
         async with asyncio.timeout(DEADLINE_SECONDS), aiohttp.ClientSession() as http:
             while True:
                 try:
