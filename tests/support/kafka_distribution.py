@@ -12,7 +12,7 @@ from tests.support.paths import cache
 
 VERSION = "4.1.1"
 FETCH_DEADLINE_SECONDS = 240
-# The broker brings no logging of its own; this binding prints to standard output.
+# The broker has no SLF4J binding; this one prints to standard output.
 POM = f"""\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>

@@ -200,7 +200,7 @@ async def test_a_refused_connection_is_retried(stage: Stage) -> None:
 
 async def _server(answer: bytes) -> asyncio.Server:
     async def say(reader: StreamReader, writer: StreamWriter) -> None:
-        with suppress(OSError):  # whoever asked may be gone
+        with suppress(OSError):  # the client may be gone
             await reader.readline()
             writer.write(answer)
             writer.close()

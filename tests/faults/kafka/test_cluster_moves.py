@@ -104,7 +104,7 @@ async def test_replacements_leave_no_error_of_the_library(
             for number in BROKERS:
                 kafka_cluster.pause(number)
             await load.gives_up(times)
-            await asyncio.sleep(1)  # nobody tells when a task that is left over would have failed
+            await asyncio.sleep(1)  # there is no sign of when a task that is left over would fail
             for number in BROKERS:
                 kafka_cluster.resume(number)
             await load.flows()

@@ -107,7 +107,7 @@ async def test_a_broker_that_forgets_an_idle_producer(kafka: RealKafka, prefix: 
         async with under_load(kafka, prefix) as load:
             load.simulator.rate = 0
             await eventually(lambda: not load.bridge.accounts.pending, "all acknowledged")
-            await asyncio.sleep(2)  # the broker tells nobody when it forgets
+            await asyncio.sleep(2)  # there is no sign of when the broker forgets it
             load.simulator.rate = LINES_PER_SECOND
             await load.flows()
     finally:

@@ -160,7 +160,7 @@ def _waits_for_a_writer(pid: int) -> bool:
     return any("fifo" in wait or "wait_for_partner" in wait for wait in waits)
 
 
-# -- nobody reads the log -------------------------------------------------------------------------------------------
+# -- the log is not read --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
