@@ -225,8 +225,8 @@ def test_an_alert_says_what_is_wrong(helm: Helm, promtool: Path, tmp_path: Path)
                     {
                         "exp_labels": {"severity": "critical", "namespace": NAMESPACE, "pod": POD},
                         "exp_annotations": {
-                            "summary": "The market is open, and no data comes.",
-                            "description": f"{POD} has had no data for 10m 0s though the market is open.",
+                            "summary": "The market is open, but no data is received.",
+                            "description": f"{POD} has had no data for 10m 0s although the market is open.",
                             "runbook_url": "https://git.example.com/aries-bridge/blob/main/helm/README.md"
                             "#ariesbridgedatastale",
                         },

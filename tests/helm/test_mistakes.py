@@ -40,24 +40,24 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "memory too small": ({"resources": {"limits": {"memory": "300Mi"}}}, ("resources.limits.memory is 300Mi", "406Mi")),
     "buffer too large": ({"bridge": {"bufferBytes": 1 << 30}}, ("resources.limits.memory is 512Mi", "1174Mi")),
     "memory in decimal units": ({"resources": {"limits": {"memory": "0.4G"}}}, ("is 0.4G",)),
-    "memory that is none": ({"resources": {"limits": {"memory": "lots"}}}, ("write it like 512Mi",)),
+    "invalid memory": ({"resources": {"limits": {"memory": "lots"}}}, ("write it like 512Mi",)),
     "shards that roll": ({"shards": 3, "strategy": {"type": "RollingUpdate"}}, ("Leave strategy.type at Recreate",)),
     "shards of one name": ({"shards": 3, "bridge": {"instance": "one"}}, ("bridge.instance is one",)),
     "symbols that YAML reads otherwise": (
         {"aries": {"symbols": ["AAPL", True, 1.5, None]}},
-        ("aries.symbols[1] is not a text, but true", "aries.symbols[2]", "aries.symbols[3]", 'quote it, like "ON"'),
+        ("aries.symbols[1] is not a string, but true", "aries.symbols[2]", "aries.symbols[3]", 'quote it, like "ON"'),
     ),
-    "symbols that are none": (
+    "invalid symbols": (
         {"aries": {"symbols": ["AAPL MSFT", "", "X:stock"]}},
-        ("aries.symbols[0]", "aries.symbols[1]", "aries.symbols[2]", "which is no symbol"),
+        ("aries.symbols[0]", "aries.symbols[1]", "aries.symbols[2]", "which is not a valid symbol"),
     ),
     "a symbol of two types": (
         {"aries": {"symbols": ["SPX", "SPX:equity"]}},
-        ("aries.symbols[1] is SPX:equity, but the list has SPX",),
+        ("aries.symbols[1] is SPX:equity, but the list also has SPX",),
     ),
-    "a symbol described twice": (
+    "a symbol with two entries": (
         {"aries": {"subscriptions": [{"symbol": "A"}, {"symbol": "A", "events": ["l2"]}, {"symbol": False}]}},
-        ("aries.subscriptions[1] is for A", "aries.subscriptions[2].symbol is not a text"),
+        ("aries.subscriptions[1] is for A", "aries.subscriptions[2].symbol is not a string"),
     ),
     "a list for which the environment is too small": (
         {"aries": {"symbols": [f"AAPL300119C{number:08}" for number in range(7000)]}},
@@ -68,7 +68,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "aries": {"symbols": [f"{number:064}" for number in range(15_000)]},
             "subscriptions": {"hotReload": True},
         },
-        ("share them among several releases",),
+        ("split them over several releases",),
     ),
     "a refresh token without client": ({"aries": {"credentials": "refreshToken"}}, ("aries.clientId is not set",)),
     "a client without refresh token": ({"aries": {"clientId": "me"}}, ("set aries.credentials to refreshToken",)),
@@ -76,7 +76,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"aries": {"secretKeys": {"accessToken": ""}}},
         ("aries.secretKeys.accessToken is empty",),
     ),
-    "waits the wrong way round": ({"aries": {"backoff": {"minSeconds": 60}}}, ("swap them",)),
+    "delays in the wrong order": ({"aries": {"backoff": {"minSeconds": 60}}}, ("swap them",)),
     "a batch beyond the buffer": ({"kafka": {"producer": {"batchBytes": 1 << 29}}}, ("must fit into the buffer",)),
     "a login without protocol": (
         {"kafka": {"security": {"sasl": {"mechanism": "PLAIN", "username": "me"}}}},
@@ -85,7 +85,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a protocol without login": ({"kafka": {"security": SASL}}, ("kafka.security.sasl.mechanism is not set",)),
     "a login without user and password": (
         {"kafka": {"security": {**SASL, "sasl": {"mechanism": "PLAIN"}, "oauth": {"clientId": "me"}}}},
-        ("sasl.username is not set: PLAIN needs it", "kafka.existingSecret", "kafka.security.oauth is of no use"),
+        ("sasl.username is not set: PLAIN needs it", "kafka.existingSecret", "kafka.security.oauth has no effect"),
     ),
     "a token without endpoint": (
         {"kafka": {"security": {**SASL, "sasl": {"mechanism": "OAUTHBEARER", "username": "me"}}}},
@@ -97,7 +97,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "two topics of one name": (
         {"kafka": {"topics": {"names": {"quotes": "same", "l2": "same"}}}},
-        ("each kind of record needs a topic of its own",),
+        ("each kind of record needs its own topic",),
     ),
     "a registry without URL": (
         {"schemaRegistry": {"username": "me", "autoRegister": True}},
@@ -108,13 +108,13 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("use https://", "keep one", "schemaRegistry.username is not set"),
     ),
     "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use 0.0.0.0",)),
-    "a secret for everybody": (
+    "a secret as a plain value": (
         {"extraEnv": [{"name": "KAFKA_SASL_PASSWORD", "value": "x"}]},
-        ("extraEnv[0] holds KAFKA_SASL_PASSWORD as a plain value",),
+        ("extraEnv[0] has KAFKA_SASL_PASSWORD as a plain value",),
     ),
-    "external secrets from nowhere": (
+    "external secrets without a source": (
         {"externalSecrets": {"enabled": True}},
-        ("secretStoreRef.name is not set", "say what to fetch"),
+        ("secretStoreRef.name is not set", "set what to fetch"),
     ),
     "two sources of a secret": (
         {"externalSecrets": {"enabled": True, "secretStoreRef": {"name": "s"}, "aries": {"dataFrom": [{"find": {}}]}}},
@@ -131,7 +131,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "Strimzi without cluster": (
         {"strimzi": {"topics": {"enabled": True, "replicas": 1}}},
-        ("strimzi.cluster is not set", "nothing could be written"),
+        ("strimzi.cluster is not set", "no record could be written"),
     ),
 }
 
