@@ -2,27 +2,27 @@
 #
 #   docker build --build-arg VERSION=1.2.3 --tag aries-bridge:1.2.3 .
 #
-# It runs as 10001:10001 on a read-only root without any capability, and writes nothing.
+# It runs as 10001:10001 with a read-only root file system and no capabilities, and writes no files.
 
-# A tag, so that a rebuild brings the base's security fixes. For a build that never changes, or a mirror:
+# A tag, so that a rebuild has the base image's security fixes. For reproducible builds, or a mirror:
 # --build-arg PYTHON_IMAGE=registry.example/python:3.13-slim-trixie@sha256:...
 ARG PYTHON_IMAGE=python:3.13-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS build
-# Where wheels come from, if not from the public index.
+# Package index for wheels; the default is the public one.
 ARG PIP_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
-# What the program needs, each wheel by its hash. No pip in this environment: it is the one that ships.
+# Dependencies of the program, as wheels with hashes. This environment is released, so it has no pip.
 COPY requirements.lock ./
 RUN python -m venv --without-pip /opt/aries-bridge \
  && python -m pip --python /opt/aries-bridge/bin/python install --no-compile --only-binary :all: \
       --require-hashes --requirement requirements.lock
 
-# What builds the program's own wheel: of all the development tools only hatchling and its requirements.
+# Build tools for the program's wheel: only hatchling and its requirements, out of all development tools.
 COPY requirements-dev.lock ./
 RUN awk '/^[a-z0-9]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
       requirements-dev.lock > requirements-build.lock \
@@ -33,13 +33,13 @@ RUN awk '/^[a-z0-9]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|t
 COPY pyproject.toml README.md LICENSE ./
 COPY avro ./avro
 COPY bridge ./bridge
-# Compiled here, as nothing can be written later. Unchecked: these files never change, whatever their dates.
+# Compiled here, since nothing can be written at run time. Unchecked hashes, since these files never change.
 RUN /opt/build/bin/python -m hatchling build --target wheel --directory /dist \
  && python -m pip --python /opt/aries-bridge/bin/python install --no-compile --no-deps --no-index /dist/*.whl \
  && /opt/aries-bridge/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/aries-bridge/lib
 
 FROM ${PYTHON_IMAGE}
-# Nothing is installed from here on: what could install is a liability, and a finding of every scanner.
+# Nothing is installed from here on: remove pip, which scanners report.
 RUN python -m pip uninstall --yes --quiet --root-user-action ignore pip \
  && rm -rf /usr/local/lib/python3*/ensurepip /usr/local/bin/pip*
 COPY --from=build /opt/aries-bridge /opt/aries-bridge

@@ -1,13 +1,13 @@
-# Two commands for a new machine with Python 3.11 and make: `make dev` and `make test`.
+# On a new machine with Python 3.11 and make: `make dev` and `make test`.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# So many test processes side by side; most tests wait for brokers and processes. A file's tests stay together.
+# Number of test processes; most tests wait for brokers and processes. The tests of a file run in one process.
 WORKERS ?= 2
-# Passed on to the command behind a target: make dev ARGS="--seconds 15 --plain"
+# Passed to the command of a target: make dev ARGS="--seconds 15 --plain"
 ARGS   ?=
 
-# What running needs, and besides that what tests need: `make dev` must not wait for test tools.
+# Two stages, for running and for tests, so that `make dev` does not install test tools.
 RUN_READY := $(VENV)/.run-ready
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -29,19 +29,19 @@ $(READY): requirements-test.lock $(RUN_READY)
 	$(PIP) --require-hashes -r requirements-test.lock
 	@touch $@
 
-dev: $(RUN_READY) ## Run simulator, bridge and embedded broker, and show what flows
+dev: $(RUN_READY) ## Run simulator, bridge and embedded broker, and show what is published
 	@$(BIN)/aries-bridge dev $(ARGS)
 
 test: $(READY)  ## Run all tests (ARGS go to pytest)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
-soak: $(READY)  ## Inject random faults into real Kafka, simulator and bridge, and judge the result (ARGS="--minutes 10 --seed 7")
+soak: $(READY)  ## Inject random faults into Kafka, simulator and bridge, and check the result (ARGS="--minutes 10 --seed 7")
 	@$(BIN)/python -m tests.programs.soak $(ARGS)
 
 bench: $(READY) ## Compare the bridge with a simple implementation (ARGS="--full")
 	@$(BIN)/python -m tests.programs.bench $(ARGS)
 
-lint: $(READY)  ## Check style and the layers of imports
+lint: $(READY)  ## Check style and import layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo --no-cache
@@ -49,7 +49,7 @@ lint: $(READY)  ## Check style and the layers of imports
 types: $(READY) ## Check types
 	@$(BIN)/mypy
 
-format: $(READY) ## Fix style where that is mechanical
+format: $(READY) ## Fix style automatically
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
@@ -70,10 +70,10 @@ wheel-check: wheel ## Install the wheel into an empty environment and run it
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock'
-lock:           ## Resolve dependencies again (needs uv): to run, with the embedded broker, and to test
+lock:           ## Resolve dependencies again (needs uv), for running, development and tests
 	$(LOCK) -o requirements.lock pyproject.toml
 	$(LOCK) --extra dev --group build -c requirements.lock -o requirements-dev.lock pyproject.toml
 	$(LOCK) --extra dev --group test -c requirements-dev.lock -o requirements-test.lock pyproject.toml
 
-clean:          ## Remove what was made
+clean:          ## Remove the virtual environment, builds and caches
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -254,7 +254,7 @@ class Bridge:
                 await asyncio.sleep(0)
 
     async def _watch_subscriptions(self, stop: asyncio.Event) -> None:
-        """Want each plan that the subscriptions file has."""
+        """Hand each plan of the subscriptions file to ``PlanChange``."""
         settings = self.settings
         if settings.aries_subscriptions_file is None:
             return

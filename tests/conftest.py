@@ -37,7 +37,7 @@ running_kafkas = pytest.StashKey[list[RealKafka]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take out of the environment what would steer the code under test, or send loopback through a proxy."""
+    """Remove environment variables that would configure the code under test, or proxy loopback connections."""
     config.stash[kafka_required] = os.environ.get(REQUIRE_KAFKA) == "1"
     config.stash[running_kafkas] = []
     for name in list(os.environ):
@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a real Kafka, and give time to those that may have to fetch or build a broker first."""
+    """Mark the tests that use Apache Kafka, and extend the timeout of those that may have to build a broker."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if {"kafka", "kafka_cluster", "kafka_with_acls"} & fixtures:

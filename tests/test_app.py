@@ -1,4 +1,4 @@
-"""The whole way: simulator, the real service, a broker, and another client's reader."""
+"""The whole path: simulator, the real service, a broker, and another client's reader."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_every_line_ends_as_a_decoded_record_in_order(
     assert grouped[Topic.MARKET_STATUS, "market"][0]["market"] == "open"
 
 
-async def test_decimals_arrive_exactly_as_they_were_written(broker: EmbeddedBroker, topic_prefix: str) -> None:
+async def test_decimals_arrive_exactly_as_they_were_sent(broker: EmbeddedBroker, topic_prefix: str) -> None:
     """No digit of a price is lost, as a number or as text, and the Kafka timestamp is the time of reading."""
     async with Simulator(dialect="envelope") as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, ARIES_SYMBOLS="AAPL")
@@ -101,7 +101,7 @@ async def test_decimals_arrive_exactly_as_they_were_written(broker: EmbeddedBrok
     assert quote.timestamp_ms == quote.record["ingest_time_us"] // 1000
 
 
-async def test_a_bad_line_costs_only_itself(broker: EmbeddedBroker, topic_prefix: str) -> None:
+async def test_a_bad_line_affects_no_other(broker: EmbeddedBroker, topic_prefix: str) -> None:
     """Bad lines become dead letters with their bytes; good ones in the same frame become records."""
     update = b'{"type":"event","payload":{"action":"update","type":"%s","data":%s}}'
     bad = {

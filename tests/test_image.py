@@ -1,4 +1,4 @@
-"""The container image: what its Dockerfile says, and what its steps make when they are run in a clean root."""
+"""The container image: its Dockerfile, and what its steps build in a clean root."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ BUILD_TIMEOUT_SECONDS = 600
 
 
 def test_each_stage_has_the_one_base_with_a_version() -> None:
-    """Both stages stand on the same Python, named by a tag that is not `latest`."""
+    """Both stages use the same Python image, with a tag that is not `latest`."""
     assert {stage.base for stage in STAGES} == {DEFAULTS["PYTHON_IMAGE"]}
     assert re.fullmatch(r"python:3\.1[1-9]-slim-\w+(@sha256:[0-9a-f]{64})?", DEFAULTS["PYTHON_IMAGE"])
 
 
 def test_the_user_is_a_number_other_than_root() -> None:
-    """Kubernetes can only tell that a user is not root where it is a number."""
+    """Kubernetes can only verify a numeric user not to be root."""
     assert RUNTIME.one("USER").text == "10001:10001"
     assert RUNTIME.instructions.index(RUNTIME.one("USER")) > max(map(RUNTIME.instructions.index, RUNTIME.all("RUN")))
 
 
 def test_commands_are_in_exec_form() -> None:
-    """No shell stands between the engine's signals and the program."""
+    """There is no shell between the engine's signals and the program."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert RUNTIME.one("ENTRYPOINT").exec_form() == ["aries-bridge"]
     assert RUNTIME.one("ENTRYPOINT").exec_form()[0] in scripts
@@ -63,7 +63,7 @@ def test_commands_are_in_exec_form() -> None:
 
 
 def test_only_hashed_wheels_are_installed() -> None:
-    """Each package comes by the hash of the lock, as a wheel; our own comes from here, without the index."""
+    """Each package is a wheel with a hash from the lock; our own is built here, without the index."""
     commands = [run.text for stage in STAGES for run in stage.all("RUN")]
     installs = [part for command in commands for part in command.split("&&") if " install " in part]
     assert len(installs) == 3
@@ -75,19 +75,19 @@ def test_only_hashed_wheels_are_installed() -> None:
 
 
 def test_the_runtime_takes_only_the_environment_from_the_build() -> None:
-    """Sources, lock files and build tools stay behind."""
+    """Sources, lock files and build tools are not in the final image."""
     [copied] = RUNTIME.all("COPY")
     assert copied.flags == {"from": "build"}
     assert copied.words() == ["/opt/aries-bridge", "/opt/aries-bridge"]
 
 
 def test_the_port_is_the_settings_default() -> None:
-    """EXPOSE tells the port on which the program listens if nothing is set."""
+    """EXPOSE has the port on which the program listens by default."""
     assert RUNTIME.one("EXPOSE").text == str(Settings.model_fields["bridge_http_port"].default)
 
 
-def test_the_labels_say_what_it_is() -> None:
-    """Version, revision and base are told as the OCI's annotations want them."""
+def test_the_labels_identify_the_image() -> None:
+    """Version, revision and base have the OCI's annotation names."""
     arguments = dict(one.text.partition("=")[::2] for one in RUNTIME.all("ARG")) | DEFAULTS
     labels = dict(word.split("=", 1) for word in RUNTIME.one("LABEL").words(arguments | {"VERSION": "1.2.3"}))
     assert set(labels) == {f"org.opencontainers.image.{name}" for name in LABELS}
@@ -96,7 +96,7 @@ def test_the_labels_say_what_it_is() -> None:
 
 
 def test_no_secret_is_built_in() -> None:
-    """Arguments and variables of the build stay in the image's history: none is meant for a secret."""
+    """Build arguments and variables stay in the image's history: none is meant for a secret."""
     names = [one.text.split("=")[0] for stage in STAGES for one in (*stage.all("ARG"), *stage.all("ENV"))]
     assert not [name for name in names if re.search(r"TOKEN|SECRET|PASSWORD|KEY", name)]
 
@@ -105,15 +105,15 @@ def test_no_secret_is_built_in() -> None:
 
 
 def test_what_is_sent_is_denied_first() -> None:
-    """Nothing but what the Dockerfile copies leaves the checkout: a secret that lies around does not."""
+    """Only what the Dockerfile copies is sent to the builder: a secret in the checkout is not."""
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert next(line for line in lines if not line.startswith("#")) == "*"
     copied = {word for one in BUILD.all("COPY") for word in one.words()[:-1]}
     assert {path.split("/")[0] for path in clean_root.sent(ROOT)} == copied
 
 
-def test_what_the_interpreter_left_behind_is_not_sent(tmp_path: Path) -> None:
-    """Byte code of another Python is no part of the sources, and a file beside them is not either."""
+def test_byte_code_of_the_checkout_is_not_sent(tmp_path: Path) -> None:
+    """Byte code of another Python is not sent, and neither are files beside the sources."""
     (tmp_path / ".dockerignore").write_text((ROOT / ".dockerignore").read_text(encoding="utf-8"))
     for name in ("bridge/app.py", "bridge/__pycache__/app.pyc", "bridge/dev/__pycache__/x.pyc", ".env", "tests/t.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def test_what_the_interpreter_left_behind_is_not_sent(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """Run every step of the Dockerfile, in a root of its own."""
+    """Run every step of the Dockerfile in a clean root."""
     try:
         return clean_root.build(ROOT, tmp_path_factory.mktemp("image"), {"VERSION": bridge.__version__})
     except clean_root.NoCleanRoot as missing:
@@ -137,8 +137,8 @@ built = pytest.mark.timeout(BUILD_TIMEOUT_SECONDS)
 
 
 @built
-def test_the_program_runs_as_nobody_on_a_read_only_root(image: Image) -> None:
-    """It needs no name, no home, no capability and no place to write."""
+def test_the_program_runs_as_any_user_on_a_read_only_root(image: Image) -> None:
+    """It needs no user name, no home, no capability and no writable directory."""
     assert image.user == "10001:10001"
     version = image.run(*image.entrypoint, "--version")
     assert (version.returncode, version.stdout) == (0, f"aries-bridge {bridge.__version__}\n")
@@ -150,7 +150,7 @@ def test_the_program_runs_as_nobody_on_a_read_only_root(image: Image) -> None:
 
 @built
 def test_the_default_command_is_the_service(image: Image) -> None:
-    """Without settings `run` says everything that is missing, and ends with its exit code for that."""
+    """Without settings `run` lists everything that is missing, and exits with the code for that."""
     done = image.run(*image.entrypoint, *image.command)
     assert done.returncode == 2
     assert "ARIES_SYMBOLS" in done.stderr
@@ -158,16 +158,16 @@ def test_the_default_command_is_the_service(image: Image) -> None:
 
 
 @built
-def test_nothing_of_it_can_be_changed_by_the_program(image: Image) -> None:
-    """Even on a root that is writable, no file of the image belongs to its user."""
+def test_the_program_can_change_no_file_of_the_image(image: Image) -> None:
+    """No file of the image belongs to its user, even if the root is writable."""
     found = image.run("find", "/opt", "/usr/local", "-writable", "-not", "-type", "l", read_only=False)
     assert (found.returncode, found.stdout) == (0, "")
     assert image.run("touch", "/tmp/x").returncode != 0
 
 
 @built
-def test_nothing_is_left_that_installs_or_builds(image: Image) -> None:
-    """There is no pip, no hatchling, no development tool, and no source of wheels."""
+def test_the_image_has_no_installer_and_no_build_tool(image: Image) -> None:
+    """There is no pip, no hatchling, no development tool, and no wheel."""
     for module in ("pip", "ensurepip", "hatchling", "pytest", "confluent_kafka"):
         for python in ("python", "/usr/local/bin/python3"):
             if module in ("pip", "ensurepip") or python == "python":
@@ -178,7 +178,7 @@ def test_nothing_is_left_that_installs_or_builds(image: Image) -> None:
 
 @built
 def test_byte_code_is_there_for_every_module(image: Image) -> None:
-    """What cannot be written at run time was compiled before, so that starting does not compile."""
+    """It is compiled at build time, as it cannot be written at run time."""
     packages = next((image.root / "opt/aries-bridge/lib").glob("python3*/site-packages"))
     sources = list(packages.rglob("*.py"))
     assert len(sources) > 100
@@ -188,7 +188,7 @@ def test_byte_code_is_there_for_every_module(image: Image) -> None:
 
 @asynccontextmanager
 async def running(image: Image, environ: Mapping[str, str]) -> AsyncIterator[tuple[Process, int]]:
-    """Run the image's default command; yield it, and the number that its first process has outside."""
+    """Run the image's default command; yield it, and the process id that its first process has outside."""
     subprocess = await asyncio.create_subprocess_exec(
         *image.entered([*image.entrypoint, *image.command]),
         env={**image.environ, **environ},
@@ -209,7 +209,7 @@ def first_child(number: int) -> int:
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody uses."""
+    """Return an unused port of the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -220,7 +220,7 @@ def free_port() -> int:
 async def test_it_streams_is_healthy_and_stops_on_the_stop_signal(
     image: Image, broker: EmbeddedBroker, topic_prefix: str
 ) -> None:
-    """As the first process of a container it publishes, answers its health check, and drains when told to stop."""
+    """As the first process of a container it publishes, answers its health check, and drains when it is stopped."""
     broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     port = {"BRIDGE_HTTP_PORT": str(free_port()), "BRIDGE_HTTP_HOST": "127.0.0.1"}
     async with Simulator(rate=200) as simulator:

@@ -21,7 +21,7 @@ LEVELS: Final = ("debug", "info", "warning", "error", "critical", "exception")
 
 @dataclass(frozen=True, order=True, slots=True)
 class Event:
-    """Hold what a log line always has: its constant message, level, logger and fields."""
+    """The constant parts of a log line: its message, level, logger and field names."""
 
     message: str
     level: str
@@ -34,7 +34,7 @@ class Event:
 
 
 def rows(heading: str) -> list[list[str]]:
-    """Return the cells of the table under a heading, without its head."""
+    """Return the cells of the table under a heading, without its header."""
     section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
@@ -93,8 +93,8 @@ def _levels(function: ast.expr, reports: dict[str, list[str]]) -> list[str]:
 def _events(call: ast.Call, levels: list[str], logger: str) -> Iterator[Event]:
     if not levels:
         return
-    [said] = call.args
-    messages = [said.body, said.orelse] if isinstance(said, ast.IfExp) else [said]
+    [message] = call.args
+    messages = [message.body, message.orelse] if isinstance(message, ast.IfExp) else [message]
     fields = tuple(keyword.arg or "**" for keyword in call.keywords)
     paired = zip(messages, levels, strict=True) if len(messages) > 1 else [(messages[0], " or ".join(levels))]
     for message, level in paired:
@@ -157,7 +157,7 @@ def test_events_are_found_in_every_form_of_a_call(code: str, expected: list[Even
 
 
 @pytest.mark.parametrize("message", ["f'port {port}'", "'port'"])
-def test_a_message_that_is_no_constant_of_log_events_is_told(message: str) -> None:
-    """What varies belongs into fields, and each text stands in one place."""
+def test_a_message_that_is_no_constant_of_log_events_is_found(message: str) -> None:
+    """Variable parts belong into fields, and each text is defined once."""
     with pytest.raises(AssertionError, match="log_events"):
         logged(f"log = structlog.get_logger('x')\nlog.info({message})")

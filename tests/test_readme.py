@@ -30,7 +30,7 @@ def test_only_what_is_between_the_markers_is_generated() -> None:
 
 
 @pytest.mark.parametrize("text", ["", f"{readme.BEGIN}\n", f"{readme.END}\n{readme.BEGIN}\n"])
-def test_missing_markers_are_told(text: str) -> None:
+def test_missing_markers_are_an_error(text: str) -> None:
     """Without both markers there is no place for the table."""
     with pytest.raises(MarkersMissing, match="settings:begin"):
         readme.generated(text)

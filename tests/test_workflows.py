@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tomllib
 from typing import TYPE_CHECKING, Any, Final
@@ -12,17 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import yaml
 
-from tests.support.paths import ROOT, cache
+from tests.support import go_tools
+from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 WORKFLOWS: Final = sorted((ROOT / ".github/workflows").glob("*.yml"))
-ACTIONLINT: Final = "v1.7.12"
-#: Set to 1 where the workflows must be linted: that Go is missing is then a failure.
+#: Set to 1 if the workflows must be linted: a missing actionlint is then a failure.
 REQUIRE_GO: Final = "TESTS_REQUIRE_GO"
-FETCH_DEADLINE_SECONDS: Final = 240
 #: All that any job may do beyond reading the sources. To widen it is a decision, and is made here.
 WRITES: Final = {
     ("release.yml", "image"): {"packages", "id-token", "attestations"},
@@ -62,13 +60,13 @@ CI, RELEASE = (ROOT / ".github/workflows" / name for name in ("ci.yml", "release
 
 
 def test_the_workflows_are_those_two() -> None:
-    """What these tests look at is all there is."""
+    """No other workflow exists that these tests do not check."""
     assert [CI, RELEASE] == WORKFLOWS
 
 
 @each_workflow
 def test_actions_are_pinned_by_commit(path: Path) -> None:
-    """A tag can be moved; a commit cannot. The version beside it is for people, and for what updates it."""
+    """A tag can be moved; a commit cannot. The version beside it is for readers and for Dependabot."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if "uses:" in line:
             used = line.partition("uses:")[2].strip()
@@ -76,15 +74,15 @@ def test_actions_are_pinned_by_commit(path: Path) -> None:
 
 
 def test_an_action_has_one_version() -> None:
-    """The same action is the same commit wherever it is used, and says the same version."""
+    """The same action has the same commit and version in all workflows."""
     used = re.findall(r"uses: ([\w./-]+)@(\S+ # \S+)", "".join(path.read_text() for path in WORKFLOWS))
     for name in {name for name, _ in used}:
         assert len({version for other, version in used if other == name}) == 1, name
 
 
 @each_workflow
-def test_jobs_may_only_what_they_need(path: Path) -> None:
-    """Nothing is permitted by default, each job names its rights, and whoever may write is in the list above."""
+def test_jobs_have_only_the_permissions_they_need(path: Path) -> None:
+    """Nothing is permitted by default, each job names its permissions, and those that write are listed above."""
     assert read(path)["permissions"] == {}
     for name, job in jobs(path).items():
         writes = {right for right, level in job["permissions"].items() if level != "read"}
@@ -92,8 +90,8 @@ def test_jobs_may_only_what_they_need(path: Path) -> None:
 
 
 @each_workflow
-def test_jobs_end(path: Path) -> None:
-    """No job hangs for hours, and no two runs for one ref get in each other's way."""
+def test_jobs_have_timeouts(path: Path) -> None:
+    """No job hangs for hours, and no two runs for one ref interfere."""
     assert path.stem in read(path)["concurrency"]["group"]
     for name, job in jobs(path).items():
         assert "uses" in job or 0 < job["timeout-minutes"] <= 60, name
@@ -101,8 +99,8 @@ def test_jobs_end(path: Path) -> None:
 
 
 @each_workflow
-def test_credentials_do_not_lie_around(path: Path) -> None:
-    """The checkout's token is not left on disk for the steps behind it, nor are workflows run with others' code."""
+def test_credentials_are_not_persisted(path: Path) -> None:
+    """The checkout's token is not stored for later steps, and no workflow runs with the code of forks."""
     for one in steps(path):
         if one.get("uses", "").startswith("actions/checkout@"):
             assert one["with"]["persist-credentials"] is False
@@ -112,7 +110,7 @@ def test_credentials_do_not_lie_around(path: Path) -> None:
 
 @each_workflow
 def test_scripts_take_values_from_the_environment(path: Path) -> None:
-    """An expression inside a script would run what somebody named a branch."""
+    """An expression inside a script would execute what it expands to, such as the name of a branch."""
     assert not [one["run"] for one in steps(path) if "${{" in one.get("run", "")]
 
 
@@ -138,7 +136,7 @@ def test_every_python_we_name_is_tested() -> None:
 
 
 def test_what_the_gate_requires_is_required_here_too() -> None:
-    """What may not be skipped before a change lands may not be skipped in CI."""
+    """What `.ci/run` does not permit to be skipped is not skipped in CI, either."""
     required = set(re.findall(r"TESTS_REQUIRE_\w+", (ROOT / ".ci/run").read_text(encoding="utf-8")))
     assert REQUIRE_GO in required
     assert jobs(CI)["test"]["env"] == dict.fromkeys(required, "1")
@@ -157,7 +155,7 @@ def test_nothing_is_released_that_was_not_checked() -> None:
 
 
 def test_the_image_is_for_both_architectures_with_sbom_and_provenance() -> None:
-    """What is pushed can be looked into and traced to its sources."""
+    """What is pushed can be inspected and traced to its sources."""
     build = step(RELEASE, "image", "docker/build-push-action")
     assert build["platforms"] == "linux/amd64,linux/arm64"
     assert (build["sbom"], build["provenance"], build["push"], build["pull"]) == (True, "mode=max", True, True)
@@ -168,7 +166,7 @@ def test_the_image_is_for_both_architectures_with_sbom_and_provenance() -> None:
 
 
 def test_the_image_gets_all_arguments_of_its_labels() -> None:
-    """The Dockerfile's arguments that have a place-holder as default are given at a release."""
+    """A release sets the Dockerfile's arguments that have a placeholder as default."""
     runtime = (ROOT / "Dockerfile").read_text(encoding="utf-8").rpartition("FROM ")[2]
     given = step(RELEASE, "image", "docker/build-push-action")["build-args"]
     assert set(re.findall(r"^(\w+)=", given, re.MULTILINE)) == set(re.findall(r"^ARG (\w+)=", runtime, re.MULTILINE))
@@ -177,47 +175,36 @@ def test_the_image_gets_all_arguments_of_its_labels() -> None:
 def test_the_chart_is_packaged_by_the_helm_that_the_tests_use() -> None:
     """A chart is released by the version of Helm with which it was checked."""
     [released] = re.findall(r"helm/v3/cmd/helm@(\S+)", RELEASE.read_text(encoding="utf-8"))
-    tested = {
-        pin for path in (ROOT / "tests/helm").rglob("*.py") for pin in re.findall(r"v3\.\d+\.\d+", path.read_text())
-    }
-    assert tested <= {released}
+    assert released == go_tools.HELM.version
 
 
 def test_the_pins_are_kept_up_to_date() -> None:
-    """Pinned actions without somebody who moves the pins would grow old."""
+    """Dependabot updates the pinned actions."""
     updates = read(ROOT / ".github/dependabot.yml")["updates"]
     assert "github-actions" in {update["package-ecosystem"] for update in updates}
 
 
 @pytest.fixture(scope="module")
 def actionlint() -> Path:
-    """Return actionlint, built once by Go and kept in the checkout's cache."""
-    binary = cache() / "bin" / f"actionlint-{ACTIONLINT}" / "actionlint"
-    if binary.exists():
-        return binary
-    if shutil.which("go") is None:
+    """Return actionlint."""
+    try:
+        return go_tools.binary(go_tools.ACTIONLINT)
+    except go_tools.ToolMissing as missing:
         if os.environ.get(REQUIRE_GO) == "1":
-            pytest.fail(f"{REQUIRE_GO}=1, but go is not installed")
-        pytest.skip("WORKFLOWS NOT LINTED: go is not installed")
-    subprocess.run(
-        ["go", "install", f"github.com/rhysd/actionlint/cmd/actionlint@{ACTIONLINT}"],
-        env={**os.environ, "GOBIN": str(binary.parent)},
-        check=True,
-        timeout=FETCH_DEADLINE_SECONDS,
-    )
-    return binary
+            pytest.fail(f"{REQUIRE_GO}=1, but: {missing}")
+        pytest.skip(f"WORKFLOWS NOT LINTED: {missing}")
 
 
-@pytest.mark.timeout(FETCH_DEADLINE_SECONDS + 30)
+@pytest.mark.timeout(go_tools.BUILD_DEADLINE_SECONDS + 30)
 def test_actionlint_finds_nothing(actionlint: Path) -> None:
-    """GitHub's own schema, expressions and contexts, as actionlint knows them."""
+    """Workflows are valid for GitHub's schema, expressions and contexts."""
     done = subprocess.run([actionlint, *WORKFLOWS], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.timeout(FETCH_DEADLINE_SECONDS + 30)
+@pytest.mark.timeout(go_tools.BUILD_DEADLINE_SECONDS + 30)
 def test_actionlint_would_find_something(actionlint: Path, tmp_path: Path) -> None:
-    """The linter is one that looks: an expression that names nothing is told."""
+    """An expression with an unknown name is reported."""
     broken = tmp_path / "ci.yml"
     broken.write_text(CI.read_text(encoding="utf-8").replace("matrix.runner", "matrix.nothing"))
     done = subprocess.run([actionlint, broken], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -183,7 +183,7 @@ class AriesClient:
             raise session.lost
 
     async def _keep_alive(self, socket: Connection, session: Session, wake: asyncio.Event) -> None:
-        """Do what is due and send what the session wants to send, so that receiving never waits for sending."""
+        """Do what is due and send the session's output, so that receiving never waits for sending."""
         renewal: asyncio.Task[None] | None = None
         try:
             while True:

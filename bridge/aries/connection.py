@@ -127,7 +127,7 @@ class Connection(ClientConnection):
         if not self._paused:
             self._deliver()
 
-    def _extract(self, data: bytes, start: int) -> None:  # noqa: C901, PLR0912 - a call for each frame is too dear
+    def _extract(self, data: bytes, start: int) -> None:  # noqa: C901, PLR0912 - a call for each frame is too expensive
         """Extract complete frames from there on, as many as one turn may take."""
         size, protocol, messages = len(data), self.protocol, self._messages
         left_to_pass = MAX_PASSED_FRAMES_PER_TURN

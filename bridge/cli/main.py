@@ -54,7 +54,7 @@ def _run_service() -> None:
 
 
 def _report_unexpected(error: Exception, log_format: Literal["json", "console"]) -> int:
-    """Log an error that nobody handles, before or without the logs of a service; return the exit code."""
+    """Log an unexpected error, before or without the logs of a service; return the exit code."""
     from bridge.observability import log_config, unexpected_errors  # noqa: PLC0415 - see above
     from bridge.settings import secrets_in  # noqa: PLC0415 - likewise
 

@@ -51,7 +51,7 @@ def verify(
         bool, typer.Option("--strict", help="Every repeat is a violation, also after a producer was replaced.")
     ] = False,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with new records, and report at once, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Continue with new records, and report at once, until Ctrl-C.")
     ] = False,
     as_json: Annotated[
         bool,
@@ -104,7 +104,7 @@ def _since_us(text: str | None) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is neither ISO-8601 nor a number with s, m, h or d behind it") from None
+        raise typer.BadParameter(f"{text!r} is neither ISO-8601 nor a number followed by s, m, h or d") from None
     return round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1e6)
 
 

@@ -1,4 +1,4 @@
-"""The newest records of the topics, read back from Kafka and decoded: they prove the whole way of a line.
+"""The newest records of the topics, read back from Kafka and decoded: they prove the whole path of a line.
 
 An update costs little at any rate: one request for the end offsets of all partitions, and one batch of each
 partition that has grown.
@@ -44,7 +44,7 @@ class TopicReader:
 
     def __init__(self, bridge: Bridge, since_ms: int) -> None:
         self.newest: dict[Topic, Newest] = {}
-        #: Number of records that each topic holds, whoever wrote them.
+        #: Number of records in each topic, of any writer.
         self.counts: Counter[Topic] = Counter()
         #: Why the last update failed.
         self.problem: str | None = None

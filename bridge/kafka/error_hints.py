@@ -5,7 +5,7 @@ from __future__ import annotations
 _HOST_NAME = (
     "The broker's certificate is for another host name: connect by that name, or set KAFKA_SSL_CHECK_HOSTNAME=false."
 )
-_EXPIRED = "The broker's certificate must be renewed by whoever runs Kafka; also check this machine's clock."
+_EXPIRED = "The broker's certificate must be renewed by the operator of Kafka; also check this machine's clock."
 _CONNECTION_CLOSED = (
     "The broker closed the connection: this port may require TLS or SASL (KAFKA_SECURITY_PROTOCOL), or a client "
     "certificate (KAFKA_SSL_CERTFILE)."

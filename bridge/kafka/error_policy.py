@@ -108,7 +108,7 @@ _CONNECTION_ERRORS: Final = (
 
 
 class BatchRejected(kafka_errors.KafkaError):  # type: ignore[misc]  # aiokafka ships no types
-    """A broker's answer that it did not take a batch; ``record_indices`` are those of the records at fault, if told."""
+    """A broker's answer that it did not take a batch; ``record_indices`` are those of the records at fault, if sent."""
 
     def __init__(self, code: int, message: str = "", record_indices: tuple[int, ...] = ()) -> None:
         self.code = code

@@ -61,7 +61,7 @@ class Publisher:
         ready: asyncio.Event,
         start_producer: StartProducer = AiokafkaProducer.start,
     ) -> None:
-        """``options`` reads secrets and certificates anew; ``ready`` is set when a queue has something to send."""
+        """``options`` reads secrets and certificates again; ``ready`` is set when a queue has something to send."""
         self.state = DeliveryState()
         self._buffer = buffer
         self._names = names

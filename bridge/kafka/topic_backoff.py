@@ -1,4 +1,4 @@
-"""Topics that Kafka does not let us write: their records wait, and everything else goes on."""
+"""Topics that Kafka does not accept records of: their records wait, other topics are not affected."""
 
 from __future__ import annotations
 

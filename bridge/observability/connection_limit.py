@@ -1,7 +1,7 @@
-"""A limit on HTTP connections that keeps none away that has something to ask.
+"""A limit on HTTP connections that favours those with requests.
 
-Connections that ask nothing, or that take long to say it, are the first to be closed: those of the address that holds
-the most of them. So probes are answered however many connections another client opens.
+Connections without a request, or with a slow one, are closed first, and of these those of the address with the most
+connections. So probes are answered however many connections another client opens.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     from aiohttp.web import RequestHandler, Server
 
-#: More are closed, so that clients cannot use up the file descriptors that the bridge needs.
+#: Further ones are closed, so that clients cannot use up the file descriptors that the bridge needs.
 MAX_CONNECTIONS: Final = 64
-#: So long a new connection is not closed for others: its request may be there and not read yet.
+#: For this time a new connection is not closed to make room: its request may not have been read yet.
 GRACE_SECONDS: Final = 1.0
-#: Within grace there may be more; not more than that.
+#: Maximum number including new connections in their grace period.
 MAX_CONNECTIONS_IN_GRACE: Final = 4 * MAX_CONNECTIONS
 #: How long a client may take to send the head of its first request.
 FIRST_REQUEST_SECONDS: Final = 5.0
-#: How often connections are looked at, while there are any.
+#: How often connections are checked, while there are any.
 SWEEP_SECONDS: Final = 0.5
 
 
@@ -65,7 +65,7 @@ class ConnectionLimit:
 
     @contextmanager
     def request(self, protocol: object) -> Iterator[None]:
-        """Count what happens in the block as an answer to a connection's request."""
+        """Count the block as the response to a request of a connection."""
         if (connection := self._connections.get(protocol)) is None:
             yield
             return
@@ -77,7 +77,7 @@ class ConnectionLimit:
             connection.open_requests -= 1
 
     def _sweep(self) -> None:
-        """Close what has said nothing for too long, and what is too many; again as long as anything is open."""
+        """Close connections that sent no request in time or are too many; repeat while any is open."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection in self._connections.values():
@@ -87,7 +87,7 @@ class ConnectionLimit:
         self._sweep_timer = loop.call_later(SWEEP_SECONDS, self._sweep) if self._connections else None
 
     def _make_room(self, count: int, now: float) -> None:
-        """Close what is too many, if so many more are to come."""
+        """Close connections beyond the limit, if ``count`` more are opened."""
         self._connections = {
             protocol: connection
             for protocol, connection in self._connections.items()

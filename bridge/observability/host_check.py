@@ -1,7 +1,8 @@
-"""Which names the status page is served under: a defence against DNS rebinding.
+"""The host names that the status page is served under: a defence against DNS rebinding.
 
-A web page of anybody can make a browser inside the network ask this server, by letting its own host name point here;
-then the browser takes our answers for the page's own. Such a request names a host of the public DNS, without HTTPS.
+Any web page can make a browser inside the network send requests to this server, by resolving the page's own host name
+to its address; the browser then lets the page read the responses. Such a request names a host of the public DNS, and
+does not use HTTPS.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Domains that nobody can register (RFC 6761, 6762 and 8375, ICANN's ``internal``), and those of Kubernetes' Services.
+#: Domains that cannot be registered (RFC 6761, 6762 and 8375, ICANN's ``internal``), and those of Kubernetes' Services.
 PRIVATE_DOMAINS: Final = (".home.arpa", ".internal", ".local", ".localhost", ".svc", ".test")
 REMEDY: Final = (
     "this host name may be of the public DNS (DNS rebinding): use an IP address, localhost, a name without dots, or "

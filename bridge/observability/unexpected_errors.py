@@ -1,6 +1,6 @@
-"""Errors that nobody handles: logged with all their causes, through the redactor, wherever they surface.
+"""Unexpected errors: logged with all their causes, through the redactor, wherever they are raised.
 
-Python and asyncio write them as raw tracebacks to standard error: no JSON, no redaction, and of several only one.
+By default Python and asyncio write them to standard error as tracebacks: not as JSON, unredacted, and one of several.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 #: Causes beyond that are not listed; the traceback has them.
 MAX_CAUSES: Final = 50
-#: Where an asyncio callback's complaint says what it is about, if no exception does.
+#: Keys of asyncio's error context that name the object at fault, if there is no exception.
 _SUBJECTS: Final = ("task", "future", "handle", "protocol", "transport", "socket", "asyncgen")
 
 
@@ -41,14 +41,14 @@ def report_fatal(error: BaseException) -> int:
 
 
 def log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log an error of a callback, or of a task that nobody awaits (an exception handler of an event loop)."""
+    """Log an error of a callback, or of a task that is not awaited (an exception handler of an event loop)."""
     error = context.get("exception")
     about = [repr(context[name]) for name in _SUBJECTS if name in context] if error is None else []
     _log(context["message"], error, about=about)
 
 
 def install_hooks() -> None:
-    """Log errors that end a thread, or that are raised where nothing can catch them, such as ``__del__``."""
+    """Log errors that end a thread, or that cannot be caught, such as those of ``__del__``."""
     threading.excepthook = _log_thread_error
     sys.unraisablehook = _log_unraisable
 

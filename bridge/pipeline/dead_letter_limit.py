@@ -1,7 +1,7 @@
-"""The rate limit of dead letters: what a vendor's change of format may cost.
+"""The rate limit of dead letters, for example when the vendor changes the format.
 
-Dead letters are for people to look at: some hundred of a kind tell as much as a million. A line becomes one in about
-ten times the time of a good one, and fills ``aries.dlq`` and its brokers with what nobody reads.
+A few hundred dead letters of a kind show as much as a million, but each takes about ten times the CPU time of a valid
+line, and space on the brokers.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Dead letters a second for as long as it takes: at 60 µs of CPU each, 3 % of a core.
+#: Dead letters per second in the long run: at 60 µs of CPU time each, 3 % of a core.
 LETTERS_PER_SECOND: Final = 500
-#: Dead letters at once, as of a frame of bad lines, or one bad line of every symbol after a reconnect.
+#: Dead letters at once, for example of a frame of bad lines, or one of every symbol after a reconnect.
 MAX_BURST: Final = 1_000
-#: A longer line counts as several: 2 MB a second at most, as redacting a line and sending it cost by its length.
+#: A longer line counts as several: at most 2 MB per second, as redacting and sending take time by length.
 BYTES_PER_LETTER: Final = 4_096
-#: The bucket is refilled so often, and not with each line: what is written of a flood is then one batch a second and
-#: not some hundred, each of which costs as much as a dozen letters. Beyond the limit one line of each reason is written
-#: in this time, so that a new kind of damage is seen in a flood.
+#: Interval at which the bucket is refilled, and not with each line: then a flood is written in one batch per second and
+#: not in hundreds, each of which costs as much as a dozen letters. Beyond the limit one line of each reason is written
+#: per interval, so that a new kind of error is visible in a flood.
 INTERVAL_SECONDS: Final = 1.0
-#: A flood has ended when nothing was beyond the limit for so long: it is logged as one, not with every wave.
+#: A flood has ended when nothing was beyond the limit for this time: it is logged once, not for every wave.
 CALM_SECONDS: Final = 10.0
 
 
@@ -41,9 +41,9 @@ class DeadLetterLimit:
         self._clock = clock
         self._tokens = float(MAX_BURST)
         self._refilled_at = -math.inf
-        #: The reasons of which a line was written beyond the limit, in this interval.
+        #: The reasons of which a line was written beyond the limit in this interval.
         self._sampled: set[str] = set()
-        #: The lines of the present flood that were not written, by reason; when it started, and was last beyond.
+        #: The dropped lines of the current flood by reason; when it started, and when a line was last beyond the limit.
         self._dropped: Counter[str] = Counter()
         self._started_at: float | None = None
         self._beyond_at = 0.0
@@ -57,7 +57,7 @@ class DeadLetterLimit:
             self._refilled_at = now
             self._sampled.clear()
         if self._tokens >= 1:
-            self._tokens -= 1 + size // BYTES_PER_LETTER  # what is too much is paid back before the next one
+            self._tokens -= 1 + size // BYTES_PER_LETTER  # an overdraft is paid back before the next one
             return True
         self._beyond_at = now
         if self._started_at is None:

@@ -1,4 +1,4 @@
-"""Dead letters: lines and records that could not be published, kept on ``aries.dlq`` for people to look at."""
+"""Dead letters: lines and records that could not be published, kept on ``aries.dlq`` for analysis."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class DeadLetters:
             self._drop(error, "overload")
 
     def _drop(self, error: BadLine, reason: str) -> None:
-        """Account for every record that consumers miss, as no dead letter tells them why."""
+        """Account for every record that consumers miss, as there is no dead letter to explain it."""
         self._accounts.split += error.records - 1
         self._accounts.dropped[Topic.DLQ, reason] += error.records
 

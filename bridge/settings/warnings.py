@@ -27,9 +27,9 @@ _KUBERNETES = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|U
 #: Permissions that a secret's file should not have, the worst first. Reading by the group is allowed: Kubernetes gives
 #: secrets to processes that are not root in this way (``fsGroup``).
 _LOOSE_PERMISSIONS = (
-    (stat.S_IWOTH, "everybody may write", "chmod o-w"),
+    (stat.S_IWOTH, "every user may write", "chmod o-w"),
     (stat.S_IWGRP, "its group may write", "chmod g-w"),
-    (stat.S_IROTH, "everybody may read", "chmod o-r; in Kubernetes defaultMode: 0440"),
+    (stat.S_IROTH, "every user may read", "chmod o-r; in Kubernetes defaultMode: 0440"),
 )
 
 
@@ -128,7 +128,7 @@ def _loose_permission(path: Path) -> str | None:
 
 
 def _is_reachable(path: Path) -> bool:
-    """Return whether everybody may enter all directories above a file."""
+    """Return whether every user may enter all directories above a file."""
     return all(_mode(above) & stat.S_IXOTH for above in path.resolve().parents)
 
 

@@ -13,7 +13,7 @@ Json = dict[str, object]
 
 
 class FieldSelection(msgspec.Struct, frozen=True):
-    """The fields of one kind that a client wants (None: all), and the ``type`` under which it gets them."""
+    """The fields of one kind that a client requests (None: all), and the ``type`` of their messages."""
 
     update_type: str
     fields: frozenset[str] | None = None

@@ -204,7 +204,7 @@ class ServerSession:
         self._expiry.restart(warning_seconds, warning_seconds, close=close)
 
     def revoke_auth(self, notice: AuthNotice = AuthNotice.REQUIRED) -> None:
-        """End the client's authentication and tell it so."""
+        """End the client's authentication, and send that it has ended."""
         self.stream.enabled = False
         self._send_auth_notice(notice)
         self._on_access_changed(self)

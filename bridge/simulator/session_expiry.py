@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class SessionExpiry:
-    """The timers of one session's expiry; ``on_expired`` is told whether to close the connection."""
+    """The timers of one session's expiry; ``on_expired`` is called with whether to close the connection."""
 
     def __init__(self, *, on_warning: Callable[[], None], on_expired: Callable[[bool], None]) -> None:
         self._on_warning = on_warning

@@ -21,7 +21,7 @@ _BUCKET_BITS: Final = 20
 
 
 class JumpCause(StrEnum):
-    """The reason for a jump in ``seq``, as far as the record behind it tells."""
+    """The reason for a jump in ``seq``, as far as the record after it shows."""
 
     CONFLATION = "conflation"  # quotes and greeks: merged into a later record
     DROP = "drop"  # the record behind the jump is marked after_gap

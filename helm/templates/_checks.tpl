@@ -1,4 +1,4 @@
-{{/* What the schema cannot say: values that must fit each other. All problems are told at once, each with its remedy. */}}
+{{/* What the schema cannot express: values that depend on each other. All problems are reported at once, each with its fix. */}}
 
 {{- define "aries-bridge.checks" -}}
 {{- $problems := list -}}
@@ -7,11 +7,11 @@
 {{- end -}}
 {{- $problems = without $problems "" -}}
 {{- if $problems -}}
-{{- fail (printf "the values cannot be used as they are:\n%s\n" (join "\n" $problems)) -}}
+{{- fail (printf "invalid values:\n%s\n" (join "\n" $problems)) -}}
 {{- end -}}
 {{- end -}}
 
-{{/* "true" where one of the named settings comes from elsewhere; of `extraEnvFrom` nobody knows what it brings. */}}
+{{/* "true" if one of the named settings comes from elsewhere; the contents of `extraEnvFrom` are not known. */}}
 {{- define "aries-bridge.elsewhere" -}}
 {{- $found := .root.Values.extraEnvFrom | empty | not -}}
 {{- range .root.Values.extraEnv -}}
@@ -22,7 +22,7 @@
 
 {{- define "aries-bridge.check.image" -}}
 {{- if not .Values.image.repository }}
-- image.repository is not set: say where the image is, like registry.example.com/aries-bridge.
+- image.repository is not set: set it to the image's repository, like registry.example.com/aries-bridge.
 {{- end }}
 {{- end -}}
 
@@ -35,13 +35,13 @@
 {{- $seen := dict -}}
 {{- range $index, $symbol := $a.symbols }}
 {{- if not (kindIs "string" $symbol) }}
-- aries.symbols[{{ $index }}] is not a text, but {{ toJson $symbol }} for YAML: quote it, like "ON" or "1E5".
+- aries.symbols[{{ $index }}] is not a string, but {{ toJson $symbol }} in YAML: quote it, like "ON" or "1E5".
 {{- else if not (regexMatch "^[A-Za-z0-9.\\-_/^$=&!@+~%]{1,64}(:(equity|option|index))?$" $symbol) }}
-- aries.symbols[{{ $index }}] is {{ toJson $symbol }}, which is no symbol: letters, digits and .-_/^$=&!@+~% only, at most 64, then perhaps :equity, :option or :index.
+- aries.symbols[{{ $index }}] is {{ toJson $symbol }}, which is not a valid symbol: use letters, digits and .-_/^$=&!@+~% only, at most 64 characters, optionally followed by :equity, :option or :index.
 {{- else }}
 {{- $name := splitList ":" $symbol | first -}}
 {{- if and (hasKey $seen $name) (ne (get $seen $name) $symbol) }}
-- aries.symbols[{{ $index }}] is {{ $symbol }}, but the list has {{ get $seen $name }}, too: name it once.
+- aries.symbols[{{ $index }}] is {{ $symbol }}, but the list also has {{ get $seen $name }}: list it once.
 {{- end }}
 {{- $_ := set $seen $name $symbol -}}
 {{- end }}
@@ -51,9 +51,9 @@
 {{- $name := kindIs "map" $entry | ternary $entry (dict "symbol" (toString $entry)) -}}
 {{- $symbol := $name.symbol -}}
 {{- if not (kindIs "string" $symbol) }}
-- aries.subscriptions[{{ $index }}].symbol is not a text, but {{ toJson $symbol }} for YAML: quote it, like "ON" or "1E5".
+- aries.subscriptions[{{ $index }}].symbol is not a string, but {{ toJson $symbol }} in YAML: quote it, like "ON" or "1E5".
 {{- else if hasKey $described $symbol }}
-- aries.subscriptions[{{ $index }}] is for {{ $symbol }}, which another entry describes: name it once.
+- aries.subscriptions[{{ $index }}] is for {{ $symbol }}, which has another entry: list it once.
 {{- else }}
 {{- $_ := set $described $symbol true -}}
 {{- end }}
@@ -64,7 +64,7 @@
 - aries.symbols and aries.subscriptions are too long for the environment ({{ $longest }} bytes, 120000 at most each): set subscriptions.hotReload to true, which mounts them as a file.
 {{- end }}
 {{- if and .Values.subscriptions.hotReload (gt (len (include "aries-bridge.subscriptions" .)) 1000000) }}
-- aries.symbols and aries.subscriptions are too long for a ConfigMap (1000000 bytes): share them among several releases.
+- aries.symbols and aries.subscriptions are too long for a ConfigMap (1000000 bytes): split them over several releases.
 {{- end }}
 {{- end -}}
 
@@ -73,13 +73,13 @@
 {{- $elsewhere := include "aries-bridge.elsewhere" (dict "root" . "names" (list "ARIES_ACCESS_TOKEN" "ARIES_ACCESS_TOKEN_FILE" "ARIES_REFRESH_TOKEN" "ARIES_REFRESH_TOKEN_FILE")) -}}
 {{- $secret := include "aries-bridge.secretName" (dict "root" . "side" "aries") -}}
 {{- if not (or $secret $elsewhere) }}
-- aries.existingSecret is not set: name the Secret with the credentials (make one with: kubectl create secret generic aries --from-file=access-token=FILE), or fill externalSecrets.aries.
+- aries.existingSecret is not set: name the Secret with the credentials (create one with: kubectl create secret generic aries --from-file=access-token=FILE), or fill externalSecrets.aries.
 {{- end }}
 {{- if and $secret (not (index $a.secretKeys $a.credentials)) }}
 - aries.secretKeys.{{ $a.credentials }} is empty, but aries.credentials is {{ $a.credentials }}: name the key in the Secret.
 {{- end }}
 {{- if and (eq $a.credentials "refreshToken") (not $a.clientId) (not (include "aries-bridge.elsewhere" (dict "root" . "names" (list "ARIES_CLIENT_ID")))) }}
-- aries.clientId is not set: a refresh token is exchanged in the name of its OAuth2 client.
+- aries.clientId is not set: it is required with a refresh token.
 {{- end }}
 {{- if and (eq $a.credentials "accessToken") (or $a.clientId $a.secretKeys.clientSecret) }}
 - aries.clientId and aries.secretKeys.clientSecret belong to a refresh token: set aries.credentials to refreshToken, or leave them empty.
@@ -96,14 +96,14 @@
 {{- $oauth := or $s.oauth.tokenUrl $s.oauth.clientId $s.oauth.scope -}}
 {{- $secret := include "aries-bridge.secretName" (dict "root" . "side" "kafka") -}}
 {{- if not (or $k.bootstrapServers (include "aries-bridge.elsewhere" (dict "root" . "names" (list "KAFKA_BOOTSTRAP_SERVERS")))) }}
-- kafka.bootstrapServers is empty: list brokers to start from, like [kafka-1:9092, kafka-2:9092].
+- kafka.bootstrapServers is empty: list the bootstrap brokers, like [kafka-1:9092, kafka-2:9092].
 {{- end }}
 {{- if gt (int64 $k.producer.batchBytes) (int64 .Values.bridge.bufferBytes) }}
 - kafka.producer.batchBytes ({{ int64 $k.producer.batchBytes }}) exceeds bridge.bufferBytes ({{ int64 .Values.bridge.bufferBytes }}): a batch must fit into the buffer.
 {{- end }}
 {{- if not (hasPrefix "SASL_" $s.protocol) }}
 {{- if or $mechanism $s.sasl.username $secret $oauth }}
-- kafka.security.protocol is {{ $s.protocol }}, but a login is given (sasl, oauth or existingSecret): set the protocol to SASL_SSL, or leave the login empty.
+- kafka.security.protocol is {{ $s.protocol }}, but credentials are set (sasl, oauth or existingSecret): set the protocol to SASL_SSL, or leave them empty.
 {{- end }}
 {{- else if not $mechanism }}
 - kafka.security.sasl.mechanism is not set, but the protocol is {{ $s.protocol }}: set PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
@@ -117,7 +117,7 @@
 - kafka.existingSecret (with kafka.secretKeys.oauthClientSecret) is not set: name the Secret with the client secret of OAUTHBEARER.
 {{- end }}
 {{- if $s.sasl.username }}
-- kafka.security.sasl.username is of no use to OAUTHBEARER: leave it empty.
+- kafka.security.sasl.username has no effect with OAUTHBEARER: leave it empty.
 {{- end }}
 {{- else }}
 {{- if not $s.sasl.username }}
@@ -127,7 +127,7 @@
 - kafka.existingSecret (with kafka.secretKeys.password) is not set: name the Secret with the password of {{ $s.sasl.username | default "the user" }}.
 {{- end }}
 {{- if $oauth }}
-- kafka.security.oauth is of no use to {{ $mechanism }}: leave it empty, or set the mechanism to OAUTHBEARER.
+- kafka.security.oauth has no effect with {{ $mechanism }}: leave it empty, or set the mechanism to OAUTHBEARER.
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -146,10 +146,10 @@
 {{- $by := dict -}}
 {{- range $topic, $name := include "aries-bridge.topics" . | fromYaml }}
 {{- if hasKey $by $name }}
-- kafka.topics.names: {{ get $by $name }} and {{ $topic }} are both {{ $name }}: each kind of record needs a topic of its own.
+- kafka.topics.names: {{ get $by $name }} and {{ $topic }} are both {{ $name }}: each kind of record needs its own topic.
 {{- end }}
 {{- if gt (len $name) 249 }}
-- kafka.topics: the topic of {{ $topic }} has {{ len $name }} characters, Kafka takes 249: shorten the prefix.
+- kafka.topics: the topic of {{ $topic }} has {{ len $name }} characters, but Kafka allows 249: shorten the prefix.
 {{- end }}
 {{- $_ := set $by $name $topic -}}
 {{- end }}
@@ -167,7 +167,7 @@
 - schemaRegistry.existingSecret (with schemaRegistry.secretKeys.password) is not set: name the Secret with the password of {{ $r.username }}.
 {{- end }}
 {{- if and $secret (not $r.username) }}
-- schemaRegistry.username is not set, but there is a Secret with a password: set both or none.
+- schemaRegistry.username is not set, but a Secret with a password is: set both or none.
 {{- end }}
 {{- if and $r.ca.secret $r.ca.configMap }}
 - schemaRegistry.ca.secret and schemaRegistry.ca.configMap are both set: keep one.
@@ -180,10 +180,10 @@
 {{- define "aries-bridge.check.shards" -}}
 {{- if gt (int .Values.shards) 1 }}
 {{- if eq .Values.strategy.type "RollingUpdate" }}
-- strategy.type is RollingUpdate, but shards is {{ int .Values.shards }}: shards are a StatefulSet, which replaces a pod when the old one is gone. Leave strategy.type at Recreate.
+- strategy.type is RollingUpdate, but shards is {{ int .Values.shards }}: shards are a StatefulSet, which stops the old pod before it starts the new one. Leave strategy.type at Recreate.
 {{- end }}
 {{- if .Values.bridge.instance }}
-- bridge.instance is {{ .Values.bridge.instance }}, but shards is {{ int .Values.shards }}: shards need different names. Leave it empty, so that each is called as its pod.
+- bridge.instance is {{ .Values.bridge.instance }}, but shards is {{ int .Values.shards }}: shards need different names. Leave it empty, so that each has the name of its pod.
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -210,7 +210,7 @@
 {{- if not $bytes }}
 - resources.limits.memory is {{ toJson $limit }}: write it like 512Mi or 1Gi.
 {{- else if lt (int64 $bytes) $wanted }}
-- resources.limits.memory is {{ $limit }}, but bridge.bufferBytes ({{ int64 .Values.bridge.bufferBytes }}) and the process itself need {{ div (add $wanted 1048575) 1048576 }}Mi: raise the limit, or lower bridge.bufferBytes.
+- resources.limits.memory is {{ $limit }}, but bridge.bufferBytes ({{ int64 .Values.bridge.bufferBytes }}) and the rest of the process need {{ div (add $wanted 1048575) 1048576 }}Mi: raise the limit, or lower bridge.bufferBytes.
 {{- end }}
 {{- end }}
 {{- if has .Values.bridge.http.host (list "127.0.0.1" "::1" "localhost") }}
@@ -222,16 +222,16 @@
 {{- $secret := "^(ARIES_(ACCESS_TOKEN|CLIENT_SECRET|REFRESH_TOKEN|API_KEY)|KAFKA_(SASL_PASSWORD|OAUTH_CLIENT_SECRET)|SCHEMA_REGISTRY_PASSWORD)$" -}}
 {{- range $index, $variable := .Values.extraEnv }}
 {{- if and (regexMatch $secret $variable.name) $variable.value }}
-- extraEnv[{{ $index }}] holds {{ $variable.name }} as a plain value, for everybody to read: put it into a Secret and name that (existingSecret), or use valueFrom.
+- extraEnv[{{ $index }}] has {{ $variable.name }} as a plain value, which is readable in the cluster: put it into a Secret and name that (existingSecret), or use valueFrom.
 {{- end }}
 {{- end }}
 {{- $e := .Values.externalSecrets -}}
 {{- if $e.enabled }}
 {{- if not $e.secretStoreRef.name }}
-- externalSecrets.secretStoreRef.name is not set: name the store.
+- externalSecrets.secretStoreRef.name is not set: set it to the name of the store.
 {{- end }}
 {{- if not (or $e.aries.data $e.aries.dataFrom $e.kafka.data $e.kafka.dataFrom $e.schemaRegistry.data $e.schemaRegistry.dataFrom) }}
-- externalSecrets is enabled, but has neither data nor dataFrom for aries, kafka or schemaRegistry: say what to fetch.
+- externalSecrets is enabled, but has neither data nor dataFrom for aries, kafka or schemaRegistry: set what to fetch.
 {{- end }}
 {{- range $side := list "aries" "kafka" "schemaRegistry" }}
 {{- $wanted := index $e $side -}}
@@ -245,10 +245,10 @@
 {{- define "aries-bridge.check.objects" -}}
 {{- $m := .Values.monitoring -}}
 {{- if and $m.podMonitor.enabled $m.serviceMonitor.enabled }}
-- monitoring.podMonitor and monitoring.serviceMonitor are both enabled, and everything would be scraped twice: keep one.
+- monitoring.podMonitor and monitoring.serviceMonitor are both enabled, so that metrics would be scraped twice: keep one.
 {{- end }}
 {{- if and $m.prometheusRule.enabled (not $m.prometheusRule.runbookUrl) }}
-- monitoring.prometheusRule.runbookUrl is not set: give the URL at which your people read the chart's README.md; each alert links to its section there.
+- monitoring.prometheusRule.runbookUrl is not set: set it to the URL of the chart's README.md; each alert links to its section there.
 {{- end }}
 {{- $pdb := .Values.podDisruptionBudget -}}
 {{- if $pdb.enabled }}
@@ -261,6 +261,6 @@
 - strimzi.cluster is not set: name the Kafka object that the topics and the user belong to.
 {{- end }}
 {{- if and $strimzi.topics.enabled (gt (int $strimzi.topics.minInsyncReplicas) (int $strimzi.topics.replicas)) }}
-- strimzi.topics.minInsyncReplicas ({{ int $strimzi.topics.minInsyncReplicas }}) exceeds strimzi.topics.replicas ({{ int $strimzi.topics.replicas }}): nothing could be written.
+- strimzi.topics.minInsyncReplicas ({{ int $strimzi.topics.minInsyncReplicas }}) exceeds strimzi.topics.replicas ({{ int $strimzi.topics.replicas }}): no record could be written.
 {{- end }}
 {{- end -}}

@@ -244,14 +244,14 @@ class TestGrant:
 
     @pytest.mark.parametrize("expires_in", [1, 60, 3600, None])
     @pytest.mark.parametrize("rejected", [True, False])
-    async def test_grants_are_few_however_often_a_token_is_asked_for(
+    async def test_grants_are_few_however_often_a_token_is_requested(
         self,
         endpoint: FakeTokenEndpoint,
         clock: Clock,
         expires_in: int | None,
         rejected: bool,  # noqa: FBT001 - a case
     ) -> None:
-        """They are at least 30 s apart, and rarer and rarer, unless a token lives no longer."""
+        """They are at least 30 s apart, and rarer each time, unless a token's lifetime is shorter."""
         endpoint.expires_in = expires_in
         source = refreshing(endpoint.url, clock=clock)
         at: list[float] = []

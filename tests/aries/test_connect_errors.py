@@ -71,7 +71,7 @@ def test_any_retry_after_is_handled(retry_after: str, date: str | None) -> None:
 
 @pytest.mark.parametrize("date", [None, "", "soon", "Wed, 21 Oct 2015 07:28:00 -0000"])
 def test_a_retry_after_date_without_a_date_to_compare_is_ignored(date: str | None) -> None:
-    """Without the server's own time a date says nothing, as the two clocks may differ."""
+    """Without the server's own time a date cannot be used, as the two clocks may differ."""
     assert handshake_rejected(429, "/", "Wed, 21 Oct 2015 07:28:30 GMT", date).retry_after_seconds is None
 
 

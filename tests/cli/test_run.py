@@ -1,4 +1,4 @@
-"""``aries-bridge run`` as a process: what it says, how it ends, and with which exit code."""
+"""``aries-bridge run`` as a process: its messages, how it ends, and its exit codes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 
 
 @pytest.fixture
-def nobody() -> str:
-    """Return an address at which nobody listens."""
+def unused_address() -> str:
+    """Return an address without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 async def test_wrong_settings_end_in_one_message_and_exit_code_2() -> None:
-    """Every problem is named at once, in plain text and without a traceback."""
+    """Every problem is listed at once, in plain text and without a traceback."""
     async with process({"ARIES_DIALECT": "morse", "ARIES_SYMBOLS": "A B"}, "run") as bridge:
         assert await bridge.ended() == 2
-        said = "".join(bridge.text)
+        output = "".join(bridge.text)
     for name in ("ARIES_DIALECT", "ARIES_SYMBOLS", "KAFKA_BOOTSTRAP_SERVERS", "ARIES_ACCESS_TOKEN"):
-        assert name in said
-    assert "Traceback" not in said
+        assert name in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("number", [TERM, INT])
@@ -64,10 +64,10 @@ async def test_a_signal_drains_and_ends_with_0(
             assert [record["seq"] for record in records] == list(range(len(records)))
 
 
-async def test_a_signal_while_kafka_is_unreachable_ends_with_0(nobody: str, topic_prefix: str) -> None:
-    """Kafka is reached before Aries is dialled; a stop in that state is a clean one."""
+async def test_a_signal_while_kafka_is_unreachable_ends_with_0(unused_address: str, topic_prefix: str) -> None:
+    """The bridge connects to Kafka before Aries, so nothing was read and the stop is clean."""
     async with Simulator() as simulator:
-        async with process(environment(simulator, nobody, topic_prefix), "run") as bridge:
+        async with process(environment(simulator, unused_address, topic_prefix), "run") as bridge:
             line = await bridge.logged("Kafka unavailable, retrying", 2)
             assert "KAFKA_BOOTSTRAP_SERVERS" in line["reason"]
             bridge.signal(TERM)
@@ -76,11 +76,11 @@ async def test_a_signal_while_kafka_is_unreachable_ends_with_0(nobody: str, topi
 
 
 async def test_a_signal_while_aries_is_unreachable_ends_with_0(
-    nobody: str, broker: EmbeddedBroker, topics: None, topic_prefix: str
+    unused_address: str, broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """Dialling and backing off end at once when asked to."""
+    """Connection attempts and the waits between them end at once."""
     async with Simulator() as simulator:
-        environ = environment(simulator, broker.bootstrap_servers, topic_prefix, ARIES_WS_URL=f"ws://{nobody}/")
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix, ARIES_WS_URL=f"ws://{unused_address}/")
     async with process(environ, "run") as bridge:
         await bridge.logged("Aries connection lost", 3)
         bridge.signal(TERM)
@@ -90,7 +90,7 @@ async def test_a_signal_while_aries_is_unreachable_ends_with_0(
 async def test_a_signal_during_the_handshake_ends_with_0(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """A server that accepts the connection and says nothing does not hold the bridge."""
+    """A server that accepts the connection and does not answer does not delay the exit."""
     async with Simulator() as simulator:
         await simulator.inject(faults.SlowAccept(delay_seconds=60))
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
@@ -99,7 +99,7 @@ async def test_a_signal_during_the_handshake_ends_with_0(
             assert await bridge.ended() == 0
 
 
-async def test_a_server_that_never_answers_the_close_does_not_hold_the_bridge(
+async def test_a_server_that_never_answers_the_close_does_not_delay_the_exit(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
     """The closing handshake has a deadline."""
@@ -111,10 +111,10 @@ async def test_a_server_that_never_answers_the_close_does_not_hold_the_bridge(
             assert await bridge.ended() == 0
 
 
-async def test_a_fixed_token_refused_three_times_ends_with_3(
+async def test_a_fixed_token_rejected_three_times_ends_with_3(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """A token that cannot change is given up after the third refusal, with what to do and without the token."""
+    """After the third rejection the bridge exits with a hint and without showing the token."""
     async with Simulator(tokens=["another-token"]) as simulator:
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
             assert await bridge.ended() == 3
@@ -124,8 +124,8 @@ async def test_a_fixed_token_refused_three_times_ends_with_3(
             assert "a-good-token" not in "".join(bridge.text)
 
 
-async def test_records_that_kafka_does_not_take_in_time_are_counted_and_end_with_4(topic_prefix: str) -> None:
-    """A forced exit says how many records were left, and the accounts agree."""
+async def test_records_that_kafka_does_not_acknowledge_in_time_end_with_4(topic_prefix: str) -> None:
+    """A forced exit reports how many records were left, and the accounts agree."""
     gone = EmbeddedBroker().start()
     gone.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator(rate=300) as simulator:
@@ -146,8 +146,8 @@ async def test_records_that_kafka_does_not_take_in_time_are_counted_and_end_with
     )
 
 
-async def test_a_stop_while_kafka_is_gone_ends_with_4_and_without_a_complaint(topic_prefix: str) -> None:
-    """A producer that is given up with batches in flight leaves nothing behind, not even a traceback."""
+async def test_a_stop_while_kafka_is_away_ends_with_4_and_no_traceback(topic_prefix: str) -> None:
+    """Closing a producer with batches in flight logs no other error."""
     gone = EmbeddedBroker().start()
     gone.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator(rate=300) as simulator:
@@ -165,7 +165,7 @@ async def test_a_stop_while_kafka_is_gone_ends_with_4_and_without_a_complaint(to
 
 
 async def test_a_second_signal_exits_at_once(topic_prefix: str) -> None:
-    """Whoever asks twice does not want to wait for a Kafka that is gone."""
+    """A second signal does not wait for an unreachable Kafka."""
     gone = EmbeddedBroker().start()
     gone.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator(rate=300) as simulator:
@@ -184,7 +184,7 @@ async def test_a_second_signal_exits_at_once(topic_prefix: str) -> None:
 async def test_a_missing_topic_ends_with_a_message_that_says_what_to_do(
     broker: EmbeddedBroker, topic_prefix: str
 ) -> None:
-    """Topics are never created by accident."""
+    """Topics are never created automatically."""
     broker.create_topics([f"{topic_prefix}.quotes"])
     async with Simulator() as simulator:
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
@@ -195,10 +195,10 @@ async def test_a_missing_topic_ends_with_a_message_that_says_what_to_do(
     assert "aries-bridge topics" in problem
 
 
-async def test_an_unknown_certificate_is_told_with_its_remedy_and_the_remedy_works(
+async def test_an_unknown_authority_is_reported_with_a_hint_that_works(
     broker: EmbeddedBroker, topics: None, topic_prefix: str, tmp_path: Path
 ) -> None:
-    """A feed whose certificate nobody vouches for is not spoken to, until its authority is named."""
+    """The bridge does not use a feed whose certificate has an unknown authority, until that is configured."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -217,7 +217,7 @@ async def test_an_unknown_certificate_is_told_with_its_remedy_and_the_remedy_wor
 async def test_five_thousand_symbols_are_subscribed_in_batches(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """A long list is no problem."""
+    """A long list is requested in several requests."""
     symbols = [f"S{number:04}" for number in range(5000)]
     async with Simulator() as simulator:
         environ = environment(
@@ -232,7 +232,7 @@ async def test_five_thousand_symbols_are_subscribed_in_batches(
 
 
 async def test_the_command_line_shows_version_and_settings_without_any_environment() -> None:
-    """A wheel in an empty environment can tell what it is and what it wants to know."""
+    """An installed wheel shows its version and settings without configuration."""
     async with process({}, "--version") as version, process({}, "settings") as table:
         assert (await version.ended(), await table.ended()) == (0, 0)
         assert version.output.startswith("aries-bridge 0.")

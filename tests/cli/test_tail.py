@@ -1,4 +1,4 @@
-"""``aries-bridge tail`` prints the records of topics, decoded, until it is told to end."""
+"""``aries-bridge tail`` prints the records of topics, decoded, until it is stopped."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from bridge.serialization.formatting import json_line, text_line
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
+from tests.support.background import in_background
 from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
@@ -166,12 +167,12 @@ class TestRecords:
 
         out, err = capsys.readouterr()
         place = json.loads(out)
-        told = [line for line in err.splitlines() if " offset " in line]
+        reported = [line for line in err.splitlines() if " offset " in line]
         assert place["offset"] == 2
-        assert told[0].startswith(
+        assert reported[0].startswith(
             f"aries-bridge: {topic_prefix}.quotes partition {place['partition']} offset 0: the value"
         )
-        assert told[1].endswith("offset 1: the value is empty")
+        assert reported[1].endswith("offset 1: the value is empty")
 
     async def test_confluent_values_are_decoded_by_the_registry(
         self, broker: EmbeddedBroker, topic_prefix: str, capsys: pytest.CaptureFixture[str]
@@ -213,7 +214,7 @@ class TestEnd:
             await print_records(settings, all_of(), json_line)
 
     async def test_unreachable_kafka_is_an_error(self) -> None:
-        """An address where nothing listens is one clear message."""
+        """An address without a listener is one clear message."""
         with pytest.raises(KafkaUnreachable, match=rf"Kafka at {NOWHERE} cannot be used: .* Check KAFKA_BOOTSTRAP"):
             await print_records(kafka_settings(NOWHERE, {}), all_of(), json_line)
 
@@ -228,10 +229,8 @@ class TestEnd:
             while True:
                 await writer.quote("MSFT", 0)
 
-        others = asyncio.create_task(write_on())
-        await print_records(settings, Selection(keys=frozenset({b"AAPL"}), timeout_seconds=0.3), json_line)
-        others.cancel()
-        await asyncio.wait([others])
+        async with in_background(write_on()):
+            await print_records(settings, Selection(keys=frozenset({b"AAPL"}), timeout_seconds=0.3), json_line)
 
 
 class TestOnRealKafka:
@@ -363,9 +362,9 @@ class TestCommand:
         """Without KAFKA_BOOTSTRAP_SERVERS the message names it, and no setting of Aries."""
         async with command(prefix="aries") as tail:
             assert await tail.ended() == 2
-            told = await tail.stderr.read()
-            assert b"KAFKA_BOOTSTRAP_SERVERS" in told
-            assert b"ARIES_" not in told
+            stderr = await tail.stderr.read()
+            assert b"KAFKA_BOOTSTRAP_SERVERS" in stderr
+            assert b"ARIES_" not in stderr
 
 
 async def topics_of(broker: EmbeddedBroker, prefix: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""``aries-bridge verify`` on the topics a real bridge has written, intact and damaged."""
+"""``aries-bridge verify`` on topics that a real bridge has written, unchanged and damaged."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from bridge.verify.topic_reader import Selection
 from bridge.verify.verification import Verification
 from bridge.verify.violations import Violation, ViolationKind
 from tests.faults.proof import verified
+from tests.support.background import in_background
 from tests.support.brokers import unique
 from tests.support.process import process
 from tests.support.service import environment, eventually, running
@@ -44,7 +45,7 @@ AAPL_PARTITION = partition(b"AAPL", 4)
 async def bridging(
     broker: EmbeddedBroker, prefix: str, dialect: DialectChoice = "envelope", **more: str
 ) -> AsyncIterator[tuple[Simulator, Bridge]]:
-    """Run a bridge that streams two symbols to new topics; at the end all is accounted for."""
+    """Run a bridge that publishes two symbols to new topics; at the end all lines are accounted for."""
     broker.create_topics(f"{prefix}.{topic}" for topic in Topic)
     async with Simulator(dialect=dialect, lines_per_frame=3, seed=5) as simulator:
         async with running(environment(simulator, broker.bootstrap_servers, prefix, **more)) as bridge:
@@ -55,7 +56,7 @@ async def bridging(
 
 
 async def settled(simulator: Simulator, bridge: Bridge) -> None:
-    """Wait until all that was sent is read."""
+    """Wait until everything that was sent is read."""
     await eventually(lambda: bridge.accounts.lines_received >= simulator.sent.lines, "all lines read")
 
 
@@ -80,7 +81,7 @@ async def write(broker: EmbeddedBroker, prefix: str) -> None:
 
 
 async def damaged(broker: EmbeddedBroker, written: str, topic: Topic, change: Change) -> Report:
-    """Return the report on a copy of what the bridge wrote, one topic of it changed."""
+    """Return the report on a copy of what the bridge wrote, with one topic changed."""
     copy = unique("damaged")
     await copied(broker, written, copy, topic, change)
     return await verified(broker.bootstrap_servers, copy)
@@ -90,8 +91,8 @@ def of_aapl(messages: list[Message], place: int) -> Message:
     return [message for message in messages if message.key == b"AAPL"][place]
 
 
-def told(report: Report, kind: ViolationKind, topic: Topic) -> Violation:
-    """Return the first finding of a kind on a topic."""
+def first_violation(report: Report, kind: ViolationKind, topic: Topic) -> Violation:
+    """Return the first violation of a kind on a topic."""
     return next(finding for finding in report.violations if (finding.kind, finding.topic) == (kind, topic))
 
 
@@ -129,7 +130,7 @@ class TestWhatTheBridgeWrites:
         assert sum(row.jumps_explained for row in report.rows) > 0
 
     async def test_passes_with_lines_dead_lettered_amid_others(self, broker: EmbeddedBroker) -> None:
-        """A jump where a symbol's line became a dead letter is explained by it, without any other account."""
+        """A jump at a dead-lettered line is explained by the dead letter, without any other account."""
         prefix, copy = unique("lettered"), unique("copy")
         async with bridging(broker, prefix) as (simulator, bridge):
             for number in range(9):
@@ -147,7 +148,7 @@ class TestWhatTheBridgeWrites:
         assert {violation.kind for violation in found} == {ViolationKind.ACCOUNTS}
 
     async def test_passes_with_a_flood_of_bad_lines(self, broker: EmbeddedBroker) -> None:
-        """Jumps of lines beyond the rate limit of dead letters are explained by the accounts, and by no less."""
+        """Jumps of lines beyond the rate limit of dead letters are explained by the accounts, and by exactly these."""
         prefix, lines = unique("flooded"), 4_000
         composite = b'{"type":"equityComposite","data":{"symbol":"AAPL","bidPrice":1.5,"lastPrice":"none"}}'
         async with bridging(broker, prefix, dialect="action") as (simulator, bridge):
@@ -166,7 +167,7 @@ class TestWhatTheBridgeWrites:
         assert [row.jumps_explained for row in report.rows if row.records > 1] == [1, 1]
 
     async def test_passes_when_conflating(self, broker: EmbeddedBroker) -> None:
-        """Quotes merged on purpose are explained by the account of conflated ones, and by no more than that."""
+        """Quotes merged by configuration are explained by the account of conflated ones, and by exactly that."""
         prefix, copy = unique("conflated"), unique("copy")
         async with bridging(broker, prefix, BRIDGE_CONFLATE_MS="5") as (simulator, bridge):
             await simulator.emit(1_000)
@@ -189,12 +190,12 @@ class TestDamage:
 
         report = await damaged(broker, written, Topic.TRADES, cut)
 
-        hole = told(report, ViolationKind.HOLE, Topic.TRADES)
+        hole = first_violation(report, ViolationKind.HOLE, Topic.TRADES)
         assert hole.symbol == "AAPL"
         assert "seq 11 comes after 9: 1 record is missing (seq 10)" in hole.message
         assert hole.place is not None
         assert (hole.place.partition, hole.place.offset) == (AAPL_PARTITION, gone[0].offset)
-        assert "published" in told(report, ViolationKind.ACCOUNTS, Topic.CONTROL).message
+        assert "published" in first_violation(report, ViolationKind.ACCOUNTS, Topic.CONTROL).message
         assert report.violations_total == 2
         assert not report.proven
 
@@ -204,7 +205,7 @@ class TestDamage:
             broker, written, Topic.QUOTES, lambda messages: [one for one in messages if one != of_aapl(messages, 5)]
         )
 
-        assert "count no conflated records" in told(report, ViolationKind.HOLE, Topic.QUOTES).message
+        assert "count no conflated records" in first_violation(report, ViolationKind.HOLE, Topic.QUOTES).message
 
     async def test_a_swapped_pair(self, broker: EmbeddedBroker, written: str) -> None:
         """A record that comes after its successor is found, and no other."""
@@ -216,7 +217,7 @@ class TestDamage:
 
         report = await damaged(broker, written, Topic.TIMESALES, swap)
 
-        assert "seq 7 comes after seq 8" in told(report, ViolationKind.OUT_OF_ORDER, Topic.TIMESALES).message
+        assert "seq 7 comes after seq 8" in first_violation(report, ViolationKind.OUT_OF_ORDER, Topic.TIMESALES).message
         assert report.violations_total == 1
 
     async def test_a_duplicate(self, broker: EmbeddedBroker, written: str) -> None:
@@ -228,12 +229,12 @@ class TestDamage:
 
         report = await damaged(broker, written, Topic.L2, twice)
 
-        repeat = told(report, ViolationKind.REPEAT, Topic.L2)
+        repeat = first_violation(report, ViolationKind.REPEAT, Topic.L2)
         assert "1 record comes again, from seq 4 on; but the bridge" in repeat.message
         assert report.violations_total == 1
 
     async def test_a_foreign_record(self, broker: EmbeddedBroker, written: str) -> None:
-        """A value that is not a record of the topic is found, whatever it is."""
+        """Any value that is not a record of the topic is found."""
         foreign = [b"hello", None, b"\xc3\x01" + bytes(20)]
 
         def add(messages: list[Message]) -> list[Message]:
@@ -260,7 +261,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("topic", [Topic.TRADES, Topic.CONTROL, Topic.DLQ])
     async def test_a_wrong_key(self, topic: Topic, broker: EmbeddedBroker, written: str) -> None:
-        """A key that is not what the contract says is found."""
+        """A key that violates the contract is found."""
         report = await damaged(
             broker, written, topic, lambda messages: [replace(messages[0], key=b"another"), *messages[1:]]
         )
@@ -277,13 +278,13 @@ class TestDamage:
 
         report = await damaged(broker, written, Topic.TRADES, move)
 
-        misplaced = told(report, ViolationKind.PARTITION, Topic.TRADES)
+        misplaced = first_violation(report, ViolationKind.PARTITION, Topic.TRADES)
         assert misplaced.place is not None
         assert misplaced.place.partition == other
         assert f"belongs to partition {AAPL_PARTITION} of 4" in misplaced.message
 
     async def test_a_wrong_timestamp(self, broker: EmbeddedBroker, written: str) -> None:
-        """A Kafka timestamp that is not the time of ingest is found."""
+        """A Kafka timestamp that is not the ingest time is found."""
         report = await damaged(
             broker,
             written,
@@ -294,12 +295,12 @@ class TestDamage:
         assert [violation.kind for violation in report.violations] == [ViolationKind.TIMESTAMP]
 
     async def test_broken_accounts(self, broker: EmbeddedBroker, written: str) -> None:
-        """Dead letters and records that control counts, and the topics do not hold, are found."""
+        """Dead letters and records that control counts, but that the topics do not have, are found."""
         report = await damaged(broker, written, Topic.DLQ, lambda _: [])
-        assert "1 lines were dead-lettered" in told(report, ViolationKind.ACCOUNTS, Topic.CONTROL).message
+        assert "1 lines were dead-lettered" in first_violation(report, ViolationKind.ACCOUNTS, Topic.CONTROL).message
 
         report = await damaged(broker, written, Topic.TRADES, lambda messages: messages[:-1])
-        assert "published" in told(report, ViolationKind.ACCOUNTS, Topic.CONTROL).message
+        assert "published" in first_violation(report, ViolationKind.ACCOUNTS, Topic.CONTROL).message
 
 
 class TestSelection:
@@ -338,18 +339,17 @@ class TestFollowing:
         settings = kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
         found: list[Violation] = []
         verification = Verification(settings, Selection(), follow=True, on_violation=found.append)
-        async with bridging(broker, topic_prefix) as (simulator, bridge):
-            following = asyncio.create_task(verification.run())
-            await eventually(lambda: verification.checker is not None, "the first round")
-            await simulator.emit(200)
-            await settled(simulator, bridge)
-            await eventually(lambda: _records(verification) >= bridge.accounts.published.total(), "all is followed")
-        assert found == []
-        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
-            await producer.send_and_wait(f"{topic_prefix}.trades", b"hello", key=b"AAPL", partition=0)
-        await eventually(lambda: found, "the finding")
-        following.cancel()
-        await asyncio.wait([following])
+        async with in_background(verification.run()):
+            async with bridging(broker, topic_prefix) as (simulator, bridge):
+                await eventually(lambda: verification.checker is not None, "the first round")
+                await simulator.emit(200)
+                await settled(simulator, bridge)
+                published = bridge.accounts.published.total()
+                await eventually(lambda: _records(verification) >= published, "all records are checked")
+            assert found == []
+            async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
+                await producer.send_and_wait(f"{topic_prefix}.trades", b"hello", key=b"AAPL", partition=0)
+            await eventually(lambda: found, "the violation")
 
         report = verification.close()
         assert report is not None

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that is the bad network between two ends which are well."""
+"""A TCP proxy on loopback that simulates a faulty network between two healthy ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _READ_BYTES = 65_536
 
 
 class Direction(Enum):
-    """Name the two ways through a connection, by where they lead."""
+    """The two directions of a connection."""
 
     TO_CLIENT = "to client"
     TO_SERVER = "to server"
@@ -34,7 +34,7 @@ class _Cut:
 
 
 class Proxy:
-    """Pass bytes between clients and one server while the context is open, until told to do otherwise.
+    """Bytes pass between clients and one server while the context is open, unless a fault is set.
 
     ``accepted`` counts the connections since the start, ``carried`` the bytes passed on in each direction. A small
     ``window_bytes`` makes a client's send buffer fill soon where its bytes are not passed on.
@@ -56,6 +56,7 @@ class Proxy:
         self._cuts: dict[Direction, _Cut] = {}
         self._writers: set[StreamWriter] = set()
         self._conversations: set[asyncio.Task[None]] = set()
+        self._failures: list[Exception] = []
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -77,10 +78,12 @@ class Proxy:
             conversation.cancel()
         await asyncio.gather(*self._conversations, return_exceptions=True)
         await asyncio.sleep(0)  # the transports close in the loop's next turn
+        if self._failures:
+            raise ExceptionGroup("the proxy failed", self._failures)
 
     @property
     def port(self) -> int:
-        """Return the port that is listened on."""
+        """Return the port that it listens on."""
         return self._port
 
     @property
@@ -93,14 +96,14 @@ class Proxy:
         return urlsplit(url)._replace(netloc=f"127.0.0.1:{self.port}").geturl()
 
     def lead_to(self, server_port: int) -> None:
-        """Lead new connections to another server; those there are end."""
+        """Connect new clients to another server; open connections end."""
         self._server_port = server_port
         self.cut()
 
     # What can go wrong; each lasts until ``heal``
 
     def black_hole(self, *directions: Direction) -> None:
-        """Pass nothing on in these directions (by default both), with all sockets open.
+        """Pass no bytes in these directions (by default both), with all sockets open.
 
         As where packets are lost: what was written meanwhile arrives after ``heal``, late.
         """
@@ -108,7 +111,7 @@ class Proxy:
             self._passes[direction].clear()
 
     def cut(self, *, after_bytes: int = 0, reset: bool = False, direction: Direction = Direction.TO_CLIENT) -> None:
-        """Pass so many more bytes of this direction, then end the connection they stood in; with ``reset`` by RST.
+        """Pass so many more bytes of this direction, then end their connection; with ``reset`` by RST.
 
         It happens once. Where no byte may pass, the connections there are end at once.
         """
@@ -119,7 +122,7 @@ class Proxy:
             _abort(writer, reset=reset)
 
     def slow(self, *, chunk_bytes: int = 1, pause_seconds: float = 0.0) -> None:
-        """Pass no more than so many bytes at once, each as a TCP segment of its own, with a pause behind each."""
+        """Pass at most so many bytes at once, each piece as a TCP segment, with a pause after each."""
         self._chunk_bytes, self._pause_seconds = chunk_bytes, pause_seconds
 
     def turn_away(self) -> None:
@@ -127,7 +130,7 @@ class Proxy:
         self._turns_away = True
 
     def heal(self) -> None:
-        """Be a good network again."""
+        """Remove all faults."""
         self._chunk_bytes, self._pause_seconds, self._turns_away = _READ_BYTES, 0.0, False
         self._cuts.clear()
         for passes in self._passes.values():
@@ -145,6 +148,8 @@ class Proxy:
                 await self._converse(reader, writer)
         except (OSError, asyncio.CancelledError):
             pass  # one of the two ends is gone, or the test is over
+        except Exception as error:  # noqa: BLE001 - raised when the proxy is closed
+            self._failures.append(error)
         finally:
             self._conversations.discard(conversation)
             _close(writer)
@@ -163,8 +168,11 @@ class Proxy:
             self._writers -= writers
             for way in ways:
                 way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            ended = await asyncio.gather(*ways, return_exceptions=True)
             _close(to_server)
+            self._failures += [
+                error for error in ended if isinstance(error, Exception) and not isinstance(error, OSError)
+            ]
 
     async def _pass(self, source: StreamReader, sink: StreamWriter, direction: Direction) -> None:
         sink.transport.set_write_buffer_limits(high=0)  # so that drained means handed to the kernel
@@ -191,7 +199,7 @@ class Proxy:
 
 
 def _close(writer: StreamWriter) -> None:
-    """Close by FIN; what the other end does not take is given up."""
+    """Close by FIN; unsent bytes are discarded."""
     writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
 

@@ -1,4 +1,4 @@
-"""The bad network itself: each of its faults is what it says."""
+"""The faulty network itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def proxy() -> AsyncIterator[Proxy]:
-    """Stand before a server that gives back what it gets."""
+    """Return a proxy before a server that echoes what it receives."""
 
     async def give_back(reader: StreamReader, writer: StreamWriter) -> None:
         while data := await reader.read(65_536):
@@ -39,7 +39,7 @@ async def client(proxy: Proxy) -> AsyncIterator[tuple[StreamReader, StreamWriter
         writer.transport.abort()
 
 
-async def test_a_good_network(proxy: Proxy) -> None:
+async def test_without_a_fault(proxy: Proxy) -> None:
     """All bytes pass both ways, and are counted."""
     async with client(proxy) as (reader, writer):
         writer.write(b"x" * 1_000_000)
@@ -48,8 +48,8 @@ async def test_a_good_network(proxy: Proxy) -> None:
     assert proxy.instead_of("ws://there:1/path?a=b") == f"ws://127.0.0.1:{proxy.port}/path?a=b"
 
 
-async def test_a_black_hole_holds_one_direction_and_gives_back_what_it_held(proxy: Proxy) -> None:
-    """Nothing arrives while it lasts, though the other direction works; after it everything does."""
+async def test_a_black_hole_delays_one_direction(proxy: Proxy) -> None:
+    """Nothing arrives while it lasts, though the other direction works; afterwards everything does."""
     async with client(proxy) as (reader, writer):
         proxy.black_hole(Direction.TO_CLIENT)
         writer.write(b"there and back")
@@ -61,7 +61,7 @@ async def test_a_black_hole_holds_one_direction_and_gives_back_what_it_held(prox
 
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_cut_lets_so_many_bytes_pass(proxy: Proxy, reset: bool) -> None:  # noqa: FBT001 - parametrised
-    """The connection ends behind the byte that was named, by FIN or by RST; the next connection is whole."""
+    """The connection ends after the given byte, by FIN or by RST; the next connection is complete."""
     async with client(proxy) as (reader, writer):
         proxy.cut(after_bytes=5, reset=reset)
         writer.write(b"0123456789")
@@ -75,7 +75,7 @@ async def test_a_cut_lets_so_many_bytes_pass(proxy: Proxy, reset: bool) -> None:
         assert await reader.readexactly(5) == b"whole"
 
 
-async def test_a_cut_at_once_and_a_closed_door(proxy: Proxy) -> None:
+async def test_a_cut_at_once_and_connections_closed_at_once(proxy: Proxy) -> None:
     """All connections end now; new ones are accepted and closed."""
     async with client(proxy) as (reader, writer):
         writer.write(b"1")

@@ -1,4 +1,4 @@
-"""Render the chart with the real Helm, and look at the objects as a cluster would."""
+"""The chart, rendered by the real Helm to objects as a cluster gets them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ WORKLOADS = ("Deployment", "StatefulSet")
 
 
 class ChartRefused(Exception):
-    """Hold what Helm says about values that the chart does not take."""
+    """The chart rejects values; the text is Helm's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """Hold a pod's specification and where it comes from."""
+    """A pod's specification and the object that it comes from."""
 
     owner: str
     labels: Json
@@ -42,7 +42,7 @@ class Pod:
 
     @property
     def containers(self) -> list[Json]:
-        """Return all containers, those that run first included."""
+        """Return all containers, init containers included."""
         return [*self.spec.get("initContainers", ()), *self.spec["containers"]]
 
     def container(self, name: str = "aries-bridge") -> Json:
@@ -51,7 +51,7 @@ class Pod:
 
 
 class Objects:
-    """Hold what a chart was rendered to."""
+    """The objects that a chart was rendered to."""
 
     def __init__(self, objects: Iterable[Json]) -> None:
         self.all = tuple(objects)
@@ -85,7 +85,7 @@ class Objects:
         return [_pod(one) for one in self.all if one["kind"] in (*WORKLOADS, "Pod")]
 
     def config_map(self, name: str) -> dict[str, str] | None:
-        """Return the data of a ConfigMap, None where there is none."""
+        """Return the data of a ConfigMap, None if there is none."""
         found = [one["data"] for one in self.of("ConfigMap") if one["metadata"]["name"] == name]
         return found[0] if found else None
 
@@ -103,7 +103,7 @@ def _pod(owner: Json) -> Pod:
 
 
 class Helm:
-    """Run one Helm on the chart."""
+    """Helm, applied to the chart."""
 
     def __init__(self, binary: Path, scratch: Path) -> None:
         self._binary = binary
@@ -142,7 +142,7 @@ def example(name: str) -> Path:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with others laid over them, as Helm does."""
+    """Return values overridden by others, as Helm merges them."""
     result = dict(base)
     for key, value in over.items():
         below = result.get(key)

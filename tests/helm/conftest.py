@@ -18,7 +18,7 @@ REQUIRE_HELM = "TESTS_REQUIRE_HELM"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give time to the tests that may have to build a tool first."""
+    """Extend the timeout of tests that may have to build a tool first."""
     for item in items:
         tools = {"helm", "promtool"} & set(getattr(item, "fixturenames", ()))
         if tools and item.get_closest_marker("timeout") is None:
@@ -33,7 +33,7 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 @pytest.fixture(scope="session")
 def promtool() -> Path:
-    """Return Prometheus' own checker of rules."""
+    """Return Prometheus' promtool."""
     return _binary(go_tools.PROMTOOL)
 
 

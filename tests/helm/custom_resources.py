@@ -1,4 +1,4 @@
-"""Small schemas of the operators' objects that the chart makes: what is written here is all it may use.
+"""Small schemas of the operators' objects that the chart creates, with only the fields that it may use.
 
 From the operators' API references: Prometheus operator (monitoring.coreos.com/v1), External Secrets
 (external-secrets.io/v1) and Strimzi (kafka.strimzi.io/v1).
@@ -96,7 +96,7 @@ SPECS: Final[dict[str, Json]] = {
 
 
 def validate(document: Json) -> None:
-    """Raise where an operator's object is not as its API wants it, or is of a kind not known here."""
+    """Raise an error if an operator's object violates its schema, or is of an unknown kind."""
     spec = SPECS[f"{document['apiVersion']} {document['kind']}"]
     whole = _object({"apiVersion": TEXT, "kind": TEXT, "metadata": {"type": "object"}, "spec": spec})
     jsonschema.validate(document, whole)

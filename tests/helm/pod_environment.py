@@ -1,4 +1,4 @@
-"""What a container of a rendered pod finds: its environment, and the files of its mounts."""
+"""The environment and the mounted files of a container of a rendered pod."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Files:
-    """Lay out, under a directory, what the pods' volumes would hold."""
+    """A directory with the contents of the pods' volumes."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -38,7 +38,7 @@ class Files:
                 self._fill(objects, volumes[mount["name"]], self.here(mount["mountPath"]))
 
     def here(self, text: str) -> str:
-        """Return a path in the container as one in the directory; leave all other texts alone."""
+        """Return a path in the container as one in the directory; leave other texts unchanged."""
         return text.replace(MOUNTS, f"{self._directory}/", 1) if text.startswith(MOUNTS) else text
 
     def _fill(self, objects: Objects, volume: Json, directory: str) -> None:
@@ -54,7 +54,7 @@ class Files:
 
 
 def environment(objects: Objects, pod: Pod, container: Json, files: Files) -> dict[str, str]:
-    """Return the environment of a container whose paths lead to files laid out here.
+    """Return the environment of a container, with paths that lead to the files here.
 
     Later sources win, and ``env`` over all, as in Kubernetes.
     """

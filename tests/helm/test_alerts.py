@@ -1,4 +1,4 @@
-"""Each alert is tried by Prometheus' own unit tests: it fires when it should, and at no other time."""
+"""Each alert is tested by promtool: it fires when it should, and at no other time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ REFUSED = 'aries_bridge_reconnects_total{cause="token_refused"}'
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Say what is otherwise than healthy, and which alerts fire at a time; None takes a metric away."""
+    """What differs from a healthy bridge, and which alerts fire at a time; None removes a metric."""
 
     at: str
     firing: set[str] = field(default_factory=set)
@@ -105,10 +105,10 @@ MOMENTS: Final = {
     "records are given up": Moment("8m", {"RecordsDropped"}, {UNDELIVERED: "0x20 7x220"}),
     "bad lines": Moment("8m", {"DeadLetters"}, {DEAD: "0x20 3x220"}),
     "bad lines long ago": Moment("40m", set(), {DEAD: "0x20 3x220"}),
-    "a token that lapses": Moment("57m", {"TokenLapsing"}, {"aries_bridge_token_expiry_timestamp_seconds": "3600x240"}),
-    "a token that lives on": Moment("50m", set(), {"aries_bridge_token_expiry_timestamp_seconds": "3600x240"}),
-    "a token of unknown life": Moment("55m", set(), {"aries_bridge_token_expiry_timestamp_seconds": None}),
-    "a token that is refused": Moment("9m", {"TokenLapsing"}, {REFUSED: "0x20 1x4 2x4 3x200"}),
+    "an expiring token": Moment("57m", {"TokenLapsing"}, {"aries_bridge_token_expiry_timestamp_seconds": "3600x240"}),
+    "a token with time left": Moment("50m", set(), {"aries_bridge_token_expiry_timestamp_seconds": "3600x240"}),
+    "a token of unknown lifetime": Moment("55m", set(), {"aries_bridge_token_expiry_timestamp_seconds": None}),
+    "a rejected token": Moment("9m", {"TokenLapsing"}, {REFUSED: "0x20 1x4 2x4 3x200"}),
     "the buffer fills": Moment("4m", {"BufferHigh"}, {"aries_bridge_buffer_bytes": "200000000x240"}),
     "the buffer is used": Moment("4m", set(), {"aries_bridge_buffer_bytes": "100000000x240"}),
     "restarts": Moment("20m", {"Restarts"}, {"process_start_time_seconds": "0x20 300x20 600x20 900x180"}),
@@ -121,14 +121,14 @@ MOMENTS: Final = {
 
 
 def rules(helm: Helm, directory: Path, name: str = "monitoring", values: dict[str, Any] | None = None) -> Path:
-    """Write the rules of an example as Prometheus reads them."""
+    """Write the rules of an example as a file for Prometheus."""
     path = directory / "rules.yaml"
     path.write_text(yaml.safe_dump(helm.render(example(name), values).one("PrometheusRule")["spec"]))
     return path
 
 
 def series(otherwise: Mapping[str, str | None], pod: str = POD, namespace: str = NAMESPACE) -> list[dict[str, str]]:
-    """Return the time series of a bridge that is healthy but for some metrics."""
+    """Return the time series of a bridge that is healthy except for some metrics."""
     target = f'namespace="{namespace}",pod="{pod}",job="bridge"'
     states = {**HEALTHY, **otherwise}
     return [{"series": _labelled(name, target), "values": state} for name, state in states.items() if state is not None]
@@ -139,14 +139,14 @@ def _labelled(name: str, target: str) -> str:
 
 
 def firing(alerts: set[str], at: str, moment: str = "") -> list[dict[str, Any]]:
-    """Return the expectation that exactly these alerts fire; of the moment promtool tells the expression alone."""
+    """Return the expectation that exactly these alerts fire; promtool reports only the expression of a time."""
     samples = [{"labels": f'{{alertname="AriesBridge{name}"}}', "value": 1} for name in sorted(alerts)]
     expression = f'count by (alertname) (ALERTS{{alertstate="firing"}}) # {moment}'
     return [{"expr": expression, "eval_time": at, "exp_samples": samples}]
 
 
 def check(promtool: Path, rules_path: Path, tests: list[dict[str, Any]]) -> None:
-    """Have promtool run unit tests of rules."""
+    """Run promtool's unit tests of rules."""
     path = rules_path.with_name("tests.yaml")
     document = {"rule_files": [str(rules_path)], "evaluation_interval": EVALUATION_INTERVAL, "tests": tests}
     path.write_text(json.dumps(document))
@@ -155,7 +155,7 @@ def check(promtool: Path, rules_path: Path, tests: list[dict[str, Any]]) -> None
 
 
 def test_alerts_fire_when_they_should(helm: Helm, promtool: Path, tmp_path: Path) -> None:
-    """At each moment exactly those alerts fire that belong to it; promtool names the moment at which others do."""
+    """At each time exactly the expected alerts fire; promtool reports the time if others do."""
     tests = [
         {
             "interval": INTERVAL,
@@ -168,15 +168,15 @@ def test_alerts_fire_when_they_should(helm: Helm, promtool: Path, tmp_path: Path
 
 
 def test_a_wrong_expectation_is_noticed(helm: Helm, promtool: Path, tmp_path: Path) -> None:
-    """The check itself fails where an alert does not fire, and says at which moment."""
+    """The check itself fails if an alert does not fire, and reports the time."""
     expected = firing({"FeedDown"}, "5m", "calm")
     test = {"interval": INTERVAL, "input_series": series({}), "promql_expr_test": expected}
     with pytest.raises(AssertionError, match="calm"):
         check(promtool, rules(helm, tmp_path), [test])
 
 
-def test_every_alert_is_tried(helm: Helm) -> None:
-    """There is a moment for each alert, and a runbook section that it links to."""
+def test_every_alert_is_tested(helm: Helm) -> None:
+    """There is a time at which each alert fires, and a runbook section that it links to."""
     [group] = helm.render(example("monitoring")).one("PrometheusRule")["spec"]["groups"]
     alerts = {rule["alert"]: rule for rule in group["rules"]}
     tried = set().union(*(moment.firing for moment in MOMENTS.values()))
@@ -189,8 +189,8 @@ def test_every_alert_is_tried(helm: Helm) -> None:
         assert rule["labels"]["severity"] in {"critical", "warning"}
 
 
-def test_other_releases_are_none_of_our_business(helm: Helm, promtool: Path, tmp_path: Path) -> None:
-    """Bridges of other releases and namespaces fire no alert of this one, whatever they are called."""
+def test_bridges_of_other_releases_fire_no_alert(helm: Helm, promtool: Path, tmp_path: Path) -> None:
+    """Bridges of other releases and namespaces fire no alert of this one, whatever their names."""
     down = {"aries_bridge_authenticated": "0x240"}
     others = [
         *series(down, pod="r-aries-bridge-second-5d8f9c7b6d-x2x4z"),
@@ -201,8 +201,8 @@ def test_other_releases_are_none_of_our_business(helm: Helm, promtool: Path, tmp
     check(promtool, rules(helm, tmp_path), [test])
 
 
-def test_each_shard_is_watched(helm: Helm, promtool: Path, tmp_path: Path) -> None:
-    """Of three shards one is missing, and two are without a session: one alert, and two of the other kind."""
+def test_alerts_are_per_shard(helm: Helm, promtool: Path, tmp_path: Path) -> None:
+    """Of three shards one is missing, and two have no session: one alert, and two of the other kind."""
     values = {"monitoring": {"prometheusRule": {"enabled": True, "runbookUrl": "https://git.example.com/x"}}}
     down = {"aries_bridge_authenticated": "0x240"}
     pods = [*series(down, pod="r-aries-bridge-0"), *series(down, pod="r-aries-bridge-1")]
@@ -213,7 +213,7 @@ def test_each_shard_is_watched(helm: Helm, promtool: Path, tmp_path: Path) -> No
 
 
 def test_an_alert_says_what_is_wrong(helm: Helm, promtool: Path, tmp_path: Path) -> None:
-    """Labels route an alert; its text names the pod and the number."""
+    """Labels route an alert; its text has the pod and the number."""
     test = {
         "interval": INTERVAL,
         "input_series": series({QUOTES: "0+15x40 600x200"}),
@@ -225,8 +225,8 @@ def test_an_alert_says_what_is_wrong(helm: Helm, promtool: Path, tmp_path: Path)
                     {
                         "exp_labels": {"severity": "critical", "namespace": NAMESPACE, "pod": POD},
                         "exp_annotations": {
-                            "summary": "The market is open, and no data comes.",
-                            "description": f"{POD} has had no data for 10m 0s though the market is open.",
+                            "summary": "The market is open, but no data is received.",
+                            "description": f"{POD} has had no data for 10m 0s although the market is open.",
                             "runbook_url": "https://git.example.com/aries-bridge/blob/main/helm/README.md"
                             "#ariesbridgedatastale",
                         },
@@ -239,7 +239,7 @@ def test_an_alert_says_what_is_wrong(helm: Helm, promtool: Path, tmp_path: Path)
 
 
 def test_thresholds_and_labels_are_the_values(helm: Helm) -> None:
-    """An alert can be set, labelled and left out; rules of one's own stand beside them."""
+    """An alert can be set, labelled and disabled; additional rules can be added."""
     [group] = helm.render(example("full")).one("PrometheusRule")["spec"]["groups"]
     alerts = {rule["alert"]: rule for rule in group["rules"] if "alert" in rule}
     assert "AriesBridgeRestarts" not in alerts
@@ -250,8 +250,8 @@ def test_thresholds_and_labels_are_the_values(helm: Helm) -> None:
     assert group["rules"][-1]["record"] == "aries_bridge:records:rate5m"
 
 
-def test_a_selector_of_ones_own_replaces_ours(helm: Helm) -> None:
-    """Where another scraper labels the metrics, its labels can be given."""
+def test_the_selector_can_be_replaced(helm: Helm) -> None:
+    """If another scraper labels the metrics, its labels can be set."""
     values = {"monitoring": {"prometheusRule": {"selector": 'job="bridge"'}}}
     [group] = helm.render(example("monitoring"), values).one("PrometheusRule")["spec"]["groups"]
     for rule in group["rules"]:
@@ -260,13 +260,13 @@ def test_a_selector_of_ones_own_replaces_ours(helm: Helm) -> None:
 
 
 @pytest.mark.parametrize("name", ["monitoring", "full"])
-def test_prometheus_takes_the_rules(helm: Helm, promtool: Path, tmp_path: Path, name: str) -> None:
-    """`promtool check rules` finds no fault in expressions and texts."""
+def test_the_rules_are_valid(helm: Helm, promtool: Path, tmp_path: Path, name: str) -> None:
+    """`promtool check rules` finds no error in expressions and texts."""
     _check_rules(promtool, rules(helm, tmp_path, name))
 
 
-def test_prometheus_takes_the_dashboards_expressions(promtool: Path, tmp_path: Path) -> None:
-    """Every expression of the dashboard is one, once Grafana has put values for its variables."""
+def test_the_dashboards_expressions_are_valid(promtool: Path, tmp_path: Path) -> None:
+    """Every expression of the dashboard is valid, with values for Grafana's variables."""
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     targets = [target for panel in dashboard["panels"] for target in panel.get("targets", ())]
     recorded = [

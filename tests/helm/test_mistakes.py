@@ -1,4 +1,4 @@
-"""Values that cannot be right are refused at once, all of them, with what to set instead."""
+"""Invalid values are rejected at once, all of them, with what to set instead."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ EMPTY_DIGEST = {"repository": "x", "digest": "sha256:abc"}
 
 
 def refusal(helm: Helm, base: str, values: dict[str, Any]) -> str:
-    """Return what Helm says about an example with other values laid over it."""
+    """Return Helm's error for an example with some other values."""
     with pytest.raises(ChartRefused) as refused:
         helm.render(example(base), values)
     return str(refused.value)
 
 
-def test_all_that_is_missing_is_told_at_once(helm: Helm) -> None:
+def test_all_missing_values_are_reported_at_once(helm: Helm) -> None:
     """Without any values one message names everything that a first installation needs."""
     with pytest.raises(ChartRefused) as refused:
         helm.render()
@@ -40,24 +40,24 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "memory too small": ({"resources": {"limits": {"memory": "300Mi"}}}, ("resources.limits.memory is 300Mi", "406Mi")),
     "buffer too large": ({"bridge": {"bufferBytes": 1 << 30}}, ("resources.limits.memory is 512Mi", "1174Mi")),
     "memory in decimal units": ({"resources": {"limits": {"memory": "0.4G"}}}, ("is 0.4G",)),
-    "memory that is none": ({"resources": {"limits": {"memory": "lots"}}}, ("write it like 512Mi",)),
+    "invalid memory": ({"resources": {"limits": {"memory": "lots"}}}, ("write it like 512Mi",)),
     "shards that roll": ({"shards": 3, "strategy": {"type": "RollingUpdate"}}, ("Leave strategy.type at Recreate",)),
     "shards of one name": ({"shards": 3, "bridge": {"instance": "one"}}, ("bridge.instance is one",)),
     "symbols that YAML reads otherwise": (
         {"aries": {"symbols": ["AAPL", True, 1.5, None]}},
-        ("aries.symbols[1] is not a text, but true", "aries.symbols[2]", "aries.symbols[3]", 'quote it, like "ON"'),
+        ("aries.symbols[1] is not a string, but true", "aries.symbols[2]", "aries.symbols[3]", 'quote it, like "ON"'),
     ),
-    "symbols that are none": (
+    "invalid symbols": (
         {"aries": {"symbols": ["AAPL MSFT", "", "X:stock"]}},
-        ("aries.symbols[0]", "aries.symbols[1]", "aries.symbols[2]", "which is no symbol"),
+        ("aries.symbols[0]", "aries.symbols[1]", "aries.symbols[2]", "which is not a valid symbol"),
     ),
     "a symbol of two types": (
         {"aries": {"symbols": ["SPX", "SPX:equity"]}},
-        ("aries.symbols[1] is SPX:equity, but the list has SPX",),
+        ("aries.symbols[1] is SPX:equity, but the list also has SPX",),
     ),
-    "a symbol described twice": (
+    "a symbol with two entries": (
         {"aries": {"subscriptions": [{"symbol": "A"}, {"symbol": "A", "events": ["l2"]}, {"symbol": False}]}},
-        ("aries.subscriptions[1] is for A", "aries.subscriptions[2].symbol is not a text"),
+        ("aries.subscriptions[1] is for A", "aries.subscriptions[2].symbol is not a string"),
     ),
     "a list for which the environment is too small": (
         {"aries": {"symbols": [f"AAPL300119C{number:08}" for number in range(7000)]}},
@@ -68,7 +68,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "aries": {"symbols": [f"{number:064}" for number in range(15_000)]},
             "subscriptions": {"hotReload": True},
         },
-        ("share them among several releases",),
+        ("split them over several releases",),
     ),
     "a refresh token without client": ({"aries": {"credentials": "refreshToken"}}, ("aries.clientId is not set",)),
     "a client without refresh token": ({"aries": {"clientId": "me"}}, ("set aries.credentials to refreshToken",)),
@@ -76,7 +76,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"aries": {"secretKeys": {"accessToken": ""}}},
         ("aries.secretKeys.accessToken is empty",),
     ),
-    "waits the wrong way round": ({"aries": {"backoff": {"minSeconds": 60}}}, ("swap them",)),
+    "delays in the wrong order": ({"aries": {"backoff": {"minSeconds": 60}}}, ("swap them",)),
     "a batch beyond the buffer": ({"kafka": {"producer": {"batchBytes": 1 << 29}}}, ("must fit into the buffer",)),
     "a login without protocol": (
         {"kafka": {"security": {"sasl": {"mechanism": "PLAIN", "username": "me"}}}},
@@ -85,7 +85,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a protocol without login": ({"kafka": {"security": SASL}}, ("kafka.security.sasl.mechanism is not set",)),
     "a login without user and password": (
         {"kafka": {"security": {**SASL, "sasl": {"mechanism": "PLAIN"}, "oauth": {"clientId": "me"}}}},
-        ("sasl.username is not set: PLAIN needs it", "kafka.existingSecret", "kafka.security.oauth is of no use"),
+        ("sasl.username is not set: PLAIN needs it", "kafka.existingSecret", "kafka.security.oauth has no effect"),
     ),
     "a token without endpoint": (
         {"kafka": {"security": {**SASL, "sasl": {"mechanism": "OAUTHBEARER", "username": "me"}}}},
@@ -97,7 +97,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "two topics of one name": (
         {"kafka": {"topics": {"names": {"quotes": "same", "l2": "same"}}}},
-        ("each kind of record needs a topic of its own",),
+        ("each kind of record needs its own topic",),
     ),
     "a registry without URL": (
         {"schemaRegistry": {"username": "me", "autoRegister": True}},
@@ -108,13 +108,13 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("use https://", "keep one", "schemaRegistry.username is not set"),
     ),
     "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use 0.0.0.0",)),
-    "a secret for everybody": (
+    "a secret as a plain value": (
         {"extraEnv": [{"name": "KAFKA_SASL_PASSWORD", "value": "x"}]},
-        ("extraEnv[0] holds KAFKA_SASL_PASSWORD as a plain value",),
+        ("extraEnv[0] has KAFKA_SASL_PASSWORD as a plain value",),
     ),
-    "external secrets from nowhere": (
+    "external secrets without a source": (
         {"externalSecrets": {"enabled": True}},
-        ("secretStoreRef.name is not set", "say what to fetch"),
+        ("secretStoreRef.name is not set", "set what to fetch"),
     ),
     "two sources of a secret": (
         {"externalSecrets": {"enabled": True, "secretStoreRef": {"name": "s"}, "aries": {"dataFrom": [{"find": {}}]}}},
@@ -131,31 +131,31 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "Strimzi without cluster": (
         {"strimzi": {"topics": {"enabled": True, "replicas": 1}}},
-        ("strimzi.cluster is not set", "nothing could be written"),
+        ("strimzi.cluster is not set", "no record could be written"),
     ),
 }
 
 
-@pytest.mark.parametrize(("values", "told"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_told_with_its_remedy(helm: Helm, values: dict[str, Any], told: tuple[str, ...]) -> None:
-    """What the schema cannot know is refused by the templates."""
-    said = refusal(helm, "minimal", values)
-    for part in told:
-        assert part in said
+@pytest.mark.parametrize(("values", "parts"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_reported_with_a_hint(helm: Helm, values: dict[str, Any], parts: tuple[str, ...]) -> None:
+    """The templates reject what the schema cannot."""
+    message = refusal(helm, "minimal", values)
+    for part in parts:
+        assert part in message
 
 
-def test_mistakes_are_told_together(helm: Helm) -> None:
+def test_mistakes_are_reported_together(helm: Helm) -> None:
     """One message has a line for each."""
-    said = refusal(helm, "minimal", {"terminationGracePeriodSeconds": 20, "shards": 2, "bridge": {"instance": "x"}})
-    assert [line.split(" is ")[0] for line in said.splitlines() if line.startswith("- ")] == [
+    message = refusal(helm, "minimal", {"terminationGracePeriodSeconds": 20, "shards": 2, "bridge": {"instance": "x"}})
+    assert [line.split(" is ")[0] for line in message.splitlines() if line.startswith("- ")] == [
         "- bridge.instance",
         "- terminationGracePeriodSeconds",
     ]
 
 
-def test_the_schema_tells_what_it_does_not_know(helm: Helm) -> None:
-    """Misspelt names are refused wherever they stand, and wrong types, words and numbers."""
-    said = refusal(
+def test_the_schema_rejects_what_it_does_not_know(helm: Helm) -> None:
+    """Misspelt names are rejected at every level, and so are wrong types, words and numbers."""
+    message = refusal(
         helm,
         "minimal",
         {
@@ -180,26 +180,26 @@ def test_the_schema_tells_what_it_does_not_know(helm: Helm) -> None:
         "/image/digest",
         "/probes/readiness/periodSeconds",
     ):
-        assert part in said
+        assert part in message
 
 
 def test_a_subscription_is_checked_whole(helm: Helm) -> None:
-    """Keys, events and types of a subscription are those that the program knows."""
+    """Keys, events and types of a subscription are checked as by the program."""
     entries = [{"symbol": "A", "event": ["quotes"]}, {"symbol": "B", "events": ["quote"]}, {"events": ["quotes"]}]
-    said = refusal(helm, "minimal", {"aries": {"subscriptions": entries}})
+    message = refusal(helm, "minimal", {"aries": {"subscriptions": entries}})
     for number in range(3):
-        assert f"/aries/subscriptions/{number}" in said
+        assert f"/aries/subscriptions/{number}" in message
 
 
 @pytest.mark.parametrize("secret", ["ARIES_ACCESS_TOKEN_FILE", "ARIES_REFRESH_TOKEN_FILE"])
 def test_credentials_from_elsewhere_need_no_secret(helm: Helm, secret: str) -> None:
-    """Whoever brings the credentials by a variable of their own is not asked for a Secret."""
+    """If a variable provides the credentials, no Secret is required."""
     values = {"aries": {"existingSecret": ""}, "extraEnv": [{"name": secret, "value": "/vault/token"}]}
     assert "volumes" not in helm.render(example("minimal"), values).pod.spec
 
 
 def test_a_kafka_password_from_elsewhere_needs_no_secret(helm: Helm) -> None:
-    """The same holds for Kafka's password, say one that a Secret brings into the environment."""
+    """The same applies to Kafka's password, for example from a Secret in the environment."""
     values = {
         "kafka": {"security": {**SASL, "sasl": {"mechanism": "PLAIN", "username": "me"}}},
         "extraEnvFrom": [{"secretRef": {"name": "kafka"}}],
@@ -207,8 +207,8 @@ def test_a_kafka_password_from_elsewhere_needs_no_secret(helm: Helm) -> None:
     assert [volume["name"] for volume in helm.render(example("minimal"), values).pod.spec["volumes"]] == ["aries"]
 
 
-def test_a_limit_that_is_just_enough_is_taken(helm: Helm) -> None:
-    """The bounds of memory and grace are exact."""
+def test_a_limit_that_is_just_enough_is_accepted(helm: Helm) -> None:
+    """The bounds of memory and grace period are exact."""
     values = {"resources": {"limits": {"memory": "406Mi"}}, "terminationGracePeriodSeconds": 35}
     assert helm.render(example("minimal"), values).pod.spec["terminationGracePeriodSeconds"] == 35
     without = {"resources": {"limits": {"memory": None}}}

@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for metrics that the bridge really has, with labels that they really bear."""
+"""Alerts and dashboard use metrics and labels that the bridge has."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _GROUPED = re.compile(r"\b(?:by|on) \(([^)]*)\)")
 
 @pytest.fixture
 async def exposed(broker: EmbeddedBroker, topic_prefix: str) -> dict[str, set[str]]:
-    """Return the labels of each metric that a bridge with data exposes, by the name of its samples."""
+    """Return the labels of each metric that a bridge with data exposes, by sample name."""
     broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator() as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
@@ -73,7 +73,7 @@ def _alert_expressions(helm: Helm) -> Iterator[str]:
 
 
 def unknown(expression: str, exposed: dict[str, set[str]]) -> list[str]:
-    """Return the metrics and labels of an expression that nobody exposes."""
+    """Return the metrics and labels of an expression that no bridge exposes."""
     selected = {found["metric"]: found["matchers"] for found in _SELECTED.finditer(expression)}
     wrong = [metric for metric in selected if metric not in exposed]
     known = TARGET_LABELS.union(*(exposed.get(metric, ()) for metric in selected))
@@ -82,7 +82,7 @@ def unknown(expression: str, exposed: dict[str, set[str]]) -> list[str]:
     return [*wrong, *sorted((matched | grouped) - known)]
 
 
-async def test_alerts_and_dashboard_ask_for_what_there_is(helm: Helm, exposed: dict[str, set[str]]) -> None:
+async def test_alerts_and_dashboard_use_existing_metrics(helm: Helm, exposed: dict[str, set[str]]) -> None:
     """Every metric and label of every expression is in the output of a running bridge."""
     expressions = [*_alert_expressions(helm), *_dashboard_expressions()]
     assert len(expressions) > 40
@@ -94,13 +94,13 @@ async def test_alerts_and_dashboard_ask_for_what_there_is(helm: Helm, exposed: d
 
 
 def test_the_dashboard_shows_the_metrics_of_the_contract() -> None:
-    """Every metric that is promised stands on the dashboard; the session's says all that the socket's would."""
+    """Every metric of the contract is on the dashboard, except the socket's state, which the session's implies."""
     shown = {found["metric"] for expression in _dashboard_expressions() for found in _SELECTED.finditer(expression)}
     assert {f"aries_bridge_{name}" for name in PROMISED} - shown == {"aries_bridge_connected"}
 
 
-def test_the_dashboard_is_whole(helm: Helm) -> None:
-    """Panels have titles, explanations and places of their own; the ConfigMap holds the file as it is."""
+def test_the_dashboard_is_complete(helm: Helm) -> None:
+    """Panels have titles, descriptions and positions; the ConfigMap has the file unchanged."""
     dashboard = _dashboard()
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -122,7 +122,7 @@ def test_the_dashboard_is_whole(helm: Helm) -> None:
     assert json.loads(config_map["aries-bridge.json"]) == dashboard
 
 
-def test_the_dashboard_is_found_where_grafana_looks(helm: Helm) -> None:
+def test_the_dashboard_can_be_found_by_grafana(helm: Helm) -> None:
     """Its ConfigMap has the label and the namespace of the values."""
     metadata = helm.render(example("full")).one("ConfigMap", "market-bridge-dashboard")["metadata"]
     assert metadata["namespace"] == "monitoring"
@@ -132,7 +132,7 @@ def test_the_dashboard_is_found_where_grafana_looks(helm: Helm) -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("full", "PodMonitor"), ("shards", "ServiceMonitor")])
 def test_a_monitor_scrapes_the_metrics(helm: Helm, name: str, kind: str) -> None:
-    """The endpoint is the port and path on which the bridge answers."""
+    """The endpoint is the port and path of the bridge's metrics."""
     spec = helm.render(example(name)).one(kind)["spec"]
     [endpoint] = spec.get("podMetricsEndpoints") or spec["endpoints"]
     assert (endpoint["port"], endpoint["path"], endpoint["interval"]) == ("http", "/metrics", "15s")

@@ -1,4 +1,4 @@
-"""What Helm tells whoever has just installed the chart."""
+"""What Helm prints after an installation."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def notes(helm: Helm, name: str, values: Mapping[str, Any] | None = None) -> str
     return found["text"]
 
 
-def test_the_notes_say_how_to_look_at_it(helm: Helm) -> None:
-    """The commands name what was installed, where it was installed."""
+def test_the_notes_have_commands_for_what_was_installed(helm: Helm) -> None:
+    """The commands have the installed names and namespace."""
     text = notes(helm, "minimal")
     for command in (
         "kubectl --namespace market-data rollout status deployment/r-aries-bridge",
@@ -39,16 +39,16 @@ def test_the_notes_say_how_to_look_at_it(helm: Helm) -> None:
 
 
 def test_the_notes_warn_of_what_is_open(helm: Helm) -> None:
-    """An image by tag, Kafka in the clear and metrics that nobody scrapes are told, and only where they are so."""
-    warnings = ("image.digest is not set", "kafka.security.protocol is PLAINTEXT", "Nothing scrapes /metrics")
+    """An image by tag, Kafka without TLS and unscraped metrics are noted, but only if they apply."""
+    warnings = ("image.digest is not set", "kafka.security.protocol is PLAINTEXT", "/metrics is not scraped yet")
     assert all(warning in notes(helm, "minimal") for warning in warnings)
     full = notes(helm, "full")
     assert not any(warning in full for warning in warnings)
-    assert "two sessions live side by side" in full
+    assert "there are two sessions at a time" in full
 
 
 def test_the_notes_know_shards(helm: Helm) -> None:
-    """Shards have a page each, and are a StatefulSet."""
+    """With shards there is a page for each, and a StatefulSet."""
     text = notes(helm, "shards")
     assert "in 3 shards" in text
     assert "rollout status statefulset/r-aries-bridge" in text
@@ -56,6 +56,6 @@ def test_the_notes_know_shards(helm: Helm) -> None:
 
 
 def test_the_notes_know_how_symbols_change(helm: Helm) -> None:
-    """Whether a change of symbols restarts the pod is told."""
+    """They say whether a change of symbols restarts the pod."""
     assert "the pod restarts" in notes(helm, "minimal")
     assert "without a restart" in notes(helm, "hotreload")

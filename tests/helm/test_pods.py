@@ -1,4 +1,4 @@
-"""The pods: how they run, are replaced, secured and found."""
+"""The pods: how they run, and how they are replaced, secured and selected."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAFE_VOLUMES = {
 
 
 def unsafe(pod: Pod) -> list[str]:
-    """Return in what a pod breaks the restricted Pod Security Standard or our own rules beyond it."""
+    """Return how a pod violates the restricted Pod Security Standard, or our own rules beyond it."""
     spec, security = pod.spec, pod.spec["securityContext"]
     rules = {
         "host namespaces": not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys(),
@@ -61,13 +61,13 @@ def _unsafe(container: dict[str, Any]) -> list[str]:
 
 @each_example
 def test_pods_are_restricted(helm: Helm, path: Path) -> None:
-    """Each pod of each example keeps the restricted Pod Security Standard, and has no token."""
+    """Each pod of each example complies with the restricted Pod Security Standard, and has no token."""
     for pod in helm.render(path).pods:
         assert unsafe(pod) == []
 
 
 def test_the_user_is_a_number_unless_the_cluster_chooses(helm: Helm) -> None:
-    """The kubelet can only prove that a numeric user is not root; OpenShift wants to choose it."""
+    """The kubelet can only verify a numeric user not to be root; OpenShift assigns it."""
     assert helm.render(example("minimal")).pod.spec["securityContext"]["runAsUser"] == 10001
     assert helm.render(example("openshift")).pod.spec["securityContext"].keys() == {
         "fsGroupChangePolicy",
@@ -77,19 +77,19 @@ def test_the_user_is_a_number_unless_the_cluster_chooses(helm: Helm) -> None:
 
 
 def test_one_bridge_is_a_deployment_that_never_doubles(helm: Helm) -> None:
-    """One replica, and the old session ends before the new one begins."""
+    """One replica, and the old session ends before the new one starts."""
     spec = helm.render(example("minimal")).one("Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
 
 
 def test_two_sessions_can_be_allowed(helm: Helm) -> None:
-    """With RollingUpdate the new pod is ready before the old one goes."""
+    """With RollingUpdate the new pod is ready before the old one ends."""
     spec = helm.render(example("full")).one("Deployment")["spec"]
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
 def test_shards_are_a_stateful_set_with_names(helm: Helm) -> None:
-    """More than one shard are the pods of a StatefulSet, named through a headless Service, and no Deployment."""
+    """Several shards are the pods of a StatefulSet with a headless Service, without a Deployment."""
     objects = helm.render(example("shards"))
     assert objects.of("Deployment") == []
     spec = objects.one("StatefulSet")["spec"]
@@ -118,7 +118,7 @@ def test_selectors_find_the_bridge_and_nothing_else(helm: Helm, path: Path) -> N
 
 @each_example
 def test_the_selector_never_changes(helm: Helm, path: Path) -> None:
-    """Kubernetes forbids to change a workload's selector: it depends on names alone."""
+    """A workload's selector is immutable, so it depends on names alone."""
     selector = helm.render(path).workload["spec"]["selector"]["matchLabels"]
     assert selector == {
         "app.kubernetes.io/name": "bridge" if path == example("full") else "aries-bridge",
@@ -129,7 +129,7 @@ def test_the_selector_never_changes(helm: Helm, path: Path) -> None:
 
 @each_example
 def test_probes_ask_the_port_on_which_the_program_answers(helm: Helm, path: Path) -> None:
-    """Start and life are asked of /livez, readiness of /readyz, on the port that the settings name."""
+    """Startup and liveness use /livez, readiness uses /readyz, on the configured port."""
     objects = helm.render(path)
     container = objects.pod.container()
     [port] = container["ports"]
@@ -149,14 +149,14 @@ def _grace_seconds(objects: Objects) -> int:
 
 
 def test_there_is_time_to_drain(helm: Helm) -> None:
-    """The grace period follows the drain, up to the next second, with 15 to spare; a longer one can be set."""
+    """The grace period is the drain, rounded up, plus 15 s; a longer one can be set."""
     assert _grace_seconds(helm.render(example("minimal"))) == 20 + 15
     assert _grace_seconds(helm.render(example("minimal"), {"bridge": {"drainSeconds": 60.2}})) == 61 + 15
     assert _grace_seconds(helm.render(example("full"))) == 90
 
 
 def test_memory_holds_the_buffer(helm: Helm) -> None:
-    """The default limit is beyond the default buffer."""
+    """The default memory limit is larger than the default buffer."""
     limit = helm.render(example("minimal")).pod.container()["resources"]["limits"]["memory"]
     assert limit == "512Mi"
     assert Settings.model_fields["bridge_buffer_bytes"].default + (150 << 20) <= 512 << 20
@@ -171,15 +171,15 @@ def _template(helm: Helm, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_changed_setting_rolls_the_pod(helm: Helm) -> None:
-    """The ConfigMap's checksum stands on the pod, so that a new pod reads the new symbols."""
+    """The pod has the ConfigMap's checksum, so that a new pod reads the new symbols."""
     before = _template(helm, {"aries": {"symbols": ["AAPL"]}})
     after = _template(helm, {"aries": {"symbols": ["AAPL", "MSFT"]}})
     assert before["metadata"]["annotations"]["checksum/config"] != after["metadata"]["annotations"]["checksum/config"]
     assert before["spec"] == after["spec"]
 
 
-def test_hot_reload_leaves_the_pod_alone(helm: Helm) -> None:
-    """With hot reload other symbols change the mounted list and nothing in the pod; another setting rolls it."""
+def test_hot_reload_does_not_restart_the_pod(helm: Helm) -> None:
+    """With hot reload other symbols change the mounted list and nothing in the pod; another setting restarts it."""
     hot = {"subscriptions": {"hotReload": True}}
     before = _template(helm, {**hot, "aries": {"symbols": ["AAPL"]}})
     assert _template(helm, {**hot, "aries": {"symbols": ["AAPL", "MSFT"]}}) == before
@@ -187,7 +187,7 @@ def test_hot_reload_leaves_the_pod_alone(helm: Helm) -> None:
 
 
 def test_the_list_is_mounted_as_a_directory(helm: Helm) -> None:
-    """Kubernetes brings changes to mounted directories only, never to single files (subPath)."""
+    """Kubernetes updates mounted directories only, never single files (subPath)."""
     container = helm.render(example("hotreload")).pod.container()
     assert [mount for mount in container["volumeMounts"] if mount["name"] == "subscriptions"] == [
         {"name": "subscriptions", "mountPath": "/etc/aries-bridge/subscriptions", "readOnly": True}
@@ -198,7 +198,7 @@ def test_the_list_is_mounted_as_a_directory(helm: Helm) -> None:
 
 
 def test_preflight_runs_first_and_opens_no_session(helm: Helm) -> None:
-    """The init container checks with the settings and files of the bridge, without evicting a running session."""
+    """The init container has the settings and files of the bridge, and does not evict a running session."""
     pod = helm.render(example("full")).pod
     [check] = pod.spec["initContainers"]
     assert (check["command"], check["args"]) == (["aries-bridge"], ["check", "--no-session"])
@@ -209,7 +209,7 @@ def test_preflight_runs_first_and_opens_no_session(helm: Helm) -> None:
 
 @each_example
 def test_helm_test_runs_the_preflight(helm: Helm, path: Path) -> None:
-    """`helm test` starts a pod that checks and ends; the next one replaces it."""
+    """`helm test` starts a pod that runs the check and ends; the next one replaces it."""
     pod = helm.render(path).one("Pod")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     assert pod["spec"]["restartPolicy"] == "Never"
@@ -230,7 +230,7 @@ def test_a_digest_pins_the_image(helm: Helm) -> None:
 
 
 def test_everything_about_scheduling_reaches_the_pod(helm: Helm) -> None:
-    """Scheduling, names and pull secrets are the values'; a spread without selector gets the bridge's."""
+    """Scheduling, names and pull secrets are those of the values; a spread without a selector gets the bridge's."""
     spec = helm.render(example("full")).pod.spec
     assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "mirror"}]
     assert spec["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
@@ -246,7 +246,7 @@ def test_everything_about_scheduling_reaches_the_pod(helm: Helm) -> None:
 
 
 def test_what_is_added_reaches_the_pod(helm: Helm) -> None:
-    """Labels, annotations, variables, volumes and objects of one's own are there."""
+    """Additional labels, annotations, variables, volumes and objects are rendered."""
     objects = helm.render(example("full"))
     pod = objects.pod
     assert pod.labels["sidecar"] == "no"
@@ -259,8 +259,8 @@ def test_what_is_added_reaches_the_pod(helm: Helm) -> None:
     assert objects.config_map("market-bridge-note") == {"release": "r"}
 
 
-def test_the_account_can_be_somebody_elses(helm: Helm) -> None:
-    """Without one of its own, pods run as the namespace's default account."""
+def test_an_existing_service_account_can_be_used(helm: Helm) -> None:
+    """Without a service account of the chart, pods use the namespace's default one."""
     objects = helm.render(example("openshift"))
     assert objects.of("ServiceAccount") == []
     assert objects.pod.spec["serviceAccountName"] == "default"
@@ -269,7 +269,7 @@ def test_the_account_can_be_somebody_elses(helm: Helm) -> None:
 
 
 def test_external_secrets_are_the_ones_that_are_mounted(helm: Helm) -> None:
-    """What the External Secrets Operator makes is what the pod mounts."""
+    """The pod mounts the Secrets that the External Secrets Operator creates."""
     objects = helm.render(example("oauth"))
     made = {one["spec"]["target"]["name"] for one in objects.of("ExternalSecret")}
     mounted = {volume["secret"]["secretName"] for volume in objects.pod.spec["volumes"] if "secret" in volume}
@@ -301,14 +301,14 @@ def _ways_out(objects: Objects) -> set[tuple[str, int]]:
         ("full", {443, 3128, 8081, 9093, 9094, 9095}),
     ],
 )
-def test_only_the_ways_that_the_settings_need_are_open(helm: Helm, name: str, ports: set[int]) -> None:
-    """Names, the feed, Kafka, token endpoints and registry can be reached on their ports, and nothing else."""
+def test_only_the_traffic_that_the_settings_need_is_allowed(helm: Helm, name: str, ports: set[int]) -> None:
+    """DNS, the feed, Kafka, token endpoints and registry can be reached on their ports, and nothing else."""
     expected = {("TCP", 53), ("UDP", 53)} | {("TCP", port) for port in ports}
     assert _ways_out(helm.render(example(name))) == expected
 
 
 def test_openshifts_name_servers_can_be_reached(helm: Helm) -> None:
-    """A policy sees the port behind the service of the name servers, which there is another."""
+    """A policy applies to the port behind the DNS service, which differs on OpenShift."""
     assert _ways_out(helm.render(example("openshift"))) > {("UDP", 53), ("UDP", 5353)}
 
 
@@ -317,13 +317,13 @@ def test_openshifts_name_servers_can_be_reached(helm: Helm) -> None:
     [("wss://a.example/ws", 443), ("ws://a.example/ws", 80), ("wss://a.example:8443", 8443), ("ws://[::1]/ws", 80)],
 )
 def test_the_port_of_a_url_is_found(helm: Helm, url: str, port: int) -> None:
-    """The feed's port is the one in its URL, else the one of its scheme."""
+    """The feed's port is that of its URL, else that of its scheme."""
     ways = _ways_out(helm.render(example("mtls"), {"aries": {"url": url}}))
     assert ways == {("TCP", 53), ("UDP", 53), ("TCP", port), ("TCP", 9093)}
 
 
-def test_peers_narrow_a_way(helm: Helm) -> None:
-    """With peers, a way leads to them alone; metrics can be read by whom the values name."""
+def test_peers_restrict_traffic(helm: Helm) -> None:
+    """With peers, traffic is allowed to them alone; the values set who may read metrics."""
     spec = helm.render(example("full")).one("NetworkPolicy")["spec"]
     [kafka] = [rule for rule in spec["egress"] if {"port": 9095, "protocol": "TCP"} in rule["ports"]]
     assert kafka["to"] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}]

@@ -1,4 +1,4 @@
-"""values.yaml, its schema and the README say the same."""
+"""values.yaml, its schema and the README agree."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def _schema() -> dict[str, Any]:
 
 
 def test_the_readme_has_the_tables_of_values() -> None:
-    """The tables are those that values.yaml and the schema make."""
+    """The tables are generated from values.yaml and the schema."""
     assert values_table.main(["--check"]) is None
 
 
 def test_every_value_is_explained_and_known_to_the_schema() -> None:
-    """Each has a comment that is a sentence, and a schema; the schema knows none besides."""
+    """Each has a comment that is a sentence, and a schema; the schema has no others."""
     for value in values_table.values():
         assert value.comment.endswith("."), value.name
         if value.is_section:
@@ -54,22 +54,22 @@ def _maps(name: str, schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _maps(key if key not in ("properties", "items") else name, part)
 
 
-def test_no_map_takes_just_anything() -> None:
-    """Misspelt keys are refused, but where Kubernetes itself says what is allowed."""
+def test_maps_reject_unknown_keys() -> None:
+    """Misspelt keys are rejected, except in maps that Kubernetes itself validates."""
     loose = {name for name, schema in _maps("", _schema()["properties"]) if "additionalProperties" not in schema}
     lists = {value.path[-1] for value in values_table.values() if isinstance(value.default, list)}
     assert loose <= OPEN | lists | {"claims", "valueFrom"}
 
 
-def test_the_schema_is_a_schema_that_takes_the_defaults() -> None:
-    """It is one of draft 7, which every Helm 3 knows, and values.yaml keeps it."""
+def test_the_schema_is_valid_and_accepts_the_defaults() -> None:
+    """It is a schema of draft 7, which every Helm 3 supports, and values.yaml satisfies it."""
     jsonschema.Draft7Validator.check_schema(_schema())
     defaults = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
     jsonschema.Draft7Validator(_schema()).validate(defaults)
 
 
 def test_the_readmes_example_works(helm: Helm, tmp_path: Path) -> None:
-    """What the README says to install is what the smallest example is."""
+    """The values in the README are those of the smallest example."""
     readme = (CHART / "README.md").read_text(encoding="utf-8")
     shown = re.search(r"<<'EOF'\n(.*?)EOF\n", readme, re.DOTALL)
     assert shown is not None
@@ -77,7 +77,7 @@ def test_the_readmes_example_works(helm: Helm, tmp_path: Path) -> None:
 
 
 def test_write_and_check_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `--write` has written, `--check` accepts; before, it does not."""
+    """What `--write` has written passes `--check`; the text before does not."""
     path = tmp_path / "README.md"
     path.write_text(f"before\n{values_table.BEGIN}old\n{values_table.END}\nafter\n", encoding="utf-8")
     monkeypatch.setattr(values_table, "README", path)

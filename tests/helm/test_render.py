@@ -1,4 +1,4 @@
-"""Every example is what Helm and Kubernetes take."""
+"""Every example is accepted by Helm and Kubernetes."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ each_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.s
 
 @each_example
 def test_helm_finds_no_fault(helm: Helm, path: Path) -> None:
-    """`helm lint --strict` is content with the chart under each example."""
+    """`helm lint --strict` passes for each example."""
     helm.run("lint", "--strict", str(CHART), "--values", str(path))
 
 
 def test_helm_finds_no_fault_with_the_defaults(helm: Helm) -> None:
-    """`helm lint --strict` without any values, as a registry of charts may run it."""
+    """`helm lint --strict` passes without any values, as a chart repository may run it."""
     helm.run("lint", "--strict", str(CHART))
 
 
 @each_example
-def test_objects_are_as_kubernetes_wants_them(helm: Helm, path: Path) -> None:
-    """Each object keeps its schema, without a field that the schema does not know."""
+def test_objects_satisfy_the_schemas_of_kubernetes(helm: Helm, path: Path) -> None:
+    """No object has a field that its schema does not have."""
     for document in helm.render(path):
         if f"{document['apiVersion']} {document['kind']}" in custom_resources.SPECS:
             custom_resources.validate(document)
@@ -50,7 +50,7 @@ def test_objects_are_as_kubernetes_wants_them(helm: Helm, path: Path) -> None:
 
 @each_example
 def test_names_are_unique_and_valid(helm: Helm, path: Path) -> None:
-    """No two objects have one name, and each object says whose it is."""
+    """No two objects have the same name, and each is labelled with its release."""
     objects = helm.render(path)
     names = [(one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) for one in objects]
     assert len(set(names)) == len(names)
@@ -62,7 +62,7 @@ def test_names_are_unique_and_valid(helm: Helm, path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["minimal", "shards"])
 def test_long_names_leave_room_for_those_of_pods(helm: Helm, name: str) -> None:
-    """A pod's name has 63 characters, of which a Deployment needs 17; by those before them alerts know its pods."""
+    """A pod's name has 63 characters, of which a Deployment needs 17; alerts match pods by the rest."""
     rendered = helm.run("template", "a" * 53, str(CHART), "--values", str(example(name)))
     objects = [one for one in yaml.safe_load_all(rendered) if one]
     [workload] = [one["metadata"]["name"] for one in objects if one["kind"] in ("Deployment", "StatefulSet")]
@@ -70,8 +70,8 @@ def test_long_names_leave_room_for_those_of_pods(helm: Helm, name: str) -> None:
     assert max(len(one["metadata"]["name"]) for one in objects) <= 63
 
 
-def test_a_helm_of_unknown_age_renders_the_chart(helm: Helm) -> None:
-    """A Helm that was built by `go install` takes every cluster for v1.20, and is not turned away."""
+def test_a_helm_of_unknown_version_renders_the_chart(helm: Helm) -> None:
+    """A Helm built by `go install` assumes Kubernetes v1.20, and is still accepted."""
     assert "kind: Deployment" in helm.run("template", "r", str(CHART), "--values", str(example("minimal")))
 
 
@@ -81,7 +81,7 @@ def test_ten_lines_are_enough() -> None:
     assert len([line for line in lines if not line.startswith("#")]) <= 10
 
 
-def test_the_chart_is_of_the_programs_version() -> None:
+def test_the_chart_has_the_programs_version() -> None:
     """Chart and program are released together."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert chart["appVersion"] == chart["version"] == bridge.__version__
@@ -90,8 +90,8 @@ def test_the_chart_is_of_the_programs_version() -> None:
     assert chart["annotations"]["artifacthub.io/license"] == "Apache-2.0"
 
 
-def test_the_package_holds_what_is_needed_alone(helm: Helm, tmp_path: Path) -> None:
-    """What `helm package` makes renders as the folder does, without the examples."""
+def test_the_package_has_only_what_is_needed(helm: Helm, tmp_path: Path) -> None:
+    """The packaged chart renders as the folder does, without the examples."""
     helm.run("package", str(CHART), "--destination", str(tmp_path))
     [package] = tmp_path.glob("*.tgz")
     assert "PrometheusRule" in helm.run("template", "r", str(package), "--values", str(example("monitoring")))
@@ -101,7 +101,7 @@ def test_the_package_holds_what_is_needed_alone(helm: Helm, tmp_path: Path) -> N
 
 
 def test_strimzi_gets_the_topics_that_the_command_prints(helm: Helm) -> None:
-    """`strimzi.topics` and `aries-bridge topics --strimzi` agree, also on names that Kubernetes does not take."""
+    """`strimzi.topics` and `aries-bridge topics --strimzi` agree, also on names that Kubernetes rejects."""
     names = {"quotes": "MD_Quotes", "l2": "md.l2_v1", "dlq": "_._"}
     values = {
         "kafka": {"topics": {"names": names}},
@@ -117,7 +117,7 @@ def test_strimzi_gets_the_topics_that_the_command_prints(helm: Helm) -> None:
 
 
 def test_strimzis_user_may_write_to_every_topic_and_no_more(helm: Helm) -> None:
-    """Write and Describe on each topic and idempotent writing are the rights of the bridge."""
+    """It has Write and Describe on each topic, and idempotent writing."""
     objects = helm.render(example("strimzi"))
     acls = objects.one("KafkaUser")["spec"]["authorization"]["acls"]
     topics = {one["spec"]["topicName"] for one in objects.of("KafkaTopic")}

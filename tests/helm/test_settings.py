@@ -1,4 +1,4 @@
-"""What the chart can say, the program accepts; and each setting of the program can be said in the chart."""
+"""The program accepts all settings of the chart, and the chart can set each setting of the program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from bridge import settings
 from bridge.settings import Settings
 from bridge.settings import table as settings_table
-from bridge.settings import warnings as cautions
+from bridge.settings import warnings as settings_warnings
 from bridge.settings.field_types import is_secret
 from tests.helm.chart import EXAMPLES, Helm, example, merged
 from tests.helm.pod_environment import Files, environment
@@ -33,33 +33,33 @@ NARROWER = {"BRIDGE_HTTP_PORT"}
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
-    """Return a place for what pods mount."""
+    """Return a directory for what pods mount."""
     return Files(tmp_path)
 
 
 @pytest.fixture(autouse=True)
 def pod_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be called as a StatefulSet's pod is."""
+    """Set the host name to that of a StatefulSet's pod."""
     monkeypatch.setattr(socket, "gethostname", lambda: "r-aries-bridge-2")
 
 
 def loaded(objects: Objects, files: Files) -> Settings:
-    """Return the settings with which the bridge starts."""
+    """Return the settings of a bridge in a container."""
     pod = objects.pod
     return settings.load(environment(objects, pod, pod.container(), files))
 
 
 @each_example
 def test_the_program_accepts_what_the_chart_says(helm: Helm, path: Path, files: Files) -> None:
-    """Every container of every example starts with settings that have neither problem nor caution."""
+    """Every container of every example starts with settings that have neither a problem nor a warning."""
     objects = helm.render(path)
     for pod in objects.pods:
         for container in pod.containers:
             environ = environment(objects, pod, container, files)
             if path == example("injected"):
                 environ["ARIES_ACCESS_TOKEN_FILE"] = _injected(files)
-            found = cautions.warnings(settings.load(environ), environ)
-            assert [caution for caution in found if "in the clear" not in caution] == []
+            found = settings_warnings.warnings(settings.load(environ), environ)
+            assert [warning for warning in found if "in the clear" not in warning] == []
 
 
 def _injected(files: Files) -> str:
@@ -68,19 +68,19 @@ def _injected(files: Files) -> str:
     return path
 
 
-def test_every_setting_can_be_said(helm: Helm) -> None:
-    """The examples together set every environment variable of the program, but no secret as a plain one."""
-    said: set[str] = set()
+def test_every_setting_can_be_set(helm: Helm) -> None:
+    """The examples together set every environment variable of the program, but no secret as a plain value."""
+    settable: set[str] = set()
     for path in EXAMPLES:
         objects = helm.render(path)
-        said |= objects.settings.keys()
+        settable |= objects.settings.keys()
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
-    assert said == set(cautions.names()) - secrets
+    assert settable == set(settings_warnings.names()) - secrets
 
 
 @each_example
 def test_no_secret_is_in_the_environment(helm: Helm, path: Path) -> None:
-    """Secrets come as files: no container has one as a variable, and no ConfigMap holds one."""
+    """Secrets are files: no container has one as a variable, and no ConfigMap contains one."""
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
     objects = helm.render(path)
     for pod in objects.pods:
@@ -91,8 +91,8 @@ def test_no_secret_is_in_the_environment(helm: Helm, path: Path) -> None:
         assert not secrets & config_map["data"].keys()
 
 
-def test_secrets_are_what_their_files_hold(helm: Helm, files: Files) -> None:
-    """A secret's setting reads the file that its key in the Secret became."""
+def test_secrets_are_read_from_their_files(helm: Helm, files: Files) -> None:
+    """A secret's setting names the file of its key in the Secret."""
     found = loaded(helm.render(example("full")), files)
     revealed = {secret.name: secret.reveal() for secret in found.secrets}
     assert revealed == {
@@ -106,7 +106,7 @@ def test_secrets_are_what_their_files_hold(helm: Helm, files: Files) -> None:
 
 
 def test_the_keys_are_those_that_the_values_name(helm: Helm) -> None:
-    """The key of a Secret is free, the file's name is not."""
+    """A Secret may have any keys; the names of the files do not change."""
     volumes = {volume["name"]: volume for volume in helm.render(example("full")).pod.spec["volumes"]}
     assert volumes["aries"]["secret"]["items"] == [
         {"key": "token", "path": "aries-access-token"},
@@ -134,23 +134,23 @@ def _plain() -> Iterator[tuple[str, Value]]:
 
 
 def test_each_setting_is_named_beside_its_value() -> None:
-    """values.yaml tells for every setting by which value it is set, except for the shard, which the chart chooses."""
+    """values.yaml names for every setting the value that sets it, except for the shard, which the chart sets."""
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
-    assert _set_by().keys() == set(cautions.names()) - secrets - {"BRIDGE_SHARD"}
+    assert _set_by().keys() == set(settings_warnings.names()) - secrets - {"BRIDGE_SHARD"}
 
 
 def test_the_defaults_are_the_programs() -> None:
-    """A default in values.yaml is the program's; where it is empty, the program has none or makes one."""
+    """A default in values.yaml is the program's; if it is empty, the program has none or computes one."""
     rows = {row.name: row for row in settings_table.table()}
     for name, value in _plain():
         row = rows[name]
-        said = settings_table.written(tuple(value.default) if isinstance(value.default, list) else value.default)
+        written = settings_table.written(tuple(value.default) if isinstance(value.default, list) else value.default)
         made = row.default.startswith("<prefix>") or row.default == "host name"
-        assert said == ("" if made else row.default), value.name
+        assert written == ("" if made else row.default), value.name
 
 
 def test_what_values_yaml_leaves_empty_is_not_set(helm: Helm) -> None:
-    """The program's own default holds for what is empty."""
+    """The program's default applies to empty values."""
     found = helm.render(example("minimal")).settings
     assert "" not in found.values()
     assert "BRIDGE_INSTANCE" not in found
@@ -176,7 +176,7 @@ def _bounds(schema: dict[str, Any]) -> Iterator[tuple[float, float]]:
 
 
 def test_the_bounds_are_the_programs() -> None:
-    """What the schema takes the program takes, and what it refuses the program refuses."""
+    """The schema accepts and rejects the same numbers as the program."""
     numbers = {name: value.schema for name, value in _plain() if value.schema.get("type") in ("integer", "number")}
     assert len(numbers) > 10
     for name, schema in numbers.items():
@@ -186,7 +186,7 @@ def test_the_bounds_are_the_programs() -> None:
 
 
 def test_the_choices_are_the_programs() -> None:
-    """The schema offers exactly the words that the program knows; an empty one stands for none."""
+    """The schema has exactly the choices of the program; an empty one stands for none."""
     choices = {name: value.schema["enum"] for name, value in _plain() if "enum" in value.schema}
     assert len(choices) > 5
     for name, offered in choices.items():
@@ -202,24 +202,24 @@ ODD_SYMBOLS = ["BRK.B", "BF/B", "A&B", "$SPX", "^GSPC", "ES=F", "X!", "Y@Z", "Q+
 
 @pytest.mark.parametrize("hot_reload", [False, True])
 def test_symbols_arrive_as_they_were_written(helm: Helm, files: Files, hot_reload: bool) -> None:  # noqa: FBT001 - a parameter
-    """Whatever a symbol may be made of survives YAML, Helm, the environment or the file."""
+    """A symbol of any characters survives YAML, Helm, and the environment or the file."""
     values = {"aries": {"symbols": ODD_SYMBOLS}, "subscriptions": {"hotReload": hot_reload}}
     assert list(loaded(helm.render(example("minimal"), values), files).plan()) == ODD_SYMBOLS
 
 
-def test_a_mounted_list_says_what_the_environment_says(helm: Helm, files: Files) -> None:
+def test_a_mounted_list_equals_the_environment(helm: Helm, files: Files) -> None:
     """With `subscriptions.hotReload` the plan is the same as without, types and overriding entries included."""
     mounted = loaded(helm.render(example("hotreload")), files)
-    told = loaded(helm.render(example("hotreload"), {"subscriptions": {"hotReload": False}}), files)
+    by_environment = loaded(helm.render(example("hotreload"), {"subscriptions": {"hotReload": False}}), files)
     assert mounted.aries_subscriptions_file is not None
-    assert told.aries_subscriptions_file is None
-    assert dict(mounted.plan()) == dict(told.plan())
+    assert by_environment.aries_subscriptions_file is None
+    assert dict(mounted.plan()) == dict(by_environment.plan())
     assert mounted.plan()["XYZ"].type == "index"
     assert mounted.plan().warnings == ()
 
 
 def test_a_long_list_is_mounted(helm: Helm, files: Files) -> None:
-    """Seven thousand options, too many for the environment, become a plan of seven thousand."""
+    """Seven thousand options, too many for the environment, are all subscribed to."""
     symbols = [f"AAPL300119C{number:08}" for number in range(7000)]
     values = {"aries": {"symbols": symbols, "subscriptions": []}}
     found = loaded(helm.render(example("hotreload"), values), files)
@@ -228,32 +228,32 @@ def test_a_long_list_is_mounted(helm: Helm, files: Files) -> None:
 
 
 def test_shards_know_their_number(helm: Helm, files: Files) -> None:
-    """A pod of the StatefulSet takes its shard from its name, and as many shards as there are pods."""
+    """A pod of the StatefulSet gets its shard from its name, and the number of shards."""
     objects = helm.render(example("shards"))
     found = loaded(objects, files)
     assert (found.shard, found.bridge_shards) == (2, objects.workload["spec"]["replicas"])
 
 
-def test_settings_of_ones_own_win(helm: Helm, files: Files) -> None:
-    """`extraEnv` overrides what the values say."""
+def test_extra_variables_override_values(helm: Helm, files: Files) -> None:
+    """`extraEnv` overrides what the values set."""
     values = {"extraEnv": [{"name": "ARIES_PING_INTERVAL_SECONDS", "value": "7"}]}
     assert loaded(helm.render(example("minimal"), values), files).aries_ping_interval_seconds == 7
 
 
 def test_values_can_be_given_on_the_command_line(helm: Helm, files: Files) -> None:
-    """Numbers given by `--set`, which Helm reads as integers and not as floats, are the same settings."""
+    """Numbers of `--set`, which Helm reads as integers and not as floats, are the same settings."""
     objects = helm.render(example("minimal"), None, "--set", "bridge.bufferBytes=104857600,bridge.drainSeconds=5")
     found = loaded(objects, files)
     assert (found.bridge_buffer_bytes, found.bridge_drain_seconds) == (104_857_600, 5)
 
 
-def test_laying_values_over_others_is_as_helm_does_it() -> None:
+def test_values_are_merged_as_by_helm() -> None:
     """Maps are merged, everything else is replaced."""
     assert merged({"a": {"b": 1, "c": [1]}, "d": 2}, {"a": {"c": [2]}}) == {"a": {"b": 1, "c": [2]}, "d": 2}
 
 
-def test_a_value_knows_its_setting() -> None:
-    """The setting in a comment is found, and only that."""
+def test_the_setting_of_a_value_is_found() -> None:
+    """The setting in a comment is found, and nothing else."""
     value = next(one for one in values_table.values() if one.name == "kafka.producer.lingerMs")
     assert (value.setting, value.default, value.is_section) == ("KAFKA_LINGER_MS", 2, False)
     assert dataclasses.replace(value, comment="`ARIES_X` alone").setting == ""

@@ -47,7 +47,7 @@ class FakeProducer:
     abandoned: bool = False
 
     def send(self, batch: RecordBatch, topic: str, partition: int) -> asyncio.Future[object]:
-        """Keep the batch for the test to answer."""
+        """Record the batch, for the test to answer."""
         if self.ended:
             raise ProducerClosed
         acknowledgement: asyncio.Future[object] = asyncio.get_running_loop().create_future()
@@ -55,7 +55,7 @@ class FakeProducer:
         return acknowledgement
 
     def rewind(self, topic: str, partition: int, records: int) -> None:
-        """Keep which batch's sequence number is to be used again."""
+        """Record which batch's sequence number is used again."""
         self.rewound.append((topic, partition, records))
 
     def partitions(self, topic: str) -> Collection[int]:

@@ -35,7 +35,7 @@ async def test_a_broker_without_settings_and_authorized_operations(broker: Embed
 
 
 async def test_a_broker_that_reports_everything(kafka: RealKafka, topic_prefix: str) -> None:
-    """Settings have their values, and without an authorizer everybody may write."""
+    """Settings have their values, and without an authorizer every user may write."""
     kafka.create_topic(topic_prefix, 3, config={"retention.ms": "7"})
     async with open_client(options(kafka.bootstrap_servers)) as client:
         found = (await describe_topics(client, [topic_prefix])).topics[topic_prefix]

@@ -24,7 +24,7 @@ def test_a_code_has_its_reaction(code: int, expected: Reaction) -> None:
 
 @pytest.mark.parametrize("code", [101, 119, 12345])
 def test_an_unknown_code_is_examined_and_named_by_its_number(code: int) -> None:
-    """What a broker says in a later version may be about a record or a topic: a part of the batch shows which."""
+    """A code of a later version may be about a record or a topic: a part of the batch shows which."""
     assert reaction(BatchRejected(code)) is Reaction.FIND_RECORD
     assert str(code) in str(BatchRejected(code))
 
@@ -39,8 +39,8 @@ def test_an_unknown_code_is_examined_and_named_by_its_number(code: int) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_failed_connection_only_sends_again(error: Exception) -> None:
-    """The producer still knows its sequence numbers."""
+def test_a_failed_connection_resends(error: Exception) -> None:
+    """The producer still has its sequence numbers."""
     assert reaction(error) is Reaction.RESEND
 
 

@@ -106,7 +106,7 @@ async def test_a_new_topic_that_is_not_found_is_asked_for(producer: FakeProducer
 
 
 async def test_without_a_producer_a_new_topic_cannot_be_opened_yet(producer: FakeProducer) -> None:
-    """It is Kafka that is missing, not the topic; and nothing is opened by halves."""
+    """The error is about Kafka, not about the topic; and no topic is opened."""
     publisher, _ = parts(producer)
     with pytest.raises(KafkaUnreachable, match=NAMES[Topic.GREEKS]):
         publisher.open_topics([Topic.GREEKS])

@@ -1,4 +1,4 @@
-"""Producers are let go of in every state, without a wait and without a trace."""
+"""Producers are abandoned in every state, at once and without leaks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PARTITIONS = 16
 
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what asyncio and aiokafka say of things left open, never looked at, or not as they ought to be."""
+    """Return what asyncio and aiokafka report of unclosed resources and unretrieved errors."""
     gc.collect()
     wrong = [record for record in caplog.records if record.name == "asyncio" or record.levelno >= logging.ERROR]
     return [record.getMessage() for record in wrong]
@@ -57,7 +57,7 @@ async def errors(acknowledgements: list[asyncio.Future[object]]) -> set[str]:
 async def unanswered(
     kafka: RealKafka, topic: str
 ) -> AsyncIterator[tuple[AiokafkaProducer, list[asyncio.Future[object]]]]:
-    """Give a producer with a batch on its way for each of many queues, to a broker that hangs."""
+    """Return a producer with a batch in flight for each of many queues, to a broker that hangs."""
     kafka.create_topic(topic, PARTITIONS)
     producer = await AiokafkaProducer.start({"bootstrap_servers": kafka.bootstrap_servers})
     kafka.pause()
@@ -96,10 +96,10 @@ async def test_a_start_that_ends_while_it_asks_leaves_nothing_open(
     assert complaints(caplog) == []
 
 
-async def test_a_producer_whose_task_failed_is_let_go_of(
+async def test_a_producer_whose_task_failed_is_abandoned(
     broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error that nobody thought of in a task of aiokafka does not come out of the end of its producer."""
+    """An unexpected error in a task of aiokafka is not raised when its producer is abandoned."""
 
     async def fail() -> None:
         raise ValueError("unheard of")

@@ -32,7 +32,7 @@ async def test_a_record_that_has_waited_long_enough_is_sent_at_once(
 async def test_a_new_record_waits_for_more_until_the_bridge_stops(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """A batch is given its time to grow; a bridge that stops sends what it has."""
+    """A batch lingers so that it grows; a bridge that stops sends what it has."""
     async with publishing(broker.bootstrap_servers, topic_prefix, **LINGERING) as bridge:
         queue = bridge.buffer.queue_for(Topic.QUOTES, b"AAPL")
         bridge.buffer.add(queue, (wall_us(), b"AAPL", b"new", None))

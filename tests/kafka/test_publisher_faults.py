@@ -22,6 +22,7 @@ from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
 from bridge.topics import Topic, topic_names
 from tests.kafka.fake_producer import FakeProducer, SentBatch
+from tests.support.background import in_background
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Kafka:
         return [value for _, _, value, _ in (*queue.in_flight, *queue.waiting)]
 
     async def acknowledge_until(self, holds: Callable[[], bool]) -> None:
-        """Acknowledge every batch of the first producer until something holds."""
+        """Acknowledge every batch of the first producer until a condition holds."""
         number = 0
         while not holds():
             (await self.batch(0, number)).acknowledge()
@@ -137,14 +138,11 @@ async def publishing(*, delivery_timeout_seconds: float = 60.0) -> AsyncIterator
     """Run a publisher until the block ends."""
     kafka = Kafka(delivery_timeout_seconds=delivery_timeout_seconds)
     await kafka.publisher.connect()
-    running = asyncio.create_task(kafka.publisher.run())
     try:
-        yield kafka
+        async with in_background(kafka.publisher.run()):
+            yield kafka
     finally:
-        running.cancel()
-        ended = await asyncio.gather(running, return_exceptions=True)
         await kafka.publisher.close()
-        assert [type(error) for error in ended] == [asyncio.CancelledError]
 
 
 async def test_acknowledged_records_leave_the_buffer_and_are_accounted_for() -> None:
@@ -231,7 +229,7 @@ async def test_a_rejected_record_is_found_by_halves_and_becomes_a_dead_letter() 
 
 
 async def test_records_that_the_broker_names_are_dead_lettered_without_a_search() -> None:
-    """An answer with the records at fault costs one request more, however many records the batch has."""
+    """A response with the indices of records at fault takes one more request, however large the batch is."""
     async with publishing() as kafka:
         kafka.add_sales("1", "2", "3", "4", "5")
         (await kafka.batch(0)).reject(BatchRejected(INVALID_RECORD, record_indices=(3, 0)))
@@ -261,7 +259,7 @@ async def test_a_topic_of_which_every_record_is_rejected_waits_and_loses_nothing
 
 
 async def test_a_lone_record_that_is_rejected_waits_for_the_next_one_to_prove_it() -> None:
-    """If Kafka takes the one behind it, the record is at fault; the one behind it says that one is missing."""
+    """If Kafka accepts the next one, the rejected record is at fault, and the next one has ``after_gap``."""
     async with publishing() as kafka:
         kafka.add_sales("1")
         (await kafka.batch(0)).reject(BatchRejected(INVALID_RECORD))
@@ -329,8 +327,8 @@ async def test_a_blocked_topic_waits_while_the_others_go_on(code: int, monkeypat
         assert kafka.publisher.state.rebuilds == 0
 
 
-async def test_a_topic_that_is_gone_is_named_by_what_metadata_tell() -> None:
-    """A broker only says that it does not know it; metadata tell whether the topic or a partition is missing."""
+async def test_a_missing_topic_is_reported_by_its_metadata() -> None:
+    """A broker only reports an unknown topic or partition; metadata shows which of the two is missing."""
     async with publishing() as kafka:
         with capture_logs() as logs:
             kafka.add(Topic.TIMESALES, b"1")
@@ -368,7 +366,7 @@ async def test_a_blocked_topic_leaves_room_for_the_others() -> None:
 
 
 async def test_what_a_blocked_topic_holds_beyond_its_share_is_dropped_visibly() -> None:
-    """A topic that filled the budget before it was blocked gives room to the others; its next record is after a gap."""
+    """A topic that filled the budget before it was blocked leaves room for the others; ``after_gap`` follows."""
     async with publishing() as kafka:
         buffer = kafka.pipeline.buffer
         buffer.budget_bytes = 20_000
@@ -385,7 +383,7 @@ async def test_what_a_blocked_topic_holds_beyond_its_share_is_dropped_visibly() 
 
 
 async def test_a_partition_without_a_leader_waits_and_is_sent_once_it_has_one() -> None:
-    """No batch is given to a producer that does not know where to send it; metadata is asked for meanwhile."""
+    """No batch is given to a producer without a leader to send it to; metadata is refreshed meanwhile."""
     async with publishing() as kafka:
         producer = kafka.producers[0]
         producer.leaderless.add(SALES)
@@ -416,7 +414,7 @@ async def test_a_producer_whose_task_has_ended_is_replaced() -> None:
 
 
 async def test_brokers_that_have_moved_replace_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that stays unanswered while Kafka answers at its bootstrap servers is sent anew."""
+    """A batch that stays unanswered while Kafka answers at its bootstrap servers is sent again."""
     monkeypatch.setattr(metadata_watchdog, "UNREACHABLE_AFTER_SECONDS", QUICK)
     async with publishing() as kafka:
         kafka.producers[0].stranded = True
@@ -463,7 +461,7 @@ async def test_close_is_graceful_only_if_nothing_is_in_flight() -> None:
 
 
 async def test_a_library_without_a_name_that_is_used_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The start says which version is wanted, instead of failing somewhere later."""
+    """The start fails with the version that is needed, instead of failing later."""
     names: dict[str, Any] = {"client": ("_conns",), "accumulator": ("_gone",), "sender": ()}
     monkeypatch.setattr(aiokafka_internals, "REQUIRED", names)
     with pytest.raises(UnsupportedLibrary, match=r"lacks accumulator\._gone.*install aiokafka 0\.14\.0"):

@@ -416,7 +416,7 @@ def oauth(protocol: str, kafka: RealKafka, url: str) -> Chosen:
 
 
 def unsecured_jwt(lifetime_seconds: int = 300) -> str:
-    """Return a token as brokers accept it that were given no keys to check one (RFC 7519 §6)."""
+    """Return a token as accepted by brokers that have no keys to check one (RFC 7519 §6)."""
     now = int(time.time())
     parts = ({"alg": "none"}, {"sub": USER, "iat": now, "exp": now + lifetime_seconds})
     encoded = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)

@@ -166,7 +166,7 @@ class TestFailure:
 class TestProxy:
     @pytest.fixture(autouse=True)
     def netrc(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have a ``.netrc`` with an entry for every host."""
+        """Create a ``.netrc`` with an entry for every host."""
         file = tmp_path / ".netrc"
         file.write_text("default login somebody password netrc-secret\n")
         monkeypatch.setenv("NETRC", str(file))

@@ -1,4 +1,4 @@
-"""Drive a real headless Chromium by chromedriver's WebDriver protocol (W3C WebDriver) in plain JSON."""
+"""A client of a real headless Chromium by chromedriver's WebDriver protocol (W3C WebDriver) in plain JSON."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Browser:
         return str(await self.run("return document.querySelector(arguments[0]).textContent", selector))
 
     async def press(self, key: str) -> None:
-        """Press and let go of a key."""
+        """Press and release a key."""
         keys = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
         await self._post("actions", actions=[{"type": "key", "id": "keyboard", "actions": keys}])
 

@@ -74,7 +74,7 @@ async def test_a_port_without_a_listener_is_not_healthy() -> None:
 
 
 async def test_a_server_of_another_kind_is_not_healthy() -> None:
-    """A server that does not speak HTTP is not the bridge."""
+    """A server of another protocol than HTTP is not the bridge."""
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail\r\n")

@@ -1,4 +1,4 @@
-"""The status page is served under names of this machine and of private networks, not under those of strangers."""
+"""The status page is served under names of this machine and of private networks, but not of the public DNS."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         *("listens.example.com", "Listens.Example.com.:8080", socket.gethostname()),
     ],
 )
-def test_names_that_no_stranger_can_have_are_permitted(host: str) -> None:
-    """Addresses, names without dots, domains that nobody can register, and the names of this server."""
+def test_private_names_are_permitted(host: str) -> None:
+    """Addresses, names without dots, domains that cannot be registered, and the names of this server."""
     assert HostCheck("listens.example.com").permits({"Host": host})
 
 
@@ -44,15 +44,15 @@ def test_names_that_no_stranger_can_have_are_permitted(host: str) -> None:
         *("local.evil.io", "notlocal.xlocal", "1.2.3", "127.0.0.1.evil.example.", "svc.example", "x.svc.evil.com"),
     ],
 )
-def test_names_that_anybody_may_have_are_not(host: str) -> None:
-    """A name of the public DNS is refused, unless HTTPS has proven that it is ours."""
+def test_names_of_the_public_dns_are_rejected(host: str) -> None:
+    """Unless HTTPS has proven that the name is this server's."""
     check = HostCheck("0.0.0.0")
     assert not check.permits({"Host": host})
     assert check.permits({"Host": host, "Sec-Fetch-Site": "none"})
 
 
-def test_a_request_without_a_host_is_no_browsers() -> None:
-    """HTTP/1.0 probes have none."""
+def test_a_request_without_a_host_is_permitted() -> None:
+    """Browsers always send one; HTTP/1.0 probes do not."""
     assert HostCheck("127.0.0.1").permits({})
 
 
@@ -65,7 +65,7 @@ def test_a_request_without_a_host_is_no_browsers() -> None:
     ],
 )
 async def test_probes_and_metrics_are_served_under_any_name(headers: Mapping[str, str], refused: set[str]) -> None:
-    """Only what people look at is refused, with what to do instead."""
+    """Only the pages are rejected, with a hint."""
     environ = {"ARIES_ACCESS_TOKEN": "t", "ARIES_SYMBOLS": "A", "KAFKA_BOOTSTRAP_SERVERS": "k:1"}
     service = Service(settings.load({**environ, "BRIDGE_HTTP_HOST": "127.0.0.1", "BRIDGE_HTTP_PORT": "0"}))
     async with service.http.running(), client(service) as http:

@@ -76,7 +76,7 @@ def test_lines_are_written_as_they_are_logged(
         assert events(read(reading, event)) == [event]
 
 
-def test_a_blocked_stream_holds_up_nothing_and_loses_no_line_that_finds_room(
+def test_a_blocked_stream_delays_nothing_and_loses_no_queued_line(
     pipe: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lines wait for the reader, with the time at which they were logged; the others are dropped, and counted."""
@@ -138,7 +138,7 @@ def test_lines_without_a_reader_are_reported_once_there_is_one(
     assert more["event"] == "more"
 
 
-def test_a_line_that_a_full_disk_cut_gets_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_cut_by_a_full_disk_is_terminated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next line starts on a new line, once there is room again."""
     path = tmp_path / "log"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -158,7 +158,7 @@ def test_a_line_that_a_full_disk_cut_gets_its_end(tmp_path: Path, monkeypatch: p
 
 
 def test_a_stream_that_is_no_file_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in ``dev``; one that was closed costs lines and nothing else."""
+    """As in ``dev``; a closed one loses its lines and has no other effect."""
     stream = io.StringIO()
     handler = log_to(stream, monkeypatch)
     log.info("line")

@@ -143,6 +143,7 @@ async def test_it_counts_the_tasks_of_the_event_loop(broker: EmbeddedBroker, top
             for task in waiting:
                 task.cancel()
             await asyncio.wait(waiting)
+            assert all(task.cancelled() for task in waiting)
 
 
 async def test_gaps_and_disconnects_have_their_times(broker: EmbeddedBroker, topic_prefix: str) -> None:
@@ -224,7 +225,9 @@ async def test_the_expiry_of_the_token_is_shown_and_never_the_token(
         assert endpoint.refresh_token not in answer.text
 
 
-async def test_secrets_that_others_echo_are_redacted(broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path) -> None:
+async def test_secrets_repeated_by_servers_are_redacted(
+    broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path
+) -> None:
     """A token in an error message or in a field name from Aries is not shown."""
     token = tmp_path / "token"
     token.write_text(SECRET)
@@ -258,8 +261,8 @@ def test_redaction_keeps_the_types_of_a_document() -> None:
 
 
 @pytest.mark.parametrize("expires_at", [1e300, float("inf"), float("-inf"), float("nan"), -1e300, 1e18, 2.6e11])
-async def test_times_that_no_calendar_has_are_unknown(expires_at: float) -> None:
-    """Whatever a server says of its token, and whatever the clock says, costs no more than that value."""
+async def test_times_beyond_the_calendar_are_null(expires_at: float) -> None:
+    """Whatever lifetime a server grants, and whatever the clock says, only that value is affected."""
     environ = {"ARIES_ACCESS_TOKEN": "t", "ARIES_SYMBOLS": "A", "KAFKA_BOOTSTRAP_SERVERS": "k:1"}
     service = Service(settings.load({**environ, "BRIDGE_HTTP_HOST": "127.0.0.1", "BRIDGE_HTTP_PORT": "0"}))
     bridge = service.bridge

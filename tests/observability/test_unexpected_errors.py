@@ -24,7 +24,7 @@ def fail_with(error: Exception) -> NoReturn:
 
 
 def chained() -> Exception:
-    """Return an error with a cause that came up during another, and whose members have causes of their own."""
+    """Return an error whose cause was raised during another one, and whose members have causes, too."""
     try:
         try:
             fail_with(OSError("first"))
@@ -37,7 +37,7 @@ def chained() -> Exception:
 
 
 def test_members_causes_and_contexts_are_each_named_once() -> None:
-    """Groups are only what holds them together, and an error without a usable text has its type."""
+    """Groups themselves are not listed, and an error without a usable text is shown by its type."""
     assert causes(chained()) == [
         "TypeError: member",
         "KeyError: 'second'",
@@ -48,8 +48,8 @@ def test_members_causes_and_contexts_are_each_named_once() -> None:
     assert causes(None) == []
 
 
-def test_errors_that_cause_each_other_end() -> None:
-    """A ring of causes and a chain without an end are cut."""
+def test_cyclic_causes_are_listed_once() -> None:
+    """A cycle of causes and a very long chain are cut."""
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
     assert causes(one) == ["ValueError: one", "ValueError: other"]
@@ -70,10 +70,10 @@ def test_errors_that_cause_each_other_end() -> None:
         (SystemExit(0), 1, True),
     ],
 )
-def test_only_our_own_errors_have_codes_and_need_no_traceback(
+def test_only_errors_of_the_bridge_have_codes_and_need_no_traceback(
     error: BaseException, code: int, *, expected: bool
 ) -> None:
-    """An operator can do something about ours; anything else is a defect, also beside ours."""
+    """An operator can fix these; any other error is a defect, also in a group with them."""
     with capture_logs() as logs:
         assert report_fatal(error) == code
     [line] = logs

@@ -29,7 +29,7 @@ SCHEMAS = schemas.load()
 async def test_a_replaced_producer_and_a_flood_of_dead_letters_are_announced(
     rebuilds: int, letters_dropped: int, heartbeat: str | None
 ) -> None:
-    """Heartbeats and the last record tell whether records may have been sent again, or bad lines not been kept."""
+    """Heartbeats and the last record say whether records may be repeated, or dead letters were dropped."""
     accounts = Accounts()
     if letters_dropped:
         accounts.dropped[Topic.DLQ, "rate_limit"] += letters_dropped

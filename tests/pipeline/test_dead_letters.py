@@ -69,7 +69,7 @@ def test_beyond_a_burst_a_flood_is_counted_and_sampled(flood: Flood) -> None:
 
 
 def test_a_lasting_flood_is_written_at_the_limit_and_sampled_each_second(flood: Flood) -> None:
-    """So many a second are written however many come, and each second shows every reason, the rare one too."""
+    """The limit is written however many lines come, and each second has every reason, rare ones too."""
     flood.bad_lines(MAX_BURST)
     flood.written()
     for _ in range(3):
@@ -81,7 +81,7 @@ def test_a_lasting_flood_is_written_at_the_limit_and_sampled_each_second(flood: 
 
 
 def test_what_is_below_the_limit_is_written(flood: Flood, logs: list[EventDict]) -> None:
-    """Dead letters at the limit's own rate, for minutes, are all written, and nothing is logged."""
+    """Dead letters at the limit, for minutes, are all written, and nothing is logged."""
     for _ in range(200):
         flood.now += 0.5
         flood.bad_lines(LETTERS_PER_SECOND // 2)
@@ -90,14 +90,14 @@ def test_what_is_below_the_limit_is_written(flood: Flood, logs: list[EventDict])
 
 
 def test_long_lines_count_as_several(flood: Flood) -> None:
-    """Redacting and sending cost by the byte: lines of 256 KiB reach the limit long before a thousand of them."""
+    """The cost of redaction and sending grows with the bytes: lines of 256 KiB reach the limit earlier."""
     size = 1 << 18
     flood.bad_lines(100, raw=b"x" * size)
     assert flood.written() == {"not_json": MAX_BURST * BYTES_PER_LETTER // size + 1 + 1}
 
 
 def test_a_flood_is_logged_when_it_starts_and_when_it_has_ended(flood: Flood, logs: list[EventDict]) -> None:
-    """One event for each end, however many waves it has, with what was dropped meanwhile; another flood has its own."""
+    """There is one event for each, however many waves it has, with the number dropped; another flood has its own."""
     for _ in range(3):
         flood.bad_lines(MAX_BURST + 11)
         flood.now += CALM_SECONDS / 2
@@ -145,7 +145,7 @@ async def test_a_dropped_line_counts_all_records_that_consumers_miss(budget_byte
 
 
 async def test_a_rejected_record_beyond_the_limit_is_dropped(flood: Flood) -> None:
-    """Where Kafka rejects one record after another, the rate limit holds too; the next record says what is missing."""
+    """The rate limit applies to records that Kafka rejects, too; the next record has ``after_gap``."""
     flood.bad_lines(MAX_BURST + 1)
     queue = flood.table.buffer.queue_for(Topic.TIMESALES, b"AAPL")
     for _ in range(4):

@@ -83,7 +83,7 @@ class Table:
         self.ingest.ingest([(b"raw", Update(kind, symbol, dict(fields)))], at_us)
 
     def acknowledge(self) -> None:
-        """Let everything that is in the queues be published."""
+        """Acknowledge everything in the queues."""
         while queues := self.buffer.take_ready():
             for queue in queues:
                 self.buffer.start_batch(queue, len(queue.waiting), now=0)
@@ -97,7 +97,7 @@ class Table:
 
 
 async def test_records_are_numbered_per_symbol_and_topic_and_the_first_is_after_a_gap() -> None:
-    """A session's records count from 0 for each symbol; the first tells that nothing is known before it."""
+    """In each session ``seq`` counts from 0 for each symbol, and the first record has ``after_gap``."""
     table = Table()
     for bid in ("1.1", "1.2"):
         table.take(UpdateKind.QUOTE, "AAPL", bidPrice=bid)
@@ -130,7 +130,7 @@ async def test_a_composite_line_becomes_a_quote_and_a_trade_and_is_counted_as_sp
 
 
 def test_a_line_that_is_no_record_by_design_is_filtered_by_kind() -> None:
-    """Session matters, empty updates and event types nobody asked for are counted, each by its name."""
+    """Session messages, empty updates and event types without a subscription are counted by name."""
     table = Table(events=(Topic.QUOTES,))
     table.ingest.ingest([(b"raw", Pong())], 1)
     table.take(UpdateKind.QUOTE, instrumentType="e")
@@ -147,7 +147,7 @@ def test_market_status_is_wanted_whatever_is_subscribed() -> None:
 
 
 async def test_a_bad_field_dead_letters_the_whole_line_and_consumers_see_that_it_is_missing() -> None:
-    """A composite with one bad value becomes a dead letter and no record; a jump and after_gap stand in its place."""
+    """A composite with one invalid value becomes a dead letter and no record; the next has ``after_gap``."""
     table = Table()
     table.take(UpdateKind.COMPOSITE, bidPrice="1.4", lastPrice="1.3")
     table.take(UpdateKind.COMPOSITE, bidPrice="1.5", lastPrice="not a price")
@@ -173,7 +173,7 @@ async def test_a_line_too_long_for_kafka_is_cut_in_its_dead_letter_and_the_lette
 
 
 def test_a_record_too_large_for_kafka_is_dead_lettered() -> None:
-    """A book of rows without end costs only itself."""
+    """A book with too many rows affects no other record."""
     table = Table(budget_bytes=1 << 24)
     table.take(UpdateKind.LEVEL2, orderBook=["1:1:1"], quotes=[f"{'X' * 200}:1:1:1:1"] * 9_000)
     table.acknowledge()
@@ -208,20 +208,20 @@ async def test_at_the_budget_events_are_dropped_visibly() -> None:
     assert table.accounts.balance == 0
 
 
-def test_an_overload_is_told_of_when_the_line_that_brought_it_is_accounted_for() -> None:
-    """Who is told that overload starts or ends finds accounts that add up, and counts the line in hand."""
+def test_an_overload_is_announced_after_its_line_is_accounted_for() -> None:
+    """The accounts in an announcement add up, and include the line that caused it."""
     table = Table(budget_bytes=1200)
-    told: list[tuple[bool, int, int]] = []
+    announced: list[tuple[bool, int, int]] = []
     accounts = table.accounts
-    table.on_overload = lambda started: told.append((started, accounts.balance, accounts.dropped.total()))
-    while not told:
+    table.on_overload = lambda started: announced.append((started, accounts.balance, accounts.dropped.total()))
+    while not announced:
         table.take(UpdateKind.TIMESALE, price="1", size=1)
     table.acknowledge()
-    assert told == [(True, 0, 1), (False, 0, 1)]
+    assert announced == [(True, 0, 1), (False, 0, 1)]
 
 
-async def test_after_a_record_that_kafka_refused_the_next_one_is_after_a_gap() -> None:
-    """What a broker does not take leaves a dead letter; the record behind it, made already, says what is missing."""
+async def test_after_a_rejected_record_the_next_one_is_after_a_gap() -> None:
+    """A rejected record becomes a dead letter; the next one, encoded already, gets ``after_gap``."""
     table = Table()
     for price in ("1", "2"):
         table.take(UpdateKind.TIMESALE, price=price, size=1)
@@ -241,7 +241,7 @@ async def test_after_a_record_that_kafka_refused_the_next_one_is_after_a_gap() -
 
 
 async def test_the_dead_letter_of_a_rejected_record_has_the_records_own_session_and_time() -> None:
-    """Kafka may reject a record long after a reconnect: whoever looks for its neighbours needs where it belongs."""
+    """Kafka may reject a record long after a reconnect, so the current session would be the wrong one."""
     table = Table()
     table.take(UpdateKind.TIMESALE, price="1", size=1, at_us=1_000)
     table.ingest.start_session(8)
@@ -302,7 +302,7 @@ async def test_at_the_budget_quotes_are_merged_to_the_newest_state() -> None:
 
 
 async def test_nothing_is_merged_across_a_gap() -> None:
-    """What is held from before a reconnect is replaced: its fields say nothing about the new session."""
+    """A conflated record from before a reconnect is replaced: its fields are of another session."""
     table = Table(budget_bytes=0)
     table.take(UpdateKind.QUOTE, bidPrice="1", askPrice="9")
     table.ingest.start_session(8)
@@ -343,7 +343,7 @@ def test_a_symbol_without_end_of_names_is_stopped(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_left_at_the_end_is_undelivered_wherever_it_waits() -> None:
-    """Records in queues and records held for conflation are both counted when they are given up."""
+    """Queued and conflated records are both counted when they are given up."""
     table = Table(conflate_ms=100)
     table.take(UpdateKind.QUOTE, bidPrice="1")
     table.take(UpdateKind.QUOTE, bidPrice="2")
@@ -393,8 +393,8 @@ def test_the_accounts_add_up_after_every_line(
         assert table.accounts.balance == 0
 
 
-async def test_a_symbol_that_was_not_wanted_for_a_while_has_missed_something() -> None:
-    """Subscribed to again, it counts on and says that there is a gap; what the feed sends meanwhile is filtered."""
+async def test_a_symbol_that_is_subscribed_to_again_has_a_gap() -> None:
+    """Its ``seq`` continues, and the next record has ``after_gap``; what the feed sends in between is filtered."""
     table = Table()
     quotes_only = frozenset({Topic.QUOTES})
     both = dict.fromkeys(("AAPL", "MSFT"), quotes_only)
@@ -435,7 +435,7 @@ def test_a_removed_symbol_is_filtered_until_it_is_wanted_again(monkeypatch: pyte
 
 
 def test_a_symbol_gets_only_the_events_it_is_subscribed_to() -> None:
-    """What a server sends beyond what was asked of a symbol is filtered, also where another symbol wants it."""
+    """Events that were not requested for a symbol are filtered, even if another symbol has them."""
     table = Table()
     table.ingest.want({"AAPL": frozenset({Topic.L2}), "MSFT": frozenset({Topic.QUOTES})})
     table.take(UpdateKind.QUOTE, "AAPL", bidPrice="1")

@@ -40,7 +40,7 @@ def decoded(topic: Topic, value: bytes) -> dict[str, Any]:
 
 
 class Consumer:
-    """Follow each symbol as a consumer does: forget at a gap, else keep the last value known."""
+    """A consumer of each symbol: it discards its state at a gap, else keeps the last value."""
 
     def __init__(self) -> None:
         self.seqs: dict[Stream, list[int]] = defaultdict(list)
@@ -51,13 +51,13 @@ class Consumer:
         self.seqs[stream].append(record["seq"])
         if record["after_gap"]:
             self.known[stream] = {}
-        said = {name: record[name] for name in NAMES.values() if record.get(name) is not None}
-        self.known[stream] |= said
+        present = {name: record[name] for name in NAMES.values() if record.get(name) is not None}
+        self.known[stream] |= present
         return stream
 
 
 class Core(RuleBasedStateMachine):
-    """Let the feed, the budget, the clock, Kafka and its failures do what they like."""
+    """The pipeline between a feed, a budget, a clock and Kafka that behave in any way."""
 
     @initialize(
         budget_bytes=st.sampled_from([0, 900, 2_500, 1 << 20]),
@@ -73,8 +73,8 @@ class Core(RuleBasedStateMachine):
         self.now_us = 1_000_000
         self.consumer = Consumer()
         self.sent: Counter[Stream] = Counter()
-        #: What each quote said, and the numbers of those that are lost.
-        self.said: dict[Stream, dict[int, dict[str, Any]]] = defaultdict(dict)
+        #: The fields of each quote, and the numbers of those that are lost.
+        self.sent_fields: dict[Stream, dict[int, dict[str, Any]]] = defaultdict(dict)
         self.lost: dict[Stream, set[int]] = defaultdict(set)
         self.letters = 0
 
@@ -83,11 +83,11 @@ class Core(RuleBasedStateMachine):
     @rule(symbol=st.sampled_from(SYMBOLS), fields=QUOTES)
     def quote(self, symbol: str, fields: dict[str, object]) -> None:
         stream = self.session_id, Topic.QUOTES, symbol
-        said = {NAMES[name]: value for name, value in fields.items() if value is not None}
+        present = {NAMES[name]: value for name, value in fields.items() if value is not None}
         for name in ("bid_price", "ask_price"):
-            if name in said:
-                said[name] = Decimal(str(said[name])).quantize(Decimal("1e-9"))
-        self.said[stream][self.sent[stream]] = said
+            if name in present:
+                present[name] = Decimal(str(present[name])).quantize(Decimal("1e-9"))
+        self.sent_fields[stream][self.sent[stream]] = present
         self.sent[stream] += 1
         self.table.take(UpdateKind.QUOTE, symbol, at_us=self.now_us, **fields)
 
@@ -99,7 +99,7 @@ class Core(RuleBasedStateMachine):
 
     @rule(symbol=st.sampled_from(SYMBOLS))
     def bad_quote(self, symbol: str) -> None:
-        """Say something of a symbol that cannot be understood: what was known of it is not up to date any more."""
+        """Send an invalid line of a symbol: its last value is no longer current."""
         stream = self.session_id, Topic.QUOTES, symbol
         self.lost[stream].add(self.sent[stream])
         self.sent[stream] += 1
@@ -151,8 +151,8 @@ class Core(RuleBasedStateMachine):
 
     @precondition(lambda self: self.idle(Topic.QUOTES))
     @rule()
-    def refuse_a_quote(self) -> None:
-        """Let Kafka not take a quote: what it said is lost, and what is said after it begins anew."""
+    def reject_a_quote(self) -> None:
+        """Let Kafka reject a quote: it is lost, and the next one starts again."""
         queue = self.idle(Topic.QUOTES)[0]
         found = self.refuse(queue)
         self.lost[found["session_id"], Topic.QUOTES, found["symbol"]].add(found["seq"])
@@ -164,7 +164,7 @@ class Core(RuleBasedStateMachine):
 
     @rule(topic=st.sampled_from([Topic.QUOTES, Topic.TIMESALES]), is_stalled=st.booleans())
     def stall(self, *, topic: Topic, is_stalled: bool) -> None:
-        """Let Kafka take no records of a topic for a while; what is beyond its share is dropped."""
+        """Let Kafka take no records of a topic for a while; what exceeds its share is dropped."""
         queue = self.table.buffer.queue_for(topic, None)
         self.table.buffer.set_stalled(queue, is_stalled=is_stalled)
         if is_stalled:
@@ -193,12 +193,12 @@ class Core(RuleBasedStateMachine):
 
     @invariant()
     def overload_is_told_in_turn(self) -> None:
-        told = self.table.overloads
-        assert told == [place % 2 == 0 for place in range(len(told))]
-        assert (bool(told) and told[-1]) is self.table.ingest.overload.active
+        announced = self.table.overloads
+        assert announced == [place % 2 == 0 for place in range(len(announced))]
+        assert (bool(announced) and announced[-1]) is self.table.ingest.overload.active
 
     def teardown(self) -> None:
-        """Let Kafka take everything; then each record has arrived, or is missed where the accounts say so."""
+        """Let Kafka take everything; then each record has arrived, or is accounted for as lost."""
         if not hasattr(self, "table"):
             return
         self.table.buffer.budget_bytes = 1 << 20
@@ -244,11 +244,11 @@ class Core(RuleBasedStateMachine):
             assert self.consumer.known[stream] == self.truth(stream, found["seq"]), "no state is lost by merging"
 
     def truth(self, stream: Stream, seq: int) -> dict[str, Any]:
-        """Return what one knows who got every quote up to this one, and forgot all at each that is lost."""
+        """Return the state of a consumer that got all quotes up to this one, and was reset at each lost one."""
         first = max((lost + 1 for lost in self.lost[stream] if lost < seq), default=0)
         known: dict[str, Any] = {}
         for number in range(first, seq + 1):
-            known |= self.said[stream][number]
+            known |= self.sent_fields[stream][number]
         return known
 
     def in_flight(self) -> list[PartitionQueue]:

@@ -32,7 +32,7 @@ def record(key: bytes, value: bytes, reason: str | None = None) -> Record:
     return 1, key, value, reason
 
 
-def test_a_lane_is_announced_once_until_its_batch_has_landed() -> None:
+def test_a_queue_is_ready_once_until_its_batch_is_acknowledged() -> None:
     """A queue with a batch in flight is not offered to the sender again, however much is added."""
     buffer, accounts = opened()
     queue = buffer.queue_for(Topic.QUOTES, b"AAPL")

@@ -72,7 +72,7 @@ def test_a_truncated_secret_is_replaced(length: int) -> None:
 
 
 def test_secrets_with_the_same_beginning_are_replaced_whole() -> None:
-    """No end of one token remains because another begins alike, in whatever order they were learned."""
+    """No part of one token remains because another has the same beginning, in any order."""
     for redactor in (redacting(OLD_TOKEN, NEW_TOKEN), redacting(NEW_TOKEN, OLD_TOKEN)):
         assert redactor.redact(f"{NEW_TOKEN}, {OLD_TOKEN} and {NEW_TOKEN}") == "***, *** and ***"
 

@@ -142,7 +142,7 @@ def test_no_setting_disables_certificate_verification() -> None:
 
 @pytest.fixture
 def token_file() -> Iterator[Path]:
-    """Return a file in a directory that everybody may enter, like the directory of a mounted secret."""
+    """Return a file in a directory that every user may enter, like the directory of a mounted secret."""
     with TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         path = Path(directory) / "token"
@@ -156,14 +156,14 @@ def token_file() -> Iterator[Path]:
         (0o400, None),
         (0o600, None),
         (0o440, None),  # as Kubernetes mounts secrets for processes that are not root
-        (0o444, "everybody may read"),
-        (0o644, "everybody may read"),
+        (0o444, "every user may read"),
+        (0o644, "every user may read"),
         (0o460, "its group may write"),
-        (0o666, "everybody may write"),
+        (0o666, "every user may write"),
     ],
 )
 def test_loose_permissions_of_a_secrets_file_cause_a_warning(token_file: Path, mode: int, message: str | None) -> None:
-    """Only the worst permission is reported: to write, for everybody or the group, else to read for everybody."""
+    """Only the worst permission is reported: to write, for all users or the group, else to read for all users."""
     token_file.chmod(mode)
     found = warned({"ARIES_ACCESS_TOKEN": "", "ARIES_ACCESS_TOKEN_FILE": str(token_file)})
     if message is None:
@@ -197,7 +197,7 @@ def test_loose_permissions_of_a_private_key_cause_a_warning(token_file: Path, tm
     token_file.chmod(0o644)
     files = {"KAFKA_SSL_CERTFILE": str(certificate), "KAFKA_SSL_KEYFILE": str(token_file)}
     [warning] = warned({"KAFKA_SECURITY_PROTOCOL": "SSL", **files})
-    assert warning.startswith("KAFKA_SSL_KEYFILE: everybody may read")
+    assert warning.startswith("KAFKA_SSL_KEYFILE: every user may read")
 
 
 def test_doubtful_symbols_cause_warnings() -> None:

@@ -1,4 +1,4 @@
-"""A real Apache Kafka on loopback: start it, hurt it, stop it."""
+"""Apache Kafka on loopback: start it, make it fail, stop it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ START_DEADLINE_SECONDS = 60.0
 STOP_DEADLINE_SECONDS = 20.0
 USER = "bridge"
 PASSWORD = "correct horse"
-#: How the bridge is told to log in at the SASL listener.
+#: Settings of a bridge that logs in at the SASL listener.
 LOGIN = {
     "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
     "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
@@ -52,7 +52,7 @@ _LOG_LEVEL = "-Dorg.apache.logging.log4j.level=INFO"
 
 
 class Listener(StrEnum):
-    """Name a port of each broker by what it asks of its clients; the value is the security protocol's."""
+    """The ports of each broker, by what they require of clients; the value is the security protocol's name."""
 
     PLAINTEXT = "PLAINTEXT"
     MTLS = "SSL"  # … with a client certificate
@@ -61,7 +61,7 @@ class Listener(StrEnum):
 
 
 class Certificates:
-    """Keep a throw-away authority, the brokers' certificate and a client's, as PEM files."""
+    """A throw-away certificate authority, and the certificates of the brokers and a client, as PEM files."""
 
     def __init__(self, directory: Path) -> None:
         authority = trustme.CA()
@@ -106,7 +106,7 @@ class _Broker:
 
 
 class RealKafka:
-    """Run one or more combined KRaft nodes, numbered from 1, until :meth:`stop`.
+    """One or more combined KRaft nodes, numbered from 1, until :meth:`stop`.
 
     Topics are never created by accident. Clients of every listener may do everything, unless ``properties`` (they
     stand above ours) bring an authorizer.
@@ -168,7 +168,7 @@ class RealKafka:
         return ports.behind_proxy, ports.proxy
 
     def admin(self) -> AdminClient:
-        """Return a client that may do everything; its answers come only while it lives."""
+        """Return a client that may do everything, until the block ends."""
         return AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
 
     def configure(self, name: str, value: str | None, number: int = 1) -> None:
@@ -181,7 +181,7 @@ class RealKafka:
             altered.result(timeout=20)
 
     def throttle(self, client_id: str, bytes_per_second: int | None) -> None:
-        """Let a producer write only so much (KIP-13), or, with None, as much as it likes."""
+        """Let a producer write only so much (KIP-13), or, with None, without a limit."""
         quota = "producer_byte_rate"
         change = (
             ["--delete-config", quota] if bytes_per_second is None else ["--add-config", f"{quota}={bytes_per_second}"]
@@ -211,17 +211,17 @@ class RealKafka:
         process.wait()
 
     def pause(self, number: int = 1) -> None:
-        """Let a broker hang (SIGSTOP): its connections stay open and nothing answers."""
+        """Pause a broker (SIGSTOP): its connections stay open and nothing answers."""
         process = self._process(number)
         process.send_signal(signal.SIGSTOP)
         os.waitpid(process.pid, os.WUNTRACED)  # until it really stands still
 
     def resume(self, number: int = 1) -> None:
-        """Let a hanging broker go on."""
+        """Resume a paused broker."""
         self._process(number).send_signal(signal.SIGCONT)
 
     def terminate(self, number: int = 1) -> None:
-        """End a broker in good order (SIGTERM): it hands its partitions over first."""
+        """Stop a broker gracefully (SIGTERM): it hands its partitions over first."""
         process = self._process(number)
         process.terminate()
         process.wait(STOP_DEADLINE_SECONDS)
@@ -231,7 +231,7 @@ class RealKafka:
         self._launch(self._brokers[number])
 
     def move(self) -> None:
-        """Give every broker other ports, to be started on with its old storage; all have ended."""
+        """Assign other ports to every broker, for the next start with its old storage; all have ended."""
         for broker, ports in zip(self._brokers.values(), _free_ports(len(self._brokers)), strict=True):
             broker.ports = ports
         for broker in self._brokers.values():

@@ -1,4 +1,4 @@
-"""Run a Dockerfile's steps without an engine: each stage in a file system of its own, by ``unshare`` and ``chroot``.
+"""Run a Dockerfile's steps without an engine: each stage in its own file system, by ``unshare`` and ``chroot``.
 
 The base image is stood in for by the machine's /usr and /etc (read-only) and, in /usr/local, a copy-on-write layer
 over the Python that runs the tests. Everything else is what the Dockerfile puts there, and nothing of the
@@ -49,11 +49,11 @@ exec chroot "$root" "$@"
 
 
 class NoCleanRoot(Exception):
-    """Say why this machine cannot make one."""
+    """This machine cannot run one; the text says why."""
 
 
 class Image:
-    """Hold the file system and the configuration of a stage that was run."""
+    """The file system and the configuration of a stage that was run."""
 
     def __init__(self, directory: Path) -> None:
         self.environ = dict(BASE_ENVIRONMENT)
@@ -76,7 +76,7 @@ class Image:
         return self.root / os.path.normpath(Path(self.directory, path)).lstrip("/")
 
     def entered(self, command: Sequence[str], *, read_only: bool = True) -> list[str]:
-        """Return the command that runs another in here as the image's user, without privileges unless it is root."""
+        """Return the command that runs another one here as the image's user, without privileges unless it is root."""
         user, group = self.user.split(":")
         who = ["setpriv", f"--reuid={user}", f"--regid={group}", *UNPRIVILEGED] if user != "0" else []
         return [
@@ -88,7 +88,7 @@ class Image:
     def run(
         self, *command: str, read_only: bool = True, environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in here to its end."""
+        """Run a command here to its end."""
         return subprocess.run(
             self.entered(command, read_only=read_only),
             env={**self.environ, **(environ or {})},
@@ -103,7 +103,7 @@ class Image:
 def build(context: Path, directory: Path, arguments: Mapping[str, str]) -> Image:
     """Run every step of the context's Dockerfile; return the last stage.
 
-    Raises NoCleanRoot where this machine cannot; a step that fails is an AssertionError with what it said.
+    Raises NoCleanRoot if this machine cannot; a step that fails is an AssertionError with its output.
     """
     _require_root()
     defaults, stages = parse((context / "Dockerfile").read_text(encoding="utf-8"))
@@ -152,7 +152,7 @@ def _require_root() -> None:
 
 
 class Steps:
-    """Do what a stage says, step by step."""
+    """The steps of a stage, run one by one."""
 
     def __init__(
         self, image: Image, context: Path, images: Mapping[str | None, Image], arguments: Mapping[str, str]
@@ -164,7 +164,7 @@ class Steps:
         self._declared: dict[str, str] = {}
 
     def take(self, step: Instruction) -> None:
-        """Do one step; one of a kind that is not known here is an error."""
+        """Run one step; an unknown kind is an error."""
         kinds: dict[str, Callable[[Instruction], None]] = {
             "ARG": self._declare,
             "ENV": self._set,

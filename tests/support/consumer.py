@@ -16,7 +16,7 @@ DEADLINE_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Hold one record as Kafka stored it."""
+    """One record as Kafka stored it."""
 
     topic: str
     partition: int

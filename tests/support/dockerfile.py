@@ -1,4 +1,4 @@
-"""Read a Dockerfile: enough of its language for ours, and an error where it uses more."""
+"""A reader of Dockerfiles: as much of the language as ours uses, and an error for the rest."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """Hold one instruction: ``RUN``, what it says, and its ``--flags``."""
+    """One instruction: its name, its arguments, and its ``--flags``."""
 
     name: str
     text: str
     flags: Mapping[str, str] = field(default_factory=dict)
 
     def words(self, variables: Mapping[str, str] | None = None) -> list[str]:
-        """Return what it says word by word, quotes off and variables put in."""
+        """Return its arguments, unquoted and with variables substituted."""
         return shlex.split(substituted(self.text, variables or {}))
 
     def exec_form(self) -> list[str]:
@@ -32,13 +32,13 @@ class Instruction:
         return command
 
     def inner(self) -> Instruction:
-        """Return the instruction that another one holds, as HEALTHCHECK does."""
+        """Return the instruction inside another one, as in HEALTHCHECK."""
         return _instruction(self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Hold one stage: the image it is built on, its name, and what is done."""
+    """One stage: its base image, its name, and its instructions."""
 
     base: str
     name: str | None
@@ -71,7 +71,7 @@ def parse(text: str) -> tuple[dict[str, str], list[Stage]]:
 
 
 def substituted(text: str, variables: Mapping[str, str]) -> str:
-    """Put variables in; an unknown one is an error, not an empty text."""
+    """Substitute variables; an unknown one is an error, not an empty text."""
     return _VARIABLE.sub(lambda match: variables[match[1] or match[2]], text)
 
 

@@ -1,4 +1,4 @@
-"""Keep the generated part of a README, between two comments, equal to what it is made of."""
+"""The generated part of a README, between two comments."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class MarkersMissing(SystemExit):
-    """Say that a README has no place for its generated part."""
+    """A README without a place for its generated part."""
 
 
 def with_part(readme: Path, text: str, begin: str, part: str, end: str) -> str:
-    """Return the text of a README with another part between its markers; raise MarkersMissing where they are not."""
+    """Return the text of a README with another part between its markers; raise MarkersMissing if there are none."""
     before, found_begin, rest = text.partition(begin)
     _, found_end, after = rest.partition(end)
     if not (found_begin and found_end):
@@ -26,7 +26,7 @@ def with_part(readme: Path, text: str, begin: str, part: str, end: str) -> str:
 
 
 def main(module: str, readme: Path, generated: Callable[[str], str], arguments: Sequence[str] | None) -> str | None:
-    """Write or check a README for a module's command line; return what is wrong with it."""
+    """Write or check a README, for a module's command line; return what is wrong with it."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--write", action="store_true", help="bring the README up to date")

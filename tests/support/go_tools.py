@@ -1,4 +1,4 @@
-"""Helm, promtool and programs of the tests, built once by Go at pinned versions and kept in the cache."""
+"""Helm, promtool, actionlint and programs of the tests, built once by Go at pinned versions and kept in the cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUILD_DEADLINE_SECONDS = 1500
 
 @dataclass(frozen=True, slots=True)
 class GoTool:
-    """Name a command of a Go module."""
+    """A command of a Go module."""
 
     name: str
     package: str
@@ -28,12 +28,13 @@ class GoTool:
 
 
 HELM = GoTool("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0")
+ACTIONLINT = GoTool("actionlint", "github.com/rhysd/actionlint/cmd/actionlint", "v1.7.12")
 #: Without service discovery, which is most of what Prometheus depends on.
 PROMTOOL = GoTool("promtool", "github.com/prometheus/prometheus/cmd/promtool", "v0.316.0", tags="remove_all_sd")
 
 
 class ToolMissing(Exception):
-    """Say why a tool cannot be had on this machine."""
+    """A tool is not available on this machine; the text says why."""
 
 
 def binary(tool: GoTool) -> Path:
@@ -43,7 +44,7 @@ def binary(tool: GoTool) -> Path:
 
 
 def program(directory: Path) -> Path:
-    """Return the path of the program whose Go module is in a directory; it is built anew when its files change.
+    """Return the path of the program whose Go module is in a directory; it is built again when its files change.
 
     Raises ToolMissing.
     """
@@ -67,7 +68,7 @@ def _built(name: str, version: str, command: list[str]) -> Path:
 
 
 def _build(name: str, version: str, command: list[str], path: Path) -> None:
-    """Build beside the wanted place and rename, so that the tool is there whole or not at all."""
+    """Build in a temporary directory and rename, so that the tool is never there in part."""
     if shutil.which("go") is None:
         raise ToolMissing(f"go is not installed, and {name} {version} is not in the cache")
     with tempfile.TemporaryDirectory(dir=path.parent) as work:

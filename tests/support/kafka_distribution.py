@@ -12,7 +12,7 @@ from tests.support.paths import cache
 
 VERSION = "4.1.1"
 FETCH_DEADLINE_SECONDS = 240
-# The broker brings no logging of its own; this binding prints to standard output.
+# The broker has no SLF4J binding; this one prints to standard output.
 POM = f"""\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -37,11 +37,11 @@ POM = f"""\
 
 
 class KafkaMissing(Exception):
-    """Say why no real Kafka can be run on this machine."""
+    """Apache Kafka cannot be run on this machine; the text says why."""
 
 
 def classpath() -> str:
-    """Return Java's classpath of the broker; the first call on a machine fetches it, later ones ask nobody.
+    """Return Java's class path of the broker; the first call on a machine downloads it.
 
     Raises KafkaMissing.
     """
@@ -55,7 +55,7 @@ def classpath() -> str:
 
 
 def _fetch(jars: Path) -> None:
-    """Fill a directory beside the wanted one and rename it, so that it is there whole or not at all."""
+    """Fill a temporary directory and rename it, so that the jars are never there in part."""
     if shutil.which("mvn") is None:
         raise KafkaMissing("mvn is not installed, and Kafka's jars are not in the cache yet")
     with tempfile.TemporaryDirectory(dir=jars.parent) as work:

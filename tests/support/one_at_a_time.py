@@ -1,4 +1,4 @@
-"""Let one test process do what others would do at the same time: fetch or build what they share."""
+"""A lock between test processes for what they share: downloads and builds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def one_at_a_time(place: Path) -> Iterator[None]:
-    """Wait until no other process makes what is to be at ``place``, and keep others from it until the block ends."""
+    """Hold the lock of ``place`` until the block ends."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.with_name(f"{place.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

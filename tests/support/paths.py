@@ -1,4 +1,4 @@
-"""Where things stand: the checkout, the package, and what tests fetch or build once."""
+"""Where things are: the checkout, the package, and what tests download or build once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ PACKAGE: Final = ROOT / "bridge"
 
 
 def cache() -> Path:
-    """Return the folder of what is fetched or built once, such as Kafka's jars and Helm."""
+    """Return the directory for downloads and builds, such as Kafka's jars and Helm."""
     xdg = os.environ.get("XDG_CACHE_HOME")
     return Path(xdg) / "aries-bridge" if xdg else ROOT / ".cache"

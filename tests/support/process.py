@@ -1,4 +1,4 @@
-"""Run ``aries-bridge`` as its users do: a process with an environment, logs and an exit code."""
+"""``aries-bridge`` as a process, with an environment, logs and an exit code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Return the number the system knows it by."""
+        """Return its process id."""
         return self._subprocess.pid
 
     def signal(self, number: signal.Signals) -> None:
@@ -58,7 +58,7 @@ class Process:
         return code
 
     async def kill(self) -> None:
-        """End the process whatever it does."""
+        """Kill the process."""
         with suppress(ProcessLookupError):
             self._subprocess.kill()
         await self._subprocess.wait()
@@ -81,7 +81,7 @@ class Process:
 
 @asynccontextmanager
 async def process(environ: Mapping[str, str], *arguments: str, sabotage: str = "") -> AsyncIterator[Process]:
-    """Start ``aries-bridge`` with these arguments and nothing of ours in the environment but this.
+    """Start ``aries-bridge`` with these arguments, and with only these variables of ours in its environment.
 
     ``sabotage`` is Python that runs first, to make a call of a library fail.
     """

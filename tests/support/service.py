@@ -14,6 +14,7 @@ from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
 from bridge.topics import Topic
 from tests.support import consumer
+from tests.support.background import in_background
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -36,7 +37,7 @@ QUICK = {
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Hold one record as a consumer finds it."""
+    """One record as a consumer reads it."""
 
     topic: Topic
     key: str | None
@@ -82,7 +83,7 @@ async def serving(environ: Mapping[str, str]) -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def publishing(bootstrap_servers: str, prefix: str, **more: str) -> AsyncIterator[Bridge]:
-    """Let the publisher of a bridge run alone, without a feed."""
+    """Run only the publisher of a bridge, without a feed; raise its error if it failed."""
     environ = {
         "ARIES_ACCESS_TOKEN": "a-good-token",
         "ARIES_SYMBOLS": "AAPL",
@@ -92,27 +93,26 @@ async def publishing(bootstrap_servers: str, prefix: str, **more: str) -> AsyncI
     }
     bridge = Bridge(settings.load(environ))
     await bridge.publisher.connect()
-    task = asyncio.create_task(bridge.publisher.run())
     try:
-        yield bridge
+        async with in_background(bridge.publisher.run()):
+            yield bridge
     finally:
-        task.cancel()
-        await asyncio.wait([task])
         await bridge.publisher.close()
 
 
 async def eventually(holds: Callable[[], object], what: str, deadline_seconds: float = DEADLINE_SECONDS) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(deadline_seconds):
-        while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.005)
-    assert holds(), what
+    """Wait until a condition holds; raise ``AssertionError`` that says what was waited for if it never does."""
+    deadline = asyncio.get_running_loop().time() + deadline_seconds
+    while not holds():
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"not within {deadline_seconds:g} s: {what}")
+        await asyncio.sleep(0.005)
 
 
 async def read(
     bootstrap_servers: str, prefix: str, *topics: Topic, registry: Registry | None = None
 ) -> list[Published]:
-    """Return all that the topics (by default all) hold now, decoded, as another client reads it."""
+    """Return all records of the topics (by default all) so far, decoded, as another client reads them."""
     names = {f"{prefix}.{topic}": topic for topic in topics or Topic}
     messages = await asyncio.to_thread(consumer.read_all, bootstrap_servers, names)
     decoder = Deserializer(schemas.load(), registry)

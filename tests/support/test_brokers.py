@@ -53,8 +53,8 @@ async def test_paused_broker_answers_when_resumed(kafka: RealKafka, topic_prefix
         await sent
 
 
-def test_topics_are_not_created_by_accident(kafka: RealKafka) -> None:
-    """Asking a real broker for a topic that is not there does not create it."""
+def test_topics_are_not_created_automatically(kafka: RealKafka) -> None:
+    """Requesting the metadata of a missing topic does not create it."""
     with pytest.raises(KafkaException, match="UNKNOWN_TOPIC"):
         read_all(kafka.bootstrap_servers, [unique("missing")])
 

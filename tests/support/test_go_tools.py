@@ -20,7 +20,7 @@ FAILS = "#!/bin/sh\necho no such module >&2\nexit 1\n"
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Be on a machine with an empty cache and a PATH of one directory, which is returned."""
+    """Simulate a machine with an empty cache and a PATH of one directory, which is returned."""
     path = tmp_path / "bin"
     path.mkdir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -58,8 +58,8 @@ def test_a_program_is_built_again_when_it_changes(machine: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("script", "why"), [("", "go is not installed"), (FAILS, "no such module")])
-def test_it_is_told_why_there_is_none(machine: Path, script: str, why: str) -> None:
-    """Without go, or where go fails, the reason is told, and nothing half made stays."""
+def test_a_missing_tool_is_an_error_with_its_reason(machine: Path, script: str, why: str) -> None:
+    """If go is missing or fails, the error has the reason, and no partial result remains."""
     if script:
         install_go(machine, script)
     with pytest.raises(ToolMissing, match=why):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Received:
-    """Hold one request as it came in."""
+    """One request."""
 
     content_type: str
     authorization: str | None
@@ -27,7 +27,7 @@ class Received:
 
 @dataclass
 class FakeTokenEndpoint:
-    """Grant ``access-1``, ``access-2`` …, or give the next of ``answers``; ``gate`` can hold them back."""
+    """An endpoint that grants ``access-1``, ``access-2`` …, or the next of ``answers``; ``gate`` delays them."""
 
     url: str = ""
     #: Makes the n-th token granted.
@@ -47,7 +47,7 @@ class FakeTokenEndpoint:
             self.answers.append(web.json_response(body, status=status, headers=headers))
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Note a request and answer it when the gate is open."""
+        """Record a request and answer it when the gate is open."""
         self.received.append(await _received(request))
         self.came.set()
         await self.gate.wait()
@@ -74,7 +74,7 @@ async def _received(request: web.Request) -> Received:
 
 @asynccontextmanager
 async def token_endpoint(tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeTokenEndpoint]:
-    """Run an endpoint with its gate open; with ``tls`` it speaks https as ``localhost``."""
+    """Run an endpoint with its gate open; with ``tls`` it serves https as ``localhost``."""
     endpoint = FakeTokenEndpoint()
     endpoint.gate.set()
     app = web.Application()

@@ -21,7 +21,7 @@ COUNTS = {Topic.QUOTES: 1, Topic.TRADES: 1, Topic.CONTROL: 1, Topic.DLQ: 1}
 
 @dataclass
 class Scenario:
-    """A checker that is given what the topics hold; times are seconds since the first session."""
+    """A checker, and the records that the topics have; times are seconds since the first session."""
 
     scope: Scope = field(default_factory=lambda: Scope(COUNTS))
     accounts: Accounts = field(default_factory=Accounts)
@@ -34,7 +34,7 @@ class Scenario:
     def record(
         self, topic: Topic, seq: int, *, after_gap: bool = False, session: int = 0, at: float = 1, symbol: str = "AAPL"
     ) -> None:
-        """Give the checker a market record, counted as read and published."""
+        """Add a market record, counted as read and published."""
         ingest_us = SESSION + session + round(at * SECOND)
         self.offset += 1
         self.accounts.lines_received += 1
@@ -51,7 +51,7 @@ class Scenario:
             self.record(Topic.QUOTES, seq)
 
     def lost(self, conflated: int = 0, dropped: int = 0) -> None:
-        """Count lines that became no record of their own."""
+        """Count lines that became no record."""
         self.accounts.lines_received += conflated + dropped
         self.accounts.conflated[Topic.QUOTES] += conflated
         self.accounts.dropped[Topic.TRADES, "overload"] += dropped
@@ -238,7 +238,7 @@ class TestJumps:
         assert any("jumps" in violation or "conflated" in violation for violation in scenario.found())
 
     def test_a_dead_letter_explains_only_jumps_that_are_marked(self, scenario: Scenario) -> None:
-        """The record behind a missing one is marked after_gap, whatever became of the missing one."""
+        """The record after a missing one must have ``after_gap``, whatever became of the missing one."""
         scenario.trades(0, 2)
         scenario.letter("record_refused")
 
@@ -271,7 +271,7 @@ class TestRepeats:
         assert "but the bridge 'b' has not announced on control that it replaced its producer" in violation
 
     def test_await_the_next_control_record_of_a_running_process(self, repeating: Scenario) -> None:
-        """Its producer may have been replaced a moment ago; a process that was killed could not tell any more."""
+        """Its producer may just have been replaced; a process that was killed could not announce it."""
         repeating.control("HEARTBEAT", at=5)
         assert repeating.found() == []
         assert repeating.checker.awaiting == 1

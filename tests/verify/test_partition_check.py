@@ -199,7 +199,7 @@ def test_damage_is_found_just_as_by_the_reference(
     ],
 )
 def test_each_damage_has_its_name(seqs: list[int], expected: set[ViolationKind]) -> None:
-    """What is missing, late or there twice is told apart, as by the reference."""
+    """Missing, late and repeated records are distinguished, as by the reference."""
     log = [entry(seq) for seq in seqs]
 
     assert kinds(check(log)) == reference_kinds(log) == expected
@@ -217,7 +217,7 @@ def test_a_hole_is_reported_with_its_place() -> None:
 
 
 def test_a_session_that_does_not_begin_after_a_gap_is_found() -> None:
-    """The first record of a symbol in a session must say that it is one."""
+    """The first record of a symbol in a session must have ``after_gap``."""
     log = [entry(0), entry(1), replace(entry(0, session=2), after_gap=False)]
 
     assert kinds(check(log)) == {ViolationKind.AFTER_GAP}
@@ -294,8 +294,8 @@ def test_repeats_of_records_long_gone_are_explained_by_control_alone(monkeypatch
     assert len(check(log).violations) == 1
 
 
-def test_a_beginning_that_is_gone_is_no_hole() -> None:
-    """Where retention has deleted the beginning, sessions count from where they are seen; later ones from 0."""
+def test_a_beginning_deleted_by_retention_is_no_hole() -> None:
+    """If retention has deleted the beginning, sessions count from the first record seen; later ones from 0."""
     checker = Checker(NAMES, Scope({Topic.TRADES: 1}))
     partition = checker.partition(Topic.TRADES, 0, complete_from_us=float("inf"), next_offset=500)
     for offset, one in enumerate([entry(40), entry(41), entry(3, session=2_000_000)]):

@@ -119,7 +119,7 @@ class Authentication:
     # -- what the client does -----------------------------------------------------------------------------------
 
     def token_sent(self, request_id: str, now: float, token_life_seconds: float | None) -> None:
-        """Expect the answer to a token that lives for so long, if that is known."""
+        """Expect the answer to a token with this lifetime, if that is known."""
         self._move(AuthTrigger.TOKEN_SENT)
         self._request_id, self._sent_at = request_id, now
         self._required = False
@@ -220,7 +220,7 @@ class Authentication:
     # -- the session's lifetime ---------------------------------------------------------------------------------
 
     def _start_life(self, seconds: float | None, now: float) -> None:
-        """Start a lifetime: as long as the server says, or said the last time."""
+        """Start a lifetime: as long as the server reports, or reported last."""
         self._session_life_seconds = seconds or self._session_life_seconds
         self._expires_at = None if self._session_life_seconds is None else now + self._session_life_seconds
         self._schedule_renewal(now)

@@ -51,7 +51,7 @@ class PongMissing(msgspec.Struct, frozen=True):
 
 
 class DataMissing(msgspec.Struct, frozen=True):
-    """No data for so long although pings are answered, so that all symbols are subscribed again."""
+    """No data for this time although pings are answered, so that all symbols are subscribed again."""
 
     quiet_seconds: float
 

@@ -1,7 +1,7 @@
 """Silence: what to do if no data is received although pings are answered.
 
-Symbols may be quiet, or the server may have lost the subscriptions, or its stream. Nothing tells these apart, so the
-steps go from cheap to dear and become rarer: subscribe again, then reconnect, and wait twice as long before the next.
+Symbols may be quiet, or the server may have lost the subscriptions or its stream. These cannot be distinguished, so the
+steps start with the cheapest and become rarer: subscribe again, then reconnect, and wait twice as long before the next.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 MIN_RECONNECT_SECONDS: Final = 300.0
 #: Maximum silence before a step, unless a longer one is configured.
 MAX_PATIENCE_SECONDS: Final = 3600.0
-#: Data without a pause for so long ends the patience; what is sent in answer to a subscription alone does not.
+#: Data without a pause for this time resets the patience; the snapshot after a subscription alone does not.
 FLOWING_SECONDS: Final = 600.0
 
 

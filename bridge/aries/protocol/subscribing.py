@@ -3,7 +3,7 @@
 How the server answers is not known (protocol §8) [A]: a request may be acknowledged or not, a rejection may name the
 request's id or not, a bad symbol may cost its whole request, and one request may draw an error for each bad symbol.
 So a rejected request is sent again in halves, until a bad symbol is rejected alone. With ids the halves go out at
-once. Without ids nothing tells whose the next answer is, so from then on one request at a time is sent, each
+once. Without ids the request of an answer is unknown, so from then on one request at a time is sent, each
 after a pause in which further errors about the one before are discarded.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bridge.aries.subscriptions import Plan, Subscription
     from bridge.aries.subscriptions.symbols import SymbolType
 
-#: Requests that are not answered for so long count as accepted [A].
+#: Requests that are not answered for this time count as accepted [A].
 GRACE_SECONDS = 5.0
 #: Errors about one request are not further apart than this [A].
 PAUSE_SECONDS = 1.0

@@ -54,7 +54,7 @@ class PlanChange:
         delay_seconds = RETRY_MIN_SECONDS
         logged: set[str] = set()
         while not self._is_applied():
-            # A first failure has caused a look at Kafka's topics, which may be all that was missing.
+            # The first failure refreshes Kafka's metadata, which may be all that is missing.
             if delay_seconds > RETRY_MIN_SECONDS and self.problem not in logged:
                 logged.add(self.problem)
                 log.warning(log_events.SUBSCRIPTIONS_PENDING, problem=self.problem)

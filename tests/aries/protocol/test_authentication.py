@@ -143,7 +143,7 @@ def test_a_late_rejection_counts_after_data(wire: Wire) -> None:
 
 
 def test_a_session_of_unknown_lifetime_is_renewed_before_its_token_expires(wire: Wire) -> None:
-    """The token's lifetime counts only if the server does not say how long the session lasts."""
+    """The token's lifetime is used only if the server does not report that of the session."""
     driver = drive(wire)
     driver.receive(wire.accepted(driver.authenticate(life_seconds=100)))
     driver.wait(79)
@@ -278,7 +278,7 @@ def tokens_sent(driver: SessionDriver, seconds: int, *, expires_in_ms: int | Non
 @pytest.mark.parametrize("asked", ["refreshAuth", "authRequired", "authExpired"])
 @pytest.mark.parametrize("expires_in_ms", [None, 1, 2_700, 2_700_000])
 def test_a_server_that_keeps_asking_gets_few_tokens(wire: Wire, asked: str, expires_in_ms: int | None) -> None:
-    """At least 30 s apart, and fewer and fewer, however often it asks and however short a lifetime it grants."""
+    """They are at least 30 s apart, and rarer each time, however often it asks and however soon they expire."""
     driver = drive(wire)
     driver.start(expires_in_ms)
     required = tokens_sent(driver, 3600, expires_in_ms=expires_in_ms, asked=asked)
@@ -303,10 +303,8 @@ def test_a_server_that_asks_every_few_minutes_gets_each_token_at_once(wire: Wire
 
 
 @pytest.mark.parametrize(("expires_in_ms", "ignored_seconds"), [(2_700, 2.7), (59_000, 59.0), (2_700_000_000, 2.7e6)])
-def test_a_lifetime_that_cannot_be_meant_counts_as_unknown(
-    wire: Wire, expires_in_ms: int, ignored_seconds: float
-) -> None:
-    """Such as one in seconds that is read as milliseconds: the event says so, and no token is sent by it."""
+def test_an_implausible_lifetime_counts_as_unknown(wire: Wire, expires_in_ms: int, ignored_seconds: float) -> None:
+    """For example, seconds that are read as milliseconds: an event reports it, and no token is sent because of it."""
     driver = drive(wire)
     driver.start(expires_in_ms)
     assert driver.events() == [

@@ -36,7 +36,7 @@ from bridge.errors import DisconnectCause
 def test_a_close_is_classified_by_its_reason_then_by_its_code(
     code: int | None, reason: str, cause: DisconnectCause
 ) -> None:
-    """The reason says more than the code."""
+    """The reason is more specific than the code."""
     lost = closed(code, reason)
     assert lost.cause is cause
     assert reason in str(lost)

@@ -385,7 +385,7 @@ def test_a_protocol_ping_is_taken_once() -> None:
 
 
 def test_the_times_of_the_first_and_last_data_are_kept() -> None:
-    """They tell for how long the session received data."""
+    """They show for how long the session received data."""
     keep_alive = Watch().keep_alive
     assert [keep_alive.data_received(now) for now in (5.0, 6.0, 9.0)] == [True, False, False]
     assert (keep_alive.first_data, keep_alive.last_data) == (5.0, 9.0)

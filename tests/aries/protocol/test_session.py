@@ -142,7 +142,7 @@ LONG_FIRST_LINE = b"[" + b" " * 40_000 + b"]\n"
 @pytest.mark.parametrize("long_first_line", [False, True])
 @pytest.mark.parametrize("sort", sorted(LONG_FRAMES))
 def test_the_work_for_a_frame_grows_with_its_bytes(wire: Wire, sort: str, long_first_line: bool) -> None:  # noqa: FBT001 - a case
-    """Twice the frame is twice the work, of whatever bytes, and no turn has more of it than a batch."""
+    """A frame of twice the size is twice the work, whatever its bytes, and no turn does more of it than a batch."""
     work = {}
     for size in (50_000, 100_000, 200_000, 400_000):
         driver = drive(wire)

@@ -114,8 +114,8 @@ def test_a_rejected_symbol_is_found_by_halves(wire: Wire, acks: bool) -> None:  
 @pytest.mark.parametrize("acks", [True, False], ids=["acks", "no acks"])
 @pytest.mark.parametrize("takes_rest", [True, False], ids=["in part", "whole"])
 @pytest.mark.parametrize("errors", ["one", "each", "each, late"])
-def test_bad_symbols_cost_no_other_its_subscription(wire: Wire, *, acks: bool, takes_rest: bool, errors: str) -> None:
-    """Whether a server takes the rest of a request or nothing of it, and however many errors it sends."""
+def test_rejected_symbols_affect_no_others(wire: Wire, *, acks: bool, takes_rest: bool, errors: str) -> None:
+    """Whether a server accepts the rest of a request or not, and however many errors it sends."""
     equities = [f"S{number}" for number in range(30)]
     options = [f"S{number}290119C00150000" for number in range(30)]
     bad = {*equities[2:20:4], *options[3:30:4]}
@@ -133,7 +133,7 @@ def test_bad_symbols_cost_no_other_its_subscription(wire: Wire, *, acks: bool, t
 
 
 def test_without_ids_and_acknowledgements_an_error_is_certain_only_for_the_only_request() -> None:
-    """Of two requests for one symbol each nothing tells which is rejected, so both are sent again, one by one."""
+    """If there are two requests, it is unknown which is rejected, so both are sent again, one by one."""
     wire = ActionWire()
     driver = drive(wire, "AAPL", "BAD290119C00150000")
     server = Server(driver, {"BAD290119C00150000"}, acks=False)
@@ -192,7 +192,7 @@ def test_new_symbols_wait_while_requests_are_sent_one_at_a_time() -> None:
 
 
 def test_an_error_long_after_all_is_settled_is_reported() -> None:
-    """Without an id it may be about anything, so that nothing is sent again."""
+    """Without an id it may be about anything, so no request is sent again."""
     wire = ActionWire()
     driver = drive(wire)
     driver.start()

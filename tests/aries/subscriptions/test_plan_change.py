@@ -13,6 +13,7 @@ from bridge.aries import subscriptions
 from bridge.aries.subscriptions import plan_change
 from bridge.aries.subscriptions.plan_change import PlanChange
 from bridge.errors import BridgeError, KafkaUnreachable, TopicConfigurationError
+from tests.support.background import in_background
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
@@ -50,12 +51,8 @@ class Target:
 
 @asynccontextmanager
 async def running(change: PlanChange) -> AsyncIterator[None]:
-    task = asyncio.create_task(change.run())
-    try:
+    async with in_background(change.run()):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_change_that_fails_is_tried_until_it_is_applied() -> None:

@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run on the loop that the service runs on: it ends connections in its own ways."""
+    """Run on the service's event loop, since loops differ in how they end connections."""
     return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
 def stage(broker: EmbeddedBroker, topic_prefix: str) -> Stage:
-    """Return where a test's bridge publishes to; its topics are there."""
+    """Return the broker and prefix that a test's bridge publishes to; its topics exist."""
     return Stage.of(broker, topic_prefix)
 
 
 @pytest.fixture
 def other_stage(broker: EmbeddedBroker) -> Stage:
-    """Return another place to publish to, for a second bridge."""
+    """Return another broker and prefix, for a second bridge."""
     return Stage.of(broker, unique("aries"))
 
 
 @pytest.fixture(autouse=True)
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait less: for the answer to a close if none will come, for further errors, and between tokens.
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten timeouts: for the answer to a close, for further errors, and between token renewals.
 
     Lifetimes as short as a test are plausible.
     """

@@ -1,4 +1,4 @@
-"""The token is refused, not answered, forgotten or lapses; ``tests/cli/test_run.py`` has the end with exit code 3."""
+"""The token is rejected, not answered, forgotten or expired; ``tests/cli/test_run.py`` covers exit code 3."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.faults.feed.scene import Stage
 
 
-async def test_a_token_that_can_change_is_tried_for_ever_and_slowly(stage: Stage, tmp_path: Path) -> None:
-    """The first refusal asks for a newer token at once; then it is tried ever more slowly until the file has one."""
+async def test_a_token_that_can_change_is_retried_at_growing_intervals(stage: Stage, tmp_path: Path) -> None:
+    """The first rejection reads the file again at once; then it is retried ever more slowly until that changes."""
     file = tmp_path / "token"
     file.write_text("stale-token\n")
     async with Simulator(dialect="envelope", tokens=["good-token"]) as simulator:
@@ -40,7 +40,7 @@ async def test_a_token_that_can_change_is_tried_for_ever_and_slowly(stage: Stage
 
 
 async def test_a_token_that_is_never_answered_has_a_deadline(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that takes the token and says nothing is left; a late answer is still an answer."""
+    """A server that does not answer the token is disconnected at the deadline; a late answer is still accepted."""
     monkeypatch.setattr(authentication, "AUTH_TIMEOUT_SECONDS", 0.3)
     async with Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.IgnoreAuth(times=1))
@@ -52,8 +52,8 @@ async def test_a_token_that_is_never_answered_has_a_deadline(stage: Stage, monke
     await scene.proof()
 
 
-async def test_an_answer_that_comes_twice_begins_one_session(stage: Stage) -> None:
-    """The second yes is no second session: nothing is asked for twice, nothing is numbered anew."""
+async def test_a_repeated_answer_starts_one_session(stage: Stage) -> None:
+    """A second acceptance starts no second session: nothing is requested twice, and ``seq`` does not start again."""
     async with Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.RepeatAuth())
         async with stage.bridge(simulator) as scene:
@@ -64,8 +64,8 @@ async def test_an_answer_that_comes_twice_begins_one_session(stage: Stage) -> No
     await scene.proof()
 
 
-async def test_data_before_the_answer_begins_the_session(stage: Stage) -> None:
-    """A server that sends before it says yes, or never says it, loses us no line."""
+async def test_data_before_the_answer_starts_the_session(stage: Stage) -> None:
+    """If a server sends data before it accepts the token, or never accepts it, no line is lost."""
     async with Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.IgnoreAuth(times=1))
         async with stage.bridge(simulator) as scene:
@@ -83,7 +83,7 @@ async def test_data_before_the_answer_begins_the_session(stage: Stage) -> None:
 
 
 async def test_an_expiring_session_is_renewed_on_the_open_socket(stage: Stage) -> None:
-    """On the server's warning the bridge authenticates again, without a reconnect and without a gap."""
+    """When the server warns, the bridge authenticates again, without a reconnect and without a gap."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
@@ -96,7 +96,7 @@ async def test_an_expiring_session_is_renewed_on_the_open_socket(stage: Stage) -
 
 
 async def test_a_short_session_is_renewed_before_it_expires(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any warning the bridge authenticates again when enough of the session's life is over."""
+    """Without a warning, the bridge authenticates again before the session expires."""
     monkeypatch.setattr(authentication, "REAUTHENTICATE_AT", 0.2)  # far from the end, so that a busy machine is in time
     async with Simulator(dialect="envelope", expires_in_seconds=2, warning_seconds=0) as simulator:
         async with stage.bridge(simulator) as scene:
@@ -105,8 +105,8 @@ async def test_a_short_session_is_renewed_before_it_expires(stage: Stage, monkey
     await scene.proof()
 
 
-async def test_a_server_that_forgets_us_costs_a_gap_that_consumers_see(stage: Stage) -> None:
-    """What was not sent to a stranger is lost: the same socket begins a new session behind an announced gap."""
+async def test_a_forgotten_session_is_an_announced_gap(stage: Stage) -> None:
+    """What was not sent without a session is lost: a new session on the same socket starts after an announced gap."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
@@ -117,5 +117,5 @@ async def test_a_server_that_forgets_us_costs_a_gap_that_consumers_see(stage: St
         quotes = by_symbol(await read(stage.bootstrap_servers, stage.prefix, Topic.QUOTES))[Topic.QUOTES, "AAPL"]
         firsts = [quote for quote in quotes if quote["seq"] == 0]
         assert [quote["after_gap"] for quote in firsts] == [True, True]
-    told = await scene.proof(DisconnectCause.CLOSED)
-    assert "the session expired" in next(record["reason"] for record in told if record["kind"] == "GAP")
+    announced = await scene.proof(DisconnectCause.CLOSED)
+    assert "the session expired" in next(record["reason"] for record in announced if record["kind"] == "GAP")

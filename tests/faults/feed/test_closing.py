@@ -1,4 +1,4 @@
-"""The end of a connection, wanted or not; ``tests/cli/test_run.py`` has a close that is never answered."""
+"""Connections that the server or the bridge closes; ``tests/cli/test_run.py`` covers a close without an answer."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
         (4429, "too many requests", DisconnectCause.THROTTLED),
     ],
 )
-async def test_a_close_is_told_by_its_code_and_reason(
+async def test_a_close_is_reported_by_its_code_and_reason(
     code: int, reason: str, cause: DisconnectCause, stage: Stage
 ) -> None:
-    """Whatever the server closes with, what it sent before is kept, and the next session comes."""
+    """Whatever close code the server sends, the lines before it are kept, and another session follows."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
@@ -49,7 +49,7 @@ async def test_a_close_is_told_by_its_code_and_reason(
 
 @pytest.mark.parametrize("fault", ["no closing handshake", "black hole"])
 async def test_a_stop_meets_its_deadline_whatever_the_server_does(fault: str, stage: Stage) -> None:
-    """Our close has a deadline of its own; what was read is on Kafka, and the last word on control is said."""
+    """Closing has a deadline; what was read is on Kafka, and the last control record is published."""
     async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
         async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
             await scene.flows(sessions=1)
@@ -58,12 +58,12 @@ async def test_a_stop_meets_its_deadline_whatever_the_server_does(fault: str, st
             else:
                 await simulator.inject(faults.NoClosingHandshake())
         assert not scene.causes
-    told = await scene.proof()
-    assert told[-1]["kind"] == "SESSION_COMPLETED"
+    announced = await scene.proof()
+    assert announced[-1]["kind"] == "SESSION_COMPLETED"
 
 
-async def test_a_loss_whose_close_is_not_answered_is_dialled_again(stage: Stage) -> None:
-    """A server that answers neither pings nor the close costs no more than the two deadlines."""
+async def test_an_unanswered_close_delays_the_reconnect_by_its_deadline_only(stage: Stage) -> None:
+    """A server that answers neither pings nor the close delays the reconnect by the two deadlines only."""
     async with Simulator(dialect="action") as simulator, Proxy(simulator.port) as proxy:
         async with stage.bridge(simulator, proxy.instead_of(simulator.url), **PING_SOON) as scene:
             await scene.flows(sessions=1)
@@ -77,8 +77,8 @@ async def test_a_loss_whose_close_is_not_answered_is_dialled_again(stage: Stage)
 
 
 @pytest.mark.parametrize("off_seconds", [-10 * 365 * 86_400, 200 * 365 * 86_400])
-async def test_a_server_with_a_clock_that_is_wildly_off(off_seconds: int, stage: Stage) -> None:
-    """Its times are passed on as its own; order, sessions and our times are by our clock."""
+async def test_a_server_whose_clock_is_wrong(off_seconds: int, stage: Stage) -> None:
+    """Its times are passed on unchanged; order, sessions and ingest times are by the bridge's clock."""
     async with Simulator(dialect="envelope", clock=lambda: wall_clock_ms() + off_seconds * 1000) as simulator:
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)

@@ -1,4 +1,4 @@
-"""The connection is cut, swallowed, slow, taken by another, or not to be had for long."""
+"""The connection is cut, swallowed, slow, evicted, or fails to open for a long time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CYCLES = 200
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 async def test_a_cut_connection_is_resumed_with_a_visible_gap(reset: bool, stage: Stage) -> None:  # noqa: FBT001
-    """All subscriptions are back unasked, and consumers see where the gap was, on control and in the records."""
+    """All subscriptions are restored, and the gap is visible on control and in the records."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
@@ -44,8 +44,8 @@ async def test_a_cut_connection_is_resumed_with_a_visible_gap(reset: bool, stage
             await scene.flows("MSFT")
         assert scene.causes == [DisconnectCause.NETWORK]
         assert len(scene.logged("data resumed after gap")) == 1
-    told = await scene.proof(DisconnectCause.NETWORK)
-    assert [record["kind"] for record in told] == [
+    announced = await scene.proof(DisconnectCause.NETWORK)
+    assert [record["kind"] for record in announced] == [
         *("SESSION_STARTED", "SUBSCRIBED", "GAP", "SESSION_STARTED", "SUBSCRIBED", "RESUMED", "SESSION_COMPLETED")
     ]
     quotes = by_symbol(await read(stage.bootstrap_servers, stage.prefix, Topic.QUOTES))[Topic.QUOTES, "AAPL"]
@@ -54,8 +54,8 @@ async def test_a_cut_connection_is_resumed_with_a_visible_gap(reset: bool, stage
 
 
 @pytest.mark.parametrize("fault", ["accepted", "subscribed"])
-async def test_accept_then_close_for_an_hour_is_no_storm(fault: str, stage: Stage) -> None:
-    """However far a connection comes, as long as no data flows for a while the delays only grow, and stay long."""
+async def test_connections_that_are_closed_at_once_do_not_cause_a_storm(fault: str, stage: Stage) -> None:
+    """Until data was received for a while, the delays between attempts only grow, and stay long."""
     async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
         if fault == "accepted":
             proxy.turn_away()
@@ -76,7 +76,7 @@ async def test_accept_then_close_for_an_hour_is_no_storm(fault: str, stage: Stag
 
 @pytest.mark.parametrize("lost", [BOTH, (Direction.TO_CLIENT,), (Direction.TO_SERVER,)], ids=["both", "in", "out"])
 async def test_a_half_open_connection_is_found_by_ping(lost: tuple[Direction, ...], stage: Stage) -> None:
-    """A network that swallows one direction or both, with all sockets open, is found within interval and timeout."""
+    """A network that swallows one or both directions, with open sockets, is detected within interval and timeout."""
     async with Simulator(dialect="action") as simulator, Proxy(simulator.port) as proxy:
         async with stage.bridge(simulator, proxy.instead_of(simulator.url), **PING_SOON) as scene:
             await scene.flows(sessions=1)
@@ -89,8 +89,8 @@ async def test_a_half_open_connection_is_found_by_ping(lost: tuple[Direction, ..
     await scene.proof(DisconnectCause.PONG_TIMEOUT)
 
 
-async def test_a_server_that_reads_nothing_is_left(stage: Stage) -> None:
-    """Where our requests are not taken and the send buffer is full, the connection is given up; reading goes on."""
+async def test_a_server_that_does_not_read_is_disconnected(stage: Stage) -> None:
+    """If the server does not read requests and the send buffer is full, the bridge reconnects; it reads meanwhile."""
     async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port, window_bytes=4096) as proxy:
         settings = {"ARIES_SYMBOLS": MANY_SYMBOLS, "ARIES_PONG_TIMEOUT_SECONDS": "0.3"}
         async with stage.bridge(simulator, proxy.instead_of(simulator.url), **settings) as scene:
@@ -103,7 +103,7 @@ async def test_a_server_that_reads_nothing_is_left(stage: Stage) -> None:
 
 
 async def test_a_network_of_one_byte_at_a_time(stage: Stage) -> None:
-    """Lines come whole, however small the pieces in which they come."""
+    """Lines are complete, however small the pieces in which they arrive."""
     async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
         proxy.slow(chunk_bytes=1)
         async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
@@ -117,7 +117,7 @@ async def test_a_network_of_one_byte_at_a_time(stage: Stage) -> None:
 
 
 async def test_a_burst_behind_the_subscription(stage: Stage) -> None:
-    """Five thousand events at once, before anybody said that the subscription is taken, are all there."""
+    """Five thousand events before the subscription is acknowledged are all published."""
     async with Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.NoAcks())
         async with stage.bridge(simulator) as scene:
@@ -129,8 +129,8 @@ async def test_a_burst_behind_the_subscription(stage: Stage) -> None:
     await scene.proof()
 
 
-async def test_an_eviction_is_told_as_one(stage: Stage) -> None:
-    """Another session of the account takes ours: that is its own cause, and waited for on the slow rung."""
+async def test_an_eviction_is_a_cause_of_its_own(stage: Stage) -> None:
+    """If another session of the account takes over, the cause is an eviction, with the slow delay."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator) as scene:
             take_away_jitter(scene.bridge)
@@ -143,8 +143,8 @@ async def test_an_eviction_is_told_as_one(stage: Stage) -> None:
     await scene.proof(DisconnectCause.EVICTED)
 
 
-async def test_two_bridges_that_evict_one_another_do_so_ever_more_slowly(stage: Stage, other_stage: Stage) -> None:
-    """Where an account has one session, two bridges take turns without a storm; each turn is a gap in the records."""
+async def test_two_bridges_evict_each_other_at_growing_intervals(stage: Stage, other_stage: Stage) -> None:
+    """If an account has one session, two bridges take turns without a storm; each turn is a gap in the records."""
     async with Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.OneSession())
         other_environ = environment(simulator, other_stage.bootstrap_servers, other_stage.prefix, **FAST, **ONE_LINE)
@@ -163,7 +163,7 @@ async def test_two_bridges_that_evict_one_another_do_so_ever_more_slowly(stage: 
         assert words.count("GAP") == words.count("RESUMED") == bridge.client.reconnects[DisconnectCause.EVICTED]
 
 
-async def test_reconnects_leave_nothing_behind(stage: Stage, tmp_path: Path) -> None:
+async def test_reconnects_leak_nothing(stage: Stage, tmp_path: Path) -> None:
     """Neither tasks nor open files grow with the number of sessions, whichever side ends them."""
     file = tmp_path / "token"
     file.write_text("a-good-token")  # from a file, so that it may be refused again and again
@@ -190,5 +190,5 @@ async def test_reconnects_leave_nothing_behind(stage: Stage, tmp_path: Path) -> 
 
 
 def _left_open() -> int:
-    """Return how many files are open and tasks run, together."""
+    """Return the number of open files and tasks."""
     return len(os.listdir("/proc/self/fd")) + len(asyncio.all_tasks())  # noqa: PTH208 - no Path is needed

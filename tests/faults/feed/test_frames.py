@@ -1,4 +1,4 @@
-"""Frames that are too big, torn, split, in pieces, binary, or none that the protocol knows."""
+"""Frames that are too large, cut, split, fragmented, binary, or violate the protocol."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUOTE = b'{"type":"event","payload":{"action":"update","type":"quote","data":{"s
 
 
 async def test_a_frame_over_the_limit_ends_the_connection_and_names_the_limit(stage: Stage) -> None:
-    """The largest frame that fits is read; one byte more is code 1009, told with the limit, and survived."""
+    """The largest permitted frame is read; one more byte is close code 1009, reported with the limit."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
@@ -38,8 +38,8 @@ async def test_a_frame_over_the_limit_ends_the_connection_and_names_the_limit(st
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
-async def test_a_frame_torn_in_the_middle_of_a_line_is_no_line(reset: bool, stage: Stage) -> None:  # noqa: FBT001
-    """A part of a frame becomes neither a record nor a dead letter: the bridge has not received the frame."""
+async def test_an_incomplete_frame_has_no_lines(reset: bool, stage: Stage) -> None:  # noqa: FBT001
+    """A part of a frame becomes neither a record nor a dead letter, since the frame was not received."""
     lines = b"\n".join(QUOTE % number for number in range(1000))
     async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
         backoff = {"ARIES_BACKOFF_MIN_SECONDS": "0.5", "ARIES_BACKOFF_MAX_SECONDS": "0.5"}
@@ -59,7 +59,7 @@ async def test_a_frame_torn_in_the_middle_of_a_line_is_no_line(reset: bool, stag
 
 
 async def test_a_line_split_over_two_frames_is_two_bad_lines(stage: Stage) -> None:
-    """A message holds whole lines: halves are dead letters, each with its bytes, and cost no connection."""
+    """A message has complete lines: halves become dead letters, and the connection stays open."""
     line = QUOTE % 7
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator) as scene:
@@ -76,8 +76,8 @@ async def test_a_line_split_over_two_frames_is_two_bad_lines(stage: Stage) -> No
     await scene.proof()
 
 
-async def test_messages_in_fragments_and_in_binary_frames_are_messages(stage: Stage) -> None:
-    """However a message is framed, its lines are read."""
+async def test_fragmented_and_binary_messages_are_read(stage: Stage) -> None:
+    """The lines of a message are read, however it is framed."""
     async with Simulator(dialect="envelope", lines_per_frame=3) as simulator:
         await simulator.inject(faults.Fragmented(size_bytes=7))
         async with stage.bridge(simulator) as scene:
@@ -94,7 +94,7 @@ async def test_messages_in_fragments_and_in_binary_frames_are_messages(stage: St
 
 @pytest.mark.parametrize("how", ["compressed", "masked", "opcode", "long_ping"])
 async def test_a_frame_that_breaks_the_protocol_ends_the_connection(how: Any, stage: Stage) -> None:
-    """Compressed though nothing was negotiated, masked, of an unknown opcode, a ping too long: close and dial again."""
+    """Compressed without negotiation, masked, an unknown opcode, or a ping too long: the bridge reconnects."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
@@ -105,8 +105,8 @@ async def test_a_frame_that_breaks_the_protocol_ends_the_connection(how: Any, st
     await scene.proof(DisconnectCause.NETWORK)
 
 
-async def test_bytes_of_no_kind(stage: Stage) -> None:
-    """Lines that are no JSON, no UTF-8, of no known kind or of no content cost themselves alone."""
+async def test_invalid_lines(stage: Stage) -> None:
+    """Lines that are not JSON, not UTF-8, of an unknown type or empty affect no other line."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator) as scene:
             await scene.flows(sessions=1)
@@ -123,8 +123,8 @@ async def test_bytes_of_no_kind(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("after_bytes", [1, 50, 150, 250, 400, 700])
-async def test_a_connection_torn_at_any_byte(after_bytes: int, stage: Stage) -> None:
-    """In the handshake, in an answer or in data: there are whole lines or none, and another connection."""
+async def test_a_connection_cut_at_any_byte(after_bytes: int, stage: Stage) -> None:
+    """In the handshake, an answer or data: lines are complete or missing, and the bridge reconnects."""
     async with Simulator(dialect="envelope") as simulator, Proxy(simulator.port) as proxy:
         proxy.cut(after_bytes=after_bytes)
         async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:

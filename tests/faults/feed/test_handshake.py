@@ -1,4 +1,4 @@
-"""The socket does not open: HTTP answers, servers of another kind, TLS, names and ports."""
+"""The socket does not open: HTTP responses, servers of other protocols, TLS, host names and ports."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
         (404, None, DisconnectCause.HANDSHAKE, "the path of the other dialect is /v1/marketdata/ws"),
     ],
 )
-async def test_an_http_answer_is_retried_as_it_says(
+async def test_an_http_response_is_reported_and_retried(
     status: int, retry_after: int | None, cause: DisconnectCause, words: str, stage: Stage
 ) -> None:
-    """Whatever HTTP says instead of a WebSocket is told with its remedy, and tried again, not before Retry-After."""
+    """An HTTP response instead of a WebSocket is reported with a hint, and retried after Retry-After."""
     async with Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.Http(status=status, retry_after=retry_after, times=1))
         async with stage.bridge(simulator) as scene:
@@ -55,7 +55,7 @@ async def test_an_http_answer_is_retried_as_it_says(
 
 
 async def test_retry_after_may_be_a_date(stage: Stage) -> None:
-    """A date is compared with the server's own clock, so that ours may be wrong."""
+    """A date is compared with the server's clock, so the bridge's may be wrong."""
     async with Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.Http(status=429, retry_after=formatdate(time.time() + 1, usegmt=True), times=1))
         async with stage.bridge(simulator) as scene:
@@ -67,8 +67,8 @@ async def test_retry_after_may_be_a_date(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_forbidden_handshake_blames_no_token(status: int, stage: Stage) -> None:
-    """No token was shown yet: it is tried again slowly, for ever, though the token is a fixed one."""
+async def test_a_forbidden_handshake_is_not_a_rejected_token(status: int, stage: Stage) -> None:
+    """No token was sent yet: it is retried slowly for ever, although the token is fixed."""
     async with Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.Http(status=status, times=4))
         async with stage.bridge(simulator, ARIES_BACKOFF_MIN_SECONDS="0.01") as scene:
@@ -81,7 +81,7 @@ async def test_a_forbidden_handshake_blames_no_token(status: int, stage: Stage) 
 
 
 async def test_a_redirect_is_not_followed(stage: Stage) -> None:
-    """The token is shown at the configured place and at no other, whatever that place says."""
+    """The token is sent to the configured server only, whatever that server responds."""
     async with Simulator(dialect="envelope") as elsewhere, Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.Http(status=302, location=elsewhere.url, times=2))
         async with stage.bridge(simulator) as scene:
@@ -110,8 +110,8 @@ async def test_a_redirect_is_not_followed(stage: Stage) -> None:
     ],
     ids=["plain HTTP", "mail", "half an upgrade", "TLS", "endless header", "nothing"],
 )
-async def test_a_server_of_another_kind(answer: bytes, cause: DisconnectCause, words: str, stage: Stage) -> None:
-    """What speaks no WebSocket is told as such, and tried again until it does."""
+async def test_a_server_of_another_protocol(answer: bytes, cause: DisconnectCause, words: str, stage: Stage) -> None:
+    """A server that is no WebSocket server is reported as such, and retried."""
     async with await _server(answer) as server, Simulator(dialect="envelope") as simulator:
         async with Proxy(server.sockets[0].getsockname()[1]) as proxy:
             async with stage.bridge(simulator, proxy.instead_of(simulator.url)) as scene:
@@ -144,10 +144,10 @@ async def test_a_server_that_never_answers_the_handshake(
 
 
 @pytest.mark.parametrize("fault", ["unknown authority", "other name", "expired", "not yet valid", "no TLS"])
-async def test_a_server_whose_certificate_does_not_do(
+async def test_a_server_whose_certificate_is_invalid(
     fault: str, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not spoken to, each reason has its remedy, and a server with a good certificate is taken at once."""
+    """The bridge sends nothing to it, reports the reason with a hint, and connects once the certificate is valid."""
     known, now = trustme.CA(), datetime.now(UTC)
     monkeypatch.setenv("SSL_CERT_FILE", authority_file(known, tmp_path))
     bad, words = {
@@ -173,7 +173,7 @@ async def test_a_server_whose_certificate_does_not_do(
 
 
 async def test_a_name_without_an_address(stage: Stage) -> None:
-    """A name that the DNS does not know is told with the name, and looked up again and again."""
+    """A host name that the DNS cannot resolve is reported with the name, and resolved again at each attempt."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator, "ws://aries.invalid/v1/market/ws") as scene:
             await scene.loses(3)
@@ -182,8 +182,8 @@ async def test_a_name_without_an_address(stage: Stage) -> None:
     await scene.proof()
 
 
-async def test_nobody_listens(stage: Stage) -> None:
-    """A refused connection is tried again until somebody does."""
+async def test_a_refused_connection_is_retried(stage: Stage) -> None:
+    """A port without a listener is retried until there is one."""
     taken = socket.socket()
     taken.bind(("127.0.0.1", 0))  # and not listening
     simulator = Simulator(dialect="envelope", port=taken.getsockname()[1])
@@ -200,7 +200,7 @@ async def test_nobody_listens(stage: Stage) -> None:
 
 async def _server(answer: bytes) -> asyncio.Server:
     async def say(reader: StreamReader, writer: StreamWriter) -> None:
-        with suppress(OSError):  # whoever asked may be gone
+        with suppress(OSError):  # the client may be gone
             await reader.readline()
             writer.write(answer)
             writer.close()

@@ -1,4 +1,4 @@
-"""The connection stays, but nothing comes: a stall, missing pongs, a market that is closed."""
+"""The connection stays open, but no data is received: a stall, missing pongs, a closed market."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_silent_stall_in_market_hours_ends_in_a_reconnect(stage: Stage) -> None:
-    """Data stops while pongs go on: after subscribing again in vain, the connection is given up."""
+    """If data stops while pings are answered, the bridge subscribes again, then reconnects."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator, ARIES_STALE_AFTER_SECONDS="0.3", **PING_SOON) as scene:
             await scene.flows(sessions=1)
@@ -46,7 +46,7 @@ async def test_a_silent_stall_in_market_hours_ends_in_a_reconnect(stage: Stage) 
 async def test_the_gap_of_a_silence_begins_with_the_last_data(
     ending: faults.Fault, cause: DisconnectCause, stage: Stage
 ) -> None:
-    """What was not sent before the connection ended is missing, too, however many pings were answered meanwhile."""
+    """What was not sent before the connection ended is missing, too, although pings were answered."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator, **PING_SOON) as scene:
             await scene.flows(sessions=1)
@@ -59,13 +59,13 @@ async def test_the_gap_of_a_silence_begins_with_the_last_data(
             await eventually(lambda: scene.bridge.client.connection_history.gaps, "a gap")
             simulator.active_faults.clear()
             await scene.flows(sessions=2)
-    told = await scene.proof(cause)
-    gap = next(record for record in told if record["kind"] == "GAP")
+    announced = await scene.proof(cause)
+    gap = next(record for record in announced if record["kind"] == "GAP")
     assert sent_from_us <= gap["gap_from_us"] <= sent_to_us
 
 
-async def test_the_silence_of_a_closed_market_is_none(stage: Stage) -> None:
-    """Outside market hours the same silence costs no connection, as long as pings are answered."""
+async def test_silence_outside_market_hours_is_no_fault(stage: Stage) -> None:
+    """Outside market hours the connection is kept, as long as pings are answered."""
     async with Simulator(dialect="envelope", market=MarketState.CLOSED) as simulator:
         async with stage.bridge(simulator, ARIES_STALE_AFTER_SECONDS="0.2", **PING_SOON) as scene:
             await scene.flows(sessions=1)
@@ -77,7 +77,7 @@ async def test_the_silence_of_a_closed_market_is_none(stage: Stage) -> None:
 
 @pytest.mark.parametrize("dialect", ["action", "envelope"])
 async def test_missing_pongs_end_in_a_reconnect(dialect: Any, stage: Stage) -> None:
-    """A peer that answers no ping, and sends nothing, is given up within the pong timeout."""
+    """A server that answers no ping, and sends no data, is disconnected within the pong timeout."""
     async with Simulator(dialect=dialect) as simulator:
         async with stage.bridge(simulator, **PING_SOON) as scene:
             await scene.flows(sessions=1)
@@ -91,8 +91,8 @@ async def test_missing_pongs_end_in_a_reconnect(dialect: Any, stage: Stage) -> N
 
 
 @pytest.mark.parametrize("dialect", ["action", "envelope"])
-async def test_missing_pongs_cost_no_data_that_flows(dialect: Any, stage: Stage) -> None:
-    """A peer that answers no ping, but sends data, is kept: a warning says so."""
+async def test_missing_pongs_are_a_warning_while_data_is_received(dialect: Any, stage: Stage) -> None:
+    """A server that answers no ping, but sends data, stays connected; a warning is logged."""
     async with Simulator(dialect=dialect, rate=200) as simulator:
         async with stage.bridge(simulator, **PING_SOON) as scene:
             await scene.flows(sessions=1)
@@ -109,8 +109,8 @@ async def test_missing_pongs_cost_no_data_that_flows(dialect: Any, stage: Stage)
     await scene.proof()
 
 
-async def test_a_server_that_says_nothing_at_all(stage: Stage) -> None:
-    """Neither data nor pongs, nor an answer to our close: the connection is broken off, and another one made."""
+async def test_a_server_that_sends_nothing_at_all(stage: Stage) -> None:
+    """Without data, pongs and an answer to the close, the connection is aborted, and another one opened."""
     async with Simulator(dialect="envelope") as simulator:
         async with stage.bridge(simulator, **PING_SOON) as scene:
             await scene.flows(sessions=1)

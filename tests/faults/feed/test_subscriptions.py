@@ -1,4 +1,4 @@
-"""What is asked for is refused, not answered, or changes in the wrong moment."""
+"""Subscriptions are rejected, not answered, or changed at an unfavourable moment."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CHANGED = "subscriptions changed"
 NOT_USABLE = "new subscriptions rejected, keeping current ones"
 
 
-async def test_a_refused_symbol_costs_no_other_its_subscription(stage: Stage) -> None:
-    """Where the server refuses one symbol of many, it is said by name, and all the others flow."""
+async def test_a_rejected_symbol_affects_no_other(stage: Stage) -> None:
+    """If the server rejects one symbol of many, it is reported by name, and all others are published."""
     async with Simulator(dialect="envelope") as simulator:
         await simulator.inject(faults.RefuseSymbol(symbol="NOPE"))
         async with stage.bridge(simulator, ARIES_SYMBOLS="A,B,C,NOPE,D,E,F") as scene:
@@ -34,12 +34,12 @@ async def test_a_refused_symbol_costs_no_other_its_subscription(stage: Stage) ->
         [refused] = scene.logged("symbol rejected by Aries")
         assert (refused["symbol"], refused["answer"]) == ("NOPE", "unknown symbol: NOPE")
         assert not scene.causes
-    told = await scene.proof()
-    assert "6 symbols, 1 refused" in [record["reason"] for record in told if record["kind"] == "SUBSCRIBED"]
+    announced = await scene.proof()
+    assert "6 symbols, 1 refused" in [record["reason"] for record in announced if record["kind"] == "SUBSCRIBED"]
 
 
 async def test_several_symbols_rejected_in_one_request_are_reported_by_name(stage: Stage) -> None:
-    """Errors without ids, one for each bad option: only these are left out, whichever request was sent first."""
+    """With an error without an id for each bad option, only these are left out, whichever request was sent first."""
     bad = [f"EQ9270115C0010000{number}" for number in range(5)]
     good = ["A", "EQ2", "B", "A290119C00150000", "B290119C00150000"]
     async with Simulator(dialect="action") as simulator:
@@ -51,16 +51,16 @@ async def test_several_symbols_rejected_in_one_request_are_reported_by_name(stag
             assert scene.bridge.client.session.rejected_symbols == set(bad)
             for symbol in good:
                 await scene.flows(symbol)
-        told = scene.logged("symbol rejected by Aries")
-        assert {line["symbol"]: line["answer"] for line in told} == {one: f"no such option: {one}" for one in bad}
+        rejected = scene.logged("symbol rejected by Aries")
+        assert {line["symbol"]: line["answer"] for line in rejected} == {one: f"no such option: {one}" for one in bad}
         assert "retrying in halves" in scene.logged("error message from Aries")[0]["answer"]
         assert [(line["symbols"], line["refused"]) for line in scene.logged("subscribed")] == [(5, bad)]
         assert not scene.causes
     await scene.proof()
 
 
-async def test_without_acknowledgements_the_subscriptions_count_all_the_same(stage: Stage) -> None:
-    """A server that never acknowledges is served as well: the first data says that it streams."""
+async def test_subscriptions_without_acknowledgements_are_active(stage: Stage) -> None:
+    """If a server never acknowledges, the first data makes the bridge ready."""
     async with Simulator(dialect="action") as simulator:
         await simulator.inject(faults.NoAcks())
         async with stage.bridge(simulator) as scene:
@@ -70,8 +70,8 @@ async def test_without_acknowledgements_the_subscriptions_count_all_the_same(sta
     await scene.proof(DisconnectCause.NETWORK)
 
 
-async def test_a_change_is_applied_on_the_live_socket(stage: Stage, tmp_path: Path) -> None:
-    """A changed file is applied by the difference, without a reconnect; what cannot be read changes nothing."""
+async def test_a_change_is_applied_on_the_open_connection(stage: Stage, tmp_path: Path) -> None:
+    """The difference to a changed file is applied without a reconnect; an unreadable file changes nothing."""
     file = tmp_path / "subscriptions.json"
     file.write_text('[{"symbol":"AAPL"},{"symbol":"MSFT"}]')
     async with Simulator(dialect="envelope") as simulator:
@@ -89,8 +89,8 @@ async def test_a_change_is_applied_on_the_live_socket(stage: Stage, tmp_path: Pa
     await scene.proof()
 
 
-async def test_a_change_while_disconnected_counts_from_the_next_session_on(stage: Stage, tmp_path: Path) -> None:
-    """What was removed meanwhile is not asked for again; what was added is."""
+async def test_a_change_while_disconnected_is_applied_in_the_next_session(stage: Stage, tmp_path: Path) -> None:
+    """Removed symbols are not requested again; added ones are."""
     file = tmp_path / "subscriptions.json"
     file.write_text('[{"symbol":"AAPL"},{"symbol":"MSFT"}]')
     async with Simulator(dialect="envelope") as simulator:
@@ -107,8 +107,8 @@ async def test_a_change_while_disconnected_counts_from_the_next_session_on(stage
     await scene.proof(DisconnectCause.NETWORK)
 
 
-async def test_a_symbol_that_went_and_came_back_goes_on_counting(stage: Stage, tmp_path: Path) -> None:
-    """Its ``seq`` continues where it was, so that its return is not taken for a loss."""
+async def test_a_symbol_that_is_added_again_continues_its_seq(stage: Stage, tmp_path: Path) -> None:
+    """Its ``seq`` continues, so that its return does not look like a loss."""
     file = tmp_path / "subscriptions.json"
     both, one = '[{"symbol":"AAPL"},{"symbol":"MSFT"}]', '[{"symbol":"AAPL"}]'
     file.write_text(both)
@@ -127,10 +127,8 @@ async def test_a_symbol_that_went_and_came_back_goes_on_counting(stage: Stage, t
 
 
 @pytest.mark.parametrize("dialect", ["action", "envelope"])
-async def test_a_server_that_ignores_an_unsubscribe_is_not_published(
-    dialect: Any, stage: Stage, tmp_path: Path
-) -> None:
-    """What it goes on sending of a removed symbol is filtered, and nothing of it reaches Kafka."""
+async def test_data_of_an_unsubscribed_symbol_is_not_published(dialect: Any, stage: Stage, tmp_path: Path) -> None:
+    """If a server ignores ``unsubscribe``, the symbol's lines are filtered."""
     file = tmp_path / "subscriptions.json"
     file.write_text('[{"symbol":"AAPL"},{"symbol":"MSFT"}]')
     quotes = {

@@ -1,4 +1,4 @@
-"""The token endpoint is down, slow or talks nonsense, and the session lives or ends by it."""
+"""The token endpoint is down, slow or returns invalid responses, and tokens expire meanwhile."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RENEWAL_FAILED = "token refresh failed, using current token"
 async def granting(
     *, dialect: str = "envelope", lasts_seconds: int = 3600
 ) -> AsyncIterator[tuple[TokenEndpointServer, Simulator]]:
-    """Run a token endpoint, and a server that takes what it issues."""
+    """Run a token endpoint, and a server that accepts the tokens it issues."""
     tokens = AcceptedTokens()
     async with (
         TokenEndpointServer(tokens=tokens, expires_in_seconds=lasts_seconds) as endpoint,
@@ -43,7 +43,7 @@ async def granting(
 
 
 def by_grant(endpoint: TokenEndpointServer, **more: str) -> dict[str, str]:
-    """Return the settings of a bridge that asks this endpoint for its tokens."""
+    """Return the settings of a bridge that gets its tokens from this endpoint."""
     return {
         "ARIES_ACCESS_TOKEN": "",
         "ARIES_TOKEN_URL": endpoint.url,
@@ -54,8 +54,8 @@ def by_grant(endpoint: TokenEndpointServer, **more: str) -> dict[str, str]:
     }
 
 
-def be_impatient(bridge: Bridge) -> None:
-    """Shorten the deadline of token requests."""
+def shorten_timeouts(bridge: Bridge) -> None:
+    """Shorten the timeout of token requests."""
     assert isinstance(bridge.tokens, RefreshingToken)
     bridge.tokens._endpoint = replace(bridge.tokens._endpoint, deadline_seconds=0.2)
 
@@ -70,8 +70,8 @@ def be_impatient(bridge: Bridge) -> None:
         ("slow", "gave no answer within 0.2 s"),
     ],
 )
-async def test_an_endpoint_in_trouble_is_asked_again(trouble: str, words: str, stage: Stage) -> None:
-    """Without a token nothing is dialled; the endpoint is asked until it grants one, not before it wants to be."""
+async def test_a_failing_endpoint_is_retried(trouble: str, words: str, stage: Stage) -> None:
+    """Without a token the bridge does not connect; it retries the endpoint, not before Retry-After."""
     async with granting() as (endpoint, simulator):
         {
             "500": lambda: endpoint.fail(500, times=2),
@@ -81,7 +81,7 @@ async def test_an_endpoint_in_trouble_is_asked_again(trouble: str, words: str, s
             "slow": lambda: endpoint.delay(30, times=2),
         }[trouble]()
         async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
-            be_impatient(scene.bridge)
+            shorten_timeouts(scene.bridge)
             await scene.flows(sessions=1)
         assert set(scene.causes) == {DisconnectCause.TOKEN}
         assert words in scene.losses[0]["reason"]
@@ -90,8 +90,8 @@ async def test_an_endpoint_in_trouble_is_asked_again(trouble: str, words: str, s
     await scene.proof()
 
 
-async def test_an_endpoint_that_is_down_is_asked_again(stage: Stage) -> None:
-    """Nobody at its address is told with the address and the setting."""
+async def test_an_unreachable_endpoint_is_retried(stage: Stage) -> None:
+    """A refused connection is reported with the address and the setting."""
     async with granting() as (endpoint, simulator):
         with socket.socket() as taken:  # and not listening
             taken.bind(("127.0.0.1", 0))
@@ -104,8 +104,8 @@ async def test_an_endpoint_that_is_down_is_asked_again(stage: Stage) -> None:
     await scene.proof()
 
 
-async def test_a_renewal_that_fails_leaves_the_session_alone(stage: Stage) -> None:
-    """While the held token is good, it renews the session even when the endpoint is down just then."""
+async def test_a_failed_renewal_does_not_end_the_session(stage: Stage) -> None:
+    """While the current token is valid, it renews the session, although the endpoint is down."""
     async with granting() as (endpoint, simulator):
         async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
             await scene.flows(sessions=1)
@@ -118,8 +118,8 @@ async def test_a_renewal_that_fails_leaves_the_session_alone(stage: Stage) -> No
     await scene.proof()
 
 
-async def test_a_session_that_cannot_be_renewed_ends_and_begins_again(stage: Stage) -> None:
-    """Endpoint down, token revoked, session at its end: it ends with a gap, and goes on when there is a token."""
+async def test_a_session_that_cannot_be_renewed_ends_with_a_gap(stage: Stage) -> None:
+    """Endpoint down, token revoked, session expired: it ends with a gap, and a new one starts when there is a token."""
     async with granting() as (endpoint, simulator):
         async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
             await scene.flows(sessions=1)
@@ -134,14 +134,14 @@ async def test_a_session_that_cannot_be_renewed_ends_and_begins_again(stage: Sta
 
 
 async def test_no_token_at_all_for_a_renewal(stage: Stage) -> None:
-    """The held token has lapsed, too, and there is no other: the session goes on until the server ends it."""
+    """The current token has expired, too: the session continues until the server ends it."""
     async with granting(lasts_seconds=1) as (endpoint, simulator):
         async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
             await scene.flows(sessions=1)
-            lapses_at = scene.bridge.tokens.expires_at
-            assert lapses_at is not None
+            expires_at = scene.bridge.tokens.expires_at
+            assert expires_at is not None
             assert isinstance(scene.bridge.tokens, RefreshingToken)
-            scene.bridge.tokens._current._clock = lambda: lapses_at + 1
+            scene.bridge.tokens._current._clock = lambda: expires_at + 1
             endpoint.fail(500, times=1)
             await simulator.inject(faults.Expire(warning_seconds=0.8))
             await scene.flows(sessions=2)
@@ -151,8 +151,8 @@ async def test_no_token_at_all_for_a_renewal(stage: Stage) -> None:
     await scene.proof(DisconnectCause.CLOSED)
 
 
-async def test_a_refresh_token_that_serves_once_is_replaced_by_the_newest(stage: Stage) -> None:
-    """The server rotates it and refuses the old one: each renewal is with the newest, and said once."""
+async def test_a_rotated_refresh_token_replaces_the_old_one(stage: Stage) -> None:
+    """The server rotates it and rejects the old one: each renewal uses the newest, and it is logged once."""
     async with granting() as (endpoint, simulator):
         assert endpoint.rotating
         async with stage.bridge(simulator, **by_grant(endpoint)) as scene:
@@ -170,8 +170,8 @@ async def test_a_refresh_token_that_serves_once_is_replaced_by_the_newest(stage:
     await scene.proof(DisconnectCause.NETWORK)
 
 
-async def test_a_refresh_token_that_is_used_up_waits_for_a_person(stage: Stage, tmp_path: Path) -> None:
-    """``invalid_grant`` is asked slowly for ever; the new token that a person puts into the file is used."""
+async def test_an_invalid_refresh_token_is_retried_slowly(stage: Stage, tmp_path: Path) -> None:
+    """``invalid_grant`` is retried slowly for ever; a new token in the file is used."""
     file = tmp_path / "refresh"
     file.write_text("used-up")
     async with granting() as (endpoint, simulator):
@@ -188,10 +188,10 @@ async def test_a_refresh_token_that_is_used_up_waits_for_a_person(stage: Stage, 
     await scene.proof()
 
 
-async def test_a_session_without_a_known_life_is_renewed_by_the_life_of_its_token(
+async def test_a_session_of_unknown_lifetime_is_renewed_by_that_of_its_token(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The older dialect does not say how long a session lasts: the token's own life does, on the open socket."""
+    """The older dialect does not report a session's lifetime, so the token's is used, on the open connection."""
     monkeypatch.setattr(authentication, "REAUTHENTICATE_AT", 0.2)
     async with granting(dialect="action", lasts_seconds=2) as (endpoint, simulator):
         async with stage.bridge(simulator, **by_grant(endpoint)) as scene:

@@ -1,4 +1,4 @@
-"""A bridge under load between a simulator and a real Kafka: what each fault of Kafka happens to."""
+"""A bridge under load between a simulator and Apache Kafka, for faults of Kafka."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Load:
-    """Hold a bridge, what feeds it, and what it logged."""
+    """A bridge, its feed, and its log."""
 
     kafka: RealKafka
     prefix: str
@@ -49,12 +49,12 @@ class Load:
         await eventually(lambda: self.acknowledged >= target, f"{records} more records", PATIENCE_SECONDS)
 
     async def piles_up(self, lines: int = 300) -> None:
-        """Wait until so many more lines are read, whatever becomes of them."""
+        """Wait until so many more lines are read, whether they are published or not."""
         target = self.bridge.accounts.lines_received + lines
         await eventually(lambda: self.bridge.accounts.lines_received >= target, f"{lines} more lines")
 
     async def gives_up(self, times: int = 1) -> None:
-        """Wait until so many producers were given up since the start."""
+        """Wait until so many producers were replaced since the start."""
         await eventually(lambda: self.bridge.publisher.state.rebuilds >= times, "a producer given up", PATIENCE_SECONDS)
 
     async def comes_to_rest(self) -> None:
@@ -92,7 +92,7 @@ async def under_load(
     servers: str | None = None,
     flowing: bool = True,
 ) -> AsyncIterator[Load]:
-    """Run a bridge that publishes until the block ends; then let all arrive that was sent.
+    """Run a bridge that publishes until the block ends; then wait until everything that was sent has arrived.
 
     ``servers`` are where it reaches Kafka, by default the plain listeners. The block begins when records flow,
     unless it says not to wait for that.

@@ -1,4 +1,4 @@
-"""Brokers that die, hang, stay away, or come back elsewhere, while the bridge publishes."""
+"""Brokers that die, hang, stay away, or return at other addresses, while the bridge publishes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def prefix(kafka: RealKafka, topic_prefix: str) -> str:
     return topic_prefix
 
 
-async def test_a_killed_broker_that_comes_back_in_time_costs_nothing(kafka: RealKafka, prefix: str) -> None:
-    """Within the delivery timeout the same producer goes on: not even a repeat."""
+async def test_a_broker_that_returns_in_time_causes_no_repeat(kafka: RealKafka, prefix: str) -> None:
+    """Within the delivery timeout the same producer continues, without repeats."""
     async with under_load(kafka, prefix, PATIENT) as load:
         await asyncio.to_thread(kafka.kill)
         await load.piles_up()
@@ -37,8 +37,8 @@ async def test_a_killed_broker_that_comes_back_in_time_costs_nothing(kafka: Real
     assert sum(row.repeats for row in report.rows) == 0
 
 
-async def test_a_hanging_broker_costs_the_producer_and_nothing_else(kafka: RealKafka, prefix: str) -> None:
-    """A broker that hangs longer than the delivery timeout: what it may have or not is sent again by a new producer."""
+async def test_a_hanging_broker_causes_a_producer_replacement_only(kafka: RealKafka, prefix: str) -> None:
+    """If a broker hangs longer than the delivery timeout, a new producer sends again what it may not have."""
     async with under_load(kafka, prefix) as load:
         await asyncio.to_thread(kafka.pause)
         await load.gives_up()
@@ -52,7 +52,7 @@ async def test_a_hanging_broker_costs_the_producer_and_nothing_else(kafka: RealK
 
 
 async def test_brokers_may_stay_away_for_many_delivery_timeouts(kafka: RealKafka, prefix: str) -> None:
-    """However long the outage, one producer is given up, attempts go on ever more rarely, and the backlog arrives."""
+    """However long the outage, one producer is replaced, attempts become rarer, and the backlog arrives."""
     async with under_load(kafka, prefix, {"KAFKA_DELIVERY_TIMEOUT_SECONDS": "0.5"}) as load:
         await asyncio.to_thread(kafka.kill)
         await eventually(lambda: len(load.logged(NOT_USABLE)) >= 3, "attempts to reach Kafka")
@@ -65,7 +65,7 @@ async def test_brokers_may_stay_away_for_many_delivery_timeouts(kafka: RealKafka
 
 
 async def test_a_cluster_that_comes_back_on_other_ports_is_found_again(kafka: RealKafka, prefix: str) -> None:
-    """All that stays is the bootstrap address: new brokers are learnt from it, long before the delivery timeout."""
+    """New brokers are found by the bootstrap address, long before the delivery timeout."""
     async with AsyncExitStack() as after, AsyncExitStack() as before:
         bootstrap = await before.enter_async_context(Proxy(kafka.port()))
         async with under_load(kafka, prefix, PATIENT, servers=f"localhost:{bootstrap.port}") as load:

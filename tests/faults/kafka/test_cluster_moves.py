@@ -1,4 +1,4 @@
-"""Leaders that move, brokers that are replaced in turn, replicas that are missing: a cluster of three."""
+"""Leaders that move, rolling restarts, missing replicas: a cluster of three brokers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BROKERS = (1, 2, 3)
 
 
 async def test_every_broker_restarted_in_turn(kafka_cluster: RealKafka, topic_prefix: str) -> None:
-    """A rolling restart, and leaders that move back at its end, cost neither the producer nor a repeat."""
+    """A rolling restart, with leaders that move back at its end, causes neither a producer replacement nor a repeat."""
     create_topics(kafka_cluster, topic_prefix, partitions=3, replicas=3, config={"min.insync.replicas": "2"})
     async with under_load(kafka_cluster, topic_prefix, PATIENT) as load:
         for number in BROKERS:
@@ -44,10 +44,10 @@ async def test_every_broker_restarted_in_turn(kafka_cluster: RealKafka, topic_pr
     assert sum(row.repeats for row in report.rows) == 0
 
 
-async def test_a_killed_broker_stops_only_what_nobody_else_can_take(
+async def test_a_killed_broker_stops_only_partitions_without_another_replica(
     kafka_cluster: RealKafka, topic_prefix: str
 ) -> None:
-    """Other replicas take over; where there is none, records wait, visibly, until it is back."""
+    """Other replicas take over; without one, records wait, visibly, until the broker returns."""
     create_topics(
         kafka_cluster,
         topic_prefix,
@@ -79,7 +79,7 @@ async def test_a_killed_broker_stops_only_what_nobody_else_can_take(
 
 
 async def test_too_few_replicas_in_sync(kafka_cluster: RealKafka, topic_prefix: str) -> None:
-    """Below `min.insync.replicas` nothing is acknowledged, whatever is tried; once replicas are back it all goes out.
+    """Below `min.insync.replicas` nothing is acknowledged; once replicas are in sync, everything is.
 
     The broker that is missing hangs: those that are asked at random meet it, too.
     """
@@ -94,10 +94,10 @@ async def test_too_few_replicas_in_sync(kafka_cluster: RealKafka, topic_prefix: 
     await load.proof()
 
 
-async def test_rebuilds_leave_no_error_of_the_library(
+async def test_replacements_leave_no_error_of_the_library(
     kafka_cluster: RealKafka, topic_prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However many queues are in flight when brokers hang or die, no task or callback of aiokafka is left to fail."""
+    """However many queues are in flight when brokers hang or die, no task or callback of aiokafka fails later."""
     caplog.set_level(logging.ERROR, "aiokafka")  # records of warnings would keep what failed from being looked at
     create_topics(kafka_cluster, topic_prefix, partitions=12)
     async with under_load(kafka_cluster, topic_prefix, {"KAFKA_DELIVERY_TIMEOUT_SECONDS": "0.5"}) as load:
@@ -105,7 +105,7 @@ async def test_rebuilds_leave_no_error_of_the_library(
             for number in BROKERS:
                 kafka_cluster.pause(number)
             await load.gives_up(times)
-            await asyncio.sleep(1)  # nobody tells when a task that is left over would have failed
+            await asyncio.sleep(1)  # there is no sign of when a task that is left over would fail
             for number in BROKERS:
                 kafka_cluster.resume(number)
             await load.flows()
@@ -121,7 +121,7 @@ async def test_rebuilds_leave_no_error_of_the_library(
 
 
 def library_errors(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what the libraries logged as an error, but for a broker's absence, which is one."""
+    """Return the errors that libraries logged, except those of a broker that is away."""
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     return [record.getMessage() for record in errors if record.msg not in ABSENT]
 

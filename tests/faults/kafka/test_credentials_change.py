@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.token_endpoint import FakeTokenEndpoint
 
 TOKEN_SECONDS = 2
-LAPSED = -60
+EXPIRED_SECONDS = -60
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def oauth(url: str) -> dict[str, str]:
 
 
 async def test_connections_that_end_with_their_tokens(kafka: RealKafka, prefix: str) -> None:
-    """The broker cuts each connection at its token's end (KIP-368); the same producer goes on with the next token."""
+    """The broker closes each connection when its token expires (KIP-368); the producer goes on with the next one."""
     async with token_endpoint() as endpoint:
         endpoint.expires_in = TOKEN_SECONDS
         endpoint.make = lambda _: unsecured_jwt(TOKEN_SECONDS)
@@ -67,17 +67,17 @@ def endpoint_down(endpoint: FakeTokenEndpoint) -> None:
 
 
 def token_refused(endpoint: FakeTokenEndpoint) -> None:
-    endpoint.make = lambda _: unsecured_jwt(LAPSED)
+    endpoint.make = lambda _: unsecured_jwt(EXPIRED_SECONDS)
 
 
 @pytest.mark.parametrize(
     ("trouble", "words"),
     [(endpoint_down, "is busy (HTTP 503)"), (token_refused, "how a rejected OAUTHBEARER token looks")],
 )
-async def test_no_good_token_when_one_is_needed(
+async def test_records_wait_while_there_is_no_valid_token(
     kafka: RealKafka, prefix: str, trouble: Callable[[FakeTokenEndpoint], None], words: str
 ) -> None:
-    """Records wait while there is no token that the broker takes; attempts say why, and go on until there is one."""
+    """Records wait while the broker accepts no token; attempts log why, and continue until it does."""
     async with token_endpoint() as endpoint:
         endpoint.expires_in = TOKEN_SECONDS
         endpoint.make = lambda _: unsecured_jwt(TOKEN_SECONDS)
@@ -95,7 +95,7 @@ async def test_no_good_token_when_one_is_needed(
 
 
 async def test_a_password_that_changes_in_its_file(kafka: RealKafka, prefix: str, tmp_path: Path) -> None:
-    """The old password is refused from one moment on; once the file has the new one, records flow on."""
+    """The old password is rejected from one moment on; once the file has the new one, records are published."""
     user, file = prefix, tmp_path / "password"
     file.write_text("old password")
     file.chmod(0o600)

@@ -1,4 +1,4 @@
-"""A bad network between the bridge and a broker that is well."""
+"""A faulty network between the bridge and a healthy broker."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ async def connected_anew(network: Proxy, accepted: int) -> None:
 
 
 @pytest.mark.parametrize("direction", Direction)
-async def test_a_black_hole_costs_the_producer(kafka: RealKafka, prefix: str, direction: Direction) -> None:
-    """Bytes are swallowed with all sockets open; what was held back and arrives late does no harm."""
+async def test_a_black_hole_causes_a_producer_replacement(kafka: RealKafka, prefix: str, direction: Direction) -> None:
+    """Bytes are swallowed with all sockets open; those that arrive late do no harm."""
     async with under_load_through_a_proxy(kafka, prefix) as (load, network):
         network.black_hole(direction)
         await load.gives_up()
@@ -58,8 +58,8 @@ async def test_a_black_hole_costs_the_producer(kafka: RealKafka, prefix: str, di
     assert {violation.kind for violation in strict.violations} == ({ViolationKind.REPEAT} if repeated else set())
 
 
-async def test_a_slow_network_only_slows(kafka: RealKafka, prefix: str) -> None:
-    """Every piece takes a while: acknowledgements are late, batches grow, and no producer is given up."""
+async def test_a_slow_network_causes_no_producer_replacement(kafka: RealKafka, prefix: str) -> None:
+    """Acknowledgements are late, batches grow, and the producer is kept."""
     async with under_load_through_a_proxy(kafka, prefix) as (load, network):
         network.slow(chunk_bytes=65_536, pause_seconds=0.2)
         await load.flows(2_000)
@@ -70,8 +70,8 @@ async def test_a_slow_network_only_slows(kafka: RealKafka, prefix: str) -> None:
     assert load.bridge.publisher.state.rebuilds == 0
 
 
-async def test_connections_that_are_reset_again_and_again(kafka: RealKafka, prefix: str) -> None:
-    """Every few hundred milliseconds all connections are cut: the same producer goes on, without a repeat."""
+async def test_connections_that_are_reset_repeatedly(kafka: RealKafka, prefix: str) -> None:
+    """All connections are cut every few hundred milliseconds: the same producer continues, without a repeat."""
     async with under_load_through_a_proxy(kafka, prefix, PATIENT) as (load, network):
         for turn in range(12):
             accepted = network.accepted
@@ -86,7 +86,7 @@ async def test_connections_that_are_reset_again_and_again(kafka: RealKafka, pref
 
 
 async def test_answers_cut_in_the_middle(kafka: RealKafka, prefix: str) -> None:
-    """A connection that ends within an answer leaves it open whether the batch was taken; it is not taken twice."""
+    """If a connection ends within a response, a batch may have been appended; it is not appended twice."""
     async with under_load_through_a_proxy(kafka, prefix, PATIENT) as (load, network):
         for after_bytes in range(1, 60, 7):
             accepted = network.accepted
@@ -98,8 +98,8 @@ async def test_answers_cut_in_the_middle(kafka: RealKafka, prefix: str) -> None:
     assert sum(row.repeats for row in report.rows) == 0
 
 
-async def test_kafka_that_comes_up_after_the_bridge(kafka: RealKafka, prefix: str) -> None:
-    """Attempts at the start are visible, and go on until one works; a name without an address does not matter."""
+async def test_kafka_that_starts_after_the_bridge(kafka: RealKafka, prefix: str) -> None:
+    """Attempts are logged, and continue until one succeeds; a host name without an address does not matter."""
     behind, port = kafka.proxied()
     servers = f"no-such-host.invalid:9092,localhost:{port}"
     async with AsyncExitStack() as later:

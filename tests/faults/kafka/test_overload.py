@@ -1,4 +1,4 @@
-"""An outage that is longer than the budget: what is kept, what is merged, what is dropped, and that all is told."""
+"""An outage longer than the buffer: what is kept, merged and dropped, and that all of it is announced."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUDGET_BYTES = 1_000_000
 
 
 async def test_an_outage_longer_than_the_budget(kafka: RealKafka, topic_prefix: str) -> None:
-    """The socket is read on in flat memory; quotes are merged, the rest is dropped, and every missing record told."""
+    """The socket is read in constant memory; quotes are merged, the rest is dropped, and every loss announced."""
     create_topics(kafka, topic_prefix)
     behind, port = kafka.proxied()
     async with Proxy(behind, port=port) as network, Simulator(rate=4_000, lines_per_frame=10) as simulator:
@@ -62,8 +62,8 @@ async def test_an_outage_longer_than_the_budget(kafka: RealKafka, topic_prefix: 
     report = await verified(kafka.bootstrap_servers, topic_prefix)
     assert report.violations == []
     assert report.records - sum(row.repeats for row in report.rows) == accounts["published"]
-    said = control(await read(kafka.bootstrap_servers, topic_prefix, Topic.CONTROL))
-    assert [one["reason"] for one in said if one["kind"] == "OVERLOAD"] == ["started", "ended"]
+    announced = control(await read(kafka.bootstrap_servers, topic_prefix, Topic.CONTROL))
+    assert [one["reason"] for one in announced if one["kind"] == "OVERLOAD"] == ["started", "ended"]
 
 
 def resident_bytes(pid: int) -> int:

@@ -1,4 +1,4 @@
-"""Producers that are no good any more, in each way that is known: a new one goes on, in order and without a hole."""
+"""Producers that cannot continue, for each known reason: a new one continues, in order and without a hole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def prefix(kafka: RealKafka, topic_prefix: str) -> str:
 
 
 async def closed(producer: AiokafkaProducer) -> None:
-    """Stop it, as nobody but the publisher should."""
+    """Close the producer, as otherwise only the publisher does."""
     await producer.close()
 
 
@@ -38,7 +38,7 @@ async def sender_cancelled(producer: AiokafkaProducer) -> None:
 
 
 async def sender_failed(producer: AiokafkaProducer) -> None:
-    """Let the sender meet an error that nobody thought of."""
+    """Let the sender raise an unexpected error."""
 
     async def fail() -> None:
         raise ValueError("unheard of")
@@ -47,20 +47,20 @@ async def sender_failed(producer: AiokafkaProducer) -> None:
 
 
 async def metadata_stale(producer: AiokafkaProducer) -> None:
-    """Let the task end that learns of leaders: none would ever be found again."""
+    """End the task that refreshes metadata: no new leader would be found."""
     producer._client._sync_task.cancel()  # type: ignore[union-attr]  # it runs
     producer._client.cluster._partitions.clear()
 
 
 async def out_of_order(producer: AiokafkaProducer) -> None:
-    """Leave a hole in the sequence, as a batch that has expired does (aiokafka #1017): the broker refuses the next."""
+    """Leave a hole in the sequence, as an expired batch does (aiokafka #1017): the broker rejects the next batch."""
     manager = producer._sender._txn_manager
     for partition in list(manager._sequence_numbers):
         manager.increment_sequence_number(partition, 5)
 
 
 async def fenced(producer: AiokafkaProducer) -> None:
-    """Write once under the next epoch and go back to the old one: the broker refuses whoever has an old epoch."""
+    """Write once under the next epoch and return to the old one, which the broker rejects from then on."""
     manager = producer._sender._txn_manager
     old, sequences = manager._pid_and_epoch, dict(manager._sequence_numbers)
     manager._sequence_numbers.clear()
@@ -82,10 +82,10 @@ HARMS = {
 
 
 @pytest.mark.parametrize(("harm", "error"), HARMS.items(), ids=[harm.__name__ for harm in HARMS])
-async def test_a_producer_that_is_no_good_is_replaced(
+async def test_a_producer_that_cannot_continue_is_replaced(
     kafka: RealKafka, prefix: str, caplog: pytest.LogCaptureFixture, harm: Harm, error: str
 ) -> None:
-    """It is given up with its error's name, and what it had in flight is sent again by the next one."""
+    """It is replaced, the name of its error is logged, and the next one sends again what was in flight."""
     async with under_load(kafka, prefix, PATIENT) as load:
         producer = load.bridge.publisher._producer
         assert isinstance(producer, AiokafkaProducer)
@@ -99,15 +99,15 @@ async def test_a_producer_that_is_no_good_is_replaced(
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
-async def test_a_broker_that_forgets_producers_takes_them_for_new(kafka: RealKafka, prefix: str) -> None:
-    """Idle longer than `producer.id.expiration.ms`, a producer goes on all the same."""
+async def test_a_broker_that_forgets_an_idle_producer(kafka: RealKafka, prefix: str) -> None:
+    """Idle longer than `producer.id.expiration.ms`, a producer still continues."""
     expiration = "producer.id.expiration.ms"
     await asyncio.to_thread(kafka.configure, expiration, "1000")
     try:
         async with under_load(kafka, prefix) as load:
             load.simulator.rate = 0
             await eventually(lambda: not load.bridge.accounts.pending, "all acknowledged")
-            await asyncio.sleep(2)  # the broker tells nobody when it forgets
+            await asyncio.sleep(2)  # there is no sign of when the broker forgets it
             load.simulator.rate = LINES_PER_SECOND
             await load.flows()
     finally:
@@ -116,7 +116,7 @@ async def test_a_broker_that_forgets_producers_takes_them_for_new(kafka: RealKaf
 
 
 async def test_records_deleted_under_a_producer(kafka: RealKafka, prefix: str) -> None:
-    """Deleting all records of a topic takes what the broker knew of its producers with it; they go on."""
+    """Deleting all records of a topic deletes the state of its producers, too; they continue."""
     quotes = f"{prefix}.quotes"
     async with under_load(kafka, prefix) as load:
         await asyncio.to_thread(delete_records, kafka, quotes)

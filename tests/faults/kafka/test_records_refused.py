@@ -1,4 +1,4 @@
-"""Records that the broker does not take: each alone becomes a dead letter, and its neighbours arrive."""
+"""Records that the broker rejects: each alone becomes a dead letter, and its neighbours are published."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BAD_FIELD = (
 
 
 async def test_a_record_too_large_for_the_broker(kafka: RealKafka, topic_prefix: str) -> None:
-    """A topic with a lower limit refuses one book; it alone becomes a dead letter, with its size."""
+    """A topic with a lower limit rejects one book; it alone becomes a dead letter, with its size."""
     create_topics(kafka, topic_prefix, partitions=1, limits={Topic.L2: {"max.message.bytes": "20000"}})
     async with Simulator() as simulator:
         environ = environment(simulator, kafka.bootstrap_servers, topic_prefix, KAFKA_COMPRESSION="none")
@@ -43,7 +43,7 @@ async def test_a_record_too_large_for_the_broker(kafka: RealKafka, topic_prefix:
 
 
 async def test_a_record_that_the_broker_finds_invalid(kafka: RealKafka, topic_prefix: str) -> None:
-    """A compacted topic takes nothing without a key: once it has taken a letter with one, that without is dropped."""
+    """A compacted topic rejects records without a key: once it has taken others, those are dropped."""
     create_topics(kafka, topic_prefix, partitions=1, limits={Topic.DLQ: {"cleanup.policy": "compact"}})
     async with Simulator(rate=200) as simulator:
         async with running(environment(simulator, kafka.bootstrap_servers, topic_prefix)) as bridge:

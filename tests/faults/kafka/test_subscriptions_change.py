@@ -24,13 +24,13 @@ OPTION = {"symbol": "AAPL290119C00150000", "events": ["quotes", "greeks"]}
 
 
 def pending(bridge: Bridge) -> Any:
-    """Return what the status document says of a change that waits."""
+    """Return what the status document has of a pending change."""
     document = status(bridge, RateHistory(bridge.accounts), asyncio.get_running_loop().time(), 0)
     return document["aries"]["pending_change"]
 
 
 async def test_a_change_waits_for_kafka_and_for_its_topic(kafka: RealKafka, topic_prefix: str, tmp_path: Path) -> None:
-    """Without a new topic it is applied while Kafka is away; with one, as soon as that exists and Kafka is back."""
+    """Without a new topic it is applied while Kafka is away; else when that exists and Kafka is back."""
     for topic in Topic:
         if topic is not Topic.GREEKS:
             await asyncio.to_thread(kafka.create_topic, f"{topic_prefix}.{topic}")

@@ -1,4 +1,4 @@
-"""Quotas of the broker: it takes less than the feed brings."""
+"""Quotas of the broker: it accepts less than the feed sends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_quota_slows_the_bridge_and_loses_nothing(kafka: RealKafka, topic_prefix: str) -> None:
-    """A throttled producer is not given up, the backlog stays within the budget, and goes out when the quota goes."""
+    """A throttled producer is kept, the backlog stays within the budget, and is sent when the quota is removed."""
     create_topics(kafka, topic_prefix)
     settings = {**PATIENT, "BRIDGE_INSTANCE": topic_prefix, "KAFKA_COMPRESSION": "none"}
     client = f"aries-bridge-{topic_prefix}"

@@ -1,4 +1,4 @@
-"""Topics that go and come back, or refuse what they are sent, while the bridge publishes."""
+"""Topics that are deleted and created, or reject what they are sent, while the bridge publishes."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def unmake(kafka: RealKafka, rule: AclBinding) -> None:
         unmade.result(timeout=20)
 
 
-async def test_a_deleted_topic_that_is_created_again_goes_on_where_it_was(kafka: RealKafka, prefix: str) -> None:
-    """What it held is gone with it; what was not acknowledged arrives in the new one, in order and without a hole."""
+async def test_a_deleted_topic_that_is_created_again_continues(kafka: RealKafka, prefix: str) -> None:
+    """Its records are gone; those not acknowledged arrive in the new one, in order and without a hole."""
     quotes = f"{prefix}.quotes"
     async with under_load(kafka, prefix) as load:
         await asyncio.to_thread(delete, kafka, quotes)
@@ -95,8 +95,8 @@ async def test_a_deleted_topic_that_is_created_again_goes_on_where_it_was(kafka:
     assert {violation.topic for violation in report.violations} == {Topic.QUOTES, Topic.CONTROL}  # it is not silent
 
 
-async def test_records_of_a_partition_that_is_gone_wait_visibly(kafka: RealKafka, prefix: str) -> None:
-    """A topic created again with fewer partitions needs a restart: that is said, and what waits is counted."""
+async def test_records_of_a_missing_partition_wait_visibly(kafka: RealKafka, prefix: str) -> None:
+    """A topic created again with fewer partitions needs a restart: that is logged, and waiting records are counted."""
     trades = f"{prefix}.trades"
     with pytest.raises(RecordsUndelivered) as raised:  # noqa: PT012 - it is the end of this block that raises
         async with under_load(kafka, prefix, {"BRIDGE_DRAIN_SECONDS": "1"}) as load:
@@ -112,10 +112,10 @@ async def test_records_of_a_partition_that_is_gone_wait_visibly(kafka: RealKafka
 
 
 @pytest.mark.parametrize("denied", [True, False], ids=["one topic denied", "every right withdrawn"])
-async def test_a_right_that_is_withdrawn_and_given_back_costs_nothing(
+async def test_a_right_that_is_revoked_and_granted_again_loses_nothing(
     kafka_with_acls: RealKafka, topic_prefix: str, *, denied: bool
 ) -> None:
-    """Records wait for the right to write them; nothing is dead-lettered, and the log says it once a topic."""
+    """Records wait for the right to write; none is dead-lettered, and it is logged once per topic."""
     kafka, quotes = kafka_with_acls, f"{topic_prefix}.quotes"
     create_topics(kafka, topic_prefix)
     await asyncio.to_thread(make, kafka, may_write(topic_prefix))

@@ -1,4 +1,4 @@
-"""How a bridge's process ended: its exit code, its accounts, and what is on Kafka, all in agreement."""
+"""How a bridge's process ended: its exit code, its accounts, and the records on Kafka, which must agree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENDS = ("published", "conflated", "filtered", "dead_lettered", "dropped", "unde
 
 
 async def accounted_end(bridge: Process, *, may_complain: bool = False) -> Accounts:
-    """Wait for the end; assert that every line read has its account, and that the exit code tells what is missing.
+    """Wait for the end; assert that every line read has its account, and that the exit code matches what is missing.
 
     A stop that hangs fails here: ``ended`` waits for half a minute, and the tests' drains take seconds. Nor may asyncio
     have complained of anything, unless the test says otherwise.
@@ -37,12 +37,12 @@ async def accounted_end(bridge: Process, *, may_complain: bool = False) -> Accou
     assert code == (4 if accounts["undelivered"] else 0)
     assert "Traceback" not in "".join(bridge.text)
     complaints = [line for line in bridge.logs if line["logger"] == "asyncio" or line["event"] == "unexpected error"]
-    assert may_complain or complaints == [], complaints  # said so: pytest rewrites no assertion of this module
+    assert may_complain or complaints == [], complaints  # as the message: pytest rewrites no assertion of this module
     return accounts
 
 
 async def proven(bootstrap_servers: str, prefix: str, accounts: Accounts, *, in_flight_lost: bool = False) -> Report:
-    """Assert that ``verify`` finds nothing, and that Kafka has what the accounts call published.
+    """Assert that ``verify`` finds no violation, and that Kafka has what is accounted for as published.
 
     ``in_flight_lost``: Kafka was gone at the end, so it may have what it could not acknowledge any more.
     """
@@ -55,7 +55,7 @@ async def proven(bootstrap_servers: str, prefix: str, accounts: Accounts, *, in_
 
 
 async def _verified(bootstrap_servers: str, prefix: str) -> Report:
-    """Verify once Kafka lets us: a broker that stood still for seconds is put out of its cluster for a moment."""
+    """Verify once Kafka permits it: a broker that was stopped for seconds is out of its cluster for a moment."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
         try:
@@ -65,7 +65,7 @@ async def _verified(bootstrap_servers: str, prefix: str) -> Report:
 
 
 async def status(bridge: Process) -> Mapping[str, Any]:
-    """Return what ``/status`` says."""
+    """Return the document of ``/status``."""
     port = (await bridge.logged("HTTP server listening"))["port"]
     async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/status") as answer:
         document: dict[str, Any] = await answer.json()
@@ -73,7 +73,7 @@ async def status(bridge: Process) -> Mapping[str, Any]:
 
 
 async def until(bridge: Process, holds: Callable[[Mapping[str, Any]], object], what: str) -> Mapping[str, Any]:
-    """Ask ``/status`` until something holds."""
+    """Poll ``/status`` until a condition holds."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not holds(now := await status(bridge)):
         assert time.monotonic() < deadline, f"{what}: {now}"

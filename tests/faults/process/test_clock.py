@@ -1,4 +1,4 @@
-"""A wall clock that is set back or forward while the bridge runs: ids still grow, and nothing that waits is misled."""
+"""The wall clock is set back or forward while the bridge runs: session ids still grow, and no wait changes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ HOURS = 3600.0
 
 @pytest.fixture
 def topics_in(broker: EmbeddedBroker, topics: None, topic_prefix: str) -> tuple[str, str]:
-    """Return where topics are: a broker, and their prefix."""
+    """Return a broker and the prefix of its topics."""
     return broker.bootstrap_servers, topic_prefix
 
 
 @pytest.fixture
 def shift(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Return what moves the wall clock of this process by so many seconds, as often as it is called."""
+    """Return a function that moves the wall clock of this process by so many seconds at each call."""
     real_seconds, real_ns = time.time, time.time_ns
     off_seconds = [0.0]
     monkeypatch.setattr(time, "time", lambda: real_seconds() + off_seconds[0])
@@ -48,7 +48,7 @@ def shift(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 @given(st.lists(st.integers(min_value=1, max_value=2**53), min_size=1))
 def test_session_ids_grow_whatever_the_clock_says(readings: list[int]) -> None:
-    """Larger is later, though the clock stands, jumps or goes back; where it goes on, the id is the time."""
+    """A later session has a larger id, although the clock stops or goes back; if it advances, the id is the time."""
     ids = clock.SessionIds()
     with pytest.MonkeyPatch.context() as patch:
         given_ids = []
@@ -67,7 +67,7 @@ async def test_a_clock_that_jumps_stops_nothing_and_loses_nothing(
     shift: Callable[[float], None],
     topics_in: tuple[str, str],
 ) -> None:
-    """No deadline fires or stands still, held records go on, and a session begun after the jump is still the later."""
+    """No deadline fires early or late, conflated records are released, and a session after it has a larger id."""
     more = {
         "BRIDGE_CONFLATE_MS": conflate_ms,
         "ARIES_PING_INTERVAL_SECONDS": "0.2",
@@ -99,8 +99,8 @@ async def test_a_clock_that_jumps_stops_nothing_and_loses_nothing(
     assert kinds.count("GAP") == kinds.count("RESUMED") == 1
 
 
-async def test_a_token_lapses_though_the_clock_was_set_back(shift: Callable[[float], None]) -> None:
-    """A grant is renewed by its true age: a clock behind by hours must not keep a dead token alive for hours."""
+async def test_a_token_expires_although_the_clock_was_set_back(shift: Callable[[float], None]) -> None:
+    """A token is renewed by its real age: with a clock set back by hours it would be used long after its expiry."""
     steady = [0.0]
     granted = []
 

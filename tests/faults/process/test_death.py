@@ -1,4 +1,4 @@
-"""A process that is killed or frozen: its successor, or its later self, makes visible what is missing."""
+"""A process that is killed or frozen: what is missing is visible in its successor's records, or its own later ones."""
 
 from __future__ import annotations
 
@@ -33,10 +33,8 @@ async def _streaming(simulator: Simulator, servers: str, prefix: str, **more: st
         yield bridge
 
 
-async def test_lives_that_are_cut_off_leave_no_silent_hole(
-    kafka: RealKafka, kafka_topics: None, topic_prefix: str
-) -> None:
-    """Killed again and again under load: each life is a session of its own whose records begin with ``after_gap``."""
+async def test_a_killed_process_leaves_no_silent_hole(kafka: RealKafka, kafka_topics: None, topic_prefix: str) -> None:
+    """Killed repeatedly under load: each process starts a session of its own whose records start with ``after_gap``."""
     sessions = []
     async with Simulator(rate=2000, lines_per_frame=10) as simulator:
         for _ in range(3):
@@ -64,10 +62,10 @@ def _is_first(record: dict[str, object], before: dict[str, object] | None) -> bo
     return before is None or before["session_id"] != record["session_id"]
 
 
-async def test_a_process_that_was_frozen_goes_on_with_a_visible_gap(
+async def test_a_frozen_process_resumes_with_a_visible_gap(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """Stopped for longer than a pong may take: no storm of reconnects, each gap is told, and then data flows on."""
+    """Stopped for longer than the pong timeout: no storm of reconnects, each gap announced, then data again."""
     async with Simulator(rate=1000, lines_per_frame=10) as simulator:
         timing = {"ARIES_PING_INTERVAL_SECONDS": "0.5", "ARIES_PONG_TIMEOUT_SECONDS": "2"}
         async with _streaming(simulator, broker.bootstrap_servers, topic_prefix, **timing) as bridge:
@@ -93,7 +91,7 @@ async def test_a_process_that_was_frozen_goes_on_with_a_visible_gap(
 async def test_a_process_frozen_beyond_the_delivery_timeout_repeats_at_most(
     kafka: RealKafka, kafka_topics: None, topic_prefix: str
 ) -> None:
-    """Acknowledgements that came while nobody could read them cost a producer at worst, and no record."""
+    """Acknowledgements that arrived meanwhile cause a producer replacement at most, and lose no record."""
     async with Simulator(rate=2000, lines_per_frame=10) as simulator:
         more = {"KAFKA_DELIVERY_TIMEOUT_SECONDS": "1"}
         async with _streaming(simulator, kafka.bootstrap_servers, topic_prefix, **more) as bridge:

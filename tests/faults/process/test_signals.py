@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT in every state: an end in time, the right exit code, and accounts that add up."""
+"""SIGTERM and SIGINT in every state: an exit in time, the right exit code, and accounts that add up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DRAINING = "shutting down: Aries connection closed, draining records"
 
 @pytest.fixture
 def black_hole() -> Iterator[str]:
-    """Return an address that takes connections and never says anything."""
+    """Return an address that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as taking:
         yield f"127.0.0.1:{taking.getsockname()[1]}"
 
@@ -41,7 +41,7 @@ def black_hole() -> Iterator[str]:
 
 
 def _handles_sigterm(pid: int) -> bool:
-    """Tell whether a process has a handler for SIGTERM (proc(5), ``SigCgt``)."""
+    """Return whether a process has a handler for SIGTERM (proc(5), ``SigCgt``)."""
     status = Path(f"/proc/{pid}/status").read_text()
     caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
     return bool(caught & 1 << (TERM - 1))
@@ -71,7 +71,7 @@ async def _just_started(*command: str) -> AsyncIterator[asyncio.subprocess.Proce
 async def test_a_signal_while_the_program_is_being_imported_ends_it_quietly(
     command: str, number: signal.Signals, code: int
 ) -> None:
-    """The service has read nothing and so lost nothing; other commands end as shells know it."""
+    """The service has read nothing and lost nothing; other commands exit with the code that shells expect."""
     async with _just_started(sys.executable, "-m", "bridge", command) as started:
         await eventually(lambda: _handles_sigterm(started.pid), "a handler")
         started.send_signal(number)
@@ -79,8 +79,8 @@ async def test_a_signal_while_the_program_is_being_imported_ends_it_quietly(
         assert (started.returncode, output, errors) == (code, b"", b"")
 
 
-async def test_the_first_process_of_a_container_hears_a_signal_while_it_is_imported() -> None:
-    """The kernel keeps signals from a process 1 without a handler: there is one before the imports."""
+async def test_process_1_of_a_container_handles_a_signal_during_imports() -> None:
+    """The kernel delivers no signal to process 1 without a handler: it is installed before the imports."""
     alone = ("unshare", "--user", "--map-root-user", "--pid", "--fork")
     async with _just_started(*alone, sys.executable, "-m", "bridge", "run") as outside:
         await eventually(lambda: outside.returncode is not None or _children(outside.pid), "process 1")
@@ -98,10 +98,10 @@ async def test_the_first_process_of_a_container_hears_a_signal_while_it_is_impor
 
 
 @pytest.mark.parametrize("number", [TERM, INT])
-async def test_a_signal_while_kafka_takes_the_connection_and_is_silent(
+async def test_a_signal_while_kafka_accepts_the_connection_and_does_not_answer(
     number: signal.Signals, black_hole: str, topic_prefix: str
 ) -> None:
-    """A broker that hangs at the start does not hold the bridge."""
+    """A broker that hangs at the start does not delay the exit."""
     async with Simulator() as simulator:
         async with process(environment(simulator, black_hole, topic_prefix), "run") as bridge:
             await bridge.logged("HTTP server listening")
@@ -113,7 +113,7 @@ async def test_a_signal_while_kafka_takes_the_connection_and_is_silent(
 async def test_a_signal_while_the_registry_is_unreachable(
     broker: EmbeddedBroker, topics: None, topic_prefix: str, black_hole: str
 ) -> None:
-    """Waiting for a registry ends at once, whether it hangs or is not there."""
+    """Waiting for a registry ends at once, whether it hangs or refuses connections."""
     async with Simulator() as simulator:
         for url, event in (
             (f"http://{black_hole}", "HTTP server listening"),
@@ -149,7 +149,7 @@ async def test_a_signal_while_the_token_endpoint_hangs(
 async def test_a_signal_while_aries_does_not_answer_the_authentication(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """A server that says nothing to a token does not hold the bridge."""
+    """A server that does not answer a token does not delay the exit."""
     async with Simulator() as simulator:
         await simulator.inject(faults.IgnoreAuth())
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
@@ -161,7 +161,7 @@ async def test_a_signal_while_aries_does_not_answer_the_authentication(
 async def test_a_signal_while_subscriptions_are_not_acknowledged(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """What the server sends before it acknowledges is delivered."""
+    """What the server sends before it acknowledges is published."""
     async with Simulator(rate=200) as simulator:
         await simulator.inject(faults.NoAcks())
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
@@ -176,7 +176,7 @@ async def test_a_signal_while_subscriptions_are_not_acknowledged(
 
 
 async def test_a_signal_in_a_gap(broker: EmbeddedBroker, topics: None, topic_prefix: str) -> None:
-    """A bridge that waits to dial again delivers what it had read, and leaves the gap open on control."""
+    """A bridge that waits to reconnect publishes what it had read, and the gap stays open on control."""
     async with Simulator(rate=500) as simulator:
         environ = environment(
             simulator,
@@ -199,7 +199,7 @@ async def test_a_signal_in_a_gap(broker: EmbeddedBroker, topics: None, topic_pre
 async def test_a_signal_while_conflated_records_are_held(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """What waits for its interval is published at once, not lost, when the bridge stops."""
+    """Records that wait for their interval are published when the bridge stops."""
     async with Simulator(rate=500) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, BRIDGE_CONFLATE_MS="60000")
         async with process(environ, "run") as bridge:
@@ -215,7 +215,7 @@ async def test_a_signal_while_conflated_records_are_held(
 
 @asynccontextmanager
 async def _with_kafka(kafka: RealKafka, prefix: str, **more: str) -> AsyncIterator[Process]:
-    """Run a bridge under load until data flows; Kafka goes on at the end, whatever was done to it."""
+    """Run a bridge under load until data is published; at the end Kafka is resumed, whatever was done to it."""
     async with Simulator(rate=2000, lines_per_frame=10) as simulator:
         environ = environment(simulator, kafka.bootstrap_servers, prefix, **{"BRIDGE_DRAIN_SECONDS": "1", **more})
         async with process(environ, "run") as bridge:
@@ -232,7 +232,7 @@ async def _piled_up(bridge: Process, records: int = 1000) -> None:
 
 
 async def test_a_signal_while_kafka_hangs(kafka: RealKafka, kafka_topics: None, topic_prefix: str) -> None:
-    """A broker that is stopped in its tracks: alive but not ready, and the end comes with the count of what is left."""
+    """With a stopped broker the bridge is alive but not ready, and exits in time with the count of what is left."""
     async with _with_kafka(kafka, topic_prefix) as bridge:
         kafka.pause()
         await _piled_up(bridge)
@@ -243,7 +243,7 @@ async def test_a_signal_while_kafka_hangs(kafka: RealKafka, kafka_topics: None, 
 
 
 async def test_a_signal_while_the_buffer_is_full(kafka: RealKafka, kafka_topics: None, topic_prefix: str) -> None:
-    """Under overload, with merged records held outside a full buffer, each line still has its account."""
+    """In an overload, with conflated records beside a full buffer, each line still has its account."""
     async with _with_kafka(kafka, topic_prefix, BRIDGE_BUFFER_BYTES="100000", KAFKA_BATCH_BYTES="50000") as bridge:
         kafka.pause()
         await bridge.logged("overload started")
@@ -258,7 +258,7 @@ async def test_a_signal_while_the_buffer_is_full(kafka: RealKafka, kafka_topics:
 async def test_a_signal_while_a_producer_is_being_replaced(
     kafka: RealKafka, kafka_topics: None, topic_prefix: str
 ) -> None:
-    """A bridge in the midst of giving up one producer and starting another ends in time, too."""
+    """A bridge that is replacing its producer exits in time, too."""
     async with _with_kafka(kafka, topic_prefix, KAFKA_DELIVERY_TIMEOUT_SECONDS="1") as bridge:
         kafka.pause()
         await bridge.logged("producer replaced, resending")
@@ -271,7 +271,7 @@ async def test_a_signal_while_a_producer_is_being_replaced(
 async def test_a_kafka_that_comes_back_during_the_drain_gets_everything(
     kafka: RealKafka, kafka_topics: None, topic_prefix: str
 ) -> None:
-    """A backlog goes out in order as long as the drain lasts: then nothing is undelivered."""
+    """The backlog is sent in order while the drain lasts: then nothing is undelivered."""
     async with _with_kafka(kafka, topic_prefix, BRIDGE_DRAIN_SECONDS="60") as bridge:
         kafka.pause()
         await _piled_up(bridge)
@@ -283,8 +283,8 @@ async def test_a_kafka_that_comes_back_during_the_drain_gets_everything(
     await proven(kafka.bootstrap_servers, topic_prefix, accounts)
 
 
-async def test_a_second_signal_in_the_midst_of_a_drain(kafka: RealKafka, kafka_topics: None, topic_prefix: str) -> None:
-    """Whoever does not wait for a long drain still gets the exact count."""
+async def test_a_second_signal_during_a_drain(kafka: RealKafka, kafka_topics: None, topic_prefix: str) -> None:
+    """The exit is immediate, and the count is still exact."""
     more = {"BRIDGE_DRAIN_SECONDS": "3600", "KAFKA_BATCH_BYTES": "2000"}
     async with _with_kafka(kafka, topic_prefix, **more) as bridge:
         kafka.pause()
@@ -301,7 +301,7 @@ async def test_a_second_signal_in_the_midst_of_a_drain(kafka: RealKafka, kafka_t
 
 
 async def test_a_signal_while_kafka_is_dead(kafka: RealKafka, kafka_topics: None, topic_prefix: str) -> None:
-    """Nobody listens any more: the bridge lives, is not ready, and ends in time with the count of what is left."""
+    """Without a broker the bridge is alive, not ready, and exits in time with the count of what is left."""
     async with _with_kafka(kafka, topic_prefix, KAFKA_DELIVERY_TIMEOUT_SECONDS="1") as bridge:
         kafka.kill()
         try:

@@ -1,4 +1,4 @@
-"""A machine that is not as it should be: nothing can be written, nobody reads the log, no descriptors are left."""
+"""A faulty machine: files cannot be written, the log is not read, no file descriptors are left."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ ALONE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", READ_ONL
 
 
 class Unheard:
-    """A bridge whose standard error is not read as it should be: known by HTTP and by its exit code alone."""
+    """A bridge whose standard error is not read: known by HTTP and its exit code alone."""
 
     def __init__(self, started: asyncio.subprocess.Process, port: int) -> None:
         self.process = started
         self._port = port
 
     async def until(self, holds: Callable[[Mapping[str, Any]], object], what: str) -> Mapping[str, Any]:
-        """Ask ``/status`` until something holds."""
+        """Poll ``/status`` until a condition holds."""
         async with asyncio.timeout(DEADLINE_SECONDS), aiohttp.ClientSession() as http:
             while True:
                 try:
@@ -75,7 +75,7 @@ class Unheard:
 
 @asynccontextmanager
 async def unheard(environ: Mapping[str, str], *before: str, stderr: int | None = None) -> AsyncIterator[Unheard]:
-    """Run the service behind a command, with a standard error of the test's choice."""
+    """Run the service behind a command, with the given standard error."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     started = await asyncio.create_subprocess_exec(
@@ -107,10 +107,10 @@ def environ(simulator: Simulator, broker: EmbeddedBroker, topics: None, topic_pr
 # -- nothing can be written -----------------------------------------------------------------------------------------
 
 
-async def test_a_disk_that_takes_nothing_does_not_matter(
+async def test_a_full_disk_does_not_matter(
     environ: dict[str, str], broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path
 ) -> None:
-    """No file can grow, not even the one the log goes to: the bridge bridges and drains all the same."""
+    """No file can grow, not even the log's: the bridge publishes and drains nevertheless."""
     log = tmp_path / "log"
     with log.open("wb") as file:
         async with unheard(environ, "prlimit", "--fsize=0", stderr=file.fileno()) as bridge:
@@ -123,7 +123,7 @@ async def test_a_disk_that_takes_nothing_does_not_matter(
 async def test_a_read_only_file_system_does_not_matter(
     environ: dict[str, str], broker: EmbeddedBroker, topic_prefix: str
 ) -> None:
-    """The bridge keeps nothing on disk: no home, no temporary directory, no cache is needed."""
+    """The bridge stores nothing on disk: it needs no home, no temporary directory, and no cache."""
     if not _is_read_only_behind(ALONE):
         pytest.skip("no namespaces here")
     async with unheard(environ, *ALONE) as bridge:
@@ -137,10 +137,10 @@ def _is_read_only_behind(command: Sequence[str]) -> bool:
     return tried.returncode == 0 and b"Read-only file system" in tried.stderr
 
 
-async def test_a_subscriptions_file_that_hangs_does_not_hold_the_exit(
+async def test_a_subscriptions_file_that_hangs_does_not_delay_the_exit(
     environ: dict[str, str], broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path
 ) -> None:
-    """A thread that waits for a file for ever, as on a network drive that is gone, is left behind."""
+    """A thread that waits for a file for ever, as on a lost network drive, is abandoned."""
     file = tmp_path / "subscriptions"
     file.write_text("AAPL")
     async with process({**environ, "ARIES_SUBSCRIPTIONS_FILE": str(file)}, "run") as bridge:
@@ -155,12 +155,12 @@ async def test_a_subscriptions_file_that_hangs_does_not_hold_the_exit(
 
 
 def _waits_for_a_writer(pid: int) -> bool:
-    """Tell whether a thread of a process waits in ``open`` for somebody to write to a pipe (proc(5), ``wchan``)."""
+    """Return whether a thread of a process waits in ``open`` for a writer of a pipe (proc(5), ``wchan``)."""
     waits = [thread.read_text() for thread in Path(f"/proc/{pid}/task").glob("*/wchan")]
     return any("fifo" in wait or "wait_for_partner" in wait for wait in waits)
 
 
-# -- nobody reads the log -------------------------------------------------------------------------------------------
+# -- the log is not read --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def _fill(pipe: int) -> int:
 async def test_a_log_reader_that_died_does_not_matter(
     environ: dict[str, str], simulator: Simulator, broker: EmbeddedBroker, topic_prefix: str, pipe: tuple[int, int]
 ) -> None:
-    """Each line meets a broken pipe: that is nobody's concern but the reader's."""
+    """Each line meets a broken pipe; the bridge continues."""
     os.close(pipe[0])
     async with unheard(environ, stderr=pipe[1]) as bridge:
         await bridge.bridges()
@@ -194,10 +194,10 @@ async def test_a_log_reader_that_died_does_not_matter(
     assert (await verified(broker.bootstrap_servers, topic_prefix)).proven
 
 
-async def test_a_log_reader_that_hangs_holds_up_nothing_and_misses_nothing_once_it_reads_again(
+async def test_a_log_reader_that_hangs_delays_nothing_and_misses_no_line(
     environ: dict[str, str], simulator: Simulator, broker: EmbeddedBroker, topic_prefix: str, pipe: tuple[int, int]
 ) -> None:
-    """A full pipe holds up neither records nor signals; lines wait in the log's queue until it is read again."""
+    """A full pipe delays neither records nor signals; lines wait in the log queue until it is read again."""
     reading, writing = pipe
     stuffing = _fill(writing)
     async with unheard(environ, stderr=writing) as bridge:
@@ -217,16 +217,16 @@ async def test_a_log_reader_that_hangs_holds_up_nothing_and_misses_nothing_once_
     assert (await verified(broker.bootstrap_servers, topic_prefix)).proven
 
 
-async def test_a_signal_is_heard_while_the_log_hangs(environ: dict[str, str], pipe: tuple[int, int]) -> None:
-    """A bridge whose log is stuck from the first line to the last ends with its exit code all the same."""
+async def test_a_signal_is_handled_while_the_log_hangs(environ: dict[str, str], pipe: tuple[int, int]) -> None:
+    """A bridge whose log is never read exits with the same code."""
     _fill(pipe[1])
     async with unheard(environ, stderr=pipe[1]) as bridge:
         await bridge.bridges()
         assert await bridge.ends() == 0
 
 
-async def test_a_standard_error_that_is_closed_is_no_connection_s_number(environ: dict[str, str]) -> None:
-    """What a library might write there must not end up in a socket: the number leads nowhere."""
+async def test_the_descriptor_of_a_closed_standard_error_is_not_reused(environ: dict[str, str]) -> None:
+    """What a library writes there must not go into a socket, so the descriptor leads to nowhere."""
     async with unheard(environ, "sh", "-c", 'exec "$@" 2>&- <&-', "sh") as bridge:
         await bridge.bridges()
         taken = [os.readlink(f"/proc/{bridge.process.pid}/fd/{number}") for number in (0, 2)]  # noqa: PTH115 - a text
@@ -237,10 +237,10 @@ async def test_a_standard_error_that_is_closed_is_no_connection_s_number(environ
 # -- no descriptors are left ----------------------------------------------------------------------------------------
 
 
-async def test_descriptors_that_run_out_cost_nothing_once_there_are_some_again(
+async def test_a_lack_of_file_descriptors_is_recovered_from(
     simulator: Simulator, kafka: RealKafka, kafka_topics: None, topic_prefix: str
 ) -> None:
-    """Neither Aries nor Kafka can be dialled: both are tried on, what was read waits, and all of it arrives."""
+    """Aries and Kafka are retried, what was read waits, and all of it arrives."""
     server, port = kafka.proxied()
     async with Proxy(server, port=port) as proxy:
         environ = environment(simulator, f"localhost:{port}", topic_prefix, KAFKA_DELIVERY_TIMEOUT_SECONDS="1")

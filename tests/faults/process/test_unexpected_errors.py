@@ -1,4 +1,4 @@
-"""A defect of a library or of our own: said as JSON with all its causes and without secrets, and bounded in time."""
+"""A defect of a library or of the bridge: reported as JSON with all causes and without secrets, within bounded time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def only_json_without_secrets(run: Process) -> None:
 async def test_an_unexpected_error_ends_with_1_and_one_line_with_all_causes(
     sabotage: str, broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """Members of groups and causes are all named, redacted; the accounts are still said; a hanging thread is left."""
+    """Members of groups and causes are all named, redacted; accounts are still logged; a hanging thread is left."""
     async with Simulator(tokens=[SECRET], rate=100) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, ARIES_ACCESS_TOKEN=SECRET)
         async with process(environ, "run", sabotage=FAIL + A_THREAD_HANGS + sabotage) as run:
@@ -92,7 +92,7 @@ async def test_an_unexpected_error_ends_with_1_and_one_line_with_all_causes(
 
 @pytest.mark.parametrize("where", ["TOKEN", "TOKEN_FILE"])
 async def test_an_error_before_there_are_logs_shows_no_secret_either(where: str, tmp_path: Path) -> None:
-    """Even settings that cannot be read for a defect are said as JSON, with the secrets that the environment has."""
+    """An unexpected error while settings are loaded is JSON, too, without the secrets of the environment."""
     (tmp_path / "token").write_text(SECRET)
     value = SECRET if where == "TOKEN" else str(tmp_path / "token")
     sabotage = "import pydantic_settings\npydantic_settings.EnvSettingsSource.__call__ = fail\n"
@@ -104,20 +104,20 @@ async def test_an_error_before_there_are_logs_shows_no_secret_either(where: str,
 
 
 async def test_another_command_shows_no_secret_either() -> None:
-    """Its traceback is for people, and redacted."""
+    """Its traceback is readable text, and redacted."""
     sabotage = "import pydantic_settings\npydantic_settings.EnvSettingsSource.__call__ = fail\n"
     async with process({"ARIES_ACCESS_TOKEN": SECRET}, "check", sabotage=FAIL + sabotage) as run:
         assert await run.ended() == 1
-    said = "".join(run.text) + run.output
-    assert "fatal error" in said
-    assert "TypeError: one ***" in said
-    assert "s3cret" not in said
+    output = "".join(run.text) + run.output
+    assert "fatal error" in output
+    assert "TypeError: one ***" in output
+    assert "s3cret" not in output
 
 
-async def test_errors_beside_the_way_of_the_records_are_logged_and_nothing_else(
+async def test_errors_beside_the_path_of_records_are_only_logged(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """A callback, a thread or a destructor that fails is an error in the log, and the bridge goes on and drains."""
+    """A callback, a thread or a destructor that fails is an error in the log, and the bridge continues and drains."""
     async with Simulator(tokens=[SECRET], rate=100) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, ARIES_ACCESS_TOKEN=SECRET)
         async with process(environ, "run", sabotage=FAIL + MESSAGES_FAIL) as run:
@@ -137,7 +137,7 @@ async def test_errors_beside_the_way_of_the_records_are_logged_and_nothing_else(
 async def test_a_log_call_that_cannot_be_formatted_shows_none_of_its_arguments(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """A library that logs with wrong arguments costs that line, which is said, and no secret."""
+    """A library that logs with wrong arguments loses that line, which is logged, and no secret is shown."""
     sabotage = "from websockets.client import ClientProtocol\nconnect = ClientProtocol.connect\nimport logging\n"
     sabotage += "def sabotaged(self):\n    logging.getLogger('aiokafka').warning('%d and %s', SECRET)\n"
     sabotage += "    return connect(self)\nClientProtocol.connect = sabotaged\n"

@@ -1,4 +1,4 @@
-"""Secrets planted to be looked for, in every form in which somebody could show them."""
+"""Planted secrets, and the search for them in every form in which they could be shown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECRETS: Mapping[str, str] = {
 
 
 def shown_in(emitted: bytes) -> list[str]:
-    """Return the names of the secrets that can be read in what was emitted, each with the form in which it can."""
+    """Return the names of the secrets that can be read in some output, each with the form in which it can."""
     return [f"{name} as {form}" for name, value in SECRETS.items() for form, text in _forms(value) if text in emitted]
 
 

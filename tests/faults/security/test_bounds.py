@@ -1,4 +1,4 @@
-"""Whatever others send, only so much of it is kept: by the feed, over HTTP, from a registry."""
+"""Whatever the feed, HTTP clients or a registry send, only a bounded part of it is kept."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _update(kind: str, **data: object) -> str:
 
 
 def _hostile() -> Iterator[tuple[str, str]]:
-    """Yield lines no feed should send, with the reason that each is dead-lettered for."""
+    """Yield lines that no feed should send, with the reason for which each is dead-lettered."""
     yield "[" * 200_000, "not_json"
     yield '{"type":' * 100_000 + "1" + "}" * 100_000, "not_json"
     yield '{"type":"event","payload":{"action":"update","x":' + "9" * 5_000 + "}}", "not_json"
@@ -56,10 +56,10 @@ def _hostile() -> Iterator[tuple[str, str]]:
     yield json.dumps({"type": "x" * 1_000_000}), "unknown_message"
 
 
-async def test_lines_that_are_too_much_are_dead_letters_and_their_neighbours_are_not(
+async def test_oversized_lines_are_dead_letters_and_their_neighbours_are_not(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """Depth, digits, names, rows, maps and sizes beyond reason end in their account, and the feed goes on."""
+    """Excessive depth, digits, names, rows, maps and sizes end in their account, and the feed continues."""
     lines = list(_hostile())
     async with Simulator() as simulator:
         async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
@@ -77,10 +77,10 @@ async def test_lines_that_are_too_much_are_dead_letters_and_their_neighbours_are
     assert all(len(one.record["raw"]) <= 512 * 1024 and len(one.record["error"]) < 1_000 for one in letters)
 
 
-async def test_names_the_feed_makes_up_are_counted_in_a_bounded_number_of_labels(
+async def test_unknown_fields_have_a_bounded_number_of_labels(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """Thousands of unknown fields neither fill the metrics nor the status."""
+    """Thousands of unknown fields fill neither the metrics nor the status."""
     async with Simulator() as simulator:
         async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
             bridge = service.bridge
@@ -97,8 +97,10 @@ async def test_names_the_feed_makes_up_are_counted_in_a_bounded_number_of_labels
     assert len(status.text) < 100_000
 
 
-async def test_requests_that_are_too_large_are_refused(broker: EmbeddedBroker, topics: None, topic_prefix: str) -> None:
-    """Long lines, many or long headers and bodies end with an answer or the connection, and others are served on."""
+async def test_requests_that_are_too_large_are_rejected(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """Long lines, many or long headers and bodies end with a response or a close, and others are served."""
     requests = (
         b"GET /" + b"x" * 1_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n",
@@ -115,7 +117,7 @@ async def test_requests_that_are_too_large_are_refused(broker: EmbeddedBroker, t
 
 
 async def _asked(service: Service, request: bytes) -> bytes:
-    """Send bytes, and return the beginning of the answer."""
+    """Send bytes, and return the beginning of the response."""
     reader, writer = await _connected(service)
     async with asyncio.timeout(DEADLINE_SECONDS):
         writer.write(request)
@@ -135,10 +137,8 @@ async def _connected(service: Service) -> tuple[asyncio.StreamReader, asyncio.St
     return await asyncio.open_connection(url.hostname, url.port)
 
 
-async def test_connections_that_say_nothing_keep_nobody_away(
-    broker: EmbeddedBroker, topics: None, topic_prefix: str
-) -> None:
-    """Only so many are kept open, the oldest go first: descriptors are left, and probes are answered."""
+async def test_idle_connections_do_not_block_others(broker: EmbeddedBroker, topics: None, topic_prefix: str) -> None:
+    """The number of connections is bounded, the oldest are closed first: probes are answered."""
     async with Simulator() as simulator:
         async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
             async with client(service) as http, AsyncExitStack() as idle:
@@ -158,7 +158,7 @@ async def test_connections_that_say_nothing_keep_nobody_away(
 
 
 async def _asked_again(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    """Send a probe's request on an open connection, and return the status and the length of the answer."""
+    """Send a probe's request on an open connection, and return the status and length of the response."""
     writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     async with asyncio.timeout(DEADLINE_SECONDS):
         head = await reader.readuntil(b"\r\n\r\n")
@@ -167,10 +167,10 @@ async def _asked_again(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     return head.split()[1]
 
 
-async def test_a_probe_keeps_its_connection_however_many_another_opens(
+async def test_a_probe_keeps_its_connection_however_many_another_client_opens(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """The address that holds the most connections loses them, not the one that has asked something before."""
+    """The address with the most connections loses them, not the one that has sent a request."""
     async with Simulator() as simulator:
         async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
             async with client(service) as http, AsyncExitStack() as idle:
@@ -189,10 +189,10 @@ async def test_a_probe_keeps_its_connection_however_many_another_opens(
                 assert await _asked_again(*probe) == b"200"
 
 
-async def test_requests_that_come_byte_by_byte_are_not_waited_for(
+async def test_requests_sent_byte_by_byte_are_closed(
     broker: EmbeddedBroker, topics: None, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection without one whole request is closed after seconds, whatever it sends meanwhile."""
+    """A connection without a complete request is closed after seconds, whatever it sends meanwhile."""
     monkeypatch.setattr(connection_limit, "FIRST_REQUEST_SECONDS", 0.05)
     async with Simulator() as simulator:
         async with serving(environment(simulator, broker.bootstrap_servers, topic_prefix)) as service:
@@ -219,8 +219,8 @@ def _is_open(reader: asyncio.StreamReader) -> bool:
 
 
 @pytest.mark.parametrize("answer", [b"[" * 4_000_000, b'{"id":1' + b" " * 4_000_000 + b"}"])
-async def test_a_registry_that_does_not_stop_is_not_heard_to_the_end(answer: bytes) -> None:
-    """An answer beyond any schema's size is no answer, and says so."""
+async def test_an_endless_registry_response_is_not_read_to_the_end(answer: bytes) -> None:
+    """A response larger than any schema is an error that says so."""
     async with FakeRegistry().serving() as server, Registry(server.url) as registry:
         server.answers.append(web.Response(body=answer))
         with pytest.raises(RegistryUnreachable, match="HTTP 200 with more than 2097152 bytes"):

@@ -1,4 +1,4 @@
-"""Whatever others do with the bridge's secrets, nothing that the bridge emits shows one.
+"""Whatever servers do with the bridge's secrets, no output of the bridge shows one.
 
 Others echo them where they should not: in errors, close reasons, bodies of refusals, garbage. Each test collects
 everything that real processes emit, standard output and error at DEBUG, HTTP, their arguments and raw Kafka records,
@@ -48,28 +48,37 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-async def said(bridge: Process) -> bytes:
-    """Return what a process has written and is called with, and what it answers over HTTP while it runs."""
-    heard = [*bridge.text, bridge.output]
+#: Renew tokens and sessions as often as asked for, instead of at least 30 s apart.
+RENEW_AT_ONCE = """
+from bridge.aries.protocol import authentication
+from bridge.oauth import current_grant
+current_grant.FRESH_SECONDS = current_grant.MIN_REPEAT_SECONDS = 0.0
+authentication.MIN_RENEWAL_SECONDS = authentication.REPEATED_WITHIN_SECONDS = 0.0
+"""
+
+
+async def output_of(bridge: Process) -> bytes:
+    """Return what a process has written, its arguments, and what it responds over HTTP while it runs."""
+    outputs = [*bridge.text, bridge.output]
     cmdline = Path(f"/proc/{bridge.pid}/cmdline")
-    heard += [cmdline.read_text()] if cmdline.exists() else []  # noqa: ASYNC240 - no disk is behind it
+    outputs += [cmdline.read_text()] if cmdline.exists() else []  # noqa: ASYNC240 - no disk is behind it
     for line in bridge.all("HTTP server listening") if cmdline.exists() else []:  # noqa: ASYNC240 - likewise
         async with aiohttp.ClientSession(f"http://127.0.0.1:{line['port']}") as http:
             for path in PATHS:
                 async with http.get(path) as answer:
-                    heard.append(f"{answer.headers}{await answer.text()}")
-    return "".join(heard).encode()
+                    outputs.append(f"{answer.headers}{await answer.text()}")
+    return "".join(outputs).encode()
 
 
 async def run(environ: Mapping[str, str], *command: str) -> bytes:
-    """Run a command to its end and return what it says."""
+    """Run a command to its end and return its output."""
     async with process({**environ, **LOUD}, *command) as running:
         await running.ended()
-        return await said(running)
+        return await output_of(running)
 
 
 async def run_all(environ: Mapping[str, str], *commands: tuple[str, ...]) -> list[bytes]:
-    """Run commands side by side and return what each says."""
+    """Run commands side by side and return the output of each."""
     return list(await asyncio.gather(*(run(environ, *command) for command in commands)))
 
 
@@ -83,7 +92,7 @@ async def records(bootstrap_servers: str, prefix: str) -> bytes:
 async def test_a_feed_that_echoes_token_and_key_everywhere(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """In errors, garbage, names, refusals and close reasons, cut or whole: neither logs, HTTP nor Kafka repeat it."""
+    """In errors, invalid lines, names and close reasons, cut or whole: neither logs, HTTP nor Kafka repeat it."""
     async with Simulator(rate=100, dialect="action", api_key=planted.API_KEY) as simulator:
         environ = environment(
             simulator,
@@ -101,7 +110,7 @@ async def test_a_feed_that_echoes_token_and_key_everywhere(
             for echo in (token, key, quote(token), json.dumps(key), html.escape(key), basic("u", key), token[:100]):
                 for fault in _echoes(echo):
                     await simulator.inject(fault)
-            heard = [await said(bridge)]
+            outputs = [await output_of(bridge)]
             for number, echo in enumerate((f"bad token {token}"[:120], f"bad key {key}"), 1):
                 await simulator.inject(faults.Close(code=4000, reason=echo))
                 await bridge.logged("Aries connection lost", number)
@@ -110,15 +119,15 @@ async def test_a_feed_that_echoes_token_and_key_everywhere(
             await simulator.inject(faults.Drop())
             await bridge.logged("Aries connection lost", 4)
             await bridge.logged("subscribed", 4)
-            heard.append(await said(bridge))
+            outputs.append(await output_of(bridge))
             bridge.signal(TERM)
             assert await bridge.ended() == 0
-            heard.append(await said(bridge))
+            outputs.append(await output_of(bridge))
     stored = await records(broker.bootstrap_servers, topic_prefix)
     assert stored.count(b"***") > 10  # the echoes are there, without what they echo
     commands = (("tail", "--json", "--from-beginning", "--count", "50"), ("verify",), ("settings", "--json"))
-    heard += await run_all(environ, *commands)
-    assert planted.shown_in(b"".join((*heard, stored))) == []
+    outputs += await run_all(environ, *commands)
+    assert planted.shown_in(b"".join((*outputs, stored))) == []
 
 
 def _echoes(echo: str) -> Iterator[faults.Fault]:
@@ -134,27 +143,24 @@ def _echoes(echo: str) -> Iterator[faults.Fault]:
         yield faults.Garbage(line=json.dumps(message))
 
 
-async def test_a_feed_that_refuses_the_token_with_the_token(
+async def test_a_feed_that_repeats_the_token_it_rejects(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """The last word before exit code 3 tells what to do and not what was refused; so does the preflight."""
+    """The message of exit code 3 has a hint and not the token; so has the preflight."""
     async with Simulator() as simulator:
         await simulator.inject(faults.RefuseAuth(error=f"no such token: {planted.ACCESS_TOKEN}"))
         environ = environment(
             simulator, broker.bootstrap_servers, topic_prefix, ARIES_ACCESS_TOKEN=planted.ACCESS_TOKEN
         )
-        heard = await run_all(environ, ("run",), ("check",), ("check", "--json"))
-    assert b"no such token: ***" in heard[0]
-    assert planted.shown_in(b"".join((*heard, await records(broker.bootstrap_servers, topic_prefix)))) == []
+        outputs = await run_all(environ, ("run",), ("check",), ("check", "--json"))
+    assert b"no such token: ***" in outputs[0]
+    assert planted.shown_in(b"".join((*outputs, await records(broker.bootstrap_servers, topic_prefix)))) == []
 
 
 async def test_a_token_endpoint_that_echoes_what_it_was_sent(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """Refusals in JSON and in HTML, and tokens that were granted, and so learnt, only while the bridge ran.
-
-    Those are echoed by the market data's server, as the endpoint is left alone for a while after a rejection.
-    """
+    """Rejections in JSON and in HTML, and tokens that were granted, and so learnt, only while the bridge ran."""
     async with Simulator(rate=100) as simulator, token_endpoint() as endpoint:
         sent = f"{planted.REFRESH_TOKEN} and {planted.CLIENT_SECRET}"
         endpoint.will_answer(500, {"error": sent, "error_description": planted.CLIENT_SECRET})
@@ -177,19 +183,21 @@ async def test_a_token_endpoint_that_echoes_what_it_was_sent(
             ARIES_TOKEN_URL=f"{endpoint.url}?{planted.URL_QUERY}",
             **LOUD,
         )
-        async with process(environ, "run") as bridge:
+        async with process(environ, "run", sabotage=RENEW_AT_ONCE) as bridge:
             await bridge.logged("subscribed")
-            heard = [await said(bridge)]
+            outputs = [await output_of(bridge)]
             echo = f"{planted.NEXT_ACCESS_TOKEN} {planted.ROTATED_REFRESH_TOKEN}"
+            refused = {"error": "server_error", "error_description": echo}
+            for _ in range(5):
+                endpoint.will_answer(500, refused)
             await simulator.inject(faults.Garbage(line=echo))
-            await simulator.inject(faults.RefuseAuth(error=echo, times=1))
-            await simulator.inject(faults.Drop())
-            await bridge.logged("Aries connection lost", 5)  # after three refusals by the endpoint
-            heard.append(await said(bridge))
+            await simulator.inject(faults.Expire(warning_seconds=1))
+            await bridge.logged("token refresh failed, using current token")
+            outputs.append(await output_of(bridge))
             bridge.signal(TERM)
             assert await bridge.ended() == 0
-            heard.append(await said(bridge))
-    assert planted.shown_in(b"".join((*heard, await records(broker.bootstrap_servers, topic_prefix)))) == []
+            outputs.append(await output_of(bridge))
+    assert planted.shown_in(b"".join((*outputs, await records(broker.bootstrap_servers, topic_prefix)))) == []
 
 
 @pytest.mark.parametrize(
@@ -204,7 +212,7 @@ async def test_a_token_endpoint_that_echoes_what_it_was_sent(
 async def test_a_registry_that_echoes_the_password(
     answer: tuple[int, dict[str, object]], broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """Refused, unprocessable or broken: the password is repeated neither as it is nor as HTTP carries it."""
+    """Rejected, unprocessable or broken: the password is repeated neither as it is nor as HTTP encodes it."""
     async with Simulator() as simulator, FakeRegistry().serving() as registry:
         environ = environment(
             simulator,
@@ -220,19 +228,19 @@ async def test_a_registry_that_echoes_the_password(
         async with process(environ, "run") as bridge:
             if status >= 500:
                 await bridge.logged("schema registry unavailable, retrying")
-                heard = [await said(bridge)]
+                outputs = [await output_of(bridge)]
                 bridge.signal(TERM)
             code = await bridge.ended()
             assert code == (0 if status >= 500 else 1)
-            heard = [await said(bridge)]
-        heard.append(await run(environ, "schemas", "list"))
-    assert planted.shown_in(b"".join(heard)) == []
+            outputs = [await output_of(bridge)]
+        outputs.append(await run(environ, "schemas", "list"))
+    assert planted.shown_in(b"".join(outputs)) == []
 
 
-async def test_a_kafka_that_refuses_the_password_or_accepts_it(
+async def test_a_kafka_that_rejects_the_password_or_accepts_it(
     kafka: RealKafka, kafka_topics: None, topic_prefix: str
 ) -> None:
-    """Neither a failed login nor a working one shows how it was tried, whichever way."""
+    """Neither a failed login nor a successful one shows its credentials, by any mechanism."""
     async with Simulator(rate=100) as simulator, token_endpoint() as endpoint:
         for _ in range(20):
             echo = basic("client", planted.OAUTH_SECRET)
@@ -247,30 +255,30 @@ async def test_a_kafka_that_refuses_the_password_or_accepts_it(
             "KAFKA_OAUTH_CLIENT_ID": "client",
             "KAFKA_OAUTH_CLIENT_SECRET": planted.OAUTH_SECRET,
         }
-        heard = []
+        outputs = []
         for mechanism, how in (("PLAIN", login), ("SCRAM-SHA-512", login), ("OAUTHBEARER", oauth)):
             tried = {**environ, **how, **LOUD, "KAFKA_SASL_MECHANISM": mechanism}
             async with process(tried, "run") as bridge:
                 await bridge.logged("Kafka unavailable, retrying")
-                heard.append(await said(bridge))
+                outputs.append(await output_of(bridge))
                 bridge.signal(TERM)
                 assert await bridge.ended() == 0
-                heard.append(await said(bridge))
+                outputs.append(await output_of(bridge))
         good = {**environ, **login, **LOUD, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_PASSWORD": PASSWORD}
         async with process(good, "run") as bridge:
             await bridge.logged("subscribed")
-            heard.append(await said(bridge))
+            outputs.append(await output_of(bridge))
             bridge.signal(TERM)
             assert await bridge.ended() == 0
-            heard.append(await said(bridge))
-        heard.append(await run({**good, **login}, "topics"))
-    emitted = b"".join(heard)
+            outputs.append(await output_of(bridge))
+        outputs.append(await run({**good, **login}, "topics"))
+    emitted = b"".join(outputs)
     assert PASSWORD.encode() not in emitted
     assert planted.shown_in(emitted) == []
 
 
-async def test_secrets_in_the_wrong_place_are_not_repeated_by_what_says_so(tmp_path: Path) -> None:
-    """Settings that are refused are told by name, and URLs without what may be a credential."""
+async def test_secrets_in_the_wrong_settings_are_not_repeated(tmp_path: Path) -> None:
+    """Invalid settings are reported by name, and URLs without what may be a credential."""
     file = tmp_path / "secret"
     file.write_bytes(planted.SASL_PASSWORD.encode("utf-16"))
     environ = {
@@ -288,13 +296,13 @@ async def test_secrets_in_the_wrong_place_are_not_repeated_by_what_says_so(tmp_p
         "SCHEMA_REGISTRY_PASSWORD": planted.REGISTRY_PASSWORD,
     }
     commands = (("run",), ("settings",), ("settings", "--json"), ("settings", "--check"), ("check",), ("verify",))
-    heard = await run_all(environ, *commands)
-    assert all(len(words) > 100 for words in heard)
-    assert planted.shown_in(b"".join(heard)) == []
+    outputs = await run_all(environ, *commands)
+    assert all(len(words) > 100 for words in outputs)
+    assert planted.shown_in(b"".join(outputs)) == []
 
 
 def test_the_search_itself_finds_every_form() -> None:
-    """A secret that is shown, whole or cut, as it is or encoded, does not escape these tests."""
+    """A secret that is shown, whole or cut, plain or encoded, is found by these tests."""
     for name, value in planted.SECRETS.items():
         for text in (value, quote(value), json.dumps(value), html.escape(value), basic("me", value), value[:65]):
             assert any(found.startswith(name) for found in planted.shown_in(text.encode())), (name, text)

@@ -226,7 +226,7 @@ class ScriptedBroker:
         return answer["accepted"], answer["open"]
 
     def command(self, name: str, **arguments: object) -> Any:
-        """Let the program do something and return its result. Raises ScriptedBrokerError."""
+        """Run a command of the program and return its result. Raises ScriptedBrokerError."""
         assert self._process is not None
         assert self._process.stdin is not None
         with self._one_command:

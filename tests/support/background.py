@@ -1,0 +1,23 @@
+"""Work that runs beside a test."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+
+@asynccontextmanager
+async def in_background(work: Coroutine[object, object, object]) -> AsyncIterator[None]:
+    """Run endless work until the block ends, then cancel it; raise its error if it failed."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            raise AssertionError(f"it ended before it was cancelled: {task.result()}")
