@@ -14,11 +14,12 @@ from tests.faults.proof import nothing_lost, prove
 from tests.support.service import environment, eventually, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping, MutableMapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, MutableMapping
 
     from bridge.app import Bridge
     from bridge.verify.report import Report
     from tests.support.brokers import RealKafka
+    from tests.support.scripted_broker import ScriptedBroker
 
 GIVEN_UP = "producer replaced, resending"
 REBUILT = "new producer ready"
@@ -37,7 +38,7 @@ PATIENCE_SECONDS = 60.0
 class Load:
     """A bridge, its feed, and its log."""
 
-    kafka: RealKafka
+    kafka: RealKafka | ScriptedBroker
     prefix: str
     simulator: Simulator
     bridge: Bridge
@@ -52,6 +53,18 @@ class Load:
         """Wait until so many more lines are read, whether they are published or not."""
         target = self.bridge.accounts.lines_received + lines
         await eventually(lambda: self.bridge.accounts.lines_received >= target, f"{lines} more lines")
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait until something holds."""
+        await eventually(holds, "what the test waits for", PATIENCE_SECONDS)
+
+    async def refused(self) -> None:
+        """Wait until a topic was found not writable."""
+        await self.until(lambda: self.logged(CANNOT))
+
+    async def recovered(self) -> None:
+        """Wait until a topic was found writable again."""
+        await self.until(lambda: self.logged(CAN_AGAIN))
 
     async def gives_up(self, times: int = 1) -> None:
         """Wait until so many producers were replaced since the start."""
@@ -85,7 +98,7 @@ class Load:
 
 @asynccontextmanager
 async def under_load(
-    kafka: RealKafka,
+    kafka: RealKafka | ScriptedBroker,
     prefix: str,
     settings: Mapping[str, str] | None = None,
     *,
