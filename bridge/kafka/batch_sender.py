@@ -113,6 +113,8 @@ class BatchSender:
         self._ready = ready
         self._hurry = asyncio.Event()
         self._draining = False
+        #: When a drain last saw that there is something to wait for (monotonic seconds).
+        self._progress_at = 0.0
         self._failure: ProducerLost | None = None
         self._in_flight = _InFlight()
 
@@ -147,26 +149,45 @@ class BatchSender:
 
         Records of blocked queues are waited for a little longer than the others, and then left.
         """
-        self._draining = True
+        if not self._draining:
+            self._draining = True
+            self._progress_at = time.monotonic()
         self._hurry.set()
-        blocked_since = time.monotonic()
         while not self._buffer.empty:
             self._in_flight.none_left.clear()
             try:
                 async with asyncio.timeout(DRAIN_CHECK_SECONDS):
                     await self._in_flight.none_left.wait()
             except TimeoutError:
-                if self._only_blocked_left():
-                    if time.monotonic() - blocked_since > BLOCKED_DRAIN_SECONDS:
-                        return
+                pass
+            else:
+                if not self._topic_backoff:
                     continue
-            blocked_since = time.monotonic()
+            if not self._only_unwritable_left():
+                self._progress_at = time.monotonic()
+            elif time.monotonic() - self._progress_at > BLOCKED_DRAIN_SECONDS:
+                return
 
-    def _only_blocked_left(self) -> bool:
-        """Return whether all records that are left are those of queues that cannot be sent, while others can."""
-        if self.producer is None:
-            return False
-        return all(self.is_blocked(queue) for queue in self._buffer.queues() if queue.waiting or queue.in_flight)
+    def _only_unwritable_left(self) -> bool:
+        """Return whether all records that are left are those of queues that cannot be written, while others can.
+
+        If none can, Kafka is down, and may come back.
+        """
+        others_can = False
+        for queue in self._buffer.queues():
+            if self.is_writable(queue):
+                if len(queue):
+                    return False
+                others_can = True
+        return others_can
+
+    def is_writable(self, queue: PartitionQueue) -> bool:
+        """Return whether a queue has a leader, and its topic is not known to be blocked, held at the moment or not."""
+        return (
+            self.producer is not None
+            and self.producer.has_leader(queue.name, queue.partition)
+            and not self._topic_backoff.is_blocked(queue.name)
+        )
 
     async def settle(self) -> None:
         """Give the batches in flight a moment to be acknowledged after one has failed."""
@@ -215,6 +236,9 @@ class BatchSender:
             self._buffer.defer(queue)
             self._buffer.set_stalled(queue, is_stalled=True)
             return 0
+        if not queue.waiting:
+            self._buffer.pass_over(queue)
+            return 0
         batch = self._new_batch()
         count = batch.fill(queue.next_batch())
         try:
@@ -239,14 +263,15 @@ class BatchSender:
             self._in_flight.none_left.set()
 
     def _on_acknowledgement(self, queue: PartitionQueue) -> None:
-        if self._topic_backoff and queue.name not in self.leaderless:
-            self._topic_backoff.unblock(queue.name)
         now, now_us = self._state.note_activity(), wall_us()
         self._state.acking = True
         self._state.last_error = None
         self._latency.acknowledged(queue, now, now_us)
+        records = len(queue.in_flight)
         self._buffer.acknowledge(queue)
-        self._recovery.accepted(queue, now)
+        self._recovery.accepted(queue, records, now)
+        if self._topic_backoff and queue.name not in self.leaderless and not self._recovery.is_refused(queue.name):
+            self._topic_backoff.unblock(queue.name)
         self._buffer.set_stalled(queue, is_stalled=False)
         self._ingest.release_after_overload(now_us)
 
@@ -256,6 +281,8 @@ class BatchSender:
         if reacting is Reaction.REBUILD:
             self.fail(ProducerLost(error, queue))
             return
+        if not queue.in_flight:
+            return  # its records were given up
         now = self._state.note_activity()
         self._state.last_error = str(error)
         if isinstance(error, BatchRejected):

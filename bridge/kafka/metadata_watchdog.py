@@ -87,12 +87,16 @@ class MetadataWatchdog:
         """Count queues as stalled that no broker answers, and drop what stalled queues hold beyond their share."""
         overdue = time.monotonic() - STALLED_AFTER_SECONDS
         for queue in self._buffer.queues():
-            if queue.unanswered_since is not None:
-                self._buffer.set_stalled(queue, is_stalled=queue.unanswered_since < overdue)
-            elif queue.is_stalled and not self._sender.is_blocked(queue):
+            if queue.unanswered_since is not None and queue.unanswered_since < overdue:
+                self._buffer.set_stalled(queue, is_stalled=True)
+            elif queue.is_stalled and self._has_recovered(queue):
                 self._buffer.set_stalled(queue, is_stalled=False)
             if queue.is_stalled and queue.waiting and queue.topic is not Topic.CONTROL:
                 self._ingest.shed(queue, MAX_SHED_RECORDS)
+
+    def _has_recovered(self, queue: PartitionQueue) -> bool:
+        """Return whether a queue may be sent; a topic that is tried again is still blocked, but one without a record."""
+        return self._sender.is_writable(queue) or not (len(queue) or self._sender.is_blocked(queue))
 
     def _silent_seconds(self) -> float:
         """Return how long no broker has answered a batch."""

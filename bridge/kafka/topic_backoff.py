@@ -46,9 +46,19 @@ class TopicBackoff:
         """Leave a topic alone for a while, longer each time; the first ``quiet_times`` do not log the reason."""
         topic = self._topics.setdefault(name, _BlockedTopic())
         topic.not_before = now + topic.backoff.next_seconds()
-        if not topic.reason and topic.backoff.attempts > quiet_times:
+        if topic.backoff.attempts > quiet_times:
+            self.blame(name, reason)
+
+    def blame(self, name: str, reason: str) -> None:
+        """Note that a broker refuses a topic's records; its reason is logged unless one was."""
+        topic = self._topics.setdefault(name, _BlockedTopic())
+        if not topic.reason:
             self.block(name, reason)
             topic.is_told_by_broker = True
+
+    def is_blocked(self, name: str) -> bool:
+        """Return whether a topic cannot be written as far as is known, held at the moment or not."""
+        return name in self._topics
 
     def is_held(self, name: str, now: float) -> bool:
         """Return whether a topic is still left alone."""

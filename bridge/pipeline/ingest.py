@@ -114,13 +114,17 @@ class Ingest:
         if symbol is not None:
             self._mark_gap(queue, symbol, place)
 
-    def reject_suspect(self, queue: PartitionQueue, error: BadLine) -> None:
-        """Dead-letter the record that was set aside as Kafka rejects it."""
-        record, is_marked = queue.take_suspect()
-        self._buffer.forget(queue, record)
-        symbol = self._reject(queue, record, error)
-        if symbol is not None and not is_marked:
-            self._mark_gap(queue, symbol)
+    def reject_suspects(self, queue: PartitionQueue, why: Callable[[Record], BadLine]) -> None:
+        """Dead-letter the records that were set aside as Kafka rejects them; ``why`` makes the reason of each."""
+        suspects, marked = queue.take_suspects()
+        symbols: dict[str, None] = {}
+        for record in suspects:
+            self._buffer.forget(queue, record)
+            if (symbol := self._reject(queue, record, why(record))) is not None:
+                symbols[symbol] = None
+        for symbol in symbols:
+            if symbol.encode() != marked:
+                self._mark_gap(queue, symbol)
 
     def set_aside_first(self, queue: PartitionQueue) -> None:
         """Set the first waiting record of a queue aside, until the next one shows whether it is at fault."""

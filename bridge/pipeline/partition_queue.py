@@ -37,7 +37,7 @@ class PartitionQueue:
         "name",
         "partition",
         "sent_at",
-        "suspect",
+        "suspects",
         "topic",
         "unanswered_since",
         "waiting",
@@ -61,8 +61,9 @@ class PartitionQueue:
         #: When the batch in flight was sent, and since when no broker has answered a batch (monotonic seconds).
         self.sent_at = 0.0
         self.unanswered_since: float | None = None
-        #: A record that was rejected alone, set aside while the next one shows whether it is the topic's fault.
-        self.suspect: Record | None = None
+        #: Records that were rejected alone, set aside while the next one shows whether it is the topic's fault.
+        self.suspects: list[Record] = []
+        #: The record behind them as it was before it was marked, if it was.
         self._replaced: Record | None = None
         self._last_batch_records = 0
         self._max_batch_records = 0  # 0: as many as fit
@@ -70,7 +71,7 @@ class PartitionQueue:
         self._batches_accepted = 0
 
     def __len__(self) -> int:
-        return len(self.waiting) + len(self.in_flight) + (self.suspect is not None)
+        return len(self.waiting) + len(self.in_flight) + len(self.suspects)
 
     # -- batches ------------------------------------------------------------------------------------------------
 
@@ -109,9 +110,9 @@ class PartitionQueue:
         return self._max_batch_records > 0
 
     @property
-    def repeated_records(self) -> int:
-        """Return how many of the first waiting records must be sent as one batch."""
-        return self._max_batch_records if self._is_repeat else 0
+    def kept_records(self) -> int:
+        """Return how many of the first waiting records must stay: a batch that is repeated, or who is behind suspects."""
+        return self._max_batch_records if self._is_repeat else bool(self.suspects)
 
     def halve_batch(self) -> bool:
         """Limit the next batch to half of the last one; return False if that had one record."""
@@ -126,6 +127,12 @@ class PartitionQueue:
             self._batches_accepted += 1
             if self._is_repeat or self._batches_accepted >= BATCHES_BEFORE_FULL:
                 self.lift_limit()
+
+    def end_search(self) -> None:
+        """Put suspects back, and let the next batch have as many records as fit, unless it must be repeated whole."""
+        self.restore_suspects()
+        if not self._is_repeat:
+            self.lift_limit()
 
     def lift_limit(self) -> None:
         """Let the next batch have as many records as fit."""
@@ -143,32 +150,34 @@ class PartitionQueue:
         return False
 
     def set_aside_first(self, mark: Callable[[bytes], bytes]) -> None:
-        """Set the first record aside, and limit the next batch to the one behind it.
+        """Set the first record aside with the suspects there are, and limit the next batch to the one behind it.
 
-        If that has the same key, it is marked: it would be the first after a missing record.
+        If that has the key of one of them, it is marked: it would be the first after a missing record.
         """
-        self.suspect = self.waiting.popleft()
+        self._unmark()
+        self.suspects.append(self.waiting.popleft())
         self._max_batch_records = 1
         self._is_repeat = False
         ingest_us, key, value, reason = self.waiting[0]
-        if key == self.suspect[1]:
+        if any(key == of for _, of, _, _ in self.suspects):
             self._replaced = self.waiting[0]
             self.waiting[0] = ingest_us, key, mark(value), reason
 
-    def restore_suspect(self) -> None:
-        """Put the record that was set aside back at the head, as if it had not been."""
-        if self.suspect is not None:
-            if self._replaced is not None:
-                self.waiting[0] = self._replaced
-            self.waiting.appendleft(self.suspect)
-            self.suspect = self._replaced = None
+    def restore_suspects(self) -> None:
+        """Put the records that were set aside back at the head, as if they had not been."""
+        self._unmark()
+        self.waiting.extendleft(reversed(self.suspects))
+        self.suspects = []
 
-    def take_suspect(self) -> tuple[Record, bool]:
-        """Return the record that was set aside, and whether the one behind it was marked; the queue has it no more."""
-        suspect, is_marked = self.suspect, self._replaced is not None
-        assert suspect is not None
-        self.suspect = self._replaced = None
-        return suspect, is_marked
+    def take_suspects(self) -> tuple[list[Record], bytes | None]:
+        """Return the records that were set aside, and the key of the one behind if it was marked; they are gone."""
+        suspects, marked = self.suspects, None if self._replaced is None else self._replaced[1]
+        self.suspects, self._replaced = [], None
+        return suspects, marked
+
+    def _unmark(self) -> None:
+        if self._replaced is not None:
+            self.waiting[0], self._replaced = self._replaced, None
 
 
 def size_of(record: Record) -> int:

@@ -119,7 +119,8 @@ class RecordBuffer:
     def take_ready(self) -> list[PartitionQueue]:
         """Return the queues that have something to send and nothing in flight, once.
 
-        Each counts as ready until it is given to ``start_batch`` or ``defer``: it is not returned again meanwhile.
+        Each counts as ready until it is given to ``start_batch``, ``defer`` or ``pass_over``: it is not returned again
+        meanwhile.
         """
         ready, self._ready = self._ready, []
         return ready
@@ -134,6 +135,10 @@ class RecordBuffer:
             self._ready += self._deferred
             self._deferred.clear()
             self._on_ready()
+
+    def pass_over(self, queue: PartitionQueue) -> None:
+        """Leave a queue that ``take_ready`` returned: its last record was removed."""
+        queue.is_ready = False
 
     def start_batch(self, queue: PartitionQueue, count: int, now: float) -> None:
         """Put the first ``count`` waiting records of a queue in flight."""
@@ -162,7 +167,7 @@ class RecordBuffer:
         requeued = 0
         for queue in self.queues():
             requeued += queue.requeue_batch()
-            queue.restore_suspect()
+            queue.restore_suspects()
             queue.lift_limit()
             queue.unanswered_since = None
             queue.is_ready = bool(queue.waiting)
@@ -177,9 +182,6 @@ class RecordBuffer:
         record = queue.waiting[place]
         del queue.waiting[place]
         self.forget(queue, record)
-        if not queue.waiting and queue.is_ready:
-            queue.is_ready = False
-            (self._ready if queue in self._ready else self._deferred).remove(queue)
         return record
 
     def forget(self, queue: PartitionQueue, record: Record) -> None:
@@ -192,7 +194,7 @@ class RecordBuffer:
         """Return how many of a stalled queue's newest records are beyond what stalled queues may hold."""
         excess_bytes = self.stalled_bytes - self.budget_bytes * STALLED_SHARE
         count = 0
-        max_records = min(max_records, len(queue.waiting) - queue.repeated_records)
+        max_records = min(max_records, len(queue.waiting) - queue.kept_records)
         for record in reversed(queue.waiting):
             if excess_bytes <= 0 or count >= max_records:
                 break
@@ -204,7 +206,7 @@ class RecordBuffer:
         """Count everything that is left as undelivered, but for one topic; return how many control records that is."""
         control_records = 0
         for queue in [queue for queue in self.queues() if queue.topic is not keep]:
-            queue.restore_suspect()
+            queue.restore_suspects()
             if queue.topic is Topic.CONTROL:
                 control_records += len(queue)
             elif len(queue):
@@ -237,12 +239,16 @@ class RecordBuffer:
 
     def oldest_ready_us(self) -> int:
         """Return when the oldest record that waits to be sent was read (µs since the epoch); 0 if none waits."""
-        return min((queue.waiting[0][0] for queue in self._ready), default=0)
+        return min((queue.waiting[0][0] for queue in self._ready if queue.waiting), default=0)
 
     def oldest_unanswered(self) -> float | None:
         """Return since when a batch has had no answer from any broker, sent again or not (monotonic seconds)."""
         waiting = (queue.unanswered_since for queue in self.queues())
         return min((since for since in waiting if since is not None), default=None)
+
+    def queues_of(self, topic: Topic) -> list[PartitionQueue]:
+        """Return the queues of a topic, in the order of their partitions."""
+        return self._queues[topic]
 
     def _make_ready(self, queue: PartitionQueue) -> None:
         queue.is_ready = True

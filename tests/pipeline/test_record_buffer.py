@@ -166,9 +166,10 @@ class LanesMachine(RuleBasedStateMachine):
         self.buffer.resume_deferred()
         ready = self.buffer.take_ready()
         for queue in ready:
-            self.buffer.defer(queue)
+            self.buffer.defer(queue) if queue.waiting else self.buffer.pass_over(queue)
         self.buffer.resume_deferred()
         assert len(ready) == len(set(ready))
+        ready = [queue for queue in ready if queue.waiting]
         for queue in self.buffer.queues():
             assert queue.is_ready == (queue in ready) == bool(queue.waiting and not queue.in_flight)
 
