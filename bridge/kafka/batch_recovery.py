@@ -62,7 +62,7 @@ class BatchRecovery:
         self._ingest = ingest
         self._topic_backoff = topic_backoff
         self._retries: dict[PartitionQueue, _Retry] = {}
-        #: When Kafka last took a batch of each topic, by name (monotonic seconds).
+        #: When the newest batch of each topic was sent that Kafka took, by name (monotonic seconds).
         self._accepted_at: dict[str, float] = {}
 
     def not_before(self, queue: PartitionQueue) -> float:
@@ -76,9 +76,9 @@ class BatchRecovery:
             queue.name == name and retry.backoff.attempts > MAX_QUICK_RESENDS for queue, retry in self._retries.items()
         )
 
-    def accepted(self, queue: PartitionQueue, records: int, now: float) -> None:
+    def accepted(self, queue: PartitionQueue, records: int) -> None:
         """Note that Kafka has taken a batch; it proves the records guilty that were set aside."""
-        self._accepted_at[queue.name] = now
+        self._accepted_at[queue.name] = max(queue.sent_at, self._accepted_at.get(queue.name, 0.0))
         if (retry := self._retries.get(queue)) is None:
             return
         if queue.suspects:

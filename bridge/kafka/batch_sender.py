@@ -113,7 +113,7 @@ class BatchSender:
         self._ready = ready
         self._hurry = asyncio.Event()
         self._draining = False
-        #: When a drain last saw that there is something to wait for (monotonic seconds).
+        #: When a batch was last acknowledged, or a drain saw that there is one to wait for (monotonic seconds).
         self._progress_at = 0.0
         self._failure: ProducerLost | None = None
         self._in_flight = _InFlight()
@@ -264,12 +264,13 @@ class BatchSender:
 
     def _on_acknowledgement(self, queue: PartitionQueue) -> None:
         now, now_us = self._state.note_activity(), wall_us()
+        self._progress_at = now
         self._state.acking = True
         self._state.last_error = None
         self._latency.acknowledged(queue, now, now_us)
         records = len(queue.in_flight)
         self._buffer.acknowledge(queue)
-        self._recovery.accepted(queue, records, now)
+        self._recovery.accepted(queue, records)
         if self._topic_backoff and queue.name not in self.leaderless and not self._recovery.is_refused(queue.name):
             self._topic_backoff.unblock(queue.name)
         self._buffer.set_stalled(queue, is_stalled=False)

@@ -95,7 +95,7 @@ class MetadataWatchdog:
                 self._ingest.shed(queue, MAX_SHED_RECORDS)
 
     def _has_recovered(self, queue: PartitionQueue) -> bool:
-        """Return whether a queue may be sent; a topic that is tried again is still blocked, but one without a record."""
+        """Return whether a queue may be sent; a blocked topic is tried again with a record, so an empty one may be."""
         return self._sender.is_writable(queue) or not (len(queue) or self._sender.is_blocked(queue))
 
     def _silent_seconds(self) -> float:

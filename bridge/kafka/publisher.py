@@ -128,9 +128,7 @@ class Publisher:
 
     def blocked_topics(self) -> set[str]:
         """Return the names of the topics that hold records and cannot be written now."""
-        return {
-            queue.name for queue in self._buffer.queues() if len(queue) and not self._sender.is_writable(queue)
-        }
+        return {queue.name for queue in self._buffer.queues() if len(queue) and not self._sender.is_writable(queue)}
 
     async def run(self) -> None:
         """Send what the queues hold until cancelled; ``connect`` first."""

@@ -111,7 +111,7 @@ class PartitionQueue:
 
     @property
     def kept_records(self) -> int:
-        """Return how many of the first waiting records must stay: a batch that is repeated, or who is behind suspects."""
+        """Return how many of the first waiting records must stay: a batch to repeat, or the one behind suspects."""
         return self._max_batch_records if self._is_repeat else bool(self.suspects)
 
     def halve_batch(self) -> bool:
@@ -129,9 +129,9 @@ class PartitionQueue:
                 self.lift_limit()
 
     def end_search(self) -> None:
-        """Put suspects back, and let the next batch have as many records as fit, unless it must be repeated whole."""
-        self.restore_suspects()
+        """Put suspects back, and let the next batch have as many records as fit, unless one must be repeated."""
         if not self._is_repeat:
+            self.restore_suspects()
             self.lift_limit()
 
     def lift_limit(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Self
@@ -33,10 +35,19 @@ class _Cut:
     reset: bool
 
 
+@dataclass
+class _Idleness:
+    """When a connection last carried a byte (monotonic seconds), and whether the network has forgotten it since."""
+
+    carried_at: float
+    is_forgotten: bool = False
+
+
 class Proxy:
     """Bytes pass between clients and one server while the context is open, unless a fault is set.
 
-    ``accepted`` counts the connections since the start, ``carried`` the bytes passed on in each direction. A small
+    ``accepted`` counts the connections since the start, ``carried`` the bytes passed on in each direction,
+    ``swallowed`` those that came on a forgotten connection, and ``carried_at`` is when a byte last came. A small
     ``window_bytes`` makes a client's send buffer fill soon where its bytes are not passed on.
     """
 
@@ -45,6 +56,9 @@ class Proxy:
     ) -> None:
         self.accepted = 0
         self.carried = dict.fromkeys(Direction, 0)
+        self.swallowed = 0
+        self.carried_at = 0.0
+        self._forget_after_seconds = math.inf
         self._server_host = server_host
         self._server_port = server_port
         self._port = port
@@ -129,8 +143,16 @@ class Proxy:
         """Accept connections, and close them at once."""
         self._turns_away = True
 
+    def forget_idle(self, after_seconds: float) -> None:
+        """Swallow what comes on a connection that carried nothing for so long, as load balancers do.
+
+        A connection that was forgotten stays so.
+        """
+        self._forget_after_seconds = after_seconds
+
     def heal(self) -> None:
         """Remove all faults."""
+        self._forget_after_seconds = math.inf
         self._chunk_bytes, self._pause_seconds, self._turns_away = _READ_BYTES, 0.0, False
         self._cuts.clear()
         for passes in self._passes.values():
@@ -158,9 +180,10 @@ class Proxy:
         server, to_server = await asyncio.open_connection(self._server_host, self._server_port)
         writers = {to_client, to_server}
         self._writers |= writers
+        idleness = _Idleness(time.monotonic())
         ways = [
-            asyncio.create_task(self._pass(client, to_server, Direction.TO_SERVER)),
-            asyncio.create_task(self._pass(server, to_client, Direction.TO_CLIENT)),
+            asyncio.create_task(self._pass(client, to_server, Direction.TO_SERVER, idleness)),
+            asyncio.create_task(self._pass(server, to_client, Direction.TO_CLIENT, idleness)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -174,7 +197,7 @@ class Proxy:
                 error for error in ended if isinstance(error, Exception) and not isinstance(error, OSError)
             ]
 
-    async def _pass(self, source: StreamReader, sink: StreamWriter, direction: Direction) -> None:
+    async def _pass(self, source: StreamReader, sink: StreamWriter, direction: Direction, idleness: _Idleness) -> None:
         sink.transport.set_write_buffer_limits(high=0)  # so that drained means handed to the kernel
         sink.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while True:
@@ -183,6 +206,9 @@ class Proxy:
             await self._passes[direction].wait()
             if not data:
                 return
+            if self._is_forgotten(idleness):
+                self.swallowed += len(data)
+                continue
             cut = self._cuts.get(direction)
             passed = data if cut is None else data[: cut.left_bytes]
             sink.write(passed)
@@ -196,6 +222,13 @@ class Proxy:
                     return
             if self._pause_seconds:
                 await asyncio.sleep(self._pause_seconds)
+
+    def _is_forgotten(self, idleness: _Idleness) -> bool:
+        """Return whether a connection was idle for too long, now that a byte comes."""
+        now = self.carried_at = time.monotonic()
+        idleness.is_forgotten |= now - idleness.carried_at > self._forget_after_seconds
+        idleness.carried_at = now
+        return idleness.is_forgotten
 
 
 def _close(writer: StreamWriter) -> None:

@@ -94,3 +94,18 @@ async def test_a_slow_network(proxy: Proxy) -> None:
         proxy.slow(chunk_bytes=1, pause_seconds=0.01)
         writer.write(b"abc")
         assert [await reader.read(10) for _ in range(3)] == [b"a", b"b", b"c"]
+
+
+async def test_an_idle_connection_is_forgotten(proxy: Proxy) -> None:
+    """What comes on it later is swallowed, without its being closed; a new connection is whole."""
+    async with client(proxy) as (reader, writer):
+        writer.write(b"1")
+        assert await reader.readexactly(1) == b"1"
+        proxy.forget_idle(0.0)
+        writer.write(b"lost")
+        await eventually(lambda: proxy.swallowed == len(b"lost"), "it is swallowed")
+        assert not reader.at_eof()
+    proxy.heal()
+    async with client(proxy) as (reader, writer):
+        writer.write(b"whole")
+        assert await reader.readexactly(5) == b"whole"

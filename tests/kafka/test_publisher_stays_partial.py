@@ -128,7 +128,7 @@ async def test_a_record_set_aside_keeps_its_follower_when_stalled_queues_shed() 
         kafka.producers[0].leaderless.add(SALES)
         buffer.budget_bytes = 1
         probe.reject(KafkaConnectionError())
-        await eventually(lambda: kafka.pipeline.accounts.dropped.total(), "records are dropped")
+        await eventually(kafka.pipeline.accounts.dropped.total, "records are dropped")
         buffer.requeue()
         assert [record["seq"] for record in await kafka.sales()] == [0, 1]
 
@@ -195,3 +195,41 @@ async def test_a_drain_leaves_a_topic_that_is_refused_again_and_again(monkeypatc
             await asyncio.sleep(0)
             assert number < 1_000
         assert kafka.values(Topic.TIMESALES) == [b"1"]
+
+
+async def test_a_follower_that_a_broker_may_have_stays_first_though_its_topic_is_denied_meanwhile() -> None:
+    """The record set aside would be taken for it: it would have the same sequence number."""
+    async with publishing() as kafka:
+        kafka.add_sales("0", "1", "2")
+        [queue] = kafka.pipeline.buffer.queues_of(Topic.TIMESALES)
+        number = 0
+        while not queue.suspects:
+            (await kafka.batch(0, number)).reject(BatchRejected(TOO_LARGE))
+            number += 1
+            await asyncio.sleep(0)
+        for error in (KafkaConnectionError(), BatchRejected(TOPIC_DENIED)):
+            (await kafka.batch(0, number)).reject(error)
+            number += 1
+        again = await kafka.batch(0, number)
+        assert (again.records, [record["seq"] for record in await kafka.sales()]) == (1, [1, 2])
+
+
+async def test_what_was_sent_before_a_rejection_proves_nothing() -> None:
+    """The topic may have begun to refuse everything in between."""
+    async with publishing() as kafka:
+        buffer = kafka.pipeline.buffer
+        buffer.open({Topic.TIMESALES: 2})
+        first, second = buffer.queues_of(Topic.TIMESALES)
+        buffer.add(first, (1, b"AAPL", b"1", None))
+        buffer.add(second, (1, b"MSFT", b"2", None))
+        rejected, accepted = await kafka.batch(0), await kafka.batch(0, 1)
+        rejected.reject(BatchRejected(INVALID_TIMESTAMP))
+        accepted.acknowledge()
+        number = 2
+        while not kafka.is_held:
+            (await kafka.batch(0, number)).reject(BatchRejected(INVALID_TIMESTAMP))
+            number += 1
+            sent = kafka.producers[0].sent
+            await eventually(lambda sent=sent, at=number: len(sent) > at or kafka.is_held, "the next attempt")  # type: ignore[misc]
+        assert len(first) == 1
+        assert kafka.pipeline.accounts.dead_lettered.total() == 0

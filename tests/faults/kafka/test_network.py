@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
+from bridge.kafka import client_options
+from bridge.simulator.server import Simulator
 from bridge.verify.topic_reader import Selection
 from bridge.verify.violations import ViolationKind
 from tests.faults.kafka.load import GIVEN_UP, NOT_USABLE, PATIENT, create_topics, under_load
-from tests.faults.proof import verified
+from tests.faults.proof import nothing_lost, prove, verified
 from tests.faults.proxy import Direction, Proxy
-from tests.support.service import eventually
+from tests.support.service import environment, eventually, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -110,3 +115,29 @@ async def test_kafka_that_starts_after_the_bridge(kafka: RealKafka, prefix: str)
 
     await load.proof()
     assert all(servers in line["reason"] for line in load.logged(NOT_USABLE))
+
+
+async def test_a_connection_is_closed_before_the_network_forgets_it(
+    kafka: RealKafka, prefix: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first record after a quiet time is acknowledged through a new connection, and nothing warns of it."""
+    monkeypatch.setattr(client_options, "MAX_IDLE_SECONDS", 0.5)
+    behind, port = kafka.proxied()
+    async with Proxy(behind, port=port) as network, Simulator() as simulator:
+        network.forget_idle(1.5)
+        with structlog.testing.capture_logs() as logs:
+            async with running(environment(simulator, f"localhost:{port}", prefix)) as bridge:
+                await simulator.subscribed("AAPL", "MSFT")
+                for number in range(3):
+                    await simulator.quote("AAPL", bidPrice=str(number))
+                    await eventually(lambda: bridge.accounts.lines_received == simulator.sent.lines, "all is read")
+                    await eventually(lambda: bridge.accounts.pending == 0, "all is acknowledged")
+                    await eventually(lambda: time.monotonic() - network.carried_at > 2, "a quiet time")
+                accepted = network.accepted
+
+    nothing_lost(bridge, simulator)
+    assert accepted >= 3
+    assert network.swallowed == 0
+    assert [line for line in logs if line["log_level"] not in {"debug", "info"}] == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    await prove(kafka.bootstrap_servers, prefix, bridge)

@@ -67,7 +67,7 @@ async def proof_of_one_producer(load: Load, broker: ScriptedBroker) -> None:
 async def test_a_topic_that_refuses_everything_waits_and_the_others_flow(
     scripted_broker: ScriptedBroker, prefix: str, fault: dict[str, Any], named: str
 ) -> None:
-    """One warning says why; nothing is lost, repeated or dead-lettered, and the topic flows when the fault has ended."""
+    """One warning says why; nothing is lost, repeated or dead-lettered, and the topic flows when the fault ends."""
     sales = f"{prefix}.{Topic.TIMESALES}"
     async with under_load(scripted_broker, prefix, {**PATIENT, "ARIES_SYMBOLS": "AAPL"}) as load:
         with scripted_broker.add_rule("Produce", topic=sales, **fault):
@@ -296,3 +296,22 @@ async def test_a_topic_that_is_blocked_for_long_costs_the_others_nothing(
     assert [one["reason"] for one in said if one["kind"] == "OVERLOAD"] == ["started", "ended"]
 
 
+async def test_a_partition_that_is_refused_leaves_its_topic_to_the_others(
+    scripted_broker: ScriptedBroker, prefix: str
+) -> None:
+    """Too few replicas of one partition: the topic's other partition is published, and the log says it once."""
+    sales = f"{prefix}.{Topic.TIMESALES}"
+    symbols = ",".join(f"S{number}" for number in range(16))
+    async with under_load(scripted_broker, prefix, {**PATIENT, "ARIES_SYMBOLS": symbols}) as load:
+        published = load.bridge.accounts.published
+        with scripted_broker.add_rule("Produce", topic=sales, partition=0, error=19):
+            await load.refused()
+            before = published[Topic.TIMESALES]
+            await load.flows(3_000)
+            assert published[Topic.TIMESALES] > before + 50
+        await load.recovered()
+        await load.flows()
+
+    await proof_of_one_producer(load, scripted_broker)
+    assert [line["topic"] for line in load.logged(CANNOT)] == [sales]
+    assert len(load.logged(CAN_AGAIN)) == 1
