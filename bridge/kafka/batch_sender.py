@@ -234,7 +234,8 @@ class BatchSender:
         """Send the next batch of a queue; return how many records it has, 0 if the queue is blocked."""
         if self.is_blocked(queue):
             self._buffer.defer(queue)
-            self._buffer.set_stalled(queue, is_stalled=True)
+            if not self.is_writable(queue):  # else it only waits a moment to be sent again
+                self._buffer.set_stalled(queue, is_stalled=True)
             return 0
         if not queue.waiting:
             self._buffer.pass_over(queue)

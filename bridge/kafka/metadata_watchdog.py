@@ -89,14 +89,11 @@ class MetadataWatchdog:
         for queue in self._buffer.queues():
             if queue.unanswered_since is not None and queue.unanswered_since < overdue:
                 self._buffer.set_stalled(queue, is_stalled=True)
-            elif queue.is_stalled and self._has_recovered(queue):
+            elif queue.is_stalled and not len(queue) and not self._sender.is_blocked(queue):
+                # One that has records recovers when Kafka takes some, not when they may be sent again.
                 self._buffer.set_stalled(queue, is_stalled=False)
             if queue.is_stalled and queue.waiting and queue.topic is not Topic.CONTROL:
                 self._ingest.shed(queue, MAX_SHED_RECORDS)
-
-    def _has_recovered(self, queue: PartitionQueue) -> bool:
-        """Return whether a queue may be sent; a blocked topic is tried again with a record, so an empty one may be."""
-        return self._sender.is_writable(queue) or not (len(queue) or self._sender.is_blocked(queue))
 
     def _silent_seconds(self) -> float:
         """Return how long no broker has answered a batch."""
