@@ -128,7 +128,8 @@ class Publisher:
 
     def blocked_topics(self) -> set[str]:
         """Return the names of the topics that hold records and cannot be written now."""
-        return {queue.name for queue in self._buffer.queues() if len(queue) and not self._sender.is_writable(queue)}
+        waiting = (queue for queue in self._buffer.queues() if queue.waiting and not queue.in_flight)
+        return {queue.name for queue in waiting if not self._sender.is_writable(queue)}
 
     async def run(self) -> None:
         """Send what the queues hold until cancelled; ``connect`` first."""
