@@ -260,7 +260,7 @@ class Bridge:
             return
         listed, events = settings.aries_symbols, settings.aries_events
         async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self._all, stop=stop):
-            self.plan_change.want(self._own_share(plan))
+            self.plan_change.request(self._own_share(plan))
 
     def _own_share(self, plan: Plan) -> Plan:
         return own_share(plan, self.settings.shard, self.settings.bridge_shards)
@@ -269,7 +269,7 @@ class Bridge:
         """Change the subscriptions; raise ``KafkaUnreachable`` or ``TopicConfigurationError`` if topics are missing."""
         self.publisher.open_topics(topics_for(plan.events))
         self.plan = plan
-        self.ingest.want(wanted_topics(plan))
+        self.ingest.set_wanted(wanted_topics(plan))
         self.client.replan(plan)
         log.info(log_events.SUBSCRIPTIONS_CHANGED, symbols=len(plan), warnings=plan.warnings)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Assumed if the token endpoint returns no lifetime; short, since brokers close connections when a token expires.
 ASSUMED_LIFETIME_SECONDS = 60.0
 _CHECK_CLIENT = "Check KAFKA_OAUTH_CLIENT_ID and KAFKA_OAUTH_CLIENT_SECRET."
-REMEDIES = MappingProxyType(
+_HINTS = MappingProxyType(
     {
         "invalid_client": _CHECK_CLIENT,
         "unauthorized_client": _CHECK_CLIENT,
@@ -53,7 +53,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafk
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._endpoint = TokenEndpoint(url, "KAFKA_OAUTH_TOKEN_URL", REMEDIES, tls=tls)
+        self._endpoint = TokenEndpoint(url, "KAFKA_OAUTH_TOKEN_URL", _HINTS, tls=tls)
         self._client_id = client_id
         self._client_secret = client_secret
         self._parameters = {"grant_type": "client_credentials"} | ({"scope": scope} if scope else {})

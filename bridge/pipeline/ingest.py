@@ -85,9 +85,9 @@ class Ingest:
         self._session_bytes = encode_long(session_id)
         self._router.start_session()
 
-    def want(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
+    def set_wanted(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
         """Publish the records of these symbols on these topics from now on."""
-        self._router.want(wanted)
+        self._router.set_wanted(wanted)
 
     def ingest(self, lines: Iterable[Line], ingest_us: int) -> None:
         """Account for lines read at one time (µs since the epoch), each before the next, and queue their records."""

@@ -58,14 +58,14 @@ class Router:
         #: Symbols that are wanted no more, oldest first, with their topics: none.
         self._removed: dict[str, frozenset[Topic]] = {}
         self.start_session()
-        self.want(wanted)
+        self.set_wanted(wanted)
 
     def start_session(self) -> None:
         """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
         self._streams = {topic: {} for topic in MARKET_DATA}
         self.routes.clear()
 
-    def want(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
+    def set_wanted(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
         """Route the records of these symbols to these topics from now on.
 
         An unknown symbol, as of a feed that spells it another way than it was subscribed to, gets the union of all.

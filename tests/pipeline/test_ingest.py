@@ -399,7 +399,7 @@ async def test_a_symbol_that_is_subscribed_to_again_has_a_gap() -> None:
     quotes_only = frozenset({Topic.QUOTES})
     both = dict.fromkeys(("AAPL", "MSFT"), quotes_only)
     for wanted in (both, {"MSFT": quotes_only}, both):
-        table.ingest.want(wanted)
+        table.ingest.set_wanted(wanted)
         for symbol in ("AAPL", "MSFT"):
             table.take(UpdateKind.QUOTE, symbol, bidPrice="1")
     quotes = await table.waiting(Topic.QUOTES)
@@ -413,10 +413,10 @@ def test_a_removed_symbol_is_filtered_until_it_is_wanted_again(monkeypatch: pyte
     table = Table()
     quotes_only = frozenset({Topic.QUOTES})
     monkeypatch.setattr(routing, "MAX_SYMBOLS", 3)
-    table.ingest.want(dict.fromkeys(("AAPL", "MSFT", "QUIET"), quotes_only))
+    table.ingest.set_wanted(dict.fromkeys(("AAPL", "MSFT", "QUIET"), quotes_only))
     table.take(UpdateKind.QUOTE, "AAPL", bidPrice="1")
     for wanted in (["MSFT"], ["MSFT", "TSLA"]):
-        table.ingest.want(dict.fromkeys(wanted, quotes_only))
+        table.ingest.set_wanted(dict.fromkeys(wanted, quotes_only))
         table.take(UpdateKind.QUOTE, "AAPL", bidPrice="1")
         table.take(UpdateKind.QUOTE, "QUIET", bidPrice="1")
     table.ingest.start_session(9)
@@ -424,11 +424,11 @@ def test_a_removed_symbol_is_filtered_until_it_is_wanted_again(monkeypatch: pyte
     assert (table.accounts.filtered["not_subscribed"], table.accounts.pending) == (5, 1)
     table.take(UpdateKind.QUOTE, "TSLA.O", bidPrice="1")  # as the feed spells another
     assert table.accounts.pending == 2
-    table.ingest.want(dict.fromkeys(("TSLA", "AAPL"), quotes_only))
+    table.ingest.set_wanted(dict.fromkeys(("TSLA", "AAPL"), quotes_only))
     table.take(UpdateKind.QUOTE, "AAPL", bidPrice="1")
     assert table.accounts.pending == 3
     for number in range(10):
-        table.ingest.want({"TSLA": quotes_only, f"S{number}": quotes_only})
+        table.ingest.set_wanted({"TSLA": quotes_only, f"S{number}": quotes_only})
     assert len(table.ingest._router._removed) == 3
     table.take(UpdateKind.QUOTE, "S8", bidPrice="1")
     assert table.accounts.filtered["not_subscribed"] == 6
@@ -437,7 +437,7 @@ def test_a_removed_symbol_is_filtered_until_it_is_wanted_again(monkeypatch: pyte
 def test_a_symbol_gets_only_the_events_it_is_subscribed_to() -> None:
     """Events that were not requested for a symbol are filtered, even if another symbol has them."""
     table = Table()
-    table.ingest.want({"AAPL": frozenset({Topic.L2}), "MSFT": frozenset({Topic.QUOTES})})
+    table.ingest.set_wanted({"AAPL": frozenset({Topic.L2}), "MSFT": frozenset({Topic.QUOTES})})
     table.take(UpdateKind.QUOTE, "AAPL", bidPrice="1")
     table.take(UpdateKind.QUOTE, "MSFT", bidPrice="1")
     table.take(UpdateKind.QUOTE, "MSFT.O", bidPrice="1")

@@ -38,7 +38,7 @@ class PlanChange:
         self._apply = apply
         self._replaced = asyncio.Event()
 
-    def want(self, plan: Plan) -> None:
+    def request(self, plan: Plan) -> None:
         """Apply a plan as soon as that is possible, instead of one that still waits."""
         self.plan, self.since_us, self.problem = plan, wall_us(), ""
         self._replaced.set()

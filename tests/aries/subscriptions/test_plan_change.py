@@ -62,7 +62,7 @@ async def test_a_change_that_fails_is_tried_until_it_is_applied() -> None:
     target.problem = KafkaUnreachable("gone")
     with structlog.testing.capture_logs() as logs:
         async with running(change):
-            change.want(TWO)
+            change.request(TWO)
             await eventually(lambda: len(target.attempts) > 5, "attempts")
             assert change.plan is TWO
             assert change.since_us
@@ -84,13 +84,13 @@ async def test_a_newer_change_replaces_one_that_waits() -> None:
     change = PlanChange(target.apply)
     target.problem = KafkaUnreachable("gone")
     async with running(change):
-        change.want(TWO)
+        change.request(TWO)
         await eventually(lambda: target.attempts, "an attempt")
-        change.want(ONE)
+        change.request(ONE)
         await eventually(lambda: ONE in target.attempts, "the newer one is tried")
         target.problem = None
         await eventually(lambda: target.applied, "a plan is applied")
-        change.want(TWO)
+        change.request(TWO)
         await eventually(lambda: len(target.applied) > 1, "the next is applied")
     assert target.applied == [ONE, TWO]
 
@@ -102,7 +102,7 @@ async def test_one_failed_attempt_is_not_worth_a_line() -> None:
     target.problem = TopicConfigurationError("no topic")
     with structlog.testing.capture_logs() as logs:
         async with running(change):
-            change.want(TWO)
+            change.request(TWO)
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert target.attempts == [TWO]
