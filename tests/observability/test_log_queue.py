@@ -171,15 +171,14 @@ def test_a_stream_that_is_no_file_is_written_to(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_closed_handler_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was logged before is written, then the thread ends."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
     stream = io.StringIO()
     handler = log_to(stream, monkeypatch)
+    (thread,) = set(threading.enumerate()) - before
     log.info("last")
     handler.close()
-    deadline = time.monotonic() + 10
-    while threading.active_count() > before:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    thread.join(10)
+    assert not thread.is_alive()
     assert json.loads(stream.getvalue())["event"] == "last"
 
 
