@@ -215,6 +215,8 @@ class BatchSender(Sender):  # type: ignore[misc]  # aiokafka ships no types
 class BatchAccumulator(MessageAccumulator):  # type: ignore[misc]  # aiokafka ships no types
     """aiokafka's accumulator, for whole batches alone."""
 
+    _waiter_future: asyncio.Future[None]
+
     def send(self, batch: RecordBatch, topic: str, partition: int) -> asyncio.Future[object]:
         """Queue a batch and return its acknowledgement to come; raise ``KafkaError`` if the producer has ended.
 
@@ -233,8 +235,6 @@ class BatchAccumulator(MessageAccumulator):  # type: ignore[misc]  # aiokafka sh
         first and last sequence number, so its records must be sent again in the same batch.
         """
         self._txn_manager.increment_sequence_number(TopicPartition(topic, partition), -records)
-
-    _waiter_future: asyncio.Future[None]
 
     def drain_by_nodes(
         self, ignore_nodes: Collection[int], muted_partitions: Collection[TopicPartition] = frozenset()
