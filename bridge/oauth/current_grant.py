@@ -61,7 +61,7 @@ class CurrentGrant:
         self._assumed_lifetime_seconds = assumed_lifetime_seconds
         self._grant: Grant | None = None
         self._obtained_at = self._obtained_at_steady = 0.0
-        self._ever_obtained = False
+        self._is_rejected = False
         self._repeat_seconds = MIN_REPEAT_SECONDS
         self._renewal: asyncio.Task[Grant] | None = None
 
@@ -75,24 +75,28 @@ class CurrentGrant:
     async def get(self, *, fresh: bool = False) -> Grant:
         """Return the current grant, renewed before if that is due, or if ``fresh`` and it was not renewed lately.
 
-        If the renewal fails, return the current grant unless it has expired; else raise the renewal's BridgeError.
+        If the renewal fails, return the current grant unless it was rejected or has expired; else raise the renewal's
+        BridgeError. A rejected grant is returned until it may be replaced: a server that is in trouble rejects good
+        tokens, too, and accepts them later. If it has expired, or a ``fresh`` one is needed, raise RenewedTooOften.
         """
-        keep_seconds = max(FRESH_SECONDS, self._repeat_seconds) if fresh else math.inf
-        if self._grant is not None and self._age() < min(self._renewal_age(), keep_seconds):
+        if self._is_rejected and self._age() < self._repeat_seconds:
+            if fresh or self._grant is None or self._age() >= self._lifetime():
+                raise RenewedTooOften(self._repeat_seconds - self._age())
             return self._grant
-        if self._grant is None and self._ever_obtained and self._age() < self._repeat_seconds:
-            raise RenewedTooOften(self._repeat_seconds - self._age())
+        keep_seconds = max(FRESH_SECONDS, self._repeat_seconds) if fresh else math.inf
+        if self._grant is not None and not self._is_rejected and self._age() < min(self._renewal_age(), keep_seconds):
+            return self._grant
         try:
             return await self._renewed()
         except BridgeError as error:
-            if self._grant is None or self._age() >= self._lifetime():
+            if self._grant is None or self._is_rejected or self._age() >= self._lifetime():
                 raise
             log.warning(log_events.TOKEN_REFRESH_FAILED, error=str(error))
             return self._grant
 
     def invalidate(self) -> None:
-        """Discard the current grant, because its token was rejected."""
-        self._grant = None
+        """Replace the current grant as soon as that is allowed, because its token was rejected."""
+        self._is_rejected = self._grant is not None
 
     async def _renewed(self) -> Grant:
         if self._renewal is None:
@@ -103,10 +107,11 @@ class CurrentGrant:
     async def _renew_once(self) -> Grant:
         # The lifetime is counted from before the request: it may end too early by the request's duration, never late.
         started_at, started_at_steady = self._clock(), self._steady_clock()
+        is_renewal = self._grant is not None
         self._grant = await self._renew()
-        is_repeat = self._ever_obtained and self._age() < MAX_REPEAT_SECONDS + FRESH_SECONDS
+        is_repeat = is_renewal and self._age() < MAX_REPEAT_SECONDS + FRESH_SECONDS
         self._repeat_seconds = min(2 * self._repeat_seconds, MAX_REPEAT_SECONDS) if is_repeat else MIN_REPEAT_SECONDS
-        self._ever_obtained = True
+        self._is_rejected = False
         self._obtained_at, self._obtained_at_steady = started_at, started_at_steady
         return self._grant
 

@@ -156,21 +156,44 @@ class TestGrant:
         assert await source.token(fresh=True) == "access-2"
         assert await source.token() == "access-2"
 
-    async def test_invalidated_token_is_not_reused(self, endpoint: FakeTokenEndpoint, clock: Clock) -> None:
-        """A token that Aries rejected is replaced, but not at once if it was new."""
+    async def test_a_rejected_token_is_offered_again_until_it_may_be_replaced(
+        self, endpoint: FakeTokenEndpoint, clock: Clock
+    ) -> None:
+        """A server in trouble rejects good tokens, too; a new token is requested, but not at once if this was new."""
         source = refreshing(endpoint.url, clock=clock)
         assert await source.token() == "access-1"
 
         source.invalidate()
 
-        assert source.expires_at is None
         clock.now += 12
+        assert await source.token() == "access-1"
         with pytest.raises(TokenUnavailable, match="the next is requested in 18 s") as raised:
-            await source.token()
+            await source.token(fresh=True)
         assert raised.value.retry_after_seconds == 18
         assert not raised.value.permanent
         clock.now += 18
         assert await source.token() == "access-2"
+        assert await source.token() == "access-2"
+        assert len(endpoint.received) == 2
+
+    async def test_a_rejected_token_that_has_expired_is_not_offered(
+        self, endpoint: FakeTokenEndpoint, clock: Clock
+    ) -> None:
+        """Once it has expired there is no token until the next one may be requested."""
+        endpoint.expires_in = 60
+        source = refreshing(endpoint.url, clock=clock)
+        for pause_seconds in (30, 60):
+            await source.token()
+            source.invalidate()
+            clock.now += pause_seconds
+        assert await source.token() == "access-3"
+        source.invalidate()
+
+        clock.now += 59
+        assert await source.token() == "access-3"
+        clock.now += 1
+        with pytest.raises(TokenUnavailable, match="the next is requested in 60 s"):
+            await source.token()
 
     async def test_callers_share_one_refresh(self, endpoint: FakeTokenEndpoint) -> None:
         """Ten concurrent callers cause one request and get the same token."""
