@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.options import BootstrapServers  # noqa: TC001 - typer reads annotations at run time
 from bridge.cli.terminal import ThrottledNotes, discard_output, note, run_until_signal
 from bridge.errors import Undecodable
 from bridge.kafka.client_options import CapturedKafkaLog, bootstrap_servers, readable_errors
@@ -54,9 +55,7 @@ def tail(
             "--timeout", metavar="SECONDS", min=0.1, help="End when no such record has arrived for this time."
         ),
     ] = None,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option("--bootstrap-servers", "-b", help="Instead of KAFKA_BOOTSTRAP_SERVERS.")
-    ] = None,
+    bootstrap_servers: BootstrapServers = None,
 ) -> None:
     """Decode topics to the terminal until Ctrl-C.
 

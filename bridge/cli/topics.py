@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.options import BootstrapServers  # noqa: TC001 - typer reads annotations at run time
 from bridge.cli.terminal import note
 from bridge.errors import TopicConfigurationError
 from bridge.kafka.strimzi import StrimziApi, manifest
@@ -68,9 +69,7 @@ def topics(
     strimzi_api: Annotated[
         StrimziApi, typer.Option(help="v1 needs Strimzi 0.49 or newer; 1.0 removed v1beta2.")
     ] = StrimziApi.V1,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option("--bootstrap-servers", "-b", help="Instead of KAFKA_BOOTSTRAP_SERVERS.")
-    ] = None,
+    bootstrap_servers: BootstrapServers = None,
 ) -> None:
     """Create the topics that are missing; list the others and their differences.
 

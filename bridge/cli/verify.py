@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bridge.cli.options import BootstrapServers  # noqa: TC001 - typer reads annotations at run time
 from bridge.cli.terminal import ThrottledNotes, discard_output, note, run_until_signal
 from bridge.clock import wall_us
 from bridge.settings.kafka_side import kafka_settings
@@ -57,9 +58,7 @@ def verify(
         bool,
         typer.Option("--json", help="The report as a JSON object; with --follow each violation before it, on a line."),
     ] = False,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option("--bootstrap-servers", "-b", help="Instead of KAFKA_BOOTSTRAP_SERVERS.")
-    ] = None,
+    bootstrap_servers: BootstrapServers = None,
 ) -> None:
     """Prove from the topics that no record is missing silently.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import ssl
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,10 @@ from tests.support.process import process
 from tests.support.service import by_symbol, environment, read
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.support.process import Process
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 
@@ -124,12 +128,13 @@ async def test_a_fixed_token_rejected_three_times_ends_with_3(
             assert "a-good-token" not in "".join(bridge.text)
 
 
-async def test_records_that_kafka_does_not_acknowledge_in_time_end_with_4(topic_prefix: str) -> None:
-    """A forced exit reports how many records were left, and the accounts agree."""
+@asynccontextmanager
+async def stopped_without_kafka(topic_prefix: str, drain_seconds: str) -> AsyncIterator[Process]:
+    """Yield a bridge that was stopped after its broker was gone for a while; it has ended with 4."""
     gone = EmbeddedBroker().start()
     gone.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
     async with Simulator(rate=300) as simulator:
-        environ = environment(simulator, gone.bootstrap_servers, topic_prefix, BRIDGE_DRAIN_SECONDS="0")
+        environ = environment(simulator, gone.bootstrap_servers, topic_prefix, BRIDGE_DRAIN_SECONDS=drain_seconds)
         async with process(environ, "run") as bridge:
             await bridge.logged("subscribed")
             gone.close()
@@ -137,7 +142,13 @@ async def test_records_that_kafka_does_not_acknowledge_in_time_end_with_4(topic_
             await simulator.wait_for(lambda: simulator.sent.market_data > before + 50, what="data")
             bridge.signal(TERM)
             assert await bridge.ended() == 4
-            stopped = await bridge.logged("stopped")
+            yield bridge
+
+
+async def test_records_that_kafka_does_not_acknowledge_in_time_end_with_4(topic_prefix: str) -> None:
+    """A forced exit reports how many records were left, and the accounts agree."""
+    async with stopped_without_kafka(topic_prefix, drain_seconds="0") as bridge:
+        stopped = await bridge.logged("stopped")
     accounts = stopped["accounts"]
     assert stopped["undelivered"] == accounts["undelivered"] > 0
     read_of = accounts["lines_received"] + accounts["split"]
@@ -148,20 +159,10 @@ async def test_records_that_kafka_does_not_acknowledge_in_time_end_with_4(topic_
 
 async def test_a_stop_while_kafka_is_away_ends_with_4_and_no_traceback(topic_prefix: str) -> None:
     """Closing a producer with batches in flight logs no other error."""
-    gone = EmbeddedBroker().start()
-    gone.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
-    async with Simulator(rate=300) as simulator:
-        environ = environment(simulator, gone.bootstrap_servers, topic_prefix, BRIDGE_DRAIN_SECONDS="0.5")
-        async with process(environ, "run") as bridge:
-            await bridge.logged("subscribed")
-            gone.close()
-            before = simulator.sent.market_data
-            await simulator.wait_for(lambda: simulator.sent.market_data > before + 50, what="data")
-            bridge.signal(TERM)
-            assert await bridge.ended() == 4
-    assert not [line for line in bridge.logs if line["logger"] == "asyncio" or line["event"] == "unexpected error"]
-    assert "Traceback" not in "".join(bridge.text)
-    assert (await bridge.logged("stopped"))["undelivered"] > 0
+    async with stopped_without_kafka(topic_prefix, drain_seconds="0.5") as bridge:
+        assert not [line for line in bridge.logs if line["logger"] == "asyncio" or line["event"] == "unexpected error"]
+        assert "Traceback" not in "".join(bridge.text)
+        assert (await bridge.logged("stopped"))["undelivered"] > 0
 
 
 async def test_a_second_signal_exits_at_once(topic_prefix: str) -> None:
