@@ -246,10 +246,6 @@ class RecordBuffer:
         waiting = (queue.unanswered_since for queue in self.queues())
         return min((since for since in waiting if since is not None), default=None)
 
-    def queues_of(self, topic: Topic) -> list[PartitionQueue]:
-        """Return the queues of a topic, in the order of their partitions."""
-        return self._queues[topic]
-
     def _make_ready(self, queue: PartitionQueue) -> None:
         queue.is_ready = True
         self._ready.append(queue)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -23,8 +24,17 @@ from tests.kafka.test_publisher_faults import (
 )
 from tests.support.service import eventually
 
+if TYPE_CHECKING:
+    from bridge.pipeline.partition_queue import PartitionQueue
+    from bridge.pipeline.record_buffer import RecordBuffer
+
 __all__ = ["quick"]  # the fixture that shortens every wait
 INVALID_TIMESTAMP = 32
+
+
+def timesales_queues(buffer: RecordBuffer) -> list[PartitionQueue]:
+    """Return the queues of executions, in the order of their partitions."""
+    return [queue for queue in buffer.queues() if queue.topic is Topic.TIMESALES]
 
 
 async def answered(kafka: Kafka, refuses: set[int], letters: int) -> list[int]:
@@ -92,7 +102,7 @@ async def test_a_partition_that_is_refused_again_and_again_is_told_once() -> Non
     async with publishing() as kafka:
         buffer, producer = kafka.pipeline.buffer, kafka.producers[0]
         buffer.open({Topic.TIMESALES: 2})
-        refused, healthy = buffer.queues_of(Topic.TIMESALES)
+        refused, healthy = timesales_queues(buffer)
         buffer.add(refused, (1, b"AAPL", b"1", None))
         with capture_logs() as logs:
             rejected = taken = number = 0
@@ -116,7 +126,7 @@ async def test_a_record_set_aside_keeps_its_follower_when_stalled_queues_shed() 
     async with publishing() as kafka:
         buffer = kafka.pipeline.buffer
         kafka.add_sales("0", "1", "2")
-        [queue] = buffer.queues_of(Topic.TIMESALES)
+        [queue] = timesales_queues(buffer)
         (await kafka.batch(0)).reject(BatchRejected(TOO_LARGE))
         number = 1
         while not queue.suspects:
@@ -201,7 +211,7 @@ async def test_a_follower_that_a_broker_may_have_stays_first_though_its_topic_is
     """The record set aside would be taken for it: it would have the same sequence number."""
     async with publishing() as kafka:
         kafka.add_sales("0", "1", "2")
-        [queue] = kafka.pipeline.buffer.queues_of(Topic.TIMESALES)
+        [queue] = timesales_queues(kafka.pipeline.buffer)
         number = 0
         while not queue.suspects:
             (await kafka.batch(0, number)).reject(BatchRejected(TOO_LARGE))
@@ -219,7 +229,7 @@ async def test_what_was_sent_before_a_rejection_proves_nothing() -> None:
     async with publishing() as kafka:
         buffer = kafka.pipeline.buffer
         buffer.open({Topic.TIMESALES: 2})
-        first, second = buffer.queues_of(Topic.TIMESALES)
+        first, second = timesales_queues(buffer)
         buffer.add(first, (1, b"AAPL", b"1", None))
         buffer.add(second, (1, b"MSFT", b"2", None))
         rejected, accepted = await kafka.batch(0), await kafka.batch(0, 1)
