@@ -18,18 +18,20 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Called as the container is; `only` is the beginning of the names of the mounts that are wanted. */}}
 {{- define "aries-bridge.mounts" -}}
-{{- $v := .Values -}}
+{{- $v := .root.Values -}}
 {{- $refresh := eq $v.aries.credentials "refreshToken" -}}
-{{- $sasl := include "aries-bridge.sasl" . -}}
+{{- $sasl := include "aries-bridge.sasl" .root -}}
 {{- $tls := $v.kafka.security.tls -}}
+{{- $only := .only | default "" -}}
 {{- $mounts := list
-  (dict "name" "aries" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "aries")) "files" (list
+  (dict "name" "aries" "secret" (include "aries-bridge.secretName" (dict "root" .root "side" "aries")) "files" (list
     (dict "setting" "ARIES_ACCESS_TOKEN_FILE" "key" (ternary "" $v.aries.secretKeys.accessToken $refresh))
     (dict "setting" "ARIES_REFRESH_TOKEN_FILE" "key" (ternary $v.aries.secretKeys.refreshToken "" $refresh))
     (dict "setting" "ARIES_CLIENT_SECRET_FILE" "key" (ternary $v.aries.secretKeys.clientSecret "" $refresh))
     (dict "setting" "ARIES_API_KEY_FILE" "key" $v.aries.secretKeys.apiKey)))
-  (dict "name" "kafka" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "kafka")) "files" (list
+  (dict "name" "kafka" "secret" (include "aries-bridge.secretName" (dict "root" .root "side" "kafka")) "files" (list
     (dict "setting" "KAFKA_SASL_PASSWORD_FILE" "key" (ternary $v.kafka.secretKeys.password "" (eq $sasl "password")))
     (dict "setting" "KAFKA_OAUTH_CLIENT_SECRET_FILE" "key" (ternary $v.kafka.secretKeys.oauthClientSecret "" (eq $sasl "token")))))
   (dict "name" "kafka-ca" "secret" $tls.ca.secret "configMap" $tls.ca.configMap "files" (list
@@ -37,13 +39,13 @@
   (dict "name" "kafka-client" "secret" $tls.client.secret "files" (list
     (dict "setting" "KAFKA_SSL_CERTFILE" "key" $tls.client.certKey)
     (dict "setting" "KAFKA_SSL_KEYFILE" "key" $tls.client.keyKey)))
-  (dict "name" "schema-registry" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "schemaRegistry")) "files" (list
+  (dict "name" "schema-registry" "secret" (include "aries-bridge.secretName" (dict "root" .root "side" "schemaRegistry")) "files" (list
     (dict "setting" "SCHEMA_REGISTRY_PASSWORD_FILE" "key" (ternary $v.schemaRegistry.secretKeys.password "" (ne $v.schemaRegistry.username "")))))
   (dict "name" "schema-registry-ca" "secret" $v.schemaRegistry.ca.secret "configMap" $v.schemaRegistry.ca.configMap "files" (list
     (dict "setting" "SCHEMA_REGISTRY_CAFILE" "key" $v.schemaRegistry.ca.key)))
 -}}
 {{- if $v.subscriptions.hotReload -}}
-{{- $mounts = append $mounts (dict "name" "subscriptions" "configMap" (printf "%s-subscriptions" (include "aries-bridge.fullname" .)) "files" (list
+{{- $mounts = append $mounts (dict "name" "subscriptions" "configMap" (printf "%s%s-subscriptions" (include "aries-bridge.fullname" .root) (.hook | default false | ternary "-hooks" "")) "files" (list
     (dict "setting" "ARIES_SUBSCRIPTIONS_FILE" "key" "subscriptions.json"))) -}}
 {{- end -}}
 {{- $used := list -}}
@@ -55,7 +57,7 @@
 {{- $files = append $files (dict "setting" .setting "key" .key "path" $path) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $files (or .secret .configMap) -}}
+{{- if and $files (or .secret .configMap) (hasPrefix $only .name) -}}
 {{- $used = append $used (merge (dict "files" $files) .) -}}
 {{- end -}}
 {{- end -}}
@@ -72,14 +74,14 @@
   secret:
     secretName: {{ .secret }}
   {{- end }}
-    defaultMode: 0440
+    defaultMode: 288 # 0440 in octal, which YAML 1.2 reads as a decimal number
     items:
       {{- range .files }}
       - key: {{ .key | quote }}
         path: {{ .path }}
       {{- end }}
 {{- end }}
-{{- with .Values.extraVolumes }}
+{{- with .root.Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
@@ -90,7 +92,7 @@
   mountPath: /etc/aries-bridge/{{ .name }}
   readOnly: true
 {{- end }}
-{{- with .Values.extraVolumeMounts }}
+{{- with .root.Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

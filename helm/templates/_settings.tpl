@@ -75,12 +75,20 @@
 {{/* All that the ConfigMap gives to the program: the values, and the paths of what is mounted. */}}
 {{- define "aries-bridge.settings" -}}
 {{ include "aries-bridge.values" . }}
-{{- range (include "aries-bridge.mounts" . | fromYaml).mounts }}
+{{- range (include "aries-bridge.mounts" (dict "root" .) | fromYaml).mounts }}
 {{- $mount := . }}
 {{- range .files }}
 {{ .setting }}: /etc/aries-bridge/{{ $mount.name }}/{{ .path }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* "true" if the list is too long for the annotation into which `kubectl apply` copies an object. */}}
+{{- define "aries-bridge.isTooLongToApply" -}}
+{{- if .Values.subscriptions.hotReload -}}
+{{- /* Quoted once more, in JSON: with escapes. */}}
+{{- ternary "true" "" (gt (len (toJson (include "aries-bridge.subscriptions" .))) 260000) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The list for `subscriptions.hotReload`. In a file each symbol stands once: an entry replaces the plain symbol, and
