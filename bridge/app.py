@@ -35,10 +35,11 @@ from bridge.kafka.batch_sender import Batching
 from bridge.kafka.client_options import client_options
 from bridge.kafka.partitioner import partition
 from bridge.kafka.publisher import Publisher
+from bridge.kafka.shard_handover import await_other_shards
 from bridge.observability.http_server import HttpServer
 from bridge.observability.latency import LatencyMetrics
 from bridge.pipeline.assembly import assemble
-from bridge.pipeline.control_events import HEARTBEAT_SECONDS
+from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ShardIdentity
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry
@@ -89,7 +90,7 @@ class Bridge:
             budget_bytes=settings.bridge_buffer_bytes,
             on_ready=self._ready.set,
             instance=settings.bridge_instance,
-            shard=settings.shard,
+            shard=ShardIdentity(settings.shard, settings.bridge_shards, settings.bridge_group),
             market_status=settings.shard == MARKET_STATUS_SHARD,
             conflate_ms=settings.bridge_conflate_ms,
             redact=redactor.redact,
@@ -178,6 +179,7 @@ class Bridge:
             self._pipeline.use_prefixes(await self._registry_prefixes(self.settings.schema_registry_url))
         await self.publisher.connect()
         log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
+        await await_other_shards(self.settings)
 
     async def _stream(self, stop: asyncio.Event) -> Exception | None:
         """Run the client until it is stopped; return the error that ended it, if one did."""

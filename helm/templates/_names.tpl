@@ -104,11 +104,12 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* The annotations of a hook; called with its events and weight. One that failed is kept, as its log says why. */}}
+{{/* The annotations of a hook; called with its events and weight. Helm prints the log of one that failed, and keeps it. */}}
 {{- define "aries-bridge.before" -}}
 helm.sh/hook: {{ .events }}
 helm.sh/hook-weight: {{ .weight | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+helm.sh/hook-output-log-policy: hook-failed
 {{- end -}}
 
 {{/* Kafka's names of the topics, by their names in `kafka.topics.names`. */}}

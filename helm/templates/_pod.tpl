@@ -9,7 +9,7 @@ command: [aries-bridge]
 args: {{ .args | toJson }}
 envFrom:
   - configMapRef:
-      name: {{ include "aries-bridge.fullname" .root }}{{ if .hook }}-hooks{{ end }}
+      name: {{ if .hook }}{{ include "aries-bridge.fullname" .root }}-hooks{{ else }}{{ include "aries-bridge.workloadName" .root }}{{ end }}
   {{- with .root.Values.extraEnvFrom }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

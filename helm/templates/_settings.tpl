@@ -56,6 +56,7 @@
   (list "BRIDGE_BUFFER_BYTES" $v.bridge.bufferBytes)
   (list "BRIDGE_CONFLATE_MS" $v.bridge.conflateMs)
   (list "BRIDGE_INSTANCE" $v.bridge.instance)
+  (list "BRIDGE_GROUP" ($v.bridge.group | default (printf "%s/%s" .Release.Namespace (include "aries-bridge.fullname" .))))
   (list "BRIDGE_SHARDS" $v.shards)
   (list "BRIDGE_SHARD" (ternary "auto" "0" $sharded))
   (list "BRIDGE_HTTP_HOST" $v.bridge.http.host)
