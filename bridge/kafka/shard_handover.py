@@ -79,17 +79,20 @@ async def await_other_shards(settings: HandoverSettings) -> None:
     If this user may not read the control topic, log that and do not wait.
     """
     if settings.bridge_group is None:
-        return
+        return None
     others = OtherShards(settings.bridge_group, settings.bridge_shards)
     backoff = Backoff(0.5, 15.0)
     while True:
         try:
-            async with open_deserializer(settings) as decoder, open_consumer(settings, settings.bridge_instance) as consumer:
+            async with (
+                open_deserializer(settings) as decoder,
+                open_consumer(settings, settings.bridge_instance) as consumer,
+            ):
                 with readable_errors(bootstrap_servers(settings)):
                     return await _Watch(settings, consumer, decoder, others).until_ended()
         except TopicConfigurationError as error:
             log.warning(log_events.OTHER_SHARDS_UNKNOWN, reason=str(error))
-            return
+            return None
         except (KafkaUnreachable, RegistryUnreachable) as error:
             delay = backoff.next_seconds()
             log.warning(log_events.KAFKA_UNAVAILABLE, reason=str(error), retry_seconds=round(delay, 2))

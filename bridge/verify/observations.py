@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from bridge.verify.overlap import Overlap
 from bridge.verify.violations import Place, Violation, ViolationKind, Violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.topics import Topic
+    from bridge.verify.overlap import Overlap
 
 #: Jumps of a session (for each cause) and repeat runs that are kept with their places, and holes kept for a moment.
 MAX_JUMPS: Final = 100

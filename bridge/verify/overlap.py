@@ -46,9 +46,9 @@ class Overlap:
         records = f"{self.records} records come" if self.records > 1 else "1 record comes"
         return (
             f"session {self.older} of {older} and session {self.newer} of {newer} publish the same symbols at the same "
-            f"time, {_clock(self.from_us)} to {_clock(self.to_us)} ({(self.to_us - self.from_us) / 1e6:.1f} s): {records} "
-            f"after newer ones, of {self._symbols()}. Two bridges had these symbols at once: a RollingUpdate, a second "
-            "release, or another number of shards"
+            f"time, {_clock(self.from_us)} to {_clock(self.to_us)} ({(self.to_us - self.from_us) / 1e6:.1f} s): "
+            f"{records} after newer ones, of {self._symbols()}. Two bridges had these symbols at once: a "
+            "RollingUpdate, a second release, or another number of shards"
         )
 
     def _symbols(self) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Maps whose keys are the users' own, or Kubernetes'.
 OPEN = {"affinity", "dnsConfig", "global", "podSecurityContext", "securityContext"}
+#: Parts of a probe.
+OPEN |= {"exec", "grpc", "httpGet", "tcpSocket"}
 #: What a chart above this one may say: values for all, and whether this one is wanted.
 PARENTS = {"enabled", "global"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -16,7 +17,8 @@ from bridge.settings import Settings
 from bridge.settings import table as settings_table
 from bridge.settings import warnings as settings_warnings
 from bridge.settings.field_types import is_secret
-from tests.helm.chart import EXAMPLES, Helm, example, merged
+from bridge.settings.kafka_side import kafka_settings
+from tests.helm.chart import CHART, EXAMPLES, Helm, example, merged
 from tests.helm.pod_environment import Files, environment
 from tests.programs.docs import chart_values as values_table
 
@@ -40,7 +42,7 @@ def files(tmp_path: Path) -> Files:
 @pytest.fixture(autouse=True)
 def pod_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the host name to that of a StatefulSet's pod."""
-    monkeypatch.setattr(socket, "gethostname", lambda: "r-aries-bridge-2")
+    monkeypatch.setattr(socket, "gethostname", lambda: "r-aries-bridge-of-3-2")
 
 
 def loaded(objects: Objects, files: Files) -> Settings:
@@ -56,6 +58,9 @@ def test_the_program_accepts_what_the_chart_says(helm: Helm, path: Path, files: 
     for pod in objects.pods:
         for container in pod.containers:
             environ = environment(objects, pod, container, files)
+            if container["args"][0] == "topics":
+                assert kafka_settings(environ=environ).kafka_bootstrap_servers
+                continue
             if path == example("injected"):
                 environ["ARIES_ACCESS_TOKEN_FILE"] = _injected(files)
             found = settings_warnings.warnings(settings.load(environ), environ)
@@ -117,6 +122,8 @@ def test_the_keys_are_those_that_the_values_name(helm: Helm) -> None:
     for volume in volumes.values():
         source = volume.get("secret") or volume.get("configMap") or {"defaultMode": 0o440}
         assert source["defaultMode"] == 0o440
+    rendered = helm.run("template", "r", str(CHART), "--values", str(example("full")))
+    assert set(re.findall(r"defaultMode: *(\S+)", rendered)) == {"288"}  # no octal, which YAML 1.2 reads otherwise
 
 
 # -- values.yaml beside the settings ----------------------------------------------------------------------------------

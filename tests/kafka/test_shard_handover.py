@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 SYMBOLS = "AAPL,AMZN,GOOG,META,MSFT,NVDA,TSLA"
 
 
-def control(kind: str = "HEARTBEAT", instance: str = "old-0", group: str | None = "g", shards: int = 2) -> dict[str, Any]:
+def control(
+    kind: str = "HEARTBEAT", instance: str = "old-0", group: str | None = "g", shards: int = 2
+) -> dict[str, Any]:
     return {"kind": kind, "instance": instance, "group": group, "shards": shards}
 
 
