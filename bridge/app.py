@@ -69,6 +69,7 @@ class Bridge:
         self.started_us = wall_us()
         self.phase: Literal["starting", "running", "draining"] = "starting"
         self._all = settings.plan()
+        self.symbols_of_all_shards = len(self._all)
         self.plan = self._own_share(self._all)
         self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
@@ -262,6 +263,7 @@ class Bridge:
             return
         listed, events = settings.aries_symbols, settings.aries_events
         async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self._all, stop=stop):
+            self.symbols_of_all_shards = len(plan)
             self.plan_change.request(self._own_share(plan))
 
     def _own_share(self, plan: Plan) -> Plan:

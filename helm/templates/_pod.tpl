@@ -31,6 +31,7 @@ securityContext:
 {{- define "aries-bridge.check" -}}
 {{- /* This pod's name has no number to tell its shard by. */}}
 {{- $env := gt (int .root.Values.shards) 1 | ternary (list (dict "name" "BRIDGE_SHARD" "value" "0")) list }}
+{{- $env = append $env (dict "name" "CHART_VALUE_NAMES" "value" (.root.Files.Get "setting-values.json" | fromJson | toJson)) }}
 {{- include "aries-bridge.container" (merge (dict "args" (list "check" "--no-session") "env" $env) .) -}}
 {{- end -}}
 

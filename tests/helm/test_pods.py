@@ -254,7 +254,7 @@ def test_preflight_runs_before_the_old_pod_is_stopped(either_helm: Helm) -> None
     assert (check["command"], check["args"]) == (["aries-bridge"], ["check", "--no-session"])
     for part in ("image", "volumeMounts", "resources", "securityContext"):
         assert check[part] == objects.pod.container()[part]
-    assert check["env"] == [{"name": "BRIDGE_SHARD", "value": "0"}]
+    assert check["env"][0] == {"name": "BRIDGE_SHARD", "value": "0"}
     assert either_helm.render(example("minimal")).of("Job") == []
 
 

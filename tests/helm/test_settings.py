@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from bridge import settings
+from bridge.check.value_names import VALUE_NAMES
 from bridge.settings import Settings
 from bridge.settings import table as settings_table
 from bridge.settings import warnings as settings_warnings
@@ -144,6 +145,13 @@ def test_each_setting_is_named_beside_its_value() -> None:
     """values.yaml names for every setting the value that sets it, except for the shard, which the chart sets."""
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
     assert _set_by().keys() == set(settings_warnings.names()) - secrets - {"BRIDGE_SHARD"}
+
+
+def test_the_check_knows_the_values(helm: Helm) -> None:
+    """`helm test` and the preflight name the value beside each setting, as values.yaml does."""
+    [container] = helm.render(example("minimal")).one("Pod")["spec"]["containers"]
+    [names] = [one["value"] for one in container["env"] if one["name"] == VALUE_NAMES]
+    assert json.loads(names) == {setting: value.name for setting, value in _set_by().items()}
 
 
 def test_the_defaults_are_the_programs() -> None:
