@@ -44,7 +44,7 @@ class ShardIdentity(NamedTuple):
     """The shard of a bridge: its number, of how many, and the name of the bridges that share the symbols."""
 
     number: int
-    count: int
+    shards: int
     group: str | None = None
 
 
@@ -86,7 +86,7 @@ class ControlEvents:
             "kind": kind.value,
             "instance": self._instance,
             "shard": self._shard.number,
-            "shards": self._shard.count,
+            "shards": self._shard.shards,
             "group": self._shard.group,
             "session_id": self.session_id,
             "time_us": now_us,
