@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from confluent_kafka import Producer
 
 from bridge import log_events
 from bridge.kafka import shard_handover
@@ -15,6 +17,8 @@ from bridge.pipeline.control_events import ControlKind
 from bridge.settings import load
 from bridge.simulator.server import Simulator
 from bridge.topics import MARKET_DATA, Topic
+from tests.faults.kafka.test_topics_change import make, may_write
+from tests.support.brokers import LOGIN, Listener
 from tests.support.service import by_symbol, environment, eventually, publishing, read, running
 
 if TYPE_CHECKING:
@@ -150,3 +154,19 @@ async def test_a_control_topic_that_cannot_be_read_does_not_stop_the_start(
             await await_other_shards(load(shard(simulator, broker.bootstrap_servers, topic_prefix, 0, 2)))
     assert [line["event"] for line in logs] == [log_events.OTHER_SHARDS_UNKNOWN]
     assert f"{topic_prefix}.control" in logs[0]["reason"]
+
+
+async def test_a_user_without_the_right_to_read_is_told(kafka_with_acls: RealKafka, topic_prefix: str) -> None:
+    """The start goes on, and the log has the right that is missing."""
+    kafka_with_acls.create_topic(f"{topic_prefix}.control", partitions=1)
+    await asyncio.to_thread(make, kafka_with_acls, may_write(topic_prefix))
+    servers = kafka_with_acls.addresses(Listener.SASL)
+    async with Simulator() as simulator, asyncio.timeout(60):
+        producer = Producer({"bootstrap.servers": kafka_with_acls.bootstrap_servers})
+        producer.produce(f"{topic_prefix}.control", b"something to read")
+        await asyncio.to_thread(producer.flush, 30)
+        settings = load({**shard(simulator, servers, topic_prefix, 0, 2), **LOGIN})
+        with structlog.testing.capture_logs() as logs:
+            await await_other_shards(settings)
+    assert [line["event"] for line in logs] == [log_events.OTHER_SHARDS_UNKNOWN]
+    assert "grant Read on it" in logs[0]["reason"]
