@@ -110,6 +110,7 @@ class _Watch:
         self._decoder = decoder
         self._others = others
         self._logged: list[str] = []
+        self._is_undecodable_logged = False
 
     async def until_ended(self) -> None:
         """Return once what is there has been read and no other bridge is alive."""
@@ -140,8 +141,10 @@ class _Watch:
     async def _note(self, value: bytes | None) -> None:
         try:
             record = (await self._decoder.decode(value)).record
-        except Undecodable as error:
-            log.warning(log_events.OTHER_SHARDS_UNKNOWN, reason=str(error))
+        except Undecodable as error:  # of another version of the bridge, as a rule: there are many, or none
+            if not self._is_undecodable_logged:
+                log.warning(log_events.OTHER_SHARDS_UNKNOWN, reason=str(error))
+            self._is_undecodable_logged = True
         else:
             self._others.note(record, time.monotonic())
 

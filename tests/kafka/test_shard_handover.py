@@ -156,6 +156,19 @@ async def test_a_control_topic_that_cannot_be_read_does_not_stop_the_start(
     assert f"{topic_prefix}.control" in logs[0]["reason"]
 
 
+@pytest.mark.usefixtures("topics")
+async def test_records_that_cannot_be_decoded_are_logged_once(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Another version of the bridge may write other schemas: who wrote them is not known."""
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    for _ in range(3):
+        producer.produce(f"{topic_prefix}.control", b"\xc3\x01another schema")
+    await asyncio.to_thread(producer.flush, 30)
+    async with Simulator() as simulator:
+        with structlog.testing.capture_logs() as logs:
+            await await_other_shards(load(shard(simulator, broker.bootstrap_servers, topic_prefix, 0, 2)))
+    assert [line["event"] for line in logs] == [log_events.OTHER_SHARDS_UNKNOWN]
+
+
 async def test_a_user_without_the_right_to_read_is_told(kafka_with_acls: RealKafka, topic_prefix: str) -> None:
     """The start goes on, and the log has the right that is missing."""
     kafka_with_acls.create_topic(f"{topic_prefix}.control", partitions=1)
