@@ -98,6 +98,14 @@ class BridgeCollector(Collector):
             self._unknown_fields(),
         )
 
+        names = self._bridge.settings.topics
+        yield _counters(
+            "bad_fields",
+            "Values of the feed that could not be read and were published as null, by topic and field.",
+            ("topic", "field"),
+            {(names[topic], field): n for (topic, field), n in self._bridge.ingest.bad_fields.counts.items()},
+        )
+
     def _records(self) -> Iterator[Metric]:
         accounts = self._bridge.accounts
         yield _counters(
@@ -130,7 +138,7 @@ class BridgeCollector(Collector):
         yield _counter(
             "prices_rounded",
             "Prices with more than nine decimal places, rounded half to even.",
-            self._bridge.prices.rounded,
+            self._bridge.decimals.rounded,
         )
         yield _gauge(
             "conflation_held",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
-from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.records import IngestMetadata, build_record
 from bridge.serialization.schemas import AvroRecord, load
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefix, single_object_prefixes
@@ -56,7 +56,7 @@ def read_by_fastavro(topic: Topic, value: bytes) -> dict[str, Any]:
 
 
 def record_of(topic: Topic, fields: dict[str, Any], feed_time: object = None) -> AvroRecord:
-    return build_record(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), METADATA, PriceEncoder())
+    return build_record(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), METADATA, DecimalEncoder())
 
 
 def milliseconds(time: datetime) -> int:
