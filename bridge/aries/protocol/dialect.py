@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
-from bridge.aries.protocol.classification import classify
+from bridge.aries.protocol.classification import classify, correction
 from bridge.errors import BadLine
 from bridge.market_data import MARKET, MARKET_STATUS, Update
 
@@ -98,10 +98,7 @@ def update_of(body: JsonObject, kinds: Mapping[str, UpdateKind], feed_time: str)
     wire_type = body.get("type")
     kind = kinds.get(wire_type) if type(wire_type) is str else None
     if kind is None:
-        kind = classify(data)
-        if kind is None:
-            named = text_of(wire_type, "nothing")
-            raise BadLine("unknown_kind", f"an update of unknown type {named!r} and without a known field")
+        kind = _classified(wire_type, data)
     if kind is MARKET_STATUS:
         return Update(kind, MARKET, data, body.get(feed_time))
     symbol = data.get("symbol")
@@ -111,6 +108,20 @@ def update_of(body: JsonObject, kinds: Mapping[str, UpdateKind], feed_time: str)
     if update is None:
         raise BadLine("bad_symbol", "the update has no symbol, or an invalid one")
     return update
+
+
+def _classified(wire_type: object, data: JsonObject) -> UpdateKind:
+    """Return the kind of an update of unknown type; raise ``BadLine`` if it has none, or must not be taken for one."""
+    named = text_of(wire_type, "nothing")
+    if evidence := correction(wire_type, data):
+        raise BadLine(
+            "unknown_kind",
+            f"an update of unknown type {named!r}, which by {evidence} cancels or corrects an earlier one",
+        )
+    kind = classify(data)
+    if kind is None:
+        raise BadLine("unknown_kind", f"an update of unknown type {named!r} and without a known field")
+    return kind
 
 
 def symbol_update(kind: UpdateKind | None, symbol: object, fields: JsonObject, feed_time: object) -> Update | None:
