@@ -22,6 +22,7 @@ from bridge.observability.health import readiness
 from bridge.observability.latency import NAMESPACE
 from bridge.pipeline.accounts import RATE_LIMIT
 from bridge.pipeline.routing import CONFLATED
+from bridge.serialization.readable_fields import READ_FIELDS
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
@@ -103,7 +104,11 @@ class BridgeCollector(Collector):
             "bad_fields",
             "Values of the feed that could not be read and were published as null, by topic and field.",
             ("topic", "field"),
-            {(names[topic], field): n for (topic, field), n in self._bridge.ingest.bad_fields.counts.items()},
+            {
+                (names[topic], field): self._bridge.ingest.bad_fields.counts[topic, field]
+                for topic, fields in READ_FIELDS.items()
+                for field in fields
+            },
         )
 
     def _records(self) -> Iterator[Metric]:
@@ -137,7 +142,7 @@ class BridgeCollector(Collector):
         yield _gauge("records_pending", "Records read and not yet acknowledged.", accounts.pending)
         yield _counter(
             "prices_rounded",
-            "Prices with more than nine decimal places, rounded half to even.",
+            "Prices with more than nine decimal places and quantities with more than six, rounded half to even.",
             self._bridge.decimals.rounded,
         )
         yield _gauge(

@@ -13,7 +13,7 @@ import structlog
 
 from bridge import log_events
 from bridge.errors import BadField, BadLine, Undecodable
-from bridge.market_data import Update, UpdateKind
+from bridge.market_data import Update, UpdateKind, correction_field
 from bridge.pipeline.bad_fields import BadFields
 from bridge.pipeline.conflation import Conflation
 from bridge.pipeline.routing import Router, skip
@@ -200,6 +200,8 @@ class Ingest:
         layout = layouts.known.get(names) or layouts.new(names)
         if layout.unknown:
             self._count_unknown_fields(layout.unknown)
+            if layout.corrections and (name := correction_field(fields, layout.corrections)) is not None:
+                raise BadLine("unknown_kind", f"{name}: a cancel or correction is not published as an execution")
         streams = self._routes[layout.topics].get(update.symbol) or self._router.route(layout.topics, update.symbol)
         rounded = self._decimals.rounded
         # All records of a line are made before the first is queued: a line is dead-lettered whole or not at all.

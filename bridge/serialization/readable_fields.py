@@ -35,6 +35,12 @@ _MINUS_ONE = re.compile(r"-1(?:\.0*)?")
 _NEVER_NEGATIVE = frozenset({converters.price, converters.quantity, converters.size})
 
 
+#: Every field that may have an unreadable value, by topic.
+READ_FIELDS: Mapping[Topic, tuple[str, ...]] = {
+    topic: (*mappings, FEED_TIME) for topic, mappings in RECORD_MAPPINGS.items()
+}
+
+
 class UnreadableValue(NamedTuple):
     """A value that could not be read, and what was expected; ``says_none`` if it is a text for "no value"."""
 

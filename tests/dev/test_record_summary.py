@@ -17,6 +17,7 @@ from bridge.topics import Topic
 SCHEMAS = schemas.load()
 STAMP = {"symbol": "AAPL", "ingest_time_us": 1, "session_id": 1, "seq": 0, "after_gap": False}
 PRICE = DecimalEncoder()
+QUANTITY = PRICE.quantity
 
 
 async def summary_of(topic: Topic, **fields: Any) -> str:
@@ -36,14 +37,19 @@ async def summary_of(topic: Topic, **fields: Any) -> str:
         (Topic.QUOTES, {"ask_price": PRICE.price("0.1234")}, "AAPL ask 0.1234"),
         (
             Topic.TRADES,
-            {"last_price": PRICE.price("6"), "size": 0, "total_volume": 1200, "net_change": PRICE.price("-1.5")},
+            {
+                "last_price": PRICE.price("6"),
+                "size": QUANTITY("0"),
+                "total_volume": QUANTITY("1200"),
+                "net_change": PRICE.price("-1.5"),
+            },
             "AAPL last 6.00 volume 1200 change -1.50",
         ),
-        (Topic.TRADES, {"price": PRICE.price("6.05"), "size": 5}, "AAPL last 6.05x5"),
+        (Topic.TRADES, {"price": PRICE.price("6.05"), "size": QUANTITY("5")}, "AAPL last 6.05x5"),
         (
             Topic.TIMESALES,
-            {"price": PRICE.price("1.000000001"), "size": 7, "trade_exchange": "NYSE", "tick": "up"},
-            "AAPL 1.000000001x7 on NYSE tick up",
+            {"price": PRICE.price("1.000000001"), "size": QUANTITY("0.083"), "trade_exchange": "NYSE", "tick": "up"},
+            "AAPL 1.000000001x0.083 on NYSE tick up",
         ),
         (
             Topic.L2,

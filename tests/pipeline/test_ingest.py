@@ -198,6 +198,20 @@ async def test_an_execution_without_its_price_is_dead_lettered() -> None:
     assert (str(sale["price"]), sale["size"], sale["seq"]) == ("1.500000000", None, 4)
 
 
+async def test_a_cancel_or_correction_is_never_published_as_an_execution() -> None:
+    """An update of a known kind with a field that says so becomes a dead letter; a field that denies it does not."""
+    table = Table()
+    table.take(UpdateKind.TIMESALE, price="1.5", size=1, tradeCancel=True)
+    table.take(UpdateKind.COMPOSITE, lastPrice="1.5", bidPrice="1.4", originalPrice="1.6")
+    table.take(UpdateKind.TRADE, price="1.5", cancelErrorAction="Cancel")
+    letters = await table.waiting(Topic.DLQ)
+    assert [letter["reason"] for letter in letters] == ["unknown_kind"] * 3
+    table.take(UpdateKind.TIMESALE, price="1.5", size=1, tradeCancel=False, originalPrice=None)
+    table.take(UpdateKind.QUOTE, bidPrice="1.4", correction=True)
+    assert [len(await table.waiting(topic)) for topic in (Topic.TIMESALES, Topic.TRADES, Topic.QUOTES)] == [1, 0, 1]
+    assert table.accounts.balance == 0
+
+
 async def test_a_withdrawn_side_is_published() -> None:
     """An update of nulls only says that these values no longer hold."""
     table = Table()

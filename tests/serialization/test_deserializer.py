@@ -90,6 +90,7 @@ async def test_json_is_lossless(deserializer: Deserializer) -> None:
         "bid_price": "101.25",
         "bid_size": 5,
         "ask_price": "100",
+        "cleared": [],
     }
     assert list(converted)[:2] == ["symbol", "event_time"]
 
