@@ -250,10 +250,11 @@ def test_the_state_that_the_readme_builds_from_quotes() -> None:
     consumer: dict[str, Any] = {}
     exec(STATE_EXAMPLE, consumer)
     state: dict[str, Any] = {}
-    for fields, after_gap in (
+    messages: list[tuple[dict[str, object], bool]] = [
         ({"bidPrice": "9", "askPrice": "10", "bidChange": "1"}, True),
         ({"bidPrice": None, "askSize": 5}, False),
-    ):
+    ]
+    for fields, after_gap in messages:
         update = Update(UpdateKind.QUOTE, "AAPL", fields)
         record = build_record(
             Topic.QUOTES, update, msgspec.structs.replace(METADATA, after_gap=after_gap), DecimalEncoder()
