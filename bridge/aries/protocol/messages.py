@@ -37,6 +37,12 @@ class Pong(Reply, frozen=True):
     counted_as: ClassVar[str] = "pong"
 
 
+class Heartbeat(Reply, frozen=True):
+    """A line that only keeps the connection alive, such as a word instead of JSON."""
+
+    counted_as: ClassVar[str] = "heartbeat"
+
+
 class Ack(Reply, frozen=True):
     """A request was accepted; ``request_id`` is None if the message does not say which."""
 
@@ -54,4 +60,4 @@ class RequestRejected(Reply, frozen=True):
     error: str
 
 
-Message = Update | AuthAccepted | AuthRejected | AuthRequired | Pong | Ack | RequestRejected
+Message = Update | AuthAccepted | AuthRejected | AuthRequired | Pong | Heartbeat | Ack | RequestRejected

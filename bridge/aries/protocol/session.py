@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING
 from bridge.aries.protocol.authentication import Authentication
 from bridge.aries.protocol.dialect import RequestIds
 from bridge.aries.protocol.keep_alive import KeepAlive
-from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRejected, AuthRequired, Message, Pong, RequestRejected
-from bridge.aries.protocol.ndjson import parse, split_lines
+from bridge.aries.protocol.messages import (
+    Ack,
+    AuthAccepted,
+    AuthRejected,
+    AuthRequired,
+    Heartbeat,
+    Message,
+    Pong,
+    RequestRejected,
+)
+from bridge.aries.protocol.ndjson import content, is_array, is_heartbeat, parse, split_array, split_lines
 from bridge.aries.protocol.session_events import Authenticated, DataMissing, DataStarted
 from bridge.aries.protocol.subscribing import Subscribing
 from bridge.errors import BadLine, ConnectionLost
@@ -48,9 +57,11 @@ class Session:
         self._decode_update = dialect.decode_update
         self._outgoing: list[bytes] = []
         self._events: list[SessionEvent] = []
-        #: The frame whose lines were handled only up to an offset, and that offset.
+        #: The frame whose lines were handled only up to an offset, and that offset; the same of an array in a line.
         self._unfinished: bytes | None = None
         self._offset = 0
+        self._array: bytes | None = None
+        self._array_offset = 0
         self._request_ids = RequestIds()
         self._authentication = Authentication(now)
         self._subscribing = Subscribing(dialect, plan, self._request_ids, frames=self._outgoing, events=self._events)
@@ -157,21 +168,27 @@ class Session:
         lines_left, bytes_left = BATCH_LINES, BATCH_BYTES
         while frames and lines_left > 0 and bytes_left > 0:
             frame, only_updates = frames.popleft(), True
-            if frame is self._unfinished or b"\n" in frame:
+            in_array = frame is self._array
+            if in_array or frame is self._unfinished or b"\n" in frame:
                 framed, size = self._split(frame, frames)
                 lines_left -= len(framed)
                 bytes_left -= size
             else:
                 framed = [frame]
                 lines_left -= 1  # its bytes are not counted: all such frames together are one read, or one long frame
-            for line in framed:
+            for place, line in enumerate(framed, 1):
                 message: Message | BadLine | None = decode_update(line)
                 if message is not None:
                     data_received = True
-                elif line.strip():
-                    message, only_updates = self._handle_line(line, now), False
-                else:
+                elif not (text := content(line)):
                     continue
+                elif is_array(text) and not in_array and not is_heartbeat(text):
+                    frames.extendleft(reversed(framed[place:]))
+                    frames.appendleft(text)
+                    self._array, self._array_offset = text, 0
+                    break
+                else:
+                    message, only_updates = self._handle_line(text, now), False
                 lines.append((line, message))
             if not only_updates and self.has_pending_work:
                 break
@@ -181,18 +198,24 @@ class Session:
         return lines, before_event
 
     def _split(self, frame: bytes, frames: deque[bytes]) -> tuple[list[bytes], int]:
-        """Return the next lines of a frame and their size; if there are more, leave the frame in ``frames``."""
-        start = self._offset if frame is self._unfinished else 0
-        framed, end = split_lines(frame, start, BATCH_LINES, BATCH_BYTES)
-        self._unfinished = None
+        """Return the next lines of a frame, or of an array, and their size; if more are left, so is the frame."""
+        if frame is self._array:
+            start = self._array_offset
+            framed, end = split_array(frame, start, BATCH_LINES, BATCH_BYTES)
+            self._array, self._array_offset = (frame, end) if end < len(frame) else (None, 0)
+        else:
+            start = self._offset if frame is self._unfinished else 0
+            framed, end = split_lines(frame, start, BATCH_LINES, BATCH_BYTES)
+            self._unfinished, self._offset = (frame, end) if end < len(frame) else (None, 0)
         if end < len(frame):
-            self._unfinished, self._offset = frame, end
             frames.appendleft(frame)
         return framed, end - start
 
-    def _handle_line(self, line: bytes, now: float) -> Message | BadLine:
+    def _handle_line(self, text: bytes, now: float) -> Message | BadLine:
+        if is_heartbeat(text):
+            return Heartbeat()
         try:
-            message = self._read_message(parse(line))
+            message = self._read_message(parse(text))
         except BadLine as error:
             return error
         if type(message) is Update:
