@@ -80,7 +80,8 @@ class Settings(BaseSettings):
     included."""
     aries_subscriptions: JsonText | None = None
     """Events and fields per symbol, added to `ARIES_SYMBOLS` and overriding it: a list like
-    `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`."""
+    `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`. Only here a symbol may
+    have spaces and colons: `["BRK B","X:BTCUSD"]`."""
     aries_subscriptions_file: Path | None = None
     """File with the same JSON, or with a plain list of symbols; changes are applied on the open connection."""
     aries_ping_interval_seconds: Seconds = 30
