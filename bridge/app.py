@@ -126,6 +126,7 @@ class Bridge:
                 settings.aries_ping_interval_seconds,
                 settings.aries_pong_timeout_seconds,
                 settings.aries_stale_after_seconds,
+                settings.aries_max_frames_per_second,
             ),
             tokens=self.tokens,
             learn_secret=redactor.learn,

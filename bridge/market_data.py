@@ -59,8 +59,10 @@ MARKET_STATUS_FIELDS = ("market", "afterHours", "earlyHours", "exchanges", "curr
 SHARED_FIELDS = ("instrumentType",)
 
 _CORRECTED = ("price", "size", "seq", "id", "timestamp", "exchange", "tick")
-_CORRECTION_WORDS = ("cancel", "canceled", "cancelled", "cancellation", "cancelerror", "correction", "corrected")
-_CORRECTION_WORDS += ("bust", "busted", "reversal", "reversed", "void", "voided")
+_CORRECTION_WORDS = (
+    *("cancel", "canceled", "cancelled", "cancellation", "cancelerror", "correction", "corrected"),
+    *("bust", "busted", "reversal", "reversed", "void", "voided"),
+)
 #: Fields by which an update cancels or corrects an execution, in lower case and without underscores: [A], as no page
 #: shows one.
 CORRECTION_FIELDS = frozenset(

@@ -169,6 +169,13 @@ class NoPongs(LastingFault, frozen=True, kw_only=True):
     protocol: bool = True
 
 
+class ServerPing(SessionFault, frozen=True, kw_only=True):
+    """So many application pings of the server, each with an id, which the client is to answer."""
+
+    id: str | int | None = None
+    count: Times = 1
+
+
 # Messages and frames
 
 
@@ -216,6 +223,10 @@ class Fragmented(LastingFault, frozen=True, kw_only=True):
     """Messages split into fragments of ``size_bytes``."""
 
     size_bytes: Annotated[int, msgspec.Meta(ge=1)] = 16
+
+
+class Arrays(LastingFault, frozen=True, kw_only=True):
+    """Frames that are a JSON array of the messages, instead of lines."""
 
 
 class Binary(LastingFault, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ MAX_SYMBOLS_PER_REQUEST = 200
 MAX_SYMBOL_CHARACTERS = 64
 #: A longer text of the server is truncated in logs and errors.
 MAX_TEXT_CHARACTERS = 200
+_MAX_ID_BITS = 63
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -64,6 +65,9 @@ class Dialect(Protocol):
 
     def ping(self, request_id: str) -> bytes:
         """Compose an application ping."""
+
+    def pong(self, request_id: str | int | None) -> bytes:
+        """Compose the answer to an application ping of the server."""
 
     def subscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
         """Compose the requests for these subscriptions, each with the next of the ids."""
@@ -131,6 +135,13 @@ def symbol_update(kind: UpdateKind | None, symbol: object, fields: JsonObject, f
     if 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
         return Update(kind, symbol, fields, feed_time)
     return None
+
+
+def ping_id(value: object) -> str | int | None:
+    """Return the id of a ping of the server, to be sent back; None if it is none, or too long."""
+    if type(value) is str and len(value) <= MAX_TEXT_CHARACTERS:
+        return value
+    return value if type(value) is int and value.bit_length() <= _MAX_ID_BITS else None
 
 
 def text_of(value: object, default: str) -> str:
