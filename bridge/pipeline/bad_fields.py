@@ -38,7 +38,7 @@ class BadFields:
 
     def add(self, unreadable: Iterable[UnreadableField], symbol: str, ingest_us: int) -> None:
         """Count the values of an update that could not be read; log the first of each topic and field."""
-        for topic, name, (value, expected, _) in unreadable:
+        for topic, name, value, expected, _ in unreadable:
             example = Example(symbol, describe_value(value), expected, ingest_us)
             if not self.counts[topic, name]:
                 log.warning(

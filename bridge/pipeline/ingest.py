@@ -229,7 +229,7 @@ class Ingest:
         try:
             update, unreadable, has_content = readable(update, [stream.topic for stream in streams], self._decimals)
             if not has_content:
-                raise BadField(unreadable[0].name, unreadable[0].value.value, unreadable[0].value.expected)
+                raise BadField(unreadable[0].name, unreadable[0].value, unreadable[0].expected)
             values = [self._serialize(stream, update, layout, ingest_us) for stream in streams]
         except BadLine as error:
             skip(streams)

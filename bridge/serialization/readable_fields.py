@@ -13,14 +13,15 @@ import msgspec
 
 from bridge.serialization import converters, level2_rows
 from bridge.serialization.field_mappings import FIELD_MAPPINGS, RECORD_MAPPINGS
+from bridge.serialization.level2_rows import BOOK_LEVEL, EXCHANGE_QUOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from bridge.market_data import Update
     from bridge.serialization.converters import Converter
     from bridge.serialization.decimals import DecimalEncoder
-    from bridge.serialization.level2_rows import Column, RowLayout
+    from bridge.serialization.level2_rows import RowLayout
     from bridge.topics import Topic
 
 #: The name under which the server's time of a message is reported.
@@ -33,6 +34,8 @@ _MAX_NO_VALUE_CHARACTERS = max(map(len, _NO_VALUE))
 #: ``-1`` in any notation: "no value" for what is never below 0.
 _MINUS_ONE = re.compile(r"-1(?:\.0*)?")
 _NEVER_NEGATIVE = frozenset({converters.price, converters.quantity, converters.size})
+#: What of a list of rows or a map can be read is kept.
+_PARTLY_READABLE = frozenset({converters.statuses, level2_rows.book, level2_rows.exchange_quotes})
 
 
 #: Every field that may have an unreadable value, by topic.
@@ -41,20 +44,17 @@ READ_FIELDS: Mapping[Topic, tuple[str, ...]] = {
 }
 
 
-class UnreadableValue(NamedTuple):
-    """A value that could not be read, and what was expected; ``says_none`` if it is a text for "no value"."""
-
-    value: object
-    expected: str
-    says_none: bool
-
-
 class UnreadableField(NamedTuple):
-    """A field of a topic's record with a value that could not be read."""
+    """A value that could not be read for a topic's record, and what was expected.
+
+    ``says_none``: it is a text for "no value".
+    """
 
     topic: Topic
     name: str
-    value: UnreadableValue
+    value: object
+    expected: str
+    says_none: bool = False
 
 
 class Readable(NamedTuple):
@@ -74,39 +74,89 @@ def readable(update: Update, topics: Iterable[Topic], decimals: DecimalEncoder) 
     """
     rounded = decimals.rounded
     fields = dict(update.fields)
+    feed_time = update.feed_time
     unreadable: list[UnreadableField] = []
     has_content = False
     for topic in topics:
-        mappings = RECORD_MAPPINGS[topic]
+        mappings, own = RECORD_MAPPINGS[topic], FIELD_MAPPINGS[topic]
         for name, value in update.fields.items():
-            if name not in mappings:
-                continue
-            found: list[UnreadableValue] = []
-            fields[name] = _read(mappings[name].convert, value, decimals, found)
-            if name in FIELD_MAPPINGS[topic]:
-                has_content |= fields[name] is not None or all(one.says_none for one in found)
-            unreadable += [UnreadableField(topic, name, one) for one in found]
-        found = []
-        feed_time = _read(converters.time, update.feed_time, decimals, found)
-        unreadable += [UnreadableField(topic, FEED_TIME, one) for one in found]
+            if name in mappings:
+                before = len(unreadable)
+                read = fields[name] = _Field(topic, name, decimals, unreadable).read(mappings[name].convert, value)
+                if name in own and not has_content:
+                    has_content = read is not None or len(unreadable) == before or unreadable[-1].says_none
+        feed_time = _Field(topic, FEED_TIME, decimals, unreadable).read(converters.time, update.feed_time)
     decimals.rounded = rounded
     return Readable(msgspec.structs.replace(update, fields=fields, feed_time=feed_time), unreadable, has_content)
 
 
-def _read(convert: Converter, value: object, decimals: DecimalEncoder, unreadable: list[UnreadableValue]) -> object:
-    """Return the value if it can be read, else what is readable of it or None; report what is not."""
-    if value is None:
-        return None
-    try:
-        convert(value, decimals)
-    except ValueError as error:
-        if convert in _NEVER_NEGATIVE and _is_minus_one(value):
+class _Field:
+    """A field of an update: what is readable of its value, and where to report what is not."""
+
+    __slots__ = ("_decimals", "_name", "_topic", "_unreadable")
+
+    def __init__(self, topic: Topic, name: str, decimals: DecimalEncoder, unreadable: list[UnreadableField]) -> None:
+        self._topic = topic
+        self._name = name
+        self._decimals = decimals
+        self._unreadable = unreadable
+
+    def read(self, convert: Converter, value: object) -> object:
+        """Return the value if it can be read, else what is readable of it or None."""
+        if value is None:
             return None
-        if (repair := _REPAIRS.get(convert)) is not None:
-            return repair(value, decimals, unreadable)
-        unreadable.append(UnreadableValue(value, str(error), says_none=_says_none(value)))
-        return None
-    return value
+        try:
+            convert(value, self._decimals)
+        except ValueError as error:
+            if convert in _NEVER_NEGATIVE and _is_minus_one(value):
+                return None
+            if convert in _PARTLY_READABLE:
+                return self._read_part(convert, value)
+            self._report(value, str(error), says_none=_says_none(value))
+            return None
+        return value
+
+    def _read_part(self, convert: Converter, value: object) -> object:
+        if convert is converters.statuses:
+            return self._read_statuses(value)
+        return self._read_rows(BOOK_LEVEL if convert is level2_rows.book else EXCHANGE_QUOTE, value)
+
+    def _read_statuses(self, value: object) -> object:
+        if type(value) is not dict:
+            self._report(value, "an object of strings")
+            return None
+        entries = {name: self.read(converters.string, status) for name, status in value.items()}
+        return {name: status for name, status in entries.items() if status is not None} or None
+
+    def _read_rows(self, layout: RowLayout, value: object) -> object:
+        try:
+            rows = level2_rows.row_list(value)
+        except ValueError as error:
+            self._report(value, str(error))
+            return None
+        read = (self._read_row(layout, row) for row in rows)
+        return [row for row in read if row is not None] or None
+
+    def _read_row(self, layout: RowLayout, row: object) -> str | None:
+        """Return the row with each unreadable column emptied, or None if it is nothing without one of these."""
+        try:
+            texts = layout.split(row)
+        except ValueError as error:
+            self._report(row, str(error))
+            return None
+        columns: list[UnreadableField] = []
+        field = _Field(self._topic, self._name, self._decimals, columns)
+        read = [
+            text if text and field.read(column.convert, text) is not None else ""
+            for column, text in zip(layout.columns, texts, strict=True)
+        ]
+        is_complete = all(text or not column.required for column, text in zip(layout.columns, read, strict=True))
+        if columns or not is_complete:
+            self._report(row, layout.description)
+        return ":".join(read) if is_complete else None
+
+    def _report(self, value: object, expected: str, *, says_none: bool = False) -> None:
+        self._unreadable.append(UnreadableField(self._topic, self._name, value, expected, says_none))
 
 
 def _is_minus_one(value: object) -> bool:
@@ -115,59 +165,3 @@ def _is_minus_one(value: object) -> bool:
 
 def _says_none(value: object) -> bool:
     return type(value) is str and len(value) <= _MAX_NO_VALUE_CHARACTERS and value.lower() in _NO_VALUE
-
-
-def _repair_statuses(value: object, decimals: DecimalEncoder, unreadable: list[UnreadableValue]) -> object:
-    if type(value) is not dict:
-        unreadable.append(UnreadableValue(value, "an object of strings", says_none=False))
-        return None
-    entries = {name: _read(converters.string, status, decimals, unreadable) for name, status in value.items()}
-    return {name: status for name, status in entries.items() if status is not None} or None
-
-
-def _repair_book(value: object, decimals: DecimalEncoder, unreadable: list[UnreadableValue]) -> object:
-    return _repair_rows(level2_rows.BOOK_LEVEL, value, decimals, unreadable)
-
-
-def _repair_quotes(value: object, decimals: DecimalEncoder, unreadable: list[UnreadableValue]) -> object:
-    return _repair_rows(level2_rows.EXCHANGE_QUOTE, value, decimals, unreadable)
-
-
-def _repair_rows(
-    layout: RowLayout, value: object, decimals: DecimalEncoder, unreadable: list[UnreadableValue]
-) -> object:
-    try:
-        rows = level2_rows.row_list(value)
-    except ValueError as error:
-        unreadable.append(UnreadableValue(value, str(error), says_none=False))
-        return None
-    repaired = (_repair_row(layout, row, decimals, unreadable) for row in rows)
-    return [row for row in repaired if row is not None] or None
-
-
-def _repair_row(
-    layout: RowLayout, row: object, decimals: DecimalEncoder, unreadable: list[UnreadableValue]
-) -> str | None:
-    """Return the row with each column emptied that cannot be read, or None if it is nothing without one of these."""
-    try:
-        texts = layout.split(row)
-    except ValueError as error:
-        unreadable.append(UnreadableValue(row, str(error), says_none=False))
-        return None
-    found: list[UnreadableValue] = []
-    read = [_read_column(column, text, decimals, found) for column, text in zip(layout.columns, texts, strict=True)]
-    is_complete = all(text or not column.required for column, text in zip(layout.columns, read, strict=True))
-    if found or not is_complete:
-        unreadable.append(UnreadableValue(row, layout.description, says_none=False))
-    return ":".join(read) if is_complete else None
-
-
-def _read_column(column: Column, text: str, decimals: DecimalEncoder, unreadable: list[UnreadableValue]) -> str:
-    return text if text and _read(column.convert, text, decimals, unreadable) is not None else ""
-
-
-_REPAIRS: Mapping[Converter, Callable[[object, DecimalEncoder, list[UnreadableValue]], object]] = {
-    converters.statuses: _repair_statuses,
-    level2_rows.book: _repair_book,
-    level2_rows.exchange_quotes: _repair_quotes,
-}

@@ -53,7 +53,7 @@ def test_the_other_fields_stay_as_they_are() -> None:
     found = made_readable(Topic.QUOTES, fields)
     assert found.update.fields == fields | {"bidPrice": None, "bidSize": None}
     assert unreadable(found) == ["bidPrice", "bidSize"]
-    assert found.unreadable[1].value.expected == "a whole number of at most 64 bits"
+    assert found.unreadable[1].expected == "a whole number of at most 64 bits"
     assert found.has_content
 
 
