@@ -63,6 +63,7 @@ def test_the_notes_know_how_symbols_change(helm: Helm) -> None:
     """They say whether a change of symbols restarts the pod."""
     assert "the pod restarts" in notes(helm, "minimal")
     hot = notes(helm, "hotreload")
+    assert "\n\nChange aries.symbols" in hot
     assert "without a restart" in hot
     assert "kubectl --namespace market-data annotate pods --overwrite --selector app.kubernetes.io/instance=r," in hot
     assert f"grep '{log_events.SUBSCRIPTIONS_CHANGED}'" in hot

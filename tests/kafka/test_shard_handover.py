@@ -18,8 +18,9 @@ from bridge.settings import load
 from bridge.simulator.server import Simulator
 from bridge.topics import MARKET_DATA, Topic
 from tests.faults.kafka.test_topics_change import make, may_write
+from tests.observability.http_client import client
 from tests.support.brokers import LOGIN, Listener
-from tests.support.service import by_symbol, environment, eventually, publishing, read, running
+from tests.support.service import by_symbol, environment, eventually, publishing, read, running, serving
 
 if TYPE_CHECKING:
     from bridge.app import Bridge
@@ -143,6 +144,21 @@ async def test_a_killed_shard_is_waited_for_until_it_is_silent(
             await await_other_shards(load(new))
     assert [line["event"] for line in logs] == [log_events.OTHER_SHARDS_ALIVE, log_events.OTHER_SHARDS_ENDED]
     assert logs[0]["instances"] == ["bridge-of-2-0"]
+
+
+@pytest.mark.usefixtures("topics")
+async def test_a_bridge_that_waits_can_be_stopped(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """It answers probes while it waits, opens no session, and ends when it is told to."""
+    async with Simulator(rate=400) as simulator:
+        old, new = (shard(simulator, broker.bootstrap_servers, topic_prefix, 0, count) for count in (2, 3))
+        async with running(old) as bridge:
+            await published(bridge, 50)
+            with structlog.testing.capture_logs() as logs:
+                async with serving(new) as service, client(service) as http:
+                    await eventually(lambda: log_events.OTHER_SHARDS_ALIVE in [line["event"] for line in logs], "waits")
+                    assert (await http.get("/livez")).status == 200
+                    assert (await http.get("/readyz")).status == 503
+            assert service.bridge.client.state == "starting"
 
 
 async def test_a_control_topic_that_cannot_be_read_does_not_stop_the_start(
