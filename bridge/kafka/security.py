@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.errors import SettingsError
+from bridge.kafka import client_certificate
 from bridge.kafka.sasl_oauth import ClientCredentials
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class KafkaSecuritySettings(Protocol):
     def kafka_ssl_certfile(self) -> str | os.PathLike[str] | None: ...
     @property
     def kafka_ssl_keyfile(self) -> str | os.PathLike[str] | None: ...
+    @property
+    def kafka_ssl_key_password(self) -> Revealable | None: ...
     @property
     def kafka_ssl_check_hostname(self) -> bool: ...
     @property
@@ -90,7 +93,7 @@ def _tls(settings: KafkaSecuritySettings) -> ssl.SSLContext:
     context = _trusting_context(settings.kafka_ssl_cafile)
     context.check_hostname = settings.kafka_ssl_check_hostname
     if settings.kafka_ssl_certfile is not None:
-        _load_client_certificate(context, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+        _load_client_certificate(context, settings.kafka_ssl_certfile, settings)
     elif settings.kafka_ssl_keyfile is not None:
         raise _settings_error("KAFKA_SSL_KEYFILE is set without KAFKA_SSL_CERTFILE: set both or neither")
     return context
@@ -110,24 +113,13 @@ def _trusting_context(cafile: str | os.PathLike[str] | None) -> ssl.SSLContext:
 
 
 def _load_client_certificate(
-    context: ssl.SSLContext, certfile: str | os.PathLike[str], keyfile: str | os.PathLike[str] | None
+    context: ssl.SSLContext, certfile: str | os.PathLike[str], settings: KafkaSecuritySettings
 ) -> None:
     """Load a client certificate; its key may be in the same file."""
     _require_readable("KAFKA_SSL_CERTFILE", certfile)
-    if keyfile is not None:
-        _require_readable("KAFKA_SSL_KEYFILE", keyfile)
-    try:
-        context.load_cert_chain(certfile, keyfile, password=_reject_encrypted_key)
-    except ssl.SSLError as error:
-        raise _settings_error(
-            f"KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: {Path(certfile)} and {Path(keyfile or certfile)} "
-            f"are not a PEM certificate and its private key ({_reason(error)})"
-        ) from None
-
-
-def _reject_encrypted_key() -> str:
-    """Raise SettingsError: OpenSSL would ask for the passphrase on the terminal."""
-    raise _settings_error("KAFKA_SSL_KEYFILE is encrypted: remove the passphrase from the key")
+    if settings.kafka_ssl_keyfile is not None:
+        _require_readable("KAFKA_SSL_KEYFILE", settings.kafka_ssl_keyfile)
+    client_certificate.load(context, certfile, settings.kafka_ssl_keyfile, settings.kafka_ssl_key_password)
 
 
 def _require_readable(setting: str, file: str | os.PathLike[str]) -> None:

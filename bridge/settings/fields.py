@@ -111,7 +111,9 @@ class Settings(BaseSettings):
     kafka_ssl_certfile: PemFile | None = None
     """PEM file of the client certificate (mutual TLS)."""
     kafka_ssl_keyfile: PemFile | None = None
-    """PEM file of the client certificate's private key, unencrypted."""
+    """PEM file of the client certificate's private key."""
+    kafka_ssl_key_password: SecretText | None = None
+    """Password of that key, if it is encrypted."""
     kafka_ssl_check_hostname: bool = True
     """Whether a broker's certificate must match its host name."""
     kafka_oauth_token_url: HttpUrl | None = None

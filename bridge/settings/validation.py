@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridge.errors import SettingsError
-from bridge.settings import pem
+from bridge.kafka import client_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -166,24 +167,32 @@ def _login(settings: Settings, *, required: tuple[str, ...], unused: tuple[str, 
 
 
 _CLIENT_CERTIFICATE = ("kafka_ssl_certfile", "kafka_ssl_keyfile")
+_KEY_PASSWORD = "kafka_ssl_key_password"  # noqa: S105 - the name of a setting
 
 
 def _tls(settings: Settings) -> Iterator[Problem]:
-    files = _set(settings, "kafka_ssl_cafile", *_CLIENT_CERTIFICATE)
+    files = _set(settings, "kafka_ssl_cafile", *_CLIENT_CERTIFICATE, _KEY_PASSWORD)
     if files and not settings.kafka_security_protocol.endswith("SSL"):
         yield Problem.of(
             f"{_names(files)} set, but KAFKA_SECURITY_PROTOCOL is {settings.kafka_security_protocol}: set "
-            "that to SSL or SASL_SSL, or unset the files.",
+            "that to SSL or SASL_SSL, or unset them.",
             "kafka_security_protocol",
         )
     yield from _both_or_neither(settings, *_CLIENT_CERTIFICATE)
-    certificate, key = settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile
-    if certificate and key and not pem.is_pair(certificate, key):
+    if _set(settings, _KEY_PASSWORD) and not _set(settings, *_CLIENT_CERTIFICATE):
         yield Problem.of(
-            f"{_names(_CLIENT_CERTIFICATE)} are not a certificate and its private key: use PEM files that match, the "
-            "key not encrypted.",
+            f"{_KEY_PASSWORD.upper()} is set without KAFKA_SSL_KEYFILE: set that, or unset the password.",
             *_CLIENT_CERTIFICATE,
+            _KEY_PASSWORD,
         )
+    certificate, key = settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile
+    if certificate and key:
+        try:
+            client_certificate.load(
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key, settings.kafka_ssl_key_password
+            )
+        except SettingsError as error:
+            yield from (Problem.of(text, *_CLIENT_CERTIFICATE, _KEY_PASSWORD) for text in error.problems)
 
 
 def _both_or_neither(settings: Settings, *pair: str) -> Iterator[Problem]:

@@ -49,6 +49,7 @@ class Chosen:
     kafka_ssl_cafile: Path | None = None
     kafka_ssl_certfile: Path | None = None
     kafka_ssl_keyfile: Path | None = None
+    kafka_ssl_key_password: Secret | None = None
     kafka_ssl_check_hostname: bool = True
     kafka_oauth_token_url: str | None = None
     kafka_oauth_client_id: str | None = None

@@ -172,15 +172,59 @@ def test_certificates_need_a_tls_protocol(pem: dict[str, Path]) -> None:
     assert "KAFKA_SSL_CAFILE set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT" in problem
 
 
-def test_an_encrypted_key_does_not_prompt_for_its_password(pem: dict[str, Path], tmp_path: Path) -> None:
-    """A key with a password is a problem, not a prompt on the terminal."""
+@pytest.fixture(params=[s.PrivateFormat.PKCS8, s.PrivateFormat.TraditionalOpenSSL], ids=["pkcs8", "traditional"])
+def encrypted(request: pytest.FixtureRequest, pem: dict[str, Path]) -> Path:
+    """Return the file of the certificate's key, encrypted, in each of the two PEM formats."""
     key = s.load_pem_private_key(pem["key"].read_bytes(), None)
-    encrypted = tmp_path / "encrypted.pem"
-    encrypted.write_bytes(
-        key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.BestAvailableEncryption(b"hunter22"))
-    )
+    file = pem["key"].with_name("encrypted.pem")
+    file.write_bytes(key.private_bytes(s.Encoding.PEM, request.param, s.BestAvailableEncryption(b"hunter22")))
+    return file
+
+
+def with_key_password(pem: dict[str, Path], key: Path, password: str) -> tuple[str, ...]:
+    """Return the problems of a client certificate whose key has this password."""
+    files = {"KAFKA_SSL_CERTFILE": str(pem["certificate"]), "KAFKA_SSL_KEYFILE": str(key)}
+    return problems({"KAFKA_SECURITY_PROTOCOL": "SSL", **files, "KAFKA_SSL_KEY_PASSWORD": password})
+
+
+def test_an_encrypted_key_does_not_prompt_for_its_password(pem: dict[str, Path], encrypted: Path) -> None:
+    """A key whose password is not set is a problem, not a prompt on the terminal."""
     (problem,) = tls(certfile=pem["certificate"], keyfile=encrypted)
-    assert "the key not encrypted" in problem
+    assert problem == f"KAFKA_SSL_KEYFILE ({encrypted}) is encrypted: set KAFKA_SSL_KEY_PASSWORD to its password."
+
+
+def test_an_encrypted_key_is_read_with_its_password(pem: dict[str, Path], encrypted: Path, tmp_path: Path) -> None:
+    """The password may be in a file, and an unencrypted key does not need it."""
+    assert with_key_password(pem, encrypted, "hunter22") == ()
+    assert with_key_password(pem, pem["key"], "hunter22") == ()
+    file = tmp_path / "password"
+    file.write_text("hunter22\n")
+    assert tls(certfile=pem["certificate"], keyfile=encrypted, key_password_file=file) == ()
+
+
+@pytest.mark.parametrize("wrong", ["hunter23", "x" * 2000, "\N{SNOWMAN}"])
+def test_a_wrong_key_password_is_reported(pem: dict[str, Path], encrypted: Path, wrong: str) -> None:
+    """One sentence names the password's setting, and not the password."""
+    (problem,) = with_key_password(pem, encrypted, wrong)
+    assert problem.startswith(f"KAFKA_SSL_KEY_PASSWORD is not the password of KAFKA_SSL_KEYFILE ({encrypted})")
+    assert wrong not in problem
+
+
+def test_the_right_password_of_another_certificates_key(pem: dict[str, Path], tmp_path: Path) -> None:
+    """If the key was decrypted but does not match, the password is not to blame."""
+    key = s.load_pem_private_key(pem["other"].read_bytes(), None)
+    file = tmp_path / "other-encrypted.pem"
+    file.write_bytes(key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.BestAvailableEncryption(b"hunter22")))
+    (problem,) = with_key_password(pem, file, "hunter22")
+    assert "are not a certificate and its private key (key values mismatch)" in problem
+
+
+def test_a_key_password_belongs_to_a_key() -> None:
+    """A password without a key is a problem, and so is one without TLS."""
+    (problem,) = problems({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_KEY_PASSWORD": "hunter22"})
+    assert "KAFKA_SSL_KEY_PASSWORD is set without KAFKA_SSL_KEYFILE" in problem
+    unused, _ = problems({"KAFKA_SSL_KEY_PASSWORD": "hunter22"})
+    assert "KAFKA_SSL_KEY_PASSWORD set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT" in unused
 
 
 def test_rules_are_checked_although_other_values_are_invalid() -> None:
