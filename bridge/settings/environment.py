@@ -45,6 +45,8 @@ class Environment(EnvSettingsSource):
             for name, value in environ.items()
             if name.isupper() and value.strip() and not is_injected_port(name, value)
         }
+        if default_region := self.env_vars.get("aws_default_region"):  # a second name, as for AWS's own programs
+            self.env_vars.setdefault("aws_region", default_region)
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return the value of a setting; of a secret, its text, the path of its file, or both."""

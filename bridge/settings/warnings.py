@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bridge.errors import SettingsError
+from bridge.errors import SecretUnreadable, SettingsError
 from bridge.settings.environment import is_injected_port
 from bridge.settings.field_types import is_secret
 from bridge.settings.fields import Settings
@@ -40,6 +40,7 @@ def warnings(settings: Settings, environ: Mapping[str, str] | None = None) -> li
         *_unused_grant(settings),
         *_unencrypted(settings),
         *_loose_files(settings),
+        *_files_to_come(settings),
         *_doubtful_symbols(settings),
     ]
 
@@ -89,7 +90,7 @@ def _unencrypted(settings: Settings) -> Iterator[str]:
 
 def _sends_password(settings: Settings) -> bool:
     """Return whether credentials are sent to brokers without TLS; SCRAM sends a proof instead of the password."""
-    sends = settings.kafka_sasl_mechanism in {"PLAIN", "OAUTHBEARER"}
+    sends = settings.kafka_sasl_mechanism in {"PLAIN", "OAUTHBEARER", "AWS_MSK_IAM"}
     return sends and settings.kafka_security_protocol == "SASL_PLAINTEXT"
 
 
@@ -118,6 +119,15 @@ def _loose_files(settings: Settings) -> Iterator[str]:
     for name, path in {**files, "KAFKA_SSL_KEYFILE": settings.kafka_ssl_keyfile}.items():
         if path is not None and (loose := _loose_permission(path)):
             yield f"{name}: {loose}."
+
+
+def _files_to_come(settings: Settings) -> Iterator[str]:
+    """Yield the files that need not exist at the start, but do not yet."""
+    for secret in settings.secrets:
+        try:
+            secret.reveal()
+        except SecretUnreadable as error:
+            yield f"{error}. The bridge retries until it is."
 
 
 def _loose_permission(path: Path) -> str | None:

@@ -52,6 +52,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
         "kafka_bootstrap_servers": ("localhost:9092",),
         "kafka_security_protocol": "PLAINTEXT",
         "kafka_ssl_check_hostname": True,
+        "kafka_oauth_extensions": (),
         "kafka_topic_prefix": "aries",
         "kafka_compression": "zstd",
         "kafka_linger_ms": 2,
@@ -272,6 +273,9 @@ def test_the_secrets_of_the_contract_are_secrets() -> None:
         "KAFKA_SASL_PASSWORD",
         "KAFKA_OAUTH_CLIENT_SECRET",
         "SCHEMA_REGISTRY_PASSWORD",
+        "KAFKA_OAUTH_CLIENT_ASSERTION",
+        "KAFKA_OAUTH_TOKEN",
+        "KAFKA_SSL_KEY_PASSWORD",
     }
 
 

@@ -214,3 +214,19 @@ def test_a_client_with_a_fixed_token_causes_a_warning() -> None:
 def test_an_invalid_environment_has_warnings() -> None:
     """Warnings are reported although there are problems."""
     assert len(warnings_of({"KAFKA_LINGER_MS": "x", "ARIES_SYMBOL": "AAPL"})) == 1
+
+
+def test_a_token_file_that_is_not_there_yet(tmp_path: Path) -> None:
+    """A file that something else writes is no problem at the start, but worth a warning."""
+    environ = {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+        "KAFKA_OAUTH_TOKEN_FILE": str(tmp_path / "token"),
+    }
+    (warning,) = warned(environ)
+    assert f"the file '{tmp_path / 'token'}' of KAFKA_OAUTH_TOKEN_FILE cannot be read" in warning
+    (tmp_path / "token").touch(mode=0o600)
+    (warning,) = warned(environ)
+    assert "is empty" in warning
+    (tmp_path / "token").write_text("t0ken")
+    assert warned(environ) == []
