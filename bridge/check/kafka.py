@@ -41,7 +41,8 @@ async def check_kafka(
 ) -> None:
     """Check the Kafka side; ``needed`` are the topics that the bridge would write to.
 
-    ``learn_secret`` gets each access token before results may contain it. Nothing is written or created. Raises what ``client_options`` raises.
+    ``learn_secret`` gets each access token before results may contain it. Nothing is written or created.
+    Raises what ``client_options`` raises.
     """
     options = client_options(settings, "check", learn_secret) | {"request_timeout_ms": int(timeout_seconds * 1000)}
     tls: ssl.SSLContext | None = options.get("ssl_context")  # type: ignore[assignment]  # by security_options

@@ -48,7 +48,8 @@ def client_options(
 ) -> dict[str, object]:
     """Return the arguments of an aiokafka client; raises what ``security_options`` raises.
 
-    ``learn_secret`` is called with each access token before it is used. Secrets and certificates are read from their files at each call.
+    ``learn_secret`` is called with each access token before it is used. Secrets and certificates
+    are read from their files at each call.
     """
     return {
         "bootstrap_servers": bootstrap_servers(settings),

@@ -159,9 +159,7 @@ class ClientCredentials:
 
     def _form_request(self, **credentials: str) -> TokenRequest:
         client = {"client_id": self._client_id} if self._client_id else {}
-        return TokenRequest(
-            self._parameters | client | credentials, as_form=True, secrets=tuple(credentials.values())
-        )
+        return TokenRequest(self._parameters | client | credentials, as_form=True, secrets=tuple(credentials.values()))
 
 
 def _hints(client_assertion: Secret | None) -> Mapping[str, str]:

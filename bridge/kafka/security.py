@@ -61,8 +61,8 @@ def security_options(
 ) -> dict[str, object]:
     """Return the security arguments for one new aiokafka client.
 
-    ``learn_secret`` is called with each access token before it is used. Files and secrets are read at each call. Raises SettingsError for invalid certificate files, and what
-    ``reveal()`` raises.
+    ``learn_secret`` is called with each access token before it is used. Files and secrets are read at each call.
+    Raises SettingsError for invalid certificate files, and what ``reveal()`` raises.
     """
     authentication, _, transport = str(settings.kafka_security_protocol).rpartition("_")
     options: dict[str, object] = {"security_protocol": str(settings.kafka_security_protocol)}

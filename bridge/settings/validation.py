@@ -187,7 +187,7 @@ def _token_login(settings: Settings) -> Iterator[Problem]:
     elif not given:
         yield Problem.of(
             "KAFKA_SASL_MECHANISM OAUTHBEARER needs a token: set KAFKA_OAUTH_TOKEN_URL with KAFKA_OAUTH_CLIENT_ID and "
-            "KAFKA_OAUTH_CLIENT_SECRET, or with KAFKA_OAUTH_CLIENT_ASSERTION_FILE, or set KAFKA_OAUTH_TOKEN_FILE alone.",
+            "KAFKA_OAUTH_CLIENT_SECRET, or with KAFKA_OAUTH_CLIENT_ASSERTION_FILE, or only KAFKA_OAUTH_TOKEN_FILE.",
             *_OAUTH,
             *_MECHANISM,
         )

@@ -53,7 +53,7 @@ async def failure(tokens: SignedTokens) -> str:
         await TokenProvider(tokens).token()
     message = str(raised.value)
     assert error_hint(message) == ""
-    assert SECRET_KEY not in f"{message} {raised.value.__cause__!r} {raised.value.__cause__.__cause__!r}"  # type: ignore[union-attr]
+    assert SECRET_KEY not in f"{message} {raised.value.__cause__!r} {raised.value.__cause__.__cause__!r}"
     return message
 
 
@@ -67,8 +67,8 @@ class Signer:
 
     def is_(self, body: str) -> None:
         """Define what the function does."""
-        code = f"import threading, time\ncalls = []\ndef generate_auth_token(region):\n    calls.append(region)\n    {body}\n"
-        (self._directory / "MSKAuthTokenProvider.py").write_text(code)
+        head = "import threading, time\ncalls = []\ndef generate_auth_token(region):\n    calls.append(region)\n    "
+        (self._directory / "MSKAuthTokenProvider.py").write_text(f"{head}{body}\n")
 
     @property
     def calls(self) -> list[str]:
@@ -113,7 +113,7 @@ class TestOtherSigner:
         assert [*first, await tokens.access_token()] == ["signed-1", "signed-1", "signed-2"]
 
     async def test_the_event_loop_does_not_wait(self, signer: Signer) -> None:
-        """boto reads files and asks servers: that happens in a thread."""
+        """Boto reads files and asks servers: that happens in a thread."""
         signer.is_("return str(threading.get_ident()), int(time.time() * 1000) + 900_000")
 
         assert await SignedTokens("eu-central-1").access_token() != str(threading.get_ident())
@@ -135,8 +135,10 @@ class TestOtherSigner:
             ("None.access_key", "boto found no AWS credentials"),
             (f"raise ValueError('{SECRET_KEY}')", "no token could be signed (ValueError)"),
             (
-                "error = OSError(); error.operation_name = 'AssumeRoleWithWebIdentity'; "
-                f"error.response = {{'Error': {{'Code': 'AccessDenied', 'Message': '{SECRET_KEY}'}}}}; raise error",
+                (
+                    "error = OSError(); error.operation_name = 'AssumeRoleWithWebIdentity'; "
+                    f"error.response = {{'Error': {{'Code': 'AccessDenied', 'Message': '{SECRET_KEY}'}}}}; raise error"
+                ),
                 "AWS rejected AssumeRoleWithWebIdentity (AccessDenied)",
             ),
         ],
@@ -201,7 +203,7 @@ class TestSignerOfAws:
         assert "boto found no AWS credentials" in await failure(SignedTokens("eu-central-1"))
 
     async def test_incomplete_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """boto's own errors are named by their class."""
+        """Boto's own errors are named by their class."""
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
 
         assert "PartialCredentialsError" in await failure(SignedTokens("eu-central-1"))

@@ -112,8 +112,10 @@ def test_settings_that_belong_together_are_valid(extra: dict[str, str]) -> None:
         ),
         (
             {**BEARER, **TOKEN, **OAUTH},
-            "KAFKA_OAUTH_TOKEN_FILE and KAFKA_OAUTH_TOKEN_URL and KAFKA_OAUTH_CLIENT_ID and KAFKA_OAUTH_CLIENT_SECRET "
-            "set, but a token is either given or requested",
+            (
+                "KAFKA_OAUTH_TOKEN_FILE and KAFKA_OAUTH_TOKEN_URL and KAFKA_OAUTH_CLIENT_ID and KAFKA_OAUTH_CLIENT_"
+                "SECRET set, but a token is either given or requested"
+            ),
         ),
         ({**BEARER, **TOKEN, "KAFKA_OAUTH_SCOPE": "x"}, "KAFKA_OAUTH_TOKEN_FILE and KAFKA_OAUTH_SCOPE set, but"),
         ({**BEARER, **TOKEN, "KAFKA_SASL_USERNAME": "me"}, "KAFKA_SASL_USERNAME set, but KAFKA_SASL_MECHANISM OAUTHB"),
