@@ -33,6 +33,7 @@ from bridge.settings.field_types import (
     TextList,
     TopicPart,
     WebSocketUrl,
+    is_secret,
 )
 from bridge.settings.pem import AuthoritiesFile, PemFile
 from bridge.topics import Topic, topic_names
@@ -242,3 +243,10 @@ class Settings(BaseSettings):
         if self.aries_subscriptions_file:
             return subscriptions_file.read(self.aries_subscriptions_file, self.aries_symbols, self.aries_events)
         return subscriptions.plan(self.aries_symbols, self.aries_events, self.aries_subscriptions)
+
+
+def names() -> tuple[str, ...]:
+    """Return the name of every environment variable that the bridge reads."""
+    fields = Settings.model_fields.items()
+    files = (f"{name.upper()}_FILE" for name, field in fields if is_secret(field))
+    return (*(name.upper() for name, _ in fields), *files)
