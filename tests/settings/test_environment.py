@@ -419,7 +419,7 @@ def test_a_setting_that_is_set_needs_no_hint() -> None:
         ("ARIES_WS_URL", '"wss://api.aries.com/v1/marketdata/ws"'),
         ("KAFKA_BOOTSTRAP_SERVERS", "'kafka-1:9092,kafka-2:9092'"),
         ("ARIES_SYMBOLS", '"AAPL,MSFT"'),
-        ("ARIES_SUBSCRIPTIONS", "'[{\"symbol\":\"AAPL\"}]'"),
+        ("ARIES_SUBSCRIPTIONS", '\'[{"symbol":"AAPL"}]\''),
         ("KAFKA_LINGER_MS", '"5"'),
         ("BRIDGE_LOG_LEVEL", "'INFO'"),
         ("KAFKA_SSL_CAFILE", '"/etc/ca.pem"'),
