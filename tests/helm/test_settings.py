@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from bridge import settings
@@ -17,7 +19,7 @@ from bridge.settings import table as settings_table
 from bridge.settings import warnings as settings_warnings
 from bridge.settings.field_types import is_secret
 from bridge.settings.fields import names
-from tests.helm.chart import EXAMPLES, Helm, example, merged
+from tests.helm.chart import CHART, EXAMPLES, Helm, example, merged
 from tests.helm.pod_environment import Files, environment
 from tests.programs.docs import chart_values as values_table
 from tests.support import msk_signer
@@ -151,6 +153,17 @@ def test_a_token_file_from_elsewhere_needs_no_audience(helm: Helm) -> None:
     security |= {"oauth": {"tokenUrl": "https://idp.example/token"}}
     assertion = {"name": "KAFKA_OAUTH_CLIENT_ASSERTION_FILE", "value": "/run/spiffe/token"}
     helm.render(example("minimal"), {"kafka": {"security": security}, "extraEnv": [assertion]})
+
+
+def test_each_login_in_the_readme_works(helm: Helm, files: Files) -> None:
+    """The README's values for each provider are valid, for the chart and for the program."""
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("## Log in to Kafka\n")[2].partition("\n## ")[0]
+    examples = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)]
+    assert len(examples) == 5
+    for values in examples:
+        found = loaded(helm.render(example("minimal"), values), files)
+        assert found.kafka_sasl_mechanism in ("OAUTHBEARER", "AWS_MSK_IAM")
 
 
 # -- values.yaml beside the settings ----------------------------------------------------------------------------------
