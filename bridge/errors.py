@@ -13,6 +13,7 @@
     ├── UnsupportedLibrary       a library is not the version that the bridge was built for (exit 1)
     ├── KafkaUnreachable         no broker responded: retried
     ├── RegistryUnreachable      the registry did not respond: retried
+    ├── ProxyUnusable            the environment names a proxy that cannot be used: retried, invalid at start
     ├── SecretUnreadable         a secret's file cannot be read at the moment: retried
     ├── TokenUnavailable         no access token at the moment: retried
     ├── ConnectionLost           the Aries connection is closed or unusable: retried according to its cause
@@ -147,6 +148,18 @@ class RegistryRefused(BridgeError):
             "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may read the subjects of "
             "the bridge's topics (and write them, if SCHEMA_REGISTRY_AUTO_REGISTER is on)."
         )
+
+
+class ProxyUnusable(BridgeError):
+    """A proxy of the environment that cannot be used; the text never contains its password."""
+
+    def __init__(self, variable: str, problem: str, host: str) -> None:
+        self.complaint = f"the proxy for {host}, which {variable} names, cannot be used: {problem}"
+        self.remedy = f"Set {variable} to http://host:port, or exempt {host} with NO_PROXY."
+        super().__init__(variable, problem, host)
+
+    def __str__(self) -> str:
+        return f"{self.complaint}. {self.remedy}"
 
 
 class SecretUnreadable(BridgeError):

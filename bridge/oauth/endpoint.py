@@ -20,8 +20,8 @@ import msgspec
 from yarl import URL
 
 from bridge.backoff import retry_after_seconds
-from bridge.errors import TokenUnavailable
-from bridge.oauth.environment_proxy import proxy_options
+from bridge.errors import ProxyUnusable, TokenUnavailable
+from bridge.network.proxies import proxy_options
 
 if TYPE_CHECKING:
     import ssl
@@ -192,13 +192,8 @@ class TokenEndpoint:
             return {}  # the request reports it
         try:
             return proxy_options(url)
-        except ValueError:
-            # Without its cause, which can contain the proxy's password.
-            raise self._error(
-                "cannot be requested, as the proxy in the environment is not an http URL",
-                "Fix HTTPS_PROXY (for an http URL HTTP_PROXY), or exempt the host with NO_PROXY.",
-                permanent=True,
-            ) from None
+        except ProxyUnusable as error:
+            raise self._error(f"cannot be requested, as {error.complaint}", error.remedy, permanent=True) from None
 
     def _unreachable(self, error: Exception) -> TokenEndpointError:
         match error:

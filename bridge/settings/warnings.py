@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 import stat
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bridge.errors import SettingsError
+from bridge.network.loopback import is_loopback
 from bridge.settings.environment import is_injected_port
 from bridge.settings.field_types import is_secret
 from bridge.settings.fields import Settings
@@ -103,14 +103,6 @@ def _carries_secret(settings: Settings, field: str) -> bool:
         "schema_registry_url": settings.schema_registry_password,
     }
     return bool(secrets.get(field, True))
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host's name or address is this machine's, without a DNS lookup."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _loose_files(settings: Settings) -> Iterator[str]:

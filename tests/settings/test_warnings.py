@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from bridge.settings import examine
-from bridge.settings.warnings import is_loopback, names, warnings
+from bridge.settings.warnings import names, warnings
 from tests.settings.test_environment import REQUIRED
 
 if TYPE_CHECKING:
@@ -81,18 +81,6 @@ def test_variables_injected_by_kubernetes_cause_no_warning() -> None:
         }
     assert warned(services) == []
     assert len(warned({"KAFKA_PORT": "9092"})) == 1
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1", "aries.localhost"])
-def test_loopback_hosts_are_recognised(host: str) -> None:
-    """Loopback names and addresses are on this machine."""
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["", "api.aries.com", "10.0.0.1", "::2", "localhost.example"])
-def test_other_hosts_are_not_loopback(host: str) -> None:
-    """Any other host is on the network."""
-    assert not is_loopback(host)
 
 
 SASL = {"KAFKA_SASL_USERNAME": "me", "KAFKA_SASL_PASSWORD": "s3cret", "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}
