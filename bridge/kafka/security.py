@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.errors import SettingsError
-from bridge.kafka import client_certificate
+from bridge.secrets import client_certificate
 from bridge.kafka.sasl_oauth import ClientCredentials
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridge.errors import SettingsError
-from bridge.kafka import client_certificate
+from bridge.secrets import client_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
