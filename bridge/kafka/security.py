@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.errors import SettingsError
-from bridge.secrets import client_certificate
 from bridge.kafka.sasl_oauth import ClientCredentials
+from bridge.secrets import client_certificate
 
 if TYPE_CHECKING:
     import os

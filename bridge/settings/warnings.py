@@ -77,9 +77,11 @@ def _unencrypted(settings: Settings) -> Iterator[str]:
         ("aries_token_url", "http"),
         ("kafka_oauth_token_url", "http"),
         ("schema_registry_url", "http"),
+        ("schema_registry_oauth_token_url", "http"),
     ):
-        url = urlsplit(getattr(settings, field) or "")
-        if url.scheme == plain and _carries_secret(settings, field) and not is_loopback(url.hostname or ""):
+        urls = map(urlsplit, (getattr(settings, field) or "").split(","))
+        plain_hosts = [url.hostname or "" for url in urls if url.scheme == plain]
+        if _carries_secret(settings, field) and not all(map(is_loopback, plain_hosts)):
             yield (
                 f"{field.upper()} is {plain}:// to another machine: credentials are sent in the clear; use {plain}s://."
             )
@@ -100,14 +102,20 @@ def _hosts(servers: Iterable[str]) -> Iterator[str]:
 def _carries_secret(settings: Settings, field: str) -> bool:
     secrets = {
         "aries_token_url": settings.aries_refresh_token,
-        "schema_registry_url": settings.schema_registry_password,
+        "schema_registry_url": settings.schema_registry_password
+        or settings.schema_registry_bearer_token
+        or settings.schema_registry_oauth_token_url,
     }
     return bool(secrets.get(field, True))
 
 
 def _loose_files(settings: Settings) -> Iterator[str]:
     files = {f"{secret.name}_FILE": secret.path for secret in settings.secrets}
-    for name, path in {**files, "KAFKA_SSL_KEYFILE": settings.kafka_ssl_keyfile}.items():
+    keys = {
+        "KAFKA_SSL_KEYFILE": settings.kafka_ssl_keyfile,
+        "SCHEMA_REGISTRY_KEYFILE": settings.schema_registry_keyfile,
+    }
+    for name, path in {**files, **keys}.items():
         if path is not None and (loose := _loose_permission(path)):
             yield f"{name}: {loose}."
 

@@ -111,30 +111,6 @@ async def test_schemas_are_fetched_by_id(server: FakeRegistry, client: Registry)
     assert await client.fetch(schema_id + 1) is None
 
 
-@pytest.mark.parametrize("credentials", ["user:pässword:with:colons", "user:"])
-async def test_credentials_are_sent(credentials: str) -> None:
-    """User and password are sent to the registry, from arguments or from the URL."""
-    username, _, password = credentials.partition(":")
-    async with FakeRegistry(credentials=credentials).serving() as server:
-        schema_id = server.add(SUBJECT, QUOTE.text)
-        async with Registry(server.url, username=username, password=password) as client:
-            assert await client.lookup(SUBJECT, QUOTE) == schema_id
-        in_url = server.url.replace("://", f"://{username}:{password}@")
-        async with Registry(in_url) as client:
-            assert await client.lookup(SUBJECT, QUOTE) == schema_id
-
-
-async def test_rejected_credentials() -> None:
-    """The error for a wrong password names the settings, and does not contain the password."""
-    async with FakeRegistry(credentials="user:right").serving() as server:
-        url = server.url.replace("://", "://user:hunter2@")
-        async with Registry(url) as client:
-            with pytest.raises(RegistryRefused, match="SCHEMA_REGISTRY_PASSWORD") as caught:
-                await client.pin(NAMES, SCHEMAS, auto_register=False)
-        assert server.url in str(caught.value)
-        assert "hunter2" not in f"{caught.value}{caught.value!r}{client!r}{vars(caught.value)}"
-
-
 async def test_a_forbidden_subject(server: FakeRegistry, client: Registry) -> None:
     """HTTP 403 is an error of the credentials, too."""
     server.answers.append(web.Response(status=403, text="<html>no</html>"))
@@ -143,12 +119,11 @@ async def test_a_forbidden_subject(server: FakeRegistry, client: Registry) -> No
 
 
 async def test_an_unreachable_registry(closed_url: str) -> None:
-    """A refused connection is a retriable error that names the URL without its credentials."""
-    async with Registry(closed_url.replace("://", "://user:hunter2@")) as client:
+    """A refused connection is a retriable error that names the URL."""
+    async with Registry(closed_url) as client:
         with pytest.raises(RegistryUnreachable, match="Cannot connect") as caught:
             await client.lookup(SUBJECT, QUOTE)
     assert closed_url in str(caught.value)
-    assert "hunter2" not in str(caught.value)
 
 
 async def test_the_next_url_is_tried(server: FakeRegistry, closed_url: str) -> None:
@@ -214,34 +189,9 @@ async def test_requests_time_out() -> None:
     listener.close()
 
 
-async def test_a_private_certificate_authority(tmp_path: Path) -> None:
-    """TLS works with the authority's CA file; without it the error names the setting."""
-    authority = trustme.CA()
-    cafile = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(cafile)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    async with FakeRegistry().serving(context) as server:
-        schema_id = server.add(SUBJECT, QUOTE.text)
-        async with Registry(server.url, cafile=str(cafile)) as client:
-            assert await client.lookup(SUBJECT, QUOTE) == schema_id
-        async with Registry(server.url) as client:
-            with pytest.raises(RegistryUnreachable, match="SCHEMA_REGISTRY_CAFILE"):
-                await client.lookup(SUBJECT, QUOTE)
-
-
-@pytest.mark.parametrize("urls", ["", " , ", "localhost:8081", "ftp://h", "http://", "http://user:hunter2@", "h:p@x"])
+@pytest.mark.parametrize("urls", ["", " , ", "localhost:8081", "ftp://h", "http://", "http://user:hunter2@", "h:p@x", "http://u:hunter2@h"])
 def test_an_invalid_url_is_an_invalid_setting(urls: str) -> None:
     """The error of the constructor names the setting, and contains no credentials."""
     with pytest.raises(SettingsError, match="SCHEMA_REGISTRY_URL") as caught:
         Registry(urls)
     assert "hunter2" not in str(caught.value)
-
-
-def test_an_invalid_ca_file_is_an_invalid_setting(tmp_path: Path) -> None:
-    """A CA file that is missing or contains no certificate is an error of the constructor."""
-    empty = tmp_path / "empty.pem"
-    empty.write_text("no certificate")
-    for cafile in (empty, tmp_path / "missing.pem"):
-        with pytest.raises(SettingsError, match="SCHEMA_REGISTRY_CAFILE"):
-            Registry("http://localhost:8081", cafile=str(cafile))

@@ -1,0 +1,123 @@
+"""How the bridge logs in to the schema registry: the Authorization header, and the headers of Confluent Cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import aiohttp
+
+from bridge.errors import TokenUnavailable
+
+if TYPE_CHECKING:
+    from bridge.oauth.client_credentials import ClientCredentials
+    from bridge.secrets.secret import Revealable
+
+_LOGINS = (
+    "SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, SCHEMA_REGISTRY_BEARER_TOKEN, "
+    "or SCHEMA_REGISTRY_OAUTH_TOKEN_URL and SCHEMA_REGISTRY_OAUTH_CLIENT_ID"
+)
+_CLOUD = "Confluent Cloud also needs SCHEMA_REGISTRY_LOGICAL_CLUSTER and SCHEMA_REGISTRY_IDENTITY_POOL_ID."
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """The value of an Authorization header, and the secrets in it."""
+
+    header: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+class Login(Protocol):
+    """A way to log in; ``remedy`` says what to check if the registry rejects it."""
+
+    @property
+    def remedy(self) -> str: ...
+
+    async def authorization(self) -> Authorization | None:
+        """Return what to send, read or renewed for this request; raises TokenUnavailable and SecretUnreadable."""
+
+    def invalidate(self) -> None:
+        """Take note that the registry rejected what was sent."""
+
+
+class NoLogin:
+    """Requests without an Authorization header: the registry is open, or knows the client by its certificate."""
+
+    remedy = f"If it wants a login, set {_LOGINS}."
+
+    async def authorization(self) -> None:
+        """Return nothing to send."""
+
+    def invalidate(self) -> None:
+        """Do nothing: there is nothing to renew."""
+
+
+@dataclass(frozen=True, slots=True)
+class BasicLogin:
+    """User name and password (RFC 7617); a password's file is read for each request."""
+
+    username: str
+    password: Revealable = field(repr=False)
+
+    @property
+    def remedy(self) -> str:
+        """Return the settings to check."""
+        return "Check SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD."
+
+    async def authorization(self) -> Authorization:
+        """Return the credentials."""
+        password = self.password.reveal()
+        header = aiohttp.encode_basic_auth(self.username, password, encoding="utf-8")
+        return Authorization(header, (password, header.removeprefix("Basic ")))
+
+    def invalidate(self) -> None:
+        """Do nothing: the next request reads the password again."""
+
+
+@dataclass(frozen=True, slots=True)
+class BearerLogin:
+    """A bearer token (RFC 6750); its file is read for each request."""
+
+    token: Revealable = field(repr=False)
+
+    @property
+    def remedy(self) -> str:
+        """Return the setting to check."""
+        return f"Set SCHEMA_REGISTRY_BEARER_TOKEN, or the content of its file, to a valid token. {_CLOUD}"
+
+    async def authorization(self) -> Authorization:
+        """Return the token."""
+        token = self.token.reveal().strip()
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise TokenUnavailable(
+                "SCHEMA_REGISTRY_BEARER_TOKEN is not a token: it must be one word of letters, digits and punctuation."
+            )
+        return _bearer(token)
+
+    def invalidate(self) -> None:
+        """Do nothing: the next request reads the token again."""
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthLogin:
+    """The access token of an OAuth2 client, renewed before it expires."""
+
+    credentials: ClientCredentials
+
+    @property
+    def remedy(self) -> str:
+        """Return the settings to check."""
+        return f"Check SCHEMA_REGISTRY_OAUTH_CLIENT_ID and SCHEMA_REGISTRY_OAUTH_SCOPE. {_CLOUD}"
+
+    async def authorization(self) -> Authorization:
+        """Return the token."""
+        return _bearer(await self.credentials.token())
+
+    def invalidate(self) -> None:
+        """Renew the token as soon as that is allowed."""
+        self.credentials.invalidate()
+
+
+def _bearer(token: str) -> Authorization:
+    return Authorization(f"Bearer {token}", (token,))

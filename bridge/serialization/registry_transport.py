@@ -1,0 +1,231 @@
+"""Requests to the servers of a schema registry: which server, with which credentials, and what failed."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+from yarl import URL
+
+from bridge.errors import (
+    ProxyUnusable,
+    RegistryRefused,
+    RegistryUnreachable,
+    SecretUnreadable,
+    SettingsError,
+    TokenUnavailable,
+)
+from bridge.network.proxies import proxy_options
+from bridge.secrets.redaction import Redactor
+from bridge.serialization import registry_responses
+from bridge.serialization.registry_login import NoLogin
+from bridge.serialization.registry_responses import OK, Response, ServerError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bridge.serialization.registry_login import Authorization, Login
+
+_MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
+_HEADERS = {"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
+#: A schema has some KiB; Confluent's registry stores each in a Kafka record, which has at most 1 MiB by default.
+_MAX_RESPONSE_BYTES = 1 << 21
+
+
+class RegistryTransport:
+    """The servers of a registry and how to log in to them; an async context manager.
+
+    Each request goes to the first server that answers as a registry does, beginning with the one that did so last.
+    Only these servers get the credentials.
+    """
+
+    def __init__(
+        self,
+        urls: str,
+        login: Login | None,
+        tls: ssl.SSLContext | None,
+        headers: Mapping[str, str] | None,
+        timeout_seconds: float,
+    ) -> None:
+        self._servers = _servers(urls)
+        self._login = login or NoLogin()
+        self._tls = tls or ssl.create_default_context()
+        self._headers = _HEADERS | dict(headers or {})
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._redactor = Redactor()
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(timeout=self._timeout)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+
+    async def request(self, method: str, path: str, body: Mapping[str, str] | None = None) -> Response:
+        """Return a registry's answer; raises RegistryUnreachable and RegistryRefused."""
+        problems: dict[str, ServerError] = {}
+        for server in tuple(self._servers):
+            try:
+                response = await self._request_authorized(server, method, path, body)
+            except ServerError as error:
+                problems[server] = error
+                continue
+            self._servers.remove(server)
+            self._servers.insert(0, server)
+            return response
+        raise _unreachable(problems)
+
+    async def _request_authorized(
+        self, server: str, method: str, path: str, body: Mapping[str, str] | None
+    ) -> Response:
+        """Send a request; if its token was rejected and there is another by now, send it again with that."""
+        authorization = await self._authorization()
+        try:
+            return await self._request_once(server, method, path, body, authorization)
+        except RegistryRefused as error:
+            if error.status != _UNAUTHORIZED:
+                raise
+            self._login.invalidate()
+            renewed = await self._authorization()
+            if renewed == authorization:
+                raise
+        return await self._request_once(server, method, path, body, renewed)
+
+    async def _authorization(self) -> Authorization | None:
+        try:
+            authorization = await self._login.authorization()
+        except (TokenUnavailable, SecretUnreadable) as error:
+            raise RegistryUnreachable("there are no credentials for the schema registry", str(error)) from error
+        for secret in authorization.secrets if authorization else ():
+            self._redactor.learn(secret)
+        return authorization
+
+    async def _request_once(
+        self, server: str, method: str, path: str, body: Mapping[str, str] | None, authorization: Authorization | None
+    ) -> Response:
+        assert self._http is not None, "use the registry as an async context manager"
+        data = None if body is None else json.dumps(body).encode()
+        url = URL(server + path, encoded=True)
+        headers = self._headers | ({"Authorization": authorization.header} if authorization else {})
+        proxy = _proxy(url)
+        try:
+            # Redirects are not followed: another host would get the credentials, and POST would become GET.
+            async with self._http.request(
+                method, url, data=data, headers=headers, ssl=self._tls, allow_redirects=False, **proxy
+            ) as response:
+                return self._parse(server, response, await _read_body(response))
+        except ServerError as error:
+            raise _through(proxy, error) from None
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
+            raise _through(proxy, _connection_error(error, self._timeout)) from None
+
+    def _parse(self, server: str, response: aiohttp.ClientResponse, data: bytes) -> Response:
+        status = response.status
+        if status in (_UNAUTHORIZED, _FORBIDDEN):
+            raise RegistryRefused(server, status, self._login.remedy)
+        if status != OK:  # servers repeat what they were sent in their messages
+            data = self._redactor.redact(data.decode(errors="replace")).encode()
+        return registry_responses.parse(
+            status,
+            data,
+            content_type=response.content_type,
+            location=self._redactor.redact(_loggable(response.headers.get("Location", ""))),
+        )
+
+
+def server_urls(urls: str) -> list[str]:
+    """Return the comma-separated URLs, without those that are empty."""
+    return [url for text in urls.split(",") if (url := text.strip())]
+
+
+def _unreachable(problems: Mapping[str, ServerError]) -> RegistryUnreachable:
+    found = "; ".join(f"{server}: {error.problem}" for server, error in problems.items())
+    remedies = " ".join(dict.fromkeys(error.remedy for error in problems.values()))
+    return RegistryUnreachable(f"the schema registry cannot be used ({found})", remedies)
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    body = b""
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _MAX_RESPONSE_BYTES:
+            raise ServerError(f"HTTP {response.status} with more than {_MAX_RESPONSE_BYTES} bytes")
+    return body
+
+
+def _proxy(url: URL) -> Mapping[str, Any]:
+    try:
+        return proxy_options(url)
+    except ProxyUnusable as error:
+        raise ServerError(error.complaint, error.remedy) from None
+
+
+def _through(proxy: Mapping[str, Any], error: ServerError) -> ServerError:
+    if not proxy:
+        return error
+    address = _loggable(str(proxy["proxy"]))
+    return ServerError(
+        f"{error.problem}, through the proxy {address}",
+        f"{error.remedy} If the registry should be reached directly, add its host to NO_PROXY.",
+    )
+
+
+def _connection_error(error: Exception, timeout: aiohttp.ClientTimeout) -> ServerError:
+    match error:
+        case TimeoutError():
+            return ServerError(f"no response within {timeout.total:g} s")
+        case aiohttp.ClientConnectorCertificateError():
+            return ServerError(one_line(str(error)), "Set SCHEMA_REGISTRY_CAFILE to the certificate of its authority.")
+        case aiohttp.ClientHttpProxyError():
+            return ServerError(f"the proxy refused the connection (HTTP {error.status})", "Check HTTPS_PROXY.")
+    if _wants_certificate(error):
+        return ServerError(
+            "it wants a client certificate, or rejects this one",
+            "Set SCHEMA_REGISTRY_CERTFILE and SCHEMA_REGISTRY_KEYFILE to a certificate that it trusts.",
+        )
+    return ServerError(one_line(str(error) or type(error).__name__))
+
+
+def _wants_certificate(error: BaseException | None) -> bool:
+    """Return whether the cause is a TLS alert about the client's certificate (RFC 8446 §6.2)."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and any(
+            alert in (error.reason or "") for alert in ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "UNKNOWN_CA")
+        ):
+            return True
+        error = error.__cause__ or getattr(error, "os_error", None)
+    return False
+
+
+def _servers(urls: str) -> list[str]:
+    servers = list(dict.fromkeys(_server(url) for url in server_urls(urls)))
+    if not servers:
+        raise SettingsError(("SCHEMA_REGISTRY_URL: it contains no URL.",))
+    return servers
+
+
+def _server(text: str) -> str:
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host or url.user is not None or url.password is not None:
+        without_credentials = text.rpartition("@")[2]
+        raise SettingsError(
+            (f"SCHEMA_REGISTRY_URL: {without_credentials!r} is not an http:// or https:// URL without a user.",)
+        )
+    return _loggable(str(url)).rstrip("/")
+
+
+def _loggable(url: str) -> str:
+    """Return a URL without user, password, query and fragment."""
+    try:
+        return str(URL(url).with_user(None).with_query(None).with_fragment(None)) if url else ""
+    except ValueError:
+        return ""
