@@ -99,9 +99,7 @@ def _described(data: bytes, body: object, content_type: str) -> str:
         return "with an empty body"
     if body is not None:
         return "with JSON that is not a registry's"
-    return (
-        f"with {one_line(content_type) or 'a body'} instead of JSON" if "json" not in content_type else "with bad JSON"
-    )
+    return "with invalid JSON" if "json" in content_type else f"with {one_line(content_type)} instead of JSON"
 
 
 def _json(data: bytes) -> Any:

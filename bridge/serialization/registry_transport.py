@@ -21,7 +21,7 @@ from bridge.network.proxies import proxy_options
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import registry_responses
 from bridge.serialization.registry_login import NoLogin
-from bridge.serialization.registry_responses import OK, Response, ServerError, one_line
+from bridge.serialization.registry_responses import CHECK_SERVER, OK, Response, ServerError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +123,7 @@ class RegistryTransport:
         except ServerError as error:
             raise _through(proxy, error) from None
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
-            raise _through(proxy, _connection_error(error, self._timeout)) from None
+            raise _through(proxy, _connection_error(url, error, self._timeout)) from None
 
     def _parse(self, server: str, response: aiohttp.ClientResponse, data: bytes) -> Response:
         status = response.status
@@ -176,31 +176,25 @@ def _through(proxy: Mapping[str, Any], error: ServerError) -> ServerError:
     )
 
 
-def _connection_error(error: Exception, timeout: aiohttp.ClientTimeout) -> ServerError:
+def _connection_error(url: URL, error: Exception, timeout: aiohttp.ClientTimeout) -> ServerError:
+    problem = one_line(str(error) or type(error).__name__)
     match error:
         case TimeoutError():
             return ServerError(f"no response within {timeout.total:g} s")
         case aiohttp.ClientConnectorCertificateError():
-            return ServerError(one_line(str(error)), "Set SCHEMA_REGISTRY_CAFILE to the certificate of its authority.")
+            return ServerError(problem, "Set SCHEMA_REGISTRY_CAFILE to the certificate of its authority.")
         case aiohttp.ClientHttpProxyError():
             return ServerError(f"the proxy refused the connection (HTTP {error.status})", "Check HTTPS_PROXY.")
-    if _wants_certificate(error):
-        return ServerError(
-            "it wants a client certificate, or rejects this one",
-            "Set SCHEMA_REGISTRY_CERTFILE and SCHEMA_REGISTRY_KEYFILE to a certificate that it trusts.",
-        )
-    return ServerError(one_line(str(error) or type(error).__name__))
-
-
-def _wants_certificate(error: BaseException | None) -> bool:
-    """Return whether the cause is a TLS alert about the client's certificate (RFC 8446 §6.2)."""
-    while error is not None:
-        if isinstance(error, ssl.SSLError) and any(
-            alert in (error.reason or "") for alert in ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "UNKNOWN_CA")
-        ):
-            return True
-        error = error.__cause__ or getattr(error, "os_error", None)
-    return False
+        case aiohttp.ClientConnectorDNSError() | aiohttp.ClientProxyConnectionError():
+            return ServerError(problem)
+        case aiohttp.ClientOSError() | aiohttp.ServerDisconnectedError() if url.scheme == "https":
+            # A server that misses a certificate says so in an alert, which TLS 1.3 sends so late that it may be lost.
+            return ServerError(
+                problem,
+                f"{CHECK_SERVER} If it wants a client certificate, set SCHEMA_REGISTRY_CERTFILE and "
+                "SCHEMA_REGISTRY_KEYFILE to one that it trusts.",
+            )
+    return ServerError(problem)
 
 
 def _servers(urls: str) -> list[str]:

@@ -272,6 +272,9 @@ def test_the_secrets_of_the_contract_are_secrets() -> None:
         "KAFKA_SASL_PASSWORD",
         "KAFKA_OAUTH_CLIENT_SECRET",
         "SCHEMA_REGISTRY_PASSWORD",
+        "SCHEMA_REGISTRY_BEARER_TOKEN",
+        "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET",
+        "SCHEMA_REGISTRY_KEY_PASSWORD",
     }
 
 

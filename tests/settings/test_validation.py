@@ -24,6 +24,14 @@ OAUTH = {
     "KAFKA_OAUTH_CLIENT_SECRET": "s3cret",
 }
 REGISTRY = {"SCHEMA_REGISTRY_URL": "https://registry"}
+REGISTRY_LOGIN = {"SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cret"}
+REGISTRY_TOKEN = {"SCHEMA_REGISTRY_BEARER_TOKEN": "t0ken"}
+REGISTRY_OAUTH = {
+    "SCHEMA_REGISTRY_OAUTH_TOKEN_URL": "https://idp/token",
+    "SCHEMA_REGISTRY_OAUTH_CLIENT_ID": "me",
+    "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET": "s3cret",
+}
+CLOUD = {"SCHEMA_REGISTRY_LOGICAL_CLUSTER": "lsrc-1", "SCHEMA_REGISTRY_IDENTITY_POOL_ID": "pool-1"}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +47,11 @@ REGISTRY = {"SCHEMA_REGISTRY_URL": "https://registry"}
         {**SASL, **OAUTH, "KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OAUTH_SCOPE": "kafka"},
         {"KAFKA_SECURITY_PROTOCOL": "SSL"},
         {**REGISTRY, "SCHEMA_REGISTRY_AUTO_REGISTER": "true"},
-        {**REGISTRY, "SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cret"},
+        {**REGISTRY, **REGISTRY_LOGIN},
+        {**REGISTRY, **REGISTRY_TOKEN, **CLOUD},
+        {**REGISTRY, **REGISTRY_OAUTH, **CLOUD, "SCHEMA_REGISTRY_OAUTH_SCOPE": "registry"},
+        {"SCHEMA_REGISTRY_URL": "https://one, https://two:8081/api", **REGISTRY_LOGIN},
+        {**REGISTRY, "SCHEMA_REGISTRY_CONTEXT": ".staging"},
         {"SCHEMA_REGISTRY_AUTO_REGISTER": "false"},
         {"ARIES_BACKOFF_MAX_SECONDS": "0.1"},
         {"ARIES_BACKOFF_MIN_SECONDS": "60"},
@@ -95,6 +107,27 @@ def test_settings_that_belong_together_are_valid(extra: dict[str, str]) -> None:
         ({"SCHEMA_REGISTRY_AUTO_REGISTER": "true"}, "SCHEMA_REGISTRY_AUTO_REGISTER set without SCHEMA_REGISTRY_URL"),
         ({**REGISTRY, "SCHEMA_REGISTRY_USERNAME": "me"}, "is set without SCHEMA_REGISTRY_PASSWORD"),
         ({**REGISTRY, "SCHEMA_REGISTRY_PASSWORD": "s3cret"}, "is set without SCHEMA_REGISTRY_USERNAME"),
+        (REGISTRY_TOKEN, "SCHEMA_REGISTRY_BEARER_TOKEN set without SCHEMA_REGISTRY_URL"),
+        ({"SCHEMA_REGISTRY_CONTEXT": "x"}, "SCHEMA_REGISTRY_CONTEXT set without SCHEMA_REGISTRY_URL"),
+        (
+            {**REGISTRY, **REGISTRY_LOGIN, **REGISTRY_TOKEN},
+            "2 logins (SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD; SCHEMA_REGISTRY_BEARER_TOKEN): keep one",
+        ),
+        (
+            {**REGISTRY, "SCHEMA_REGISTRY_USERNAME": "me", **REGISTRY_TOKEN, "SCHEMA_REGISTRY_OAUTH_SCOPE": "x"},
+            "3 logins (SCHEMA_REGISTRY_USERNAME; SCHEMA_REGISTRY_BEARER_TOKEN; SCHEMA_REGISTRY_OAUTH_SCOPE): keep one",
+        ),
+        (
+            {**REGISTRY, **REGISTRY_OAUTH, "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET": ""},
+            "CLIENT_ID set without SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET",
+        ),
+        ({**REGISTRY, "SCHEMA_REGISTRY_OAUTH_SCOPE": "x"}, "SCHEMA_REGISTRY_OAUTH_SCOPE set without"),
+        ({**REGISTRY, **REGISTRY_LOGIN, **CLOUD}, "SCHEMA_REGISTRY_IDENTITY_POOL_ID set, but there is no token"),
+        ({**REGISTRY, **REGISTRY_TOKEN, "SCHEMA_REGISTRY_LOGICAL_CLUSTER": "a b"}, "CLUSTER='a b': must be an ID"),
+        ({**REGISTRY, **REGISTRY_LOGIN, "SCHEMA_REGISTRY_USERNAME": "a:b"}, "contains a colon"),
+        ({**REGISTRY, "SCHEMA_REGISTRY_CONTEXT": "a b"}, "SCHEMA_REGISTRY_CONTEXT='a b': a context has a name"),
+        ({"SCHEMA_REGISTRY_URL": "https://one,two:8081"}, "must be a URL that starts with http:// or https://"),
+        ({"SCHEMA_REGISTRY_URL": ","}, "it contains no URL"),
         ({**REGISTRY, "SCHEMA_REGISTRY_CAFILE": "/none"}, "SCHEMA_REGISTRY_CAFILE='/none': cannot be read"),
     ],
 )
@@ -147,6 +180,16 @@ def test_valid_certificates_are_accepted(pem: dict[str, Path]) -> None:
     assert problems({**REGISTRY, **cafile}) == ()
     (problem,) = problems({"SCHEMA_REGISTRY_URL": "http://registry", **cafile})
     assert "use https" in problem
+    pair = {
+        "SCHEMA_REGISTRY_CERTFILE": str(pem["certificate"]),
+        "SCHEMA_REGISTRY_KEYFILE": str(pem["key"]),
+        "SCHEMA_REGISTRY_URL": "http://localhost, https://registry",
+    }
+    assert problems({**cafile, **pair}) == ()
+    (problem,) = problems({**pair, "SCHEMA_REGISTRY_KEYFILE": str(pem["other"])})
+    assert "SCHEMA_REGISTRY_CERTFILE and SCHEMA_REGISTRY_KEYFILE" in problem
+    (problem,) = problems({**REGISTRY, "SCHEMA_REGISTRY_CERTFILE": pair["SCHEMA_REGISTRY_CERTFILE"]})
+    assert "is set without SCHEMA_REGISTRY_KEYFILE" in problem
 
 
 def test_invalid_certificates_are_found_before_connecting(pem: dict[str, Path], tmp_path: Path) -> None:

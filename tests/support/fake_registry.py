@@ -30,6 +30,8 @@ class Received:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    #: The name in the client's certificate, empty without one.
+    client: str = ""
 
 
 @dataclass
@@ -66,6 +68,10 @@ class FakeRegistry:
             versions.append(schema)
         return self.ids.setdefault(schema, 100_000 + len(self.ids))
 
+    def refuse(self, status: int, **headers: str) -> None:
+        """Answer the next request with a status and no body."""
+        self.answers.append(web.Response(status=status, headers=headers))
+
     @asynccontextmanager
     async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeRegistry]:
         """Serve on a free port of the loopback interface while the context is open."""
@@ -86,21 +92,22 @@ class FakeRegistry:
             await runner.cleanup()
 
     async def _authorized(self, handler: Handler, request: web.Request) -> web.StreamResponse:
-        self.received.append(
-            Received(request.method, request.rel_url.raw_path, dict(request.query), dict(request.headers))
-        )
+        path, query = request.rel_url.raw_path, dict(request.query)
+        self.received.append(Received(request.method, path, query, dict(request.headers), _client(request)))
         if self.answers:
             return self.answers.pop(0)
         if request.headers.get("Authorization") not in self._accepted():
             return _error(401, 401, "Unauthorized")
         return await handler(request)
 
-    def _accepted(self) -> list[str | None]:
+    def _accepted(self) -> set[str | None]:
         """Return the values of the Authorization header that open this registry."""
-        basic = base64.b64encode((self.credentials or "").encode()).decode()
-        accepted = [f"Basic {basic}"] * (self.credentials is not None)
-        accepted += [f"Bearer {self.bearer}"] * (self.bearer is not None)
-        return [*(accepted or [None])]
+        accepted: set[str | None] = set()
+        if self.credentials is not None:
+            accepted.add("Basic " + base64.b64encode(self.credentials.encode()).decode())
+        if self.bearer is not None:
+            accepted.add(f"Bearer {self.bearer}")
+        return accepted or {None}
 
     async def _lookup(self, request: web.Request) -> web.Response:
         subject, schema = await _requested(request)
@@ -140,6 +147,11 @@ class FakeRegistry:
             if schema_id == int(request.match_info["id"]):
                 return _json({"schema": schema})
         return _error(404, self.schema_not_found, "Schema not found")
+
+
+def _client(request: web.Request) -> str:
+    certificate = (request.transport and request.transport.get_extra_info("peercert")) or {}
+    return "".join(name for kind, name in certificate.get("subjectAltName", ()) if kind == "email")
 
 
 async def _requested(request: web.Request) -> tuple[str, str]:
