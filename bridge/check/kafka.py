@@ -17,7 +17,7 @@ from bridge.kafka.error_hints import error_hint
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from aiokafka.client import AIOKafkaClient
 
@@ -33,13 +33,18 @@ _CHECK_BROKERS = "Check that the brokers are healthy, and that their advertised.
 
 
 async def check_kafka(
-    report: CheckReport, settings: Settings, needed: Collection[Topic], timeout_seconds: float
+    report: CheckReport,
+    settings: Settings,
+    needed: Collection[Topic],
+    learn_secret: Callable[[str], None],
+    timeout_seconds: float,
 ) -> None:
     """Check the Kafka side; ``needed`` are the topics that the bridge would write to.
 
-    Nothing is written or created. Raises what ``client_options`` raises.
+    ``learn_secret`` gets each access token before results may contain it. Nothing is written or created.
+    Raises what ``client_options`` raises.
     """
-    options = client_options(settings, "check") | {"request_timeout_ms": int(timeout_seconds * 1000)}
+    options = client_options(settings, "check", learn_secret) | {"request_timeout_ms": int(timeout_seconds * 1000)}
     tls: ssl.SSLContext | None = options.get("ssl_context")  # type: ignore[assignment]  # by security_options
     async with AsyncExitStack() as stack:
         stack.enter_context(CapturedKafkaLog())  # results are the only output

@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 
-from bridge.errors import TokenUnavailable
-
 if TYPE_CHECKING:
-    from bridge.oauth.client_credentials import ClientCredentials
     from bridge.secrets.secret import Revealable
 
 _LOGINS = (
     "SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD, SCHEMA_REGISTRY_BEARER_TOKEN, "
     "or SCHEMA_REGISTRY_OAUTH_TOKEN_URL and SCHEMA_REGISTRY_OAUTH_CLIENT_ID"
 )
-_CLOUD = "Confluent Cloud also needs SCHEMA_REGISTRY_LOGICAL_CLUSTER and SCHEMA_REGISTRY_IDENTITY_POOL_ID."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,49 +71,36 @@ class BasicLogin:
         """Do nothing: the next request reads the password again."""
 
 
-@dataclass(frozen=True, slots=True)
-class BearerLogin:
-    """A bearer token (RFC 6750); its file is read for each request."""
+class TokenSource(Protocol):
+    """A source of access tokens."""
 
-    token: Revealable = field(repr=False)
-
-    @property
-    def remedy(self) -> str:
-        """Return the setting to check."""
-        return f"Set SCHEMA_REGISTRY_BEARER_TOKEN, or the content of its file, to a valid token. {_CLOUD}"
-
-    async def authorization(self) -> Authorization:
-        """Return the token."""
-        token = self.token.reveal().strip()
-        if not (token.isascii() and token.isprintable()) or " " in token:
-            raise TokenUnavailable(
-                "SCHEMA_REGISTRY_BEARER_TOKEN is not a token: it must be one word of letters, digits and punctuation."
-            )
-        return _bearer(token)
+    async def access_token(self) -> str:
+        """Return a token that has not expired; raises TokenUnavailable and SecretUnreadable."""
 
     def invalidate(self) -> None:
-        """Do nothing: the next request reads the token again."""
+        """Replace the current token, if that is possible, because it was rejected."""
 
 
 @dataclass(frozen=True, slots=True)
-class OAuthLogin:
-    """The access token of an OAuth2 client, renewed before it expires."""
+class TokenLogin:
+    """A bearer token (RFC 6750) of a source; ``check`` says which settings the token is from."""
 
-    credentials: ClientCredentials
+    source: TokenSource = field(repr=False)
+    check: str
 
     @property
     def remedy(self) -> str:
         """Return the settings to check."""
-        return f"Check SCHEMA_REGISTRY_OAUTH_CLIENT_ID and SCHEMA_REGISTRY_OAUTH_SCOPE. {_CLOUD}"
+        return (
+            f"{self.check} Confluent Cloud also needs SCHEMA_REGISTRY_LOGICAL_CLUSTER and "
+            "SCHEMA_REGISTRY_IDENTITY_POOL_ID."
+        )
 
     async def authorization(self) -> Authorization:
         """Return the token."""
-        return _bearer(await self.credentials.token())
+        token = await self.source.access_token()
+        return Authorization(f"Bearer {token}", (token,))
 
     def invalidate(self) -> None:
-        """Renew the token as soon as that is allowed."""
-        self.credentials.invalidate()
-
-
-def _bearer(token: str) -> Authorization:
-    return Authorization(f"Bearer {token}", (token,))
+        """Replace the token, if that is possible."""
+        self.source.invalidate()

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from bridge.errors import SettingsError
 from bridge.oauth.client_credentials import ClientCredentials
+from bridge.oauth.configured_token import RenewedElsewhere
 from bridge.secrets import client_certificate
-from bridge.serialization.registry_login import BasicLogin, BearerLogin, Login, NoLogin, OAuthLogin
+from bridge.serialization.registry_login import BasicLogin, Login, NoLogin, TokenLogin
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from bridge.secrets.secret import Revealable
+    from bridge.secrets.secret import Revealable, Secret
 
 
 class RegistrySettings(Protocol):
@@ -25,13 +26,13 @@ class RegistrySettings(Protocol):
     @property
     def schema_registry_password(self) -> Revealable | None: ...
     @property
-    def schema_registry_bearer_token(self) -> Revealable | None: ...
+    def schema_registry_bearer_token(self) -> Secret | None: ...
     @property
     def schema_registry_oauth_token_url(self) -> str | None: ...
     @property
     def schema_registry_oauth_client_id(self) -> str | None: ...
     @property
-    def schema_registry_oauth_client_secret(self) -> Revealable | None: ...
+    def schema_registry_oauth_client_secret(self) -> Secret | None: ...
     @property
     def schema_registry_oauth_scope(self) -> str | None: ...
     @property
@@ -55,9 +56,11 @@ def login(settings: RegistrySettings) -> Login:
     if settings.schema_registry_username is not None and settings.schema_registry_password is not None:
         return BasicLogin(settings.schema_registry_username, settings.schema_registry_password)
     if settings.schema_registry_bearer_token is not None:
-        return BearerLogin(settings.schema_registry_bearer_token)
+        check = "Set SCHEMA_REGISTRY_BEARER_TOKEN, or the content of its file, to a valid token."
+        return TokenLogin(RenewedElsewhere(settings.schema_registry_bearer_token), check)
     if settings.schema_registry_oauth_token_url is not None:
-        return OAuthLogin(_client_credentials(settings, settings.schema_registry_oauth_token_url))
+        credentials = _client_credentials(settings, settings.schema_registry_oauth_token_url)
+        return TokenLogin(credentials, "Check SCHEMA_REGISTRY_OAUTH_CLIENT_ID and SCHEMA_REGISTRY_OAUTH_SCOPE.")
     return NoLogin()
 
 
@@ -70,7 +73,7 @@ def _client_credentials(settings: RegistrySettings, token_url: str) -> ClientCre
     return ClientCredentials(
         settings="SCHEMA_REGISTRY_OAUTH",
         url=token_url,
-        client_id=settings.schema_registry_oauth_client_id or "",
+        client_id=settings.schema_registry_oauth_client_id,
         client_secret=settings.schema_registry_oauth_client_secret,
         scope=settings.schema_registry_oauth_scope,
         tls=trust,

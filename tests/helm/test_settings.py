@@ -16,6 +16,7 @@ from bridge.settings import Settings
 from bridge.settings import table as settings_table
 from bridge.settings import warnings as settings_warnings
 from bridge.settings.field_types import is_secret
+from bridge.settings.fields import names
 from tests.helm.chart import EXAMPLES, Helm, example, merged
 from tests.helm.pod_environment import Files, environment
 from tests.programs.docs import chart_values as values_table
@@ -75,7 +76,7 @@ def test_every_setting_can_be_set(helm: Helm) -> None:
         objects = helm.render(path)
         settable |= objects.settings.keys()
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
-    assert settable == set(settings_warnings.names()) - secrets
+    assert settable == set(names()) - secrets
 
 
 @each_example
@@ -136,7 +137,7 @@ def _plain() -> Iterator[tuple[str, Value]]:
 def test_each_setting_is_named_beside_its_value() -> None:
     """values.yaml names for every setting the value that sets it, except for the shard, which the chart sets."""
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
-    assert _set_by().keys() == set(settings_warnings.names()) - secrets - {"BRIDGE_SHARD"}
+    assert _set_by().keys() == set(names()) - secrets - {"BRIDGE_SHARD"}
 
 
 def test_the_defaults_are_the_programs() -> None:

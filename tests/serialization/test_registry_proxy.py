@@ -9,8 +9,9 @@ import pytest
 from aiohttp import web
 
 from bridge.errors import RegistryUnreachable
+from bridge.oauth.configured_token import RenewedElsewhere
 from bridge.secrets.secret import Secret
-from bridge.serialization.registry_login import BearerLogin
+from bridge.serialization.registry_login import TokenLogin
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.schemas import load
 from bridge.topics import Topic
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 QUOTE = load()[Topic.QUOTES]
 SUBJECT = "aries.quotes-value"
-LOGIN = BearerLogin(Secret.fixed("SCHEMA_REGISTRY_BEARER_TOKEN", "t0ken"))
+LOGIN = TokenLogin(RenewedElsewhere(Secret.fixed("SCHEMA_REGISTRY_BEARER_TOKEN", "t0ken")), "")
 
 
 @asynccontextmanager

@@ -23,6 +23,10 @@ OAUTH = {
     "KAFKA_OAUTH_CLIENT_ID": "me",
     "KAFKA_OAUTH_CLIENT_SECRET": "s3cret",
 }
+BEARER = {**SASL, "KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
+ASSERTION = {"KAFKA_OAUTH_TOKEN_URL": "https://idp/token", "KAFKA_OAUTH_CLIENT_ASSERTION_FILE": "/run/assertion"}
+TOKEN = {"KAFKA_OAUTH_TOKEN_FILE": "/run/token"}
+MSK = {**SASL, "KAFKA_SASL_MECHANISM": "AWS_MSK_IAM"}
 REGISTRY = {"SCHEMA_REGISTRY_URL": "https://registry"}
 REGISTRY_LOGIN = {"SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cret"}
 REGISTRY_TOKEN = {"SCHEMA_REGISTRY_BEARER_TOKEN": "t0ken"}
@@ -45,6 +49,10 @@ CLOUD = {"SCHEMA_REGISTRY_LOGICAL_CLUSTER": "lsrc-1", "SCHEMA_REGISTRY_IDENTITY_
         {**SASL, **LOGIN, "KAFKA_SASL_MECHANISM": "scram-sha-512", "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"},
         {**SASL, **OAUTH, "KAFKA_SASL_MECHANISM": "OAUTHBEARER"},
         {**SASL, **OAUTH, "KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OAUTH_SCOPE": "kafka"},
+        {**BEARER, **TOKEN, "KAFKA_OAUTH_EXTENSIONS": "logicalCluster=lkc-1,identityPoolId=pool-1"},
+        {**BEARER, "KAFKA_OAUTH_TOKEN": "s3cret", "KAFKA_OAUTH_EXTENSIONS": '["a=x,y"]'},
+        {**BEARER, **ASSERTION},
+        {**BEARER, **ASSERTION, "KAFKA_OAUTH_CLIENT_ID": "me", "KAFKA_OAUTH_SCOPE": "api://kafka/.default"},
         {"KAFKA_SECURITY_PROTOCOL": "SSL"},
         {**REGISTRY, "SCHEMA_REGISTRY_AUTO_REGISTER": "true"},
         {**REGISTRY, **REGISTRY_LOGIN},
@@ -101,6 +109,37 @@ def test_settings_that_belong_together_are_valid(extra: dict[str, str]) -> None:
             {**SASL, **LOGIN, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_OAUTH_SCOPE": "x"},
             "KAFKA_OAUTH_SCOPE set, but KAFKA_SASL_MECHANISM PLAIN does not use it",
         ),
+        (BEARER, "OAUTHBEARER needs a token: set KAFKA_OAUTH_TOKEN_URL with KAFKA_OAUTH_CLIENT_ID and"),
+        (
+            {**BEARER, **OAUTH, "KAFKA_OAUTH_CLIENT_SECRET": ""},
+            "KAFKA_OAUTH_CLIENT_SECRET is not set: KAFKA_SASL_MECHANISM OAUTHBEARER requires it",
+        ),
+        (
+            {**BEARER, **ASSERTION, "KAFKA_OAUTH_TOKEN_URL": ""},
+            "KAFKA_OAUTH_TOKEN_URL is not set: KAFKA_SASL_MECHANISM OAUTHBEARER requires it",
+        ),
+        (
+            {**BEARER, **OAUTH, **ASSERTION},
+            "KAFKA_OAUTH_CLIENT_SECRET and KAFKA_OAUTH_CLIENT_ASSERTION_FILE set: keep the one by which",
+        ),
+        (
+            {**BEARER, **TOKEN, **OAUTH},
+            (
+                "KAFKA_OAUTH_TOKEN_FILE and KAFKA_OAUTH_TOKEN_URL and KAFKA_OAUTH_CLIENT_ID and KAFKA_OAUTH_CLIENT_"
+                "SECRET set, but a token is either given or requested"
+            ),
+        ),
+        ({**BEARER, **TOKEN, "KAFKA_OAUTH_SCOPE": "x"}, "KAFKA_OAUTH_TOKEN_FILE and KAFKA_OAUTH_SCOPE set, but"),
+        ({**BEARER, **TOKEN, "KAFKA_SASL_USERNAME": "me"}, "KAFKA_SASL_USERNAME set, but KAFKA_SASL_MECHANISM OAUTHB"),
+        (
+            {**BEARER, **TOKEN, "KAFKA_OAUTH_TOKEN": "s3cret"},
+            "KAFKA_OAUTH_TOKEN: set together with KAFKA_OAUTH_TOKEN_FILE",
+        ),
+        (TOKEN, "KAFKA_OAUTH_TOKEN_FILE set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT"),
+        (
+            {**SASL, **LOGIN, **TOKEN, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_OAUTH_EXTENSIONS": "a=b"},
+            "KAFKA_OAUTH_TOKEN_FILE and KAFKA_OAUTH_EXTENSIONS set, but KAFKA_SASL_MECHANISM PLAIN does not use it",
+        ),
         ({"KAFKA_TOPIC_L2": "aries.quotes"}, "KAFKA_TOPIC_QUOTES and KAFKA_TOPIC_L2 are all 'aries.quotes'"),
         ({"KAFKA_TOPIC_PREFIX": "x" * 240}, "KAFKA_TOPIC_PREFIX is too long"),
         ({"KAFKA_BATCH_BYTES": "2048", "BRIDGE_BUFFER_BYTES": "1024"}, "(2048) exceeds BRIDGE_BUFFER_BYTES (1024)"),
@@ -136,6 +175,69 @@ def test_a_broken_rule_is_one_problem(extra: dict[str, str], message: str) -> No
     found = problems(extra)
     assert len(found) == 1
     assert message in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("logicalCluster", "'logicalCluster' is not name=value"),
+        ("logicalCluster=", "is not name=value"),
+        ("=lkc-1", "is not name=value"),
+        ("logical-cluster=lkc-1", "a name is of letters"),
+        ("a=b,pool2=x", "'pool2=x' is not name=value"),
+        ("a=\u00e9", "a value of printable ASCII"),
+        ("a=b\x01auth=Bearer x", "a value of printable ASCII"),
+        ("auth=x", "'auth' is the name of the token itself"),
+        ("a=b,a=c", "'a' is named twice"),
+    ],
+)
+def test_extensions_are_validated(text: str, problem: str) -> None:
+    """What a broker would reject, or take for the token, is a problem that names the extension."""
+    (found,) = problems({**BEARER, **TOKEN, "KAFKA_OAUTH_EXTENSIONS": text})
+    assert found.startswith("KAFKA_OAUTH_EXTENSIONS=")
+    assert problem in found
+
+
+@pytest.fixture
+def signer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package with the name of AWS's signer."""
+    (tmp_path / "aws_msk_iam_sasl_signer").mkdir()
+    (tmp_path / "aws_msk_iam_sasl_signer" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("signer")
+def test_msk_needs_only_a_region() -> None:
+    """The region has AWS's two names, of which AWS_REGION counts first."""
+    assert problems({**MSK, "AWS_REGION": "eu-central-1"}) == ()
+    assert problems({**MSK, "AWS_DEFAULT_REGION": "us-gov-west-1"}) == ()
+    both, _ = examine({**REQUIRED, **MSK, "AWS_REGION": "eu-central-1", "AWS_DEFAULT_REGION": "us-east-1"})
+    assert both.aws_region == "eu-central-1"
+    for environ, message in (
+        (MSK, "AWS_REGION is not set: KAFKA_SASL_MECHANISM AWS_MSK_IAM requires it"),
+        ({**MSK, "AWS_REGION": "Frankfurt"}, "AWS_REGION='Frankfurt' is not the code of a region"),
+        ({**MSK, "AWS_REGION": "a/b.example"}, "is not the code of a region"),
+        (
+            {**MSK, **LOGIN, **TOKEN, "AWS_REGION": "eu-central-1"},
+            "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD and KAFKA_OAUTH_TOKEN_FILE set, but KAFKA_SASL_MECHANISM AWS_",
+        ),
+    ):
+        (found,) = problems(environ)
+        assert message in found
+
+
+def test_msk_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the signer the problem says how to install it, beside every other problem."""
+    monkeypatch.setattr("bridge.settings.validation.find_spec", lambda _: None)
+    missing, region = problems(MSK)
+    assert "pip install 'aries-kafka-bridge[msk-iam]'" in missing
+    assert "--build-arg EXTRA=msk-iam" in missing
+    assert "AWS_REGION" in region
+
+
+def test_a_region_of_other_programs_is_none_of_ours() -> None:
+    """Without AWS_MSK_IAM the region has no effect, whatever it is."""
+    assert problems({"AWS_REGION": "Frankfurt"}) == ()
 
 
 @pytest.mark.parametrize(
