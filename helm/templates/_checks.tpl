@@ -160,20 +160,43 @@
 {{- $secret := include "aries-bridge.secretName" (dict "root" . "side" "schemaRegistry") -}}
 {{- $ca := or $r.ca.secret $r.ca.configMap -}}
 {{- $elsewhere := include "aries-bridge.elsewhere" (dict "root" . "names" (list "SCHEMA_REGISTRY_PASSWORD" "SCHEMA_REGISTRY_PASSWORD_FILE")) -}}
-{{- if and (not $r.url) (or $r.username $secret $ca $r.autoRegister) }}
+{{- $logins := list -}}
+{{- range list (list "username" $r.username) (list "secretKeys.bearerToken" $r.secretKeys.bearerToken) (list "oauth.tokenUrl" $r.oauth.tokenUrl) }}
+{{- if last . }}{{ $logins = append $logins (printf "schemaRegistry.%s" (first .)) }}{{ end -}}
+{{- end -}}
+{{- $cloud := or $r.confluentCloud.logicalCluster $r.confluentCloud.identityPoolId -}}
+{{- if and (not $r.url) (or $logins $secret $ca $r.client.secret $r.context $cloud $r.autoRegister) }}
 - schemaRegistry.url is not set, but other values of schemaRegistry are: set it, or leave them empty.
 {{- end }}
 {{- if and $r.username (not (or (and $secret $r.secretKeys.password) $elsewhere)) }}
 - schemaRegistry.existingSecret (with schemaRegistry.secretKeys.password) is not set: name the Secret with the password of {{ $r.username }}.
 {{- end }}
-{{- if and $secret (not $r.username) }}
+{{- if and $secret (not (or $logins $r.secretKeys.keyPassword)) }}
 - schemaRegistry.username is not set, but a Secret with a password is: set both or none.
+{{- end }}
+{{- if gt (len $logins) 1 }}
+- {{ join ", " $logins }} are {{ len $logins }} logins: keep one.
+{{- end }}
+{{- if and $r.oauth.tokenUrl (not $r.oauth.clientId) }}
+- schemaRegistry.oauth.clientId is not set, but schemaRegistry.oauth.tokenUrl is: set both or none.
+{{- end }}
+{{- if and $r.secretKeys.bearerToken (not $secret) }}
+- schemaRegistry.existingSecret is not set: name the Secret with the key {{ $r.secretKeys.bearerToken }} of schemaRegistry.secretKeys.bearerToken.
+{{- end }}
+{{- if and $r.oauth.tokenUrl (not (or (and $secret $r.secretKeys.oauthClientSecret) (include "aries-bridge.elsewhere" (dict "root" . "names" (list "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET" "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET_FILE"))))) }}
+- schemaRegistry.existingSecret (with schemaRegistry.secretKeys.oauthClientSecret) is not set: name the Secret with the client secret of schemaRegistry.oauth.
+{{- end }}
+{{- if and $cloud (not (or $r.secretKeys.bearerToken $r.oauth.tokenUrl)) }}
+- schemaRegistry.confluentCloud is set, but there is no token to use for it: set schemaRegistry.oauth or schemaRegistry.secretKeys.bearerToken, or leave it empty.
 {{- end }}
 {{- if and $r.ca.secret $r.ca.configMap }}
 - schemaRegistry.ca.secret and schemaRegistry.ca.configMap are both set: keep one.
 {{- end }}
-{{- if and $ca (hasPrefix "http://" $r.url) }}
+{{- if and $ca $r.url (not (contains "https://" $r.url)) }}
 - schemaRegistry.ca is set, but schemaRegistry.url is http://: use https:// or leave the authorities empty.
+{{- end }}
+{{- if and $r.client.secret $r.url (not (contains "https://" $r.url)) }}
+- schemaRegistry.client is set, but schemaRegistry.url is http://: use https:// or leave the certificate empty.
 {{- end }}
 {{- end -}}
 
@@ -219,7 +242,7 @@
 {{- end -}}
 
 {{- define "aries-bridge.check.secrets" -}}
-{{- $secret := "^(ARIES_(ACCESS_TOKEN|CLIENT_SECRET|REFRESH_TOKEN|API_KEY)|KAFKA_(SASL_PASSWORD|OAUTH_CLIENT_SECRET)|SCHEMA_REGISTRY_PASSWORD)$" -}}
+{{- $secret := "^(ARIES_(ACCESS_TOKEN|CLIENT_SECRET|REFRESH_TOKEN|API_KEY)|KAFKA_(SASL_PASSWORD|OAUTH_CLIENT_SECRET)|SCHEMA_REGISTRY_(PASSWORD|BEARER_TOKEN|OAUTH_CLIENT_SECRET|KEY_PASSWORD))$" -}}
 {{- range $index, $variable := .Values.extraEnv }}
 {{- if and (regexMatch $secret $variable.name) $variable.value }}
 - extraEnv[{{ $index }}] has {{ $variable.name }} as a plain value, which is readable in the cluster: put it into a Secret and name that (existingSecret), or use valueFrom.

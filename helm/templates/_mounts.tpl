@@ -38,9 +38,15 @@
     (dict "setting" "KAFKA_SSL_CERTFILE" "key" $tls.client.certKey)
     (dict "setting" "KAFKA_SSL_KEYFILE" "key" $tls.client.keyKey)))
   (dict "name" "schema-registry" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "schemaRegistry")) "files" (list
-    (dict "setting" "SCHEMA_REGISTRY_PASSWORD_FILE" "key" (ternary $v.schemaRegistry.secretKeys.password "" (ne $v.schemaRegistry.username "")))))
+    (dict "setting" "SCHEMA_REGISTRY_PASSWORD_FILE" "key" (ternary $v.schemaRegistry.secretKeys.password "" (ne $v.schemaRegistry.username "")))
+    (dict "setting" "SCHEMA_REGISTRY_BEARER_TOKEN_FILE" "key" $v.schemaRegistry.secretKeys.bearerToken)
+    (dict "setting" "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET_FILE" "key" (ternary $v.schemaRegistry.secretKeys.oauthClientSecret "" (ne $v.schemaRegistry.oauth.tokenUrl "")))
+    (dict "setting" "SCHEMA_REGISTRY_KEY_PASSWORD_FILE" "key" $v.schemaRegistry.secretKeys.keyPassword)))
   (dict "name" "schema-registry-ca" "secret" $v.schemaRegistry.ca.secret "configMap" $v.schemaRegistry.ca.configMap "files" (list
     (dict "setting" "SCHEMA_REGISTRY_CAFILE" "key" $v.schemaRegistry.ca.key)))
+  (dict "name" "schema-registry-client" "secret" $v.schemaRegistry.client.secret "files" (list
+    (dict "setting" "SCHEMA_REGISTRY_CERTFILE" "key" $v.schemaRegistry.client.certKey)
+    (dict "setting" "SCHEMA_REGISTRY_KEYFILE" "key" $v.schemaRegistry.client.keyKey)))
 -}}
 {{- if $v.subscriptions.hotReload -}}
 {{- $mounts = append $mounts (dict "name" "subscriptions" "configMap" (printf "%s-subscriptions" (include "aries-bridge.fullname" .)) "files" (list

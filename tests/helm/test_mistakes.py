@@ -107,6 +107,27 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"schemaRegistry": {"url": "http://registry", "ca": {"secret": "a", "configMap": "b"}, "existingSecret": "c"}},
         ("use https://", "keep one", "schemaRegistry.username is not set"),
     ),
+    "two logins of a registry": (
+        {
+            "schemaRegistry": {
+                "url": "http://registry",
+                "secretKeys": {"bearerToken": "t"},
+                "oauth": {"tokenUrl": "https://idp"},
+                "client": {"secret": "c"},
+            }
+        },
+        (
+            "schemaRegistry.secretKeys.bearerToken, schemaRegistry.oauth.tokenUrl are 2 logins: keep one",
+            "schemaRegistry.oauth.clientId is not set",
+            "name the Secret with the key t",
+            "name the Secret with the client secret",
+            "schemaRegistry.client is set, but schemaRegistry.url is http://",
+        ),
+    ),
+    "identities without a token for a registry": (
+        {"schemaRegistry": {"url": "http://registry", "confluentCloud": {"identityPoolId": "pool-1"}}},
+        ("there is no token to use for it",),
+    ),
     "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use 0.0.0.0",)),
     "a secret as a plain value": (
         {"extraEnv": [{"name": "KAFKA_SASL_PASSWORD", "value": "x"}]},
