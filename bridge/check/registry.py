@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bridge.check.endpoint import Endpoint, check_endpoint
 from bridge.errors import RegistryRefused, RegistryUnreachable
+from bridge.network.proxies import proxy_for
+from bridge.serialization import registry_settings
 from bridge.serialization.registry_transport import server_urls
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.subjects import SubjectStatus, compare_subject, subjects
@@ -47,9 +50,10 @@ async def _compare(
     except RegistryUnreachable as error:
         report.fail(REGISTRY, error.problem, error.remedy)
         return None
-    endpoint = Endpoint.of_url(url, settings.schema_registry_cafile)
+    endpoint = Endpoint.of_url(url)
     report.ok(REGISTRY, f"{endpoint} answers, and lets us read")
-    if endpoint.tls is not None:
+    if endpoint.tls is not None and proxy_for(url) is None:  # which alone may reach it
+        endpoint = replace(endpoint, tls=registry_settings.tls(settings))
         await check_endpoint(report, TLS, endpoint, _CHECK_URL, timeout_seconds)
     return compared
 

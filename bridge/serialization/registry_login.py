@@ -92,7 +92,7 @@ class TokenLogin:
     def remedy(self) -> str:
         """Return the settings to check."""
         return (
-            f"{self.check} Confluent Cloud also needs SCHEMA_REGISTRY_LOGICAL_CLUSTER and "
+            f"{self.check} Confluent Cloud also needs SCHEMA_REGISTRY_LOGICAL_CLUSTER, and for an identity pool "
             "SCHEMA_REGISTRY_IDENTITY_POOL_ID."
         )
 

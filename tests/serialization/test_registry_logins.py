@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from aiohttp import web
 from cryptography.hazmat.primitives import serialization as pem
 
-from bridge.errors import RegistryRefused, RegistryUnreachable, SettingsError
+from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaMismatch, SettingsError
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.schemas import load
 from bridge.settings import load_only
@@ -176,6 +177,20 @@ async def test_a_forbidden_subject_is_not_asked_for_twice() -> None:
     assert "HTTP 403" in message
     assert "allowed to read the subjects" in message
     assert len(server.received) == len(idp.received) == 1
+
+
+@pytest.mark.parametrize("status", [422, 500])
+async def test_a_registry_that_repeats_the_credentials(status: int) -> None:
+    """The registry's message is shown without them."""
+    async with FakeRegistry().serving() as server:
+        message = f"cannot authenticate with t0ken-0f-the-bridge at {server.url}"
+        server.answers.append(web.json_response({"error_code": 42201, "message": message}, status=status))
+        async with client(server.url, BEARER_TOKEN="t0ken-0f-the-bridge") as registry:
+            with pytest.raises(
+                (RegistryUnreachable, SchemaMismatch), match=r"authenticate with \*\*\* at http"
+            ) as caught:
+                await registry.lookup(SUBJECT, QUOTE)
+    assert "t0ken" not in str(caught.value)
 
 
 # -- several servers --------------------------------------------------------------------------------------------------
