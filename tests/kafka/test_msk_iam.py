@@ -18,6 +18,7 @@ from bridge.kafka.msk_iam import SignedTokens
 from bridge.kafka.sasl_oauth import TokenProvider
 from bridge.kafka.security import security_options
 from tests.kafka.test_security import Chosen
+from tests.support import msk_signer
 from tests.support.sasl_listener import SaslListener, sasl_listener
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SETTINGS = Chosen("SASL_PLAINTEXT", "AWS_MSK_IAM", aws_region="eu-central-1")
-MODULE = "aws_msk_iam_sasl_signer"
+MODULE = msk_signer.PACKAGE
 
 with_signer = pytest.mark.skipif(find_spec(MODULE) is None, reason="THE EXTRA msk-iam IS NOT INSTALLED")
 
@@ -60,10 +61,8 @@ async def failure(tokens: SignedTokens) -> str:
 class Signer:
     """The module of the signer, written by a test."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory / MODULE
-        self._directory.mkdir()
-        (self._directory / "__init__.py").touch()
+    def __init__(self, package: Path) -> None:
+        self._directory = package
 
     def is_(self, body: str) -> None:
         """Define what the function does."""
@@ -85,8 +84,7 @@ def signer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Signer]:
             del sys.modules[name]
 
     forget()
-    monkeypatch.syspath_prepend(tmp_path)
-    yield Signer(tmp_path)
+    yield Signer(msk_signer.install(tmp_path, monkeypatch))
     forget()
 
 

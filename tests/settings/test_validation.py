@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import serialization as s
 
 from bridge.settings import examine
 from tests.settings.test_environment import REQUIRED, problems
+from tests.support import msk_signer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,9 +202,7 @@ def test_extensions_are_validated(text: str, problem: str) -> None:
 @pytest.fixture
 def signer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Install a package with the name of AWS's signer."""
-    (tmp_path / "aws_msk_iam_sasl_signer").mkdir()
-    (tmp_path / "aws_msk_iam_sasl_signer" / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
+    msk_signer.install(tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("signer")

@@ -1,4 +1,4 @@
-"""A Kafka listener on loopback that accepts every OAUTHBEARER login, and records what was sent."""
+"""A Kafka listener on loopback that records each OAUTHBEARER login, and accepts or rejects it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from aiokafka.conn import create_conn
+from aiokafka.errors import SaslAuthenticationFailed
 from aiokafka.protocol.admin import (
     ApiVersionResponse_v0,
     SaslAuthenticateRequest_v1,
@@ -33,9 +34,13 @@ class Login:
 
 @dataclass
 class SaslListener:
-    """A listener; ``logins`` are in the order of their arrival."""
+    """A listener; ``logins`` are in the order of their arrival.
+
+    If there is a ``rejection``, that is the broker's message for each login, with the token in place of ``{token}``.
+    """
 
     port: int = 0
+    rejection: str | None = None
     logins: list[Login] = field(default_factory=list)
 
     async def log_in(self, options: Mapping[str, object]) -> Login:
@@ -64,8 +69,12 @@ class SaslListener:
         if api == HANDSHAKE:
             return bytes(SaslHandShakeResponse_v1(0, ["OAUTHBEARER"]).encode())
         [message] = SaslAuthenticateRequest_v1.SCHEMA.decode(request)
-        self.logins.append(_parsed(message.decode()))
-        return bytes(SaslAuthenticateResponse_v1(0, None, b"", 0).encode())
+        login = _parsed(message.decode())
+        self.logins.append(login)
+        if self.rejection is None:
+            return bytes(SaslAuthenticateResponse_v1(0, None, b"", 0).encode())
+        problem = self.rejection.format(token=login.token)
+        return bytes(SaslAuthenticateResponse_v1(SaslAuthenticationFailed.errno, problem, b"", 0).encode())
 
 
 def _parsed(message: str) -> Login:
