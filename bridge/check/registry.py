@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bridge.check.endpoint import Endpoint, check_endpoint
 from bridge.errors import RegistryRefused, RegistryUnreachable
+from bridge.network.proxies import proxy_for
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.subjects import SubjectStatus, compare_subject, subjects
 
@@ -48,7 +49,7 @@ async def _compare(
         return None
     endpoint = Endpoint.of_url(url, settings.schema_registry_cafile)
     report.ok(REGISTRY, f"{endpoint} answers, and lets us read")
-    if endpoint.tls is not None:
+    if endpoint.tls is not None and proxy_for(url) is None:
         await check_endpoint(report, TLS, endpoint, _CHECK_URL, timeout_seconds)
     return compared
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bridge.errors import SettingsError
 from bridge.kafka.sasl_oauth import ClientCredentials
+from bridge.network.authorities import trusting
 
 if TYPE_CHECKING:
     import os
@@ -73,10 +74,7 @@ def _sasl(settings: KafkaSecuritySettings) -> dict[str, object]:
 
 def _token_provider(settings: KafkaSecuritySettings) -> ClientCredentials:
     """Return a token provider that trusts the system's CAs and those of ``KAFKA_SSL_CAFILE``."""
-    tls = None
-    if settings.kafka_ssl_cafile is not None:
-        tls = _trusting_context(settings.kafka_ssl_cafile)
-        tls.load_default_certs()
+    tls = trusting("KAFKA_SSL_CAFILE", settings.kafka_ssl_cafile, also_system=True)
     return ClientCredentials(
         url=_require("KAFKA_OAUTH_TOKEN_URL", settings.kafka_oauth_token_url),
         client_id=_require("KAFKA_OAUTH_CLIENT_ID", settings.kafka_oauth_client_id),
@@ -87,26 +85,13 @@ def _token_provider(settings: KafkaSecuritySettings) -> ClientCredentials:
 
 
 def _tls(settings: KafkaSecuritySettings) -> ssl.SSLContext:
-    context = _trusting_context(settings.kafka_ssl_cafile)
+    context = trusting("KAFKA_SSL_CAFILE", settings.kafka_ssl_cafile)
     context.check_hostname = settings.kafka_ssl_check_hostname
     if settings.kafka_ssl_certfile is not None:
         _load_client_certificate(context, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
     elif settings.kafka_ssl_keyfile is not None:
         raise _settings_error("KAFKA_SSL_KEYFILE is set without KAFKA_SSL_CERTFILE: set both or neither")
     return context
-
-
-def _trusting_context(cafile: str | os.PathLike[str] | None) -> ssl.SSLContext:
-    """Return a context that trusts only the CAs in ``cafile``, or the system's if there is none."""
-    if cafile is None:
-        return ssl.create_default_context()
-    _require_readable("KAFKA_SSL_CAFILE", cafile)
-    try:
-        return ssl.create_default_context(cafile=cafile)
-    except ssl.SSLError as error:
-        raise _settings_error(
-            f"KAFKA_SSL_CAFILE: {Path(cafile)} contains no valid PEM certificate ({_reason(error)})"
-        ) from None
 
 
 def _load_client_certificate(

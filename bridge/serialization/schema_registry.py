@@ -7,7 +7,6 @@ Endpoints and error codes are those of Confluent's Schema Registry API reference
 from __future__ import annotations
 
 import json
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 from urllib.parse import quote
@@ -16,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from bridge.errors import RegistryRefused, RegistryUnreachable, SchemaMismatch, SettingsError, shorten
+from bridge.network.authorities import trusting
 
 if TYPE_CHECKING:
     import os
@@ -87,7 +87,7 @@ class Registry:
         timeout_seconds: float = 10.0,
     ) -> None:
         self._servers = _servers(urls, username, password)
-        self._tls = _tls(cafile)
+        self._tls = trusting("SCHEMA_REGISTRY_CAFILE", cafile)
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._http: aiohttp.ClientSession | None = None
 
@@ -269,13 +269,6 @@ def _parse_url(text: str) -> URL:
         without_credentials = text.rpartition("@")[2]
         raise SettingsError((f"SCHEMA_REGISTRY_URL: {without_credentials!r} is not an http:// or https:// URL.",))
     return url
-
-
-def _tls(cafile: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=cafile)
-    except OSError as error:  # a missing file, or one without a certificate (ssl.SSLError)
-        raise SettingsError((f"SCHEMA_REGISTRY_CAFILE: {cafile!r} cannot be read: {error}.",)) from None
 
 
 def _one_line(text: str) -> str:

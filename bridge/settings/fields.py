@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     """OAuth2 refresh token; with `ARIES_CLIENT_ID`, instead of `ARIES_ACCESS_TOKEN`."""
     aries_token_url: HttpUrl = "https://api.aries.com/v1/oauth2/token"  # noqa: S105 - a URL, no password
     """Token endpoint for the refresh-token grant."""
+    aries_ssl_cafile: AuthoritiesFile | None = None
+    """PEM file of further certificate authorities, trusted beside the system's by feed, token endpoint and proxy."""
     aries_api_key: SecretText | None = None
     """`xAPIKey` of the `action` dialect, for accounts that need one."""
     aries_symbols: TextList = _required()

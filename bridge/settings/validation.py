@@ -6,7 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bridge.errors import SettingsError
+from bridge.errors import ProxyUnusable, SettingsError
+from bridge.network.proxies import proxy_for
 from bridge.settings import pem
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ class Problem:
 
 def broken_rules(settings: Settings) -> Iterator[Problem]:
     """Yield a problem for each broken rule; the caller ignores those about fields that are invalid themselves."""
-    rules = (_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _shards, _registry)
+    rules = (
+        *(_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _shards, _registry),
+        _proxies,
+    )
     for rule in rules:
         yield from rule(settings)
 
@@ -241,3 +245,23 @@ def _registry(settings: Settings) -> Iterator[Problem]:
             "SCHEMA_REGISTRY_CAFILE is set, but SCHEMA_REGISTRY_URL is http://: use https or unset the file.",
             "schema_registry_cafile",
         )
+
+
+def _proxies(settings: Settings) -> Iterator[Problem]:
+    """Yield a problem for each URL whose proxy in the environment cannot be used."""
+    for field, url in _requested_urls(settings):
+        try:
+            proxy_for(url)
+        except ProxyUnusable as error:
+            yield Problem.of(f"{field.upper()}: {error}", field)
+
+
+def _requested_urls(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield every URL that is requested with these settings, by field."""
+    yield "aries_ws_url", settings.aries_ws_url
+    if settings.aries_refresh_token is not None:
+        yield "aries_token_url", settings.aries_token_url
+    if settings.kafka_oauth_token_url is not None:
+        yield "kafka_oauth_token_url", settings.kafka_oauth_token_url
+    for url in (settings.schema_registry_url or "").split(","):
+        yield "schema_registry_url", url.strip()
