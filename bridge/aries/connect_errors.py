@@ -89,6 +89,9 @@ def connect_failed(error: Exception, url: str, timeout_seconds: float) -> Connec
             problem = f"{host} is not a WebSocket server: {error}"
         case ConnectionClosed():  # before the request was sent
             problem = f"{host} closed the connection immediately"
+        case ConnectionResetError() if parts.scheme == "wss":
+            hint = f"If this lasts, check {URL_SETTING}: the port may speak no TLS."
+            problem = f"{host} closed the connection in the TLS handshake"
         case _:
             problem = f"{host} cannot be reached: {os_reason(error)}"
     return ConnectionLost(cause, problem, remedy=hint)

@@ -128,12 +128,21 @@ async def test_a_port_without_tls(tmp_path: Path) -> None:
     assert "ANY_URL" in found.remedy
 
 
-async def test_no_common_version(tmp_path: Path) -> None:
-    """A server that allows only versions that this machine does not is told apart from a bad certificate."""
-    authority = trustme.CA()
-    server, trust = server_tls(authority, NAME), trusting(SETTING, authority_file(authority, tmp_path))
-    server.maximum_version, trust.minimum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
-    assert (await fault(server, trust)).problem == "has no TLS version that this machine allows"
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("TLSV1_ALERT_PROTOCOL_VERSION", "has no TLS version that this machine allows"),
+        ("UNSUPPORTED_PROTOCOL", "has no TLS version that this machine allows"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "requires a client certificate"),
+        ("UNEXPECTED_EOF_WHILE_READING", "closed the connection in the TLS handshake"),
+        ("BAD_SIGNATURE", "refuses the TLS handshake (bad signature)"),
+    ],
+)
+def test_other_faults_of_a_handshake(reason: str, words: str) -> None:
+    """OpenSSL's reasons are put into words."""
+    error = ssl.SSLError(1, "failed")
+    error.reason = reason
+    assert tls_fault(error, url_setting="ANY_URL", authorities_setting=SETTING).problem == words
 
 
 def _server(authority: trustme.CA, days: tuple[int, int]) -> ssl.SSLContext:

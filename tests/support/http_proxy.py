@@ -6,11 +6,16 @@ import asyncio
 import re
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
+
+#: Variables that name a proxy that nobody can reach, as programs write them.
+DEAD_PROXIES: Final = dict.fromkeys(
+    ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9"
+)
 
 
 @dataclass
