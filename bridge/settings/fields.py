@@ -176,8 +176,9 @@ class Settings(BaseSettings):
     """Number of bridges that share the symbols; each has its own session."""
     bridge_shard: ShardNumber = "0"
     """Number of this bridge's shard, from 0; `auto` = the number at the end of the host name (a StatefulSet's pod)."""
-    bridge_http_host: str = "0.0.0.0"  # noqa: S104 - probes come from outside the pod
-    """Address on which probes, metrics and the status page are served."""
+    bridge_http_host: str = "::"
+    """Address on which probes, metrics and the status page are served; `::` = all of IPv6 and IPv4, `0.0.0.0` = all of
+    IPv4."""
     bridge_http_port: int = Field(default=8080, ge=0, le=65_535)
     """Port of probes, metrics and the status page; 0 = any free port."""
     bridge_drain_seconds: float = Field(default=20, ge=0, le=3600)

@@ -214,7 +214,7 @@
 {{- end }}
 {{- end }}
 {{- if has .Values.bridge.http.host (list "127.0.0.1" "::1" "localhost") }}
-- bridge.http.host is {{ .Values.bridge.http.host }}, where the kubelet's probes cannot reach it: use 0.0.0.0, or :: with IPv6.
+- bridge.http.host is {{ .Values.bridge.http.host }}, where the kubelet's probes cannot reach it: use ::, or 0.0.0.0 for IPv4 alone.
 {{- end }}
 {{- end -}}
 

@@ -107,7 +107,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"schemaRegistry": {"url": "http://registry", "ca": {"secret": "a", "configMap": "b"}, "existingSecret": "c"}},
         ("use https://", "keep one", "schemaRegistry.username is not set"),
     ),
-    "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use 0.0.0.0",)),
+    "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use ::",)),
     "a secret as a plain value": (
         {"extraEnv": [{"name": "KAFKA_SASL_PASSWORD", "value": "x"}]},
         ("extraEnv[0] has KAFKA_SASL_PASSWORD as a plain value",),
