@@ -84,6 +84,9 @@
 {{- if and (eq $a.credentials "accessToken") (or $a.clientId $a.secretKeys.clientSecret) }}
 - aries.clientId and aries.secretKeys.clientSecret belong to a refresh token: set aries.credentials to refreshToken, or leave them empty.
 {{- end }}
+{{- if and $a.ca.secret $a.ca.configMap }}
+- aries.ca.secret and aries.ca.configMap are both set: keep one.
+{{- end }}
 {{- if gt (float64 $a.backoff.minSeconds) (float64 $a.backoff.maxSeconds) }}
 - aries.backoff.minSeconds ({{ $a.backoff.minSeconds }}) exceeds aries.backoff.maxSeconds ({{ $a.backoff.maxSeconds }}): swap them.
 {{- end }}

@@ -107,6 +107,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"schemaRegistry": {"url": "http://registry", "ca": {"secret": "a", "configMap": "b"}, "existingSecret": "c"}},
         ("use https://", "keep one", "schemaRegistry.username is not set"),
     ),
+    "authorities for the feed in two places": (
+        {"aries": {"ca": {"secret": "a", "configMap": "b"}}},
+        ("aries.ca.secret and aries.ca.configMap are both set: keep one",),
+    ),
     "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use ::",)),
     "a secret as a plain value": (
         {"extraEnv": [{"name": "KAFKA_SASL_PASSWORD", "value": "x"}]},
