@@ -16,7 +16,6 @@ from bridge.network.authorities import trusting
 from bridge.network.proxies import proxy_for
 
 if TYPE_CHECKING:
-    import ssl
     from os import PathLike
 
     from websockets.exceptions import ConnectionClosed
@@ -81,7 +80,7 @@ async def connect(
     return socket
 
 
-def _tls(url: str, proxy: Proxy | None, cafile: PathLike[str] | None) -> dict[str, ssl.SSLContext]:
+def _tls(url: str, proxy: Proxy | None, cafile: PathLike[str] | None) -> dict[str, Any]:
     """Return the options for TLS, with files read again at each connection; raise SettingsError."""
     is_secure = {"ssl": url.startswith("wss:"), "proxy_ssl": proxy is not None and proxy.url.startswith("https:")}
     if not any(is_secure.values()):

@@ -89,7 +89,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
             raise KafkaConnectionError("No broker metadata in the answer")
         self._sync_task = asyncio.create_task(self._md_synchronizer(), name="kafka metadata")
 
-    async def _bootstrap_from(self, host: str, port: int) -> object | None:
+    async def _bootstrap_from(self, host: str, port: int) -> Any:
         """Return a server's answer to a metadata request; None if there is none, which is logged."""
         try:
             connection = await create_conn(host, port, **self._connection_options)

@@ -26,16 +26,16 @@ ATTEMPT_DELAY_SECONDS: Final = 0.25
 class EventLoop(uvloop.Loop):
     """An event loop that tries the addresses of a host side by side."""
 
-    async def create_connection(  # type: ignore[override]  # the protocol's type is that of the factory
+    async def create_connection(
         self,
         protocol_factory: Callable[[], Any],
-        host: str | None = None,
-        port: int | None = None,
+        host: Any = None,
+        port: Any = None,
         *,
         ssl: bool | ssl_module.SSLContext | None = None,
         server_hostname: str | None = None,
         **options: Any,
-    ) -> tuple[asyncio.Transport, Any]:
+    ) -> Any:
         """Connect to the first address that answers; other options than those for TLS are the library's own."""
         if host is not None and not options:
             addresses = await self.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -178,8 +178,9 @@ async def _add_headers(_request: web.Request, response: web.StreamResponse) -> N
 
 def _url(address: str, port: int) -> str:
     """Return the URL for a browser on this machine."""
-    host = {"0.0.0.0": "127.0.0.1", ALL_ADDRESSES: "127.0.0.1"}.get(address, f"[{address}]" if ":" in address else address)  # noqa: S104 - looked up, not bound
-    return f"http://{host}:{port}/"
+    if address in ("0.0.0.0", ALL_ADDRESSES):  # noqa: S104 - compared, not bound
+        return f"http://127.0.0.1:{port}/"
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}/"
 
 
 def _now() -> float:

@@ -16,7 +16,7 @@ TWO_ADDRESSES = "two-addresses.test"
 class Resolving(EventLoop):
     """The bridge's event loop, with a resolver that knows one name more."""
 
-    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:  # type: ignore[override]
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
         """Resolve a name."""
         if host != TWO_ADDRESSES:
             return await super().getaddrinfo(host, port, **options)
