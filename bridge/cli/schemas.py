@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.errors import BridgeError, SettingsError
+from bridge.network import event_loop
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry, subject_of
 from bridge.serialization.subjects import SubjectStatus, compare_subject, register_subject, subjects
@@ -62,13 +62,13 @@ def show(topic: Annotated[str, typer.Argument(help=f"{', '.join(Topic)}, or the 
 @schemas_app.command()
 def compare() -> None:
     """Compare each subject with the bridge's schema; exit 1 unless the registry has that for all."""
-    asyncio.run(_for_each_subject(compare_subject))
+    event_loop.run(_for_each_subject(compare_subject))
 
 
 @schemas_app.command()
 def register() -> None:
     """Register the schemas that the registry lacks; exit 1 if it rejects one."""
-    asyncio.run(_for_each_subject(register_subject))
+    event_loop.run(_for_each_subject(register_subject))
 
 
 def _settings() -> Settings:

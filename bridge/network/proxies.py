@@ -47,6 +47,11 @@ class Proxy:
     address: str
     variable: str
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether its URL has a user."""
+        return "@" in self.url
+
     def __str__(self) -> str:
         return self.address
 

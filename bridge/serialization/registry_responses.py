@@ -15,9 +15,8 @@ from bridge.errors import shorten
 OK, NOT_FOUND, CONFLICT, UNPROCESSABLE = 200, 404, 409, 422
 SUBJECT_NOT_FOUND: Final = 40401
 _ANSWERS = (OK, NOT_FOUND, CONFLICT, UNPROCESSABLE)
-_METHOD_NOT_ALLOWED, _PROXY_LOGIN = 405, 407
+_METHOD_NOT_ALLOWED = 405
 _REDIRECTS = range(300, 400)
-_SERVER_ERRORS = range(500, 600)
 #: With error code 404, what the web frameworks of registries (Jersey, RESTEasy) say about a path that they do not have.
 _NO_SUCH_PATH = ("HTTP 404 Not Found", "Could not find resource")
 _MAX_MESSAGE_CHARACTERS = 300

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from bridge.errors import SettingsError
+from bridge.network.authorities import trusting
 from bridge.oauth.client_credentials import ClientCredentials
 from bridge.oauth.configured_token import RenewedElsewhere
 from bridge.secrets import client_certificate
@@ -13,9 +12,12 @@ from bridge.serialization.registry_login import BasicLogin, Login, NoLogin, Toke
 
 if TYPE_CHECKING:
     import os
+    import ssl
     from collections.abc import Mapping
 
     from bridge.secrets.secret import Revealable, Secret
+
+_AUTHORITIES: Final = "SCHEMA_REGISTRY_CAFILE"
 
 
 class RegistrySettings(Protocol):
@@ -66,17 +68,13 @@ def login(settings: RegistrySettings) -> Login:
 
 def _client_credentials(settings: RegistrySettings, token_url: str) -> ClientCredentials:
     """Return the credentials of an OAuth2 client, which trusts the system's CAs and those of the registry."""
-    trust = None
-    if settings.schema_registry_cafile is not None:
-        trust = _trusting(settings.schema_registry_cafile)
-        trust.load_default_certs()
     return ClientCredentials(
         settings="SCHEMA_REGISTRY_OAUTH",
         url=token_url,
         client_id=settings.schema_registry_oauth_client_id,
         client_secret=settings.schema_registry_oauth_client_secret,
         scope=settings.schema_registry_oauth_scope,
-        tls=trust,
+        tls=trusting(_AUTHORITIES, settings.schema_registry_cafile, also_system=True),
     )
 
 
@@ -91,7 +89,7 @@ def cloud_headers(settings: RegistrySettings) -> Mapping[str, str]:
 
 def tls(settings: RegistrySettings) -> ssl.SSLContext:
     """Return the TLS context for https; raises SettingsError for invalid files, and what ``reveal()`` raises."""
-    context = _trusting(settings.schema_registry_cafile)
+    context = trusting(_AUTHORITIES, settings.schema_registry_cafile)
     if settings.schema_registry_certfile is not None:
         client_certificate.load(
             context,
@@ -101,11 +99,3 @@ def tls(settings: RegistrySettings) -> ssl.SSLContext:
             prefix="SCHEMA_REGISTRY_",
         )
     return context
-
-
-def _trusting(cafile: str | os.PathLike[str] | None) -> ssl.SSLContext:
-    """Return a context that trusts only the CAs in a file, or the system's if there is none."""
-    try:
-        return ssl.create_default_context(cafile=cafile)
-    except OSError as error:  # a missing file, or one without a certificate (ssl.SSLError)
-        raise SettingsError((f"SCHEMA_REGISTRY_CAFILE: {str(cafile)!r} cannot be read: {error}.",)) from None

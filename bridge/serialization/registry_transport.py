@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 from yarl import URL
@@ -17,20 +17,29 @@ from bridge.errors import (
     SettingsError,
     TokenUnavailable,
 )
-from bridge.network.proxies import proxy_options
+from bridge.network.faults import os_reason, proxy_refused, tls_fault
+from bridge.network.proxied_requests import proxy_fault
+from bridge.network.proxies import proxy_for
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import registry_responses
 from bridge.serialization.registry_login import NoLogin
-from bridge.serialization.registry_responses import CHECK_SERVER, OK, Response, ServerError, one_line
+from bridge.serialization.registry_responses import CHECK_SERVER, OK, Response, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bridge.network.faults import Fault
+    from bridge.network.proxies import Proxy
     from bridge.serialization.registry_login import Authorization, Login
 
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 _HEADERS = {"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
+_UNAUTHORIZED, _FORBIDDEN, _PROXY_LOGIN_REQUIRED = 401, 403, 407
+_AUTHORITIES: Final = "SCHEMA_REGISTRY_CAFILE"
+_CLIENT_CERTIFICATE: Final = (
+    "If it requires a client certificate, set SCHEMA_REGISTRY_CERTFILE and SCHEMA_REGISTRY_KEYFILE "
+    "to one that it trusts."
+)
 #: A schema has some KiB; Confluent's registry stores each in a Kafka record, which has at most 1 MiB by default.
 _MAX_RESPONSE_BYTES = 1 << 21
 
@@ -117,13 +126,19 @@ class RegistryTransport:
         try:
             # Redirects are not followed: another host would get the credentials, and POST would become GET.
             async with self._http.request(
-                method, url, data=data, headers=headers, ssl=self._tls, allow_redirects=False, **proxy
+                method,
+                url,
+                data=data,
+                headers=headers,
+                ssl=self._tls,
+                allow_redirects=False,
+                proxy=None if proxy is None else URL(proxy.url),
             ) as response:
+                if proxy is not None and response.status == _PROXY_LOGIN_REQUIRED:
+                    raise _behind(proxy, proxy_refused(proxy, response.status, url.host or ""))
                 return self._parse(server, response, await _read_body(response))
-        except ServerError as error:
-            raise _through(proxy, error) from None
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
-            raise _through(proxy, _connection_error(url, error, self._timeout)) from None
+            raise _connection_error(url, proxy, error, self._timeout) from None
 
     def _parse(self, server: str, response: aiohttp.ClientResponse, data: bytes) -> Response:
         status = response.status
@@ -159,42 +174,41 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     return body
 
 
-def _proxy(url: URL) -> Mapping[str, Any]:
+def _proxy(url: URL) -> Proxy | None:
     try:
-        return proxy_options(url)
+        return proxy_for(str(url))
     except ProxyUnusable as error:
         raise ServerError(error.complaint, error.remedy) from None
 
 
-def _through(proxy: Mapping[str, Any], error: ServerError) -> ServerError:
-    if not proxy:
-        return error
-    address = _loggable(str(proxy["proxy"]))
-    return ServerError(
-        f"{error.problem}, through the proxy {address}",
-        f"{error.remedy} If the registry should be reached directly, add its host to NO_PROXY.",
-    )
+def _behind(proxy: Proxy, fault: Fault) -> ServerError:
+    return ServerError(f"the proxy {proxy} {fault.problem}", fault.remedy)
 
 
-def _connection_error(url: URL, error: Exception, timeout: aiohttp.ClientTimeout) -> ServerError:
-    problem = one_line(str(error) or type(error).__name__)
+def _connection_error(url: URL, proxy: Proxy | None, error: Exception, timeout: aiohttp.ClientTimeout) -> ServerError:
+    if proxy is not None and (fault := proxy_fault(error, proxy, url.host or "", _AUTHORITIES)):
+        return _behind(proxy, fault)
+    through = "" if proxy is None else f" through the proxy {proxy}"
     match error:
         case TimeoutError():
-            return ServerError(f"no response within {timeout.total:g} s")
-        case aiohttp.ClientConnectorCertificateError():
-            return ServerError(problem, "Set SCHEMA_REGISTRY_CAFILE to the certificate of its authority.")
-        case aiohttp.ClientHttpProxyError():
-            return ServerError(f"the proxy refused the connection (HTTP {error.status})", "Check HTTPS_PROXY.")
-        case aiohttp.ClientConnectorDNSError() | aiohttp.ClientProxyConnectionError():
-            return ServerError(problem)
-        case aiohttp.ClientOSError() | aiohttp.ServerDisconnectedError() if url.scheme == "https":
-            # A server that misses a certificate says so in an alert, which TLS 1.3 sends so late that it may be lost.
-            return ServerError(
-                problem,
-                f"{CHECK_SERVER} If it wants a client certificate, set SCHEMA_REGISTRY_CERTFILE and "
-                "SCHEMA_REGISTRY_KEYFILE to one that it trusts.",
-            )
-    return ServerError(problem)
+            return ServerError(f"no response within {timeout.total:g} s{through}")
+        case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
+            return _tls_error(cause)
+        case aiohttp.ClientConnectorSSLError(os_error=cause) if not isinstance(cause, ConnectionError):
+            return _tls_error(cause)
+        case aiohttp.ClientConnectorDNSError() | UnicodeError():
+            return ServerError("its host name has no address", "Check SCHEMA_REGISTRY_URL and the DNS.")
+        case aiohttp.ClientConnectorError(os_error=cause):
+            return ServerError(f"cannot be reached ({os_reason(cause)})")
+    problem = f"closed the connection without a response ({type(error).__name__}){through}"
+    # A server that misses a certificate says so in an alert, which TLS 1.3 sends so late that it may be lost.
+    return ServerError(problem, f"{CHECK_SERVER} {_CLIENT_CERTIFICATE}" if url.scheme == "https" else CHECK_SERVER)
+
+
+def _tls_error(cause: Exception) -> ServerError:
+    fault = tls_fault(cause, url_setting="SCHEMA_REGISTRY_URL", authorities_setting=_AUTHORITIES)
+    wants_certificate = "certificate" in fault.problem and not isinstance(cause, ssl.SSLCertVerificationError)
+    return ServerError(fault.problem, _CLIENT_CERTIFICATE if wants_certificate else fault.remedy)
 
 
 def _servers(urls: str) -> list[str]:

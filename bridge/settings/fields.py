@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     """OAuth2 refresh token; with `ARIES_CLIENT_ID`, instead of `ARIES_ACCESS_TOKEN`."""
     aries_token_url: HttpUrl = "https://api.aries.com/v1/oauth2/token"  # noqa: S105 - a URL, no password
     """Token endpoint for the refresh-token grant."""
+    aries_ssl_cafile: AuthoritiesFile | None = None
+    """PEM file of further certificate authorities, trusted beside the system's by feed, token endpoint and proxy."""
     aries_api_key: SecretText | None = None
     """`xAPIKey` of the `action` dialect, for accounts that need one."""
     aries_symbols: TextList = _required()
@@ -215,8 +217,9 @@ class Settings(BaseSettings):
     """Number of bridges that share the symbols; each has its own session."""
     bridge_shard: ShardNumber = "0"
     """Number of this bridge's shard, from 0; `auto` = the number at the end of the host name (a StatefulSet's pod)."""
-    bridge_http_host: str = "0.0.0.0"  # noqa: S104 - probes come from outside the pod
-    """Address on which probes, metrics and the status page are served."""
+    bridge_http_host: str = "::"
+    """Address on which probes, metrics and the status page are served; `::` = all of IPv6 and IPv4, `0.0.0.0` = all of
+    IPv4."""
     bridge_http_port: int = Field(default=8080, ge=0, le=65_535)
     """Port of probes, metrics and the status page; 0 = any free port."""
     bridge_drain_seconds: float = Field(default=20, ge=0, le=3600)

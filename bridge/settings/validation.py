@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from bridge.errors import SettingsError
+from bridge.errors import ProxyUnusable, SettingsError
+from bridge.network.proxies import proxy_for
 from bridge.secrets import client_certificate
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ class Problem:
 
 def broken_rules(settings: Settings) -> Iterator[Problem]:
     """Yield a problem for each broken rule; the caller ignores those about fields that are invalid themselves."""
-    rules = (_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _shards, _registry)
+    rules = (
+        *(_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _shards, _registry),
+        _proxies,
+    )
     for rule in rules:
         yield from rule(settings)
 
@@ -367,3 +371,25 @@ def _registry_login(settings: Settings) -> Iterator[Problem]:
             *_REGISTRY_CLOUD,
             "schema_registry_bearer_token",
         )
+
+
+def _proxies(settings: Settings) -> Iterator[Problem]:
+    """Yield a problem for each URL whose proxy in the environment cannot be used."""
+    for field, url in _requested_urls(settings):
+        try:
+            proxy_for(url)
+        except ProxyUnusable as error:
+            yield Problem.of(f"{field.upper()}: {error}", field)
+
+
+def _requested_urls(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield every URL that is requested with these settings, by field."""
+    yield "aries_ws_url", settings.aries_ws_url
+    if settings.aries_refresh_token is not None:
+        yield "aries_token_url", settings.aries_token_url
+    if settings.kafka_oauth_token_url is not None:
+        yield "kafka_oauth_token_url", settings.kafka_oauth_token_url
+    if settings.schema_registry_oauth_token_url is not None:
+        yield "schema_registry_oauth_token_url", settings.schema_registry_oauth_token_url
+    for url in (settings.schema_registry_url or "").split(","):
+        yield "schema_registry_url", url.strip()

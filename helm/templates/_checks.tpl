@@ -84,6 +84,9 @@
 {{- if and (eq $a.credentials "accessToken") (or $a.clientId $a.secretKeys.clientSecret) }}
 - aries.clientId and aries.secretKeys.clientSecret belong to a refresh token: set aries.credentials to refreshToken, or leave them empty.
 {{- end }}
+{{- if and $a.ca.secret $a.ca.configMap }}
+- aries.ca.secret and aries.ca.configMap are both set: keep one.
+{{- end }}
 {{- if gt (float64 $a.backoff.minSeconds) (float64 $a.backoff.maxSeconds) }}
 - aries.backoff.minSeconds ({{ $a.backoff.minSeconds }}) exceeds aries.backoff.maxSeconds ({{ $a.backoff.maxSeconds }}): swap them.
 {{- end }}
@@ -256,7 +259,7 @@
 {{- end }}
 {{- end }}
 {{- if has .Values.bridge.http.host (list "127.0.0.1" "::1" "localhost") }}
-- bridge.http.host is {{ .Values.bridge.http.host }}, where the kubelet's probes cannot reach it: use 0.0.0.0, or :: with IPv6.
+- bridge.http.host is {{ .Values.bridge.http.host }}, where the kubelet's probes cannot reach it: use ::, or 0.0.0.0 for IPv4 alone.
 {{- end }}
 {{- end -}}
 

@@ -30,6 +30,8 @@
     (dict "setting" "ARIES_REFRESH_TOKEN_FILE" "key" (ternary $v.aries.secretKeys.refreshToken "" $refresh))
     (dict "setting" "ARIES_CLIENT_SECRET_FILE" "key" (ternary $v.aries.secretKeys.clientSecret "" $refresh))
     (dict "setting" "ARIES_API_KEY_FILE" "key" $v.aries.secretKeys.apiKey)))
+  (dict "name" "aries-ca" "secret" $v.aries.ca.secret "configMap" $v.aries.ca.configMap "files" (list
+    (dict "setting" "ARIES_SSL_CAFILE" "key" $v.aries.ca.key)))
   (dict "name" "kafka" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "kafka")) "files" (list
     (dict "setting" "KAFKA_SASL_PASSWORD_FILE" "key" (ternary $v.kafka.secretKeys.password "" (eq $sasl "password")))
     (dict "setting" "KAFKA_OAUTH_CLIENT_SECRET_FILE" "key" (ternary $v.kafka.secretKeys.oauthClientSecret "" (eq $sasl "token")))))

@@ -164,7 +164,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"schemaRegistry": {"url": "http://registry", "confluentCloud": {"identityPoolId": "pool-1"}}},
         ("there is no token to use for it",),
     ),
-    "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use 0.0.0.0",)),
+    "authorities for the feed in two places": (
+        {"aries": {"ca": {"secret": "a", "configMap": "b"}}},
+        ("aries.ca.secret and aries.ca.configMap are both set: keep one",),
+    ),
+    "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use ::",)),
     "a secret as a plain value": (
         {"extraEnv": [{"name": name, "value": "x"} for name in ("KAFKA_SASL_PASSWORD", "KAFKA_OAUTH_TOKEN")]},
         ("extraEnv[0] has KAFKA_SASL_PASSWORD as a plain value", "extraEnv[1] has KAFKA_OAUTH_TOKEN as a plain value"),

@@ -8,7 +8,8 @@ from bridge.network.loopback import is_loopback
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "127.0.0.1", "127.1.2.3", "::1", "aries.localhost", "LocalHost.", "[::1]", "::ffff:127.0.0.1"]
+    "host",
+    ["localhost", "127.0.0.1", "127.1.2.3", "::1", "aries.localhost", "LocalHost.", "[::1]", "::ffff:127.0.0.1"],
 )
 def test_loopback_hosts_are_recognised(host: str) -> None:
     """Loopback names and addresses are on this machine."""

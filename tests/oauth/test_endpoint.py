@@ -233,8 +233,8 @@ class TestTls:
         async with token_endpoint(server_tls(trustme.CA(), "localhost")) as endpoint:
             message = str(await failure(at(endpoint.url)))
 
-        assert "certificate that is not trusted" in message
-        assert "SSL_CERT_FILE" in message
+        assert "certificate that is not accepted" in message
+        assert "ARIES_SSL_CAFILE" in message
         assert endpoint.received == []
 
     async def test_wrong_name(self) -> None:
@@ -252,7 +252,7 @@ class TestTls:
         """A request over https to a port without TLS is reported as a TLS failure."""
         message = str(await failure(at(endpoint.url.replace("http:", "https:"))))
 
-        assert "TLS failed" in message
+        assert "answers without TLS. Check ARIES_TOKEN_URL" in message
 
 
 def server_tls(authority: trustme.CA, name: str) -> ssl.SSLContext:

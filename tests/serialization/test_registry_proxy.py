@@ -57,7 +57,8 @@ async def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch, scheme: str
     """The error names the proxy without its password, and how to do without it."""
     async with proxy(monkeypatch, scheme) as server, Registry(f"{scheme}://registry.example") as client:
         server.answers.append(web.Response(status=407))
-        with pytest.raises(RegistryUnreachable, match=rf"HTTP 40\d.*through the proxy {server.url}") as caught:
+        address = server.url.removeprefix("http://")
+        with pytest.raises(RegistryUnreachable, match=rf"the proxy {address} .*HTTP 40\d") as caught:
             await client.lookup(SUBJECT, QUOTE)
     assert "NO_PROXY" in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -67,7 +68,7 @@ async def test_a_proxy_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the proxy, not the registry's host alone."""
     monkeypatch.setenv("http_proxy", "http://user:hunter2@127.0.0.1:1")
     async with Registry("http://registry.example") as client:
-        with pytest.raises(RegistryUnreachable, match=r"through the proxy http://127\.0\.0\.1:1") as caught:
+        with pytest.raises(RegistryUnreachable, match=r"the proxy 127\.0\.0\.1:1 cannot be reached") as caught:
             await client.lookup(SUBJECT, QUOTE)
     assert "hunter2" not in str(caught.value)
 

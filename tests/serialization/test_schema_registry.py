@@ -119,7 +119,7 @@ async def test_a_forbidden_subject(server: FakeRegistry, client: Registry) -> No
 async def test_an_unreachable_registry(closed_url: str) -> None:
     """A refused connection is a retriable error that names the URL."""
     async with Registry(closed_url) as client:
-        with pytest.raises(RegistryUnreachable, match="Cannot connect") as caught:
+        with pytest.raises(RegistryUnreachable, match="cannot be reached") as caught:
             await client.lookup(SUBJECT, QUOTE)
     assert closed_url in str(caught.value)
 

@@ -64,7 +64,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
         "bridge_instance": socket.gethostname(),
         "bridge_shards": 1,
         "bridge_shard": "0",
-        "bridge_http_host": "0.0.0.0",
+        "bridge_http_host": "::",
         "bridge_http_port": 8080,
         "bridge_drain_seconds": 20.0,
         "bridge_log_level": "INFO",

@@ -254,6 +254,39 @@ def test_an_invalid_value_is_not_also_a_broken_rule(extra: dict[str, str]) -> No
     assert len(problems(extra)) == 1
 
 
+@pytest.mark.parametrize(
+    ("extra", "field"),
+    [
+        ({"ARIES_WS_URL": "wss://aries.example/v1/market/ws"}, "ARIES_WS_URL"),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
+            | {"KAFKA_OAUTH_CLIENT_ID": "me", "KAFKA_OAUTH_CLIENT_SECRET": "s3cret"}
+            | {"KAFKA_OAUTH_TOKEN_URL": "https://login.example/token"},
+            "KAFKA_OAUTH_TOKEN_URL",
+        ),
+        ({"SCHEMA_REGISTRY_URL": "https://registry.example"}, "SCHEMA_REGISTRY_URL"),
+    ],
+)
+@pytest.mark.parametrize("proxy", ["socks5h://me:secret-word@proxy:1", "http://me:secret-word@proxy:99999", "ftp://x"])
+def test_a_proxy_that_cannot_be_used_is_a_problem(
+    extra: dict[str, str], field: str, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is one of the URL that it would be used for, with the variable to fix and without the proxy's password."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    (problem,) = problems({"ARIES_WS_URL": "ws://127.0.0.1:1/v1/market/ws", **extra})
+    assert problem.startswith(f"{field}: the proxy for ")
+    assert "HTTPS_PROXY" in problem
+    assert "secret" not in problem
+
+
+def test_a_proxy_that_is_not_used_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback addresses and hosts in NO_PROXY need none, and the token endpoint none without a refresh token."""
+    monkeypatch.setenv("HTTPS_PROXY", "socks5h://proxy:1")
+    monkeypatch.setenv("NO_PROXY", ".internal")
+    urls = {"ARIES_WS_URL": "wss://localhost/v1/market/ws", "SCHEMA_REGISTRY_URL": "https://registry.internal"}
+    assert problems(urls) == ()
+
+
 @pytest.fixture
 def pem(tmp_path: Path) -> dict[str, Path]:
     """Return PEM files: an authority, a certificate and its key, another key, and a text file."""
