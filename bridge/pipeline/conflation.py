@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 MAX_RELEASED: Final = 500
 
 
+#: Fields that are relative to the feed's message before.
+_CHANGES = frozenset({"bid_change", "bid_size_change", "ask_change", "ask_size_change"})
+
+
 class _ConflatedRecord:
     """The merged newest state of a symbol, until it may go to its queue."""
 
@@ -36,10 +40,17 @@ class _ConflatedRecord:
         self.cost_bytes = cost_bytes
 
     def merge(self, stream: SymbolStream, newer: Fields) -> None:
-        """Take the fields that the newer record has; after a gap nothing older counts."""
+        """Take the fields that the newer record has, and forget those that it clears; after a gap nothing older counts.
+
+        A change is that from the message before, which is not published: it says nothing about the merged record.
+        """
         if not newer["after_gap"]:
+            cleared: list[str] = newer["cleared"]  # type: ignore[assignment]  # names, see build_record
             present = {name: value for name, value in newer.items() if value is not None}
-            newer = self.fields | present | {"after_gap": self.fields["after_gap"]}
+            merged = self.fields | present | dict.fromkeys(cleared) | {"after_gap": self.fields["after_gap"]}
+            earlier: list[str] = self.fields["cleared"]  # type: ignore[assignment]
+            merged["cleared"] = [name for name in dict.fromkeys([*earlier, *cleared]) if merged.get(name) is None]
+            newer = merged | dict.fromkeys(_CHANGES & merged.keys())
         self.fields, self.stream = newer, stream
 
 

@@ -88,7 +88,8 @@ class Settings(BaseSettings):
     included."""
     aries_subscriptions: JsonText | None = None
     """Events and fields per symbol, added to `ARIES_SYMBOLS` and overriding it: a list like
-    `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`."""
+    `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`. Only here a symbol may
+    have spaces and colons: `["BRK B","X:BTCUSD"]`."""
     aries_subscriptions_file: Path | None = None
     """File with the same JSON, or with a plain list of symbols; changes are applied on the open connection."""
     aries_ping_interval_seconds: Seconds = 30
@@ -97,6 +98,8 @@ class Settings(BaseSettings):
     """Timeout for the answer to a ping, in seconds; then reconnect."""
     aries_stale_after_seconds: float = Field(default=60, ge=0, le=_DAY_SECONDS)
     """If no data arrives for this many seconds while the market is open: probe, subscribe again, reconnect; 0 = off."""
+    aries_max_frames_per_second: int = Field(default=20, ge=1, le=10_000)
+    """Most frames (requests, tokens, pings) that are sent to the server in any second; more of them wait."""
     aries_backoff_min_seconds: Seconds = 0.5
     """Upper bound of the random wait before the first reconnect, in seconds; it doubles with each attempt."""
     aries_backoff_max_seconds: Seconds = 30
