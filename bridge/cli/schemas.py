@@ -51,9 +51,14 @@ def list_schemas() -> None:
 
 
 @schemas_app.command()
-def show(topic: Annotated[str, typer.Argument(help=f"{', '.join(Topic)}, or the topic's name in Kafka.")]) -> None:
+def show(
+    topic: Annotated[str, typer.Argument(help=f"{', '.join(Topic)}, the topic's name in Kafka, or its subject.")],
+) -> None:
     """Print a topic's schema as JSON."""
-    by_name = {name: topic for topic, name in _settings().topics.items()} | {topic.value: topic for topic in Topic}
+    settings = _settings()
+    by_name: dict[str, Topic] = {topic.value: topic for topic in Topic}
+    for known, name in settings.topics.items():
+        by_name |= {name: known, subject_of(name, settings.schema_registry_context): known}
     if topic not in by_name:
         raise BridgeError(f"{topic!r} is not a topic of the bridge, which has: {', '.join(Topic)}.")
     typer.echo(json.dumps(json.loads(schemas.load()[by_name[topic]].text), indent=2, ensure_ascii=False))

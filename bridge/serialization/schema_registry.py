@@ -8,6 +8,7 @@ from urllib.parse import quote
 from bridge.errors import RegistryUnreachable, SchemaMismatch
 from bridge.serialization import registry_settings
 from bridge.serialization.registry_responses import (
+    CHECK_PATH,
     CHECK_SERVER,
     CONFLICT,
     NOT_FOUND,
@@ -118,6 +119,9 @@ class Registry:
                 "If the older schema is no longer in use, delete its versions or relax the subject's compatibility "
                 "level.",
             )
+        if response.status == NOT_FOUND:  # a registry makes the subject
+            problem = f"the schema registry has no subject {subject!r} to register at (HTTP 404: {response.message})"
+            raise RegistryUnreachable(problem, CHECK_PATH)
         if response.status != OK:
             raise _rejected(subject, response)
         return _schema_id(response, subject)

@@ -208,7 +208,7 @@
 {{- if and $r.oauth.tokenUrl (not (or (and $secret $r.secretKeys.oauthClientSecret) (include "aries-bridge.elsewhere" (dict "root" . "names" (list "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET" "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET_FILE"))))) }}
 - schemaRegistry.existingSecret (with schemaRegistry.secretKeys.oauthClientSecret) is not set: name the Secret with the client secret of schemaRegistry.oauth.
 {{- end }}
-{{- if and $cloud (not (or $r.secretKeys.bearerToken $r.oauth.tokenUrl)) }}
+{{- if and $cloud (not (or $r.secretKeys.bearerToken $r.oauth.tokenUrl (include "aries-bridge.elsewhere" (dict "root" . "names" (list "SCHEMA_REGISTRY_BEARER_TOKEN" "SCHEMA_REGISTRY_BEARER_TOKEN_FILE"))))) }}
 - schemaRegistry.confluentCloud is set, but there is no token to use for it: set schemaRegistry.oauth or schemaRegistry.secretKeys.bearerToken, or leave it empty.
 {{- end }}
 {{- if and $r.ca.secret $r.ca.configMap }}

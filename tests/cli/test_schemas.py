@@ -60,10 +60,11 @@ def test_list_names_each_topic_with_its_schema() -> None:
     assert shown[0][3] == fingerprint(quote, "CRC-64-AVRO")
 
 
-@pytest.mark.parametrize("name", ["l2", "books"])
+@pytest.mark.parametrize("name", ["l2", "books", ":.staging:books-value"])
 def test_show_prints_the_json(name: str) -> None:
-    """A topic is selected by its short name or by its name in Kafka."""
-    result = run("show", name, environ={"KAFKA_TOPIC_L2": "books"})
+    """A topic is selected by its short name, by its name in Kafka, or by its subject."""
+    registry = {"SCHEMA_REGISTRY_URL": NOWHERE, "SCHEMA_REGISTRY_CONTEXT": ".staging"}
+    result = run("show", name, environ={"KAFKA_TOPIC_L2": "books", **registry})
     assert result.exit_code == 0
     assert json.loads(result.stdout) == json.loads(SCHEMAS[Topic.L2].text)
 

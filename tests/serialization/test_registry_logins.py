@@ -169,6 +169,20 @@ async def test_a_token_endpoint_that_refuses_the_client() -> None:
     assert server.received == []
 
 
+async def test_a_token_endpoint_with_a_private_authority(authority: trustme.CA, files: dict[str, Path]) -> None:
+    """The registry's authorities are trusted there, too; without them the error names the setting."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    async with token_endpoint(context) as idp, FakeRegistry(bearer="access-1").serving() as server:
+        login = {"OAUTH_TOKEN_URL": idp.url, **OAUTH}
+        async with client(f"{server.url},https://registry", CAFILE=files["authority"], **login) as registry:
+            schema_id = server.add(SUBJECT, QUOTE.text)
+            assert await registry.lookup(SUBJECT, QUOTE) == schema_id
+        async with client(server.url, **login) as registry:
+            with pytest.raises(RegistryUnreachable, match=r"certificate.*SCHEMA_REGISTRY_CAFILE"):
+                await registry.lookup(SUBJECT, QUOTE)
+
+
 async def test_a_forbidden_subject_is_not_asked_for_twice() -> None:
     """HTTP 403 is about the account's rights: the error says which it needs, and the token is not renewed."""
     async with token_endpoint() as idp, FakeRegistry(bearer="access-1").serving() as server:

@@ -197,6 +197,13 @@ async def test_a_server_that_is_not_a_registry(status: int, body: str, content_t
     assert "/apis/ccompat/v7" in str(caught.value)
 
 
+async def test_a_server_that_has_nothing_at_any_path(server: FakeRegistry, client: Registry) -> None:
+    """A 404 to a registration is not about the subject, which a registry would make: it is the path, too."""
+    server.answers.append(web.json_response({"error_code": 404, "message": "nothing here"}, status=404))
+    with pytest.raises(RegistryUnreachable, match=r"nothing here.*check the path of SCHEMA_REGISTRY_URL"):
+        await client.register(SUBJECT, QUOTE)
+
+
 async def test_a_server_in_trouble(server: FakeRegistry, client: Registry) -> None:
     """The error has the server's message, and does not blame the path."""
     body = {"error_code": 50003, "message": "Error while forwarding the request to the primary"}

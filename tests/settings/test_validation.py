@@ -60,6 +60,7 @@ CLOUD = {"SCHEMA_REGISTRY_LOGICAL_CLUSTER": "lsrc-1", "SCHEMA_REGISTRY_IDENTITY_
         {**REGISTRY, **REGISTRY_TOKEN, **CLOUD},
         {**REGISTRY, **REGISTRY_OAUTH, **CLOUD, "SCHEMA_REGISTRY_OAUTH_SCOPE": "registry"},
         {"SCHEMA_REGISTRY_URL": "https://one, https://two:8081/api", **REGISTRY_LOGIN},
+        {"SCHEMA_REGISTRY_URL": '["https://one", "https://two:8081/api"]', **REGISTRY_LOGIN},
         {**REGISTRY, "SCHEMA_REGISTRY_CONTEXT": ".staging"},
         {"SCHEMA_REGISTRY_AUTO_REGISTER": "false"},
         {"ARIES_BACKOFF_MAX_SECONDS": "0.1"},
