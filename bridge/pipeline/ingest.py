@@ -158,17 +158,20 @@ class Ingest:
         self.overload.announce()
 
     def release(self, now_us: int) -> bool:
-        """Queue conflated records, as far as there is room; return whether more can be queued at once."""
-        goes_on = self.conflation.release(now_us)
-        self.overload.announce()
-        return goes_on
+        """Queue conflated records that are due, as far as there is room; return whether more can be queued at once."""
+        return self._release(now_us, due_only=True)
 
     def release_all(self, now_us: int) -> bool:
         """Queue conflated records of all queues that have room; return whether some were queued, and more may wait."""
         waiting = len(self.conflation)
-        self.release(now_us)
+        self._release(now_us, due_only=False)
         self.release_after_overload(now_us)
         return len(self.conflation) < waiting
+
+    def _release(self, now_us: int, *, due_only: bool) -> bool:
+        goes_on = self.conflation.release(now_us, due_only=due_only)
+        self.overload.announce()
+        return goes_on
 
     def release_after_overload(self, now_us: int) -> None:
         """Queue conflated records of queues that have room again; overload ends when no queue lacks room."""
