@@ -13,7 +13,7 @@ from bridge.errors import SettingsError, shorten
 from bridge.secrets.secret import Secret
 from bridge.settings.field_types import is_secret, redact_url
 from bridge.settings.fields import Settings
-from bridge.settings.near_misses import is_injected_port, unknown
+from bridge.settings.near_misses import is_injected_port, stand_ins
 from bridge.settings.surplus_characters import IN_QUOTES, is_quoted
 from bridge.settings.validation import Problem, broken_rules
 
@@ -92,10 +92,9 @@ def examine(environ: Mapping[str, str] | None = None) -> tuple[Settings, tuple[P
 def _hints(environ: Mapping[str, str]) -> dict[str, list[str]]:
     """Return by field what is noticeable about the variables for it."""
     found: dict[str, list[str]] = {name: [] for name in Settings.model_fields}
-    for variable, meant in unknown(environ):
-        if meant and not environ.get(meant, "").strip():
-            field = meant.lower() if meant.lower() in found else meant.lower().removesuffix("_file")
-            found[field].append(f"{variable} is not a setting: did you mean {meant}?")
+    for variable, meant in stand_ins(environ):
+        field = meant.lower() if meant.lower() in found else meant.lower().removesuffix("_file")
+        found[field].append(f"{variable} is not a setting: did you mean {meant}?")
     for field, hints in found.items():
         variables = (field.upper(), f"{field.upper()}_FILE")
         hints += [f"{variable} {IN_QUOTES}" for variable in variables if is_quoted(environ.get(variable, ""))]

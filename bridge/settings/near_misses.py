@@ -46,20 +46,34 @@ def is_injected_port(name: str, value: str) -> bool:
 def unknown(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
     """Yield the variables that look like settings and are none, each with the setting that is probably meant."""
     known = names()
-    for name in sorted(environ.keys() - set(known)):
-        if _KUBERNETES.fullmatch(name) or is_injected_port(name, environ[name]):
-            continue
+    for name in _others(environ, known):
         meant = _meant(name, known)
-        if meant or name.startswith(_PREFIXES):
+        if name.startswith(_PREFIXES) or (meant and _usual(name) == meant):
             yield name, meant
 
 
+def stand_ins(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the variables that may be meant for settings that are not set, those of other programs included."""
+    known = names()
+    for name in _others(environ, known):
+        meant = _meant(name, known)
+        if meant and not environ.get(meant, "").strip():
+            yield name, meant
+
+
+def _others(environ: Mapping[str, str], known: tuple[str, ...]) -> list[str]:
+    """Return the names that are no settings, without what Kubernetes sets."""
+    names = sorted(environ.keys() - set(known))
+    return [name for name in names if not (_KUBERNETES.fullmatch(name) or is_injected_port(name, environ[name]))]
+
+
+def _usual(name: str) -> str:
+    return re.sub(r"\W", "_", name.upper())
+
+
 def _meant(name: str, known: tuple[str, ...]) -> str | None:
-    usual = re.sub(r"\W", "_", name.upper())
-    if usual in known:
-        return usual
-    if name != usual:  # other programs' names may be similar
-        return None
+    if _usual(name) in known:
+        return _usual(name)
     if name in _OTHER_NAMES or not name.startswith(_PREFIXES):
         return _OTHER_NAMES.get(name)
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=_MIN_SIMILARITY)), None)

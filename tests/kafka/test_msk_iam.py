@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import signal
 import sys
 import threading
 import time
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,13 +19,15 @@ from bridge.kafka.error_hints import error_hint
 from bridge.kafka.msk_iam import SignedTokens
 from bridge.kafka.sasl_oauth import TokenProvider
 from bridge.kafka.security import security_options
+from bridge.simulator.server import Simulator
 from tests.kafka.test_security import Chosen
 from tests.support import msk_signer
+from tests.support.process import process
 from tests.support.sasl_listener import SaslListener, sasl_listener
+from tests.support.service import environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SETTINGS = Chosen("SASL_PLAINTEXT", "AWS_MSK_IAM", aws_region="eu-central-1")
@@ -33,7 +37,7 @@ with_signer = pytest.mark.skipif(find_spec(MODULE) is None, reason="THE EXTRA ms
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Leave boto no credentials of this machine, and no server to ask for some."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ROLE_ARN"):
         monkeypatch.delenv(name, raising=False)
@@ -211,3 +215,29 @@ class TestSignerOfAws:
         (tmp_path / "config").write_text(f"[default]\ncredential_process = sh -c 'echo {SECRET_KEY} >&2; exit 1'\n")
 
         assert "CredentialRetrievalError" in await failure(SignedTokens("eu-central-1"))
+
+    async def test_no_log_shows_the_credentials_or_the_token(self, listener: SaslListener, topic_prefix: str) -> None:
+        """What boto logs at DEBUG, which is all that it signs, is not shown, nor is a token that a broker repeats."""
+        listener.rejection = "access denied to {token}"
+        installed = find_spec(MODULE)
+        assert installed is not None
+        assert installed.origin is not None
+        async with Simulator() as simulator:
+            environ = {
+                **environment(simulator, f"127.0.0.1:{listener.port}", topic_prefix, BRIDGE_LOG_LEVEL="DEBUG"),
+                "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+                "KAFKA_SASL_MECHANISM": "AWS_MSK_IAM",
+                "AWS_REGION": "eu-central-1",
+                "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+                "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+                "AWS_SESSION_TOKEN": "the-session-of-the-role",
+                "PYTHONPATH": str(Path(installed.origin).parents[1]),
+            }
+            async with process(environ, "run") as bridge:
+                reason = (await bridge.logged("Kafka unavailable, retrying"))["reason"]
+                assert "access denied to ***" in reason
+                bridge.signal(signal.SIGTERM)
+                assert await bridge.ended() == 0
+            output = "".join(bridge.text)
+        shown = (SECRET_KEY, "the-session-of-the-role", listener.logins[0].token[:40], "CanonicalRequest")
+        assert [text for text in shown if text in output] == []
