@@ -56,9 +56,9 @@ def show(
 ) -> None:
     """Print a topic's schema as JSON."""
     settings = _settings()
-    by_name: dict[str, Topic] = {topic.value: topic for topic in Topic}
-    for known, name in settings.topics.items():
-        by_name |= {name: known, subject_of(name, settings.schema_registry_context): known}
+    context, names = settings.schema_registry_context, settings.topics
+    by_name = {subject_of(name, context): known for known, name in names.items()}
+    by_name |= {name: known for known, name in names.items()} | {known.value: known for known in Topic}
     if topic not in by_name:
         raise BridgeError(f"{topic!r} is not a topic of the bridge, which has: {', '.join(Topic)}.")
     typer.echo(json.dumps(json.loads(schemas.load()[by_name[topic]].text), indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""How the bridge logs in to the schema registry: the Authorization header, and the headers of Confluent Cloud."""
+"""How the bridge logs in to the schema registry: what the Authorization header of a request has."""
 
 from __future__ import annotations
 
