@@ -92,6 +92,7 @@ class Bridge:
             shard=settings.shard,
             market_status=settings.shard == MARKET_STATUS_SHARD,
             conflate_ms=settings.bridge_conflate_ms,
+            is_full=settings.is_full,
             redact=redactor.redact,
         )
         self.accounts = self._pipeline.accounts

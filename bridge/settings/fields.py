@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     have spaces and colons: `["BRK B","X:BTCUSD"]`."""
     aries_subscriptions_file: Path | None = None
     """File with the same JSON, or with a plain list of symbols; changes are applied on the open connection."""
+    aries_level2: Annotated[Literal["unknown", "full", "changes"], LOWER] = "unknown"
+    """What a level-2 message has: all rows (`full`) or only those that changed (`changes`). The vendor does not say
+    which; records carry the answer in `is_full`, null for `unknown`."""
     aries_ping_interval_seconds: Seconds = 30
     """Interval between keep-alive pings, in seconds."""
     aries_pong_timeout_seconds: Seconds = 10
@@ -242,6 +245,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from the constructor's arguments alone, so that ``Settings(...)`` ignores the environment."""
         return (init_settings,)
+
+    @property
+    def is_full(self) -> bool | None:
+        """Return whether a level-2 message has all rows, None if it is not known."""
+        return {"full": True, "changes": False}.get(self.aries_level2)
 
     @property
     def dialect(self) -> Literal["action", "envelope"]:

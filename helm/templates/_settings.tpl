@@ -19,6 +19,7 @@
 {{- range list
   (list "ARIES_WS_URL" $v.aries.url)
   (list "ARIES_DIALECT" $v.aries.dialect)
+  (list "ARIES_LEVEL2" $v.aries.level2)
   (list "ARIES_SYMBOLS" (ternary (list) $v.aries.symbols $v.subscriptions.hotReload))
   (list "ARIES_EVENTS" $v.aries.events)
   (list "ARIES_SUBSCRIPTIONS" (and (not $v.subscriptions.hotReload) $v.aries.subscriptions (toJson $v.aries.subscriptions) | default ""))

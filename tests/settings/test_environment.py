@@ -41,6 +41,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
     expected = {
         "aries_ws_url": "wss://api.aries.com/v1/marketdata/ws",
         "aries_dialect": "auto",
+        "aries_level2": "unknown",
         "aries_token_url": "https://api.aries.com/v1/oauth2/token",
         "aries_symbols": ("AAPL",),
         "aries_events": ("quotes", "trades", "l2", "timesales"),
