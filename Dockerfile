@@ -21,12 +21,14 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 WORKDIR /src
 
 # Dependencies of the program, as wheels with hashes. This environment is released, so it has no pip.
-COPY requirements.lock ./
+# --build-arg EXTRA=msk-iam adds AWS's signer, for KAFKA_SASL_MECHANISM=AWS_MSK_IAM.
+ARG EXTRA=
+COPY requirements.lock requirements-msk-iam.lock ./
 RUN --mount=type=secret,id=authority \
     if [ -f /run/secrets/authority ]; then export PIP_CERT=/run/secrets/authority; fi \
  && python -m venv --without-pip /opt/aries-bridge \
  && python -m pip --python /opt/aries-bridge/bin/python install --no-compile --only-binary :all: \
-      --require-hashes --requirement requirements.lock
+      --require-hashes --requirement "requirements${EXTRA:+-$EXTRA}.lock"
 
 # Build tools for the program's wheel: only hatchling and its requirements, out of all development tools.
 COPY requirements-dev.lock ./
@@ -71,6 +73,7 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["pyt
 
 ARG PYTHON_IMAGE
 ARG PIP_INDEX_URL
+ARG EXTRA
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z

@@ -76,6 +76,22 @@ def test_only_hashed_wheels_are_installed() -> None:
     assert not any(stage.all("ADD") for stage in STAGES)
 
 
+def test_each_extra_for_an_image_has_its_lock() -> None:
+    """An extra adds packages to those of the default image, and changes none of them."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys() - {"dev"}
+    copied = {word for one in BUILD.all("COPY") for word in one.words()}
+    default = pins("requirements.lock")
+    for extra in extras:
+        assert f"requirements-{extra}.lock" in copied
+        assert default < pins(f"requirements-{extra}.lock")
+
+
+def pins(lock: str) -> set[str]:
+    """Return the packages and versions of a lock file."""
+    lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
+    return {line.partition(" ")[0] for line in lines if "==" in line}
+
+
 def test_the_runtime_takes_only_the_environment_from_the_build() -> None:
     """Sources, lock files and build tools are not in the final image."""
     [copied] = RUNTIME.all("COPY")
@@ -100,7 +116,7 @@ def test_the_labels_identify_the_image() -> None:
 def test_each_stage_declares_each_argument() -> None:
     """Some builders warn of an argument that a stage does not declare."""
     declared = [{one.text.partition("=")[0] for one in stage.all("ARG")} - DEFAULTS.keys() for stage in STAGES]
-    assert declared[0] == declared[1] == {"CREATED", "PIP_INDEX_URL", "REVISION", "SOURCE", "VERSION"}
+    assert declared[0] == declared[1] == {"CREATED", "EXTRA", "PIP_INDEX_URL", "REVISION", "SOURCE", "VERSION"}
 
 
 def test_the_readmes_command_fills_the_labels() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.check.kafka_login import account
 from bridge.kafka.cluster import MAX_MESSAGE_BYTES, MIN_INSYNC_REPLICAS
 from bridge.kafka.partition_counts import unequal_partition_counts
 from bridge.kafka.topic_specification import (
@@ -53,17 +54,6 @@ def check_topics(
     _check_write_permission(report, settings, used)
     if settings.bridge_group is not None and Topic.CONTROL in existing:
         _check_read_permission(report, settings, existing[Topic.CONTROL])
-
-
-def account(settings: Settings) -> str:
-    """Return the account that the bridge uses, and the setting that names it."""
-    if settings.kafka_sasl_username is not None:
-        return f"{settings.kafka_sasl_username} (KAFKA_SASL_USERNAME)"
-    if settings.kafka_oauth_client_id is not None:
-        return f"{settings.kafka_oauth_client_id} (KAFKA_OAUTH_CLIENT_ID)"
-    if settings.kafka_ssl_certfile is not None:
-        return "the subject of the certificate in KAFKA_SSL_CERTFILE"
-    return "User:ANONYMOUS (KAFKA_SECURITY_PROTOCOL has no authentication)"
 
 
 def _check_existence(

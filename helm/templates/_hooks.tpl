@@ -1,11 +1,23 @@
 {{/* The Jobs that run before a release is installed or upgraded. */}}
 
+{{/* "true" if the service account that the release creates is an identity with which the bridge logs in: a hook cannot
+     have another one then. */}}
+{{- define "aries-bridge.isIdentity" -}}
+{{- $audiences := list -}}
+{{- range (include "aries-bridge.mounts" (dict "root" .) | fromYaml).mounts -}}
+{{- $audiences = append $audiences (.audience | default "") -}}
+{{- end -}}
+{{- $isUsed := or .Values.serviceAccount.annotations (without $audiences "") (eq .Values.kafka.security.sasl.mechanism "AWS_MSK_IAM") -}}
+{{- if and .Values.serviceAccount.create $isUsed -}}true{{- end -}}
+{{- end -}}
+
 {{/* At which events each Job runs, empty where it does not. The check needs what the release itself creates: if that is
-     Secrets or topics, there is nothing to check before the first installation. */}}
+     Secrets, topics or an identity, there is nothing to check before the first installation. */}}
 {{- define "aries-bridge.hookEvents" -}}
 {{- $v := .Values -}}
 {{- $always := "pre-install,pre-upgrade" -}}
-{{- $creates := or $v.externalSecrets.enabled $v.strimzi.topics.enabled $v.strimzi.user.enabled -}}
+{{- $identity := include "aries-bridge.isIdentity" . -}}
+{{- $creates := or $v.externalSecrets.enabled $v.strimzi.topics.enabled $v.strimzi.user.enabled (ne $identity "") -}}
 {{- $topics := ternary $always "" $v.topics.create -}}
 {{- $preflight := ternary (ternary "pre-upgrade" $always $creates) "" $v.preflight.enabled -}}
 {{- dict "topics" $topics "preflight" $preflight "any" ($topics | default $preflight) | toJson -}}

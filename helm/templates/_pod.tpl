@@ -42,7 +42,7 @@ securityContext:
 imagePullSecrets:
   {{- . | nindent 2 }}
 {{- end }}
-serviceAccountName: {{ include "aries-bridge.serviceAccountName" .root }}{{ if and .hook $v.serviceAccount.create }}-hooks{{ end }}
+serviceAccountName: {{ include "aries-bridge.serviceAccountName" .root }}{{ if and .hook $v.serviceAccount.create (not (include "aries-bridge.isIdentity" .root)) }}-hooks{{ end }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:

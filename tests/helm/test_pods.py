@@ -285,6 +285,17 @@ def test_the_check_waits_for_what_the_release_creates(helm: Helm) -> None:
         assert hook(job)[""] == "pre-upgrade"
 
 
+@pytest.mark.parametrize("name", ["service-account-token", "workload-identity"])
+def test_a_hook_logs_in_as_the_bridge_does(helm: Helm, name: str) -> None:
+    """If the login depends on the service account, a hook has the same, which exists from the first upgrade on."""
+    objects = helm.render(example(name), {"preflight": {"enabled": True}})
+    job = objects.one("Job")
+    assert hook(job)[""] == "pre-upgrade"
+    assert job["spec"]["template"]["spec"]["serviceAccountName"] == objects.pod.spec["serviceAccountName"]
+    existing = {"preflight": {"enabled": True}, "serviceAccount": {"create": False, "name": "known"}}
+    assert hook(helm.render(example(name), existing).one("Job"))[""] == "pre-install,pre-upgrade"
+
+
 def test_topics_are_created_before_the_bridge_starts(either_helm: Helm) -> None:
     """The Job has the options of the values and the files for Kafka, and runs before the check."""
     objects = either_helm.render(example("mtls"), {"preflight": {"enabled": True}})
@@ -445,6 +456,8 @@ def _ways_out(objects: Objects) -> set[tuple[str, int]]:
         ("refresh-token", {443, 9092}),
         ("oauth", {443, 8443, 9093}),
         ("full", {443, 3128, 8081, 8082, 8444, 9093, 9094, 9095, 9999}),
+        ("registry-oauth", {443, 8443, 9092}),
+        ("registry-token", {443, 8081, 8082, 9092}),
     ],
 )
 def test_only_the_traffic_that_the_settings_need_is_allowed(helm: Helm, name: str, ports: set[int]) -> None:
