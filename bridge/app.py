@@ -48,7 +48,7 @@ from bridge.settings.field_types import redact_url
 from bridge.topics import ALWAYS, Topic, topics_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
     from bridge.aries.access_token import TokenSource
     from bridge.aries.protocol.dialect import Dialect
@@ -68,6 +68,8 @@ class Bridge:
         self.settings = settings
         self.started_us = wall_us()
         self.phase: Literal["starting", "running", "draining"] = "starting"
+        #: The bridges of another number of shards that must end before this one opens a session.
+        self.waiting_for: Sequence[str] = ()
         self._all = settings.plan()
         self.symbols_of_all_shards = len(self._all)
         self.plan = self._own_share(self._all)
@@ -183,7 +185,10 @@ class Bridge:
             self._pipeline.use_prefixes(await self._registry_prefixes(self.settings.schema_registry_url))
         await self.publisher.connect()
         log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
-        await await_other_shards(self.settings)
+        await await_other_shards(self.settings, self._wait_for)
+
+    def _wait_for(self, instances: Sequence[str]) -> None:
+        self.waiting_for = instances
 
     async def _stream(self, stop: asyncio.Event) -> Exception | None:
         """Run the client until it is stopped; return the error that ended it, if one did."""

@@ -21,7 +21,7 @@ from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -73,10 +73,13 @@ class OtherShards:
         return sorted(name for name, heard_at in self._heard_at.items() if now - heard_at < SILENCE_SECONDS)
 
 
-async def await_other_shards(settings: HandoverSettings) -> None:
+async def await_other_shards(
+    settings: HandoverSettings, on_alive: Callable[[Sequence[str]], None] = lambda _: None
+) -> None:
     """Wait until no bridge of this one's group has another number of shards, however long it takes.
 
-    If this user may not read the control topic, log that and do not wait.
+    ``on_alive`` is called with the names of those that are waited for. If this user may not read the control topic,
+    log that and do not wait.
     """
     if settings.bridge_group is None:
         return None
@@ -89,7 +92,7 @@ async def await_other_shards(settings: HandoverSettings) -> None:
                 open_consumer(settings, settings.bridge_instance) as consumer,
             ):
                 with readable_errors(bootstrap_servers(settings)):
-                    return await _Watch(settings, consumer, decoder, others).until_ended()
+                    return await _Watch(settings, consumer, decoder, others, on_alive).until_ended()
         except TopicConfigurationError as error:
             log.warning(log_events.OTHER_SHARDS_UNKNOWN, reason=str(error))
             return None
@@ -103,12 +106,18 @@ class _Watch:
     """The control topic, read from a minute ago."""
 
     def __init__(
-        self, settings: HandoverSettings, consumer: AIOKafkaConsumer, decoder: Deserializer, others: OtherShards
+        self,
+        settings: HandoverSettings,
+        consumer: AIOKafkaConsumer,
+        decoder: Deserializer,
+        others: OtherShards,
+        on_alive: Callable[[Sequence[str]], None],
     ) -> None:
         self._settings = settings
         self._consumer = consumer
         self._decoder = decoder
         self._others = others
+        self._on_alive = on_alive
         self._logged: list[str] = []
         self._is_undecodable_logged = False
 
@@ -150,6 +159,7 @@ class _Watch:
 
     def _alive(self) -> list[str]:
         alive = self._others.alive(time.monotonic())
+        self._on_alive(alive)
         if alive and alive != self._logged:
             log.warning(log_events.OTHER_SHARDS_ALIVE, instances=alive, shards=self._settings.bridge_shards)
             self._logged = alive

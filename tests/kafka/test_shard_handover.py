@@ -103,6 +103,7 @@ async def resize(servers: str, prefix: str) -> None:
             await published(second, 200)
             assert new.client.state == "starting"
         await published(new, 50)
+        assert list(new.waiting_for) == []
 
 
 async def check_order(servers: str, prefix: str) -> None:
@@ -158,6 +159,7 @@ async def test_a_bridge_that_waits_can_be_stopped(broker: EmbeddedBroker, topic_
                     await eventually(lambda: log_events.OTHER_SHARDS_ALIVE in [line["event"] for line in logs], "waits")
                     assert (await http.get("/livez")).status == 200
                     assert (await http.get("/readyz")).status == 503
+                    assert (await http.get("/status")).document["waiting_for"] == ["bridge-of-2-0"]
             assert service.bridge.client.state == "starting"
 
 
