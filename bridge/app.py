@@ -98,7 +98,7 @@ class Bridge:
         self.buffer = self._pipeline.buffer
         self.control = self._pipeline.control
         self.ingest = self._pipeline.ingest
-        self.prices = self._pipeline.prices
+        self.decimals = self._pipeline.decimals
 
     def _open_publisher(self) -> None:
         """Create what sends queued records to Kafka."""

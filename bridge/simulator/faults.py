@@ -210,6 +210,14 @@ class Partial(LastingFault, frozen=True, kw_only=True):
     """Updates with only the fields that changed."""
 
 
+class OddValues(LastingFault, frozen=True, kw_only=True):
+    """Other values in the generated updates that have these fields, such as null, ``"N/A"`` or ``-1``."""
+
+    fields: dict[str, object] = msgspec.field(
+        default_factory=lambda: {"bidPrice": None, "askPrice": "N/A", "askSize": 0.5, "lastPrice": -1, "delta": "NaN"}
+    )
+
+
 class Garbage(SessionFault, frozen=True, kw_only=True):
     """A line that is not JSON, in one frame with valid lines before and after it if the client has a subscription."""
 

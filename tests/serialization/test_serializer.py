@@ -11,13 +11,14 @@ from typing import Any
 import avro.io
 import avro.schema
 import fastavro
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
-from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.records import IngestMetadata, build_record
 from bridge.serialization.schemas import AvroRecord, load
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefix, single_object_prefixes
@@ -26,7 +27,9 @@ from tests.support.paths import ROOT
 
 SCHEMAS = load()
 PREFIXES = single_object_prefixes(SCHEMAS)
-PYTHON_EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "avro" / "README.md").read_text("utf-8"), re.DOTALL)
+STATE_EXAMPLE, *PYTHON_EXAMPLES = re.findall(
+    r"```python\n(.*?)```", (ROOT / "avro" / "README.md").read_text("utf-8"), re.DOTALL
+)
 METADATA = IngestMetadata(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=2**40, after_gap=False)
 PREFIX_BYTES = 10
 
@@ -56,7 +59,7 @@ def read_by_fastavro(topic: Topic, value: bytes) -> dict[str, Any]:
 
 
 def record_of(topic: Topic, fields: dict[str, Any], feed_time: object = None) -> AvroRecord:
-    return build_record(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), METADATA, PriceEncoder())
+    return build_record(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), METADATA, DecimalEncoder())
 
 
 def milliseconds(time: datetime) -> int:
@@ -74,7 +77,8 @@ def test_both_readers_agree_on_a_quote(serializer: Serializer) -> None:
         Topic.QUOTES,
         {
             "bidPrice": "999999999.999999999",
-            "askPrice": "-0.000000001",
+            "askPrice": "0.000000001",
+            "askChange": "-0.000000001",
             "bidChange": "-0.00",
             "bidSize": 2**63 - 1,
             "bidSizeChange": -(2**63),
@@ -100,15 +104,16 @@ def test_both_readers_agree_on_a_quote(serializer: Serializer) -> None:
         "bid_exchange": "Ünïcode ✓",
         "bid_change": Decimal(0),
         "bid_size_change": -(2**63),
-        "ask_price": Decimal("-0.000000001"),
+        "ask_price": Decimal("0.000000001"),
         "ask_size": None,
         "ask_exchange": None,
-        "ask_change": None,
+        "ask_change": Decimal("-0.000000001"),
         "ask_size_change": None,
+        "cleared": [],
     }
 
 
-@given(st.lists(st.integers(-(10**18) + 1, 10**18 - 1).map(lambda unscaled: Decimal(unscaled).scaleb(-9)), max_size=8))
+@given(st.lists(st.integers(0, 10**18 - 1).map(lambda unscaled: Decimal(unscaled).scaleb(-9)), max_size=8))
 def test_both_readers_agree_on_any_price(values: list[Decimal]) -> None:
     """Both readers return the decimal that the feed sent."""
     rows = [f":{value:f}:" for value in values]
@@ -238,6 +243,27 @@ def test_the_examples_in_the_readme(serializer: Serializer, example: str, monkey
     exec(example, consumer)
     record = consumer["read"](serializer.encode(Topic.QUOTES, record_of(Topic.QUOTES, {"bidPrice": "101.25"})))
     assert (record["symbol"], record["bid_price"]) == ("AAPL", Decimal("101.25"))
+
+
+def test_the_state_that_the_readme_builds_from_quotes() -> None:
+    """Absent fields keep their value, cleared ones lose it, changes are not carried over, a gap resets."""
+    consumer: dict[str, Any] = {}
+    exec(STATE_EXAMPLE, consumer)
+    state: dict[str, Any] = {}
+    messages: list[tuple[dict[str, object], bool]] = [
+        ({"bidPrice": "9", "askPrice": "10", "bidChange": "1"}, True),
+        ({"bidPrice": None, "askSize": 5}, False),
+    ]
+    for fields, after_gap in messages:
+        update = Update(UpdateKind.QUOTE, "AAPL", fields)
+        record = build_record(
+            Topic.QUOTES, update, msgspec.structs.replace(METADATA, after_gap=after_gap), DecimalEncoder()
+        )
+        state = consumer["apply"](state, record)
+    assert (state["bid_price"], state["ask_price"], state["ask_size"]) == (None, DecimalEncoder().price("10"), 5)
+    assert "bid_change" not in state
+    gap = build_record(Topic.QUOTES, Update(UpdateKind.QUOTE, "AAPL", {"bidSize": 1}), METADATA, DecimalEncoder())
+    assert "ask_price" not in consumer["apply"](state, gap | {"after_gap": True})
 
 
 @pytest.mark.parametrize(("topic", "record"), [(topic, record) for topic, record, _ in EXAMPLES if "seq" in record])

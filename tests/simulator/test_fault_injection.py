@@ -458,6 +458,17 @@ async def test_partial_updates_hold_only_what_changed(sim: Simulator) -> None:
             state |= changed
 
 
+async def test_odd_values_replace_those_of_generated_updates(sim: Simulator) -> None:
+    """Fields that an update has get the values of the fault, as they are; no field is added."""
+    async with envelope_client(sim, QUOTES) as client:
+        await client.document()
+        await sim.inject(faults.OddValues(fields={"bidPrice": None, "askSize": 0.5, "novelty": 1}))
+        await sim.emit(1)
+        data = (await client.document())["payload"]["data"]
+        assert (data["bidPrice"], data["askSize"]) == (None, 0.5)
+        assert "novelty" not in data
+
+
 async def test_no_acks(sim: Simulator) -> None:
     """Subscriptions are accepted without an acknowledgement."""
     await sim.inject(faults.NoAcks())
