@@ -231,7 +231,10 @@ class ConnectionLost(BridgeError):
 
 
 class HandshakeRefused(ConnectionLost):
-    """A WebSocket handshake that the server answered with an HTTP error; ``date`` is the response's Date header."""
+    """A WebSocket handshake that the server answered with an HTTP error.
+
+    ``status`` is that of the response, ``date`` its Date header.
+    """
 
     blames_token = False
 
@@ -243,8 +246,10 @@ class HandshakeRefused(ConnectionLost):
         remedy: str = "",
         retry_after_seconds: float | None = None,
         date: str | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(cause, reason, remedy=remedy, retry_after_seconds=retry_after_seconds)
+        self.status = status
         self.date = date
 
 

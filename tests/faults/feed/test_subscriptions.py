@@ -149,9 +149,14 @@ async def test_a_change_is_applied_on_the_open_connection(stage: Stage, tmp_path
             await simulator.unsubscribed("MSFT")
             await scene.flows("TSLA")
             await scene.flows("AAPL")
-        assert len(scene.logged(CHANGED)) == len(scene.logged(NOT_USABLE)) == 1
-        assert len(scene.logged("session started")) == 1
-    await scene.proof()
+            applied = scene.bridge.plan.fingerprint, scene.bridge.plan_applied_us > scene.bridge.started_us
+        [changed] = scene.logged(CHANGED)
+        assert len(scene.logged(NOT_USABLE)) == len(scene.logged("session started")) == 1
+        assert (changed["added_symbols"], changed["removed_symbols"], changed["changed"]) == (("TSLA",), ("MSFT",), 0)
+        assert applied == (changed["fingerprint"], True)
+    announced = await scene.proof()
+    [record] = [record for record in announced if record["kind"] == "PLAN_CHANGED"]
+    assert record["reason"] == "2 symbols: 1 added (TSLA), 1 removed (MSFT)"
 
 
 async def test_a_change_while_disconnected_is_applied_in_the_next_session(stage: Stage, tmp_path: Path) -> None:
