@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bridge.aries.protocol import refusals
-from bridge.aries.protocol.dialect import MAX_SYMBOLS_PER_REQUEST
 from bridge.aries.protocol.session_events import ServerError, Subscribed, SymbolLimitReached, SymbolRejected
-from bridge.aries.protocol.symbol_limit import SymbolLimit
+from bridge.aries.protocol.symbol_limit import LimitSearch, SymbolLimit, halves
 from bridge.aries.subscriptions import difference
 from bridge.errors import DisconnectCause
 
@@ -43,8 +42,6 @@ GRACE_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
 #: Rejected requests that are sent again in halves; a server that rejects more has another reason than a symbol.
 MAX_HALVINGS = 1000
-#: Requests that are spent on finding the server's limit of symbols.
-MAX_LIMIT_REJECTIONS = 30
 #: The pause before a request that the server had no time for; it doubles up to the second.
 BUSY_SECONDS, MAX_BUSY_SECONDS = 5.0, 60.0
 #: After so many such rejections in a row, without one that says that it gets too many requests, a symbol is at fault.
@@ -119,13 +116,8 @@ class Subscribing:
         self._limit = limit or SymbolLimit()
         self._beyond_limit: set[str] = set()
         self._accepted: set[str] = set()  # symbols of requests that were accepted
-        self._limit_rejections = 0  # of requests that were sent alone to find the limit
+        self._limit_search = LimitSearch()
         self._limit_found = False
-        self._unprobed = 0  # requests at the head of the queue that may have been accepted when all were sent at once
-        self._put_back = 0  # how many of these were rejected again, and wait behind them
-        self._sent_whole = False  # whether the newest request that was sent alone was one of these
-        self._smallest_rejected = MAX_SYMBOLS_PER_REQUEST + 1  # symbols in a request that was sent alone
-        self._max_symbols = MAX_SYMBOLS_PER_REQUEST  # the same of one to be sent
         self._sent_alone = False  # whether the newest request was
         self._failures = 0  # rejections in a row for which the server had no time
         self._acknowledges = False  # without ids: so each request has one answer, in the order of the requests
@@ -139,7 +131,7 @@ class Subscribing:
         """Subscribe to the whole plan, as at the start of a session."""
         self._forget(self.plan.keys())
         self._accepted.clear()
-        self._limit_rejections, self._limit_found, self._failures = 0, False, 0
+        self._limit_search, self._limit_found, self._failures = LimitSearch(), False, 0
         self._beyond_limit = set(self._limit.beyond(self.plan, now))
         self.rejected_symbols |= self._beyond_limit
         self._request(_without(self._beyond_limit, tuple(self.plan.values())), now)
@@ -182,7 +174,7 @@ class Subscribing:
         request = self._take_answered(rejection.request_id, now)
         over_limit = refusals.is_symbol_limit(rejection.error)
         if request is None:
-            if not (over_limit and (self._limit_rejections or self._beyond_limit)):
+            if not (over_limit and (self._limit_search.active or self._beyond_limit)):
                 self._events.append(ServerError(rejection.error))
         elif over_limit:
             self._find_limit(request, rejection, now)
@@ -231,12 +223,7 @@ class Subscribing:
         if self._pending or self.state not in _ANSWER_DUE:
             return
         while self._queued:
-            subscriptions = self._queued.popleft()
-            self._sent_whole, self._unprobed = self._unprobed > 0, max(0, self._unprobed - 1)
-            if len(subscriptions) > self._max_symbols:
-                self._queued.appendleft(subscriptions[self._max_symbols :])
-                subscriptions = subscriptions[: self._max_symbols]
-            if subscriptions:
+            if subscriptions := self._limit_search.take(self._queued):
                 self._send(self._dialect.subscribe(subscriptions, self._request_ids.of("sub")), now, alone=True)
                 return
         self._settle()
@@ -245,9 +232,7 @@ class Subscribing:
         self._move(SubscribeTrigger.ALL_ANSWERED)
         self._deadline = None
         self._halvings = 0
-        self._limit_rejections = self._unprobed = 0
-        self._max_symbols = MAX_SYMBOLS_PER_REQUEST
-        self._smallest_rejected = MAX_SYMBOLS_PER_REQUEST + 1
+        self._limit_search = LimitSearch()
         self._events.append(Subscribed(self.subscribed_symbols, tuple(sorted(self.rejected_symbols))))
 
     def _forget(self, symbols: Collection[str]) -> None:
@@ -286,10 +271,10 @@ class Subscribing:
             self._events.append(ServerError(f"{rejection.error} ({note})"))
         self._halvings += 1
         if rejection.request_id is not None:
-            for half in _halves(subscriptions):
+            for half in halves(subscriptions):
                 self._request(half, now)
         else:
-            self._queue_again(_halves(subscriptions), now)
+            self._queue_again(halves(subscriptions), now)
 
     def _queue_again(self, again: Iterable[tuple[Subscription, ...]], now: float) -> None:
         """Send these again, and all that is pending: the next answer may be another error about the same request."""
@@ -304,35 +289,28 @@ class Subscribing:
     def _accept(self, request: Request) -> None:
         self._accepted.update(one.symbol for one in request.subscriptions)
         self._failures = 0
-        # A half that is accepted may show how many symbols one request can have.
-        if self._sent_alone and len(request.subscriptions) < self._smallest_rejected <= 2 * len(request.subscriptions):
-            self._max_symbols = min(self._max_symbols, len(request.subscriptions))
+        if self._sent_alone:
+            self._limit_search.accepted(len(request.subscriptions))
 
     # -- more symbols than the server serves ------------------------------------------------------------------------
 
     def _find_limit(self, request: Request, rejection: RequestRejected, now: float) -> None:
-        """Send a request that exceeds the limit again in halves, alone; leave out what is behind the limit."""
-        subscriptions = request.subscriptions
-        has_id = rejection.request_id is not None
-        if not subscriptions:
+        """Send a request that exceeds the limit again, alone; leave out what is behind the limit once that is found."""
+        has_id, search = rejection.request_id is not None, self._limit_search
+        if not request.subscriptions:
             return  # they are no longer wanted
-        self._limit_rejections += not self._limit_rejections or (self._sent_alone and not self._sent_whole)
-        if self._limit_rejections >= MAX_LIMIT_REJECTIONS:
-            self._leave_out_beyond(subscriptions, rejection.error, now)
-        elif not self._sent_alone:
-            self._find_limit_of_all(request, now, has_id=has_id)
-        elif self._sent_whole:
-            self._queued.insert(self._unprobed + self._put_back, subscriptions)
-            self._put_back += 1
-            self._pause(now, needed=not has_id)
-        elif self._is_certain(request, rejection):
-            self._leave_out_beyond(subscriptions, rejection.error, now)
+        search.active = True
+        if not self._sent_alone:
+            self._send_alone(request, now, has_id=has_id)
+        elif search.is_over(certain=self._is_certain(request, rejection)):
+            self._leave_out_beyond(request.subscriptions, rejection.error, now)
         else:
-            self._smallest_rejected = min(self._smallest_rejected, len(subscriptions))
-            self._queued.extendleft(reversed(_halves(subscriptions)))
-            self._pause(now, needed=not has_id)
+            search.queue_again(self._queued, request.subscriptions)
+            if not has_id:  # further errors about the same request are ambiguous
+                self._move(SubscribeTrigger.REJECTED_AMBIGUOUSLY)
+                self._deadline = now + PAUSE_SECONDS
 
-    def _find_limit_of_all(self, request: Request, now: float, *, has_id: bool) -> None:
+    def _send_alone(self, request: Request, now: float, *, has_id: bool) -> None:
         """Send requests alone from now on: first whole, as others of the plan may be accepted before this one."""
         self._withdraw_requests()
         if has_id:
@@ -342,14 +320,8 @@ class Subscribing:
             self._move(SubscribeTrigger.LIMIT_EXCEEDED)
             self._deadline = now + GRACE_SECONDS
         else:
-            self._unprobed, self._put_back = 1 + len(self._pending), 0
+            self._limit_search.sent_together = 1 + len(self._pending)
             self._queue_again((request.subscriptions,), now)
-
-    def _pause(self, now: float, *, needed: bool) -> None:
-        """Wait for further errors about the same request, if these would be ambiguous."""
-        if needed:
-            self._move(SubscribeTrigger.REJECTED_AMBIGUOUSLY)
-            self._deadline = now + PAUSE_SECONDS
 
     def _leave_out_beyond(self, subscriptions: Sequence[Subscription], error: str, now: float) -> None:
         """Leave out these symbols and all that wait behind them, but those that are served already, once."""
@@ -411,11 +383,6 @@ class Subscribing:
 
     def _move(self, trigger: SubscribeTrigger) -> None:
         self.state = TRANSITIONS[self.state].get(trigger, self.state)
-
-
-def _halves(subscriptions: tuple[Subscription, ...]) -> tuple[tuple[Subscription, ...], ...]:
-    middle = len(subscriptions) // 2
-    return subscriptions[:middle], subscriptions[middle:]
 
 
 def _without(symbols: Collection[str], subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:

@@ -7,8 +7,8 @@ import pytest
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.session import Session
 from bridge.aries.protocol.session_events import ServerError, Subscribed, SymbolLimitReached, SymbolRejected
-from bridge.aries.protocol.subscribing import GRACE_SECONDS, MAX_LIMIT_REJECTIONS
-from bridge.aries.protocol.symbol_limit import FORGET_AFTER_SECONDS, SymbolLimit
+from bridge.aries.protocol.subscribing import GRACE_SECONDS
+from bridge.aries.protocol.symbol_limit import FORGET_AFTER_SECONDS, MAX_REJECTIONS, SymbolLimit
 from bridge.aries.subscriptions import plan
 from tests.aries.protocol.wire import UNHURRIED, ActionWire, SessionDriver, Wire, drive, symbols_of
 
@@ -95,7 +95,7 @@ def test_a_large_plan_is_not_requested_in_vain(wire: Wire) -> None:
     driver = SessionDriver(wire, *symbols, timing=timing)
     server = limited(driver, 450, acks=True)
     assert server.served == set(symbols[:450])
-    assert server.requests <= MAX_LIMIT_REJECTIONS + 10
+    assert server.requests <= MAX_REJECTIONS + 10
 
 
 def test_a_limit_of_one_request_costs_no_symbol(wire: Wire) -> None:
