@@ -209,14 +209,15 @@ class Session:
             else:
                 framed = [frame]
                 lines_left -= 1  # its bytes are not counted: all such frames together are one read, or one long frame
-            for place, line in enumerate(framed, 1):
+            lines_behind = iter(framed)
+            for line in lines_behind:
                 message: Message | BadLine | None = decode_update(line)
                 if message is not None:
                     data_received = True
                 elif not (text := content(line)):
                     continue
                 elif is_array(text) and not in_array and not is_heartbeat(text):
-                    frames.extendleft(reversed(framed[place:]))
+                    frames.extendleft(reversed(list(lines_behind)))
                     frames.appendleft(text)
                     self._array, self._array_offset = text, 0
                     break
