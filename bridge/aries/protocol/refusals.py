@@ -23,14 +23,15 @@ def _words(pattern: str) -> re.Pattern[str]:
 
 _TOKEN: Final = _words(
     r"(invalid|expired|revoked|malformed|unknown) (access[ _])?token"
-    r"|token( is| was| has| has been)? (invalid|expired|revoked|malformed|unknown|required)"
+    r"|token( is| was| has| has been)? (invalid|expired|timed out|revoked|malformed|unknown|required)"
 )
 #: Why the server refuses something for now, whatever token it was sent.
 CAUSES: Final[Mapping[DisconnectCause, re.Pattern[str]]] = MappingProxyType(
     {
         DisconnectCause.CONNECTION_LIMIT: _words(
-            r"(max(imum)?|too many|limit|number) .{0,30}\b(connection|session|login)s?\b"
-            r"|\b(connection|session|login)s? (count |limit|quota)|already (connected|logged in|in use)|concurrent"
+            r"(max(imum)?|too many|limit (of|on)) .{0,30}\b(connection|session|login)s?\b"
+            r"|\b(connection|session|login)s? (count |limit|quota|exceed)"
+            r"|already (connected|logged in|in use)|concurrent"
         ),
         DisconnectCause.THROTTLED: _words(
             r"rate.?limit|too many (request|message|attempt|call|frame)s?|(request|message) (limit|quota)"
@@ -40,14 +41,16 @@ CAUSES: Final[Mapping[DisconnectCause, re.Pattern[str]]] = MappingProxyType(
             r"maintenance|temporarily|(try|retry) (again )?(later|in |after )|(be|come) back|scheduled outage|downtime"
         ),
         DisconnectCause.SERVER_ERROR: _words(
-            r"internal|server (error|fail|busy|overload)|overloaded|time(d )?.?out|(bad )?gateway|upstream|backend"
+            r"internal.{0,10}(error|fail|problem|exception)|server (error|fail|busy|overload)|overloaded|time(d )?.?out"
             r"|(service|server|system)( is)? (currently )?(unavailable|down|not available)|unexpected error"
+            r"|bad gateway|gateway (error|fail)|upstream|backend"
         ),
     }
 )
 _SYMBOL_LIMIT: Final = _words(
     r"\b(symbol|subscription|instrument|ticker)s?( count)? (limit|quota|cap\b|maximum)"
-    r"|(max(imum)?|too many|limit|quota|number|more than) .{0,30}\b(symbol|subscription|instrument|ticker)s?\b"
+    r"|\b(symbol|subscription|instrument|ticker)s? exceed"
+    r"|(max(imum)?|too many|(limit|quota) (of|for|on)|more than) .{0,30}\b(symbol|subscription|instrument|ticker)s?\b"
 )
 
 

@@ -330,11 +330,11 @@ class Subscribing:
         beyond = {one.symbol for one in subscriptions} | (waiting - served)
         self._limit_found = True
         self._queued = deque(_without(beyond, queued) for queued in self._queued)
-        before = frozenset(self._beyond_limit)
+        new = beyond - self._beyond_limit
         self.rejected_symbols |= beyond
         self._beyond_limit |= beyond
         self._limit.learn(self._beyond_limit, self.plan, now)
-        if left_out := tuple(symbol for symbol in self.plan if symbol in beyond - before):
+        if left_out := tuple(symbol for symbol in self.plan if symbol in new):
             self._events.append(SymbolLimitReached(self.subscribed_symbols, left_out, error))
 
     def _with_beyond_limit(self, subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:

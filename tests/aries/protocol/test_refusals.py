@@ -50,6 +50,11 @@ LIMIT, BUSY, AWAY, FAILED = (
         ("token has expired, try again later", None),
         ("expired access token (rate limit)", None),
         ("forbidden", None),
+        ("token timed out", None),
+        ("for internal use only", None),
+        ("wrong account number for this connection", None),
+        ("number of sessions exceeded", LIMIT),
+        ("INTERNAL_SERVER_ERROR", FAILED),
         ("unknown symbol: AAPL", None),
         ("symbol unavailable", None),
         ("", None),
@@ -71,6 +76,7 @@ def test_each_cause_has_a_hint() -> None:
     [
         *("symbol limit exceeded", "maximum number of symbols", "subscription limit", "Too many symbols"),
         *("max 500 symbols", "you may not subscribe to more than 100 instruments", "subscriptions quota reached"),
+        *("number of symbols exceeded", "limit of 100 symbols", "exceeded the quota for subscriptions"),
     ],
 )
 def test_a_limit_of_symbols_is_known_by_its_words(text: str) -> None:
@@ -79,7 +85,15 @@ def test_a_limit_of_symbols_is_known_by_its_words(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["unknown symbol", "rate limit exceeded", "too many connections", "no permission for symbol", "limit up"]
+    "text",
+    [
+        "unknown symbol",
+        "rate limit exceeded",
+        "too many connections",
+        "no permission for symbol",
+        "limit up",
+        "bad number in symbol",
+    ],
 )
 def test_other_errors_are_no_limit_of_symbols(text: str) -> None:
     """Not every limit is one of symbols."""
