@@ -63,12 +63,14 @@ class Ingest:
         wanted: Mapping[str, frozenset[Topic]],
         market_status: bool = True,
         conflate_ms: int = 0,
+        is_full: bool | None = None,
     ) -> None:
         self.unknown_fields: dict[str, int] = {}
         self.bad_fields = BadFields()
         self.last_data_us: dict[Topic, int] = {}
         self.session_id = 0
         self.overload = overload
+        self._is_full = is_full
         self.conflation = Conflation(serializer, buffer, accounts, overload, conflate_ms)
         self._router = Router(buffer, wanted, market_status=market_status)
         self._routes = self._router.routes
@@ -263,7 +265,7 @@ class Ingest:
         return value
 
     def _record(self, stream: SymbolStream, update: Update, ingest_us: int) -> dict[str, object]:
-        metadata = IngestMetadata(ingest_us, self.session_id, stream.seq, stream.after_gap)
+        metadata = IngestMetadata(ingest_us, self.session_id, stream.seq, stream.after_gap, self._is_full)
         return build_record(stream.topic, update, metadata, self._decimals)
 
     def _queue_all(

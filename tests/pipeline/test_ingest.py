@@ -218,10 +218,13 @@ async def test_a_withdrawn_side_is_published() -> None:
     table.take(UpdateKind.QUOTE, bidPrice=None, bidSize=None)
     table.take(UpdateKind.GREEKS, delta=None)
     table.take(UpdateKind.LEVEL2, orderBook=None)
+    table.take(UpdateKind.MARKET_STATUS, "market", market=None)
     (quote,) = await table.waiting(Topic.QUOTES)
     assert (quote["bid_price"], quote["cleared"]) == (None, ["bid_price", "bid_size"])
     (greeks,) = await table.waiting(Topic.GREEKS)
     assert greeks["cleared"] == ["delta"]
+    (book,) = await table.waiting(Topic.L2)
+    assert (book["book"], book["cleared"], book["is_full"]) == ([], ["book"], None)
     assert dict(table.accounts.filtered) == {"empty": 1}
     assert table.accounts.balance == 0
 
