@@ -17,11 +17,12 @@ import structlog
 
 from bridge import log_events
 from bridge.aries.access_token import FixedToken, RefreshingToken
-from bridge.aries.client import AriesClient
+from bridge.aries.client import MAX_LISTED_SYMBOLS, AriesClient
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.reconnect import ReconnectPolicy
+from bridge.aries.subscriptions import ChangedSymbols
 from bridge.aries.subscriptions.file_watch import watch
 from bridge.aries.subscriptions.plan_change import PlanChange
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, own_share
@@ -39,7 +40,7 @@ from bridge.kafka.shard_handover import await_other_shards
 from bridge.observability.http_server import HttpServer
 from bridge.observability.latency import LatencyMetrics
 from bridge.pipeline.assembly import assemble
-from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ShardIdentity
+from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind, ShardIdentity
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry
@@ -73,6 +74,7 @@ class Bridge:
         self._all = settings.plan()
         self.symbols_of_all_shards = len(self._all)
         self.plan = self._own_share(self._all)
+        self.plan_applied_us = self.started_us
         self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
         self._open_pipeline(redactor)
@@ -280,10 +282,24 @@ class Bridge:
     def _apply(self, plan: Plan) -> None:
         """Change the subscriptions; raise ``KafkaUnreachable`` or ``TopicConfigurationError`` if topics are missing."""
         self.publisher.open_topics(topics_for(plan.events))
-        self.plan = plan
+        changed = ChangedSymbols.between(self.plan, plan)
+        self.plan, self.plan_applied_us = plan, wall_us()
         self.ingest.set_wanted(wanted_topics(plan))
         self.client.replan(plan)
-        log.info(log_events.SUBSCRIPTIONS_CHANGED, symbols=len(plan), warnings=plan.warnings)
+        log.info(
+            log_events.SUBSCRIPTIONS_CHANGED,
+            symbols=len(plan),
+            added=len(changed.added),
+            removed=len(changed.removed),
+            changed=len(changed.changed),
+            added_symbols=changed.added[:MAX_LISTED_SYMBOLS],
+            removed_symbols=changed.removed[:MAX_LISTED_SYMBOLS],
+            changed_symbols=changed.changed[:MAX_LISTED_SYMBOLS],
+            fingerprint=plan.fingerprint,
+            warnings=plan.warnings,
+        )
+        if any(changed) and self.control.session_id is not None:
+            self.control.announce(ControlKind.PLAN_CHANGED, reason=f"{len(plan)} symbols: {changed}")
 
     async def _registry_prefixes(self, registry_url: str) -> Mapping[Topic, bytes]:
         """Return the prefixes with the registry's ids, however long that takes; they are requested once."""

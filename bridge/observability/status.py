@@ -94,6 +94,7 @@ def _aries(bridge: BridgeView) -> Json:
         "session": _session(bridge),
         "market": _market(client.session.keep_alive.market_open if client.session is not None else None),
         "symbols_wanted": len(bridge.plan),
+        "plan": {"fingerprint": bridge.plan.fingerprint, "applied_at": _iso_time(bridge.plan_applied_us)},
         "pending_change": _pending_change(bridge),
         "last_loss": None if last is None else _disconnect(last),
         "reconnects": {str(cause): count for cause, count in sorted(client.reconnects.items())},

@@ -38,6 +38,7 @@ class ControlKind(StrEnum):
     RESUMED = "RESUMED"
     SESSION_COMPLETED = "SESSION_COMPLETED"
     OVERLOAD = "OVERLOAD"
+    PLAN_CHANGED = "PLAN_CHANGED"
 
 
 class ShardIdentity(NamedTuple):

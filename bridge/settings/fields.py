@@ -63,7 +63,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", enable_decoding=False, allow_inf_nan=False)
 
     aries_ws_url: WebSocketUrl = "wss://api.aries.com/v1/marketdata/ws"
-    """WebSocket URL of the feed."""
+    """WebSocket URL of the feed. The default is the older dialect's; use `wss://api.aries.com/v1/market/ws`, the newer
+    one's, if your account has it: `aries-bridge check` says which of the two paths answers."""
     aries_dialect: Annotated[Literal["auto", "action", "envelope"], LOWER] = "auto"
     """Protocol dialect; `auto` is `envelope` for the path `/v1/market/ws`, else `action`."""
     aries_access_token: SecretText | None = None

@@ -114,6 +114,8 @@ async def test_it_identifies_the_bridge_and_its_connections(broker: EmbeddedBrok
     assert at(status["started_at"]) < at(status["aries"]["session"]["since"]) <= at(status["now"])
     assert status["aries"]["session"]["id"] == bridge.control.session_id
     assert status["aries"]["session"]["symbols"] == status["aries"]["symbols_wanted"] == symbols
+    assert len(status["aries"]["plan"]["fingerprint"]) == 12
+    assert status["aries"]["plan"]["applied_at"] == status["started_at"]
     assert (status["aries"]["dialect"], status["aries"]["market"]) == ("envelope", "open")
     assert (status["aries"]["last_loss"], status["aries"]["next_attempt_at"]) == (None, None)
     assert status["token"] == {"source": "fixed", "expires_at": None}
