@@ -92,13 +92,14 @@ class Bridge:
             shard=settings.shard,
             market_status=settings.shard == MARKET_STATUS_SHARD,
             conflate_ms=settings.bridge_conflate_ms,
+            is_full=settings.is_full,
             redact=redactor.redact,
         )
         self.accounts = self._pipeline.accounts
         self.buffer = self._pipeline.buffer
         self.control = self._pipeline.control
         self.ingest = self._pipeline.ingest
-        self.prices = self._pipeline.prices
+        self.decimals = self._pipeline.decimals
 
     def _open_publisher(self) -> None:
         """Create what sends queued records to Kafka."""
@@ -127,6 +128,7 @@ class Bridge:
                 settings.aries_ping_interval_seconds,
                 settings.aries_pong_timeout_seconds,
                 settings.aries_stale_after_seconds,
+                settings.aries_max_frames_per_second,
             ),
             tokens=self.tokens,
             learn_secret=redactor.learn,

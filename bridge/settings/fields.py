@@ -82,15 +82,21 @@ class Settings(BaseSettings):
     included."""
     aries_subscriptions: JsonText | None = None
     """Events and fields per symbol, added to `ARIES_SYMBOLS` and overriding it: a list like
-    `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`."""
+    `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`. Only here a symbol may
+    have spaces and colons: `["BRK B","X:BTCUSD"]`."""
     aries_subscriptions_file: Path | None = None
     """File with the same JSON, or with a plain list of symbols; changes are applied on the open connection."""
+    aries_level2: Annotated[Literal["unknown", "full", "changes"], LOWER] = "unknown"
+    """What a level-2 message has: all rows (`full`) or only those that changed (`changes`). The vendor does not say
+    which; records carry the answer in `is_full`, null for `unknown`."""
     aries_ping_interval_seconds: Seconds = 30
     """Interval between keep-alive pings, in seconds."""
     aries_pong_timeout_seconds: Seconds = 10
     """Timeout for the answer to a ping, in seconds; then reconnect."""
     aries_stale_after_seconds: float = Field(default=60, ge=0, le=_DAY_SECONDS)
     """If no data arrives for this many seconds while the market is open: probe, subscribe again, reconnect; 0 = off."""
+    aries_max_frames_per_second: int = Field(default=20, ge=1, le=10_000)
+    """Most frames (requests, tokens, pings) that are sent to the server in any second; more of them wait."""
     aries_backoff_min_seconds: Seconds = 0.5
     """Upper bound of the random wait before the first reconnect, in seconds; it doubles with each attempt."""
     aries_backoff_max_seconds: Seconds = 30
@@ -198,6 +204,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from the constructor's arguments alone, so that ``Settings(...)`` ignores the environment."""
         return (init_settings,)
+
+    @property
+    def is_full(self) -> bool | None:
+        """Return whether a level-2 message has all rows, None if it is not known."""
+        return {"full": True, "changes": False}.get(self.aries_level2)
 
     @property
     def dialect(self) -> Literal["action", "envelope"]:
