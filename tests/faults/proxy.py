@@ -194,8 +194,8 @@ class Proxy:
             self._writers -= writers
             for way in ways:
                 way.cancel()
+            _close(to_server)  # before this waits: it may be cancelled then
             ended = await asyncio.gather(*ways, return_exceptions=True)
-            _close(to_server)
             self._failures += [
                 error for error in ended if isinstance(error, Exception) and not isinstance(error, OSError)
             ]
