@@ -23,7 +23,8 @@ from bridge.kafka.client_options import (
 )
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
-from bridge.serialization.schema_registry import Registry, RegistrySettings
+from bridge.serialization.registry_settings import RegistrySettings
+from bridge.serialization.schema_registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

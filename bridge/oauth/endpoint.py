@@ -21,7 +21,8 @@ from yarl import URL
 from bridge.backoff import retry_after_seconds
 from bridge.errors import ProxyUnusable, SettingsError, TokenUnavailable
 from bridge.network.authorities import trusting
-from bridge.network.faults import os_reason, proxy_refused, proxy_unreachable, tls_fault
+from bridge.network.faults import os_reason, proxy_refused, tls_fault
+from bridge.network.proxied_requests import proxy_fault
 from bridge.network.proxies import proxy_for
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ class TokenEndpoint:
             raise self._error(f"cannot be requested, as {'; '.join(error.problems)}", _WILL_RETRY) from None
 
     def _unreachable(self, error: Exception, proxy: Proxy | None) -> TokenEndpointError:
-        if proxy is not None and (fault := _proxy_fault(error, proxy, self._host, self._authorities_setting)):
+        if proxy is not None and (fault := proxy_fault(error, proxy, self._host, self._authorities_setting)):
             return self._behind(proxy, fault)
         through = "" if proxy is None else f" through the proxy {proxy}"
         match error:
@@ -246,6 +247,8 @@ class TokenEndpoint:
     @property
     def _authorities_setting(self) -> str:
         """The setting beside that of the URL that names authorities to trust."""
+        if self.setting.startswith("SCHEMA_REGISTRY_"):
+            return "SCHEMA_REGISTRY_CAFILE"
         return f"{self.setting.partition('_')[0]}_SSL_CAFILE"
 
     @property
@@ -314,22 +317,6 @@ def _shown(value: object, secrets: tuple[str, ...]) -> str:
 
 def _content_type(response: Response) -> str:
     return _shown(response.content_type, ()) or "no content type"
-
-
-def _proxy_fault(error: Exception, proxy: Proxy, host: str, authorities_setting: str) -> Fault | None:
-    """Return what an error says about the proxy, None if it is about the endpoint behind it."""
-    match error:
-        case aiohttp.ClientHttpProxyError(status=status):
-            return proxy_refused(proxy, status, host)
-        case aiohttp.ClientConnectorCertificateError(certificate_error=cause) if _is_at(error, proxy):
-            return proxy_unreachable(proxy, cause, host, authorities_setting)
-        case aiohttp.ClientConnectorError(os_error=cause) if _is_at(error, proxy):
-            return proxy_unreachable(proxy, cause, host, authorities_setting)
-    return None
-
-
-def _is_at(error: aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError, proxy: Proxy) -> bool:
-    return (error.host, error.port) == (URL(proxy.url).host, URL(proxy.url).port)
 
 
 def _without_credentials(url: str) -> str:
