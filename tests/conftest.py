@@ -25,8 +25,8 @@ REQUIRE_GO = "TESTS_REQUIRE_GO"
 KAFKA_TIMEOUT_SECONDS = 300
 #: The first run builds the scripted broker; later ones start it in milliseconds.
 SCRIPTED_BROKER_TIMEOUT_SECONDS = 300
-#: Fixtures that are programs which Go builds, or a browser.
-TOOLS = frozenset({"actionlint", "helm", "promtool", "scripted_broker", "window"})
+#: Fixtures that are programs which Go builds, a browser, or a registry that Maven fetches.
+TOOLS = frozenset({"actionlint", "apicurio", "helm", "promtool", "scripted_broker", "window"})
 OURS = ("ARIES_", "BRIDGE_", "KAFKA_", "SCHEMA_REGISTRY_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy")
 
