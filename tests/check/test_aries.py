@@ -205,13 +205,13 @@ async def test_a_missing_api_key_file(tmp_path: Path) -> None:
     results.expect("Aries authentication", Status.FAIL, "ARIES_API_KEY_FILE")
 
 
-async def test_a_certificate_that_expires_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_certificate_that_expires_soon(tmp_path: Path) -> None:
     """Less than 14 days left is a warning with the date, and the session is still checked."""
     authority = trustme.CA()
-    monkeypatch.setenv("SSL_CERT_FILE", authority_file(authority, tmp_path))
+    trust = {"ARIES_SSL_CAFILE": authority_file(authority, tmp_path)}
     until = datetime.now(UTC) + timedelta(days=3.2)
     async with Simulator(ssl=server_tls(authority, until=until)) as simulator:
-        results = await run_preflight(environ(simulator.url))
+        results = await run_preflight(environ(simulator.url, **trust))
 
     results.expect(aries.TLS, Status.WARN, "expires in 3 days", f"{until:%Y-%m-%d}", "renewed")
     results.expect("Aries subscription", Status.OK)

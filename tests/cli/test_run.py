@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from aiohttp import ClientSession
 
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.simulator import faults
@@ -240,10 +241,32 @@ async def test_an_unknown_authority_is_reported_with_a_hint_that_works(
         async with process(environ, "run") as bridge:
             reason = (await bridge.logged("Aries connection lost", 2))["reason"]
             assert "certificate" in reason
-            assert "SSL_CERT_FILE" in reason
+            assert "ARIES_SSL_CAFILE" in reason
         assert not simulator.received_counts
-        async with process({**environ, "SSL_CERT_FILE": str(tmp_path / "authority.pem")}, "run") as bridge:
+        async with process({**environ, "ARIES_SSL_CAFILE": str(tmp_path / "authority.pem")}, "run") as bridge:
             await bridge.logged("subscribed")
+
+
+@pytest.mark.parametrize("proxy", ["http://me:secret-word@127.0.0.1:1", "https://me:secret-word@127.0.0.1:1"])
+async def test_a_proxy_that_cannot_be_reached_is_retried_without_its_password_being_shown(
+    proxy: str, broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """Log and status name the proxy, its variable and no credentials."""
+    async with Simulator() as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
+        environ |= {"ARIES_WS_URL": "wss://aries.example/v1/market/ws", "HTTPS_PROXY": proxy}
+        async with process(environ, "run") as bridge:
+            listening = await bridge.logged("HTTP server listening")
+            lost = await bridge.logged("Aries connection lost", 2)
+            async with ClientSession() as client:
+                status = await (await client.get(f"http://127.0.0.1:{listening['port']}/status")).text()
+            bridge.signal(TERM)
+            assert await bridge.ended() == 0
+    assert "the proxy 127.0.0.1:1 cannot be reached: Connection refused. Check HTTPS_PROXY" in lost["reason"]
+    assert "the proxy 127.0.0.1:1 cannot be reached" in status
+    shown = status + "".join(bridge.text)
+    assert "secret-word" not in shown
+    assert "Traceback" not in shown
 
 
 async def test_five_thousand_symbols_are_subscribed_in_batches(
