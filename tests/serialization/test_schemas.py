@@ -120,6 +120,7 @@ def test_control_kinds_have_a_default() -> None:
         "RESUMED",
         "SESSION_COMPLETED",
         "OVERLOAD",
+        "STALE_SYMBOLS",
     }
 
 
