@@ -94,13 +94,14 @@ class Bridge:
             shard=settings.shard,
             market_status=settings.shard == MARKET_STATUS_SHARD,
             conflate_ms=settings.bridge_conflate_ms,
+            is_full=settings.is_full,
             redact=redactor.redact,
         )
         self.accounts = self._pipeline.accounts
         self.buffer = self._pipeline.buffer
         self.control = self._pipeline.control
         self.ingest = self._pipeline.ingest
-        self.prices = self._pipeline.prices
+        self.decimals = self._pipeline.decimals
         self._quiet_limits = quiet_limits.parse(settings.aries_stale_symbol_seconds)
         self.symbol_ages = SymbolAges(
             self.ingest,
@@ -135,6 +136,7 @@ class Bridge:
                 settings.aries_ping_interval_seconds,
                 settings.aries_pong_timeout_seconds,
                 settings.aries_stale_after_seconds,
+                settings.aries_max_frames_per_second,
             ),
             tokens=self.tokens,
             learn_secret=redactor.learn,

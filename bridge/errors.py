@@ -268,7 +268,7 @@ class BadField(BadLine):
 
     def __init__(self, field: str, value: object, expected: str) -> None:
         self.field = field
-        super().__init__("bad_field", f"{field}: expected {expected}, got {_described(value)}")
+        super().__init__("bad_field", f"{field}: expected {expected}, got {describe_value(value)}")
 
 
 def shorten(text: str, max_characters: int) -> str:
@@ -276,7 +276,8 @@ def shorten(text: str, max_characters: int) -> str:
     return text if len(text) <= max_characters else text[: max_characters - 3] + "..."
 
 
-def _described(value: object) -> str:
+def describe_value(value: object) -> str:
+    """Return a value of the feed for logs and errors, with a bounded length."""
     # Lists and objects may be nested to any depth by the sender, so their content is not shown.
     if isinstance(value, list):
         return "a list"

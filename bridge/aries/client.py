@@ -206,11 +206,11 @@ class AriesClient:
                 await _cancel_and_wait(renewal)
 
     async def _send(self, socket: Connection, session: Session) -> None:
-        for frame in session.take_outgoing():
-            await self._send_with_timeout(socket.send(frame, text=True))
-        if session.keep_alive.take_protocol_ping():
+        if session.take_protocol_ping(_now()):
             pong = await self._send_with_timeout(socket.ping())
             pong.add_done_callback(lambda done: _on_protocol_pong(session, done))  # type: ignore[attr-defined]  # a future
+        for frame in session.take_outgoing(_now()):
+            await self._send_with_timeout(socket.send(frame, text=True))
 
     async def _send_with_timeout(self, sending: Awaitable[T]) -> T:
         """Wait until the socket has accepted the data, but not longer than for a pong."""

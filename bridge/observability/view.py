@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.ingest import Ingest
     from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.secrets.secret import Secret
-    from bridge.serialization.decimals import PriceEncoder
+    from bridge.serialization.decimals import DecimalEncoder
     from bridge.topics import Topic
 
 
@@ -160,7 +160,7 @@ class BridgeView(Protocol):
     @property
     def symbol_ages(self) -> SymbolAges: ...
     @property
-    def prices(self) -> PriceEncoder: ...
+    def decimals(self) -> DecimalEncoder: ...
     @property
     def buffer(self) -> RecordBuffer: ...
     @property

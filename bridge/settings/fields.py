@@ -81,9 +81,13 @@ class Settings(BaseSettings):
     included."""
     aries_subscriptions: JsonText | None = None
     """Events and fields per symbol, added to `ARIES_SYMBOLS` and overriding it: a list like
-    `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`."""
+    `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`. Only here a symbol may
+    have spaces and colons: `["BRK B","X:BTCUSD"]`."""
     aries_subscriptions_file: Path | None = None
     """File with the same JSON, or with a plain list of symbols; changes are applied on the open connection."""
+    aries_level2: Annotated[Literal["unknown", "full", "changes"], LOWER] = "unknown"
+    """What a level-2 message has: all rows (`full`) or only those that changed (`changes`). The vendor does not say
+    which; records carry the answer in `is_full`, null for `unknown`."""
     aries_ping_interval_seconds: Seconds = 30
     """Interval between keep-alive pings, in seconds."""
     aries_pong_timeout_seconds: Seconds = 10
@@ -93,6 +97,8 @@ class Settings(BaseSettings):
     aries_stale_symbol_seconds: QuietLimitsText = "quotes=900,index.trades=900,option.quotes=0"
     """If a symbol has no data of an event type for this many seconds of regular trading hours, report it as stale:
     `quotes=300,option.greeks=600`, or one number for all event types; what is not listed, or 0, is off."""
+    aries_max_frames_per_second: int = Field(default=20, ge=1, le=10_000)
+    """Most frames (requests, tokens, pings) that are sent to the server in any second; more of them wait."""
     aries_backoff_min_seconds: Seconds = 0.5
     """Upper bound of the random wait before the first reconnect, in seconds; it doubles with each attempt."""
     aries_backoff_max_seconds: Seconds = 30
@@ -199,6 +205,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from the constructor's arguments alone, so that ``Settings(...)`` ignores the environment."""
         return (init_settings,)
+
+    @property
+    def is_full(self) -> bool | None:
+        """Return whether a level-2 message has all rows, None if it is not known."""
+        return {"full": True, "changes": False}.get(self.aries_level2)
 
     @property
     def dialect(self) -> Literal["action", "envelope"]:

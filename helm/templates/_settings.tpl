@@ -19,6 +19,7 @@
 {{- range list
   (list "ARIES_WS_URL" $v.aries.url)
   (list "ARIES_DIALECT" $v.aries.dialect)
+  (list "ARIES_LEVEL2" $v.aries.level2)
   (list "ARIES_SYMBOLS" (ternary (list) $v.aries.symbols $v.subscriptions.hotReload))
   (list "ARIES_EVENTS" $v.aries.events)
   (list "ARIES_SUBSCRIPTIONS" (and (not $v.subscriptions.hotReload) $v.aries.subscriptions (toJson $v.aries.subscriptions) | default ""))
@@ -28,6 +29,7 @@
   (list "ARIES_PONG_TIMEOUT_SECONDS" $v.aries.pongTimeoutSeconds)
   (list "ARIES_STALE_AFTER_SECONDS" $v.aries.staleAfterSeconds)
   (list "ARIES_STALE_SYMBOL_SECONDS" $v.aries.staleSymbolSeconds)
+  (list "ARIES_MAX_FRAMES_PER_SECOND" $v.aries.maxFramesPerSecond)
   (list "ARIES_BACKOFF_MIN_SECONDS" $v.aries.backoff.minSeconds)
   (list "ARIES_BACKOFF_MAX_SECONDS" $v.aries.backoff.maxSeconds)
   (list "KAFKA_BOOTSTRAP_SERVERS" $v.kafka.bootstrapServers)

@@ -11,6 +11,8 @@ import pytest
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from fastavro.schema import SchemaParseException, UnknownType, to_parsing_canonical_form
 
+from bridge.pipeline.control_events import ControlKind
+from bridge.serialization.field_mappings import TOPICS_WITH_CLEARED
 from bridge.serialization.schemas import load, parse_schema
 from bridge.topics import MARKET_DATA, SUBSCRIBABLE, Topic
 
@@ -107,21 +109,32 @@ def test_prices_are_exact_decimals() -> None:
     assert price["type"][1] == {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 9}
 
 
-def test_control_kinds_have_a_default() -> None:
-    """A reader that does not know a newer kind reads the default instead of failing."""
-    kind = declared(Topic.CONTROL)["fields"][0]["type"]
-    assert kind["default"] == "UNKNOWN"
-    assert set(kind["symbols"]) == {
-        "UNKNOWN",
-        "SESSION_STARTED",
-        "SUBSCRIBED",
-        "HEARTBEAT",
-        "GAP",
-        "RESUMED",
-        "SESSION_COMPLETED",
-        "OVERLOAD",
-        "STALE_SYMBOLS",
-    }
+def test_quantities_of_executions_are_exact_decimals() -> None:
+    """Sizes of executions may be fractions of a share; sizes of quotes are whole numbers."""
+    quantity = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 6}
+    for topic, name in ((Topic.TRADES, "size"), (Topic.TRADES, "total_volume"), (Topic.TIMESALES, "size")):
+        field = next(field for field in declared(topic)["fields"] if field["name"] == name)
+        assert field["type"][1] == quantity
+    bid_size = next(field for field in declared(Topic.QUOTES)["fields"] if field["name"] == "bid_size")
+    assert bid_size["type"] == ["null", "long"]
+
+
+@topics
+def test_cleared_is_the_last_field_of_what_a_consumer_merges(topic: Topic) -> None:
+    """Quotes, trades and greeks say which last known values no longer hold; by default none."""
+    field = declared(topic)["fields"][-1]
+    if topic in TOPICS_WITH_CLEARED:
+        assert (field["name"], field["default"]) == ("cleared", [])
+        assert field["type"] == {"type": "array", "items": "string"}
+    else:
+        assert "cleared" not in field_names(topic)
+
+
+def test_the_doc_of_a_control_kind_names_them_all() -> None:
+    """A kind is a string, as some readers have no enums, so its doc lists what the bridge announces."""
+    kind = declared(Topic.CONTROL)["fields"][0]
+    assert kind["type"] == "string"
+    assert all(f"{name}," in kind["doc"] or f"{name};" in kind["doc"] for name in ControlKind)
 
 
 @topics

@@ -41,6 +41,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
     expected = {
         "aries_ws_url": "wss://api.aries.com/v1/marketdata/ws",
         "aries_dialect": "auto",
+        "aries_level2": "unknown",
         "aries_token_url": "https://api.aries.com/v1/oauth2/token",
         "aries_symbols": ("AAPL",),
         "aries_events": ("quotes", "trades", "l2", "timesales"),
@@ -48,6 +49,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
         "aries_pong_timeout_seconds": 10.0,
         "aries_stale_after_seconds": 60.0,
         "aries_stale_symbol_seconds": "quotes=900,index.trades=900,option.quotes=0",
+        "aries_max_frames_per_second": 20,
         "aries_backoff_min_seconds": 0.5,
         "aries_backoff_max_seconds": 30.0,
         "kafka_bootstrap_servers": ("localhost:9092",),
@@ -234,6 +236,7 @@ def test_case_and_white_space_are_ignored(name: str, text: str, value: object) -
         ("ARIES_PING_INTERVAL_SECONDS", "0", "greater than 0"),
         ("ARIES_PING_INTERVAL_SECONDS", "nan", "finite number"),
         ("ARIES_PONG_TIMEOUT_SECONDS", "inf", "finite number"),
+        ("ARIES_MAX_FRAMES_PER_SECOND", "0", "greater than or equal to 1"),
         ("BRIDGE_DRAIN_SECONDS", "20s", "should be a number"),
         ("KAFKA_SSL_CHECK_HOSTNAME", "perhaps", "should be true or false"),
         ("KAFKA_TOPIC_PREFIX", "a b", "a Kafka topic has"),
