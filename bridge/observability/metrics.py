@@ -41,7 +41,7 @@ DEAD_LETTER_REASONS: Final = (
     *("record_refused", "record_too_large", "too_many_symbols", "unknown_kind", "unknown_message"),
 )
 #: Kinds of lines that carry no record.
-FILTERED_KINDS: Final = ("ack", "auth", "empty", "error", "not_subscribed", "pong")
+FILTERED_KINDS: Final = ("ack", "auth", "empty", "error", "heartbeat", "not_subscribed", "ping", "pong")
 #: Topics whose records can be dropped, and why; of quotes and greeks only what a stalled queue holds beyond its share.
 DROPS: Final = (
     *((topic, "overload") for topic in (*MARKET_DATA, Topic.DLQ)),
