@@ -19,8 +19,11 @@ WORKDIR /src
 # Dependencies of the program, as wheels with hashes. This environment is released, so it has no pip. What no command
 # imports is left out, as it is a fifth of the size: rich's parts for source code and Markdown, and zstandard's
 # implementation for other Pythons.
-COPY requirements.lock ./
-RUN awk '/^[a-z0-9]/ { wanted = !/^(markdown-it-py|mdurl|pygments)==/ } wanted' requirements.lock > requirements-run.lock \
+# --build-arg EXTRA=msk-iam adds AWS's signer, for KAFKA_SASL_MECHANISM=AWS_MSK_IAM.
+ARG EXTRA=
+COPY requirements.lock requirements-msk-iam.lock ./
+RUN awk '/^[a-z0-9]/ { wanted = !/^(markdown-it-py|mdurl|pygments)==/ } wanted' \
+      "requirements${EXTRA:+-$EXTRA}.lock" > requirements-run.lock \
  && python -m venv --without-pip /opt/aries-bridge \
  && python -m pip --python /opt/aries-bridge/bin/python install --no-compile --only-binary :all: \
       --no-deps --require-hashes --requirement requirements-run.lock \

@@ -74,7 +74,7 @@ class Bridge:
         self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
         self._open_pipeline(redactor)
-        self._open_publisher()
+        self._open_publisher(redactor)
         self._open_client(redactor)
 
     def _open_pipeline(self, redactor: Redactor) -> None:
@@ -110,7 +110,7 @@ class Bridge:
             quiet_limits.shortest(self._quiet_limits),
         )
 
-    def _open_publisher(self) -> None:
+    def _open_publisher(self, redactor: Redactor) -> None:
         """Create what sends queued records to Kafka."""
         settings = self.settings
         self.latency = LatencyMetrics()
@@ -120,7 +120,7 @@ class Bridge:
             self.latency,
             names=settings.topics,
             topics=sorted({*topics_for(self.plan.events), *ALWAYS}),
-            options=lambda: producer_options(settings),
+            options=lambda: producer_options(settings, redactor.learn),
             batching=Batching(settings.kafka_linger_ms / 1000, settings.kafka_batch_bytes, settings.kafka_compression),
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
             ready=self._ready,
@@ -366,11 +366,11 @@ def wanted_topics(plan: Plan) -> dict[str, frozenset[Topic]]:
     return {symbol: topics_for(one.events) for symbol, one in plan.items()}
 
 
-def producer_options(settings: Settings) -> dict[str, object]:
+def producer_options(settings: Settings, learn_secret: Callable[[str], None]) -> dict[str, object]:
     """Return the options of a new producer; secrets and certificates are read again."""
     return {
         "metadata_max_age_ms": 60_000,
-        **client_options(settings, settings.bridge_instance),
+        **client_options(settings, settings.bridge_instance, learn_secret),
     }
 
 

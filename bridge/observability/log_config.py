@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _FIRST_KEYS = ("timestamp", "level", "severity", "logger", "event")
 #: Levels as Google Cloud names them; it takes all others for DEFAULT.
 _SEVERITIES = {name: name.upper() for name in ("debug", "info", "warning", "error", "critical")}
-_LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "watchfiles", "websockets")
+_LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "boto3", "botocore", "urllib3", "watchfiles", "websockets")
 
 
 def configure(level: str, fmt: Literal["json", "console"], secrets: Iterable[Secret] = ()) -> Redactor:
