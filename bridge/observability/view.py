@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bridge.market_data import EventType
     from bridge.observability.connection_history import ConnectionHistory
     from bridge.observability.latency import LatencyMetrics
+    from bridge.observability.symbol_ages import SymbolAges
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.control_events import ControlEvents
     from bridge.pipeline.ingest import Ingest
@@ -164,6 +165,8 @@ class BridgeView(Protocol):
     def control(self) -> ControlEvents: ...
     @property
     def ingest(self) -> Ingest: ...
+    @property
+    def symbol_ages(self) -> SymbolAges: ...
     @property
     def decimals(self) -> DecimalEncoder: ...
     @property

@@ -206,6 +206,12 @@ class RefuseSymbol(LastingFault, frozen=True, kw_only=True):
     error: str = "unknown symbol"
 
 
+class FreezeSymbol(LastingFault, frozen=True, kw_only=True):
+    """No data of one symbol, on a connection that is fine for all others."""
+
+    symbol: str
+
+
 class Partial(LastingFault, frozen=True, kw_only=True):
     """Updates with only the fields that changed."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
     from tests.support.process import Process
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
+#: What only other commands need, or only some settings.
+NOT_IMPORTED = {
+    *("typer", "rich", "pygments", "confluent_kafka", "watchfiles", "anyio"),
+    *("bridge.cli.commands", "bridge.check", "bridge.dev", "bridge.simulator", "bridge.verify"),
+    *("bridge.kafka.consumer", "bridge.kafka.embedded_broker", "bridge.serialization.deserializer"),
+}
 
 
 @pytest.fixture
@@ -45,6 +53,24 @@ async def test_wrong_settings_end_in_one_message_and_exit_code_2() -> None:
     for name in ("ARIES_DIALECT", "ARIES_SYMBOLS", "KAFKA_BOOTSTRAP_SERVERS", "ARIES_ACCESS_TOKEN"):
         assert name in output
     assert "Traceback" not in output
+
+
+def test_it_imports_only_what_the_service_needs() -> None:
+    """Each import delays the first record after a restart: those of other commands, and optional ones, are left out."""
+    program = (
+        "import sys\n"
+        "sys.argv = ['aries-bridge', 'run']\n"
+        "from bridge.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print(*(name for name, module in sys.modules.items() if module is not None))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={}, check=False)
+    assert done.returncode == 2, done.stderr
+    imported = set(done.stdout.split())
+    assert {"bridge.app", "aiokafka", "structlog"} <= imported
+    assert not imported & NOT_IMPORTED
 
 
 @pytest.mark.parametrize("number", [TERM, INT])

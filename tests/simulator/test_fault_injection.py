@@ -458,6 +458,19 @@ async def test_partial_updates_hold_only_what_changed(sim: Simulator) -> None:
             state |= changed
 
 
+async def test_one_symbol_frozen(sim: Simulator) -> None:
+    """One symbol has no data and no current state, whoever subscribes to it, until the fault ends."""
+    await sim.inject(faults.FreezeSymbol(symbol="AAPL"))
+    async with envelope_client(sim) as client:
+        await client.request('{"type":"subscribe","id":"s1","payload":[{"symbol":"AAPL"},{"symbol":"GOOGL"}]}', "s1")
+        await sim.subscribed("AAPL", "GOOGL")
+        assert await sim.quote("AAPL", bidPrice="1") == 0
+        await sim.emit(50)
+        assert {symbol for _, symbol in sim.sent.records} == {"GOOGL"}
+        await sim.inject(faults.Heal())
+        assert await sim.quote("AAPL", bidPrice="1") == 1
+
+
 async def test_odd_values_replace_those_of_generated_updates(sim: Simulator) -> None:
     """Fields that an update has get the values of the fault, as they are; no field is added."""
     async with envelope_client(sim, QUOTES) as client:
