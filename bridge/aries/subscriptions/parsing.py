@@ -6,17 +6,30 @@ All problems are appended to a list, so that one start reports all of them, each
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 
 from bridge import market_data
-from bridge.aries.subscriptions import symbols
-from bridge.aries.subscriptions.symbols import SymbolType
+from bridge.aries.subscriptions import chain, symbols
+from bridge.aries.subscriptions.chain import BOTH_TYPES, DEFAULT_MAX_CONTRACTS, LARGEST_MAX_CONTRACTS, Strikes
+from bridge.aries.subscriptions.symbols import OptionType, SymbolType
 from bridge.market_data import EventType
 
 if TYPE_CHECKING:
@@ -35,12 +48,22 @@ FIELDS: Mapping[EventType, frozenset[str]] = MappingProxyType(
 ALL_FIELDS: Fields = MappingProxyType({})
 
 _KEYS = ("symbol", "events", "fields", "type")
+_CHAIN_KEYS = (
+    *("underlying", "expires_within_days", "expirations", "strikes", "types", "events", "fields"),
+    *("include_underlying", "max_contracts"),
+)
 _EXAMPLE = 'Write it like [{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}].'
 _EXPECTED = {
     "symbol": 'a string like "AAPL"',
     "events": 'a list like ["quotes","trades"]',
     "fields": 'an object like {"quotes":["bidPrice"]}',
+    "underlying": 'a string like "AAPL"',
+    "expires_within_days": f"a whole number of days from 0 to {chain.MAX_EXPIRES_WITHIN_DAYS}",
+    "expirations": f'a list of 1 to {chain.MAX_EXPIRATIONS} dates like ["2027-01-15"]',
+    "include_underlying": "true or false",
+    "max_contracts": f"a whole number from 1 to {LARGEST_MAX_CONTRACTS}",
 }
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 #: Validation context of items that are from JSON.
@@ -94,7 +117,53 @@ class Entry:
     fields: Annotated[Mapping[EventType, _FieldNames], AfterValidator(_known_fields)] | None = None
 
 
+def _underlying(text: str) -> str:
+    if problem := symbols.syntax_error(text, quoted=True):
+        raise ValueError(problem)
+    if symbols.recognise(text) is SymbolType.OPTION:
+        raise ValueError(f"{text} is an option itself: name the symbol that it is on.")
+    return text
+
+
+def _expirations(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(dict.fromkeys(_expiration(text) for text in value))
+
+
+def _expiration(text: object) -> date:
+    if isinstance(text, str) and _ISO_DATE.fullmatch(text):
+        with suppress(ValueError):
+            return date.fromisoformat(text)
+    raise ValueError(f"{text!r} of expirations is not a date: write it like 2027-01-15.")
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEntry:
+    """What one item of a setting says about an option chain; None means the same as for all symbols, or the default."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    underlying: Annotated[str, AfterValidator(_underlying)]
+    expires_within_days: Annotated[int, Field(strict=True, ge=0, le=chain.MAX_EXPIRES_WITHIN_DAYS)] | None = None
+    expirations: (
+        Annotated[
+            tuple[date, ...], BeforeValidator(_expirations), Field(min_length=1, max_length=chain.MAX_EXPIRATIONS)
+        ]
+        | None
+    ) = None
+    strikes: Annotated[InstanceOf[Strikes], BeforeValidator(chain.strikes)] = Strikes()
+    types: Annotated[frozenset[OptionType], BeforeValidator(chain.types)] = BOTH_TYPES
+    events: Annotated[frozenset[EventType], Field(min_length=1)] | None = None
+    fields: Annotated[Mapping[EventType, _FieldNames], AfterValidator(_known_fields)] | None = None
+    include_underlying: Annotated[bool, Field(strict=True)] = False
+    max_contracts: Annotated[int, Field(strict=True, ge=1, le=LARGEST_MAX_CONTRACTS)] = DEFAULT_MAX_CONTRACTS
+
+
+Item = Entry | ChainEntry
+
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Annotated[Entry, BeforeValidator(_as_object)])
+_CHAIN: TypeAdapter[ChainEntry] = TypeAdapter(ChainEntry)
 
 
 def split(text: str) -> tuple[str, ...]:
@@ -110,21 +179,26 @@ def parse_events(names: Iterable[str], source: str, problems: list[str]) -> froz
     return frozenset(EventType(name) for name in names if name in known)
 
 
-def parse_items(items: Iterable[object], place: str, problems: list[str], *, quoted: bool = False) -> dict[str, Entry]:
+def parse_items(items: Iterable[object], place: str, problems: list[str], *, quoted: bool = False) -> dict[str, Item]:
     """Return the entries of ``SYM``, ``SYM:type`` or JSON objects by their places, like ``ARIES_SYMBOLS, item 1``.
+
+    An object with an underlying is an option chain.
 
     ``quoted``: the items are from JSON, so that symbols may have spaces and colons.
     """
-    entries = {}
+    entries: dict[str, Item] = {}
     for number, item in enumerate(items, 1):
+        is_chain = isinstance(item, dict) and "underlying" in item
+        adapter: TypeAdapter[Entry] | TypeAdapter[ChainEntry] = _CHAIN if is_chain else _ENTRY
         try:
-            entries[f"{place} {number}"] = _ENTRY.validate_python(item, context=_QUOTED if quoted else None)
+            entries[f"{place} {number}"] = adapter.validate_python(item, context=_QUOTED if quoted else None)
         except ValidationError as error:
-            problems += [f"{place} {number}: {_message(details)}" for details in error.errors(include_url=False)]
+            keys = _CHAIN_KEYS if is_chain else _KEYS
+            problems += [f"{place} {number}: {_message(details, keys)}" for details in error.errors(include_url=False)]
     return entries
 
 
-def parse_json(text: str, source: str, problems: list[str]) -> dict[str, Entry]:
+def parse_json(text: str, source: str, problems: list[str]) -> dict[str, Item]:
     """Return the entries of a JSON list by their places."""
     try:
         items = msgspec.json.decode(text)
@@ -137,14 +211,14 @@ def parse_json(text: str, source: str, problems: list[str]) -> dict[str, Entry]:
     return parse_items(items, f"{source}, entry", problems, quoted=True)
 
 
-def _message(error: ErrorDetails) -> str:
+def _message(error: ErrorDetails, keys: Iterable[str]) -> str:
     """Return pydantic's error in the terms of the settings."""
     value = None if error["type"] == "missing" else error["input"]
     match error["type"], error["loc"]:
         case "value_error", _:
             return str(error["ctx"]["error"])
         case "unexpected_keyword_argument", (key, *_):
-            return f"unknown key {key!r}{_suggestion(key, _KEYS)}"
+            return f"unknown key {key!r}{_suggestion(key, keys)}"
         case "enum", ("type", *_):
             return f"unknown type {value!r}{_suggestion(value, SymbolType)}"
         case "enum", _:

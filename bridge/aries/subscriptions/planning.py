@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from bridge.aries.subscriptions import parsing, symbols
-from bridge.aries.subscriptions.parsing import ALL_FIELDS, Entry, Fields
+from bridge.aries.subscriptions.chain import MAX_CHAINS, Chain
+from bridge.aries.subscriptions.parsing import ALL_FIELDS, ChainEntry, Entry, Fields, Item
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import SettingsError
 from bridge.market_data import EventType
@@ -35,23 +36,44 @@ _MAX_NAMES = 10
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """The events and fields of one symbol; an event that is not in ``fields`` has all its fields."""
+    """The events and fields of one symbol; an event that is not in ``fields`` has all its fields.
+
+    One that is not ``published`` is received only for its price, which an option chain follows.
+    """
 
     symbol: str
     type: SymbolType
     events: frozenset[EventType]
     fields: Fields = field(default_factory=lambda: ALL_FIELDS, hash=False)
+    published: bool = True
 
 
 class Plan(Mapping[str, Subscription]):
     """All subscriptions by symbol, in the order of the settings.
 
-    ``warnings`` are sentences about what is valid, but probably not intended.
+    ``warnings`` are sentences about what is valid, but probably not intended. ``chains`` are option chains whose
+    contracts are found out later, and ``cause`` says why the plan replaces the one before, if the chains are the reason.
     """
 
-    def __init__(self, subscriptions: Iterable[Subscription] = (), warnings: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        subscriptions: Iterable[Subscription] = (),
+        warnings: Iterable[str] = (),
+        chains: Iterable[Chain] = (),
+        cause: str = "",
+    ) -> None:
         self._by_symbol = {subscription.symbol: subscription for subscription in subscriptions}
         self.warnings = tuple(warnings)
+        self.chains = tuple(chains)
+        self.cause = cause
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether another plan has the same subscriptions and chains."""
+        if not isinstance(other, Plan):
+            return NotImplemented
+        return self._by_symbol == other._by_symbol and self.chains == other.chains
+
+    __hash__ = None  # type: ignore[assignment]  # as of any mapping
 
     def __getitem__(self, symbol: str) -> Subscription:
         return self._by_symbol[symbol]
@@ -73,8 +95,10 @@ class Plan(Mapping[str, Subscription]):
 
     @property
     def events(self) -> frozenset[EventType]:
-        """Return the event types to which at least one symbol is subscribed."""
-        return frozenset().union(*(subscription.events for subscription in self.values()))
+        """Return the event types to which at least one symbol is subscribed, or will be once its chain is known."""
+        published = (subscription.events for subscription in self.values() if subscription.published)
+        of_chains = (chain.events | chain.underlying_events for chain in self.chains)
+        return frozenset().union(*published, *of_chains)
 
 
 def _sorted_texts(subscription: Subscription) -> str:
@@ -160,20 +184,59 @@ def _plan(items: Sequence[str], events: Sequence[str], json_or_items: str | Sequ
     common_events = parsing.parse_events(events, "ARIES_EVENTS", problems)
     if not events:
         problems.append("ARIES_EVENTS is an empty list: name at least one event, or unset it.")
-    listed = parsing.parse_items(items, "ARIES_SYMBOLS, item", problems)
-    described: dict[str, Entry] = {}
+    listed = _entries(parsing.parse_items(items, "ARIES_SYMBOLS, item", problems))
+    found: Mapping[str, Item] = {}
     if isinstance(json_or_items, str):
-        described = parsing.parse_json(json_or_items, source, problems)
+        found = parsing.parse_json(json_or_items, source, problems)
     elif json_or_items is not None:
-        described = parsing.parse_items(json_or_items, f"{source}, entry", problems)
+        found = parsing.parse_items(json_or_items, f"{source}, entry", problems)
+    described = _entries(found)
+    chain_entries = {place: item for place, item in found.items() if isinstance(item, ChainEntry)}
+    if len(chain_entries) > MAX_CHAINS:
+        problems.append(f"{source} has {len(chain_entries)} entries with an underlying, at most {MAX_CHAINS} can be.")
     wanted = _merged(_by_symbol(listed, problems), _by_symbol(described, problems))
-    if not (wanted or problems):
+    if not (wanted or chain_entries or problems):
         problems.append(f"no symbols: set ARIES_SYMBOLS, for example to AAPL,SPX, or add some to {source}.")
     subscriptions = [one.subscription(common_events, problems) for one in wanted.values()] if common_events else []
+    chains = [_chain(place, entry, common_events, problems) for place, entry in chain_entries.items()]
     if problems:
         raise SettingsError(_limited(problems))
     repeated = (*_repeated("ARIES_SYMBOLS", listed.values()), *_repeated(source, described.values()))
-    return Plan(subscriptions, (*repeated, *_lower_case(wanted)))
+    names = (*wanted, *dict.fromkeys(chain.underlying for chain in chains if chain.underlying not in wanted))
+    return Plan(subscriptions, (*repeated, *_lower_case(names)), chains)
+
+
+def _entries(items: Mapping[str, Item]) -> dict[str, Entry]:
+    """Return the entries of single symbols."""
+    return {place: item for place, item in items.items() if isinstance(item, Entry)}
+
+
+def _chain(place: str, entry: ChainEntry, common_events: frozenset[EventType], problems: list[str]) -> Chain:
+    """Return the option chain of an entry; what is wrong with it is added to the problems."""
+    about = f"{place}: the chain of {entry.underlying}"
+    if (entry.expires_within_days is None) is (entry.expirations is None):
+        reason = "has no limit of expirations" if entry.expirations is None else "has two limits of expirations"
+        problems.append(f"{about} {reason}: set expires_within_days, like 30, or expirations; one of the two.")
+    events = entry.events if entry.events is not None else common_events
+    fields = entry.fields if entry.fields is not None else ALL_FIELDS
+    if unused := fields.keys() - events:
+        problems.append(
+            f"{about} has fields of {_joined(unused)}, not among its events: add the event, or remove the fields."
+        )
+    underlying_type = symbols.recognise(entry.underlying)
+    own_events = (events - _EXCLUDED[underlying_type]) or frozenset({EventType.TRADES})
+    return Chain(
+        underlying=entry.underlying,
+        underlying_type=underlying_type,
+        events=events,
+        expires_within_days=entry.expires_within_days,
+        expirations=entry.expirations or (),
+        strikes=entry.strikes,
+        types=entry.types,
+        fields=fields,
+        underlying_events=own_events if entry.include_underlying else frozenset(),
+        max_contracts=entry.max_contracts,
+    )
 
 
 @dataclass(frozen=True, slots=True)

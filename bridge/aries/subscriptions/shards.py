@@ -37,7 +37,7 @@ def own_share(plan: Plan, shard: int, shards: int) -> Plan:
     if shards == 1:
         return plan
     own = [subscription for symbol, subscription in plan.items() if shard_of(symbol, shards) == shard]
-    return Plan(own, plan.warnings)
+    return Plan(own, plan.warnings, plan.chains, plan.cause)
 
 
 def sizes(symbols: Iterable[str], shards: int) -> list[int]:

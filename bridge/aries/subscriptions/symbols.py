@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class SymbolType(StrEnum):
@@ -13,6 +14,22 @@ class SymbolType(StrEnum):
     EQUITY = "equity"
     OPTION = "option"
     INDEX = "index"
+
+
+class OptionType(StrEnum):
+    """The two types of options."""
+
+    CALL = "call"
+    PUT = "put"
+
+
+class Contract(NamedTuple):
+    """A listed option: its symbol on the socket, and the terms that it names."""
+
+    symbol: str
+    expiration: date
+    type: OptionType
+    strike: float
 
 
 #: The indices that Aries serves (protocol §3); they have no bid and ask.
@@ -27,7 +44,7 @@ _QUOTED_SYMBOL = re.compile(rf"[{_CHARACTERS}:]+(?: [{_CHARACTERS}:]+)*")
 #: The root of an option, which may name a class of shares: AAPL, BRK.B, BRK/B.
 _ROOT = r"[A-Z][A-Z0-9]{0,5}(?:[./][A-Z]{1,2})?"
 #: Root, yymmdd, call or put, strike in thousandths: the OCC's OSI symbol without its padding.
-_OSI = re.compile(_ROOT + r"(?P<date>\d{6})[CP]\d{8}", re.ASCII)
+_OSI = re.compile(_ROOT + r"(?P<date>\d{6})(?P<right>[CP])(?P<strike>\d{8})", re.ASCII)
 _PADDED_OSI = re.compile(rf"(?P<root>{_ROOT}) +(?P<rest>\d{{6}}[CP]\d{{8}})", re.ASCII)
 #: As the vendor's REST answers write options; on the socket they have no prefix (protocol §9).
 _PREFIXED_OSI = re.compile(rf"O:(?P<symbol>{_OSI.pattern})", re.ASCII)
@@ -78,9 +95,23 @@ def invalid_date(symbol: str) -> str | None:
     return option["date"] if option and not _is_date(option["date"]) else None
 
 
+def contract(text: str) -> Contract | None:
+    """Return the option that a symbol of a REST answer names, with or without prefix and padding; None if it is none."""
+    symbol = "".join(text.split()).removeprefix("O:")
+    option = _OSI.fullmatch(symbol)
+    expiration = None if option is None else _date(option["date"])
+    if option is None or expiration is None:
+        return None
+    option_type = OptionType.CALL if option["right"] == "C" else OptionType.PUT
+    return Contract(symbol, expiration, option_type, int(option["strike"]) / 1000)
+
+
 def _is_date(yymmdd: str) -> bool:
+    return _date(yymmdd) is not None
+
+
+def _date(yymmdd: str) -> date | None:
     try:
-        date(2000 + int(yymmdd[:2]), int(yymmdd[2:4]), int(yymmdd[4:]))
+        return date(2000 + int(yymmdd[:2]), int(yymmdd[2:4]), int(yymmdd[4:]))
     except ValueError:
-        return False
-    return True
+        return None
