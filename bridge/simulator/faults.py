@@ -125,6 +125,24 @@ class Http(LastingFault, frozen=True, kw_only=True):
     body: str = ""
 
 
+class ChainAnswer(LastingFault, frozen=True, kw_only=True):
+    """Another answer to requests for option chains, or with ``underlying`` only for that one.
+
+    A failing ``status``, with ``message`` or as HTML; a page whose text (``half`` is ``text``) or whose bytes end in its
+    middle; a late answer; another host in ``nextUrl``; the ``old`` shape of the contracts of an expiration.
+    """
+
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)] = 200
+    message: str = "failed"
+    retry_after: Annotated[int, msgspec.Meta(ge=0)] | str | None = None
+    html: bool = False
+    half: Literal["text", "bytes"] | None = None
+    delay_seconds: Seconds = 0
+    next_host: str | None = None
+    old: bool = False
+    underlying: str | None = None
+
+
 class SlowAccept(LastingFault, frozen=True, kw_only=True):
     """A delayed response to the handshake."""
 

@@ -67,6 +67,14 @@ class Instrument:
             return _HUNDREDTH_CENT, 4, self._random.randrange(1_500, 9_500)
         return _CENT, 2, self._random.randrange(800, 60_000)
 
+    @property
+    def price(self) -> float:
+        """Return the last price, or the one that it moves around if there was none."""
+        try:
+            return float(str(self.state[DataKind.TRADE]["lastPrice"]))
+        except (KeyError, ValueError):
+            return float(self._mid * self._tick)
+
     def quote(self, timestamp: str) -> Fields:
         """Move the price and return a new quote."""
         self._walk()

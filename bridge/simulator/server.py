@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, serve
 from websockets.protocol import State
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
+    from bridge.simulator.chain_endpoint import ChainEndpoint
     from bridge.simulator.fault_script import Step
     from bridge.simulator.faults import Fault
     from bridge.simulator.feed_timestamps import Clock
     from bridge.simulator.line_counts import LineCounts
+    from bridge.simulator.option_chains import OptionChains
     from bridge.simulator.requests import ReceivedRequest, Request
     from bridge.simulator.server_dialect import DialectChoice, PriceStyle, ServerDialect
     from bridge.simulator.server_session import ServerSession
@@ -156,6 +159,12 @@ class Simulator:
         """Return the URL to connect to; for ``auto`` that of the envelope dialect."""
         return self.url_for("action" if self._dialect == "action" else "envelope")
 
+    @property
+    def api_url(self) -> str:
+        """Return the base URL of the REST endpoints."""
+        parts = urlsplit(self.url)
+        return f"{'https' if self._ssl else 'http'}://{parts.netloc}"
+
     def url_for(self, dialect: str) -> str:
         """Return the URL to connect to for a dialect."""
         host = "127.0.0.1" if self._host in ("", "0.0.0.0", "::") else self._host  # noqa: S104 - it is compared
@@ -203,6 +212,16 @@ class Simulator:
     def active_faults(self) -> ActiveFaults:
         """Return the active lasting faults."""
         return self._state.active_faults
+
+    @property
+    def chains(self) -> OptionChains:
+        """Return the listed options."""
+        return self._registry.chain_endpoint.chains
+
+    @property
+    def chain_endpoint(self) -> ChainEndpoint:
+        """Return the REST endpoints for option chains."""
+        return self._registry.chain_endpoint
 
     @property
     def rate(self) -> float:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bridge.simulator import faults
+from bridge.simulator.chain_endpoint import ChainEndpoint
 from bridge.simulator.queued_connection import FaultInjectingConnection, QueuedConnection
 from bridge.simulator.server_dialect import PATHS
 from bridge.simulator.server_session import ServerSession
@@ -40,13 +41,16 @@ class SessionRegistry:
         self._dialect = dialect
         self._prices = prices
         self._stopping = asyncio.Event()
+        self.chain_endpoint = ChainEndpoint(state, self._stopping)
 
     def stop(self) -> None:
         """End the delays of handshakes."""
         self._stopping.set()
 
     async def answer_handshake(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Return the HTTP response of an active fault, or None to accept the connection."""
+        """Return the answer to a request for a chain, the response of a fault, or None to accept the connection."""
+        if (answer := await self.chain_endpoint.answer(request)) is not None:
+            return answer
         slow = self._state.active_faults.take(faults.SlowAccept)
         if slow:
             with suppress(TimeoutError):
