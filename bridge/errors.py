@@ -16,6 +16,7 @@
     ├── ProxyUnusable            the environment names a proxy that cannot be used: retried, invalid at start
     ├── SecretUnreadable         a secret's file cannot be read at the moment: retried
     ├── TokenUnavailable         no access token at the moment: retried
+    ├── ChainUnavailable         an option chain cannot be resolved at the moment: retried
     ├── ConnectionLost           the Aries connection is closed or unusable: retried according to its cause
     │   └── HandshakeRefused     … because the WebSocket handshake failed: no token was sent yet
     ├── Undecodable              a Kafka value that is not a record of the bridge
@@ -209,6 +210,35 @@ class TokenUnavailable(BridgeError):
 
     permanent: bool = False
     retry_after_seconds: float | None = None
+
+
+class ChainFailure(StrEnum):
+    """Why an option chain could not be resolved (a label of ``chain_failures_total``)."""
+
+    NETWORK = "network"  # DNS, TCP, TLS, a proxy
+    TIMEOUT = "timeout"  # no answer in time, or not all pages
+    TOKEN = "token"  # noqa: S105 - not a password: HTTP 401, or no token at the moment
+    SCOPE = "scope"  # HTTP 403
+    NOT_FOUND = "not_found"  # HTTP 404, or no contract is listed
+    BUSY = "busy"  # HTTP 429 or 503
+    SERVER = "server"  # any other HTTP 5xx
+    ANSWER = "answer"  # not the JSON that is expected, or too much of it
+
+
+class ChainUnavailable(BridgeError):
+    """An option chain that cannot be resolved at the moment; ``retry_after_seconds`` is what the server asks for."""
+
+    def __init__(
+        self, failure: ChainFailure, problem: str, remedy: str = "", *, retry_after_seconds: float | None = None
+    ) -> None:
+        self.failure = failure
+        self.problem = problem
+        self.remedy = remedy
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(failure, problem, remedy)
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.remedy}".rstrip()
 
 
 class DisconnectCause(StrEnum):

@@ -50,9 +50,7 @@ class ChainEndpoint:
         underlying = unquote(match["underlying"])
         self.requests.append(request.path)
         self._state.changes.notify()
-        fault = self._state.active_faults.take(
-            faults.ChainAnswer, lambda fault: fault.underlying in (None, underlying)
-        )
+        fault = self._state.active_faults.take(faults.ChainAnswer, lambda fault: fault.underlying in (None, underlying))
         if fault is not None and fault.delay_seconds:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), fault.delay_seconds)
@@ -161,7 +159,5 @@ def _json(document: dict[str, object], status: int) -> Response:
 
 
 def _response(status: int, body: bytes, content_type: str = "application/json") -> Response:
-    headers = Headers(
-        [("Connection", "close"), ("Content-Length", str(len(body))), ("Content-Type", content_type)]
-    )
+    headers = Headers([("Connection", "close"), ("Content-Length", str(len(body))), ("Content-Type", content_type)])
     return Response(status, _REASONS.get(status, "Status"), headers, body)

@@ -128,8 +128,8 @@ class Http(LastingFault, frozen=True, kw_only=True):
 class ChainAnswer(LastingFault, frozen=True, kw_only=True):
     """Another answer to requests for option chains, or with ``underlying`` only for that one.
 
-    A failing ``status``, with ``message`` or as HTML; a page whose text (``half`` is ``text``) or whose bytes end in its
-    middle; a late answer; another host in ``nextUrl``; the ``old`` shape of the contracts of an expiration.
+    A failing ``status``, with ``message`` or as HTML; a page whose text (``half`` is ``text``) or whose bytes end in
+    its middle; a late answer; another host in ``nextUrl``; the ``old`` shape of the contracts of an expiration.
     """
 
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] = 200

@@ -1,4 +1,4 @@
-"""The options that are listed at the moment: weekly expirations by the clock, and strikes around the underlying's price."""
+"""The options that are listed at the moment: weekly expirations by the clock, and strikes around the price."""
 
 from __future__ import annotations
 

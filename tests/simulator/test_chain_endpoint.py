@@ -48,7 +48,9 @@ async def test_pages() -> None:
     async with Simulator(clock=clock("2026-11-27T15:00")) as simulator:
         await simulator.trade("AAPL", lastPrice="150.00")
         found = await tickers(simulator)
-        assert len(found) == len(set(found)) == len(simulator.chains.listed("AAPL")) > simulator.chain_endpoint.page_size
+        assert (
+            len(found) == len(set(found)) == len(simulator.chains.listed("AAPL")) > simulator.chain_endpoint.page_size
+        )
         _, document = await get(simulator, SNAPSHOT)
         assert document["results"][0]["underlyingAsset"] == {"price": 150.0, "ticker": "AAPL"}
         assert {ticker[6:12] for ticker in found} >= {"261127", "261204"}

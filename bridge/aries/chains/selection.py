@@ -118,7 +118,7 @@ def _window(strikes: Sequence[float], price: float, around: int) -> tuple[float,
 def _common_band(
     strikes: Mapping[date, Sequence[float]], kept: Iterable[Contract], price: float, around: int | None
 ) -> Band:
-    """Return the prices at which the kept contracts of all expirations stay; without ``around`` half are on each side."""
+    """Return the prices at which all kept contracts stay; without ``around``, half of them are on each side."""
     kept_strikes: defaultdict[date, set[float]] = defaultdict(set)
     for contract in kept:
         kept_strikes[contract.expiration].add(contract.strike)
@@ -137,7 +137,7 @@ def _band(strikes: Sequence[float], price: float, around: int) -> Band:
 
 
 def _nearest(contracts: list[Contract], price: float | None, limit: int) -> list[Contract]:
-    """Return the contracts with the strikes nearest to the price, of these the soonest; without a price to the median."""
+    """Return the contracts nearest to the price, of these the soonest; without a price those nearest to the median."""
     if len(contracts) <= limit:
         return contracts
     strikes = sorted(contract.strike for contract in contracts)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from bridge.aries.subscriptions.symbols import OptionType, SymbolType
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from bridge.market_data import EventType
 
 #: Contracts of one chain unless the entry sets ``max_contracts``, and the most that it may set.
@@ -33,6 +34,9 @@ class Strikes:
     highest: float = math.inf
 
 
+ALL_STRIKES: Final = Strikes()
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """One entry with an underlying: the contracts to select, and what to subscribe to for each of them.
@@ -46,7 +50,7 @@ class Chain:
     events: frozenset[EventType]
     expires_within_days: int | None = None
     expirations: tuple[date, ...] = ()
-    strikes: Strikes = Strikes()
+    strikes: Strikes = ALL_STRIKES
     types: frozenset[OptionType] = BOTH_TYPES
     fields: Mapping[EventType, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     underlying_events: frozenset[EventType] = frozenset()
@@ -56,7 +60,7 @@ class Chain:
 def strikes(value: object) -> Strikes:
     """Return the strikes of ``"all"``, ``{"around": n}`` or ``{"from": low, "to": high}``; raise ValueError."""
     if value is None or value == "all":
-        return Strikes()
+        return ALL_STRIKES
     if not isinstance(value, Mapping) or not value or not value.keys() <= {"around", "from", "to"}:
         raise ValueError(f"strikes must be {_STRIKES}.")
     if "around" in value:

@@ -28,7 +28,13 @@ from pydantic import (
 
 from bridge import market_data
 from bridge.aries.subscriptions import chain, symbols
-from bridge.aries.subscriptions.chain import BOTH_TYPES, DEFAULT_MAX_CONTRACTS, LARGEST_MAX_CONTRACTS, Strikes
+from bridge.aries.subscriptions.chain import (
+    ALL_STRIKES,
+    BOTH_TYPES,
+    DEFAULT_MAX_CONTRACTS,
+    LARGEST_MAX_CONTRACTS,
+    Strikes,
+)
 from bridge.aries.subscriptions.symbols import OptionType, SymbolType
 from bridge.market_data import EventType
 
@@ -152,7 +158,7 @@ class ChainEntry:
         ]
         | None
     ) = None
-    strikes: Annotated[InstanceOf[Strikes], BeforeValidator(chain.strikes)] = Strikes()
+    strikes: Annotated[InstanceOf[Strikes], BeforeValidator(chain.strikes)] = ALL_STRIKES
     types: Annotated[frozenset[OptionType], BeforeValidator(chain.types)] = BOTH_TYPES
     events: Annotated[frozenset[EventType], Field(min_length=1)] | None = None
     fields: Annotated[Mapping[EventType, _FieldNames], AfterValidator(_known_fields)] | None = None

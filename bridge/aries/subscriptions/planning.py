@@ -52,7 +52,7 @@ class Plan(Mapping[str, Subscription]):
     """All subscriptions by symbol, in the order of the settings.
 
     ``warnings`` are sentences about what is valid, but probably not intended. ``chains`` are option chains whose
-    contracts are found out later, and ``cause`` says why the plan replaces the one before, if the chains are the reason.
+    contracts are found out later; ``cause`` says why the plan replaces the one before, if they are the reason.
     """
 
     def __init__(

@@ -96,7 +96,7 @@ def invalid_date(symbol: str) -> str | None:
 
 
 def contract(text: str) -> Contract | None:
-    """Return the option that a symbol of a REST answer names, with or without prefix and padding; None if it is none."""
+    """Return the option that a symbol names, with or without prefix and padding; None if it names none."""
     symbol = "".join(text.split()).removeprefix("O:")
     option = _OSI.fullmatch(symbol)
     expiration = None if option is None else _date(option["date"])

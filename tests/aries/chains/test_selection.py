@@ -161,7 +161,7 @@ def test_selected_strikes_are_the_nearest(strikes: list[float], price: float, co
 
 @given(STRIKE_LISTS, st.lists(PRICES, min_size=1, max_size=20), st.integers(1, 12))
 def test_strikes_along_a_path_of_prices(strikes: list[float], path: list[float], count: int) -> None:
-    """Whatever the price does: at most half of a side is missing, and what was selected was right at an earlier price."""
+    """Whatever the price does: at most half of a side is missing, and what is selected was right at some price."""
     listed, anchor = contracts([SOON], strikes), None
     for price in path:
         selection = select(around(count), listed, price, TODAY, anchor=anchor)
@@ -177,7 +177,7 @@ def test_strikes_along_a_path_of_prices(strikes: list[float], path: list[float],
     st.lists(STRIKE_LISTS, min_size=1, max_size=4), st.one_of(st.none(), PRICES), st.integers(1, 60), st.integers(0, 90)
 )
 def test_bounds(listed: list[list[float]], price: float | None, most: int, days: int) -> None:
-    """Whatever is listed: never more contracts than allowed, none that is not wanted, and the count of the rest is right."""
+    """Whatever is listed: never too many contracts, none that is not wanted, and the count of the rest is right."""
     wanted = chain(f'{{"underlying":"AAPL","expires_within_days":{days},"max_contracts":{most}}}')
     found = [
         one
