@@ -17,6 +17,10 @@ import structlog
 
 from bridge import log_events
 from bridge.aries.access_token import FixedToken, RefreshingToken
+from bridge.aries.chains.merging import with_prices
+from bridge.aries.chains.resolver import ChainResolver
+from bridge.aries.chains.rest import ChainEndpoints
+from bridge.aries.chains.selection import depends_on_price
 from bridge.aries.client import MAX_LISTED_SYMBOLS, AriesClient, ClientState
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
@@ -82,6 +86,13 @@ class Bridge:
         self._open_pipeline(redactor)
         self._open_publisher(redactor)
         self._open_client(redactor)
+        self.chains = ChainResolver(
+            self._all,
+            chain_endpoints(settings, self.tokens, redactor.learn),
+            last_price=self.ingest.last_prices.get,
+            on_plan=self._request_plan,
+        )
+        self._follow_prices()
 
     def _open_pipeline(self, redactor: Redactor) -> None:
         """Create what turns lines into queued records."""
@@ -211,6 +222,7 @@ class Bridge:
             self._release_conflated(),
             self._check_symbol_ages(),
             self._watch_subscriptions(stop),
+            self.chains.run(),
             self.plan_change.run(),
         ]
         failure: Exception | None = None
@@ -290,17 +302,25 @@ class Bridge:
                 await asyncio.sleep(0)
 
     async def _watch_subscriptions(self, stop: asyncio.Event) -> None:
-        """Hand each plan of the subscriptions file to ``PlanChange``."""
+        """Hand each plan of the subscriptions file to the resolver of chains, which hands it on with their contracts."""
         settings = self.settings
         if settings.aries_subscriptions_file is None:
             return
         listed, events = settings.aries_symbols, settings.aries_events
         async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self._all, stop=stop):
-            self.symbols_of_all_shards = len(plan)
-            self.plan_change.request(self._own_share(plan))
+            self.chains.replace(plan)
+
+    def _request_plan(self, plan: Plan) -> None:
+        """Hand a plan of all shards to ``PlanChange``."""
+        self.symbols_of_all_shards = len(plan)
+        self.plan_change.request(self._own_share(plan))
 
     def _own_share(self, plan: Plan) -> Plan:
-        return own_share(plan, self.settings.shard, self.settings.bridge_shards)
+        return with_prices(own_share(plan, self.settings.shard, self.settings.bridge_shards))
+
+    def _follow_prices(self) -> None:
+        """Keep the prices of the underlyings that chains follow."""
+        self.ingest.follow_prices({chain.underlying for chain in self.plan.chains if depends_on_price(chain)})
 
     def _apply(self, plan: Plan) -> None:
         """Change the subscriptions; raise ``KafkaUnreachable`` or ``TopicConfigurationError`` if topics are missing."""
@@ -309,6 +329,7 @@ class Bridge:
         self.plan, self.plan_applied_us = plan, wall_us()
         self.ingest.set_wanted(wanted_topics(plan))
         self.symbol_ages.watch(quiet_limits.by_topic(self._quiet_limits, plan))
+        self._follow_prices()
         self.client.replan(plan)
         log.info(
             log_events.SUBSCRIPTIONS_CHANGED,
@@ -320,10 +341,11 @@ class Bridge:
             removed_symbols=changed.removed[:MAX_LISTED_SYMBOLS],
             changed_symbols=changed.changed[:MAX_LISTED_SYMBOLS],
             fingerprint=plan.fingerprint,
+            cause=plan.cause or None,
             warnings=plan.warnings,
         )
         if any(changed) and self.control.session_id is not None:
-            self.control.announce(ControlKind.PLAN_CHANGED, reason=f"{len(plan)} symbols: {changed}")
+            self.control.announce(ControlKind.PLAN_CHANGED, reason=_change_text(plan, changed))
 
     async def _registry_prefixes(self, registry_url: str) -> Mapping[Topic, bytes]:
         """Return the prefixes with the registry's ids, however long that takes; they are requested once."""
@@ -380,6 +402,13 @@ def token_source(settings: Settings, learn_secret: Callable[[str], None] = lambd
     )
 
 
+def chain_endpoints(
+    settings: Settings, tokens: TokenSource, learn_secret: Callable[[str], None] = lambda _: None
+) -> ChainEndpoints:
+    """Return the REST endpoints for option chains."""
+    return ChainEndpoints(settings.api_url, tokens, learn_secret=learn_secret, cafile=settings.aries_ssl_cafile)
+
+
 def dialect(settings: Settings) -> Dialect:
     """Return the dialect to speak."""
     if settings.dialect == "envelope":
@@ -390,7 +419,13 @@ def dialect(settings: Settings) -> Dialect:
 
 def wanted_topics(plan: Plan) -> dict[str, frozenset[Topic]]:
     """Return the topics that each symbol of a plan is published to."""
-    return {symbol: topics_for(one.events) for symbol, one in plan.items()}
+    return {symbol: topics_for(one.events) if one.published else frozenset() for symbol, one in plan.items()}
+
+
+def _change_text(plan: Plan, changed: ChangedSymbols) -> str:
+    """Return what has changed, and why if option chains are the reason."""
+    cause = f" ({plan.cause})" if plan.cause else ""
+    return f"{len(plan)} symbols: {changed}{cause}"
 
 
 def producer_options(settings: Settings, learn_secret: Callable[[str], None]) -> dict[str, object]:
@@ -418,10 +453,12 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
 
     for number in _STOPPING:
         loop.add_signal_handler(number, handle, number.name)
+    if bridge.settings.aries_subscriptions_file is not None or bridge.plan.chains:
+        loop.add_signal_handler(signal.SIGHUP, bridge.chains.resolve_now, signal.SIGHUP.name)
     try:
         yield
     finally:
-        for number in _STOPPING:
+        for number in (*_STOPPING, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 

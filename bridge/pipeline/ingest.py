@@ -16,6 +16,7 @@ from bridge.errors import BadField, BadLine, Undecodable
 from bridge.market_data import Update, UpdateKind, correction_field
 from bridge.pipeline.bad_fields import BadFields
 from bridge.pipeline.conflation import Conflation
+from bridge.pipeline.last_prices import LastPrices
 from bridge.pipeline.routing import Router, skip
 from bridge.serialization.fast import FieldLayoutCache, encode_long
 from bridge.serialization.field_mappings import REQUIRED_FIELDS
@@ -24,7 +25,7 @@ from bridge.serialization.records import IngestMetadata, build_record, is_empty
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from bridge.market_data import Line
     from bridge.pipeline.accounts import Accounts
@@ -74,6 +75,7 @@ class Ingest:
         self.conflation = Conflation(serializer, buffer, accounts, overload, conflate_ms)
         self._router = Router(buffer, wanted, market_status=market_status)
         self._routes = self._router.routes
+        self.last_prices = LastPrices()
         self._serializer = serializer
         self._layouts = {kind: FieldLayoutCache(kind, fast_serializer) for kind in UpdateKind}
         self._session_bytes = b""
@@ -93,6 +95,11 @@ class Ingest:
     def set_wanted(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
         """Publish the records of these symbols on these topics from now on."""
         self._router.set_wanted(wanted)
+
+    def follow_prices(self, symbols: Collection[str]) -> None:
+        """Keep the last prices of these symbols from now on; updates of all others cost nothing."""
+        self.last_prices.follow(symbols)
+        self._router.set_unremembered(symbols)
 
     def streams(self, topic: Topic) -> Mapping[str, SymbolStream]:
         """Return the streams of the symbols that have had a record on a topic in this session."""
@@ -211,7 +218,7 @@ class Ingest:
             self._count_unknown_fields(layout.unknown)
             if layout.corrections and (name := correction_field(fields, layout.corrections)) is not None:
                 raise BadLine("unknown_kind", f"{name}: a cancel or correction is not published as an execution")
-        streams = self._routes[layout.topics].get(update.symbol) or self._router.route(layout.topics, update.symbol)
+        streams = self._routes[layout.topics].get(update.symbol) or self._route(layout.topics, update)
         rounded = self._decimals.rounded
         # All records of a line are made before the first is queued: a line is dead-lettered whole or not at all.
         values = []
@@ -227,6 +234,11 @@ class Ingest:
         else:
             self._decimals.rounded = rounded
             self._update_slowly(update, layout, streams, ingest_us)
+
+    def _route(self, topics: tuple[Topic, ...], update: Update) -> tuple[SymbolStream, ...]:
+        """Return the streams of an update whose route is not remembered, as of a symbol whose price is followed."""
+        self.last_prices.observe(update)
+        return self._router.route(topics, update.symbol)
 
     def _update_slowly(
         self, update: Update, layout: FieldLayout, streams: tuple[SymbolStream, ...], ingest_us: int

@@ -51,6 +51,7 @@ class Router:
     def __init__(self, buffer: RecordBuffer, wanted: Mapping[str, frozenset[Topic]], *, market_status: bool) -> None:
         #: The streams of a symbol's updates with fields for these topics; looked up before :meth:`route` is called.
         self.routes: defaultdict[tuple[Topic, ...], dict[str, tuple[SymbolStream, ...]]] = defaultdict(dict)
+        self._unremembered: frozenset[str] = frozenset()
         self._buffer = buffer
         self._always = frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
         self._streams: dict[Topic, dict[str, SymbolStream]] = {}
@@ -89,9 +90,14 @@ class Router:
         """
         wanted = self._wanted.get(symbol, self._wanted_by_any)
         streams = tuple(self._stream(topic, symbol) for topic in topics if topic in wanted)
-        if streams:
+        if streams and symbol not in self._unremembered:
             self.routes[topics][symbol] = streams
         return streams
+
+    def set_unremembered(self, symbols: Iterable[str]) -> None:
+        """Let each update of these symbols be routed by ``route``, so that its caller sees them all."""
+        self._unremembered = frozenset(symbols)
+        self.routes.clear()
 
     def _remember_removed(self, before: Mapping[str, frozenset[Topic]], wanted: Mapping[str, frozenset[Topic]]) -> None:
         for symbol in before:

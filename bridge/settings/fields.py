@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     """OAuth2 refresh token; with `ARIES_CLIENT_ID`, instead of `ARIES_ACCESS_TOKEN`."""
     aries_token_url: HttpUrl = "https://api.aries.com/v1/oauth2/token"  # noqa: S105 - a URL, no password
     """Token endpoint for the refresh-token grant."""
+    aries_api_url: HttpUrl | None = Field(default=None, json_schema_extra={"default": "host of `ARIES_WS_URL`"})
+    """Base URL of the vendor's REST endpoints, which option chains need; the default for the feed's own URL is
+    `https://api.aries.com`. They get the access token, which needs the scope `options:information`."""
     aries_ssl_cafile: AuthoritiesFile | None = None
     """PEM file of further certificate authorities, trusted beside the system's by feed, token endpoint and proxy."""
     aries_api_key: SecretText | None = None
@@ -91,7 +94,8 @@ class Settings(BaseSettings):
     aries_subscriptions: JsonText | None = None
     """Events and fields per symbol, added to `ARIES_SYMBOLS` and overriding it: a list like
     `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`. Only here a symbol may
-    have spaces and colons: `["BRK B","X:BTCUSD"]`."""
+    have spaces and colons: `["BRK B","X:BTCUSD"]`. An option chain:
+    `{"underlying":"AAPL","expires_within_days":30,"strikes":{"around":10}}`."""
     aries_subscriptions_file: Path | None = None
     """File with the same JSON, or with a plain list of symbols; changes are applied on the open connection."""
     aries_level2: Annotated[Literal["unknown", "full", "changes"], LOWER] = "unknown"
@@ -265,6 +269,14 @@ class Settings(BaseSettings):
         if self.aries_dialect != "auto":
             return self.aries_dialect
         return "envelope" if urlsplit(self.aries_ws_url).path.rstrip("/") == "/v1/market/ws" else "action"
+
+    @property
+    def api_url(self) -> str:
+        """Return the base URL of the REST endpoints: by default the host of the feed."""
+        if self.aries_api_url is not None:
+            return self.aries_api_url
+        parts = urlsplit(self.aries_ws_url)
+        return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc.rpartition('@')[2]}"
 
     @property
     def shard(self) -> int:

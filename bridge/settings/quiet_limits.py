@@ -55,6 +55,8 @@ def by_topic(limits: QuietLimits, plan: Plan) -> Mapping[Topic, Mapping[str, flo
     """Return the limit of each symbol of a plan on each topic; those without a limit are left out."""
     found: dict[Topic, dict[str, float]] = {}
     for symbol, subscription in plan.items():
+        if not subscription.published:
+            continue
         for event in subscription.events:
             seconds = limits.get((subscription.type, event), limits.get((None, event), 0))
             if seconds:

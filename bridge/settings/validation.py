@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from bridge.aries.chains import times
 from bridge.errors import ProxyUnusable, SettingsError
 from bridge.network.proxies import proxy_for
 from bridge.secrets import client_certificate
@@ -105,9 +106,16 @@ def _subscriptions(settings: Settings) -> Iterator[Problem]:
         yield Problem.of(f"{_names(_SUBSCRIPTIONS)} are both set: keep one.", *fields)
         return
     try:
-        settings.plan()
+        plan = settings.plan()
     except SettingsError as error:
         yield from (Problem.of(problem, *fields) for problem in error.problems)
+        return
+    if plan.chains and not times.has_zone():
+        yield Problem.of(
+            f"option chains need the time zone {times.EXCHANGE_ZONE}, which this machine does not know: install its "
+            "time zone data (the package tzdata of the system or of Python).",
+            *fields,
+        )
 
 
 _BACKOFF = ("aries_backoff_min_seconds", "aries_backoff_max_seconds")
@@ -385,6 +393,8 @@ def _proxies(settings: Settings) -> Iterator[Problem]:
 def _requested_urls(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield every URL that is requested with these settings, by field."""
     yield "aries_ws_url", settings.aries_ws_url
+    if settings.aries_api_url is not None:
+        yield "aries_api_url", settings.aries_api_url
     if settings.aries_refresh_token is not None:
         yield "aries_token_url", settings.aries_token_url
     if settings.kafka_oauth_token_url is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from yarl import URL
 
 from bridge.aries.chains import answers
 from bridge.aries.chains.answers import BadAnswer, Page
+from bridge.aries.chains.listing import Listing
 from bridge.backoff import retry_after_seconds
 from bridge.errors import ChainFailure, ChainUnavailable, ProxyUnusable, SettingsError, TokenUnavailable
 from bridge.network.authorities import trusting
@@ -42,16 +42,6 @@ _CHECK_URL: Final = "Check ARIES_API_URL: it must be the base of the vendor's RE
 _CHECK_SCOPE: Final = f"Ask Aries for the scope {answers.SCOPE}, then log in again for a token that has it."
 _CHECK_TOKEN: Final = "Log in to Aries again, and set ARIES_ACCESS_TOKEN or ARIES_REFRESH_TOKEN to the new token."  # noqa: S105 - a hint
 _WILL_RETRY: Final = "The bridge will retry."
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The listed contracts of an underlying, and its price if the answer has it."""
-
-    contracts: tuple[Contract, ...]
-    price: float | None = None
-    #: Entries of the answers that are no options.
-    unreadable: int = 0
 
 
 class ChainEndpoints:

@@ -40,20 +40,22 @@ class Band:
         return Band(max(self.lowest, other.lowest), min(self.highest, other.highest))
 
 
+ANY_PRICE: Final = Band()
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The selected contracts.
 
     ``anchor`` is the price that they were selected by, None if there was none; ``left_out`` is how many more the chain
-    has than ``max_contracts`` allows; ``beyond_listing``: the price is above or below all strikes of an expiration, so
-    that the exchange will list more.
+    has than ``max_contracts`` allows; ``listed``: at prices beyond all strikes of an expiration the exchange lists more.
     """
 
     symbols: tuple[str, ...] = ()
     anchor: float | None = None
-    band: Band = Band()
+    band: Band = ANY_PRICE
     left_out: int = 0
-    beyond_listing: bool = False
+    listed: Band = ANY_PRICE
     #: The strikes can only be selected once the price is known.
     needs_price: bool = False
 
@@ -101,12 +103,13 @@ def _select(chain: Chain, by_expiration: Mapping[date, list[Contract]], price: f
         wanted += [contract for contract in contracts if lowest <= contract.strike <= highest]
     kept = _nearest(wanted, price, chain.max_contracts)
     left_out = len(wanted) - len(kept)
-    band, beyond_listing = Band(), False
+    band = listed = ANY_PRICE
     if price is not None and (around is not None or left_out):
         band = _common_band(strikes, kept, price, around if not left_out else None)
-        beyond_listing = any(not listed[0] <= price <= listed[-1] for listed in strikes.values())
+        for of_day in strikes.values():
+            listed = listed.intersection(Band(of_day[0], of_day[-1]))
     symbols = tuple(sorted({contract.symbol for contract in kept}))
-    return Selection(symbols, price, band, left_out, beyond_listing)
+    return Selection(symbols, price, band, left_out, listed)
 
 
 def _window(strikes: Sequence[float], price: float, around: int) -> tuple[float, float]:
@@ -122,7 +125,7 @@ def _common_band(
     kept_strikes: defaultdict[date, set[float]] = defaultdict(set)
     for contract in kept:
         kept_strikes[contract.expiration].add(contract.strike)
-    band = Band()
+    band = ANY_PRICE
     for day, of_day in kept_strikes.items():
         band = band.intersection(_band(strikes[day], price, around or max(1, len(of_day) // 2)))
     return band

@@ -104,10 +104,11 @@ def test_most_contracts_without_a_price() -> None:
 
 
 def test_a_price_beyond_all_strikes() -> None:
-    """It selects the nearest ones that there are, and says that more will be listed."""
+    """It selects the nearest ones that there are; the prices are known at which more will be listed."""
     selection = select(around(3), contracts([SOON], STRIKES), 130, TODAY)
     assert strikes_of(selection) == [118, 119, 120]
-    assert selection.beyond_listing
+    assert 130 not in selection.listed
+    assert 120 in selection.listed
     assert strikes_of(select(around(3), contracts([SOON], STRIKES), 70, TODAY)) == [80, 81, 82]
 
 
