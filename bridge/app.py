@@ -17,7 +17,7 @@ import structlog
 
 from bridge import log_events
 from bridge.aries.access_token import FixedToken, RefreshingToken
-from bridge.aries.chains.merging import with_prices
+from bridge.aries.chains.merging import with_contracts, with_prices
 from bridge.aries.chains.resolver import ChainResolver
 from bridge.aries.chains.rest import ChainEndpoints
 from bridge.aries.chains.selection import depends_on_price
@@ -79,7 +79,7 @@ class Bridge:
         self.waiting_for: Sequence[str] = ()
         self._all = settings.plan()
         self.symbols_of_all_shards = len(self._all)
-        self.plan = self._own_share(self._all)
+        self.plan = self._own_share(with_contracts(self._all, {}))
         self.plan_applied_us = self.started_us
         self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
@@ -302,7 +302,7 @@ class Bridge:
                 await asyncio.sleep(0)
 
     async def _watch_subscriptions(self, stop: asyncio.Event) -> None:
-        """Hand each plan of the subscriptions file to the resolver of chains, which hands it on with their contracts."""
+        """Hand each plan of the subscriptions file to the resolver, which hands it on with the contracts of chains."""
         settings = self.settings
         if settings.aries_subscriptions_file is None:
             return
@@ -470,7 +470,7 @@ async def serve(settings: Settings, redactor: Redactor) -> None:
         with signals(stop, service.bridge):
             await service.run(stop)
     finally:
-        for number in _STOPPING:  # the exit code is decided: a late signal must not change it
+        for number in (*_STOPPING, signal.SIGHUP):  # the exit code is decided: a late signal must not change it
             signal.signal(number, signal.SIG_IGN)
 
 

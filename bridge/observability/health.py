@@ -35,8 +35,11 @@ def liveness(bridge: BridgeView, now: float) -> tuple[Check, ...]:
 
 
 def readiness(bridge: BridgeView, now: float) -> tuple[Check, ...]:
-    """Return the checks that fail if data cannot flow: authenticated, subscribed, and Kafka acknowledging."""
-    return _authenticated(bridge), _subscribed(bridge), _kafka(bridge, now)
+    """Return the checks that fail if data cannot flow: authenticated, subscribed, and Kafka acknowledging.
+
+    If there are option chains, each must have been resolved once.
+    """
+    return _authenticated(bridge), _subscribed(bridge), *_chains(bridge), _kafka(bridge, now)
 
 
 def _publisher(bridge: BridgeView, now: float) -> Check:
@@ -71,6 +74,18 @@ def _subscribed(bridge: BridgeView) -> Check:
     # A shard without any symbol is in order; a session in which every symbol was rejected is not.
     ok = session.subscribed_symbols > 0 or not bridge.plan
     return Check("subscribed", ok=ok, detail=f"{session.subscribed_symbols} symbols{rejected}")
+
+
+def _chains(bridge: BridgeView) -> tuple[Check, ...]:
+    statuses = bridge.chains.statuses()
+    if not statuses:
+        return ()
+    missing = [status for status in statuses if not status.is_resolved]
+    if not missing:
+        return (Check("chains", ok=True, detail=f"{sum(status.contracts for status in statuses)} contracts"),)
+    reasons = "; ".join(f"{status.underlying}: {status.problem or 'not resolved yet'}" for status in missing[:5])
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""  # noqa: PLR2004 - as many as are listed
+    return (Check("chains", ok=False, detail=f"{reasons}{more}"),)
 
 
 def _kafka(bridge: BridgeView, now: float) -> Check:

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 import bridge as package
 from bridge.clock import wall_us
-from bridge.errors import DisconnectCause
+from bridge.errors import ChainFailure, DisconnectCause
 from bridge.observability.health import readiness
 from bridge.observability.latency import NAMESPACE
 from bridge.pipeline.accounts import RATE_LIMIT
@@ -200,8 +200,38 @@ class BridgeCollector(Collector):
             family.add_metric((bridge.settings.topics[topic],), last_us / 1e6)
         yield family
         yield from self._symbol_ages()
+        yield from self._chains()
         yield _gauge(
             "token_expiry_timestamp_seconds", "Time at which the access token expires.", bridge.tokens.expires_at
+        )
+
+    def _chains(self) -> Iterator[Metric]:
+        chains = self._bridge.chains
+        contracts = GaugeMetricFamily(
+            f"{PREFIX}chain_contracts",
+            "Contracts of the option chains of an underlying, of all shards.",
+            labels=("underlying",),
+        )
+        resolved = GaugeMetricFamily(
+            f"{PREFIX}chain_resolved_timestamp_seconds",
+            "Time at which the option chains of an underlying were last resolved.",
+            labels=("underlying",),
+        )
+        for status in chains.statuses():
+            contracts.add_metric((status.underlying,), status.contracts)
+            if status.resolved_at is not None:
+                resolved.add_metric((status.underlying,), status.resolved_at)
+        yield contracts
+        yield resolved
+        yield _counters(
+            "chain_failures",
+            "Failed requests for option chains, by underlying and reason.",
+            ("underlying", "reason"),
+            {
+                (status.underlying, reason): chains.failures.get((status.underlying, reason), 0)
+                for status in chains.statuses()
+                for reason in ChainFailure
+            },
         )
 
     def _symbol_ages(self) -> Iterator[Metric]:

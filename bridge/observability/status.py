@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bridge.observability.connection_history import Disconnect, Gap
     from bridge.observability.health import Check
     from bridge.observability.rate_history import RateHistory
-    from bridge.observability.view import BridgeView
+    from bridge.observability.view import BridgeView, ChainStatusView
 
     Json = dict[str, Any]
 
@@ -56,6 +56,7 @@ def status(bridge: BridgeView, history: RateHistory, now: float, now_us: int) ->
         "lines": {"per_second": round(history.rate(LINES), 1), "history": history.rates(LINES)},
         "topics": [_topic(bridge, history, topic, now, now_us) for topic in Topic],
         "stale_symbols": _stale_symbols(bridge),
+        "chains": [_chain(one) for one in bridge.chains.statuses()],
         "rate_seconds": RATE_SECONDS,
         "history_seconds": HISTORY_SECONDS,
         "buffer": _buffer(bridge),
@@ -109,6 +110,17 @@ def _pending_change(bridge: BridgeView) -> Json | None:
     if change.plan is None:
         return None
     return {"symbols": len(change.plan), "since": _iso_time(change.since_us), "problem": change.problem or None}
+
+
+def _chain(one: ChainStatusView) -> Json:
+    """Return what is known of the option chains of one underlying, all shards together."""
+    return {
+        "underlying": one.underlying,
+        "contracts": one.contracts,
+        "left_out": one.left_out,
+        "resolved_at": None if one.resolved_at is None else _iso_time(one.resolved_at * 1e6),
+        "problem": one.problem or None,
+    }
 
 
 def _session(bridge: BridgeView) -> Json | None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from bridge.errors import ConnectionLost, DisconnectCause
+    from bridge.errors import ChainFailure, ConnectionLost, DisconnectCause
     from bridge.market_data import EventType
     from bridge.observability.connection_history import ConnectionHistory
     from bridge.observability.latency import LatencyMetrics
@@ -67,6 +67,31 @@ class PlanChangeView(Protocol):
     def since_us(self) -> int | None: ...
     @property
     def problem(self) -> str: ...
+
+
+class ChainStatusView(Protocol):
+    """What is known of the option chains of one underlying; the time is in seconds since the epoch."""
+
+    @property
+    def underlying(self) -> str: ...
+    @property
+    def contracts(self) -> int: ...
+    @property
+    def left_out(self) -> int: ...
+    @property
+    def resolved_at(self) -> float | None: ...
+    @property
+    def problem(self) -> str: ...
+    @property
+    def is_resolved(self) -> bool: ...
+
+
+class ChainsView(Protocol):
+    """The option chains, by underlying, and the failed requests by underlying and reason."""
+
+    @property
+    def failures(self) -> Mapping[tuple[str, ChainFailure], int]: ...
+    def statuses(self) -> Sequence[ChainStatusView]: ...
 
 
 class KeepAliveView(Protocol):
@@ -155,6 +180,8 @@ class BridgeView(Protocol):
     def plan_applied_us(self) -> int: ...
     @property
     def plan_change(self) -> PlanChangeView: ...
+    @property
+    def chains(self) -> ChainsView: ...
     @property
     def accounts(self) -> Accounts: ...
     @property

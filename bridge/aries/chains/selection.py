@@ -48,7 +48,7 @@ class Selection:
     """The selected contracts.
 
     ``anchor`` is the price that they were selected by, None if there was none; ``left_out`` is how many more the chain
-    has than ``max_contracts`` allows; ``listed``: at prices beyond all strikes of an expiration the exchange lists more.
+    has than ``max_contracts`` allows; at prices outside of ``listed`` the exchange will list more strikes.
     """
 
     symbols: tuple[str, ...] = ()

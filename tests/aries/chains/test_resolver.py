@@ -122,7 +122,7 @@ async def test_resolved_at_start() -> None:
 
 
 async def test_many_days() -> None:
-    """Over weekends, holidays and a change of the clocks there is one request a day, and what is wanted is in the plan."""
+    """Over weekends, holidays and a change of the clocks there is one request a day, and the plan is as wanted."""
     async with running(plan_of(ALL)) as scene:
         exchange = scene.exchange
         exchange.now = datetime(2027, 3, 1, 15, tzinfo=UTC).timestamp()
