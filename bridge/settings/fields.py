@@ -78,9 +78,9 @@ class Settings(BaseSettings):
     """OAuth2 refresh token; with `ARIES_CLIENT_ID`, instead of `ARIES_ACCESS_TOKEN`."""
     aries_token_url: HttpUrl = "https://api.aries.com/v1/oauth2/token"  # noqa: S105 - a URL, no password
     """Token endpoint for the refresh-token grant."""
-    aries_api_url: HttpUrl | None = Field(default=None, json_schema_extra={"default": "host of `ARIES_WS_URL`"})
-    """Base URL of the vendor's REST endpoints, which option chains need; the default for the feed's own URL is
-    `https://api.aries.com`. They get the access token, which needs the scope `options:information`."""
+    aries_api_url: HttpUrl | None = None
+    """Base URL of the vendor's REST endpoints, which option chains need; unset = the host of `ARIES_WS_URL`, like
+    `https://api.aries.com`. The access token then needs the scope `options:information`."""
     aries_ssl_cafile: AuthoritiesFile | None = None
     """PEM file of further certificate authorities, trusted beside the system's by feed, token endpoint and proxy."""
     aries_api_key: SecretText | None = None

@@ -50,7 +50,11 @@
 {{- range $index, $entry := $a.subscriptions }}
 {{- $name := kindIs "map" $entry | ternary $entry (dict "symbol" (toString $entry)) -}}
 {{- $symbol := $name.symbol -}}
-{{- if not (kindIs "string" $symbol) }}
+{{- if hasKey $name "underlying" }}
+{{- if not (kindIs "string" $name.underlying) }}
+- aries.subscriptions[{{ $index }}].underlying is not a string, but {{ toJson $name.underlying }} in YAML: quote it, like "ON" or "1E5".
+{{- end }}
+{{- else if not (kindIs "string" $symbol) }}
 - aries.subscriptions[{{ $index }}].symbol is not a string, but {{ toJson $symbol }} in YAML: quote it, like "ON" or "1E5".
 {{- else if hasKey $described $symbol }}
 - aries.subscriptions[{{ $index }}] is for {{ $symbol }}, which has another entry: list it once.

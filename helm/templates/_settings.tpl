@@ -24,6 +24,7 @@
   (list "ARIES_EVENTS" $v.aries.events)
   (list "ARIES_SUBSCRIPTIONS" (and (not $v.subscriptions.hotReload) $v.aries.subscriptions (toJson $v.aries.subscriptions) | default ""))
   (list "ARIES_CLIENT_ID" $v.aries.clientId)
+  (list "ARIES_API_URL" $v.aries.apiUrl)
   (list "ARIES_TOKEN_URL" $v.aries.tokenUrl)
   (list "ARIES_PING_INTERVAL_SECONDS" $v.aries.pingIntervalSeconds)
   (list "ARIES_PONG_TIMEOUT_SECONDS" $v.aries.pongTimeoutSeconds)
@@ -121,7 +122,9 @@
 {{- $described := dict -}}
 {{- range .Values.aries.subscriptions -}}
 {{- $entry := kindIs "map" . | ternary . (dict "symbol" .) -}}
+{{- if not (hasKey $entry "underlying") -}}
 {{- $_ := set $described (toString $entry.symbol | splitList ":" | first) true -}}
+{{- end -}}
 {{- end -}}
 {{- range .Values.aries.symbols -}}
 {{- if not (hasKey $described (splitList ":" (toString .) | first)) }}
@@ -130,7 +133,7 @@
 {{- end -}}
 {{- range .Values.aries.subscriptions -}}
 {{- $type := "" -}}
-{{- if kindIs "map" . -}}
+{{- if and (kindIs "map" .) (not (hasKey (kindIs "map" . | ternary . dict) "underlying")) -}}
 {{- $type = .type | default (get $types (toString .symbol)) -}}
 {{- end }}
 {{ if $type }}{{ toJson (merge (dict "type" $type) .) }}{{ else }}{{ toJson . }}{{ end }},
