@@ -12,7 +12,7 @@ RUN_READY := $(VENV)/.run-ready
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help dev test soak bench lint types format docs wheel wheel-check lock clean
+.PHONY: help dev test test-kafka-versions soak bench lint types format docs wheel wheel-check lock clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1\t/' | expand -t 14
@@ -34,6 +34,14 @@ dev: $(RUN_READY) ## Run simulator, bridge and embedded broker, and show what is
 
 test: $(READY)  ## Run all tests (ARGS go to pytest)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+# Delivery, order, topics and replaced producers; all of them run on the newest version in `make test`.
+KAFKA_TESTS := tests/support/test_brokers.py tests/kafka tests/check/test_kafka.py tests/cli/test_topics.py \
+  tests/verify/test_rebuilds.py $(addprefix tests/faults/kafka/test_,brokers_fail.py producers_die.py topics_change.py \
+  records_refused.py subscriptions_change.py)
+test-kafka-versions: $(READY) ## Run the tests of delivery and topics on each supported version of Kafka (ARGS go to pytest)
+	@for version in $$($(BIN)/python -m tests.support.kafka_distribution); do echo "Apache Kafka $$version"; \
+	  TESTS_REQUIRE_KAFKA=1 TESTS_KAFKA_VERSION=$$version $(BIN)/python -m pytest -m kafka $(ARGS) $(KAFKA_TESTS) || exit 1; done
 
 soak: $(READY)  ## Inject random faults into Kafka, simulator and bridge, and check the result (ARGS="--minutes 10 --seed 7")
 	@$(BIN)/python -m tests.programs.soak $(ARGS)
