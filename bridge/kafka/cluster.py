@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.admin.config_resource import ConfigResourceType
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaConnectionError,
@@ -23,17 +22,21 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
+from bridge.kafka.aiokafka_internals import Client
 from bridge.kafka.client_options import CLOSE_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
 from bridge.kafka.metadata_request import UNKNOWN_OPERATIONS, DescribeTopicsRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
 
+    from aiokafka.client import AIOKafkaClient
     from aiokafka.protocol.api import Request
 
 CLEANUP_POLICY, RETENTION_MS = "cleanup.policy", "retention.ms"
 MIN_INSYNC_REPLICAS, MAX_MESSAGE_BYTES = "min.insync.replicas", "max.message.bytes"
-_REQUESTED_SETTINGS = (CLEANUP_POLICY, RETENTION_MS, MIN_INSYNC_REPLICAS, MAX_MESSAGE_BYTES)
+#: Gone in Kafka 4.0, which has one format.
+MESSAGE_FORMAT = "message.format.version"
+_REQUESTED_SETTINGS = (CLEANUP_POLICY, RETENTION_MS, MIN_INSYNC_REPLICAS, MAX_MESSAGE_BYTES, MESSAGE_FORMAT)
 _NO_ERROR = 0
 #: A topic that was just created may have no leaders yet.
 _EXISTS = (_NO_ERROR, LeaderNotAvailableError.errno)
@@ -81,14 +84,12 @@ class TopicDescriptions:
 @asynccontextmanager
 async def open_client(
     options: Mapping[str, object], timeout_seconds: float = CONNECT_TIMEOUT_SECONDS
-) -> AsyncIterator[AIOKafkaClient]:
+) -> AsyncIterator[Client]:
     """Connect a client to a broker and close it at the end; raises what aiokafka raises, and TimeoutError."""
-    client = AIOKafkaClient(**options)
+    client = Client(options)
     try:
         async with asyncio.timeout(timeout_seconds):
             await client.bootstrap()
-        if not client.cluster.brokers():  # aiokafka does not report a rejected OAUTHBEARER token in any other way
-            raise KafkaConnectionError("No broker metadata in the answer")
         yield client
     finally:
         with suppress(TimeoutError):
@@ -137,7 +138,7 @@ async def _describe_configs(client: AIOKafkaClient, names: Collection[str]) -> d
     resources = [(ConfigResourceType.TOPIC, name, list(_REQUESTED_SETTINGS)) for name in sorted(names)]
     try:
         response = await send_to_any_broker(client, DescribeConfigsRequest(resources))
-    except IncompatibleBrokerVersion:
+    except (IncompatibleBrokerVersion, NotImplementedError):
         return {}
     return {
         resource["resource_name"]: {

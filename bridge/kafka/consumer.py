@@ -12,15 +12,16 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.aiokafka_internals import client_of
+from bridge.kafka.broker_support import READING, UnusableBrokers, missing_request
 from bridge.kafka.client_options import (
     CONNECT_TIMEOUT_SECONDS,
     CapturedKafkaLog,
     KafkaSettings,
-    bootstrap_servers,
     client_options,
     close_consumer,
     readable_errors,
 )
+from bridge.kafka.cluster import open_client
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
 from bridge.serialization.schema_registry import Registry, RegistrySettings
@@ -60,8 +61,9 @@ async def open_consumer(
     settings: KafkaSettings, name: str, *, partition_fetch_bytes: int = PARTITION_FETCH_BYTES
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Start a consumer without a group and close it at the end; raises KafkaUnreachable."""
+    options = client_options(settings, name)
     consumer = AIOKafkaConsumer(
-        **client_options(settings, name),
+        **options,
         enable_auto_commit=False,
         # If a record was deleted before it was read, continue with the oldest that is left.
         auto_offset_reset="earliest",
@@ -69,13 +71,20 @@ async def open_consumer(
         max_partition_fetch_bytes=partition_fetch_bytes,
     )
     try:
-        with readable_errors(bootstrap_servers(settings)):
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                await consumer.start()
+        async with readable_errors(options), asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await _check_versions(options)
+            await consumer.start()
         yield consumer
     finally:
         with CapturedKafkaLog():
             await close_consumer(consumer)
+
+
+async def _check_versions(options: Mapping[str, object]) -> None:
+    """Raise ``UnusableBrokers`` if a request lacks that a consumer would try again and again in its background."""
+    async with open_client(options) as client:
+        if (lack := missing_request(client.versions, READING)) is not None:
+            raise UnusableBrokers(str(lack))
 
 
 async def assign_topics(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from bridge.errors import ConnectionLost, DisconnectCause
@@ -116,7 +116,11 @@ class PublisherStateView(Protocol):
     @property
     def connected(self) -> bool: ...
     @property
-    def acking(self) -> bool: ...
+    def connected_since_us(self) -> int: ...
+    @property
+    def acking_since_us(self) -> int: ...
+    @property
+    def missing_topics(self) -> Sequence[str]: ...
     @property
     def active_at(self) -> float: ...
     @property
@@ -130,7 +134,7 @@ class PublisherView(Protocol):
 
     @property
     def state(self) -> PublisherStateView: ...
-    def blocked_topics(self) -> AbstractSet[str]: ...
+    def problem(self, now: float) -> str | None: ...
 
 
 class BridgeView(Protocol):

@@ -79,6 +79,8 @@ CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "refused_symbols": ("gauge", (), ONE),
     "market_open": ("gauge", (), None),
     "kafka_acking": ("gauge", (), ONE),
+    "kafka_connected": ("gauge", (), ONE),
+    "kafka_topics_missing": ("gauge", (), ONE),
     "buffer_budget_bytes": ("gauge", (), ONE),
     "overloaded": ("gauge", (), ONE),
 }
