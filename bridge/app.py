@@ -72,7 +72,7 @@ class Bridge:
         self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
         self._open_pipeline(redactor)
-        self._open_publisher()
+        self._open_publisher(redactor)
         self._open_client(redactor)
 
     def _open_pipeline(self, redactor: Redactor) -> None:
@@ -92,15 +92,16 @@ class Bridge:
             shard=settings.shard,
             market_status=settings.shard == MARKET_STATUS_SHARD,
             conflate_ms=settings.bridge_conflate_ms,
+            is_full=settings.is_full,
             redact=redactor.redact,
         )
         self.accounts = self._pipeline.accounts
         self.buffer = self._pipeline.buffer
         self.control = self._pipeline.control
         self.ingest = self._pipeline.ingest
-        self.prices = self._pipeline.prices
+        self.decimals = self._pipeline.decimals
 
-    def _open_publisher(self) -> None:
+    def _open_publisher(self, redactor: Redactor) -> None:
         """Create what sends queued records to Kafka."""
         settings = self.settings
         self.latency = LatencyMetrics()
@@ -110,7 +111,7 @@ class Bridge:
             self.latency,
             names=settings.topics,
             topics=sorted({*topics_for(self.plan.events), *ALWAYS}),
-            options=lambda: producer_options(settings),
+            options=lambda: producer_options(settings, redactor.learn),
             batching=Batching(settings.kafka_linger_ms / 1000, settings.kafka_batch_bytes, settings.kafka_compression),
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
             ready=self._ready,
@@ -121,11 +122,13 @@ class Bridge:
         settings = self.settings
         self.client = AriesClient(
             url=settings.aries_ws_url,
+            cafile=settings.aries_ssl_cafile,
             dialect=dialect(settings),
             timing=Timing(
                 settings.aries_ping_interval_seconds,
                 settings.aries_pong_timeout_seconds,
                 settings.aries_stale_after_seconds,
+                settings.aries_max_frames_per_second,
             ),
             tokens=self.tokens,
             learn_secret=redactor.learn,
@@ -323,6 +326,7 @@ def token_source(settings: Settings, learn_secret: Callable[[str], None] = lambd
         client_id=settings.aries_client_id,
         refresh_token=settings.aries_refresh_token,
         client_secret=settings.aries_client_secret,
+        cafile=settings.aries_ssl_cafile,
         learn_secret=learn_secret,
     )
 
@@ -340,11 +344,11 @@ def wanted_topics(plan: Plan) -> dict[str, frozenset[Topic]]:
     return {symbol: topics_for(one.events) for symbol, one in plan.items()}
 
 
-def producer_options(settings: Settings) -> dict[str, object]:
+def producer_options(settings: Settings, learn_secret: Callable[[str], None]) -> dict[str, object]:
     """Return the options of a new producer; secrets and certificates are read again."""
     return {
         "metadata_max_age_ms": 60_000,
-        **client_options(settings, settings.bridge_instance),
+        **client_options(settings, settings.bridge_instance, learn_secret),
     }
 
 

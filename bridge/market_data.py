@@ -14,7 +14,7 @@ import msgspec
 from bridge.errors import BadLine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 #: A decoded JSON object: numbers with a fraction or an exponent stay the text that was sent, so that no digit is
 #: lost; whole numbers are ``int``, of any size.
@@ -57,6 +57,52 @@ FIELDS: Mapping[EventType, tuple[str, ...]] = MappingProxyType(
 MARKET_STATUS_FIELDS = ("market", "afterHours", "earlyHours", "exchanges", "currencies", "indicesGroups", "serverTime")
 #: Fields that any update of a symbol may have besides ``symbol``.
 SHARED_FIELDS = ("instrumentType",)
+
+_CORRECTED = ("price", "size", "seq", "id", "timestamp", "exchange", "tick")
+_CORRECTION_WORDS = (
+    *("cancel", "canceled", "cancelled", "cancellation", "cancelerror", "correction", "corrected"),
+    *("bust", "busted", "reversal", "reversed", "void", "voided"),
+)
+#: Fields by which an update cancels or corrects an execution, in lower case and without underscores: [A], as no page
+#: shows one.
+CORRECTION_FIELDS = frozenset(
+    {
+        *(f"{prefix}{word}" for prefix in ("", "is", "trade") for word in _CORRECTION_WORDS),
+        *(
+            f"{word}{suffix}"
+            for word in _CORRECTION_WORDS
+            for suffix in ("action", "indicator", "flag", "type", "code", "reason")
+        ),
+        *(
+            f"{state}{trade}{field}"
+            for state in ("original", "corrected", "correction", "canceled", "cancelled", "busted")
+            for trade in ("", "trade")
+            for field in _CORRECTED
+        ),
+    }
+)
+#: Values by which such a field says that the update is none, in lower case.
+_NO_CORRECTION = frozenset({"", "0", "false", "n", "no", "none", "null", "new"})
+
+
+def correction_fields(names: Iterable[str]) -> tuple[str, ...]:
+    """Return those names that are fields of a cancel or correction; whether it is one depends on their values."""
+    return tuple(name for name in names if name.replace("_", "").lower() in CORRECTION_FIELDS)
+
+
+def correction_field(fields: JsonObject, names: Iterable[str] | None = None) -> str | None:
+    """Return the field by which an update cancels or corrects an execution; None if none does.
+
+    A field that is null, false, 0, or a text that means the same, does not count. ``names`` are the result of
+    ``correction_fields``, if it is known already.
+    """
+    if names is None:
+        names = correction_fields(fields)
+    return next((name for name in names if _is_set(fields[name])), None)
+
+
+def _is_set(value: object) -> bool:
+    return value.strip().lower() not in _NO_CORRECTION if type(value) is str else bool(value)
 
 
 class UpdateKind(StrEnum):

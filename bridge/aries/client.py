@@ -35,6 +35,7 @@ from bridge.pipeline.control_events import ControlKind
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from bridge.aries.access_token import TokenSource
     from bridge.aries.protocol.dialect import Dialect
@@ -70,6 +71,7 @@ class AriesClient:
         self,
         *,
         url: str,
+        cafile: Path | None = None,
         dialect: Dialect,
         timing: Timing,
         tokens: TokenSource,
@@ -88,6 +90,7 @@ class AriesClient:
         self.session: Session | None = None
         self.plan = plan
         self._url = url
+        self._cafile = cafile
         self._dialect = dialect
         self._timing = timing
         self._silence = SilencePolicy(timing.stale_after_seconds)
@@ -120,7 +123,7 @@ class AriesClient:
     async def _connect(self) -> None:
         self.state = ClientState.CONNECTING
         token = await self._token(fresh=False)
-        socket = await connect.connect(self._url, Connection, connect.OPEN_TIMEOUT_SECONDS)
+        socket = await connect.connect(self._url, Connection, connect.OPEN_TIMEOUT_SECONDS, self._cafile)
         session = self.session = Session(self._dialect, self.plan, self._timing, _now(), self._silence)
         self.state = ClientState.AUTHENTICATING
         try:
@@ -206,11 +209,11 @@ class AriesClient:
                 await _cancel_and_wait(renewal)
 
     async def _send(self, socket: Connection, session: Session) -> None:
-        for frame in session.take_outgoing():
-            await self._send_with_timeout(socket.send(frame, text=True))
-        if session.keep_alive.take_protocol_ping():
+        if session.take_protocol_ping(_now()):
             pong = await self._send_with_timeout(socket.ping())
             pong.add_done_callback(lambda done: _on_protocol_pong(session, done))  # type: ignore[attr-defined]  # a future
+        for frame in session.take_outgoing(_now()):
+            await self._send_with_timeout(socket.send(frame, text=True))
 
     async def _send_with_timeout(self, sending: Awaitable[T]) -> T:
         """Wait until the socket has accepted the data, but not longer than for a pong."""

@@ -62,7 +62,7 @@ class _Conversation:
 
     async def send(self) -> None:
         """Send what the session has to send."""
-        for frame in self.session.take_outgoing():
+        for frame in self.session.take_outgoing(_now()):
             await self._socket.send(frame, text=True)
 
     def first(self, kind: type[SessionEvent]) -> SessionEvent | None:

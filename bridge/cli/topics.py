@@ -21,6 +21,7 @@ from bridge.kafka.topic_specification import (
     partition_count,
     specify_topics,
 )
+from bridge.network import event_loop
 from bridge.settings import load_only
 from bridge.settings.kafka_side import kafka_settings
 
@@ -93,11 +94,8 @@ def topics(
     elif cluster is not None:
         raise typer.BadParameter("only valid with --strimzi", param_hint="--cluster")
     else:
-        asyncio.run(
-            create_or_compare(
-                kafka_settings(bootstrap_servers), options, dry_run=dry_run, check=check, wait_seconds=wait
-            )
-        )
+        settings = kafka_settings(bootstrap_servers)
+        event_loop.run(create_or_compare(settings, options, dry_run=dry_run, check=check, wait_seconds=wait))
 
 
 def _print_manifest(options: TopicOptions, cluster: str | None, api: StrimziApi) -> None:

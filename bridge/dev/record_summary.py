@@ -79,10 +79,16 @@ def _level2(record: Record) -> Iterator[str]:
     yield f"({len(book)} levels, {len(record['quotes'])} exchanges)"
 
 
-def _labelled(label: str, value: object, size: int | None = None) -> str:
+def _labelled(label: str, value: object, size: int | Decimal | None = None) -> str:
     if value is None:
         return ""
-    return f"{label} {_number(value)}{f'x{size}' if size else ''}".lstrip()
+    text = _quantity(value) if label == "volume" else _number(value)
+    return f"{label} {text}{f'x{_quantity(size)}' if size else ''}".lstrip()
+
+
+def _quantity(value: object) -> str:
+    """Return a size or volume without trailing zeros."""
+    return f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, Decimal) else str(value)
 
 
 def _number(value: object) -> str:

@@ -7,11 +7,11 @@ import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
-from bridge.kafka.aiokafka_internals import client_of
+from bridge.kafka.aiokafka_internals import Client, Consumer, client_of
 from bridge.kafka.broker_support import READING, UnusableBrokers, missing_request
 from bridge.kafka.client_options import (
     CONNECT_TIMEOUT_SECONDS,
@@ -21,15 +21,15 @@ from bridge.kafka.client_options import (
     close_consumer,
     readable_errors,
 )
-from bridge.kafka.cluster import open_client
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
-from bridge.serialization.schema_registry import Registry, RegistrySettings
+from bridge.serialization.registry_settings import RegistrySettings
+from bridge.serialization.schema_registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from aiokafka import ConsumerRecord
+    from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
     from bridge.topics import Topic
 
@@ -62,8 +62,8 @@ async def open_consumer(
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Start a consumer without a group and close it at the end; raises KafkaUnreachable."""
     options = client_options(settings, name)
-    consumer = AIOKafkaConsumer(
-        **options,
+    consumer = Consumer(
+        options,
         enable_auto_commit=False,
         # If a record was deleted before it was read, continue with the oldest that is left.
         auto_offset_reset="earliest",
@@ -72,19 +72,18 @@ async def open_consumer(
     )
     try:
         async with readable_errors(options), asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            await _check_versions(options)
             await consumer.start()
+            _check_versions(client_of(consumer))
         yield consumer
     finally:
         with CapturedKafkaLog():
             await close_consumer(consumer)
 
 
-async def _check_versions(options: Mapping[str, object]) -> None:
+def _check_versions(client: Client) -> None:
     """Raise ``UnusableBrokers`` if a request lacks that a consumer would try again and again in its background."""
-    async with open_client(options) as client:
-        if (lack := missing_request(client.versions, READING)) is not None:
-            raise UnusableBrokers(str(lack))
+    if (lack := missing_request(client.versions, READING)) is not None:
+        raise UnusableBrokers(str(lack))
 
 
 async def assign_topics(

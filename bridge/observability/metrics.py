@@ -22,6 +22,7 @@ from bridge.observability.health import readiness
 from bridge.observability.latency import NAMESPACE
 from bridge.pipeline.accounts import RATE_LIMIT
 from bridge.pipeline.routing import CONFLATED
+from bridge.serialization.readable_fields import READ_FIELDS
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
@@ -98,6 +99,18 @@ class BridgeCollector(Collector):
             self._unknown_fields(),
         )
 
+        names = self._bridge.settings.topics
+        yield _counters(
+            "bad_fields",
+            "Values of the feed that could not be read and were published as null, by topic and field.",
+            ("topic", "field"),
+            {
+                (names[topic], field): self._bridge.ingest.bad_fields.counts[topic, field]
+                for topic, fields in READ_FIELDS.items()
+                for field in fields
+            },
+        )
+
     def _records(self) -> Iterator[Metric]:
         accounts = self._bridge.accounts
         yield _counters(
@@ -129,8 +142,8 @@ class BridgeCollector(Collector):
         yield _gauge("records_pending", "Records read and not yet acknowledged.", accounts.pending)
         yield _counter(
             "prices_rounded",
-            "Prices with more than nine decimal places, rounded half to even.",
-            self._bridge.prices.rounded,
+            "Prices with more than nine decimal places and quantities with more than six, rounded half to even.",
+            self._bridge.decimals.rounded,
         )
         yield _gauge(
             "conflation_held",

@@ -187,7 +187,26 @@ def _accounts(bridge: BridgeView) -> Json:
         "dead_lettered_by_reason": dict(accounts.dead_lettered),
         "dropped_by_reason": {f"{topic} {reason}": count for (topic, reason), count in accounts.dropped.items()},
         "unknown_fields": dict(bridge.ingest.unknown_fields),
+        "bad_fields": _bad_fields(bridge),
     }
+
+
+def _bad_fields(bridge: BridgeView) -> list[Json]:
+    """Return the fields with values that could not be read, most first, each with its newest value."""
+    bad_fields = bridge.ingest.bad_fields
+    return [
+        {
+            "topic": bridge.settings.topics[topic],
+            "field": field,
+            "count": count,
+            "value": example.value,
+            "expected": example.expected,
+            "symbol": example.symbol,
+            "at": _iso_time(example.ingest_us),
+        }
+        for (topic, field), count in bad_fields.counts.most_common()
+        for example in [bad_fields.examples[topic, field]]
+    ]
 
 
 def _gap(gap: Gap, now_us: int) -> Json:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.ingest import Ingest
     from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.secrets.secret import Secret
-    from bridge.serialization.decimals import PriceEncoder
+    from bridge.serialization.decimals import DecimalEncoder
     from bridge.topics import Topic
 
 
@@ -161,7 +161,7 @@ class BridgeView(Protocol):
     @property
     def ingest(self) -> Ingest: ...
     @property
-    def prices(self) -> PriceEncoder: ...
+    def decimals(self) -> DecimalEncoder: ...
     @property
     def buffer(self) -> RecordBuffer: ...
     @property

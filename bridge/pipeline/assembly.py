@@ -13,7 +13,7 @@ from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.ingest import Ingest
 from bridge.pipeline.overload import Overload
 from bridge.pipeline.record_buffer import RecordBuffer
-from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.fast import FastSerializer
 from bridge.serialization.serializer import Serializer, single_object_prefixes
 
@@ -32,7 +32,7 @@ class Pipeline:
     buffer: RecordBuffer
     control: ControlEvents
     ingest: Ingest
-    prices: PriceEncoder
+    decimals: DecimalEncoder
     _serializer: Serializer
     _fast_serializer: FastSerializer
 
@@ -55,18 +55,20 @@ def assemble(
     shard: int = 0,
     market_status: bool = True,
     conflate_ms: int = 0,
+    is_full: bool | None = None,
     redact: Callable[[str], str] = str,
     clock: Callable[[], float] = time.monotonic,
 ) -> Pipeline:
     """Return a pipeline whose queues are not open yet.
 
     ``names`` are the topics' names in Kafka, ``wanted`` the topics of each symbol; see :class:`RecordBuffer` for
-    ``partition`` and ``on_ready``. ``clock`` returns monotonic seconds.
+    ``partition`` and ``on_ready``. ``is_full``: whether a level-2 message has all rows, if that is known. ``clock``
+    returns monotonic seconds.
     """
     prefixes = single_object_prefixes(schemas)
-    prices = PriceEncoder()
+    decimals = DecimalEncoder()
     serializer = Serializer(schemas, prefixes)
-    fast_serializer = FastSerializer(schemas, prefixes, prices)
+    fast_serializer = FastSerializer(schemas, prefixes, decimals, is_full=is_full)
     accounts = Accounts()
     buffer = RecordBuffer(names, accounts, budget_bytes, partition=partition, on_ready=on_ready)
     control = ControlEvents(serializer, buffer, accounts, instance=instance, shard=shard, redact=redact)
@@ -74,7 +76,7 @@ def assemble(
     ingest = Ingest(
         serializer=serializer,
         fast_serializer=fast_serializer,
-        prices=prices,
+        decimals=decimals,
         buffer=buffer,
         accounts=accounts,
         overload=overload,
@@ -84,5 +86,6 @@ def assemble(
         wanted=wanted,
         market_status=market_status,
         conflate_ms=conflate_ms,
+        is_full=is_full,
     )
-    return Pipeline(accounts, buffer, control, ingest, prices, serializer, fast_serializer)
+    return Pipeline(accounts, buffer, control, ingest, decimals, serializer, fast_serializer)

@@ -29,7 +29,7 @@ PRODUCER_REPLACED: Final = "producer replaced"
 
 
 class ControlKind(StrEnum):
-    """What a control record announces (the enum of ``control.avsc``)."""
+    """What a control record announces (the field ``kind`` of ``control.avsc``)."""
 
     SESSION_STARTED = "SESSION_STARTED"
     SUBSCRIBED = "SUBSCRIBED"

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Final, cast
 import structlog
 
 from bridge import log_events
-from bridge.errors import BadLine, Undecodable
-from bridge.market_data import Update, UpdateKind
+from bridge.errors import BadField, BadLine, Undecodable
+from bridge.market_data import Update, UpdateKind, correction_field
+from bridge.pipeline.bad_fields import BadFields
 from bridge.pipeline.conflation import Conflation
 from bridge.pipeline.routing import Router, skip
 from bridge.serialization.fast import FieldLayoutCache, encode_long
-from bridge.serialization.records import IngestMetadata, build_record, record_topics
+from bridge.serialization.field_mappings import REQUIRED_FIELDS
+from bridge.serialization.readable_fields import readable
+from bridge.serialization.records import IngestMetadata, build_record, is_empty
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
     from bridge.pipeline.partition_queue import PartitionQueue, Record
     from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.pipeline.routing import SymbolStream
-    from bridge.serialization.decimals import PriceEncoder
-    from bridge.serialization.fast import FastSerializer
+    from bridge.serialization.decimals import DecimalEncoder
+    from bridge.serialization.fast import FastSerializer, FieldLayout
     from bridge.serialization.serializer import Serializer
 
 log = structlog.get_logger(__name__)
@@ -52,7 +55,7 @@ class Ingest:
         *,
         serializer: Serializer,
         fast_serializer: FastSerializer,
-        prices: PriceEncoder,
+        decimals: DecimalEncoder,
         buffer: RecordBuffer,
         accounts: Accounts,
         overload: Overload,
@@ -60,19 +63,21 @@ class Ingest:
         wanted: Mapping[str, frozenset[Topic]],
         market_status: bool = True,
         conflate_ms: int = 0,
+        is_full: bool | None = None,
     ) -> None:
         self.unknown_fields: dict[str, int] = {}
+        self.bad_fields = BadFields()
         self.last_data_us: dict[Topic, int] = {}
         self.session_id = 0
         self.overload = overload
+        self._is_full = is_full
         self.conflation = Conflation(serializer, buffer, accounts, overload, conflate_ms)
         self._router = Router(buffer, wanted, market_status=market_status)
         self._routes = self._router.routes
         self._serializer = serializer
-        self._fast_serializer = fast_serializer
         self._layouts = {kind: FieldLayoutCache(kind, fast_serializer) for kind in UpdateKind}
         self._session_bytes = b""
-        self._prices = prices
+        self._decimals = decimals
         self._buffer = buffer
         self._accounts = accounts
         self._dead_letters = dead_letters
@@ -155,17 +160,20 @@ class Ingest:
         self.overload.announce()
 
     def release(self, now_us: int) -> bool:
-        """Queue conflated records, as far as there is room; return whether more can be queued at once."""
-        goes_on = self.conflation.release(now_us)
-        self.overload.announce()
-        return goes_on
+        """Queue conflated records that are due, as far as there is room; return whether more can be queued at once."""
+        return self._release(now_us, due_only=True)
 
     def release_all(self, now_us: int) -> bool:
         """Queue conflated records of all queues that have room; return whether some were queued, and more may wait."""
         waiting = len(self.conflation)
-        self.release(now_us)
+        self._release(now_us, due_only=False)
         self.release_after_overload(now_us)
         return len(self.conflation) < waiting
+
+    def _release(self, now_us: int, *, due_only: bool) -> bool:
+        goes_on = self.conflation.release(now_us, due_only=due_only)
+        self.overload.announce()
+        return goes_on
 
     def release_after_overload(self, now_us: int) -> None:
         """Queue conflated records of queues that have room again; overload ends when no queue lacks room."""
@@ -197,8 +205,10 @@ class Ingest:
         layout = layouts.known.get(names) or layouts.new(names)
         if layout.unknown:
             self._count_unknown_fields(layout.unknown)
+            if layout.corrections and (name := correction_field(fields, layout.corrections)) is not None:
+                raise BadLine("unknown_kind", f"{name}: a cancel or correction is not published as an execution")
         streams = self._routes[layout.topics].get(update.symbol) or self._router.route(layout.topics, update.symbol)
-        rounded = self._prices.rounded
+        rounded = self._decimals.rounded
         # All records of a line are made before the first is queued: a line is dead-lettered whole or not at all.
         values = []
         for stream in streams:
@@ -211,27 +221,35 @@ class Ingest:
         if values and len(values) == len(streams):
             self._queue_all(streams, values, update, ingest_us)
         else:
-            self._prices.rounded = rounded
-            self._update_slowly(update, ingest_us)
+            self._decimals.rounded = rounded
+            self._update_slowly(update, layout, streams, ingest_us)
 
-    def _update_slowly(self, update: Update, ingest_us: int) -> None:
-        """Do as ``_update``, by the reference path: it handles nulls and unwanted updates, and says what is wrong."""
-        topics = record_topics(update)
-        streams = self._routes[topics].get(update.symbol) or self._router.route(topics, update.symbol)
-        if not streams:
-            self._accounts.filtered["not_subscribed" if topics else "empty"] += 1
+    def _update_slowly(
+        self, update: Update, layout: FieldLayout, streams: tuple[SymbolStream, ...], ingest_us: int
+    ) -> None:
+        """Do as ``_update``, whatever the values: what cannot be read becomes null; the error names what is wrong."""
+        if not streams or all(is_empty(stream.topic, update.fields) for stream in streams):
+            self._accounts.filtered["not_subscribed" if layout.topics and not streams else "empty"] += 1
             return
         try:
-            values = [self._serialize(stream, update, ingest_us) for stream in streams]
+            update, unreadable, has_content = readable(update, [stream.topic for stream in streams], self._decimals)
+            if not has_content:
+                raise BadField(unreadable[0].name, unreadable[0].value, unreadable[0].expected)
+            values = [self._serialize(stream, update, layout, ingest_us) for stream in streams]
         except BadLine as error:
             skip(streams)
             error.records = len(streams)
             raise
+        self.bad_fields.add(unreadable, update.symbol, ingest_us)
         self._queue_all(streams, values, update, ingest_us)
 
-    def _serialize(self, stream: SymbolStream, update: Update, ingest_us: int) -> bytes:
-        """Return the record of an update whatever its fields; raise ``BadLine`` that says what is wrong."""
-        value = self._fast_serializer.encoder(stream.topic)(
+    def _serialize(self, stream: SymbolStream, update: Update, layout: FieldLayout, ingest_us: int) -> bytes:
+        """Return the record of a readable update; raise ``BadLine`` that says what is wrong."""
+        required = REQUIRED_FIELDS.get(stream.topic)
+        if required is not None and update.fields.get(required) is None:
+            text = f"{required}: missing or unreadable, and a record of {stream.topic} needs it"
+            raise BadLine("bad_field", text)
+        value = layout.encode[stream.topic](
             update.fields,
             update.feed_time,
             stream.symbol_bytes,
@@ -247,8 +265,8 @@ class Ingest:
         return value
 
     def _record(self, stream: SymbolStream, update: Update, ingest_us: int) -> dict[str, object]:
-        metadata = IngestMetadata(ingest_us, self.session_id, stream.seq, stream.after_gap)
-        return build_record(stream.topic, update, metadata, self._prices)
+        metadata = IngestMetadata(ingest_us, self.session_id, stream.seq, stream.after_gap, self._is_full)
+        return build_record(stream.topic, update, metadata, self._decimals)
 
     def _queue_all(
         self, streams: tuple[SymbolStream, ...], values: list[bytes], update: Update, ingest_us: int
@@ -277,9 +295,9 @@ class Ingest:
         stream.seq += 1
 
     def _conflate(self, stream: SymbolStream, update: Update, ingest_us: int, value_bytes: int) -> None:
-        rounded = self._prices.rounded
+        rounded = self._decimals.rounded
         record = self._record(stream, update, ingest_us)
-        self._prices.rounded = rounded  # they were counted when the record was serialized
+        self._decimals.rounded = rounded  # they were counted when the record was serialized
         stream.after_gap = False
         self.conflation.hold(stream, record, value_bytes)
 

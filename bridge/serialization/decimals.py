@@ -1,49 +1,73 @@
-"""Decimal text to the bytes of an Avro ``decimal(18, 9)``, exactly and without ``decimal.Decimal``."""
+"""Decimal text to the bytes of an Avro decimal, exactly and without ``decimal.Decimal``."""
 
 from __future__ import annotations
 
 import re
 
 PRECISION = 18
-SCALE = 9
+#: Decimal places of a price, and of a quantity (a size or volume that may be a fraction of a share).
+PRICE_SCALE, QUANTITY_SCALE = 9, 6
 
-_PRICE_LIMIT = 10**PRECISION
+_LIMIT = 10**PRECISION
 _PRICE_EXPECTED = "a decimal number above -10^9 and below 10^9"
+_QUANTITY_EXPECTED = "a decimal number of 0 or more and below 10^12"
 _WHOLE_EXPECTED = "a whole number of at most 64 bits"
 _WHOLE_DIGITS = 19  # of 2^63 - 1
 _WHOLE_BITS = 63
+_SIGN = 1 << 7  # of the first byte in two's complement
 
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?)([0-9]+))?")
-#: The factor that scales the digits of a plain price, by the number of its decimal places.
-_SCALE_FACTORS = tuple(10 ** (SCALE - places) for places in range(SCALE + 1))
+#: The factor that scales the digits of a plain number, by the decimal places that are still missing.
+_SCALE_FACTORS = tuple(10**places for places in range(PRICE_SCALE + 1))
 #: A longer exponent has the same effect as 10^12: it moves the point out of any text that fits into memory.
 _MAX_EXPONENT_DIGITS = 12
 
 
-class PriceEncoder:
-    """An encoder of prices that counts how many it had to round (``rounded``)."""
+class DecimalEncoder:
+    """An encoder of prices and quantities that counts how many it had to round (``rounded``).
+
+    It returns the two's complement, big-endian and as short as possible, of the number times 10^scale: that is the
+    representation of an Avro decimal (Avro 1.12 specification, logical type decimal). A number with more decimal
+    places than the scale is rounded half-even and counted.
+    """
 
     __slots__ = ("rounded",)
 
     def __init__(self) -> None:
         self.rounded = 0
 
-    def encode(self, price: object) -> bytes:
-        """Return the two's complement, big-endian and as short as possible, of a price (text or int) times 10^9.
+    def price(self, value: object) -> bytes:
+        """Encode a text or int as ``decimal(18, 9)``.
 
-        That is the representation of an Avro decimal (Avro 1.12 specification, logical type decimal). A price with
-        more than nine decimal places is rounded half-even and counted. Raise ValueError, naming the limit, for other
-        types and texts, and for a magnitude of 10^9 or more.
+        Raise ValueError, naming the limit, for other types and texts, and for a magnitude of 10^9 or more.
         """
-        if type(price) is int:
-            return _decimal_bytes(price * 10**SCALE)
-        if type(price) is not str:
-            raise ValueError(_PRICE_EXPECTED)
-        unscaled, exact = _parse_plain(price) or _parse(price, SCALE, PRECISION, _PRICE_EXPECTED)
-        data = _decimal_bytes(unscaled)
+        return self._encode(value, PRICE_SCALE, _PRICE_EXPECTED)
+
+    def quantity(self, value: object) -> bytes:
+        """Encode a text or int as ``decimal(18, 6)``.
+
+        Raise ValueError, naming the limits, for other types and texts, below 0, and for 10^12 or more.
+        """
+        data = self._encode(value, QUANTITY_SCALE, _QUANTITY_EXPECTED)
+        if is_negative(data):
+            raise ValueError(_QUANTITY_EXPECTED)
+        return data
+
+    def _encode(self, value: object, scale: int, expected: str) -> bytes:
+        if type(value) is int:
+            return _decimal_bytes(value * 10**scale, expected)
+        if type(value) is not str:
+            raise ValueError(expected)
+        unscaled, exact = _parse_plain(value, scale) or _parse(value, scale, PRECISION, expected)
+        data = _decimal_bytes(unscaled, expected)
         if not exact:
             self.rounded += 1
         return data
+
+
+def is_negative(data: bytes) -> bool:
+    """Return whether an encoded decimal is below 0."""
+    return data[0] >= _SIGN
 
 
 def whole_number(value: object) -> int:
@@ -64,21 +88,21 @@ def whole_number(value: object) -> int:
     return number
 
 
-def _decimal_bytes(unscaled: int) -> bytes:
-    if not -_PRICE_LIMIT < unscaled < _PRICE_LIMIT:
-        raise ValueError(_PRICE_EXPECTED)
+def _decimal_bytes(unscaled: int, expected: str) -> bytes:
+    if not -_LIMIT < unscaled < _LIMIT:
+        raise ValueError(expected)
     bits = (unscaled + (unscaled < 0)).bit_length()  # without the sign
     return unscaled.to_bytes(bits // 8 + 1, "big", signed=True)
 
 
-def _parse_plain(text: str) -> tuple[int, bool] | None:
-    """Return the same as ``_parse`` for the notation of nearly every price (``-101.25``), None for any other."""
+def _parse_plain(text: str, scale: int) -> tuple[int, bool] | None:
+    """Return the same as ``_parse`` for the notation of nearly every number (``-101.25``), None for any other."""
     magnitude = text.removeprefix("-")
     whole, _, fraction = magnitude.partition(".")
     digits = whole + fraction
-    if len(fraction) > SCALE or len(digits) > PRECISION or not (digits.isdigit() and digits.isascii()):
+    if len(fraction) > scale or len(digits) > PRECISION or not (digits.isdigit() and digits.isascii()):
         return None
-    unscaled = int(digits) * _SCALE_FACTORS[len(fraction)]
+    unscaled = int(digits) * _SCALE_FACTORS[scale - len(fraction)]
     return (-unscaled if text.startswith("-") else unscaled), True
 
 

@@ -8,7 +8,12 @@ import msgspec
 
 from bridge.errors import BadField
 from bridge.market_data import UpdateKind
-from bridge.serialization.field_mappings import FIELD_MAPPINGS, SHARED_FIELD_MAPPINGS
+from bridge.serialization.field_mappings import (
+    FIELD_MAPPINGS,
+    RECORD_MAPPINGS,
+    SHARED_FIELD_MAPPINGS,
+    TOPICS_WITH_CLEARED,
+)
 from bridge.serialization.timestamps import epoch_ms
 from bridge.topics import Topic
 
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.market_data import JsonObject, Update
-    from bridge.serialization.decimals import PriceEncoder
+    from bridge.serialization.decimals import DecimalEncoder
     from bridge.serialization.schemas import AvroRecord
 
 _FLAT = (Topic.QUOTES, Topic.TRADES, Topic.GREEKS)
@@ -35,31 +40,33 @@ _KNOWN_FIELDS = {
     kind: frozenset({"symbol", *SHARED_FIELD_MAPPINGS}.union(*(FIELD_MAPPINGS[topic] for topic in topics)))
     for kind, topics in _TOPICS.items()
 }
-_RECORD_MAPPINGS = {
-    topic: {**mappings, **({} if topic is Topic.MARKET_STATUS else SHARED_FIELD_MAPPINGS)}
-    for topic, mappings in FIELD_MAPPINGS.items()
-}
 _NONE: frozenset[str] = frozenset()
 
 
 class IngestMetadata(msgspec.Struct, frozen=True, gc=False):
     """What the bridge adds to a record: when it read it, the record's position, and whether one before it is missing.
 
-    Times are in µs since 1970-01-01 UTC.
+    Times are in µs since 1970-01-01 UTC. ``is_full``: whether a level-2 message has all rows, if that is known.
     """
 
     ingest_time_us: int
     session_id: int
     seq: int
     after_gap: bool
+    is_full: bool | None = None
 
 
 def record_topics(update: Update) -> tuple[Topic, ...]:
-    """Return the topics that get a record of this update: those for which it has a field that is not null.
+    """Return the topics that get a record of this update: those for which it has a field.
 
     The fields of a quote, trade or greeks update decide, whichever of these kinds it says it is.
     """
-    return tuple(topic for topic in _TOPICS[update.kind] if _has_value(update.fields, _TOPIC_FIELDS[topic]))
+    return tuple(topic for topic in _TOPICS[update.kind] if not _TOPIC_FIELDS[topic].isdisjoint(update.fields))
+
+
+def is_empty(topic: Topic, fields: JsonObject) -> bool:
+    """Return whether a record of these fields would say nothing: all are null, and it cannot say that they are."""
+    return topic is Topic.MARKET_STATUS and all(fields.get(name) is None for name in _TOPIC_FIELDS[topic])
 
 
 def unknown_fields(update: Update) -> frozenset[str]:
@@ -71,39 +78,35 @@ def unknown_fields(update: Update) -> frozenset[str]:
     return _NONE if known.issuperset(update.fields) else frozenset(update.fields) - known
 
 
-def build_record(topic: Topic, update: Update, metadata: IngestMetadata, prices: PriceEncoder) -> AvroRecord:
+def build_record(topic: Topic, update: Update, metadata: IngestMetadata, decimals: DecimalEncoder) -> AvroRecord:
     """Return the record of a market-data topic.
 
-    Fields that are null or missing in the update are left out; the serializer then writes null. Raise BadField for a
-    value that does not fit its field.
+    Fields that are null or missing in the update are left out; the serializer then writes null. ``cleared`` names those
+    that are null, or an empty list of rows, on the topics that have it. Raise BadField for a value that does not fit
+    its field: give it what ``readable`` returns.
     """
     record: AvroRecord = {
         "symbol": update.symbol,
-        "feed_time": None if update.feed_time is None else _feed_time(update.feed_time),
+        "feed_time": None if update.feed_time is None else epoch_ms(update.feed_time),
         "ingest_time_us": metadata.ingest_time_us,
         "session_id": metadata.session_id,
         "seq": metadata.seq,
         "after_gap": metadata.after_gap,
     }
-    mappings = _RECORD_MAPPINGS[topic]
+    mappings = RECORD_MAPPINGS[topic]
+    cleared: list[str] = []
     for name, value in update.fields.items():
-        if value is not None and name in mappings:
+        if name in mappings:
             record_field, convert = mappings[name]
+            if value is None or (value == [] and topic is Topic.L2):
+                cleared.append(record_field)
+                continue
             try:
-                record[record_field] = convert(value, prices)
+                record[record_field] = convert(value, decimals)
             except ValueError as error:
                 raise BadField(name, value, str(error)) from None
+    if topic is Topic.L2:
+        record["is_full"] = metadata.is_full
+    if topic in TOPICS_WITH_CLEARED:
+        record["cleared"] = cleared
     return record
-
-
-def _has_value(fields: JsonObject, names: frozenset[str]) -> bool:
-    if names.isdisjoint(fields):  # the common case, and cheaper than the intersection
-        return False
-    return any(fields[name] is not None for name in names.intersection(fields))
-
-
-def _feed_time(value: object) -> int:
-    try:
-        return epoch_ms(value)
-    except ValueError as error:
-        raise BadField("timestamp", value, str(error)) from None

@@ -73,6 +73,16 @@ def _http_url(text: str) -> str:
     return text
 
 
+def _http_urls(value: object) -> object:
+    """Return a list of URLs, each of them valid, separated by commas; pass through what is not a string."""
+    items = _list_items(value)
+    if not isinstance(value, str) or not isinstance(items, tuple):
+        return value
+    if not items:
+        raise ValueError("it contains no URL")
+    return ",".join(map(_http_url, items))
+
+
 def _url(text: str, *schemes: str) -> SplitResult:
     expected = " or ".join(f"{scheme}://" for scheme in schemes)
     try:
@@ -98,10 +108,43 @@ def _servers(servers: tuple[str, ...]) -> tuple[str, ...]:
     return servers
 
 
+#: Of RFC 7628 §3.1, without line breaks; a trailing space would be lost in the environment.
+_EXTENSION: Final = re.compile(r"(?P<name>[A-Za-z]+)=[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+
+
+def _extensions(extensions: tuple[str, ...]) -> tuple[str, ...]:
+    names = set[str]()
+    for extension in extensions:
+        match = _EXTENSION.fullmatch(extension)
+        if not match:
+            raise ValueError(f"{extension!r} is not name=value; a name is of letters, a value of printable ASCII")
+        name = match["name"]
+        if name.lower() == "auth":
+            raise ValueError(f"{name!r} is the name of the token itself; use other names")
+        if name in names:
+            raise ValueError(f"{name!r} is named twice; keep one")
+        names.add(name)
+    return extensions
+
+
 def _topic_part(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) and text not in {".", ".."}:
         return text
     raise ValueError("a Kafka topic has 1 to 249 of the characters a-z A-Z 0-9 . _ -")
+
+
+def _registry_context(text: str) -> str:
+    """Return the name of a context with its dot, without the colons around it in subjects."""
+    name = text.strip(":").removeprefix(".")
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+        raise ValueError("a context has a name of letters, digits, . _ and -, like .staging")
+    return f".{name}"
+
+
+def _header_value(text: str) -> str:
+    if re.fullmatch(r"[!-~]+", text):
+        return text
+    raise ValueError("must be an ID of letters, digits and punctuation, without spaces")
 
 
 def _shard(text: str) -> str:
@@ -112,17 +155,23 @@ def _shard(text: str) -> str:
 
 def _secret(value: object, info: ValidationInfo) -> object:
     """Return the secret of a text, or of a file's path; raise ValueError for both, or if the file is unreadable."""
+    secret = _secret_to_come(value, info)
+    if isinstance(secret, Secret):
+        try:
+            secret.reveal()
+        except SecretUnreadable as error:
+            raise ValueError(error.complaint) from None
+    return secret
+
+
+def _secret_to_come(value: object, info: ValidationInfo) -> object:
+    """Return the secret of a text, or of a file that may not exist yet; raise ValueError for both."""
     name = str(info.field_name).upper()
     match value:
         case str(text):
             return Secret.fixed(name, text)
         case Path() as path:
-            secret = Secret.in_file(name, path)
-            try:
-                secret.reveal()
-            except SecretUnreadable as error:
-                raise ValueError(error.complaint) from None
-            return secret
+            return Secret.in_file(name, path)
         case (str(), Path()):
             raise ValueError(f"set together with {name}_FILE; keep one of the two")
     return value
@@ -144,7 +193,13 @@ TextList = Annotated[tuple[str, ...], BeforeValidator(_list_items)]
 Servers = Annotated[TextList, AfterValidator(_servers)]
 WebSocketUrl = Annotated[str, AfterValidator(_websocket_url), TypeName("URL")]
 HttpUrl = Annotated[str, AfterValidator(_http_url), TypeName("URL")]
+HttpUrls = Annotated[str, BeforeValidator(_http_urls), TypeName("list of URLs")]
+RegistryContext = Annotated[str, AfterValidator(_registry_context)]
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
 SecretText = Annotated[InstanceOf[Secret], BeforeValidator(_secret)]
+#: Whose file something else writes and renews, maybe only after the start.
+RenewedSecretText = Annotated[InstanceOf[Secret], BeforeValidator(_secret_to_come)]
+Extensions = Annotated[TextList, AfterValidator(_extensions)]
 TopicPart = Annotated[str, AfterValidator(_topic_part)]
 ShardNumber = Annotated[str, AfterValidator(_shard), TypeName("whole number or auto")]
 Milliseconds = Annotated[int, Field(ge=0, le=60_000)]

@@ -21,9 +21,14 @@ from bridge.secrets.secret import Secret
 from bridge.settings.field_types import (
     LOWER,
     UPPER,
+    Extensions,
+    HeaderValue,
     HttpUrl,
+    HttpUrls,
     JsonText,
     Milliseconds,
+    RegistryContext,
+    RenewedSecretText,
     Seconds,
     SecretText,
     Servers,
@@ -31,6 +36,7 @@ from bridge.settings.field_types import (
     TextList,
     TopicPart,
     WebSocketUrl,
+    is_secret,
 )
 from bridge.settings.pem import AuthoritiesFile, PemFile
 from bridge.topics import Topic, topic_names
@@ -70,6 +76,8 @@ class Settings(BaseSettings):
     """OAuth2 refresh token; with `ARIES_CLIENT_ID`, instead of `ARIES_ACCESS_TOKEN`."""
     aries_token_url: HttpUrl = "https://api.aries.com/v1/oauth2/token"  # noqa: S105 - a URL, no password
     """Token endpoint for the refresh-token grant."""
+    aries_ssl_cafile: AuthoritiesFile | None = None
+    """PEM file of further certificate authorities, trusted beside the system's by feed, token endpoint and proxy."""
     aries_api_key: SecretText | None = None
     """`xAPIKey` of the `action` dialect, for accounts that need one."""
     aries_symbols: TextList = _required()
@@ -80,15 +88,21 @@ class Settings(BaseSettings):
     included."""
     aries_subscriptions: JsonText | None = None
     """Events and fields per symbol, added to `ARIES_SYMBOLS` and overriding it: a list like
-    `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`."""
+    `[{"symbol":"AAPL","events":["quotes","l2"],"fields":{"quotes":["bidPrice","askPrice"]}}]`. Only here a symbol may
+    have spaces and colons: `["BRK B","X:BTCUSD"]`."""
     aries_subscriptions_file: Path | None = None
     """File with the same JSON, or with a plain list of symbols; changes are applied on the open connection."""
+    aries_level2: Annotated[Literal["unknown", "full", "changes"], LOWER] = "unknown"
+    """What a level-2 message has: all rows (`full`) or only those that changed (`changes`). The vendor does not say
+    which; records carry the answer in `is_full`, null for `unknown`."""
     aries_ping_interval_seconds: Seconds = 30
     """Interval between keep-alive pings, in seconds."""
     aries_pong_timeout_seconds: Seconds = 10
     """Timeout for the answer to a ping, in seconds; then reconnect."""
     aries_stale_after_seconds: float = Field(default=60, ge=0, le=_DAY_SECONDS)
     """If no data arrives for this many seconds while the market is open: probe, subscribe again, reconnect; 0 = off."""
+    aries_max_frames_per_second: int = Field(default=20, ge=1, le=10_000)
+    """Most frames (requests, tokens, pings) that are sent to the server in any second; more of them wait."""
     aries_backoff_min_seconds: Seconds = 0.5
     """Upper bound of the random wait before the first reconnect, in seconds; it doubles with each attempt."""
     aries_backoff_max_seconds: Seconds = 30
@@ -98,10 +112,10 @@ class Settings(BaseSettings):
     """Bootstrap brokers: `host:port,…`."""
     kafka_security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], UPPER] = "PLAINTEXT"
     """Protocol used to communicate with brokers."""
-    kafka_sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None, UPPER] = (
-        None
-    )
-    """SASL mechanism, required by the `SASL_` protocols."""
+    kafka_sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"] | None, UPPER
+    ] = None
+    """SASL mechanism, required by the `SASL_` protocols. `AWS_MSK_IAM` needs the extra `msk-iam` of the package."""
     kafka_sasl_username: str | None = None
     """User name for PLAIN and SCRAM."""
     kafka_sasl_password: SecretText | None = None
@@ -111,17 +125,29 @@ class Settings(BaseSettings):
     kafka_ssl_certfile: PemFile | None = None
     """PEM file of the client certificate (mutual TLS)."""
     kafka_ssl_keyfile: PemFile | None = None
-    """PEM file of the client certificate's private key, unencrypted."""
+    """PEM file of the client certificate's private key."""
+    kafka_ssl_key_password: SecretText | None = None
+    """Password of that key, if it is encrypted."""
     kafka_ssl_check_hostname: bool = True
     """Whether a broker's certificate must match its host name."""
     kafka_oauth_token_url: HttpUrl | None = None
     """Token endpoint for OAUTHBEARER, with the client-credentials grant."""
     kafka_oauth_client_id: str | None = None
-    """Client ID for OAUTHBEARER."""
+    """Client ID for the token endpoint."""
     kafka_oauth_client_secret: SecretText | None = None
-    """Client secret for OAUTHBEARER."""
+    """Client secret for the token endpoint."""
+    kafka_oauth_client_assertion: RenewedSecretText | None = None
+    """JWT that authenticates the client instead of a secret (workload identity, RFC 7523); its file is read again for
+    each request."""
     kafka_oauth_scope: str | None = None
     """Scope to request, if the token endpoint needs one."""
+    kafka_oauth_token: RenewedSecretText | None = None
+    """Access token for OAUTHBEARER, instead of a token endpoint; its file, which something else renews, is read again
+    for each login."""
+    kafka_oauth_extensions: Extensions = ()
+    """SASL extensions for OAUTHBEARER: `name=value,…`, like `logicalCluster=lkc-1,identityPoolId=pool-1`."""
+    aws_region: str | None = None
+    """AWS region of the cluster for `AWS_MSK_IAM`; unset = `AWS_DEFAULT_REGION`."""
     kafka_topic_prefix: TopicPart = "aries"
     """Topics are `<prefix>.quotes` and so on."""
     kafka_topic_quotes: TopicPart | None = _topic("quotes")
@@ -150,14 +176,37 @@ class Settings(BaseSettings):
     """If no acknowledgement arrives for this many seconds, the producer is replaced, and unacknowledged records are
     sent again in order."""
 
-    schema_registry_url: HttpUrl | None = None
-    """Set = Confluent wire format; unset = Avro single-object encoding."""
+    schema_registry_url: HttpUrls | None = None
+    """URLs of the registry's servers, separated by commas. Set = Confluent wire format; unset = Avro single-object
+    encoding."""
+    schema_registry_context: RegistryContext | None = None
+    """Context of the subjects: with `.staging` they are `:.staging:<topic>-value`."""
     schema_registry_username: str | None = None
-    """User name for the registry."""
+    """User name for the registry, or Confluent Cloud's API key."""
     schema_registry_password: SecretText | None = None
-    """Password for the registry."""
+    """Password for the registry, or the API key's secret; a file is read again for each request."""
+    schema_registry_bearer_token: SecretText | None = None
+    """Bearer token for the registry, instead of user and password; a file is read again for each request."""
+    schema_registry_oauth_token_url: HttpUrl | None = None
+    """Token endpoint for the registry, with the client-credentials grant, instead of a bearer token."""
+    schema_registry_oauth_client_id: str | None = None
+    """Client ID for that token endpoint."""
+    schema_registry_oauth_client_secret: SecretText | None = None
+    """Client secret for that token endpoint."""
+    schema_registry_oauth_scope: str | None = None
+    """Scope to request, if the token endpoint needs one."""
+    schema_registry_logical_cluster: HeaderValue | None = None
+    """Confluent Cloud: the ID of the registry, like `lsrc-abc123`, for which a token is used."""
+    schema_registry_identity_pool_id: HeaderValue | None = None
+    """Confluent Cloud: the ID of the identity pool, like `pool-abc1`, for which a token is used."""
     schema_registry_cafile: AuthoritiesFile | None = None
     """PEM file of trusted certificate authorities; unset = those of the system."""
+    schema_registry_certfile: PemFile | None = None
+    """PEM file of the client certificate (mutual TLS)."""
+    schema_registry_keyfile: PemFile | None = None
+    """PEM file of the client certificate's private key."""
+    schema_registry_key_password: SecretText | None = None
+    """Password of that key, if it is encrypted."""
     schema_registry_auto_register: bool = False
     """Whether to register missing schemas; if false, a missing schema is an error."""
 
@@ -174,8 +223,9 @@ class Settings(BaseSettings):
     """Number of bridges that share the symbols; each has its own session."""
     bridge_shard: ShardNumber = "0"
     """Number of this bridge's shard, from 0; `auto` = the number at the end of the host name (a StatefulSet's pod)."""
-    bridge_http_host: str = "0.0.0.0"  # noqa: S104 - probes come from outside the pod
-    """Address on which probes, metrics and the status page are served."""
+    bridge_http_host: str = "::"
+    """Address on which probes, metrics and the status page are served; `::` = all of IPv6 and IPv4, `0.0.0.0` = all of
+    IPv4."""
     bridge_http_port: int = Field(default=8080, ge=0, le=65_535)
     """Port of probes, metrics and the status page; 0 = any free port."""
     bridge_drain_seconds: float = Field(default=20, ge=0, le=3600)
@@ -195,6 +245,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from the constructor's arguments alone, so that ``Settings(...)`` ignores the environment."""
         return (init_settings,)
+
+    @property
+    def is_full(self) -> bool | None:
+        """Return whether a level-2 message has all rows, None if it is not known."""
+        return {"full": True, "changes": False}.get(self.aries_level2)
 
     @property
     def dialect(self) -> Literal["action", "envelope"]:
@@ -228,3 +283,10 @@ class Settings(BaseSettings):
         if self.aries_subscriptions_file:
             return subscriptions_file.read(self.aries_subscriptions_file, self.aries_symbols, self.aries_events)
         return subscriptions.plan(self.aries_symbols, self.aries_events, self.aries_subscriptions)
+
+
+def names() -> tuple[str, ...]:
+    """Return the name of every environment variable that the bridge reads."""
+    fields = Settings.model_fields.items()
+    files = (f"{name.upper()}_FILE" for name, field in fields if is_secret(field))
+    return (*(name.upper() for name, _ in fields), *files)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections import defaultdict
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from bridge.errors import SettingsError
-from bridge.settings import pem
+from bridge.errors import ProxyUnusable, SettingsError
+from bridge.network.proxies import proxy_for
+from bridge.secrets import client_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,13 +41,22 @@ class Problem:
 
 def broken_rules(settings: Settings) -> Iterator[Problem]:
     """Yield a problem for each broken rule; the caller ignores those about fields that are invalid themselves."""
-    rules = (_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _shards, _registry)
+    rules = (
+        *(_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _shards, _registry),
+        _proxies,
+    )
     for rule in rules:
         yield from rule(settings)
 
 
 def _names(fields: Iterable[str]) -> str:
     return " and ".join(field.upper() for field in fields)
+
+
+def _set_names(settings: Settings, fields: Iterable[str]) -> str:
+    """Return the names as they are set: of a secret in a file, the file's."""
+    files = {secret.name.lower() for secret in settings.secrets if secret.path}
+    return _names(f"{field}_file" if field in files else field for field in fields)
 
 
 def _set(settings: Settings, *fields: str) -> list[str]:
@@ -128,29 +141,81 @@ def _shards(settings: Settings) -> Iterator[Problem]:
 
 _MECHANISM = ("kafka_security_protocol", "kafka_sasl_mechanism")
 _PASSWORD_LOGIN = ("kafka_sasl_username", "kafka_sasl_password")
-_OAUTH = ("kafka_oauth_token_url", "kafka_oauth_client_id", "kafka_oauth_client_secret")
-_OAUTH_ALL = (*_OAUTH, "kafka_oauth_scope")
+_TOKEN = "kafka_oauth_token"  # noqa: S105 - the name of a setting
+_BY_SECRET = ("kafka_oauth_token_url", "kafka_oauth_client_id", "kafka_oauth_client_secret")
+_BY_ASSERTION = ("kafka_oauth_token_url", "kafka_oauth_client_assertion")
+_TOKEN_ENDPOINT = (*_BY_SECRET, "kafka_oauth_client_assertion", "kafka_oauth_scope")
+_OAUTH = (*_TOKEN_ENDPOINT, _TOKEN, "kafka_oauth_extensions")
 
 
 def _sasl(settings: Settings) -> Iterator[Problem]:
     protocol = settings.kafka_security_protocol
     if not protocol.startswith("SASL_"):
-        if unused := _set(settings, "kafka_sasl_mechanism", *_PASSWORD_LOGIN, *_OAUTH_ALL):
+        if unused := _set(settings, "kafka_sasl_mechanism", *_PASSWORD_LOGIN, *_OAUTH):
             yield Problem.of(
-                f"{_names(unused)} set, but KAFKA_SECURITY_PROTOCOL is {protocol}: set that to SASL_SSL (or "
-                "SASL_PLAINTEXT), or unset the others.",
+                f"{_set_names(settings, unused)} set, but KAFKA_SECURITY_PROTOCOL is {protocol}: set that to SASL_SSL "
+                "(or SASL_PLAINTEXT), or unset the others.",
                 "kafka_security_protocol",
             )
     elif settings.kafka_sasl_mechanism is None:
         yield Problem.of(
             f"KAFKA_SECURITY_PROTOCOL is {protocol}, but KAFKA_SASL_MECHANISM is not set: set it to PLAIN, "
-            "SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.",
+            "SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM.",
             *_MECHANISM,
         )
     elif settings.kafka_sasl_mechanism == "OAUTHBEARER":
-        yield from _login(settings, required=_OAUTH, unused=_PASSWORD_LOGIN)
+        yield from _token_login(settings)
+    elif settings.kafka_sasl_mechanism == "AWS_MSK_IAM":
+        yield from _login(settings, required=(), unused=(*_PASSWORD_LOGIN, *_OAUTH))
+        yield from _msk(settings)
     else:
-        yield from _login(settings, required=_PASSWORD_LOGIN, unused=_OAUTH_ALL)
+        yield from _login(settings, required=_PASSWORD_LOGIN, unused=_OAUTH)
+
+
+def _token_login(settings: Settings) -> Iterator[Problem]:
+    """Yield the problems of OAUTHBEARER: its token is from one of three sources."""
+    by_secret, by_assertion = _set(settings, _BY_SECRET[-1]), _set(settings, _BY_ASSERTION[-1])
+    given, requested = _set(settings, _TOKEN), _set(settings, *_TOKEN_ENDPOINT)
+    required: tuple[str, ...] = ()
+    if given and requested:
+        yield Problem.of(
+            f"{_set_names(settings, given)} and {_set_names(settings, requested)} set, but a token is either given or "
+            "requested: keep the first, or the others.",
+            *_OAUTH,
+        )
+    elif by_secret and by_assertion:
+        both = _set_names(settings, (*by_secret, *by_assertion))
+        yield Problem.of(f"{both} set: keep the one by which the token endpoint knows the client.", *_OAUTH)
+    elif requested:
+        required = _BY_ASSERTION if by_assertion else _BY_SECRET
+    elif not given:
+        yield Problem.of(
+            "KAFKA_SASL_MECHANISM OAUTHBEARER needs a token: set KAFKA_OAUTH_TOKEN_URL with KAFKA_OAUTH_CLIENT_ID and "
+            "KAFKA_OAUTH_CLIENT_SECRET, or with KAFKA_OAUTH_CLIENT_ASSERTION_FILE, or only KAFKA_OAUTH_TOKEN_FILE.",
+            *_OAUTH,
+            *_MECHANISM,
+        )
+    yield from _login(settings, required=required, unused=_PASSWORD_LOGIN)
+
+
+def _msk(settings: Settings) -> Iterator[Problem]:
+    mechanism = "KAFKA_SASL_MECHANISM AWS_MSK_IAM"
+    if find_spec("aws_msk_iam_sasl_signer") is None:
+        yield Problem.of(
+            f"{mechanism} needs the extra msk-iam: pip install 'aries-kafka-bridge[msk-iam]', or an image built with "
+            "--build-arg EXTRA=msk-iam.",
+            *_MECHANISM,
+        )
+    if settings.aws_region is None:
+        yield Problem.of(
+            f"AWS_REGION is not set: {mechanism} requires it, or AWS_DEFAULT_REGION; set the region of the cluster, "
+            "for example us-east-1.",
+            *_MECHANISM,
+        )
+    elif not re.fullmatch(r"[a-z]+(-[a-z0-9]+)+", settings.aws_region):
+        yield Problem.of(
+            f"AWS_REGION={settings.aws_region!r} is not the code of a region: set it like us-east-1.", *_MECHANISM
+        )
 
 
 def _login(settings: Settings, *, required: tuple[str, ...], unused: tuple[str, ...]) -> Iterator[Problem]:
@@ -161,29 +226,44 @@ def _login(settings: Settings, *, required: tuple[str, ...], unused: tuple[str, 
         )
     if needless := _set(settings, *unused):
         yield Problem.of(
-            f"{_names(needless)} set, but KAFKA_SASL_MECHANISM {mechanism} does not use it: unset it.", *_MECHANISM
+            f"{_set_names(settings, needless)} set, but KAFKA_SASL_MECHANISM {mechanism} does not use it: unset it.",
+            *_MECHANISM,
         )
 
 
 _CLIENT_CERTIFICATE = ("kafka_ssl_certfile", "kafka_ssl_keyfile")
+_KEY_PASSWORD = "kafka_ssl_key_password"  # noqa: S105 - the name of a setting
 
 
 def _tls(settings: Settings) -> Iterator[Problem]:
-    files = _set(settings, "kafka_ssl_cafile", *_CLIENT_CERTIFICATE)
+    files = _set(settings, "kafka_ssl_cafile", *_CLIENT_CERTIFICATE, _KEY_PASSWORD)
     if files and not settings.kafka_security_protocol.endswith("SSL"):
         yield Problem.of(
             f"{_names(files)} set, but KAFKA_SECURITY_PROTOCOL is {settings.kafka_security_protocol}: set "
-            "that to SSL or SASL_SSL, or unset the files.",
+            "that to SSL or SASL_SSL, or unset them.",
             "kafka_security_protocol",
         )
-    yield from _both_or_neither(settings, *_CLIENT_CERTIFICATE)
-    certificate, key = settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile
-    if certificate and key and not pem.is_pair(certificate, key):
+    yield from _client_certificate(settings, "kafka_ssl_")
+
+
+def _client_certificate(settings: Settings, prefix: str) -> Iterator[Problem]:
+    """Yield what is wrong with a client certificate, its key and the key's password."""
+    pair, key_password = (f"{prefix}certfile", f"{prefix}keyfile"), f"{prefix}key_password"
+    yield from _both_or_neither(settings, *pair)
+    if _set(settings, key_password) and not _set(settings, *pair):
         yield Problem.of(
-            f"{_names(_CLIENT_CERTIFICATE)} are not a certificate and its private key: use PEM files that match, the "
-            "key not encrypted.",
-            *_CLIENT_CERTIFICATE,
+            f"{key_password.upper()} is set without {pair[1].upper()}: set that, or unset the password.",
+            *pair,
+            key_password,
         )
+    if not _unset(settings, *pair):
+        certificate, key, password = (getattr(settings, field) for field in (*pair, key_password))
+        try:
+            client_certificate.load(
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key, password, prefix=prefix.upper()
+            )
+        except SettingsError as error:
+            yield from (Problem.of(text, *pair, key_password) for text in error.problems)
 
 
 def _both_or_neither(settings: Settings, *pair: str) -> Iterator[Problem]:
@@ -223,21 +303,93 @@ def _batch_size(settings: Settings) -> Iterator[Problem]:
         )
 
 
-_REGISTRY_LOGIN = ("schema_registry_username", "schema_registry_password")
+_REGISTRY_PASSWORD = ("schema_registry_username", "schema_registry_password")
+_REGISTRY_TOKEN = ("schema_registry_bearer_token",)
+_REGISTRY_OAUTH = (
+    "schema_registry_oauth_token_url",
+    "schema_registry_oauth_client_id",
+    "schema_registry_oauth_client_secret",
+)
+_REGISTRY_OAUTH_ALL = (*_REGISTRY_OAUTH, "schema_registry_oauth_scope")
+_REGISTRY_LOGINS = (_REGISTRY_PASSWORD, _REGISTRY_TOKEN, _REGISTRY_OAUTH_ALL)
+_REGISTRY_CLOUD = ("schema_registry_logical_cluster", "schema_registry_identity_pool_id")
+_REGISTRY_FILES = (
+    "schema_registry_cafile",
+    "schema_registry_certfile",
+    "schema_registry_keyfile",
+    "schema_registry_key_password",
+)
 
 
 def _registry(settings: Settings) -> Iterator[Problem]:
-    unused = _set(settings, *_REGISTRY_LOGIN, "schema_registry_cafile")
+    url = settings.schema_registry_url
+    unused = _set(
+        settings,
+        *(field for login in _REGISTRY_LOGINS for field in login),
+        *(*_REGISTRY_CLOUD, *_REGISTRY_FILES, "schema_registry_context"),
+    )
     if settings.schema_registry_auto_register:
         unused.append("schema_registry_auto_register")
-    if unused and not settings.schema_registry_url:
+    if unused and not url:
         yield Problem.of(
             f"{_names(unused)} set without SCHEMA_REGISTRY_URL: set that, or unset the others.",
             "schema_registry_url",
         )
-    yield from _both_or_neither(settings, *_REGISTRY_LOGIN)
-    if settings.schema_registry_cafile and (settings.schema_registry_url or "").startswith("http://"):
+    yield from _registry_login(settings)
+    yield from _client_certificate(settings, "schema_registry_")
+    if (files := _set(settings, *_REGISTRY_FILES)) and url and "https://" not in url:
         yield Problem.of(
-            "SCHEMA_REGISTRY_CAFILE is set, but SCHEMA_REGISTRY_URL is http://: use https or unset the file.",
-            "schema_registry_cafile",
+            f"{_names(files)} set, but SCHEMA_REGISTRY_URL is http://: use https or unset them.",
+            *files,
         )
+
+
+def _registry_login(settings: Settings) -> Iterator[Problem]:
+    chosen = [found for login in _REGISTRY_LOGINS if (found := _set(settings, *login))]
+    if len(chosen) > 1:
+        ways = "; ".join(map(_names, chosen))
+        fields = (field for login in chosen for field in login)
+        yield Problem.of(
+            f"The schema registry has {len(chosen)} logins ({ways}): keep one and unset the rest.", *fields
+        )
+        return
+    yield from _both_or_neither(settings, *_REGISTRY_PASSWORD)
+    if ":" in (settings.schema_registry_username or ""):
+        yield Problem.of(
+            "SCHEMA_REGISTRY_USERNAME contains a colon, which HTTP Basic does not allow: write only the user's name.",
+            "schema_registry_username",
+        )
+    missing = _unset(settings, *_REGISTRY_OAUTH)
+    if missing and (oauth := _set(settings, *_REGISTRY_OAUTH_ALL)):
+        yield Problem.of(
+            f"{_names(oauth)} set without {_names(missing)}: set all, or unset them.", *_REGISTRY_OAUTH_ALL
+        )
+    if (cloud := _set(settings, *_REGISTRY_CLOUD)) and not _set(settings, *_REGISTRY_TOKEN, *_REGISTRY_OAUTH):
+        yield Problem.of(
+            f"{_names(cloud)} set, but there is no token to use for it: set SCHEMA_REGISTRY_BEARER_TOKEN or "
+            "SCHEMA_REGISTRY_OAUTH_TOKEN_URL, or unset it.",
+            *_REGISTRY_CLOUD,
+            "schema_registry_bearer_token",
+        )
+
+
+def _proxies(settings: Settings) -> Iterator[Problem]:
+    """Yield a problem for each URL whose proxy in the environment cannot be used."""
+    for field, url in _requested_urls(settings):
+        try:
+            proxy_for(url)
+        except ProxyUnusable as error:
+            yield Problem.of(f"{field.upper()}: {error}", field)
+
+
+def _requested_urls(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield every URL that is requested with these settings, by field."""
+    yield "aries_ws_url", settings.aries_ws_url
+    if settings.aries_refresh_token is not None:
+        yield "aries_token_url", settings.aries_token_url
+    if settings.kafka_oauth_token_url is not None:
+        yield "kafka_oauth_token_url", settings.kafka_oauth_token_url
+    if settings.schema_registry_oauth_token_url is not None:
+        yield "schema_registry_oauth_token_url", settings.schema_registry_oauth_token_url
+    for url in (settings.schema_registry_url or "").split(","):
+        yield "schema_registry_url", url.strip()

@@ -14,6 +14,7 @@ from bridge.simulator.requests import (
     InvalidRequest,
     Json,
     Ping,
+    Pong,
     Request,
     Subscribe,
     SymbolRequest,
@@ -65,7 +66,7 @@ class ActionServerDialect:
                 case "auth":
                     return _parse_auth(document)
                 case "ping":
-                    return Ping(None)
+                    return Pong(document.get("id")) if document.get("message") == "pong" else Ping(None)
                 case "subscribe":
                     return self._parse_subscribe(document)
                 case "unsubscribe":
@@ -91,6 +92,9 @@ class ActionServerDialect:
 
     def pong(self, request_id: str | None) -> Json:
         return {"action": "ping", "message": "pong"}
+
+    def ping(self, request_id: object) -> Json:
+        return {"action": "ping"} if request_id is None else {"action": "ping", "id": request_id}
 
     def market_status(self, status: Json, now_ms: int) -> Json:
         return {"action": "publish", "type": "marketStatus", "data": status}

@@ -37,7 +37,7 @@ class SymbolClass(StrEnum):
 #: Indices have no bid and ask (the vendor's subscription guide).
 INDICES: Final = _names("SPX NDX DJI VIX RUT COMP NYA OEX MID SML")
 #: An unpadded OSI option symbol: root, expiry, call or put, strike in thousandths.
-OPTION_SYMBOL: Final = re.compile(r"(?P<root>[A-Z.]{1,6})(?P<expiry>\d{6})(?P<right>[CP])(?P<strike>\d{8})")
+OPTION_SYMBOL: Final = re.compile(r"(?P<root>[A-Z./]{1,8})(?P<expiry>\d{6})(?P<right>[CP])(?P<strike>\d{8})")
 
 QUOTE_FIELDS: Final = _names(
     "askPrice askSize askExchange askChange askSizeChange bidPrice bidSize bidExchange bidChange "

@@ -12,6 +12,7 @@ from bridge.simulator.requests import (
     InvalidRequest,
     Json,
     Ping,
+    Pong,
     Request,
     Subscribe,
     SymbolRequest,
@@ -64,6 +65,8 @@ class EnvelopeServerDialect:
             match message_type:
                 case "ping":
                     return Ping(request_id)
+                case "pong":
+                    return Pong(document.get("id"))
                 case "request":
                     return _parse_auth(payload, request_id)
                 case "subscribe":
@@ -95,6 +98,9 @@ class EnvelopeServerDialect:
 
     def pong(self, request_id: str | None) -> Json:
         return {"type": "pong"} if request_id is None else {"type": "pong", "id": request_id}
+
+    def ping(self, request_id: object) -> Json:
+        return {"type": "ping"} if request_id is None else {"type": "ping", "id": request_id}
 
     def market_status(self, status: Json, now_ms: int) -> Json:
         return self._event({"action": "update", "type": "marketStatus", "data": status}, None, now_ms)

@@ -77,6 +77,9 @@ def _apply_to_session(fault: faults.SessionFault, session: ServerSession) -> Non
             session.expire(seconds, close=close)
         case faults.ForgetAuth():
             session.revoke_auth()
+        case faults.ServerPing(id=request_id, count=count):
+            for _ in range(count):
+                session.send_ping(request_id)
         case faults.Close(code=code, reason=reason):
             session.close(code, reason)
         case faults.Drop(reset=reset):

@@ -169,6 +169,13 @@ class NoPongs(LastingFault, frozen=True, kw_only=True):
     protocol: bool = True
 
 
+class ServerPing(SessionFault, frozen=True, kw_only=True):
+    """So many application pings of the server, each with an id, which the client is to answer."""
+
+    id: str | int | None = None
+    count: Times = 1
+
+
 # Messages and frames
 
 
@@ -185,6 +192,14 @@ class RefuseSymbol(LastingFault, frozen=True, kw_only=True):
 
 class Partial(LastingFault, frozen=True, kw_only=True):
     """Updates with only the fields that changed."""
+
+
+class OddValues(LastingFault, frozen=True, kw_only=True):
+    """Other values in the generated updates that have these fields, such as null, ``"N/A"`` or ``-1``."""
+
+    fields: dict[str, object] = msgspec.field(
+        default_factory=lambda: {"bidPrice": None, "askPrice": "N/A", "askSize": 0.5, "lastPrice": -1, "delta": "NaN"}
+    )
 
 
 class Garbage(SessionFault, frozen=True, kw_only=True):
@@ -216,6 +231,10 @@ class Fragmented(LastingFault, frozen=True, kw_only=True):
     """Messages split into fragments of ``size_bytes``."""
 
     size_bytes: Annotated[int, msgspec.Meta(ge=1)] = 16
+
+
+class Arrays(LastingFault, frozen=True, kw_only=True):
+    """Frames that are a JSON array of the messages, instead of lines."""
 
 
 class Binary(LastingFault, frozen=True, kw_only=True):

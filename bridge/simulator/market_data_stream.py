@@ -112,6 +112,8 @@ class MarketDataStream:
             return None
         if event.prices_as_given:
             fields = self._as_styled(fields)
+        if odd := self._state.active_faults.find(faults.OddValues):
+            fields = {**fields, **{name: value for name, value in odd.fields.items() if name in fields}}
         return self._update(
             selection.update_type, event.symbol, {**fields, **extra} if extra else fields, (event.kind,)
         )

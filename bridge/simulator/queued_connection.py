@@ -149,8 +149,11 @@ class QueuedConnection:
             # Counted before the write: it can block on a slow client after some bytes were already sent.
             self.sent.add_frame(len(frame.data), frame.labels)
             self._state.sent.add_frame(len(frame.data), frame.labels)
+            data = frame.data
+            if self._faults.find(faults.Arrays):
+                data = b"[" + data.replace(b"\n", b",") + b"]"
             is_text = self._faults.find(faults.Binary) is None
-            await self._connection.send(self._message(frame.data), text=is_text)
+            await self._connection.send(self._message(data), text=is_text)
         else:
             self._skip(frame)
 

@@ -69,6 +69,12 @@ class Ping(msgspec.Struct, frozen=True):
     request_id: str | None
 
 
+class Pong(msgspec.Struct, frozen=True):
+    """The answer to an application ping of the server."""
+
+    request_id: object
+
+
 class InvalidRequest(msgspec.Struct, frozen=True):
     """A message that is not a valid request, and the reason."""
 
@@ -77,7 +83,7 @@ class InvalidRequest(msgspec.Struct, frozen=True):
     request_id: str | None
 
 
-Request = Authenticate | Subscribe | Unsubscribe | Ping | InvalidRequest
+Request = Authenticate | Subscribe | Unsubscribe | Ping | Pong | InvalidRequest
 
 
 class ReceivedRequest(msgspec.Struct, frozen=True):

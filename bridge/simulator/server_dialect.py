@@ -55,6 +55,9 @@ class ServerDialect(Protocol):
     def pong(self, request_id: str | None) -> Json:
         """Answer a ping."""
 
+    def ping(self, request_id: object) -> Json:
+        """Send a ping to the client."""
+
     def market_status(self, status: Json, now_ms: int) -> Json:
         """Send the state of the market."""
 

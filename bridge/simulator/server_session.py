@@ -18,6 +18,7 @@ from bridge.simulator.requests import (
     InvalidRequest,
     Json,
     Ping,
+    Pong,
     ReceivedRequest,
     Request,
     Subscribe,
@@ -104,6 +105,10 @@ class ServerSession:
         status = market_status_fields(self._state.market_state, now)
         self._respond(self.dialect.market_status(status, now), "marketStatus")
 
+    def send_ping(self, request_id: object) -> None:
+        """Send an application ping, which the client is to answer."""
+        self._respond(self.dialect.ping(request_id), "ping")
+
     # Requests
 
     async def _receive_messages(self) -> None:
@@ -131,6 +136,8 @@ class ServerSession:
         match request:
             case Ping():
                 self._answer_ping(request)
+            case Pong():
+                pass  # it is recorded
             case Authenticate():
                 self._authenticate(request)
             case InvalidRequest():

@@ -11,10 +11,10 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Whether the settings log in to Kafka, and by a token. */}}
+{{/* How the settings log in to Kafka: by a `password`, a `token`, or the pod's IAM role (`iam`). */}}
 {{- define "aries-bridge.sasl" -}}
 {{- if hasPrefix "SASL_" .Values.kafka.security.protocol -}}
-{{- ternary "token" "password" (eq .Values.kafka.security.sasl.mechanism "OAUTHBEARER") -}}
+{{- get (dict "OAUTHBEARER" "token" "AWS_MSK_IAM" "iam") .Values.kafka.security.sasl.mechanism | default "password" -}}
 {{- end -}}
 {{- end -}}
 
@@ -23,24 +23,38 @@
 {{- $refresh := eq $v.aries.credentials "refreshToken" -}}
 {{- $sasl := include "aries-bridge.sasl" . -}}
 {{- $tls := $v.kafka.security.tls -}}
+{{- $oauth := $v.kafka.security.oauth -}}
 {{- $mounts := list
   (dict "name" "aries" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "aries")) "files" (list
     (dict "setting" "ARIES_ACCESS_TOKEN_FILE" "key" (ternary "" $v.aries.secretKeys.accessToken $refresh))
     (dict "setting" "ARIES_REFRESH_TOKEN_FILE" "key" (ternary $v.aries.secretKeys.refreshToken "" $refresh))
     (dict "setting" "ARIES_CLIENT_SECRET_FILE" "key" (ternary $v.aries.secretKeys.clientSecret "" $refresh))
     (dict "setting" "ARIES_API_KEY_FILE" "key" $v.aries.secretKeys.apiKey)))
+  (dict "name" "aries-ca" "secret" $v.aries.ca.secret "configMap" $v.aries.ca.configMap "files" (list
+    (dict "setting" "ARIES_SSL_CAFILE" "key" $v.aries.ca.key)))
   (dict "name" "kafka" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "kafka")) "files" (list
     (dict "setting" "KAFKA_SASL_PASSWORD_FILE" "key" (ternary $v.kafka.secretKeys.password "" (eq $sasl "password")))
     (dict "setting" "KAFKA_OAUTH_CLIENT_SECRET_FILE" "key" (ternary $v.kafka.secretKeys.oauthClientSecret "" (eq $sasl "token")))))
+  (dict "name" "kafka-token" "audience" (ternary $oauth.tokenAudience "" (eq $sasl "token")) "files" (list
+    (dict "setting" "KAFKA_OAUTH_TOKEN_FILE" "key" "token")))
+  (dict "name" "kafka-assertion" "audience" (ternary $oauth.assertionAudience "" (eq $sasl "token")) "files" (list
+    (dict "setting" "KAFKA_OAUTH_CLIENT_ASSERTION_FILE" "key" "token")))
   (dict "name" "kafka-ca" "secret" $tls.ca.secret "configMap" $tls.ca.configMap "files" (list
     (dict "setting" "KAFKA_SSL_CAFILE" "key" $tls.ca.key)))
   (dict "name" "kafka-client" "secret" $tls.client.secret "files" (list
     (dict "setting" "KAFKA_SSL_CERTFILE" "key" $tls.client.certKey)
-    (dict "setting" "KAFKA_SSL_KEYFILE" "key" $tls.client.keyKey)))
+    (dict "setting" "KAFKA_SSL_KEYFILE" "key" $tls.client.keyKey)
+    (dict "setting" "KAFKA_SSL_KEY_PASSWORD_FILE" "key" $tls.client.passwordKey)))
   (dict "name" "schema-registry" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "schemaRegistry")) "files" (list
-    (dict "setting" "SCHEMA_REGISTRY_PASSWORD_FILE" "key" (ternary $v.schemaRegistry.secretKeys.password "" (ne $v.schemaRegistry.username "")))))
+    (dict "setting" "SCHEMA_REGISTRY_PASSWORD_FILE" "key" (ternary $v.schemaRegistry.secretKeys.password "" (ne $v.schemaRegistry.username "")))
+    (dict "setting" "SCHEMA_REGISTRY_BEARER_TOKEN_FILE" "key" $v.schemaRegistry.secretKeys.bearerToken)
+    (dict "setting" "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET_FILE" "key" (ternary $v.schemaRegistry.secretKeys.oauthClientSecret "" (ne $v.schemaRegistry.oauth.tokenUrl "")))
+    (dict "setting" "SCHEMA_REGISTRY_KEY_PASSWORD_FILE" "key" $v.schemaRegistry.secretKeys.keyPassword)))
   (dict "name" "schema-registry-ca" "secret" $v.schemaRegistry.ca.secret "configMap" $v.schemaRegistry.ca.configMap "files" (list
     (dict "setting" "SCHEMA_REGISTRY_CAFILE" "key" $v.schemaRegistry.ca.key)))
+  (dict "name" "schema-registry-client" "secret" $v.schemaRegistry.client.secret "files" (list
+    (dict "setting" "SCHEMA_REGISTRY_CERTFILE" "key" $v.schemaRegistry.client.certKey)
+    (dict "setting" "SCHEMA_REGISTRY_KEYFILE" "key" $v.schemaRegistry.client.keyKey)))
 -}}
 {{- if $v.subscriptions.hotReload -}}
 {{- $mounts = append $mounts (dict "name" "subscriptions" "configMap" (printf "%s-subscriptions" (include "aries-bridge.fullname" .)) "files" (list
@@ -55,7 +69,7 @@
 {{- $files = append $files (dict "setting" .setting "key" .key "path" $path) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $files (or .secret .configMap) -}}
+{{- if and $files (or .secret .configMap .audience) -}}
 {{- $used = append $used (merge (dict "files" $files) .) -}}
 {{- end -}}
 {{- end -}}
@@ -65,6 +79,15 @@
 {{- define "aries-bridge.volumes" -}}
 {{- range (include "aries-bridge.mounts" . | fromYaml).mounts }}
 - name: {{ .name }}
+  {{- if .audience }}
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken:
+          audience: {{ .audience | quote }}
+          expirationSeconds: {{ int $.Values.kafka.security.oauth.tokenExpirationSeconds }}
+          path: {{ (first .files).path }}
+  {{- else }}
   {{- if .configMap }}
   configMap:
     name: {{ .configMap }}
@@ -78,6 +101,7 @@
       - key: {{ .key | quote }}
         path: {{ .path }}
       {{- end }}
+  {{- end }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}

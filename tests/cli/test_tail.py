@@ -19,7 +19,7 @@ from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.kafka.tail import Selection
 from bridge.serialization import schemas
-from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.formatting import json_line, text_line
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefixes
 from bridge.settings.kafka_side import kafka_settings
@@ -46,7 +46,7 @@ def quote(symbol: str, seq: int, price: str = "187.25") -> AvroRecord:
         "session_id": FIRST_US,
         "seq": seq,
         "after_gap": False,
-        "bid_price": PriceEncoder().encode(price),
+        "bid_price": DecimalEncoder().price(price),
     }
 
 
@@ -101,7 +101,7 @@ class TestRecords:
         """Only the named topics are shown, from their beginning, the records of one fetch by time."""
         await writer.quote("AAPL", 0)
         await writer.write(
-            Topic.TIMESALES, "MSFT", quote("MSFT", 2) | {"price": PriceEncoder().encode("410.5")}, FIRST_US // 1000 + 2
+            Topic.TIMESALES, "MSFT", quote("MSFT", 2) | {"price": DecimalEncoder().price("410.5")}, FIRST_US // 1000 + 2
         )
         await writer.quote("MSFT", 1, "410.000000001")
         await writer.write(Topic.TRADES, "AAPL", quote("AAPL", 0))

@@ -134,7 +134,7 @@ class TestWhatTheBridgeWrites:
         prefix, copy = unique("lettered"), unique("copy")
         async with bridging(broker, prefix) as (simulator, bridge):
             for number in range(9):
-                price = "none" if number % 4 == 3 else f"{number}.5"
+                price = "?" if number % 4 == 3 else f"{number}.5"
                 await simulator.trade("AAPL", lastPrice=price)
                 await simulator.quote("AAPL", bidPrice=price)
         assert dict(bridge.accounts.dead_lettered) == {"bad_field": 4}
@@ -150,7 +150,7 @@ class TestWhatTheBridgeWrites:
     async def test_passes_with_a_flood_of_bad_lines(self, broker: EmbeddedBroker) -> None:
         """Jumps of lines beyond the rate limit of dead letters are explained by the accounts, and by exactly these."""
         prefix, lines = unique("flooded"), 4_000
-        composite = b'{"type":"equityComposite","data":{"symbol":"AAPL","bidPrice":1.5,"lastPrice":"none"}}'
+        composite = b'{"type":"equityComposite","data":{"symbol":"AAPL","bidPrice":"?","lastPrice":"?"}}'
         async with bridging(broker, prefix, dialect="action") as (simulator, bridge):
             await simulator.quote("AAPL", bidPrice="1")
             await simulator.trade("AAPL", lastPrice="1")

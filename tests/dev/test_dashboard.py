@@ -8,7 +8,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 
 from bridge import settings
 from bridge.app import Bridge, Service
@@ -69,11 +69,12 @@ def dashboard(environment: Environment, service: Service) -> Dashboard:
     return Dashboard(environment, service, reader, lambda text: text.replace("hunter22", "***"))
 
 
-def drawn(dashboard: Dashboard, seconds: float = 62.04, *, width: int = 200, height: int = 24) -> list[str]:
+def drawn(shown: Dashboard | Group, seconds: float = 62.04, *, width: int = 200, height: int = 24) -> list[str]:
     """Return the lines on a terminal of this size."""
+    rendered = shown.render(seconds) if isinstance(shown, Dashboard) else shown
     console = Console(file=StringIO(), width=width, height=height, force_terminal=True, color_system=None)
     with console.capture() as captured:
-        console.print(dashboard.render(seconds))
+        console.print(rendered)
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
@@ -160,10 +161,11 @@ def test_problems_are_shown(dashboard: Dashboard, bridge: Bridge) -> None:
 
 def test_plain_lines_are_printed_at_each_update(dashboard: Dashboard, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal each update is a block of lines, not cut and not coloured."""
-    lines = drawn(dashboard)
+    rendered = dashboard.render(62.04)
+    lines = drawn(rendered)
     with open_view(plain=False) as show:  # standard output is no terminal here
-        show(dashboard.render(62.04))
-        show(dashboard.render(62.04))
+        show(rendered)
+        show(rendered)
     assert capsys.readouterr().out.splitlines() == [*lines, *lines]
 
 

@@ -9,14 +9,15 @@ import pytest
 
 from bridge.dev.record_summary import MAX_CHARACTERS, printable, summarize
 from bridge.serialization import schemas
-from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.deserializer import Decoded, Deserializer
 from bridge.serialization.serializer import Serializer, single_object_prefixes
 from bridge.topics import Topic
 
 SCHEMAS = schemas.load()
 STAMP = {"symbol": "AAPL", "ingest_time_us": 1, "session_id": 1, "seq": 0, "after_gap": False}
-PRICE = PriceEncoder()
+PRICE = DecimalEncoder()
+QUANTITY = PRICE.quantity
 
 
 async def summary_of(topic: Topic, **fields: Any) -> str:
@@ -30,29 +31,34 @@ async def summary_of(topic: Topic, **fields: Any) -> str:
     [
         (
             Topic.QUOTES,
-            {"bid_price": PRICE.encode("229.4"), "bid_size": 300, "ask_price": PRICE.encode("229.43"), "ask_size": 200},
+            {"bid_price": PRICE.price("229.4"), "bid_size": 300, "ask_price": PRICE.price("229.43"), "ask_size": 200},
             "AAPL bid 229.40x300 ask 229.43x200",
         ),
-        (Topic.QUOTES, {"ask_price": PRICE.encode("0.1234")}, "AAPL ask 0.1234"),
+        (Topic.QUOTES, {"ask_price": PRICE.price("0.1234")}, "AAPL ask 0.1234"),
         (
             Topic.TRADES,
-            {"last_price": PRICE.encode("6"), "size": 0, "total_volume": 1200, "net_change": PRICE.encode("-1.5")},
+            {
+                "last_price": PRICE.price("6"),
+                "size": QUANTITY("0"),
+                "total_volume": QUANTITY("1200"),
+                "net_change": PRICE.price("-1.5"),
+            },
             "AAPL last 6.00 volume 1200 change -1.50",
         ),
-        (Topic.TRADES, {"price": PRICE.encode("6.05"), "size": 5}, "AAPL last 6.05x5"),
+        (Topic.TRADES, {"price": PRICE.price("6.05"), "size": QUANTITY("5")}, "AAPL last 6.05x5"),
         (
             Topic.TIMESALES,
-            {"price": PRICE.encode("1.000000001"), "size": 7, "trade_exchange": "NYSE", "tick": "up"},
-            "AAPL 1.000000001x7 on NYSE tick up",
+            {"price": PRICE.price("1.000000001"), "size": QUANTITY("0.083"), "trade_exchange": "NYSE", "tick": "up"},
+            "AAPL 1.000000001x0.083 on NYSE tick up",
         ),
         (
             Topic.L2,
             {
                 "book": [
-                    {"price": PRICE.encode("10.02"), "ask_size": 500},
-                    {"price": PRICE.encode("10.01"), "ask_size": 400, "bid_size": 0},
-                    {"price": PRICE.encode("10"), "bid_size": 300},
-                    {"price": PRICE.encode("9.99"), "bid_size": 200},
+                    {"price": PRICE.price("10.02"), "ask_size": 500},
+                    {"price": PRICE.price("10.01"), "ask_size": 400, "bid_size": 0},
+                    {"price": PRICE.price("10"), "bid_size": 300},
+                    {"price": PRICE.price("9.99"), "bid_size": 200},
                 ],
                 "quotes": [{"exchange": "NYSE"}],
             },

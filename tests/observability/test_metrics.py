@@ -25,6 +25,7 @@ from bridge.observability.metrics import (
     registry,
 )
 from bridge.observability.rate_history import RateHistory
+from bridge.serialization.readable_fields import READ_FIELDS
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import MARKET_DATA, Topic
@@ -55,6 +56,11 @@ CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "dead_letters_total": ("counter", ("reason",), {(reason,) for reason in DEAD_LETTER_REASONS}),
     "lines_filtered_total": ("counter", ("kind",), {(kind,) for kind in FILTERED_KINDS}),
     "unknown_fields_total": ("counter", ("field",), set()),
+    "bad_fields_total": (
+        "counter",
+        ("topic", "field"),
+        {(f"aries.{topic}", field) for topic, fields in READ_FIELDS.items() for field in fields},
+    ),
     "connected": ("gauge", (), ONE),
     "authenticated": ("gauge", (), ONE),
     "reconnects_total": ("counter", ("cause",), {(cause.value,) for cause in DisconnectCause}),

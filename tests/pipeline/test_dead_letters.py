@@ -129,8 +129,8 @@ async def test_a_dropped_line_counts_all_records_that_consumers_miss(budget_byte
     flood = Flood(budget_bytes)
     flood.bad_lines(MAX_BURST + 1)
     before = flood.accounts.dropped.total()
-    flood.table.take(UpdateKind.COMPOSITE, bidPrice="1.5", lastPrice="not a price")  # written, as a sample
-    flood.table.take(UpdateKind.COMPOSITE, bidPrice="1.5", lastPrice="not a price")
+    flood.table.take(UpdateKind.COMPOSITE, bidPrice=[], lastPrice="not a price")  # written, as a sample
+    flood.table.take(UpdateKind.COMPOSITE, bidPrice=[], lastPrice="not a price")
     flood.table.buffer.budget_bytes = 1 << 30
     flood.written()
     flood.table.ingest.overload.active = False

@@ -19,7 +19,7 @@ from bridge.pipeline.ingest import MAX_FIELD_NAME_CHARACTERS, Ingest
 from bridge.pipeline.overload import Overload
 from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.serialization import schemas
-from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.deserializer import Deserializer
 from bridge.serialization.fast import FastSerializer
 from bridge.serialization.serializer import Serializer, single_object_prefixes
@@ -56,14 +56,14 @@ class Table:
         self.buffer.open(dict.fromkeys(Topic, 1))
         prefixes = single_object_prefixes(SCHEMAS)
         serializer = Serializer(SCHEMAS, prefixes)
-        prices = PriceEncoder()
+        decimals = DecimalEncoder()
         self.overloads: list[bool] = []
         self.on_overload: Callable[[bool], None] = self.overloads.append
         overload = Overload(self.buffer, self)
         self.ingest = Ingest(
             serializer=serializer,
-            fast_serializer=FastSerializer(SCHEMAS, prefixes, prices),
-            prices=prices,
+            fast_serializer=FastSerializer(SCHEMAS, prefixes, decimals),
+            decimals=decimals,
             buffer=self.buffer,
             accounts=self.accounts,
             overload=overload,
@@ -146,21 +146,128 @@ def test_market_status_is_wanted_whatever_is_subscribed() -> None:
     assert table.accounts.pending == 1
 
 
-async def test_a_bad_field_dead_letters_the_whole_line_and_consumers_see_that_it_is_missing() -> None:
-    """A composite with one invalid value becomes a dead letter and no record; the next has ``after_gap``."""
+async def test_a_value_that_cannot_be_read_costs_its_field_only() -> None:
+    """Both records of the line are published; the field is null, named in ``cleared``, and counted with an example."""
+    table = Table()
+    with structlog.testing.capture_logs() as logs:
+        table.take(UpdateKind.COMPOSITE, bidPrice="1.5", lastPrice="not a price", size=0.5, at_us=5_000_000)
+        table.take(UpdateKind.COMPOSITE, bidPrice="1.6", lastPrice="neither", at_us=6_000_000)
+    trades = await table.waiting(Topic.TRADES)
+    assert [(trade["last_price"], trade["cleared"]) for trade in trades] == [
+        (None, ["last_price", "size"]),
+        (None, ["last_price"]),
+    ]
+    assert [(quote["seq"], quote["cleared"]) for quote in await table.waiting(Topic.QUOTES)] == [(0, []), (1, [])]
+    bad_fields = table.ingest.bad_fields
+    assert bad_fields.counts == {(Topic.TRADES, "lastPrice"): 2, (Topic.TRADES, "size"): 1}
+    example = bad_fields.examples[Topic.TRADES, "lastPrice"]
+    assert (example.symbol, example.value, example.ingest_us) == ("AAPL", "'neither'", 6_000_000)
+    assert [(log["field"], log["value"]) for log in logs] == [("lastPrice", "'not a price'"), ("size", "0.5")]
+    assert (table.accounts.dead_lettered.total(), table.accounts.balance) == (0, 0)
+
+
+async def test_a_line_without_usable_content_is_dead_lettered_and_consumers_see_that_it_is_missing() -> None:
+    """If nothing of a line can be read, it becomes a dead letter; the next record has ``after_gap``."""
     table = Table()
     table.take(UpdateKind.COMPOSITE, bidPrice="1.4", lastPrice="1.3")
-    table.take(UpdateKind.COMPOSITE, bidPrice="1.5", lastPrice="not a price")
+    table.take(UpdateKind.COMPOSITE, bidPrice=[], lastPrice="not a price")
     table.take(UpdateKind.QUOTE, bidPrice="1.6")
     table.take(UpdateKind.TRADE, lastPrice="1.7")
     (letter,) = await table.waiting(Topic.DLQ)
     assert (letter["reason"], letter["raw"], letter["symbol"]) == ("bad_field", b"raw", "AAPL")
-    assert "lastPrice" in letter["error"]
-    assert "not a price" in letter["error"]
+    assert "bidPrice" in letter["error"]
     for topic in (Topic.QUOTES, Topic.TRADES):
         found = await table.waiting(topic)
         assert [(one["seq"], one["after_gap"]) for one in found] == [(0, True), (2, True)]
+    assert not table.ingest.bad_fields.counts
     assert table.accounts.balance == 0
+
+
+async def test_an_execution_without_its_price_is_dead_lettered() -> None:
+    """A time and sale is nothing without its price, whether that is missing, null or unreadable."""
+    table = Table()
+    table.take(UpdateKind.TIMESALE, size=1)
+    for price in (None, "N/A", -1):
+        table.take(UpdateKind.TIMESALE, price=price, size=1)
+    letters = await table.waiting(Topic.DLQ)
+    assert [letter["reason"] for letter in letters] == ["bad_field"] * 4
+    assert all("price" in letter["error"] for letter in letters)
+    assert not await table.waiting(Topic.TIMESALES)
+    table.take(UpdateKind.TIMESALE, price="1.5", size="-")
+    (sale,) = await table.waiting(Topic.TIMESALES)
+    assert (str(sale["price"]), sale["size"], sale["seq"]) == ("1.500000000", None, 4)
+
+
+async def test_a_cancel_or_correction_is_never_published_as_an_execution() -> None:
+    """An update of a known kind with a field that says so becomes a dead letter; a field that denies it does not."""
+    table = Table()
+    table.take(UpdateKind.TIMESALE, price="1.5", size=1, tradeCancel=True)
+    table.take(UpdateKind.COMPOSITE, lastPrice="1.5", bidPrice="1.4", originalPrice="1.6")
+    table.take(UpdateKind.TRADE, price="1.5", cancelErrorAction="Cancel")
+    letters = await table.waiting(Topic.DLQ)
+    assert [letter["reason"] for letter in letters] == ["unknown_kind"] * 3
+    table.take(UpdateKind.TIMESALE, price="1.5", size=1, tradeCancel=False, originalPrice=None)
+    table.take(UpdateKind.QUOTE, bidPrice="1.4", correction=True)
+    assert [len(await table.waiting(topic)) for topic in (Topic.TIMESALES, Topic.TRADES, Topic.QUOTES)] == [1, 0, 1]
+    assert table.accounts.balance == 0
+
+
+async def test_a_withdrawn_side_is_published() -> None:
+    """An update of nulls only says that these values no longer hold."""
+    table = Table()
+    table.take(UpdateKind.QUOTE, bidPrice=None, bidSize=None)
+    table.take(UpdateKind.GREEKS, delta=None)
+    table.take(UpdateKind.LEVEL2, orderBook=None)
+    table.take(UpdateKind.MARKET_STATUS, "market", market=None)
+    (quote,) = await table.waiting(Topic.QUOTES)
+    assert (quote["bid_price"], quote["cleared"]) == (None, ["bid_price", "bid_size"])
+    (greeks,) = await table.waiting(Topic.GREEKS)
+    assert greeks["cleared"] == ["delta"]
+    (book,) = await table.waiting(Topic.L2)
+    assert (book["book"], book["cleared"], book["is_full"]) == ([], ["book"], None)
+    assert dict(table.accounts.filtered) == {"empty": 1}
+    assert table.accounts.balance == 0
+
+
+async def test_a_timer_that_fires_early_releases_no_second_record_of_an_interval() -> None:
+    """At most one record per symbol in each interval, by the clock; at the end of the process all are released."""
+    table = Table(conflate_ms=100)
+    table.take(UpdateKind.QUOTE, bidPrice="1", at_us=1_000_000)
+    table.take(UpdateKind.QUOTE, bidPrice="2", at_us=1_050_000)
+    table.ingest.release(1_099_400)
+    assert len(await table.waiting(Topic.QUOTES)) == 1
+    table.ingest.release(1_100_000)
+    assert len(await table.waiting(Topic.QUOTES)) == 2
+    table.take(UpdateKind.QUOTE, bidPrice="3", at_us=1_150_000)
+    table.ingest.release(1_199_999)
+    assert len(await table.waiting(Topic.QUOTES)) == 2
+    assert table.ingest.release_all(1_199_999)
+    assert len(await table.waiting(Topic.QUOTES)) == 3
+
+
+async def test_conflation_keeps_what_was_cleared_until_it_is_set_again() -> None:
+    """The merged record names the fields that have no value at its end, and no changes between messages."""
+    table = Table(conflate_ms=100)
+    table.take(UpdateKind.QUOTE, bidPrice="1")
+    table.take(UpdateKind.QUOTE, bidPrice="2", bidChange="1", askPrice="9", askSize=5)
+    table.take(UpdateKind.QUOTE, bidPrice=None, bidSize=None, askSize="?")
+    table.take(UpdateKind.QUOTE, bidSize=7, askChange="1")
+    table.ingest.release(1_100_000)
+    _, merged = await table.waiting(Topic.QUOTES)
+    assert (merged["bid_price"], merged["bid_size"], merged["ask_size"]) == (None, 7, None)
+    assert str(merged["ask_price"]) == "9.000000000"
+    assert merged["cleared"] == ["bid_price", "ask_size"]
+    assert (merged["bid_change"], merged["ask_change"]) == (None, None)
+
+
+async def test_a_conflated_record_that_is_alone_keeps_its_changes() -> None:
+    """Nothing was merged into it, so its changes are those from the record before."""
+    table = Table(conflate_ms=100)
+    table.take(UpdateKind.QUOTE, bidPrice="1")
+    table.take(UpdateKind.QUOTE, bidPrice="2", bidChange="1")
+    table.ingest.release(1_100_000)
+    _, alone = await table.waiting(Topic.QUOTES)
+    assert str(alone["bid_change"]) == "1.000000000"
 
 
 async def test_a_line_too_long_for_kafka_is_cut_in_its_dead_letter_and_the_letter_says_so() -> None:

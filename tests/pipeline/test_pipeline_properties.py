@@ -40,7 +40,7 @@ def decoded(topic: Topic, value: bytes) -> dict[str, Any]:
 
 
 class Consumer:
-    """A consumer of each symbol: it discards its state at a gap, else keeps the last value."""
+    """A consumer of each symbol: it discards its state at a gap, else keeps the last value until that is cleared."""
 
     def __init__(self) -> None:
         self.seqs: dict[Stream, list[int]] = defaultdict(list)
@@ -53,6 +53,9 @@ class Consumer:
             self.known[stream] = {}
         present = {name: record[name] for name in NAMES.values() if record.get(name) is not None}
         self.known[stream] |= present
+        for name in record.get("cleared", ()):
+            assert name not in present, "a field is cleared or has a value"
+            self.known[stream].pop(name, None)
         return stream
 
 
@@ -83,11 +86,11 @@ class Core(RuleBasedStateMachine):
     @rule(symbol=st.sampled_from(SYMBOLS), fields=QUOTES)
     def quote(self, symbol: str, fields: dict[str, object]) -> None:
         stream = self.session_id, Topic.QUOTES, symbol
-        present = {NAMES[name]: value for name, value in fields.items() if value is not None}
+        state = {NAMES[name]: value for name, value in fields.items()}
         for name in ("bid_price", "ask_price"):
-            if name in present:
-                present[name] = Decimal(str(present[name])).quantize(Decimal("1e-9"))
-        self.sent_fields[stream][self.sent[stream]] = present
+            if state[name] is not None:
+                state[name] = Decimal(str(state[name])).quantize(Decimal("1e-9"))
+        self.sent_fields[stream][self.sent[stream]] = state
         self.sent[stream] += 1
         self.table.take(UpdateKind.QUOTE, symbol, at_us=self.now_us, **fields)
 
@@ -205,8 +208,7 @@ class Core(RuleBasedStateMachine):
         for queue in self.table.buffer.queues():
             self.table.buffer.set_stalled(queue, is_stalled=False)
         while self.table.accounts.pending:
-            self.table.ingest.release_after_overload(self.now_us)
-            self.table.ingest.release(self.now_us)
+            self.table.ingest.release_all(self.now_us)
             self.send(1 << 20)
             for queue in self.in_flight():
                 for record in queue.in_flight:
@@ -249,7 +251,7 @@ class Core(RuleBasedStateMachine):
         known: dict[str, Any] = {}
         for number in range(first, seq + 1):
             known |= self.sent_fields[stream][number]
-        return known
+        return {name: value for name, value in known.items() if value is not None}
 
     def in_flight(self) -> list[PartitionQueue]:
         return [queue for queue in self.table.buffer.queues() if queue.in_flight]

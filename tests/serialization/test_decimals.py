@@ -1,4 +1,4 @@
-"""Prices are encoded exactly, or rounded and counted, or rejected."""
+"""Prices and quantities are encoded exactly, or rounded and counted, or rejected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.serialization.decimals import PriceEncoder, whole_number
+from bridge.serialization.decimals import DecimalEncoder, whole_number
 
 DECIMAL = fastavro.parse_schema({"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 9})
 STEP = Decimal("1e-9")
@@ -45,29 +45,29 @@ def read(data: bytes) -> Decimal:
 @example(Decimal("0.000000128"))
 def test_prices_are_exact_in_every_notation(value: Decimal) -> None:
     """A decimal with at most nine decimal places, below 10^9, is encoded exactly in every notation."""
-    prices = PriceEncoder()
+    decimals = DecimalEncoder()
     for text in (str(value), f"{value:f}", f"{value:e}", f"{value.normalize()}", f"{value.normalize():f}"):
-        assert read(prices.encode(text)) == value
-    assert prices.rounded == 0
+        assert read(decimals.price(text)) == value
+    assert decimals.rounded == 0
 
 
 @given(decimals)
 def test_json_numbers_are_exact(value: Decimal) -> None:
     """A JSON number is encoded exactly after the JSON decoder that the bridge uses."""
     (number,) = FEED.decode(f"[{value:f}]")
-    assert read(PriceEncoder().encode(number)) == value
+    assert read(DecimalEncoder().price(number)) == value
 
 
 @given(st.integers(-(10**9) + 1, 10**9 - 1))
 def test_integers_are_exact(value: int) -> None:
     """A price may be an int."""
-    assert read(PriceEncoder().encode(value)) == value
+    assert read(DecimalEncoder().price(value)) == value
 
 
 @given(decimals)
 def test_bytes_are_as_short_as_possible(value: Decimal) -> None:
     """The bytes are those of Java's BigInteger.toByteArray: no unnecessary sign byte."""
-    data = PriceEncoder().encode(f"{value:f}")
+    data = DecimalEncoder().price(f"{value:f}")
     unscaled = int(value.scaleb(9))
     assert int.from_bytes(data, "big", signed=True) == unscaled
     if len(data) > 1:
@@ -82,11 +82,11 @@ def test_bytes_are_as_short_as_possible(value: Decimal) -> None:
 @example(Decimal("1e-400"))
 def test_more_decimal_places_are_rounded_half_even_and_counted(value: Decimal) -> None:
     """More decimal places are rounded as decimal.Decimal does, and counted each time."""
-    prices = PriceEncoder()
+    decimals = DecimalEncoder()
     expected = value.quantize(STEP, ROUND_HALF_EVEN)
-    assert read(prices.encode(str(value))) == expected
-    assert read(prices.encode(str(value))) == expected
-    assert prices.rounded == (0 if expected == value else 2)
+    assert read(decimals.price(str(value))) == expected
+    assert read(decimals.price(str(value))) == expected
+    assert decimals.rounded == (0 if expected == value else 2)
 
 
 @given(numbers)
@@ -94,10 +94,10 @@ def test_any_number_is_read_as_decimal_reads_it(text: str) -> None:
     """Whatever decimal.Decimal accepts is encoded as the same number, rounded, or rejected for its size."""
     value = Decimal(text)
     if abs(value) < 10**9 - 1:
-        assert read(PriceEncoder().encode(text)) == value.quantize(STEP, ROUND_HALF_EVEN)
+        assert read(DecimalEncoder().price(text)) == value.quantize(STEP, ROUND_HALF_EVEN)
     elif abs(value) >= 10**9:
         with pytest.raises(ValueError, match=r"10\^9"):
-            PriceEncoder().encode(text)
+            DecimalEncoder().price(text)
 
 
 @pytest.mark.parametrize(
@@ -111,29 +111,29 @@ def test_any_number_is_read_as_decimal_reads_it(text: str) -> None:
 def test_other_texts_are_rejected(text: str) -> None:
     """A text that is not a decimal number raises ValueError."""
     with pytest.raises(ValueError, match="a decimal number"):
-        PriceEncoder().encode(text)
+        DecimalEncoder().price(text)
 
 
 @pytest.mark.parametrize("value", [True, False, 1.0, None])
 def test_only_texts_and_integers_are_prices(value: object) -> None:
     """Other types are rejected, even if they equal an int (True is 1)."""
-    prices = PriceEncoder()
-    assert (prices.encode(1), prices.encode(0), prices.encode("1")) != (b"", b"", b"")
+    decimals = DecimalEncoder()
+    assert (decimals.price(1), decimals.price(0), decimals.price("1")) != (b"", b"", b"")
     with pytest.raises(ValueError, match="a decimal number"):
-        prices.encode(value)
+        decimals.price(value)
 
 
 @pytest.mark.parametrize("value", ["1000000000", "-1000000000", "1e9", "999999999.9999999995", 10**9, -(10**9), 10**30])
 def test_prices_of_a_billion_and_more_are_rejected(value: str | int) -> None:
     """The limit applies to the rounded value, and the message names it."""
     with pytest.raises(ValueError, match=r"below 10\^9"):
-        PriceEncoder().encode(value)
+        DecimalEncoder().price(value)
 
 
 def test_the_largest_price() -> None:
     """Eighteen nines fit, and so does a longer price that is rounded to them."""
-    assert read(PriceEncoder().encode("999999999.999999999")) == Decimal("999999999.999999999")
-    assert read(PriceEncoder().encode("999999999.9999999994")) == Decimal("999999999.999999999")
+    assert read(DecimalEncoder().price("999999999.999999999")) == Decimal("999999999.999999999")
+    assert read(DecimalEncoder().price("999999999.9999999994")) == Decimal("999999999.999999999")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_the_largest_price() -> None:
 def test_huge_numbers_are_rejected_at_once(text: str) -> None:
     """Neither a large exponent nor many digits make the encoder build a huge integer."""
     with pytest.raises(ValueError, match=r"10\^9"):
-        PriceEncoder().encode(text)
+        DecimalEncoder().price(text)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_huge_numbers_are_rejected_at_once(text: str) -> None:
 )
 def test_long_numbers_of_moderate_value(text: str, value: str) -> None:
     """A number is not rejected for its length alone."""
-    assert read(PriceEncoder().encode(text)) == Decimal(value)
+    assert read(DecimalEncoder().price(text)) == Decimal(value)
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
@@ -211,3 +211,30 @@ def test_the_feed_decoder_keeps_numbers_as_written() -> None:
     """Numbers with a fraction or an exponent stay text, so that no digit is lost."""
     assert FEED.decode("[1.10, 1e2, 7]") == ["1.10", "1e2", 7]
     assert json.loads("1.10") == 1.1
+
+
+@given(st.integers(0, LARGEST))
+@example(83_000)
+def test_quantities_are_exact(unscaled: int) -> None:
+    """A quantity with at most six decimal places, below 10^12, is encoded exactly."""
+    encoder = DecimalEncoder()
+    quantity = Decimal(unscaled).scaleb(-6)
+    for text in (str(quantity), f"{quantity:f}", f"{quantity:e}"):
+        assert int.from_bytes(encoder.quantity(text), "big", signed=True) == unscaled
+    assert encoder.quantity(unscaled // 10**6) == encoder.quantity(str(unscaled // 10**6))
+    assert encoder.rounded == 0
+
+
+def test_a_quantity_with_more_decimal_places_is_rounded_and_counted() -> None:
+    """Rounding is half-even, and visible."""
+    encoder = DecimalEncoder()
+    assert encoder.quantity("0.0000005") == encoder.quantity("0")
+    assert encoder.quantity("0.0000015") == encoder.quantity("0.000002")
+    assert encoder.rounded == 2
+
+
+@pytest.mark.parametrize("value", ["-0.5", -1, "1e12", 10**12, "x", "", True, 1.5, None])
+def test_other_quantities_are_rejected(value: object) -> None:
+    """A quantity is not negative and below 10^12; the message says so."""
+    with pytest.raises(ValueError, match=r"0 or more and below 10\^12"):
+        DecimalEncoder().quantity(value)

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.errors import RegistryUnreachable, Undecodable
 from bridge.market_data import Update, UpdateKind
-from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.deserializer import Deserializer, to_json
 from bridge.serialization.records import IngestMetadata, build_record
 from bridge.serialization.schema_registry import Registry
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SCHEMAS = load()
 METADATA = IngestMetadata(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=7, after_gap=True)
 FIELDS = {"bidPrice": "101.250", "askPrice": "1e2", "bidSize": 5, "quoteTimestamp": "2025-06-25T04:12:14.300-04:00"}
-QUOTE = build_record(Topic.QUOTES, Update(UpdateKind.QUOTE, "AAPL", dict(FIELDS)), METADATA, PriceEncoder())
+QUOTE = build_record(Topic.QUOTES, Update(UpdateKind.QUOTE, "AAPL", dict(FIELDS)), METADATA, DecimalEncoder())
 VALUE = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS)).encode(Topic.QUOTES, QUOTE)
 
 
@@ -90,6 +90,7 @@ async def test_json_is_lossless(deserializer: Deserializer) -> None:
         "bid_price": "101.25",
         "bid_size": 5,
         "ask_price": "100",
+        "cleared": [],
     }
     assert list(converted)[:2] == ["symbol", "event_time"]
 

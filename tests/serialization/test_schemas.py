@@ -11,6 +11,8 @@ import pytest
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from fastavro.schema import SchemaParseException, UnknownType, to_parsing_canonical_form
 
+from bridge.pipeline.control_events import ControlKind
+from bridge.serialization.field_mappings import TOPICS_WITH_CLEARED
 from bridge.serialization.schemas import load, parse_schema
 from bridge.topics import MARKET_DATA, SUBSCRIBABLE, Topic
 
@@ -107,20 +109,32 @@ def test_prices_are_exact_decimals() -> None:
     assert price["type"][1] == {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 9}
 
 
-def test_control_kinds_have_a_default() -> None:
-    """A reader that does not know a newer kind reads the default instead of failing."""
-    kind = declared(Topic.CONTROL)["fields"][0]["type"]
-    assert kind["default"] == "UNKNOWN"
-    assert set(kind["symbols"]) == {
-        "UNKNOWN",
-        "SESSION_STARTED",
-        "SUBSCRIBED",
-        "HEARTBEAT",
-        "GAP",
-        "RESUMED",
-        "SESSION_COMPLETED",
-        "OVERLOAD",
-    }
+def test_quantities_of_executions_are_exact_decimals() -> None:
+    """Sizes of executions may be fractions of a share; sizes of quotes are whole numbers."""
+    quantity = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 6}
+    for topic, name in ((Topic.TRADES, "size"), (Topic.TRADES, "total_volume"), (Topic.TIMESALES, "size")):
+        field = next(field for field in declared(topic)["fields"] if field["name"] == name)
+        assert field["type"][1] == quantity
+    bid_size = next(field for field in declared(Topic.QUOTES)["fields"] if field["name"] == "bid_size")
+    assert bid_size["type"] == ["null", "long"]
+
+
+@topics
+def test_cleared_is_the_last_field_of_what_a_consumer_merges(topic: Topic) -> None:
+    """Quotes, trades and greeks say which last known values no longer hold; by default none."""
+    field = declared(topic)["fields"][-1]
+    if topic in TOPICS_WITH_CLEARED:
+        assert (field["name"], field["default"]) == ("cleared", [])
+        assert field["type"] == {"type": "array", "items": "string"}
+    else:
+        assert "cleared" not in field_names(topic)
+
+
+def test_the_doc_of_a_control_kind_names_them_all() -> None:
+    """A kind is a string, as some readers have no enums, so its doc lists what the bridge announces."""
+    kind = declared(Topic.CONTROL)["fields"][0]
+    assert kind["type"] == "string"
+    assert all(f"{name}," in kind["doc"] or f"{name};" in kind["doc"] for name in ControlKind)
 
 
 @topics
@@ -174,3 +188,63 @@ def test_other_schemas_are_rejected(text: str, error: type[Exception]) -> None:
     """A text that is not the schema of a record raises the documented errors."""
     with pytest.raises(error):
         parse_schema(text)
+
+
+def record(**fields: object) -> str:
+    """Return the text of a schema with these fields."""
+    types = [{"name": name, "type": declared} for name, declared in fields.items()]
+    return json.dumps({"type": "record", "name": "R", "namespace": "n", "fields": types})
+
+
+DECIMAL: dict[str, object] = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 9}
+MILLIS: dict[str, object] = {"type": "long", "logicalType": "timestamp-millis"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (record(a="int"), record(a={"type": "int"})),
+        (record(a=DECIMAL), record(a=dict(reversed(DECIMAL.items())))),
+        (record(a={**DECIMAL, "scale": 0}), record(a={"type": "bytes", "logicalType": "decimal", "precision": 18})),
+        (record(a=["null", MILLIS]), record(a=["null", {**MILLIS, "doc": "when"}])),
+        ('{"type":"record","name":"n.R","fields":[]}', '{"type":"record","name":"R","namespace":"n","fields":[]}'),
+        (
+            '{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":1,"aliases":["b"]}]}',
+            '{"fields":[{"type":"int","name":"a","doc":"d"}],"name":"R","type":"record","doc":"d"}',
+        ),
+    ],
+)
+def test_schemas_that_read_the_same_are_equivalent(one: str, other: str) -> None:
+    """The order of attributes, how names and types are written, doc, defaults and aliases do not matter."""
+    assert parse_schema(one).is_equivalent(parse_schema(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (record(a="int"), record(a="long")),
+        (record(a="int", b="int"), record(b="int", a="int")),
+        (record(a=["null", "int"]), record(a=["int", "null"])),
+        (record(a=DECIMAL), record(a="bytes")),
+        (record(a=DECIMAL), record(a={**DECIMAL, "scale": 4})),
+        (record(a=MILLIS), record(a={**MILLIS, "logicalType": "timestamp-micros"})),
+        (record(a=["null", DECIMAL]), record(a=["null", {**DECIMAL, "precision": 10}])),
+        (record(a={"type": "array", "items": DECIMAL}), record(a={"type": "array", "items": "bytes"})),
+        (record(a={"type": "map", "values": MILLIS}), record(a={"type": "map", "values": "long"})),
+        (record(a=MILLIS, b="long"), record(a="long", b=MILLIS)),
+        (
+            record(a={"type": "record", "name": "In", "fields": [{"name": "p", "type": DECIMAL}]}, b="In"),
+            record(a={"type": "record", "name": "In", "fields": [{"name": "p", "type": "bytes"}]}, b="In"),
+        ),
+    ],
+)
+def test_schemas_that_read_differently_are_not_equivalent(one: str, other: str) -> None:
+    """Another type, order of fields, name or logical type is another schema, however deep it is."""
+    assert not parse_schema(one).is_equivalent(parse_schema(other))
+
+
+def test_each_schema_of_the_bridge_is_only_equivalent_to_itself() -> None:
+    """No topic's schema stands for another's."""
+    known = list(SCHEMAS.values())
+    for number, schema in enumerate(known):
+        assert [other.is_equivalent(schema) for other in known] == [place == number for place in range(len(known))]

@@ -11,22 +11,27 @@ from typing import Any
 import avro.io
 import avro.schema
 import fastavro
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
-from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.records import IngestMetadata, build_record
 from bridge.serialization.schemas import AvroRecord, load
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefix, single_object_prefixes
+from bridge.simulator.data_kinds import DataKind
+from bridge.simulator.market import Market
 from bridge.topics import Topic
 from tests.support.paths import ROOT
 
 SCHEMAS = load()
 PREFIXES = single_object_prefixes(SCHEMAS)
-PYTHON_EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "avro" / "README.md").read_text("utf-8"), re.DOTALL)
+STATE_EXAMPLE, LEVEL2_EXAMPLE, *PYTHON_EXAMPLES = re.findall(
+    r"```python\n(.*?)```", (ROOT / "avro" / "README.md").read_text("utf-8"), re.DOTALL
+)
 METADATA = IngestMetadata(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=2**40, after_gap=False)
 PREFIX_BYTES = 10
 
@@ -56,7 +61,7 @@ def read_by_fastavro(topic: Topic, value: bytes) -> dict[str, Any]:
 
 
 def record_of(topic: Topic, fields: dict[str, Any], feed_time: object = None) -> AvroRecord:
-    return build_record(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), METADATA, PriceEncoder())
+    return build_record(topic, Update(UpdateKind.COMPOSITE, "AAPL", fields, feed_time), METADATA, DecimalEncoder())
 
 
 def milliseconds(time: datetime) -> int:
@@ -74,7 +79,8 @@ def test_both_readers_agree_on_a_quote(serializer: Serializer) -> None:
         Topic.QUOTES,
         {
             "bidPrice": "999999999.999999999",
-            "askPrice": "-0.000000001",
+            "askPrice": "0.000000001",
+            "askChange": "-0.000000001",
             "bidChange": "-0.00",
             "bidSize": 2**63 - 1,
             "bidSizeChange": -(2**63),
@@ -100,15 +106,16 @@ def test_both_readers_agree_on_a_quote(serializer: Serializer) -> None:
         "bid_exchange": "Ünïcode ✓",
         "bid_change": Decimal(0),
         "bid_size_change": -(2**63),
-        "ask_price": Decimal("-0.000000001"),
+        "ask_price": Decimal("0.000000001"),
         "ask_size": None,
         "ask_exchange": None,
-        "ask_change": None,
+        "ask_change": Decimal("-0.000000001"),
         "ask_size_change": None,
+        "cleared": [],
     }
 
 
-@given(st.lists(st.integers(-(10**18) + 1, 10**18 - 1).map(lambda unscaled: Decimal(unscaled).scaleb(-9)), max_size=8))
+@given(st.lists(st.integers(0, 10**18 - 1).map(lambda unscaled: Decimal(unscaled).scaleb(-9)), max_size=8))
 def test_both_readers_agree_on_any_price(values: list[Decimal]) -> None:
     """Both readers return the decimal that the feed sent."""
     rows = [f":{value:f}:" for value in values]
@@ -238,6 +245,68 @@ def test_the_examples_in_the_readme(serializer: Serializer, example: str, monkey
     exec(example, consumer)
     record = consumer["read"](serializer.encode(Topic.QUOTES, record_of(Topic.QUOTES, {"bidPrice": "101.25"})))
     assert (record["symbol"], record["bid_price"]) == ("AAPL", Decimal("101.25"))
+
+
+def test_the_state_that_the_readme_builds_from_quotes() -> None:
+    """Absent fields keep their value, cleared ones lose it, changes are not carried over, a gap resets."""
+    consumer: dict[str, Any] = {}
+    exec(STATE_EXAMPLE, consumer)
+    state: dict[str, Any] = {}
+    messages: list[tuple[dict[str, object], bool]] = [
+        ({"bidPrice": "9", "askPrice": "10", "bidChange": "1"}, True),
+        ({"bidPrice": None, "askSize": 5}, False),
+    ]
+    for fields, after_gap in messages:
+        update = Update(UpdateKind.QUOTE, "AAPL", fields)
+        record = build_record(
+            Topic.QUOTES, update, msgspec.structs.replace(METADATA, after_gap=after_gap), DecimalEncoder()
+        )
+        state = consumer["apply"](state, record)
+    assert (state["bid_price"], state["ask_price"], state["ask_size"]) == (None, DecimalEncoder().price("10"), 5)
+    assert "bid_change" not in state
+    gap = build_record(Topic.QUOTES, Update(UpdateKind.QUOTE, "AAPL", {"bidSize": 1}), METADATA, DecimalEncoder())
+    assert "ask_price" not in consumer["apply"](state, gap | {"after_gap": True})
+
+
+@pytest.mark.parametrize("is_full", [True, False, None])
+def test_the_book_that_the_readme_builds_is_that_of_the_feed(is_full: bool | None) -> None:  # noqa: FBT001
+    """Whether messages have all rows or the changes, the book and the exchanges' quotes are those of the market."""
+    consumer: dict[str, Any] = {}
+    exec(LEVEL2_EXAMPLE, consumer)
+    market = Market(seed=3, level2_changes=is_full is False)
+    instrument = market.instrument("AAPL")
+    state: dict[str, Any] = {}
+    for number in range(300):
+        market.make_event("AAPL", DataKind.QUOTE, number)
+        fields = market.make_event("AAPL", DataKind.LEVEL2, number).fields
+        metadata = msgspec.structs.replace(METADATA, after_gap=number == 0, is_full=is_full)
+        record = build_record(Topic.L2, Update(UpdateKind.LEVEL2, "AAPL", fields), metadata, DecimalEncoder())
+        state = consumer["apply_level2"](state, record)
+        truth: dict[str, object] = {
+            "orderBook": [*instrument._book.values()],
+            "quotes": [*instrument._exchanges.values()],
+        }
+        wanted: Any = build_record(Topic.L2, Update(UpdateKind.LEVEL2, "AAPL", truth), metadata, DecimalEncoder())
+        assert sorted(map(str, state["book"].values())) == sorted(map(str, wanted["book"]))
+        assert sorted(map(str, state["quotes"].values())) == sorted(map(str, wanted["quotes"]))
+
+
+def test_an_empty_part_of_level_2() -> None:
+    """A part that is not in a message keeps its rows; an empty or null list says that there are none any more."""
+    consumer: dict[str, Any] = {}
+    exec(LEVEL2_EXAMPLE, consumer)
+    messages: list[tuple[dict[str, object], int, int]] = [
+        ({"orderBook": ["1:2:"], "quotes": ["A:1:2:3:4"]}, 1, 1),
+        ({"orderBook": ["1:2.5:"]}, 1, 1),
+        ({"orderBook": []}, 0, 1),
+        ({"quotes": None}, 0, 0),
+    ]
+    state: dict[str, Any] = {}
+    for fields, levels, exchanges in messages:
+        record = build_record(Topic.L2, Update(UpdateKind.LEVEL2, "AAPL", fields), METADATA, DecimalEncoder())
+        value = Serializer(SCHEMAS, PREFIXES).encode(Topic.L2, record)
+        state = consumer["apply_level2"](state, read_by_apache(Topic.L2, value))
+        assert (len(state["book"]), len(state["quotes"])) == (levels, exchanges)
 
 
 @pytest.mark.parametrize(("topic", "record"), [(topic, record) for topic, record, _ in EXAMPLES if "seq" in record])

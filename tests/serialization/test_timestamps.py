@@ -38,7 +38,7 @@ def test_iso_times_with_an_offset(time: datetime, spec: str) -> None:
         ("2025-06-25T08:12:14+00:00", 1750839134000),
         ("2025-06-25T08:12:14.3Z", 1750839134300),
         ("2025-06-25 08:12:14.327+0000", 1750839134327),
-        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01T00:00:00.001Z", 1),
         ("2262-04-11T23:47:16.854Z", 9223372036854),
     ],
 )
@@ -60,7 +60,27 @@ def test_the_magnitude_of_an_epoch_number_tells_its_unit(ms: int, us: int, ns: i
     assert epoch_ms(ms // 1000) == ms // 1000 * 1000
 
 
-@pytest.mark.parametrize("number", [0, 1, 1701450000])
+@pytest.mark.parametrize(
+    ("written", "milliseconds"),
+    [
+        ("1764239640123.4567", 1764239640123),
+        ("1.764239640123E12", 1764239640123),
+        ("1764239640.123", 1764239640123),
+        ("1764239640.1239999", 1764239640123),
+        ("1764239640123456.7", 1764239640123),
+        ("1.764239640123456789e18", 1764239640123),
+        ("1764239640.", 1764239640000),
+        ("1.7642396e9", 1764239600000),
+        ("1.7642396E+9", 1764239600000),
+        ("0.001", 1),
+    ],
+)
+def test_epoch_numbers_with_a_fraction_or_an_exponent(written: str, milliseconds: int) -> None:
+    """The magnitude tells the unit here, too; what is finer than a millisecond is cut off."""
+    assert epoch_ms(written) == milliseconds
+
+
+@pytest.mark.parametrize("number", [1, 1701450000])
 def test_small_epoch_numbers_are_seconds(number: int) -> None:
     """Numbers below 10^10 are seconds."""
     assert epoch_ms(number) == number * 1000
@@ -71,10 +91,12 @@ def test_small_epoch_numbers_are_seconds(number: int) -> None:
     [
         "", "yesterday", "2025-06-25T04:12:14.327", "2025-06-25", "04:12:14Z", "2025-13-01T00:00:00Z",
         "2025-06-25T25:00:00Z", "2025-06-25T04:12:14.327 Z", " 1701450000123", "1_701_450_000_123", "-5",
-        "1701450000.5", "\u0661\u0667\u0660\u0661", "1" * 20, "1" * 100_000,
-        "2025-06-25T04:12:14." + "1" * 100_000 + "Z", "0001-01-01T00:00:00+14:00",
+        "0", "0.0", "0e5", "1e-3", "1e99", "1e999999999", ".5", "1.5.5", "NaN", "Infinity",
+        "0000-00-00T00:00:00Z", "\u0661\u0667\u0660\u0661", "1" * 20, "1" * 100_000,
+        "2025-06-25T04:12:14." + "1" * 100_000 + "Z", "0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z",
+        "1970-01-01T00:00:00Z", "1." + "1" * 100,
         "1969-12-31T23:59:59.999Z", "2262-04-11T23:47:16.855Z", "9999-12-31T23:59:59-14:00",
-        -1, 2**63 + 10**6, 9_999_999_999, 10**30, 1701450000.123, True, None, [], {},
+        0, -1, 2**63 + 10**6, 9_999_999_999, 10**30, 1701450000.123, True, None, [], {},
     ],
 )  # fmt: skip
 def test_other_values_are_rejected(value: object) -> None:

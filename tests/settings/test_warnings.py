@@ -10,7 +10,8 @@ import pytest
 import trustme
 
 from bridge.settings import examine
-from bridge.settings.warnings import is_loopback, names, warnings
+from bridge.settings.fields import names
+from bridge.settings.warnings import warnings
 from tests.settings.test_environment import REQUIRED
 
 if TYPE_CHECKING:
@@ -83,18 +84,6 @@ def test_variables_injected_by_kubernetes_cause_no_warning() -> None:
     assert len(warned({"KAFKA_PORT": "9092"})) == 1
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1", "aries.localhost"])
-def test_loopback_hosts_are_recognised(host: str) -> None:
-    """Loopback names and addresses are on this machine."""
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["", "api.aries.com", "10.0.0.1", "::2", "localhost.example"])
-def test_other_hosts_are_not_loopback(host: str) -> None:
-    """Any other host is on the network."""
-    assert not is_loopback(host)
-
-
 SASL = {"KAFKA_SASL_USERNAME": "me", "KAFKA_SASL_PASSWORD": "s3cret", "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}
 REGISTRY = {"SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cret"}
 
@@ -105,6 +94,9 @@ REGISTRY = {"SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cre
         ({"ARIES_WS_URL": "ws://feed/x"}, "ARIES_WS_URL is ws://"),
         ({"ARIES_TOKEN_URL": "http://idp/x", "ARIES_REFRESH_TOKEN": "x"}, "ARIES_TOKEN_URL is http://"),
         ({**REGISTRY, "SCHEMA_REGISTRY_URL": "http://registry"}, "SCHEMA_REGISTRY_URL is http://"),
+        ({**REGISTRY, "SCHEMA_REGISTRY_URL": "https://a,http://b,http://[::1]"}, "SCHEMA_REGISTRY_URL is http://"),
+        ({"SCHEMA_REGISTRY_BEARER_TOKEN": "x", "SCHEMA_REGISTRY_URL": "http://b"}, "SCHEMA_REGISTRY_URL is http://"),
+        ({"SCHEMA_REGISTRY_OAUTH_TOKEN_URL": "http://idp"}, "SCHEMA_REGISTRY_OAUTH_TOKEN_URL is http://"),
         ({"KAFKA_OAUTH_TOKEN_URL": "http://idp"}, "KAFKA_OAUTH_TOKEN_URL is http://"),
         ({**SASL, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_BOOTSTRAP_SERVERS": "kafka:1"}, "use SASL_SSL"),
         ({**SASL, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_BOOTSTRAP_SERVERS": "kafka"}, "use SASL_SSL"),
@@ -124,6 +116,7 @@ def test_unencrypted_credentials_cause_a_warning(extra: dict[str, str], message:
         {"ARIES_WS_URL": "ws://[::1]:8080/x"},
         {"ARIES_TOKEN_URL": "http://idp/x"},
         {"SCHEMA_REGISTRY_URL": "http://registry"},
+        {**REGISTRY, "SCHEMA_REGISTRY_URL": "http://localhost,http://127.0.0.1,https://registry"},
         {**SASL, "KAFKA_SASL_MECHANISM": "PLAIN"},
         {**SASL, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_BOOTSTRAP_SERVERS": "[::1]:9092,localhost"},
         {**SASL, "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512", "KAFKA_BOOTSTRAP_SERVERS": "kafka:1"},
@@ -214,3 +207,107 @@ def test_a_client_with_a_fixed_token_causes_a_warning() -> None:
 def test_an_invalid_environment_has_warnings() -> None:
     """Warnings are reported although there are problems."""
     assert len(warnings_of({"KAFKA_LINGER_MS": "x", "ARIES_SYMBOL": "AAPL"})) == 1
+
+
+def test_a_token_file_that_is_not_there_yet(tmp_path: Path) -> None:
+    """A file that something else writes is no problem at the start, but worth a warning."""
+    environ = {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+        "KAFKA_OAUTH_TOKEN_FILE": str(tmp_path / "token"),
+    }
+    (warning,) = warned(environ)
+    assert f"the file '{tmp_path / 'token'}' of KAFKA_OAUTH_TOKEN_FILE cannot be read" in warning
+    (tmp_path / "token").touch(mode=0o600)
+    (warning,) = warned(environ)
+    assert "is empty" in warning
+    (tmp_path / "token").write_text("t0ken")
+    assert warned(environ) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('"hunter22"', "is in quotes, which are part of the value"),
+        ("'hunter22'", "is in quotes"),
+        ("\u201chunter22\u201d", "is in quotes"),
+        ("Bearer hunter22", "begins with 'Bearer '"),
+        ("bearer hunter22", "begins with 'Bearer '"),
+        (" hunter22", "begins or ends with a space or line break"),
+        ("hunter22\t\n", "begins or ends with a space"),
+        ("\n\nhunter22", "begins or ends with a space"),
+        ("hunter22\nhunter23", "has several lines"),
+        ("SECRET=hunter22", "begins with the name of the variable"),
+    ],
+)
+@pytest.mark.parametrize("name", ["ARIES_ACCESS_TOKEN", "KAFKA_SASL_PASSWORD", "SCHEMA_REGISTRY_PASSWORD"])
+def test_surplus_characters_of_a_secret(name: str, text: str, words: str, tmp_path: Path) -> None:
+    """A warning names the variable, or the file, and what was copied with the secret; it does not show the secret."""
+    text = text.replace("SECRET", name)
+    others = {
+        "KAFKA_SASL_PASSWORD": {**SASL, "KAFKA_SASL_USERNAME": "me"},
+        "SCHEMA_REGISTRY_PASSWORD": {"SCHEMA_REGISTRY_URL": "https://registry", "SCHEMA_REGISTRY_USERNAME": "me"},
+    }.get(name, {})
+    (warning,) = warned({**others, name: text})
+    assert warning.startswith(f"{name} {words}")
+    assert "hunter" not in warning
+
+    file = tmp_path / "secret"
+    file.touch(mode=0o600)
+    file.write_text(text)
+    (warning,) = warned({**others, name: "", f"{name}_FILE": str(file)})
+    assert warning.startswith(f"{name}_FILE ({file}) {words}")
+    assert "hunter" not in warning
+
+
+SASL = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("KAFKA_OAUTH_SCOPE", '"kafka"'),
+        ("KAFKA_OAUTH_CLIENT_ID", "'me'"),
+        ("BRIDGE_INSTANCE", '"bridge-1"'),
+        ("KAFKA_BOOTSTRAP_SERVERS", '"kafka"'),
+    ],
+)
+def test_a_quoted_value_that_is_valid(name: str, text: str) -> None:
+    """Quotes are never meant, even where any text is valid."""
+    environ = {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+        "KAFKA_OAUTH_TOKEN_URL": "https://idp/token",
+        "KAFKA_OAUTH_CLIENT_ID": "me",
+        "KAFKA_OAUTH_CLIENT_SECRET": "s3cret",
+        name: text,
+    }
+    (warning,) = warned(environ)
+    assert warning.startswith(f"{name} is in quotes, which are part of the value: remove them")
+
+
+@pytest.mark.parametrize("text", ['say "hi"', "it's", '"', "'\"", ""])
+def test_quotes_within_a_value_cause_no_warning(text: str) -> None:
+    """Only a value that is in quotes as a whole is suspicious."""
+    assert warned({"BRIDGE_INSTANCE": text}) == []
+
+
+@pytest.mark.parametrize("name", ["aries_symbols", "Aries_Symbols", "ARIES-SYMBOLS", "aries.symbols"])
+def test_a_name_in_another_case_has_no_effect(name: str) -> None:
+    """Names are case sensitive: a variable that differs only in case or separators is reported."""
+    (warning,) = warned({name: "MSFT"})
+    assert warning == f"{name} is not a setting and has no effect: did you mean ARIES_SYMBOLS?"
+
+
+def test_similar_names_of_other_programs_cause_no_warning() -> None:
+    """A name without a prefix of ours, or in lower case, is another program's."""
+    for name in (
+        "aries_symbol",
+        "kafka_home",
+        "SYMBOLS",
+        "BOOTSTRAP_SERVERS",
+        "AWS_REGION",
+        "AWS_REGIONS",
+        "CLIENT_ID",
+    ):
+        assert warned({name: "x"}) == []

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from bridge.simulator import faults
 from bridge.simulator.faults import FAULTS
 from bridge.simulator.market_status import MarketState
-from bridge.simulator.requests import Ping
+from bridge.simulator.requests import Ping, Pong
 from bridge.simulator.server import Simulator
 from tests.simulator.plain_client import (
     ACTION_AUTH,
@@ -353,6 +353,30 @@ async def test_slow_accept(sim: Simulator) -> None:
         pass
 
 
+@pytest.mark.parametrize("dialect", ["action", "envelope"])
+async def test_a_ping_of_the_server(sim: Simulator, dialect: str) -> None:
+    """Pings have an id if the fault has one, and their answers are recorded with it."""
+    is_action = dialect == "action"
+    async with action_client(sim) if is_action else envelope_client(sim) as client:
+        await sim.inject(faults.ServerPing(id="p7", count=2))
+        ping: dict[str, object] = {"action": "ping", "id": "p7"} if is_action else {"type": "ping", "id": "p7"}
+        assert await client.documents(2) == [ping, ping]
+        await client.send(json.dumps({**ping, "message": "pong"} if is_action else {"type": "pong", "id": "p7"}))
+        (received,) = await sim.requested(Pong)
+    assert received.request == Pong("p7")
+    assert sim.sent.lines_by_type["ping"] == 2
+
+
+async def test_arrays_instead_of_lines() -> None:
+    """A frame is a JSON array of the messages that it would have as lines."""
+    async with Simulator(lines_per_frame=3) as sim, envelope_client(sim, QUOTES) as client:
+        await client.document()
+        await sim.inject(faults.Arrays())
+        sim.burst(3)
+        assert [one["payload"]["type"] for one in await client.document()] == ["quote"] * 3
+        assert sim.sent.lines_by_type["quote"] == 4
+
+
 async def test_garbage_between_valid_lines(sim: Simulator) -> None:
     """A line that is not JSON is sent in one frame between two valid lines."""
     async with envelope_client(sim, QUOTES) as client:
@@ -408,6 +432,17 @@ async def test_partial_updates_hold_only_what_changed(sim: Simulator) -> None:
             assert changed.pop("symbol") == "AAPL"
             assert all(state[name] != value for name, value in changed.items())
             state |= changed
+
+
+async def test_odd_values_replace_those_of_generated_updates(sim: Simulator) -> None:
+    """Fields that an update has get the values of the fault, as they are; no field is added."""
+    async with envelope_client(sim, QUOTES) as client:
+        await client.document()
+        await sim.inject(faults.OddValues(fields={"bidPrice": None, "askSize": 0.5, "novelty": 1}))
+        await sim.emit(1)
+        data = (await client.document())["payload"]["data"]
+        assert (data["bidPrice"], data["askSize"]) == (None, 0.5)
+        assert "novelty" not in data
 
 
 async def test_no_acks(sim: Simulator) -> None:

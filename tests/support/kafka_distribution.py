@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
+from tests.support import maven
 from tests.support.one_at_a_time import one_at_a_time
 from tests.support.paths import cache
 
@@ -17,7 +17,6 @@ from tests.support.paths import cache
 VERSIONS = ("3.3.2", "3.9.1", "4.4.0")
 #: Names another version to run the tests on.
 VERSION_VARIABLE = "TESTS_KAFKA_VERSION"
-FETCH_DEADLINE_SECONDS = 240
 # The broker has no SLF4J binding; this one prints to standard output. The tools are those that left the broker's jar.
 POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -82,8 +81,6 @@ def classpath() -> str:
 
 def _fetch(jars: Path) -> None:
     """Fill a temporary directory and rename it, so that the jars are never there in part."""
-    if shutil.which("mvn") is None:
-        raise KafkaMissing("mvn is not installed, and Kafka's jars are not in the cache yet")
     with tempfile.TemporaryDirectory(dir=jars.parent) as work:
         (Path(work) / "pom.xml").write_text(POM.format(version=version()))
         _run_maven(work)
@@ -91,20 +88,11 @@ def _fetch(jars: Path) -> None:
 
 
 def _run_maven(work: str) -> None:
-    command = ["mvn", "-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime"]
+    copy = ("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={work}/jars")
     try:
-        done = subprocess.run(
-            [*command, f"-DoutputDirectory={work}/jars"],
-            cwd=work,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=FETCH_DEADLINE_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise KafkaMissing(f"Maven did not fetch Kafka within {FETCH_DEADLINE_SECONDS} s") from None
-    if done.returncode != 0:
-        raise KafkaMissing(f"Maven could not fetch Kafka: {(done.stdout + done.stderr)[-2000:]}")
+        maven.run(Path(work), "Kafka", *copy)
+    except maven.MavenFailed as failed:
+        raise KafkaMissing(str(failed)) from None
 
 
 if __name__ == "__main__":

@@ -11,8 +11,25 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from bridge.aries.protocol.dialect import Request, batched, expires_in_seconds, symbol_update, text_of, update_of
-from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRejected, AuthRequired, Message, Pong, RequestRejected
+from bridge.aries.protocol.dialect import (
+    Request,
+    batched,
+    expires_in_seconds,
+    ping_id,
+    symbol_update,
+    text_of,
+    update_of,
+)
+from bridge.aries.protocol.messages import (
+    Ack,
+    AuthAccepted,
+    AuthRejected,
+    AuthRequired,
+    Message,
+    Ping,
+    Pong,
+    RequestRejected,
+)
 from bridge.aries.protocol.ndjson import line_decoder
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import BadLine
@@ -26,6 +43,8 @@ if TYPE_CHECKING:
 #: ``action`` of a message
 AUTH, PING, SUBSCRIBE = "auth", "ping", "subscribe"  # [O]
 UNSUBSCRIBE, ERROR = "unsubscribe", "error"  # [A]
+#: ``message`` of the answer to a ping [O], and of a ping of the server [A], which has the same action.
+PONG_TEXT, PING_TEXTS = "pong", (None, "ping")
 UPDATES = (None, "publish", "update")  # [O] none for composites, "publish" for market status; [A] "update"
 #: ``action`` of a message that requires authentication, and within how many seconds: [A] as in the newer dialect.
 AUTH_REQUIRED = {"authRequired": 0.0, "refreshAuth": 300.0, "authExpired": 0.0}
@@ -84,6 +103,11 @@ class Action:
     def ping(self, request_id: str) -> bytes:  # noqa: ARG002 - this dialect has no ids
         """Compose an application ping [O]."""
         return msgspec.json.encode({"action": PING})
+
+    def pong(self, request_id: str | int | None) -> bytes:
+        """Compose the answer to a ping of the server [A], with its id even though this dialect has none."""
+        request = {} if request_id is None else {"id": request_id}
+        return msgspec.json.encode({"action": PING, "message": PONG_TEXT, **request})
 
     def subscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
         """Compose subscribe requests, separate for each type of subscription [O]."""
@@ -152,7 +176,7 @@ def _answer(message: JsonObject, action: object) -> Message:
     if action == AUTH:
         return _auth_answer(message)
     if action == PING:
-        return Pong()
+        return Ping(ping_id(message.get("id"))) if _answer_text(message) in PING_TEXTS else Pong()
     if action == SUBSCRIBE:
         return Ack(None) if _succeeded(message) else RequestRejected(None, _text(message))
     if action == UNSUBSCRIBE:

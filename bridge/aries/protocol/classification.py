@@ -1,19 +1,35 @@
-"""The kind of an update whose ``type`` is unknown, found by the names of its fields."""
+"""The kind of an update whose ``type`` is unknown, found by the names of its fields.
+
+A cancel or correction has the fields of an execution, and consumers would count it as one more: so it has no kind.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from bridge.market_data import FIELDS, MARKET_STATUS_FIELDS, EventType, UpdateKind
+from bridge.market_data import FIELDS, MARKET_STATUS_FIELDS, EventType, UpdateKind, correction_field
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from bridge.market_data import JsonObject
 
 _EXECUTION = frozenset({"tradeSeq", "price", "size"})
 _FIELDS = {event: frozenset(names) for event, names in FIELDS.items()}
 _ONLY_IN_TRADES = _FIELDS[EventType.TRADES] - _FIELDS[EventType.TIMESALES]
 #: The field names of a market status are common words, so that a single one proves little.
 _MIN_STATUS_FIELDS = 2
+#: Words in the ``type`` of an update that is about an earlier one [A].
+_CORRECTION = re.compile(r"cancel|correct|bust|error|void|revers|revok|retract|delet|amend", re.IGNORECASE)
+
+
+def correction(wire_type: object, fields: JsonObject) -> str | None:
+    """Return what says that an update of unknown type cancels or corrects an earlier one; None if nothing does [A]."""
+    if type(wire_type) is str and _CORRECTION.search(wire_type):
+        return "its type"
+    name = correction_field(fields)
+    return None if name is None else f"its field {name}"
 
 
 def classify(names: Collection[str]) -> UpdateKind | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
-from bridge.aries.protocol.classification import classify
+from bridge.aries.protocol.classification import classify, correction
 from bridge.errors import BadLine
 from bridge.market_data import MARKET, MARKET_STATUS, Update
 
@@ -24,6 +24,7 @@ MAX_SYMBOLS_PER_REQUEST = 200
 MAX_SYMBOL_CHARACTERS = 64
 #: A longer text of the server is truncated in logs and errors.
 MAX_TEXT_CHARACTERS = 200
+_MAX_ID_BITS = 63
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -65,6 +66,9 @@ class Dialect(Protocol):
     def ping(self, request_id: str) -> bytes:
         """Compose an application ping."""
 
+    def pong(self, request_id: str | int | None) -> bytes:
+        """Compose the answer to an application ping of the server."""
+
     def subscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
         """Compose the requests for these subscriptions, each with the next of the ids."""
 
@@ -98,10 +102,7 @@ def update_of(body: JsonObject, kinds: Mapping[str, UpdateKind], feed_time: str)
     wire_type = body.get("type")
     kind = kinds.get(wire_type) if type(wire_type) is str else None
     if kind is None:
-        kind = classify(data)
-        if kind is None:
-            named = text_of(wire_type, "nothing")
-            raise BadLine("unknown_kind", f"an update of unknown type {named!r} and without a known field")
+        kind = _classified(wire_type, data)
     if kind is MARKET_STATUS:
         return Update(kind, MARKET, data, body.get(feed_time))
     symbol = data.get("symbol")
@@ -113,6 +114,20 @@ def update_of(body: JsonObject, kinds: Mapping[str, UpdateKind], feed_time: str)
     return update
 
 
+def _classified(wire_type: object, data: JsonObject) -> UpdateKind:
+    """Return the kind of an update of unknown type; raise ``BadLine`` if it has none, or must not be taken for one."""
+    named = text_of(wire_type, "nothing")
+    if evidence := correction(wire_type, data):
+        raise BadLine(
+            "unknown_kind",
+            f"an update of unknown type {named!r}, which by {evidence} cancels or corrects an earlier one",
+        )
+    kind = classify(data)
+    if kind is None:
+        raise BadLine("unknown_kind", f"an update of unknown type {named!r} and without a known field")
+    return kind
+
+
 def symbol_update(kind: UpdateKind | None, symbol: object, fields: JsonObject, feed_time: object) -> Update | None:
     """Return the update about a symbol; None if it is about none, or the symbol is invalid."""
     if kind is None or kind is MARKET_STATUS or type(symbol) is not str:
@@ -120,6 +135,13 @@ def symbol_update(kind: UpdateKind | None, symbol: object, fields: JsonObject, f
     if 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
         return Update(kind, symbol, fields, feed_time)
     return None
+
+
+def ping_id(value: object) -> str | int | None:
+    """Return the id of a ping of the server, to be sent back; None if it is none, or too long."""
+    if type(value) is str and len(value) <= MAX_TEXT_CHARACTERS:
+        return value
+    return value if type(value) is int and value.bit_length() <= _MAX_ID_BITS else None
 
 
 def text_of(value: object, default: str) -> str:

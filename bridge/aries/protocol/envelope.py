@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from bridge.aries.protocol.dialect import Request, batched, expires_in_seconds, symbol_update, text_of, update_of
-from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRequired, Message, Pong, RequestRejected
+from bridge.aries.protocol.dialect import (
+    Request,
+    batched,
+    expires_in_seconds,
+    ping_id,
+    symbol_update,
+    text_of,
+    update_of,
+)
+from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRequired, Message, Ping, Pong, RequestRejected
 from bridge.aries.protocol.ndjson import line_decoder
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import BadLine
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
 #: ``type`` of a message
 EVENT, SUBSCRIBE = "event", "subscribe"  # [D]
 UNSUBSCRIBE, ACK = "unsubscribe", "response"  # [A]
-PING, PONG = "ping", "pong"  # [S]
+PING, PONG = "ping", "pong"  # [S] sent by a client and by the server; [A] also in the other direction
 #: ``payload.action`` of an event
 UPDATE, AUTH_ACCEPTED, ERROR = "update", "authSuccess", "error"  # [D]
 #: ``payload.action`` of an event that requires authentication, and within how many seconds: [D] the actions,
@@ -89,6 +97,10 @@ class Envelope:
         """Compose an application ping [S]."""
         return msgspec.json.encode({"type": PING, "id": request_id})
 
+    def pong(self, request_id: str | int | None) -> bytes:
+        """Compose the answer to a ping of the server [A]."""
+        return msgspec.json.encode({"type": PONG} | ({} if request_id is None else {"id": request_id}))
+
     def subscribe(self, subscriptions: Sequence[Subscription], ids: Iterator[str]) -> Iterator[Request]:
         """Compose subscribe requests [D]; the fields of a symbol that is subscribed already are replaced [A]."""
         for batch in batched(subscriptions):
@@ -109,6 +121,8 @@ class Envelope:
             return _session_event(message, payload)
         if outer == PONG:
             return Pong()
+        if outer == PING:
+            return Ping(ping_id(message.get("id")))
         if outer == ACK:
             return _ack(message, payload if type(payload) is dict else {})
         if outer == ERROR:
@@ -147,6 +161,8 @@ def _session_event(message: JsonObject, payload: JsonObject) -> Message:
         return AuthAccepted(expires_in_seconds(payload.get("data"), EXPIRES_IN_PER_SECOND))
     if action == ERROR:
         return _rejection(message, payload)
+    if action == PING:
+        return Ping(ping_id(payload.get("id", message.get("id"))))
     if type(action) is str and action in AUTH_REQUIRED:
         return AuthRequired(AUTH_REQUIRED[action])
     raise BadLine("unknown_message", f"an event with unknown action {text_of(action, 'none')!r}")

@@ -49,11 +49,12 @@ _EXPECTED: Final = {
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """The keep-alive intervals of a session; with ``stale_after_seconds`` 0 a connection never counts as stale."""
+    """The intervals and the rate of a session; with ``stale_after_seconds`` 0 a connection never counts as stale."""
 
     ping_interval_seconds: float = 30.0
     pong_timeout_seconds: float = 10.0
     stale_after_seconds: float = 60.0
+    max_frames_per_second: int = 20
 
 
 class KeepAlive:
@@ -72,7 +73,7 @@ class KeepAlive:
         self._quiet_since = now
         self._next_ping: float | None = None
         self._pinged_at: float | None = None
-        self._protocol_ping_due = self._pong_received = self._protocol_pong_received = False
+        self.protocol_ping_due = self._pong_received = self._protocol_pong_received = False
         self._pong_missing = False  # as was reported
         self._silence = silence or SilencePolicy(timing.stale_after_seconds)
         self._probed = False  # a ping was sent because data is missing
@@ -128,6 +129,10 @@ class KeepAlive:
         """Note the answer to an application ping."""
         self._pong_received = self._pong_expected = True
 
+    def ping_received(self) -> None:
+        """Note a ping of the server: it proves the same as an answer, but not that the server answers pings."""
+        self._pong_received = True
+
     def protocol_pong_received(self, now: float) -> None:
         """Note the answer to a WebSocket ping."""
         self._last_frame = now
@@ -136,7 +141,7 @@ class KeepAlive:
     def ping_sent(self, now: float) -> None:
         """Note that an application ping is sent, and have a WebSocket ping sent with it."""
         self._pinged_at = now
-        self._protocol_ping_due = True
+        self.protocol_ping_due = True
         self._next_ping = now + self._timing.ping_interval_seconds
         self._pong_received = self._protocol_pong_received = False
 
@@ -155,7 +160,7 @@ class KeepAlive:
 
     def take_protocol_ping(self) -> bool:
         """Return whether to send a WebSocket ping, once for each."""
-        due, self._protocol_ping_due = self._protocol_ping_due, False
+        due, self.protocol_ping_due = self.protocol_ping_due, False
         return due
 
     def check(self, now: float) -> ConnectionLost | PongMissing | DataMissing | None:

@@ -37,6 +37,20 @@ class Pong(Reply, frozen=True):
     counted_as: ClassVar[str] = "pong"
 
 
+class Ping(Reply, frozen=True):
+    """An application ping of the server, to be answered with its id, if it has one."""
+
+    counted_as: ClassVar[str] = "ping"
+
+    request_id: str | int | None = None
+
+
+class Heartbeat(Reply, frozen=True):
+    """A line that only keeps the connection alive, such as a word instead of JSON."""
+
+    counted_as: ClassVar[str] = "heartbeat"
+
+
 class Ack(Reply, frozen=True):
     """A request was accepted; ``request_id`` is None if the message does not say which."""
 
@@ -54,4 +68,4 @@ class RequestRejected(Reply, frozen=True):
     error: str
 
 
-Message = Update | AuthAccepted | AuthRejected | AuthRequired | Pong | Ack | RequestRejected
+Message = Update | AuthAccepted | AuthRejected | AuthRequired | Pong | Ping | Heartbeat | Ack | RequestRejected

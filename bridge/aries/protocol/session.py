@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING
 from bridge.aries.protocol.authentication import Authentication
 from bridge.aries.protocol.dialect import RequestIds
 from bridge.aries.protocol.keep_alive import KeepAlive
-from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRejected, AuthRequired, Message, Pong, RequestRejected
-from bridge.aries.protocol.ndjson import parse, split_lines
+from bridge.aries.protocol.messages import (
+    Ack,
+    AuthAccepted,
+    AuthRejected,
+    AuthRequired,
+    Heartbeat,
+    Message,
+    Ping,
+    Pong,
+    RequestRejected,
+)
+from bridge.aries.protocol.ndjson import content, is_array, is_heartbeat, parse, split_array, split_lines
+from bridge.aries.protocol.outgoing import Outgoing, Priority
 from bridge.aries.protocol.session_events import Authenticated, DataMissing, DataStarted
 from bridge.aries.protocol.subscribing import Subscribing
 from bridge.errors import BadLine, ConnectionLost
@@ -46,14 +57,16 @@ class Session:
         self._dialect = dialect
         self._read_message = dialect.read
         self._decode_update = dialect.decode_update
-        self._outgoing: list[bytes] = []
+        self._outgoing = Outgoing(timing.max_frames_per_second)
         self._events: list[SessionEvent] = []
-        #: The frame whose lines were handled only up to an offset, and that offset.
+        #: The frame whose lines were handled only up to an offset, and that offset; the same of an array in a line.
         self._unfinished: bytes | None = None
         self._offset = 0
+        self._array: bytes | None = None
+        self._array_offset = 0
         self._request_ids = RequestIds()
         self._authentication = Authentication(now)
-        self._subscribing = Subscribing(dialect, plan, self._request_ids, frames=self._outgoing, events=self._events)
+        self._subscribing = Subscribing(dialect, plan, self._request_ids, outgoing=self._outgoing, events=self._events)
         self.keep_alive.subscribed(self._subscribing.symbol_types(), now)
         self._rejected_count = 0
 
@@ -79,14 +92,18 @@ class Session:
 
     @property
     def has_pending_work(self) -> bool:
-        """Return whether there are events to take or frames to send, a token is required or the connection is lost."""
-        return bool(self._events or self._outgoing or self.token_required or self.lost)
+        """Return whether there are events or new frames to take, a token is required or the connection is lost."""
+        return bool(self._events or self._outgoing.has_new or self.token_required or self.lost)
 
-    def take_outgoing(self) -> list[bytes]:
-        """Return the frames to send, oldest first, once."""
-        outgoing = self._outgoing.copy()
-        self._outgoing.clear()
-        return outgoing
+    def take_protocol_ping(self, now: float) -> bool:
+        """Return whether to send a WebSocket ping, once for each; to be asked before frames are taken."""
+        if self.keep_alive.protocol_ping_due and self._outgoing.take_place(now):
+            return self.keep_alive.take_protocol_ping()
+        return False
+
+    def take_outgoing(self, now: float) -> list[bytes]:
+        """Return the frames to send now, once; those beyond the rate wait for a later call."""
+        return self._outgoing.take(now)
 
     def take_events(self) -> list[SessionEvent]:
         """Return the session events since the last call, oldest first, once."""
@@ -103,7 +120,7 @@ class Session:
         ``SecretUnreadable``, and changes nothing, if the dialect sends another secret along that cannot be read.
         """
         request_id = self._request_ids.next("auth")
-        self._outgoing.append(self._dialect.auth(request_id, token))
+        self._outgoing.add(self._dialect.auth(request_id, token), Priority.TOKEN)
         self._authentication.token_sent(request_id, now, token_life_seconds)
 
     def token_unavailable(self, now: float) -> None:
@@ -127,7 +144,7 @@ class Session:
             self._rejected_count = len(self.rejected_symbols)
             self.keep_alive.subscribed(self._subscribing.symbol_types(), now)
         if self.keep_alive.ping_due(now):
-            self._outgoing.append(self._dialect.ping(self._request_ids.next("ping")))
+            self._outgoing.add(self._dialect.ping(self._request_ids.next("ping")), Priority.KEEP_ALIVE)
             self.keep_alive.ping_sent(now)
         found = self.keep_alive.check(now)
         self._handle(found, now)
@@ -157,21 +174,27 @@ class Session:
         lines_left, bytes_left = BATCH_LINES, BATCH_BYTES
         while frames and lines_left > 0 and bytes_left > 0:
             frame, only_updates = frames.popleft(), True
-            if frame is self._unfinished or b"\n" in frame:
+            in_array = frame is self._array
+            if in_array or frame is self._unfinished or b"\n" in frame:
                 framed, size = self._split(frame, frames)
                 lines_left -= len(framed)
                 bytes_left -= size
             else:
                 framed = [frame]
                 lines_left -= 1  # its bytes are not counted: all such frames together are one read, or one long frame
-            for line in framed:
+            for place, line in enumerate(framed, 1):
                 message: Message | BadLine | None = decode_update(line)
                 if message is not None:
                     data_received = True
-                elif line.strip():
-                    message, only_updates = self._handle_line(line, now), False
-                else:
+                elif not (text := content(line)):
                     continue
+                elif is_array(text) and not in_array and not is_heartbeat(text):
+                    frames.extendleft(reversed(framed[place:]))
+                    frames.appendleft(text)
+                    self._array, self._array_offset = text, 0
+                    break
+                else:
+                    message, only_updates = self._handle_line(text, now), False
                 lines.append((line, message))
             if not only_updates and self.has_pending_work:
                 break
@@ -181,18 +204,24 @@ class Session:
         return lines, before_event
 
     def _split(self, frame: bytes, frames: deque[bytes]) -> tuple[list[bytes], int]:
-        """Return the next lines of a frame and their size; if there are more, leave the frame in ``frames``."""
-        start = self._offset if frame is self._unfinished else 0
-        framed, end = split_lines(frame, start, BATCH_LINES, BATCH_BYTES)
-        self._unfinished = None
+        """Return the next lines of a frame, or of an array, and their size; if more are left, so is the frame."""
+        if frame is self._array:
+            start = self._array_offset
+            framed, end = split_array(frame, start, BATCH_LINES, BATCH_BYTES)
+            self._array, self._array_offset = (frame, end) if end < len(frame) else (None, 0)
+        else:
+            start = self._offset if frame is self._unfinished else 0
+            framed, end = split_lines(frame, start, BATCH_LINES, BATCH_BYTES)
+            self._unfinished, self._offset = (frame, end) if end < len(frame) else (None, 0)
         if end < len(frame):
-            self._unfinished, self._offset = frame, end
             frames.appendleft(frame)
         return framed, end - start
 
-    def _handle_line(self, line: bytes, now: float) -> Message | BadLine:
+    def _handle_line(self, text: bytes, now: float) -> Message | BadLine:
+        if is_heartbeat(text):
+            return Heartbeat()
         try:
-            message = self._read_message(parse(line))
+            message = self._read_message(parse(text))
         except BadLine as error:
             return error
         if type(message) is Update:
@@ -224,6 +253,9 @@ class Session:
                 authentication.require(seconds, now)
             case Pong():
                 self.keep_alive.pong_received()
+            case Ping(request_id=ping_id):
+                self.keep_alive.ping_received()
+                self._outgoing.add_pong(self._dialect.pong(ping_id), now)
             case Ack(request_id=str(request_id)) if authentication.is_answered_by(request_id):
                 self._handle(authentication.accept(None, now), now)
             case Ack(request_id=request_id):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from bridge.aries.protocol.dialect import Dialect, Request, RequestIds
     from bridge.aries.protocol.messages import RequestRejected
+    from bridge.aries.protocol.outgoing import Outgoing
     from bridge.aries.protocol.session_events import SessionEvent
     from bridge.aries.subscriptions import Plan, Subscription
     from bridge.aries.subscriptions.symbols import SymbolType
@@ -71,7 +72,7 @@ _ANSWER_DUE = (_S.SUBSCRIBING, _S.RETRYING)
 
 
 class Subscribing:
-    """The state machine of subscribing; it appends frames to send and events to report to the session's own lists."""
+    """The state machine of subscribing; frames and events go to the session's own queue and list."""
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Subscribing:
         plan: Plan,
         request_ids: RequestIds,
         *,
-        frames: list[bytes],
+        outgoing: Outgoing,
         events: list[SessionEvent],
     ) -> None:
         self.state = SubscribeState.INACTIVE
@@ -87,7 +88,7 @@ class Subscribing:
         self.rejected_symbols: set[str] = set()
         self._dialect = dialect
         self._request_ids = request_ids
-        self._frames = frames
+        self._outgoing = outgoing
         self._events = events
         self._pending: dict[str, Request] = {}  # by id, oldest first
         self._queued: deque[tuple[Subscription, ...]] = deque()  # of one request each
@@ -126,7 +127,8 @@ class Subscribing:
         removed = (*removed_events, *change.unsubscribe)
         self._forget({one.symbol for one in (*change.subscribe, *removed)})
         requests = self._dialect.unsubscribe(removed, self._request_ids.of("unsub"))
-        self._frames += [request.frame for request in requests]
+        for request in requests:
+            self._outgoing.add(request.frame)
         self._request(change.subscribe, now)
 
     def acknowledge(self, request_id: str | None, now: float) -> None:
@@ -148,6 +150,8 @@ class Subscribing:
 
     def tick(self, now: float) -> None:
         """End the pause or the wait for answers once its time is over."""
+        if self._outgoing.requests_wait and self.state in _ANSWER_DUE:
+            self._deadline = now + GRACE_SECONDS  # an answer is due only once its request is sent
         if self._deadline is None or now < self._deadline:
             return
         if self.state is SubscribeState.PAUSED:
@@ -170,7 +174,7 @@ class Subscribing:
     def _send(self, requests: Iterable[Request], now: float) -> None:
         for request in requests:
             self._pending[request.request_id] = request
-            self._frames.append(request.frame)
+            self._outgoing.add(request.frame)
         self._deadline = now + GRACE_SECONDS
 
     def _continue(self, now: float) -> None:

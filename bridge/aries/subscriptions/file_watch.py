@@ -6,7 +6,6 @@ import asyncio
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 from watchfiles import awatch
 
@@ -127,8 +126,8 @@ def _plan(content: bytes, path: Path, items: Sequence[str], events: Sequence[str
         raise _error(path, f"{error}: save it as UTF-8") from None
     if not text:  # may be half written
         raise _error(path, "is empty: write [] for no subscriptions in addition to ARIES_SYMBOLS")
-    json_list = text if text[0] in "[{" else msgspec.json.encode(split(text)).decode()
-    return subscriptions.plan(items, events, json_list, source=SOURCE)
+    described = text if text[0] in "[{" else split(text)
+    return subscriptions.plan(items, events, described, source=SOURCE)
 
 
 def _error(path: Path, reason: str) -> SettingsError:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from bridge import market_data
 from bridge.aries.subscriptions import symbols
@@ -43,18 +43,23 @@ _EXPECTED = {
 }
 
 
-def _symbol(text: str) -> str:
-    if problem := symbols.syntax_error(text):
+#: Validation context of items that are from JSON.
+_QUOTED = "quoted"
+
+
+def _symbol(text: str, info: ValidationInfo) -> str:
+    if problem := symbols.syntax_error(text, quoted=info.context == _QUOTED):
         raise ValueError(problem)
     return text
 
 
-def _as_object(item: object) -> object:
+def _as_object(item: object, info: ValidationInfo) -> object:
     """Return ``SYM`` or ``SYM:type`` as the object of the same meaning; pass through what is not a string."""
     if not isinstance(item, str):
         return item
     symbol, colon, symbol_type = (part.strip() for part in item.partition(":"))
-    return {"symbol": symbol, "type": symbol_type} if colon else {"symbol": symbol}
+    is_symbol = not colon or symbols.is_prefixed(item) or (info.context == _QUOTED and not symbols.has_type(item))
+    return {"symbol": item.strip()} if is_symbol else {"symbol": symbol, "type": symbol_type}
 
 
 def _as_list(names: object) -> object:
@@ -105,12 +110,15 @@ def parse_events(names: Iterable[str], source: str, problems: list[str]) -> froz
     return frozenset(EventType(name) for name in names if name in known)
 
 
-def parse_items(items: Iterable[object], place: str, problems: list[str]) -> dict[str, Entry]:
-    """Return the entries of ``SYM``, ``SYM:type`` or JSON objects by their places, like ``ARIES_SYMBOLS, item 1``."""
+def parse_items(items: Iterable[object], place: str, problems: list[str], *, quoted: bool = False) -> dict[str, Entry]:
+    """Return the entries of ``SYM``, ``SYM:type`` or JSON objects by their places, like ``ARIES_SYMBOLS, item 1``.
+
+    ``quoted``: the items are from JSON, so that symbols may have spaces and colons.
+    """
     entries = {}
     for number, item in enumerate(items, 1):
         try:
-            entries[f"{place} {number}"] = _ENTRY.validate_python(item)
+            entries[f"{place} {number}"] = _ENTRY.validate_python(item, context=_QUOTED if quoted else None)
         except ValidationError as error:
             problems += [f"{place} {number}: {_message(details)}" for details in error.errors(include_url=False)]
     return entries
@@ -126,7 +134,7 @@ def parse_json(text: str, source: str, problems: list[str]) -> dict[str, Entry]:
     if not isinstance(items, list):
         problems.append(f"{source} must be a JSON list, not {_json_type(items)}. {_EXAMPLE}")
         return {}
-    return parse_items(items, f"{source}, entry", problems)
+    return parse_items(items, f"{source}, entry", problems, quoted=True)
 
 
 def _message(error: ErrorDetails) -> str:

@@ -103,26 +103,32 @@ def _removed_events(was: Subscription, now: Subscription) -> Subscription:
 def plan(
     items: Sequence[str],
     events: Sequence[str],
-    json_list: str | None = None,
+    described: str | Sequence[str] | None = None,
     *,
     source: str = "ARIES_SUBSCRIPTIONS",
 ) -> Plan:
     """Return the plan of ``ARIES_SYMBOLS``, ``ARIES_EVENTS`` and ``ARIES_SUBSCRIPTIONS``.
 
-    The JSON list adds to and overrides the others; ``source`` is the setting that it is from. Raise SettingsError with
-    all problems.
+    The last, a JSON list or the items of a plain one, adds to and overrides the others; ``source`` is the setting that
+    it is from. Raise SettingsError with all problems.
     """
-    return _plan(tuple(items), tuple(events), json_list, source)
+    if not (described is None or isinstance(described, str)):
+        described = tuple(described)
+    return _plan(tuple(items), tuple(events), described, source)
 
 
 @lru_cache(maxsize=1)  # planning 5,000 symbols takes tens of milliseconds, and each start asks for the same plan thrice
-def _plan(items: Sequence[str], events: Sequence[str], json_list: str | None, source: str) -> Plan:
+def _plan(items: Sequence[str], events: Sequence[str], json_or_items: str | Sequence[str] | None, source: str) -> Plan:
     problems: list[str] = []
     common_events = parsing.parse_events(events, "ARIES_EVENTS", problems)
     if not events:
         problems.append("ARIES_EVENTS is an empty list: name at least one event, or unset it.")
     listed = parsing.parse_items(items, "ARIES_SYMBOLS, item", problems)
-    described = parsing.parse_json(json_list, source, problems) if json_list is not None else {}
+    described: dict[str, Entry] = {}
+    if isinstance(json_or_items, str):
+        described = parsing.parse_json(json_or_items, source, problems)
+    elif json_or_items is not None:
+        described = parsing.parse_items(json_or_items, f"{source}, entry", problems)
     wanted = _merged(_by_symbol(listed, problems), _by_symbol(described, problems))
     if not (wanted or problems):
         problems.append(f"no symbols: set ARIES_SYMBOLS, for example to AAPL,SPX, or add some to {source}.")

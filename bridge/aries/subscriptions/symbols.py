@@ -20,23 +20,48 @@ INDICES = frozenset({"SPX", "NDX", "DJI", "VIX", "RUT", "COMP", "NYA", "OEX", "M
 
 MAX_LENGTH = 64
 #: Printable ASCII without the characters that lists, comments, JSON and shells use.
-_SYMBOL = re.compile(r"[A-Za-z0-9.\-_/^$=&!@+~%]+")
+_CHARACTERS = r"A-Za-z0-9.\-_/^$=&!@+~%"
+_SYMBOL = re.compile(rf"[{_CHARACTERS}]+")
+#: The same with spaces and colons, which a list of symbols uses otherwise.
+_QUOTED_SYMBOL = re.compile(rf"[{_CHARACTERS}:]+(?: [{_CHARACTERS}:]+)*")
+#: The root of an option, which may name a class of shares: AAPL, BRK.B, BRK/B.
+_ROOT = r"[A-Z][A-Z0-9]{0,5}(?:[./][A-Z]{1,2})?"
 #: Root, yymmdd, call or put, strike in thousandths: the OCC's OSI symbol without its padding.
-_OSI = re.compile(r"[A-Z][A-Z0-9]{0,5}(?P<date>\d{6})[CP]\d{8}", re.ASCII)
-_PADDED_OSI = re.compile(r"(?P<root>[A-Z][A-Z0-9]{0,5}) +(?P<rest>\d{6}[CP]\d{8})", re.ASCII)
+_OSI = re.compile(_ROOT + r"(?P<date>\d{6})[CP]\d{8}", re.ASCII)
+_PADDED_OSI = re.compile(rf"(?P<root>{_ROOT}) +(?P<rest>\d{{6}}[CP]\d{{8}})", re.ASCII)
+#: As the vendor's REST answers write options; on the socket they have no prefix (protocol §9).
+_PREFIXED_OSI = re.compile(rf"O:(?P<symbol>{_OSI.pattern})", re.ASCII)
 
 
-def syntax_error(symbol: str) -> str | None:
-    """Return why a text is not a symbol, and how to fix it; None if it is one."""
+def syntax_error(symbol: str, *, quoted: bool = False) -> str | None:
+    """Return why a text is not a symbol, and how to fix it; None if it is one.
+
+    ``quoted``: from JSON, so that it may have spaces and colons.
+    """
     if not symbol:
         return "a symbol is empty: remove it."
     if len(symbol) > MAX_LENGTH:
         return f"{symbol[:20]!r}… has {len(symbol)} characters, a symbol has at most {MAX_LENGTH}."
     if padded := _PADDED_OSI.fullmatch(symbol):
         return f"{symbol!r} is padded: write the option as {padded['root']}{padded['rest']}."
-    if not _SYMBOL.fullmatch(symbol):
-        return f"{symbol!r} is not a symbol: letters, digits and .-_/^$=&!@+~% only, separated by commas."
-    return None
+    if prefixed := _PREFIXED_OSI.fullmatch(symbol):
+        return f"{symbol!r} has a prefix: write the option as {prefixed['symbol']}."
+    if _SYMBOL.fullmatch(symbol) or (quoted and _QUOTED_SYMBOL.fullmatch(symbol)):
+        return None
+    if _QUOTED_SYMBOL.fullmatch(symbol):
+        return f"{symbol!r} is not a symbol: separate symbols by commas, or write one with a space or colon as JSON."
+    return f"{symbol!r} is not a symbol: letters, digits and .-_/^$=&!@+~% only, separated by commas."
+
+
+def is_prefixed(item: str) -> bool:
+    """Return whether a text is an option symbol with the prefix that it has elsewhere, but not on the socket."""
+    return _PREFIXED_OSI.fullmatch(item.strip()) is not None
+
+
+def has_type(item: str) -> bool:
+    """Return whether a colon is followed by a type, as in ``SYM:type``, right or wrong: symbols are in upper case."""
+    _, colon, suffix = item.partition(":")
+    return bool(colon) and (suffix != suffix.upper() or not suffix.strip())
 
 
 def recognise(symbol: str) -> SymbolType:

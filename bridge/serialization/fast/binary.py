@@ -6,10 +6,11 @@ Variable-length integers are looked up in tables, two bytes at a time, instead o
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 #: The branches of a union of null and another type; an empty array or map is its terminating zero.
 NULL, PRESENT, EMPTY = b"\x00", b"\x02", b"\x00"
@@ -69,3 +70,13 @@ def encode_map(strings: Mapping[str, str]) -> bytes:
         return EMPTY
     pairs = (encode_string(name) + encode_string(text) for name, text in strings.items())
     return encode_long(len(strings)) + b"".join(pairs) + EMPTY
+
+
+def encode_cleared(values: Iterable[tuple[str, object]]) -> bytes:
+    """Encode the names of the values that are None, as an array of one block."""
+    return _encode_names(tuple(name for name, value in values if value is None))
+
+
+@lru_cache(maxsize=1024)  # most feeds set the same few fields to null
+def _encode_names(names: tuple[str, ...]) -> bytes:
+    return encode_long(len(names)) + b"".join(map(encode_string, names)) + EMPTY if names else EMPTY

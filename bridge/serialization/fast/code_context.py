@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge.serialization.converters import MAX_ROWS
+from bridge.serialization import converters
+from bridge.serialization.decimals import PRICE_SCALE
 from bridge.serialization.fast import binary
 from bridge.serialization.fast.time_cache import time_encoder
-from bridge.serialization.fast.value_caches import TOO_LARGE, IntegerCache, TextCache
+from bridge.serialization.fast.value_caches import TOO_LARGE, IntegerCache, TextCache, large_longs
 from bridge.serialization.fast.value_encoders import (
     empty_by_default,
     nullable,
     nullable_column,
     required_column,
 )
+from bridge.serialization.level2_rows import MAX_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bridge.serialization.converters import Converter
-    from bridge.serialization.decimals import PriceEncoder
+    from bridge.serialization.decimals import DecimalEncoder
     from bridge.serialization.fast.value_encoders import ValueEncoder
 
 #: An Avro type as JSON.
@@ -50,22 +52,24 @@ class CodeContext:
     Values are converted by the converters that ``build_record`` uses, so the same values are rejected.
     """
 
-    def __init__(self, prices: PriceEncoder) -> None:
-        self._prices = prices
+    def __init__(self, decimals: DecimalEncoder, *, is_full: bool | None = None) -> None:
+        self._decimals = decimals
         self._encode_time = time_encoder()
         self._converters: dict[str, Converter] = {}
         self.caches: dict[str, TextCache | IntegerCache] = {}
         self.namespace: dict[str, Any] = {
             "EMPTY": binary.EMPTY,
             "FALSE": binary.encode_boolean(False),  # noqa: FBT003 - the value to encode
+            "IS_FULL": binary.NULL if is_full is None else binary.PRESENT + binary.encode_boolean(is_full),
             "MAX_ROWS": MAX_ROWS,
             "NULL": binary.NULL,
             "SMALL": binary.SMALL_LONGS,
             "SMALL_COUNT": len(binary.SMALL_LONGS),
             "TRUE": binary.encode_boolean(True),  # noqa: FBT003 - the value to encode
+            "encode_cleared": binary.encode_cleared,
             "encode_long": binary.encode_long,
             "join": b"".join,
-            "prices": prices,
+            "decimals": decimals,
         }
 
     def field_expression(self, declared: AvroType, convert: Converter, value: str) -> str:
@@ -73,11 +77,14 @@ class CodeContext:
         inner, may_be_null = _branch(declared)
         name = self._name(convert)
         if inner.get("logicalType") == _TIMESTAMP:
-            return self._long_expression(name, value, self._encode_time, TOO_LARGE, _MAX_TIMES)
+            encode_time = self._encode_time
+            return self._number_expression(name, value, (encode_time, encode_time, TOO_LARGE, _MAX_TIMES))
         branch = nullable if may_be_null else empty_by_default
-        encode = branch(_BINARY_ENCODERS[inner["type"]], convert, self._prices)
+        encode = branch(_BINARY_ENCODERS[inner["type"]], convert, self._decimals)
         if inner["type"] == "long":
-            return self._long_expression(name, value, encode, _LARGE, _MAX_ENTRIES)
+            return self._number_expression(name, value, (encode, large_longs(encode), _LARGE, _MAX_ENTRIES))
+        if convert is converters.quantity:  # most are whole numbers
+            return self._number_expression(name, value, (encode, encode, _LARGE, _MAX_ENTRIES))
         if inner["type"] in _CACHED_TYPES:
             return self._text_expression(name, value, encode, _max_entries(inner))
         self.namespace.setdefault(name, encode)
@@ -88,18 +95,20 @@ class CodeContext:
         inner, may_be_null = _branch(declared)
         name = f"{self._name(convert)}_{'or_null' if may_be_null else 'column'}"
         branch = nullable_column if may_be_null else required_column
-        encode = branch(_BINARY_ENCODERS[inner["type"]], convert, self._prices)
+        encode = branch(_BINARY_ENCODERS[inner["type"]], convert, self._decimals)
         return self._text_expression(name, text, encode, _max_entries(inner))
 
-    def _long_expression(self, name: str, value: str, encode: ValueEncoder, large: int, max_entries: int) -> str:
+    def _number_expression(self, name: str, value: str, cached: tuple[ValueEncoder, ValueEncoder, int, int]) -> str:
+        """Return the expression for a value that is an integer or a text; ``cached``: arguments of ``IntegerCache``."""
+        encode, _, _, max_entries = cached
         variable = value if value.isidentifier() else "v"
-        number = self._look_up(f"int_{name}", variable, lambda: IntegerCache(encode, large, max_entries))
+        number = self._look_up(f"int_{name}", variable, lambda: IntegerCache(*cached))
         text = self._text_expression(name, variable, encode, max_entries)
         tested = value if variable == value else f"{variable} := {value}"
         return f"{number} if type({tested}) is int{_CONTINUATION}else {text}"
 
     def _text_expression(self, name: str, value: str, encode: ValueEncoder, max_entries: int) -> str:
-        return self._look_up(name, value, lambda: TextCache(encode, self._prices, max_entries))
+        return self._look_up(name, value, lambda: TextCache(encode, self._decimals, max_entries))
 
     def _look_up(self, name: str, value: str, create: Callable[[], TextCache | IntegerCache]) -> str:
         """Return the expression for an encoded value in a cache, which is created if it does not exist."""
@@ -126,4 +135,4 @@ def _branch(declared: AvroType) -> tuple[Mapping[str, Any], bool]:
 
 
 def _max_entries(declared: Mapping[str, Any]) -> int:
-    return _MAX_PRICES if declared["type"] == "bytes" else _MAX_ENTRIES
+    return _MAX_PRICES if declared.get("scale") == PRICE_SCALE else _MAX_ENTRIES

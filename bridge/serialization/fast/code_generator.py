@@ -6,7 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bridge.serialization.fast.binary import NULL
-from bridge.serialization.field_mappings import FIELD_MAPPINGS, SHARED_FIELD_MAPPINGS
+from bridge.serialization.field_mappings import FIELD_MAPPINGS, RECORD_MAPPINGS, REQUIRED_FIELDS, TOPICS_WITH_CLEARED
+from bridge.serialization.level2_rows import BOOK_LEVEL, EXCHANGE_QUOTE
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
@@ -14,22 +15,22 @@ if TYPE_CHECKING:
 
     from bridge.serialization.converters import Converter
     from bridge.serialization.fast.code_context import AvroType, CodeContext
-    from bridge.serialization.field_mappings import FieldMapping
+    from bridge.serialization.level2_rows import RowLayout
 
 _RECORD_ENCODER = '''\
 def encode(fields, feed_time, symbol, ingest_time, session_id, seq, after_gap):
     """Encode a record of {topic}; return None if the reference implementation must handle the update."""
     {unpack}
-    if ({all_null}):
+    if {left_to_reference}:
         return None
-    rounded = prices.rounded
+    rounded = decimals.rounded
     try:
         return join((
             prefix,
             {encoded},
         ))
     except (AttributeError, TypeError, ValueError):
-        prices.rounded = rounded
+        decimals.rounded = rounded
         return None
 '''
 _ARRAY_ENCODER = '''\
@@ -52,6 +53,7 @@ def {name}(rows):
 '''
 _IS = "\n" + 12 * " " + "is "
 _NEXT_LINE = ",\n" + 12 * " "
+_CONTINUATION = "\n" + 16 * " "
 #: The expressions for what the bridge adds to a record.
 _METADATA = {
     "symbol": "symbol",
@@ -59,17 +61,11 @@ _METADATA = {
     "session_id": "session_id",
     "seq": "SMALL[seq] if seq < SMALL_COUNT else encode_long(seq)",
     "after_gap": "TRUE if after_gap else FALSE",
+    "is_full": "IS_FULL",
 }
-#: The columns of the rows of level 2 (protocol §3), by the names that quotes and trades have for the same values.
-_COLUMNS_OF = {
-    "book": ("askSize", "price", "bidSize"),
-    "quotes": ("exchange", "askPrice", "askSize", "bidPrice", "bidSize"),
-}
-_COLUMNS = {
-    **FIELD_MAPPINGS[Topic.QUOTES],
-    "price": FIELD_MAPPINGS[Topic.TRADES]["price"],
-    "exchange": FIELD_MAPPINGS[Topic.QUOTES]["bidExchange"]._replace(record_field="exchange"),
-}
+#: The arrays of rows of level 2.
+_ROWS: Mapping[str, RowLayout] = {"book": BOOK_LEVEL, "quotes": EXCHANGE_QUOTE}
+_CLEARED = "cleared"
 
 
 def generate_record_encoder(
@@ -80,26 +76,60 @@ def generate_record_encoder(
     With ``names``, the code is for updates that have exactly these fields in this order: it unpacks their values
     instead of looking each up.
     """
-    mappings = {**SHARED_FIELD_MAPPINGS, **FIELD_MAPPINGS[topic]}
+    mappings = RECORD_MAPPINGS[topic]
     values = {name: f'get("{name}")' for name in mappings}
     unpack = "get = fields.get"
     if names is not None:
-        values = {name: f"v{position}" for position, name in enumerate(names) if name in values}
+        values = {name: f"v{position}" for position, name in enumerate(names) if name in mappings}
         unpack = f"[{', '.join(values.get(name, '_') for name in names)}] = fields.values()"
     filled = {mapping.record_field: (values.get(name), mapping.convert) for name, mapping in mappings.items()}
     filled["feed_time"] = ("feed_time", FIELD_MAPPINGS[Topic.QUOTES]["quoteTimestamp"].convert)
-    encoded = [_field_expression(topic, field, context, filled) for field in record["fields"]]
-    all_null = _IS.join(["None", *(value for name, value in values.items() if name in FIELD_MAPPINGS[topic]), "None"])
+    encoded = [
+        _cleared_expression({mappings[name].record_field: value for name, value in values.items()}, names)
+        if field["name"] == _CLEARED
+        else _field_expression(topic, field, context, filled)
+        for field in record["fields"]
+    ]
     return _RECORD_ENCODER.format(
-        topic=topic, unpack=unpack, all_null=all_null, encoded=_NEXT_LINE.join(_merge_nulls(encoded))
+        topic=topic,
+        unpack=unpack,
+        left_to_reference=_left_to_reference(topic, values, names),
+        encoded=_NEXT_LINE.join(_merge_nulls(encoded)),
     )
 
 
 def generate_array_encoders(record: AvroType, context: CodeContext) -> str:
     """Return the code of the functions that encode a record's arrays."""
     return "".join(
-        _array_encoder(field["name"], field["type"]["items"], context) for field in record["fields"] if _is_array(field)
+        _array_encoder(field["name"], field["type"]["items"], context)
+        for field in record["fields"]
+        if field["name"] in _ROWS
     )
+
+
+def _left_to_reference(topic: Topic, values: Mapping[str, str], names: Sequence[str] | None) -> str:
+    """Return the condition under which the reference implementation must handle the update."""
+    if topic in REQUIRED_FIELDS:
+        return f"{values.get(REQUIRED_FIELDS[topic])} is None"
+    if topic not in TOPICS_WITH_CLEARED:
+        own = [value for name, value in values.items() if name in FIELD_MAPPINGS[topic]]
+        return f"({_IS.join(['None', *own, 'None'])})"
+    if names is not None:
+        return "False"
+    # Looked up by name, a null field cannot be told from a missing one, nor a field without rows.
+    return "None in fields.values()" if topic is not Topic.L2 else "not all(fields.values())"
+
+
+def _cleared_expression(values: Mapping[str, str], names: Sequence[str] | None) -> str:
+    """Return the expression for the names of the fields that are null, or have no rows, given those for the values."""
+    if names is None or not values:
+        return "EMPTY"
+    none_is_null = " and ".join(value if field in _ROWS else f"{value} is not None" for field, value in values.items())
+    pairs = ", ".join(
+        f'("{field}", {value} or None)' if field in _ROWS else f'("{field}", {value})'
+        for field, value in values.items()
+    )
+    return f"EMPTY if {none_is_null}{_CONTINUATION}else encode_cleared(({pairs},))"
 
 
 def _field_expression(
@@ -114,7 +144,7 @@ def _field_expression(
     value, convert = filled.get(name, (None, None))
     if value is None or convert is None:
         return "NULL"  # the same byte as an empty array or map
-    return f"{name}({value})" if _is_array(field) else context.field_expression(declared, convert, value)
+    return f"{name}({value})" if name in _ROWS else context.field_expression(declared, convert, value)
 
 
 def _merge_nulls(expressions: Sequence[str]) -> Iterator[str]:
@@ -125,13 +155,8 @@ def _merge_nulls(expressions: Sequence[str]) -> Iterator[str]:
 
 
 def _array_encoder(name: str, row: AvroType, context: CodeContext) -> str:
-    mappings: list[FieldMapping] = [_COLUMNS[column] for column in _COLUMNS_OF[name]]
-    converters = {mapping.record_field: mapping.convert for mapping in mappings}
+    columns = {column.record_field: column.convert for column in _ROWS[name].columns}
     encoded = [
-        context.column_expression(field["type"], converters[field["name"]], field["name"]) for field in row["fields"]
+        context.column_expression(field["type"], columns[field["name"]], field["name"]) for field in row["fields"]
     ]
-    return _ARRAY_ENCODER.format(name=name, columns=", ".join(converters), encoded=_NEXT_LINE.join(encoded))
-
-
-def _is_array(field: AvroType) -> bool:
-    return isinstance(field["type"], dict) and field["type"]["type"] == "array"
+    return _ARRAY_ENCODER.format(name=name, columns=", ".join(columns), encoded=_NEXT_LINE.join(encoded))

@@ -9,27 +9,30 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bridge.market_data import Update, UpdateKind
+from bridge.market_data import Update, UpdateKind, correction_fields
 from bridge.serialization.records import record_topics, unknown_fields
+from bridge.topics import Topic
 
 if TYPE_CHECKING:
     from bridge.serialization.fast.serializer import FastSerializer, RecordEncoder
-    from bridge.topics import Topic
 
 #: Layouts of one kind of update; a feed that sends only what changed has hundreds.
 _MAX_LAYOUTS = 1024
 #: The sender chooses unknown names: a layout with more names or characters than all known ones have is not cached.
 _MAX_NAMES, _MAX_CHARACTERS = 64, 1024
+#: Topics with records of executions.
+_EXECUTIONS = frozenset({Topic.TRADES, Topic.TIMESALES})
 
 
 class FieldLayout(msgspec.Struct, frozen=True, gc=False):
-    """The topics, the unknown fields and the record encoders of updates with certain fields, none of them null.
+    """The topics, the unknown fields and the record encoders of updates with certain fields.
 
-    If a field is null, a topic may get no record: its encoder then returns None.
+    ``corrections`` are those of the unknown fields by which an update may cancel or correct an execution.
     """
 
     topics: tuple[Topic, ...]
     unknown: frozenset[str]
+    corrections: tuple[str, ...]
     encode: dict[Topic, RecordEncoder]
 
 
@@ -50,11 +53,12 @@ class FieldLayoutCache:
         """Return a layout that is not in the cache, and add it unless its names are too many or too long."""
         example = Update(self._kind, "", dict.fromkeys(names, ""))
         topics, unknown = record_topics(example), unknown_fields(example)
+        corrections = () if _EXECUTIONS.isdisjoint(topics) else correction_fields(unknown)
         encoder = self._fast_serializer.encoder
         if len(names) > _MAX_NAMES or sum(map(len, names)) > _MAX_CHARACTERS:
-            return FieldLayout(topics, unknown, {topic: encoder(topic) for topic in topics})
+            return FieldLayout(topics, unknown, corrections, {topic: encoder(topic) for topic in topics})
         if len(self.known) >= _MAX_LAYOUTS:
             self.known.clear()
-        layout = FieldLayout(topics, unknown, {topic: encoder(topic, names) for topic in topics})
+        layout = FieldLayout(topics, unknown, corrections, {topic: encoder(topic, names) for topic in topics})
         self.known[names] = layout
         return layout

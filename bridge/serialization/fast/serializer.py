@@ -13,7 +13,7 @@ from bridge.topics import MARKET_DATA, Topic
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bridge.serialization.decimals import PriceEncoder
+    from bridge.serialization.decimals import DecimalEncoder
     from bridge.serialization.schemas import Schemas
 
 #: Takes an update's fields and feed time, then what the bridge adds: symbol, ingest time and session id already
@@ -32,9 +32,17 @@ class FastSerializer:
     ``prices`` counts each rounded price once per encoded record. Not thread-safe.
     """
 
-    def __init__(self, schemas: Schemas, prefixes: Mapping[Topic, bytes], prices: PriceEncoder) -> None:
+    def __init__(
+        self,
+        schemas: Schemas,
+        prefixes: Mapping[Topic, bytes],
+        decimals: DecimalEncoder,
+        *,
+        is_full: bool | None = None,
+    ) -> None:
+        """Encode ``is_full`` in each record of level 2: whether a message has all rows, if that is known."""
         self._records = {topic: schemas[topic].parsed for topic in MARKET_DATA}
-        self._context = CodeContext(prices)
+        self._context = CodeContext(decimals, is_full=is_full)
         self._array_encoders = {
             topic: _execute(generate_array_encoders(record, self._context), self._context.namespace)
             for topic, record in self._records.items()

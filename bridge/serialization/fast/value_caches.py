@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bridge.serialization.fast.binary import PRESENT, encode_long
 
 if TYPE_CHECKING:
-    from bridge.serialization.decimals import PriceEncoder
+    from collections.abc import Callable
+
+    from bridge.serialization.decimals import DecimalEncoder
     from bridge.serialization.fast.value_encoders import ValueEncoder
 
 #: The first integer that does not fit into 64 bits.
@@ -25,20 +27,20 @@ class TextCache:
     reached, the cache is cleared.
     """
 
-    __slots__ = ("_encode", "_max_entries", "_prices", "known")
+    __slots__ = ("_decimals", "_encode", "_max_entries", "known")
 
-    def __init__(self, encode: ValueEncoder, prices: PriceEncoder, max_entries: int) -> None:
+    def __init__(self, encode: ValueEncoder, decimals: DecimalEncoder, max_entries: int) -> None:
         self.known: dict[object, bytes] = {}
         self._encode = encode
-        self._prices = prices
+        self._decimals = decimals
         self._max_entries = max_entries
 
     def new(self, text: object) -> bytes:
         """Encode a text that is not in the cache, and add it; raise what the encoder raises."""
-        rounded = self._prices.rounded
+        rounded = self._decimals.rounded
         encoded = self._encode(text)
         if (type(text) is str and len(text) <= _MAX_TEXT_CHARACTERS) or text is None:
-            if self._prices.rounded != rounded:
+            if self._decimals.rounded != rounded:
                 return encoded
             if len(self.known) >= self._max_entries:
                 self.known.clear()
@@ -49,24 +51,29 @@ class TextCache:
 class IntegerCache:
     """A cache of encoded integers, to be used as ``known.get(number) or new(number)``; not for bool (``True == 1``).
 
-    Integers from ``large`` on are not cached, because they hardly ever repeat. They are encoded as they are: every
-    converter of whole numbers leaves them unchanged.
+    Integers from ``large`` on are encoded by ``encode_large`` and not cached, because they hardly ever repeat.
     """
 
-    __slots__ = ("_encode", "_large", "_max_entries", "known")
+    __slots__ = ("_encode", "_encode_large", "_large", "_max_entries", "known")
 
-    def __init__(self, encode: ValueEncoder, large: int, max_entries: int) -> None:
+    def __init__(self, encode: ValueEncoder, encode_large: ValueEncoder, large: int, max_entries: int) -> None:
         self.known: dict[int, bytes] = {}
         self._encode = encode
+        self._encode_large = encode_large
         self._large = large
         self._max_entries = max_entries
 
     def new(self, number: int) -> bytes:
         """Encode an integer that is not in the cache, and add it; raise what the encoder raises."""
-        if self._large <= number < TOO_LARGE:
-            return PRESENT + encode_long(number)
+        if number >= self._large:
+            return self._encode_large(number)
         encoded = self._encode(number)
         if len(self.known) >= self._max_entries:
             self.known.clear()
         self.known[number] = encoded
         return encoded
+
+
+def large_longs(encode: ValueEncoder) -> Callable[[Any], bytes]:
+    """Return a faster encoder of nullable longs above 0, which every converter of whole numbers leaves unchanged."""
+    return lambda number: PRESENT + encode_long(number) if number < TOO_LARGE else encode(number)

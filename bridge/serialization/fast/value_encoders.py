@@ -9,33 +9,33 @@ from bridge.serialization.fast.binary import EMPTY, NULL, PRESENT
 
 if TYPE_CHECKING:
     from bridge.serialization.converters import Converter
-    from bridge.serialization.decimals import PriceEncoder
+    from bridge.serialization.decimals import DecimalEncoder
 
 #: Returns the encoded value; raises ValueError if the value does not fit its field.
 ValueEncoder = Callable[[object], bytes]
 
 
-def nullable(encode: Callable[[Any], bytes], convert: Converter, prices: PriceEncoder) -> ValueEncoder:
+def nullable(encode: Callable[[Any], bytes], convert: Converter, decimals: DecimalEncoder) -> ValueEncoder:
     """Return an encoder of a union of null and another type, in this order."""
-    return lambda value: NULL if value is None else PRESENT + encode(convert(value, prices))
+    return lambda value: NULL if value is None else PRESENT + encode(convert(value, decimals))
 
 
-def empty_by_default(encode: Callable[[Any], bytes], convert: Converter, prices: PriceEncoder) -> ValueEncoder:
+def empty_by_default(encode: Callable[[Any], bytes], convert: Converter, decimals: DecimalEncoder) -> ValueEncoder:
     """Return an encoder of a map that is empty, as its schema's default is, if the value is null."""
-    return lambda value: EMPTY if value is None else encode(convert(value, prices))
+    return lambda value: EMPTY if value is None else encode(convert(value, decimals))
 
 
-def nullable_column(encode: Callable[[Any], bytes], convert: Converter, prices: PriceEncoder) -> ValueEncoder:
+def nullable_column(encode: Callable[[Any], bytes], convert: Converter, decimals: DecimalEncoder) -> ValueEncoder:
     """Return an encoder of a row's column that is null if the text is empty."""
-    return lambda text: PRESENT + encode(convert(text, prices)) if text else NULL
+    return lambda text: PRESENT + encode(convert(text, decimals)) if text else NULL
 
 
-def required_column(encode: Callable[[Any], bytes], convert: Converter, prices: PriceEncoder) -> ValueEncoder:
+def required_column(encode: Callable[[Any], bytes], convert: Converter, decimals: DecimalEncoder) -> ValueEncoder:
     """Return an encoder of a row's column that raises ValueError if the text is empty."""
 
     def encode_column(text: object) -> bytes:
         if not text:
             raise ValueError("a value")
-        return encode(convert(text, prices))
+        return encode(convert(text, decimals))
 
     return encode_column

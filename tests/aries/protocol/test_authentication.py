@@ -52,7 +52,7 @@ def test_an_unreadable_api_key_leaves_the_session_as_it_was() -> None:
     session = Session(Action(unreadable), plan(["A"], ["quotes"]), Timing(), 0.0)
     with pytest.raises(OSError, match="gone"):
         session.authenticate("token", 0.0)
-    assert session.take_outgoing() == []
+    assert session.take_outgoing(0.0) == []
     session.tick(60.0)
     assert session.lost is None
 

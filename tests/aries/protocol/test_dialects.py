@@ -42,6 +42,39 @@ def read(dialect: Dialect, line: bytes) -> Message | BadLine:
         return error
 
 
+@pytest.mark.parametrize(
+    ("wire_type", "field", "evidence"),
+    [
+        ("tradeCancel", {}, "its type"),
+        ("executionBust", {}, "its type"),
+        ("print", {"tradeCorrection": "C"}, "its field tradeCorrection"),
+        ("lastSale", {"originalSize": 100}, "its field originalSize"),
+    ],
+)
+def test_a_cancel_or_correction_is_no_execution(wire_type: str, field: dict[str, object], evidence: str) -> None:
+    """An update of unknown type with all fields of an execution becomes a dead letter that says why."""
+    data = {"symbol": "AAPL", "price": 1.5, "size": 100, "tradeSeq": 7, **field}
+    for dialect, message in _updates(wire_type, data):
+        found = read(dialect, json.dumps(message).encode())
+        assert isinstance(found, BadLine)
+        assert found.reason == "unknown_kind"
+        assert str(found).endswith(f"{wire_type!r}, which by {evidence} cancels or corrects an earlier one")
+
+
+def test_an_execution_of_unknown_type_is_still_one() -> None:
+    """A field that says that it is no correction changes nothing."""
+    data = {"symbol": "AAPL", "price": 1.5, "size": 100, "tradeSeq": 7, "tradeCancel": None, "isCorrection": False}
+    for dialect, message in _updates("print", data):
+        found = read(dialect, json.dumps(message).encode())
+        assert isinstance(found, Update)
+        assert found.kind is UpdateKind.TIMESALE
+
+
+def _updates(wire_type: str, data: object) -> list[tuple[Dialect, object]]:
+    payload = {"action": "update", "type": wire_type, "data": data}
+    return [(Action(), {"type": wire_type, "data": data}), (Envelope(), {"type": "event", "payload": payload})]
+
+
 USUAL: dict[str, list[Any]] = {
     "action": ["publish", None, "update"],
     "type": ["quote", "equityComposite", "trade", "marketStatus", "level2", "", None, 5, "nothing"],

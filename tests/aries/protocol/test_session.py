@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.aries.protocol.messages import AuthAccepted
+from bridge.aries.protocol.messages import AuthAccepted, Heartbeat
 from bridge.aries.protocol.session import BATCH_BYTES, BATCH_LINES
 from bridge.aries.protocol.session_events import Authenticated, DataMissing, DataStarted, ServerError, Subscribed
 from bridge.aries.subscriptions import plan
@@ -183,6 +183,80 @@ def test_a_turn_ends_after_many_bytes(wire: Wire) -> None:
     long_line = b'"' + b"x" * 100_000 + b'"'
     lines, _ = driver.session.receive_some(deque([b"\n".join([long_line] * 60)]), driver.now)
     assert BATCH_BYTES <= sum(len(raw) for raw, _ in lines) <= BATCH_BYTES + 2 * len(long_line)
+
+
+@pytest.mark.parametrize("around", ["alone", "between lines", "with a byte order mark"])
+def test_an_array_is_its_elements(wire: Wire, around: str) -> None:
+    """Each element is a line of its own, in its place, valid or not; an array in the array is not split again."""
+    driver = drive(wire)
+    driver.settle()
+    inner = b"[" + wire.quote("IN") + b"]"
+    elements = [wire.quote("A"), b'{"a":', wire.status(OPEN), b"1", wire.error(None, "oh"), inner, wire.quote("B")]
+    elements[1] = b'{"bad":tru}'
+    array, before, behind = b"[" + b",".join(elements) + b"]", wire.quote("X"), wire.quote("Y")
+    frame = {"between lines": b"\n".join((before, array, b"", behind))}.get(around, array)
+    frame = b"\xef\xbb\xbf" + frame + b"\0" if around == "with a byte order mark" else frame
+    found = driver.session.receive(frame, driver.now)
+    expected = [before, *elements, behind] if around == "between lines" else elements
+    assert [raw for raw, _ in found] == expected
+    kinds = {raw: type(message) for raw, message in found}
+    assert (kinds[elements[0]], kinds[elements[1]], kinds[b"1"], kinds[inner]) == (Update, BadLine, Heartbeat, BadLine)
+    assert driver.events() == [DataStarted(), ServerError("oh")]
+
+
+def test_a_long_array_is_handled_in_batches(wire: Wire) -> None:
+    """So are arrays in a frame of many lines, and what is behind them keeps its place."""
+    driver = drive(wire)
+    driver.settle()
+    driver.receive(wire.quote("S0"))
+    driver.events()
+    symbols = [f"S{number}" for number in range(1000)]
+    quotes = [wire.quote(symbol) for symbol in symbols]
+    arrays = [b"[" + b",".join(quotes[at : at + 100]) + b"]" for at in range(0, len(quotes), 100)]
+    mixed = [b"\n".join((*quotes[:300], *arrays[3:6], *quotes[600:]))]
+    for frames in ([b"[" + b",".join(quotes) + b"]"], arrays, [b"\n".join(arrays)], mixed):
+        waiting = deque(frames)
+        received: list[Line] = []
+        while waiting:
+            lines, before_event = driver.session.receive_some(waiting, driver.now)
+            assert before_event == len(lines) < 2 * BATCH_LINES
+            received += lines
+        assert [event.symbol for _, event in received if isinstance(event, Update)] == symbols
+
+
+def test_the_work_for_an_array_grows_with_its_elements(wire: Wire) -> None:
+    """An array of any length is split as it is handled, not at once."""
+    driver = drive(wire)
+    driver.settle()
+    waiting = deque([b"[" + b"1," * 1_000_000 + b"1]"])
+    for turn in range(1, 100):
+        lines, _ = driver.session.receive_some(waiting, driver.now)
+        assert len(lines) == BATCH_LINES
+        assert driver.session._array_offset == 1 + 2 * BATCH_LINES * turn
+
+
+@pytest.mark.parametrize("word", [b"pong", b"h", b"\x01", b"1", b"[]", b'"heartbeat"'])
+def test_a_heartbeat_is_filtered(wire: Wire, word: bytes) -> None:
+    """Whether the session is authenticated or not, it is a line without market data, and no dead letter."""
+    driver = drive(wire)
+    for _ in range(2):
+        ((raw, message),) = driver.session.receive(word + b"\n\0", driver.now)
+        assert (raw, message) == (word, Heartbeat())
+        driver.settle()
+        driver.receive(wire.quote("AAPL"))
+    assert Heartbeat.counted_as == "heartbeat"
+
+
+def test_nan_costs_no_line(wire: Wire) -> None:
+    """The update has the text, and all its other fields."""
+    driver = drive(wire)
+    driver.settle()
+    quote = wire.quote("AAPL").replace(b'"symbol"', b'"bidSize":NaN,"askPrice":-Infinity,"symbol"')
+    for _ in range(2):
+        ((raw, update),) = driver.session.receive(b"\xef\xbb\xbf" + quote, driver.now)
+        assert raw == b"\xef\xbb\xbf" + quote
+        assert isinstance(update, Update)
+        assert (update.fields["bidSize"], update.fields["askPrice"]) == ("NaN", "-Infinity")
 
 
 # -- keep-alive ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.messages import Message
 from bridge.aries.protocol.session_events import SessionEvent
 from bridge.aries.protocol.subscribing import SubscribeState
@@ -18,7 +19,7 @@ from bridge.aries.subscriptions import plan
 from bridge.errors import BadLine
 from bridge.market_data import Update
 from tests.aries.protocol.documents import DOCUMENTS
-from tests.aries.protocol.wire import CLOSED, OPEN, ActionWire, EnvelopeWire, SessionDriver, Wire
+from tests.aries.protocol.wire import CLOSED, MANY_FRAMES, OPEN, ActionWire, EnvelopeWire, SessionDriver, Wire
 
 WIRES = [ActionWire(), EnvelopeWire()]
 FRAMES = st.lists(DOCUMENTS.map(lambda one: json.dumps(one).encode()) | st.binary(max_size=20), max_size=4).map(
@@ -29,6 +30,10 @@ PLANS = st.builds(
     st.lists(st.sampled_from(["AAPL", "MSFT", "SPX", "NVDA"]), min_size=1, unique=True),
     st.sampled_from([["quotes", "trades"], ["trades"], ["trades", "l2", "timesales"]]),
 )
+
+
+def without_delimiters(text: bytes) -> bytes:
+    return text.translate(None, b"[],{} \0\r\n\t\v\f\xef\xbb\xbf")
 
 
 def is_of(message: dict[str, object], word: str) -> bool:
@@ -42,22 +47,34 @@ def is_auth(message: dict[str, object]) -> bool:
 @pytest.mark.parametrize("wire", WIRES, ids=["action", "envelope"])
 @given(frames=st.lists(FRAMES, max_size=5))
 def test_receive_never_raises_and_loses_no_line(wire: Wire, frames: list[bytes]) -> None:
-    """Of any bytes in any order, each line that is not blank is returned once, with a message or a reason."""
+    """Of any bytes in any order, each line that is not blank is returned once, with a message or a reason.
+
+    An array is returned as its elements.
+    """
     driver = SessionDriver(wire, "AAPL")
     driver.authenticate()
     for frame in frames:
         found = driver.session.receive(frame, driver.now)
-        assert [line for line, _ in found] == [line for line in frame.split(b"\n") if line.strip()]
+        if any(line.strip(b"\0 \r\t\v\f").startswith(b"[") for line in frame.split(b"\n")):
+            assert without_delimiters(b"".join(line for line, _ in found)) == without_delimiters(frame)
+        else:
+            assert [line for line, _ in found] == [line for line in frame.split(b"\n") if line.strip(b"\0 \r\t\v\f")]
         assert all(isinstance(event, (*get_args(Message), BadLine)) for _, event in found)
         driver.wait(1)
+
+
+def is_pong(message: dict[str, object]) -> bool:
+    return "pong" in (message.get("type"), message.get("message"))
 
 
 class AnyOrder(RuleBasedStateMachine):
     """A server, a clock and a client that act in any order."""
 
-    @initialize(wire=st.sampled_from(WIRES))
-    def connect(self, wire: Wire) -> None:
-        self.driver = SessionDriver(wire, "AAPL", "MSFT")
+    @initialize(wire=st.sampled_from(WIRES), rate=st.sampled_from([1, 4, MANY_FRAMES]))
+    def connect(self, wire: Wire, rate: int) -> None:
+        self.driver = SessionDriver(wire, "AAPL", "MSFT", timing=Timing(max_frames_per_second=rate))
+        self.rate = rate
+        self.sent_at: list[float] = []
         self.requests: list[dict[str, object]] = []
         self.lost: object = None
         self.ids: set[object] = set()
@@ -104,11 +121,16 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(application=st.booleans(), protocol=st.booleans())
     def answer_pings(self, application: bool, protocol: bool) -> None:  # noqa: FBT001 - drawn
-        self.driver.session.keep_alive.take_protocol_ping()
+        if self.driver.session.take_protocol_ping(self.driver.now):
+            self.sent_at.append(self.driver.now)
         if application:
             self.driver.receive(self.driver.wire.pong())
         if protocol:
             self.driver.session.keep_alive.protocol_pong_received(self.driver.now)
+
+    @rule(request_id=st.sampled_from([None, "p7", 7]), count=st.integers(1, 20))
+    def send_pings(self, request_id: object, count: int) -> None:
+        self.driver.receive(*[self.driver.wire.ping(request_id)] * count)
 
     @rule(seconds=st.floats(0, 30))
     def let_time_pass(self, seconds: float) -> None:
@@ -135,12 +157,18 @@ class AnyOrder(RuleBasedStateMachine):
         session = self.driver.session
         new = self.driver.sent()
         if not session.authenticated:
-            assert all(is_auth(message) for message in new)
+            assert all(is_auth(message) or is_pong(message) for message in new)
         self.requests += new
-        new_ids = [message["id"] for message in new if "id" in message]
+        self.sent_at += [self.driver.now] * len(new)
+        new_ids = [message["id"] for message in new if "id" in message and not is_pong(message)]
         assert len(set(new_ids)) == len(new_ids)
         assert self.ids.isdisjoint(new_ids)
         self.ids |= set(new_ids)
+
+    @invariant()
+    def the_rate_is_kept(self) -> None:
+        sent_at = self.sent_at[-3 * self.rate :]
+        assert all(later - first >= 1 for first, later in zip(sent_at, sent_at[self.rate :], strict=False))
 
     @invariant()
     def events_are_typed(self) -> None:

@@ -27,8 +27,10 @@ CLOSED: dict[str, object] = {
 }
 OPEN = {**CLOSED, "market": "open"}
 TIMESTAMP = 1701450000123
+#: More frames a second than any test sends, unless it is about their rate.
+MANY_FRAMES = 10_000
 #: Without pings and staleness, so that only what a test asks for is sent.
-UNHURRIED = Timing(ping_interval_seconds=1e9, stale_after_seconds=0.0)
+UNHURRIED = Timing(ping_interval_seconds=1e9, stale_after_seconds=0.0, max_frames_per_second=MANY_FRAMES)
 
 
 def line(document: object) -> bytes:
@@ -59,6 +61,9 @@ class Wire(Protocol):
 
     def pong(self) -> bytes:
         """Return the answer to a ping."""
+
+    def ping(self, request_id: object = None) -> bytes:
+        """Return a ping of the server."""
 
     def quote(self, symbol: str) -> bytes:
         """Return a quote."""
@@ -91,6 +96,9 @@ class EnvelopeWire:
 
     def pong(self) -> bytes:
         return line({"type": "pong", "id": "ping-1"})
+
+    def ping(self, request_id: object = None) -> bytes:
+        return line({"type": "ping"} | ({} if request_id is None else {"id": request_id}))
 
     def quote(self, symbol: str) -> bytes:
         return self._event(action="update", type="quote", data={"symbol": symbol, "bidPrice": 1.5})
@@ -127,6 +135,9 @@ class ActionWire:
     def pong(self) -> bytes:
         return line({"action": "ping", "message": "pong"})
 
+    def ping(self, request_id: object = None) -> bytes:
+        return line({"action": "ping"} | ({} if request_id is None else {"id": request_id}))
+
     def quote(self, symbol: str) -> bytes:
         return line({"type": "equityComposite", "data": {"symbol": symbol, "bidPrice": "1.50"}})
 
@@ -148,16 +159,18 @@ class SessionDriver:
         self.wire = wire
         self.now = 1000.0
         self.plan: Plan = plan(symbols, events, described)
-        self.session = Session(wire.dialect(), self.plan, timing or Timing(), self.now)
+        self._frames: list[bytes] = []  # sent, and not returned yet
+        self.session = Session(wire.dialect(), self.plan, timing or Timing(max_frames_per_second=MANY_FRAMES), self.now)
 
     def sent(self) -> list[dict[str, object]]:
         """Return the requests that the session sends."""
-        return [json.loads(frame) for frame in self.session.take_outgoing()]
+        frames, self._frames = [*self._frames, *self.session.take_outgoing(self.now)], []
+        return [json.loads(frame) for frame in frames]
 
     def authenticate(self, token: str = "token", life_seconds: float | None = None) -> dict[str, object]:
         """Pass a token to the session; return its request."""
         self.session.authenticate(token, self.now, life_seconds)
-        return self.sent()[-1]
+        return next(one for one in self.sent() if "auth" in (one.get("action"), str(one.get("id")).partition("-")[0]))
 
     def receive(self, *frames: bytes) -> None:
         """Pass frames to the session."""
@@ -165,11 +178,12 @@ class SessionDriver:
             self.session.receive(frame, self.now)
 
     def wait(self, seconds: float, step: float = 0.1) -> None:
-        """Advance the clock tick by tick."""
+        """Advance the clock tick by tick, and send what is due."""
         until = self.now + seconds
         while self.now < until:
             self.now = min(self.now + step, until)
             self.session.tick(self.now)
+            self._frames += self.session.take_outgoing(self.now)
 
     def events(self) -> list[SessionEvent]:
         """Return the session events since the last call."""

@@ -181,6 +181,20 @@ async def test_a_missing_directory_is_polled(tmp_path: Path) -> None:
     assert "cannot be read" in str(logs[1]["problems"])
 
 
+def test_a_plain_list_keeps_its_rules(tmp_path: Path) -> None:
+    """A colon is followed by a type there, and a space is a missing comma; JSON may have both."""
+    path = tmp_path / "subscriptions"
+    for text, problem in (
+        ("AAPL\nX:BTCUSD", "entry 2: unknown type 'BTCUSD'"),
+        ("BRK B", "separate symbols by commas"),
+    ):
+        path.write_text(text)
+        with pytest.raises(SettingsError, match=problem):
+            read(path, (), EVENTS)
+    path.write_text('["X:BTCUSD", "BRK B"]')
+    assert list(read(path, (), EVENTS)) == ["X:BTCUSD", "BRK B"]
+
+
 def read_listed(*symbols: str) -> Plan:
     """Return the plan without a file."""
     return subscriptions.plan(symbols, EVENTS)
@@ -193,7 +207,7 @@ async def test_an_invalid_file_keeps_the_plan(tmp_path: Path) -> None:
     with structlog.testing.capture_logs() as logs:
         async with watching(path, poll_seconds=0.05) as plans:
             waiting = asyncio.ensure_future(anext(plans))
-            replace(path, '[{"symbol":"A B"}]')
+            replace(path, '[{"symbol":"A;B"}]')
             while not logs:
                 await asyncio.wait([waiting], timeout=0.05)
             replace(path, "AAPL")  # the current plan: no new one
@@ -203,7 +217,7 @@ async def test_an_invalid_file_keeps_the_plan(tmp_path: Path) -> None:
             assert list(await waiting) == ["MSFT"]
     (warning,) = logs
     assert warning["log_level"] == "warning"
-    assert "entry 1: 'A B' is not a symbol" in warning["problems"][0]
+    assert "entry 1: 'A;B' is not a symbol" in warning["problems"][0]
 
 
 async def test_stopping_ends_the_watch(tmp_path: Path) -> None:

@@ -64,6 +64,22 @@ def test_json_adds_to_and_overrides_the_list() -> None:
     assert made["TSLA"].events == made["MSFT"].events == made["NVDA"].events == {Q, T, L2, TS}
 
 
+@pytest.mark.parametrize("symbol", ["BRK B", "BTC/USD", "X:BTCUSD", "C:EUR/USD", "ES 03-24", "I:A:B C"])
+def test_json_names_symbols_that_a_list_cannot(symbol: str) -> None:
+    """A symbol may have spaces, colons and slashes there, as an object or alone; a type after a colon is still one."""
+    described = json.dumps([symbol, {"symbol": f"{symbol}.A", "events": ["trades"]}, "FOO:option"])
+    made = plan([], DEFAULT_EVENTS, described)
+    assert list(made) == [symbol, f"{symbol}.A", "FOO"]
+    assert [one.type.value for one in made.values()] == ["equity", "equity", "option"]
+
+
+def test_an_option_of_a_class_of_shares_is_an_option() -> None:
+    """Its root has a dot or a slash."""
+    made = plan(["BRK.B240119C00150000"], ("quotes", "greeks"), '["BF/B240119P00050000"]')
+    assert [one.type for one in made.values()] == [SymbolType.OPTION] * 2
+    assert made.events == {Q, G}
+
+
 def test_json_inherits_the_type_of_the_list() -> None:
     """An entry without type keeps the type in the list; an entry with a type overrides it."""
     listed = ["FOO:option", "BAR:option"]
@@ -107,7 +123,14 @@ def test_every_field_of_the_protocol_can_be_selected(topic: EventType) -> None:
         ([], DEFAULT_EVENTS, "[" * 100_000, "ARIES_SUBSCRIPTIONS is not JSON"),
         ([], DEFAULT_EVENTS, {"symbol": "AAPL"}, "must be a JSON list, not an object"),
         ([], DEFAULT_EVENTS, [1], "ARIES_SUBSCRIPTIONS, entry 1: must be an object with the key symbol, not a number"),
-        ([], DEFAULT_EVENTS, ["AAPL", "A B"], "entry 2: 'A B' is not a symbol"),
+        ([], DEFAULT_EVENTS, ["AAPL", "A\tB"], "entry 2: 'A\\tB' is not a symbol"),
+        ([], DEFAULT_EVENTS, ["AAPL", "AAPL:optoin"], "entry 2: unknown type 'optoin': did you mean option?"),
+        ([], DEFAULT_EVENTS, ["AAPL:"], "entry 1: unknown type ''"),
+        ([], DEFAULT_EVENTS, [{"symbol": "AAPL  240119C00150000"}], "write the option as AAPL240119C00150000"),
+        (["BRK.B  240119C00150000"], DEFAULT_EVENTS, None, "write the option as BRK.B240119C00150000"),
+        (["O:AAPL240119C00150000"], DEFAULT_EVENTS, None, "has a prefix: write the option as AAPL240119C00150000"),
+        ([], DEFAULT_EVENTS, ["O:SPXW240119P05000000"], "has a prefix: write the option as SPXW240119P05000000"),
+        (["X:BTCUSD"], DEFAULT_EVENTS, None, "item 1: unknown type 'BTCUSD'"),
         ([], DEFAULT_EVENTS, [{"symbol": None}], "entry 1: symbol must be a string"),
         ([], DEFAULT_EVENTS, [{"events": ["quotes"]}], "entry 1: symbol must be a string"),
         ([], DEFAULT_EVENTS, [{"symbol": "AAPL", "event": []}], "entry 1: unknown key 'event': did you mean events?"),
@@ -158,7 +181,7 @@ def test_each_problem_is_reported_with_its_place(
 
 def test_all_problems_are_reported_at_once() -> None:
     """One error has the problems of symbols, events and entries."""
-    found = problems(["A B", "C:d"], ("quote",), [{"symbol": "X Y", "evnts": 1, "fields": {"quotes": ["z"]}}, 3])
+    found = problems(["A B", "C:d"], ("quote",), [{"symbol": "X  Y", "evnts": 1, "fields": {"quotes": ["z"]}}, 3])
     assert len(found) == 7
 
 

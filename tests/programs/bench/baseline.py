@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-PRICE, SIZE, TEXT, TIME = Decimal, int, str, datetime.fromisoformat
+PRICE, QUANTITY, SIZE, TEXT, TIME = Decimal, Decimal, int, str, datetime.fromisoformat
 Names = dict[str, tuple[str, Any]]
 SHARED: Names = {"instrumentType": ("instrument_type", TEXT)}
 EXECUTION: Names = {
     "price": ("price", PRICE),
-    "size": ("size", SIZE),
+    "size": ("size", QUANTITY),
     "tradeExchange": ("trade_exchange", TEXT),
     "tradeTimestamp": ("event_time", TIME),
     "tradeSeq": ("trade_seq", SIZE),
@@ -66,7 +66,7 @@ QUOTE: Names = {
 TRADE: Names = {
     **EXECUTION,
     "lastPrice": ("last_price", PRICE),
-    "totalVolume": ("total_volume", SIZE),
+    "totalVolume": ("total_volume", QUANTITY),
     "tickVolume": ("tick_volume", SIZE),
     "openPrice": ("open_price", PRICE),
     "highPrice": ("high_price", PRICE),

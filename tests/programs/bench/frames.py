@@ -159,9 +159,8 @@ def _lines(recipe: Recipe) -> Iterator[tuple[DataKind, str, bytes]]:
 
 
 def _damaged(fields: Fields) -> Fields:
-    """Return fields of which the last is an object, which no record can hold: all before it are read in vain."""
-    *_, last = (name for name in fields if name.endswith("Price"))
-    return {**fields, last: {"amount": fields[last]}}
+    """Return fields whose values are objects, which no record can hold; all are read in vain."""
+    return {name: value if name == "symbol" else {"value": value} for name, value in fields.items()}
 
 
 def _word(dialect: ServerDialect, kind: DataKind) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from bridge.aries.protocol import authentication, subscribing
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.dialect import RequestIds
+from bridge.aries.protocol.outgoing import Outgoing
 from bridge.aries.subscriptions import Plan
 from tests.support import generated as generated_part
 from tests.support.generated import with_part
@@ -31,7 +32,7 @@ Trigger = TypeVar("Trigger", bound=StrEnum)
 def diagrams() -> str:
     """Return the diagrams of authentication and subscribing as Markdown."""
     authenticating = authentication.Authentication(now=0.0)
-    requesting = subscribing.Subscribing(Action(), Plan(), RequestIds(), frames=[], events=[])
+    requesting = subscribing.Subscribing(Action(), Plan(), RequestIds(), outgoing=Outgoing(1), events=[])
     return "\n".join(
         (
             "Authentication:\n",

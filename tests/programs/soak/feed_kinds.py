@@ -54,6 +54,7 @@ def feed_kinds() -> tuple[Kind, ...]:
         lasting("silence", faults.Silence, seconds=between(1, 8), pongs=yes_or_no),
         lasting("no_pongs", faults.NoPongs, seconds=between(1, 6), application=yes_or_no, protocol=yes_or_no),
         lasting("partial_updates", faults.Partial, seconds=_SECONDS),
+        lasting("odd_values", faults.OddValues, seconds=_SECONDS),
         on_reconnect("authentication_refused", faults.RefuseAuth, close=yes_or_no),
         on_reconnect("authentication_ignored", faults.IgnoreAuth, times=one_of(1)),
         on_reconnect("authentication_late", faults.LateAuth, delay_seconds=between(0.5, 4)),

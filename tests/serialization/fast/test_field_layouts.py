@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bridge.market_data import Update, UpdateKind
 from bridge.serialization import schemas
-from bridge.serialization.decimals import PriceEncoder
+from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.fast import FastSerializer, FieldLayoutCache
 from bridge.serialization.field_mappings import FIELD_MAPPINGS, SHARED_FIELD_MAPPINGS
 from bridge.serialization.records import record_topics, unknown_fields
@@ -18,7 +18,7 @@ NAMES = sorted(
     {name for topic in MARKET_DATA for name in FIELD_MAPPINGS[topic]} | {*SHARED_FIELD_MAPPINGS, "symbol", "color", ""}
 )
 SCHEMAS = schemas.load()
-FAST_SERIALIZER = FastSerializer(SCHEMAS, single_object_prefixes(SCHEMAS), PriceEncoder())
+FAST_SERIALIZER = FastSerializer(SCHEMAS, single_object_prefixes(SCHEMAS), DecimalEncoder())
 
 
 @given(st.sampled_from(UpdateKind), st.lists(st.sampled_from(NAMES), max_size=12, unique=True))
