@@ -70,8 +70,6 @@ _CONNECTION_OPTIONS: Final = (
     *("client_id", "request_timeout_ms", "ssl_context", "security_protocol", "sasl_mechanism", "sasl_plain_username"),
     *("sasl_plain_password", "sasl_oauth_token_provider"),
 )
-
-
 #: Brokers that are asked at a time whether they answer.
 _ASKED_BROKERS: Final = 3
 
@@ -83,10 +81,10 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
 
     def __init__(self, options: Mapping[str, object], topics: Collection[str] = ()) -> None:
         super().__init__(**options)
-        #: The bootstrap server that answered, and why the last connection to a broker failed; empty if none did.
+        #: The bootstrap server that answered, and the versions of each request that it supports, by the request's key.
         self.answered_by = ""
-        #: The versions of each request that this server supports, by the request's key.
         self.versions: Mapping[int, tuple[int, int]] = {}
+        #: Why the last connection to a broker failed, empty if it did not.
         self.last_failure = ""
         #: Topics that may not be described.
         self.hidden_topics: set[str] = set()
