@@ -182,7 +182,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         except (OSError, TimeoutError, KafkaError, UnicodeError) as error:  # the last is an impossible host name
             reason = str(error) or "no answer in time"
             self.last_failure = f"broker {node_id} cannot be reached at {broker.host}:{broker.port}: {reason}"
-            log.error("Unable to connect to node with id %s: %s", node_id, self.last_failure)  # noqa: TRY400 - retried
+            log.error("Unable connect to node with id %s: %s", node_id, self.last_failure)  # noqa: TRY400 - retried
             self.force_metadata_update()  # it may have moved
             return None
         self.last_failure = ""

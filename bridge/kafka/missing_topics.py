@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CHECK_SECONDS: Final = 0.5
+#: How long topics may be hidden: a broker learns of a right a moment after it was granted.
+HIDDEN_SECONDS: Final = 5.0
 #: How often the same topics are named again in the log.
 REMINDER_SECONDS: Final = 60.0
 REMEDY: Final = (
@@ -32,13 +34,17 @@ async def wait_for_topics(producer: Producer, names: Collection[str], state: Del
     """Wait until topics exist, or one may not be described; return False if brokers stop answering meanwhile."""
     logged: list[str] = []
     remind_at = -math.inf
+    hidden_until = math.inf
     try:
         while missing := [name for name in names if not producer.partitions(name)]:
-            if not all(producer.may_describe(name) for name in missing):
+            now = time.monotonic()
+            is_hidden = not all(producer.may_describe(name) for name in missing)
+            hidden_until = min(hidden_until, now + HIDDEN_SECONDS) if is_hidden else math.inf
+            if now >= hidden_until:
                 break
             state.missing_topics = tuple(missing)
-            if missing != logged or time.monotonic() >= remind_at:
-                logged, remind_at = missing, time.monotonic() + REMINDER_SECONDS
+            if not is_hidden and (missing != logged or now >= remind_at):
+                logged, remind_at = missing, now + REMINDER_SECONDS
                 log.warning(log_events.TOPICS_MISSING, topics=missing, remedy=REMEDY)
             producer.refresh_metadata()
             await asyncio.sleep(CHECK_SECONDS)

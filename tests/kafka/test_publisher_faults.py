@@ -505,12 +505,24 @@ class TestMissingTopics:
             async with starting(kafka):
                 await eventually(lambda: len(logs) > 2, "reminders")
 
-    async def test_one_that_may_not_be_described_is_an_error(self) -> None:
+    async def test_one_that_may_not_be_described_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It may exist: to wait for it would not help."""
+        monkeypatch.setattr(missing_topics, "HIDDEN_SECONDS", QUICK)
         kafka = Kafka(delivery_timeout_seconds=60)
         kafka.starting(FakeProducer(missing={SALES, QUOTES}, hidden={SALES}))
         with pytest.raises(TopicConfigurationError, match=f"no topic {QUOTES}, {SALES} .*may not describe"):
             await kafka.publisher.connect()
+
+    async def test_a_right_may_come_a_moment_late(self) -> None:
+        """A broker learns of a right after it was granted; nothing is reported before."""
+        kafka = Kafka(delivery_timeout_seconds=60)
+        producer = kafka.starting(FakeProducer(missing={SALES}, hidden={SALES}))
+        with capture_logs() as logs:
+            async with starting(kafka) as connecting:
+                await eventually(lambda: producer.metadata_requests, "topics are asked for")
+                producer.hidden, producer.missing = set(), set()
+                await connecting
+        assert logs == []
 
     async def test_kafka_may_go_away_meanwhile(self) -> None:
         """A producer whose brokers are silent is replaced, and the wait goes on."""
