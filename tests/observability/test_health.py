@@ -188,11 +188,11 @@ async def test_an_outage_of_kafka_shows_without_a_feed(
     assert kafka["acking"] is False
     assert kafka["last_error"]
     assert kafka["connected_since"] > before.document["kafka"]["connected_since"]
-    assert checks["kafka"]["detail"] == f"not connected: {kafka['last_error']}"
+    assert checks["kafka"]["detail"].startswith("not connected: ")
     assert "\naries_bridge_kafka_connected 0.0\n" in metrics
     told = [line for line in logs if line["event"].startswith("Kafka connection")]
     assert [line["event"] for line in told] == ["Kafka connection lost", "Kafka connection restored"]
-    assert told[0]["reason"] == kafka["last_error"]
+    assert scripted_broker.addresses[0] in told[0]["reason"]
 
 
 async def test_missing_topics_show_in_readiness_alone(scripted_broker: ScriptedBroker, topic_prefix: str) -> None:
