@@ -41,10 +41,11 @@ soak: $(READY)  ## Inject random faults into Kafka, simulator and bridge, and ch
 bench: $(READY) ## Compare the bridge with a simple implementation (ARGS="--full")
 	@$(BIN)/python -m tests.programs.bench $(ARGS)
 
-lint: $(READY)  ## Check style and import layers
+lint: $(READY)  ## Check style, import layers, and the schemas against those of every release
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@$(BIN)/python -m tests.programs.evolution
 
 types: $(READY) ## Check types
 	@$(BIN)/mypy
