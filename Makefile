@@ -59,6 +59,7 @@ docs: $(READY)  ## Regenerate the generated parts of the READMEs
 	@$(BIN)/python -m tests.programs.docs.http_paths --write
 	@$(BIN)/python -m tests.programs.docs.chart_values --write
 	@$(BIN)/python -m tests.programs.docs.session_states --write
+	@$(BIN)/python -m tests.programs.docs.fingerprints --write
 
 wheel: $(READY) ## Build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel
