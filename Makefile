@@ -54,12 +54,14 @@ format: $(READY) ## Fix style automatically
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(READY)  ## Regenerate the generated parts of the READMEs
+docs: $(READY)  ## Regenerate the references and the generated parts of the READMEs
 	@$(BIN)/python -m tests.programs.docs.settings_table --write
 	@$(BIN)/python -m tests.programs.docs.http_paths --write
 	@$(BIN)/python -m tests.programs.docs.chart_values --write
 	@$(BIN)/python -m tests.programs.docs.session_states --write
 	@$(BIN)/python -m tests.programs.docs.fingerprints --write
+	@$(BIN)/python -m tests.programs.docs.reference --write
+	@$(BIN)/python -m tests.programs.docs.asyncapi --write
 
 wheel: $(READY) ## Build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel
