@@ -86,6 +86,14 @@ def load() -> Schemas:
     )
 
 
+def load_released() -> tuple[Schema, ...]:
+    """Read the schemas of all releases, with which topics may still have records."""
+    released = _folder().joinpath("released")
+    folders = [folder for folder in released.iterdir() if folder.is_dir()] if released.is_dir() else []
+    files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".avsc")]
+    return tuple(parse_schema(file.read_text("utf-8")) for file in files)
+
+
 def parse_schema(text: str) -> Schema:
     """Parse the schema of a record from its JSON text.
 

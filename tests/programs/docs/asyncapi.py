@@ -170,7 +170,7 @@ def _camel(topic: Topic, *, first: bool = False) -> str:
     return "".join((start.capitalize() if first else start, *(part.capitalize() for part in rest)))
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
     """Write what is repeated in full: readers of JSON know no anchors."""
 
     def ignore_aliases(self, data: object) -> bool:
