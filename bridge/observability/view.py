@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from bridge.errors import ConnectionLost, DisconnectCause
     from bridge.market_data import EventType
     from bridge.observability.connection_history import ConnectionHistory
     from bridge.observability.latency import LatencyMetrics
+    from bridge.observability.symbol_ages import SymbolAges
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.control_events import ControlEvents
     from bridge.pipeline.ingest import Ingest
@@ -52,6 +53,8 @@ class PlanView(Protocol):
 
     @property
     def events(self) -> Collection[EventType]: ...
+    @property
+    def fingerprint(self) -> str: ...
     def __len__(self) -> int: ...
 
 
@@ -145,6 +148,12 @@ class BridgeView(Protocol):
     @property
     def plan(self) -> PlanView: ...
     @property
+    def symbols_of_all_shards(self) -> int: ...
+    @property
+    def waiting_for(self) -> Sequence[str]: ...
+    @property
+    def plan_applied_us(self) -> int: ...
+    @property
     def plan_change(self) -> PlanChangeView: ...
     @property
     def accounts(self) -> Accounts: ...
@@ -156,6 +165,8 @@ class BridgeView(Protocol):
     def control(self) -> ControlEvents: ...
     @property
     def ingest(self) -> Ingest: ...
+    @property
+    def symbol_ages(self) -> SymbolAges: ...
     @property
     def decimals(self) -> DecimalEncoder: ...
     @property
