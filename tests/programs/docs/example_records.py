@@ -13,7 +13,7 @@ from bridge.aries.subscriptions import plan
 from bridge.kafka.partitioner import partition
 from bridge.pipeline import control_events
 from bridge.pipeline.assembly import assemble
-from bridge.pipeline.control_events import ControlKind
+from bridge.pipeline.control_events import ControlKind, ShardIdentity
 from bridge.serialization import schemas
 from bridge.simulator.data_kinds import KINDS_OF, DataKind, symbol_class
 from bridge.simulator.envelope_server_dialect import EnvelopeServerDialect
@@ -59,6 +59,7 @@ def example_records() -> dict[Topic, list[Example]]:
         partition=partition,
         budget_bytes=1 << 20,
         instance="bridge-0",
+        shard=ShardIdentity(0, 2, "us-equities"),
         is_full=True,
         clock=lambda: 0.0,
     )
