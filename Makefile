@@ -56,10 +56,11 @@ soak: $(READY)  ## Inject random faults into Kafka, simulator and bridge, and ch
 bench: $(READY) ## Compare the bridge with a simple implementation (ARGS="--full")
 	@$(BIN)/python -m tests.programs.bench $(ARGS)
 
-lint: $(READY)  ## Check style and import layers
+lint: $(READY)  ## Check style, import layers, and the schemas against those of every release
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@$(BIN)/python -m tests.programs.evolution
 
 types: $(READY) ## Check types
 	@$(BIN)/mypy
@@ -68,11 +69,14 @@ format: $(READY) ## Fix style automatically
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(READY)  ## Regenerate the generated parts of the READMEs
+docs: $(READY)  ## Regenerate the references and the generated parts of the READMEs
 	@$(BIN)/python -m tests.programs.docs.settings_table --write
 	@$(BIN)/python -m tests.programs.docs.http_paths --write
 	@$(BIN)/python -m tests.programs.docs.chart_values --write
 	@$(BIN)/python -m tests.programs.docs.session_states --write
+	@$(BIN)/python -m tests.programs.docs.fingerprints --write
+	@$(BIN)/python -m tests.programs.docs.reference --write
+	@$(BIN)/python -m tests.programs.docs.asyncapi --write
 
 wheel: $(READY) ## Build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel

@@ -47,13 +47,13 @@ class ReadingSettings(KafkaSettings, RegistrySettings, Protocol):
 
 @asynccontextmanager
 async def open_deserializer(settings: ReadingSettings) -> AsyncIterator[Deserializer]:
-    """Provide a deserializer with the bridge's schemas, and the registry's if one is set."""
-    known = schemas.load()
+    """Provide a deserializer with the bridge's schemas, those of its releases, and the registry's if one is set."""
+    known, released = schemas.load(), schemas.load_released()
     if settings.schema_registry_url is None:
-        yield Deserializer(known)
+        yield Deserializer(known, released=released)
         return
     async with Registry.of(settings, settings.schema_registry_url) as registry:
-        yield Deserializer(known, registry)
+        yield Deserializer(known, registry, released)
 
 
 @asynccontextmanager
