@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection
 
 from bridge.aries.connect import close, connect
 from bridge.aries.connect_errors import OTHER_PATHS
+from bridge.check.chains import CHAINS, check_chains
 from bridge.check.clock_skew import check_clock
 from bridge.check.endpoint import Endpoint, check_endpoint, report_certificate
 from bridge.check.session import AUTHENTICATION, check_session
@@ -46,12 +47,17 @@ async def check_aries(
     else:
         report.ok(TOKEN, "not requested without a session: a refresh token may be valid only once")
         await _check_token_endpoint(report, settings, timeout_seconds)
+    plan = settings.plan()
+    if access_token is not None:
+        plan = await check_chains(report, settings, access_token)
+    elif plan.chains:
+        report.ok(CHAINS, "not resolved, as there is no token")
     socket = await _connect(report, settings, timeout_seconds)
     if socket is None:
         return
     try:
         if session and access_token is not None:
-            await check_session(report, settings, socket, access_token, timeout_seconds)
+            await check_session(report, settings, plan, socket, access_token, timeout_seconds=timeout_seconds)
     finally:
         await close(socket)
     if not session:

@@ -78,10 +78,16 @@ class _Conversation:
 
 
 async def check_session(
-    report: CheckReport, settings: Settings, socket: ClientConnection, access_token: str, timeout_seconds: float
+    report: CheckReport,
+    settings: Settings,
+    wanted: Plan,
+    socket: ClientConnection,
+    access_token: str,
+    *,
+    timeout_seconds: float,
 ) -> None:
-    """Authenticate, subscribe to the first symbol, and unsubscribe."""
-    plan = Plan(list(settings.plan().values())[:1])
+    """Authenticate, subscribe to the first symbol that is wanted, and unsubscribe."""
+    plan = Plan(list(wanted.values())[:1])
     conversation = _Conversation(socket, Session(dialect(settings), plan, Timing(), _now()))
     check = AUTHENTICATION
     try:

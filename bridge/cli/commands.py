@@ -12,6 +12,7 @@ from bridge.cli.dev import dev
 from bridge.cli.schemas import schemas_app
 from bridge.cli.settings import settings_command
 from bridge.cli.simulate import simulate
+from bridge.cli.subscriptions import subscriptions
 from bridge.cli.tail import tail
 from bridge.cli.topics import topics
 from bridge.cli.verify import verify
@@ -53,6 +54,7 @@ app.command()(dev)
 app.command()(simulate)
 app.command()(tail)
 app.command("settings")(settings_command)
+app.command()(subscriptions)
 app.command()(check)
 app.command()(topics)
 app.command()(verify)

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
 
@@ -25,7 +25,7 @@ from bridge.backoff import Backoff
 from bridge.errors import ChainUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
     from bridge.aries.subscriptions import Plan
@@ -307,29 +307,32 @@ async def request_listing(endpoints: Endpoints, key: SourceKey, now: float, *, n
     return listing
 
 
-async def resolve_once(plan: Plan, endpoints: Endpoints, now: float) -> tuple[Plan, dict[str, str]]:
-    """Return the plan with the contracts of its chains, and the problem of each underlying that has one."""
+class Resolution(NamedTuple):
+    """Chains resolved once: the plan with their contracts, those of each chain, and problems by underlying."""
+
+    plan: Plan
+    selections: Mapping[Chain, Selection]
+    problems: Mapping[str, str]
+
+
+async def resolve_once(plan: Plan, endpoints: Endpoints, now: float) -> Resolution:
+    """Resolve the chains of a plan by what is listed at a time, in seconds since the epoch."""
     problems: dict[str, str] = {}
-    listings: dict[SourceKey, Listing] = {}
+    listings: dict[SourceKey, Listing | None] = {}
+    selections: dict[Chain, Selection] = {}
     for chain in plan.chains:
         key = _source_key(chain)
         try:
             if key not in listings:
-                listings[key] = await request_listing(
-                    endpoints, key, now, needs_price=any(map(depends_on_price, plan.chains))
-                )
+                listings[key] = None
+                listings[key] = await request_listing(endpoints, key, now, needs_price=True)
         except ChainUnavailable as error:
             problems[chain.underlying] = str(error)
-    today = exchange_date(now)
-    selections = {
-        chain: select(chain, listing.contracts, listing.price, today)
-        for chain in plan.chains
-        if (listing := listings.get(_source_key(chain))) is not None
-    }
-    for chain, selection in selections.items():
-        if selection.needs_price:
-            problems[chain.underlying] = f"the answer has no price of {chain.underlying}: the bridge waits for a trade"
-    return with_contracts(plan, selections), problems
+        if (listing := listings[key]) is not None:
+            selections[chain] = select(chain, listing.contracts, listing.price, exchange_date(now))
+            if selections[chain].needs_price:
+                problems[chain.underlying] = "the answer has no price; the bridge waits for a trade in the feed."
+    return Resolution(with_contracts(plan, selections), selections, problems)
 
 
 def _source_key(chain: Chain) -> SourceKey:

@@ -268,7 +268,7 @@ async def test_requested_by_a_signal() -> None:
 async def test_shards_share_a_chain() -> None:
     """Each contract is on one shard, and each shard follows the price of the underlying; one of them publishes it."""
     text = AROUND.replace("}}]", '},"include_underlying":true}]')
-    resolved, problems = await resolve_once(plan_of(text), Exchange(strikes=range(80, 121)), START)
+    resolved, _, problems = await resolve_once(plan_of(text), Exchange(strikes=range(80, 121)), START)
     assert not problems
     shares = [with_prices(own_share(resolved, shard, 3)) for shard in range(3)]
     published = [symbol for share in shares for symbol, one in share.items() if one.published]
@@ -281,16 +281,16 @@ async def test_shards_share_a_chain() -> None:
 async def test_resolved_once() -> None:
     """Without a service the plan is resolved once, and each chain that cannot be has its reason."""
     exchange = Exchange(answer_price=None)
-    plan, problems = await resolve_once(plan_of(AROUND), exchange, START)
+    plan, _, problems = await resolve_once(plan_of(AROUND), exchange, START)
     assert "AAPL" in problems
     assert not plan
     exchange.error = ChainUnavailable(ChainFailure.SCOPE, "no scope", "Ask for it.")
-    assert (await resolve_once(plan_of(ALL), exchange, START))[1] == {"AAPL": "no scope. Ask for it."}
+    assert (await resolve_once(plan_of(ALL), exchange, START)).problems == {"AAPL": "no scope. Ask for it."}
 
 
 async def test_too_many_contracts() -> None:
     """The plan has a warning that says what was left out, and what to do."""
     text = '[{"underlying":"AAPL","expires_within_days":7,"max_contracts":2}]'
-    plan, _ = await resolve_once(plan_of(text), Exchange(), START)
+    plan, _, _ = await resolve_once(plan_of(text), Exchange(), START)
     assert len(plan) == 2
     assert "4 contracts more than its max_contracts (2)" in plan.warnings[0]
