@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
@@ -70,7 +71,10 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT)
 class Bridge:
     """One bridge: its parts, and its life cycle."""
 
-    def __init__(self, settings: Settings, redactor: Redactor | None = None) -> None:
+    def __init__(
+        self, settings: Settings, redactor: Redactor | None = None, *, chain_clock: Callable[[], float] = time.time
+    ) -> None:
+        """Create the parts; ``chain_clock`` decides which options have expired."""
         redactor = redactor or Redactor(settings.secrets)
         self.settings = settings
         self.started_us = wall_us()
@@ -91,6 +95,7 @@ class Bridge:
             chain_endpoints(settings, self.tokens, redactor.learn),
             last_price=self.ingest.last_prices.get,
             on_plan=self._request_plan,
+            clock=chain_clock,
         )
         self._follow_prices()
 
@@ -372,9 +377,11 @@ class Bridge:
 class Service:
     """A bridge and the HTTP server that shows it."""
 
-    def __init__(self, settings: Settings, redactor: Redactor | None = None) -> None:
+    def __init__(
+        self, settings: Settings, redactor: Redactor | None = None, *, chain_clock: Callable[[], float] = time.time
+    ) -> None:
         redactor = redactor or Redactor(settings.secrets)
-        self.bridge = Bridge(settings, redactor)
+        self.bridge = Bridge(settings, redactor, chain_clock=chain_clock)
         self.http = HttpServer(self.bridge, redactor, host=settings.bridge_http_host, port=settings.bridge_http_port)
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -37,6 +37,14 @@ def dev(
             help='Faults at set times: a JSON list like [{"at": 5, "fault": "drop"}].', rich_help_panel=_SIMULATOR
         ),
     ] = None,
+    expiry: Annotated[
+        bool,
+        typer.Option(
+            "--expiry",
+            help="Subscribe to an option chain of AAPL; its first contracts expire after 10 seconds.",
+            rich_help_panel=_SIMULATOR,
+        ),
+    ] = False,
 ) -> None:
     """Run the service with a simulator and an embedded broker, and show its records.
 
@@ -49,6 +57,6 @@ def dev(
     from bridge.dev import environment, runner  # noqa: PLC0415 - the other commands start faster without it
     from bridge.network import event_loop  # noqa: PLC0415 - likewise
 
-    options = environment.Options(symbols=symbols, dialect=dialect, rate=rate, seed=seed, script=script)
+    options = environment.Options(symbols=symbols, dialect=dialect, rate=rate, seed=seed, script=script, expiry=expiry)
     if not event_loop.run(run_until_signal(runner.run(options, seconds=seconds, plain=plain))):
         note("interrupted before the bridge had started.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bridge.aries.subscriptions import symbols
 from bridge.dev.accounting_summary import equation
 from bridge.dev.record_summary import printable
 from bridge.settings.field_types import redact_url
@@ -59,6 +60,7 @@ class Dashboard:
         return Group(
             Text.assemble(f"-- {seconds:.1f} s", f"  Status page: {url}" if url else ""),
             self._aries(),
+            *self._chains(),
             self._kafka(),
             self._topics(),
             Text.assemble(f"{equation(accounts)} (", balance, ")"),
@@ -74,6 +76,21 @@ class Dashboard:
             f", {server} {redact_url(settings.aries_ws_url)}, {settings.dialect} dialect",
             f", session {session_id}" if session_id else "",
             (f", disconnects: {reconnects} (last: {self._safe(f'{lost.cause}: {lost}')})" if lost else "", "yellow"),
+        )
+
+    def _chains(self) -> Iterator[Text]:
+        """Yield how many contracts of each expiration there are, and why the last change was made."""
+        chains = self._bridge.chains
+        statuses = chains.statuses()
+        if not statuses:
+            return
+        contracts = (symbols.contract(symbol) for symbol in chains.resolved)
+        days = Counter(contract.expiration for contract in contracts if contract is not None)
+        expiring = ", ".join(f"{count} expire {day}" for day, count in sorted(days.items()))
+        problems = "; ".join(status.problem for status in statuses if status.problem)
+        yield Text.assemble(
+            f"Option chains: {expiring or 'no contracts'}; last change: {chains.resolved.cause or 'none'}",
+            (f" ({self._safe(problems)})", "red") if problems else "",
         )
 
     def _kafka(self) -> Text:

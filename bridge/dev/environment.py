@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 import structlog
 
 from bridge import log_events, settings
+from bridge.aries.chains.times import EXCHANGE_ZONE
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.settings import Settings
 from bridge.simulator.fault_script import read_script
 from bridge.simulator.server import Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from bridge.simulator.server_dialect import DialectChoice
@@ -25,6 +29,10 @@ log = structlog.get_logger(__name__)
 
 SYMBOLS: Final = "AAPL,MSFT,NVDA,SPX"
 OPTION: Final = "AAPL280121C00200000"
+#: With it, each week's contracts are replaced by those of two weeks later.
+CHAIN: Final = '[{"underlying":"AAPL","expires_within_days":13,"strikes":{"around":5},"include_underlying":true}]'
+EXPIRY_AFTER_SECONDS: Final = 10.0
+_FRIDAY: Final = 4
 EVENTS_PER_SECOND: Final = 200.0
 #: Lines queued in the simulator share a frame, so that a high rate does not cost both sides one frame per line.
 LINES_PER_FRAME: Final = 20
@@ -58,6 +66,7 @@ class Options:
     rate: float | None = None
     seed: int | None = None
     script: Path | None = None
+    expiry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,8 @@ class Environment:
     broker: EmbeddedBroker | None
     #: A sentence about each setting or option that has no effect.
     notes: tuple[str, ...]
+    #: Decides which options have expired.
+    chain_clock: Callable[[], float] = time.time
 
 
 @asynccontextmanager
@@ -80,11 +91,14 @@ async def dev_environment(options: Options, environ: Mapping[str, str]) -> Async
     """
     async with AsyncExitStack() as started:
         simulator, broker = None, None
+        chain_clock = clock_before_expiry(time.time()) if options.expiry else time.time
         given = {"ARIES_SYMBOLS": options.symbols, "ARIES_DIALECT": options.dialect}
         effective = {**environ, **{name: value for name, value in given.items() if value is not None}}
         effective |= {name: value for name, value in _DEFAULTS.items() if not _is_set(environ, name)}
         if not _is_set(environ, "ARIES_WS_URL"):
-            simulator = await started.enter_async_context(_simulator(options))
+            simulator = await started.enter_async_context(_simulator(options, chain_clock))
+            if options.expiry and not any(_is_set(effective, name) for name in _SYMBOL_SETTINGS):
+                effective["ARIES_SUBSCRIPTIONS"] = CHAIN
             effective |= _simulator_settings(simulator, effective)
         elif not any(_is_set(effective, name) for name in _SYMBOL_SETTINGS):
             effective["ARIES_SYMBOLS"] = SYMBOLS
@@ -95,7 +109,7 @@ async def dev_environment(options: Options, environ: Mapping[str, str]) -> Async
         loaded = settings.load(effective)
         if broker is not None:
             broker.create_topics(loaded.topics.values())
-        yield Environment(effective, loaded, simulator, broker, _notes(options, environ))
+        yield Environment(effective, loaded, simulator, broker, _notes(options, environ), chain_clock)
 
 
 def _is_set(environ: Mapping[str, str], name: str) -> bool:
@@ -106,8 +120,19 @@ def _names(environ: Mapping[str, str], prefixes: tuple[str, ...]) -> list[str]:
     return [name for name in environ if name.startswith(prefixes) and _is_set(environ, name)]
 
 
-def _simulator(options: Options) -> Simulator:
+def clock_before_expiry(now: float) -> Callable[[], float]:
+    """Return a clock that is ``EXPIRY_AFTER_SECONDS`` before the end of the next Friday in New York."""
+    exchange = ZoneInfo(EXCHANGE_ZONE)
+    day = datetime.fromtimestamp(now, exchange)
+    saturday = day.date() + timedelta(days=(_FRIDAY - day.weekday()) % 7 + 1)
+    midnight = datetime.combine(saturday, datetime.min.time(), exchange).timestamp()
+    ahead_seconds = midnight - EXPIRY_AFTER_SECONDS - now
+    return lambda: time.time() + ahead_seconds
+
+
+def _simulator(options: Options, chain_clock: Callable[[], float]) -> Simulator:
     return Simulator(
+        chain_clock=lambda: round(chain_clock() * 1000),
         rate=EVENTS_PER_SECOND if options.rate is None else options.rate,
         seed=options.seed or 0,
         lines_per_frame=LINES_PER_FRAME,
@@ -121,7 +146,7 @@ def _simulator_settings(simulator: Simulator, environ: Mapping[str, str]) -> dic
     """Return the settings for the simulator, which replace all credentials of the user."""
     dialect = "action" if environ.get("ARIES_DIALECT", "").strip().lower() == "action" else "envelope"
     changes = dict.fromkeys(_names(environ, _CREDENTIALS), "")
-    changes |= {"ARIES_WS_URL": simulator.url_for(dialect), "ARIES_ACCESS_TOKEN": TOKEN}
+    changes |= {"ARIES_WS_URL": simulator.url_for(dialect), "ARIES_API_URL": "", "ARIES_ACCESS_TOKEN": TOKEN}
     if not any(_is_set(environ, name) for name in _SYMBOL_SETTINGS):
         changes["ARIES_SYMBOLS"] = f"{SYMBOLS},{OPTION}"
     if not _is_set(environ, "ARIES_EVENTS"):
@@ -138,6 +163,7 @@ def _notes(options: Options, environ: Mapping[str, str]) -> tuple[str, ...]:
     unused: dict[str, list[str]] = {}
     if _is_set(environ, "ARIES_WS_URL"):
         given = [f"--{name}" for name in ("rate", "seed", "script") if getattr(options, name) is not None]
+        given += ["--expiry"] if options.expiry else []
         unused["no effect, as ARIES_WS_URL is set and no simulator runs."] = given
     else:
         real = Settings.model_fields["aries_ws_url"].default

@@ -50,7 +50,7 @@ async def run(options: Options, *, seconds: float | None, plain: bool) -> None:
             redactor = log_config.configure(settings.bridge_log_level, settings.bridge_log_format, settings.secrets)
             for warning in (*environment.notes, *warnings(settings, environment.environ)):
                 log.warning(log_events.SETTINGS_WARNING, warning=warning)
-            service = Service(settings, redactor)
+            service = Service(settings, redactor, chain_clock=environment.chain_clock)
             async with TopicReader(service.bridge, since_ms=wall_us() // 1000) as reader:
                 dashboard = Dashboard(environment, service, reader, redactor.redact)
                 runner = Runner(environment, service, reader, dashboard)

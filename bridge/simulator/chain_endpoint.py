@@ -20,6 +20,7 @@ from bridge.simulator.shared_state import ServerEvent
 if TYPE_CHECKING:
     from websockets.http11 import Request
 
+    from bridge.simulator.feed_timestamps import Clock
     from bridge.simulator.shared_state import SharedState
 
 _SNAPSHOT: Final = re.compile(r"/v1/options/snapshot/chain/(?P<underlying>[^/]+)")
@@ -33,8 +34,9 @@ PAGE_SIZE: Final = 250
 class ChainEndpoint:
     """The answers to requests for option chains; ``requests`` has the path of each, with its query."""
 
-    def __init__(self, state: SharedState, stopping: asyncio.Event) -> None:
-        self.chains = OptionChains(state.market, state.clock, state.configuration.symbols)
+    def __init__(self, state: SharedState, stopping: asyncio.Event, clock: Clock | None = None) -> None:
+        """Serve the chains of a market, which expire by the clock, or by that of the state."""
+        self.chains = OptionChains(state.market, clock or state.clock, state.configuration.symbols)
         self.page_size = PAGE_SIZE
         self.requests: list[str] = []
         self._state = state

@@ -51,8 +51,9 @@ class Simulator:
     ``symbols`` are the only ones that exist (default: every symbol does); ``rate`` is in events per second over
     all subscriptions, 0 for only what is sent by calls; ``prices`` default to the dialect's style; with
     ``level2_changes`` a level-2 message has only the rows that changed; ``tokens`` are
-    the accepted ones (default: any); ``on_event`` is called with each event of the server. ``sent`` and ``skipped``
-    count what was sent, ``received`` holds what was received; wait with ``connected``, ``authenticated``,
+    the accepted ones (default: any); options are listed and expire by ``chain_clock`` (default: ``clock``);
+    ``on_event`` is called with each event of the server. ``sent`` and ``skipped`` count what was sent, ``received``
+    holds what was received; wait with ``connected``, ``authenticated``,
     ``subscribed``, ``requested`` or ``wait_for``.
     """
 
@@ -78,6 +79,7 @@ class Simulator:
         action: ActionServerDialect | None = None,
         queue_bytes: int = 16 * 2**20,
         clock: Clock = wall_clock_ms,
+        chain_clock: Clock | None = None,
         ssl: tls.SSLContext | None = None,
         on_event: Callable[[ServerEvent], None] | None = None,
     ) -> None:
@@ -106,7 +108,7 @@ class Simulator:
             "envelope": envelope or EnvelopeServerDialect(),
             "action": action or ActionServerDialect(),
         }
-        self._registry = SessionRegistry(self._state, dialects, dialect, prices)
+        self._registry = SessionRegistry(self._state, dialects, dialect, prices, chain_clock)
         self._feed = MarketFeed(self._state, self._registry.live, rate)
         self._injector = FaultInjector(self._state, self._feed, self._registry.live)
         self._tasks: list[asyncio.Task[None]] = []

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from bridge.simulator.data_kinds import DataKind
+    from bridge.simulator.feed_timestamps import Clock
     from bridge.simulator.server_dialect import DialectChoice, PriceStyle, ServerDialect
     from bridge.simulator.shared_state import SharedState
 
@@ -33,6 +34,7 @@ class SessionRegistry:
         dialects: Mapping[str, ServerDialect],
         dialect: DialectChoice,
         prices: PriceStyle | None,
+        chain_clock: Clock | None = None,
     ) -> None:
         self.live: list[ServerSession] = []
         self.by_number: dict[int, ServerSession] = {}
@@ -41,7 +43,7 @@ class SessionRegistry:
         self._dialect = dialect
         self._prices = prices
         self._stopping = asyncio.Event()
-        self.chain_endpoint = ChainEndpoint(state, self._stopping)
+        self.chain_endpoint = ChainEndpoint(state, self._stopping, chain_clock)
 
     def stop(self) -> None:
         """End the delays of handshakes."""

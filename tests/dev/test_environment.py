@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.dev.environment import OPTION, SYMBOLS, TOKEN, Options, dev_environment
+from bridge.aries.chains.times import exchange_date
+from bridge.dev.environment import (
+    CHAIN,
+    EXPIRY_AFTER_SECONDS,
+    OPTION,
+    SYMBOLS,
+    TOKEN,
+    Options,
+    clock_before_expiry,
+    dev_environment,
+)
 from bridge.errors import SettingsError
 from bridge.kafka.embedded_broker import EmbeddedBroker, EmbeddedBrokerError
 from bridge.market_data import EventType
@@ -126,3 +137,24 @@ async def test_topics_are_created_under_their_configured_names(broker: EmbeddedB
     async with dev_environment(Options(), {"KAFKA_TOPIC_PREFIX": "mine", "KAFKA_TOPIC_L2": "books"}) as made:
         assert made.broker is not None
         assert read_all(made.broker.bootstrap_servers, ["mine.quotes", "books"]) == []
+
+
+async def test_an_expiry_to_watch() -> None:
+    """There is a chain, and on both sides a clock shortly before its first contracts expire; symbols come first."""
+    async with dev_environment(Options(expiry=True), {**KAFKA, "ARIES_API_URL": "https://elsewhere.test"}) as made:
+        assert made.settings.aries_subscriptions == CHAIN
+        assert made.simulator is not None
+        assert made.settings.api_url == made.simulator.api_url
+        assert made.simulator.chains.today == exchange_date(made.chain_clock())
+    async with dev_environment(Options(expiry=True, symbols="IBM"), KAFKA) as made:
+        assert made.settings.aries_subscriptions is None
+
+
+@pytest.mark.parametrize("hour", range(0, 8 * 24, 7))
+def test_clock_before_an_expiry(hour: int) -> None:
+    """Whenever it starts, it is a Friday, and the next day soon after."""
+    real = time.time()
+    clock = clock_before_expiry(real + 3600 * hour)
+    shown = clock() + 3600 * hour - (time.time() - real)  # the clock goes on from the real time
+    assert exchange_date(shown).strftime("%A") == "Friday"
+    assert exchange_date(shown + EXPIRY_AFTER_SECONDS + 1).strftime("%A") == "Saturday"

@@ -272,7 +272,7 @@ class ChainResolver:
         if not is_new:
             reason = f"price {price:g}" if has_moved else f"date {today}"
             self._causes[f"{chain.underlying}: {reason}"] = None
-        anchor = None if is_new else before.anchor
+        anchor = None if is_new or has_moved else before.anchor
         state.selection = select(chain, listing.contracts, price, today, anchor=anchor)
         state.listing, state.today = listing, today
         return True

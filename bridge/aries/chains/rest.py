@@ -90,7 +90,7 @@ class ChainEndpoints:
         """Return the price of an underlying in the first page of its chain; raise ChainUnavailable."""
         async with self._session() as session:
             path = answers.snapshot_path(underlying)
-            return self._read(answers.snapshot_page, await self._get(session, path), path).price
+            return (await self._read(answers.snapshot_page, await self._get(session, path), path)).price
 
     async def _whole(self, session: aiohttp.ClientSession, underlying: str) -> Listing:
         contracts: dict[str, Contract] = {}
@@ -102,7 +102,7 @@ class ChainEndpoints:
                 problem = "names a page again" if path in requested else f"has more than {answers.MAX_PAGES} pages"
                 raise self._failed(ChainFailure.ANSWER, f"{problem}, so that the chain has no end", _CHECK_URL)
             requested.add(path)
-            page = self._read(answers.snapshot_page, await self._get(session, path), path)
+            page = await self._read(answers.snapshot_page, await self._get(session, path), path)
             contracts |= {contract.symbol: contract for contract in page.contracts}
             if len(contracts) > answers.MAX_CONTRACTS:
                 raise self._failed(ChainFailure.ANSWER, f"lists more than {answers.MAX_CONTRACTS} contracts", "")
@@ -122,14 +122,15 @@ class ChainEndpoints:
                 if error.failure is ChainFailure.NOT_FOUND:
                     continue
                 raise
-            page = self._read(answers.contracts_page, body)
+            page = await self._read(answers.contracts_page, body)
             contracts |= {contract.symbol: contract for contract in page.contracts}
             unreadable += page.unreadable
         return Listing(tuple(contracts.values()), None, unreadable)
 
-    def _read(self, parse: Callable[..., Page], body: bytes, *arguments: str) -> Page:
+    async def _read(self, parse: Callable[..., Page], body: bytes, *arguments: str) -> Page:
+        """Return what an answer has; it may be long, so it is read beside the event loop."""
         try:
-            return parse(body, *arguments)
+            return await asyncio.to_thread(parse, body, *arguments)
         except BadAnswer as error:
             raise self._failed(ChainFailure.ANSWER, str(error), _CHECK_URL) from None
 
