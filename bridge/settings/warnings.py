@@ -58,6 +58,7 @@ def _unused_grant(settings: Settings) -> Iterator[str]:
 def _unencrypted(settings: Settings) -> Iterator[str]:
     for field, plain in (
         ("aries_ws_url", "ws"),
+        ("aries_api_url", "http"),
         ("aries_token_url", "http"),
         ("kafka_oauth_token_url", "http"),
         ("schema_registry_url", "http"),

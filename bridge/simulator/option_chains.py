@@ -101,5 +101,6 @@ def _root(symbol: str) -> str | None:
 def _option(symbol: str) -> ListedOption:
     terms = OPTION_SYMBOL.fullmatch(symbol)
     assert terms is not None
-    expiration = datetime.strptime(terms["expiry"], "%y%m%d").date()  # noqa: DTZ007 - a date has no zone
+    expiry = terms["expiry"]
+    expiration = date(2000 + int(expiry[:2]), int(expiry[2:4]), int(expiry[4:]))
     return ListedOption(symbol, expiration, terms["right"] == "C", int(terms["strike"]) / 1000)

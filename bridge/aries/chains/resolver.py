@@ -25,7 +25,7 @@ from bridge.backoff import Backoff
 from bridge.errors import ChainUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date
 
     from bridge.aries.subscriptions import Plan
@@ -63,10 +63,11 @@ SourceKey = tuple[str, tuple["date", ...]]
 class _Source:
     """What is listed for an underlying, or for some of its expirations, and when it is requested again."""
 
-    def __init__(self, key: SourceKey) -> None:
+    def __init__(self, key: SourceKey, listing: Listing | None = None) -> None:
+        """Begin with a listing that another entry had of the underlying, if it is known, until there is an own one."""
         self.key = key
         self.underlying, self.expirations = key
-        self.listing: Listing | None = None
+        self.listing = listing
         self.resolved_at: float | None = None
         self.due_at = 0.0
         self.problem = ""
@@ -181,14 +182,15 @@ class ChainResolver:
         before, self._sources = self._sources, {}
         for chain in plan.chains:
             key = _source_key(chain)
-            self._sources.setdefault(key, before.get(key) or _Source(key))
+            if key not in self._sources:
+                self._sources[key] = before.get(key) or _Source(key, _listed(before.values(), chain.underlying))
         self._states = {chain: self._states.get(chain) or _State() for chain in plan.chains}
         for key, source in before.items():
             if key not in self._sources and source.request is not None:
                 source.request.cancel()
 
     async def _request(self, source: _Source) -> None:
-        cause, source.forced = source.forced or ("start" if source.listing is None else "daily"), ""
+        cause, source.forced = source.forced or ("start" if source.resolved_at is None else "daily"), ""
         try:
             async with self._limit:
                 listing = await request_listing(
@@ -333,6 +335,15 @@ async def resolve_once(plan: Plan, endpoints: Endpoints, now: float) -> Resoluti
             if selections[chain].needs_price:
                 problems[chain.underlying] = "the answer has no price; the bridge waits for a trade in the feed."
     return Resolution(with_contracts(plan, selections), selections, problems)
+
+
+def _listed(sources: Iterable[_Source], underlying: str) -> Listing | None:
+    """Return everything that is known to be listed of an underlying, None if nothing is."""
+    listings = [source.listing for source in sources if source.underlying == underlying and source.listing is not None]
+    if not listings:
+        return None
+    contracts = {contract.symbol: contract for listing in listings for contract in listing.contracts}
+    return Listing(tuple(contracts.values()), listings[-1].price)
 
 
 def _source_key(chain: Chain) -> SourceKey:

@@ -255,6 +255,18 @@ async def test_other_subscriptions() -> None:
         assert not scene.resolver.statuses()
 
 
+async def test_another_entry_while_the_endpoint_fails() -> None:
+    """What is listed of an underlying is known from the entry before, also if the new one cannot be resolved."""
+    async with running(plan_of(ALL)) as scene:
+        await scene.until(lambda: scene.plans, "a plan")
+        scene.exchange.error = ChainUnavailable(ChainFailure.SERVER, "failed")
+        scene.resolver.replace(plan_of('[{"underlying":"AAPL","expirations":["2026-12-04"],"max_contracts":2}]'))
+        assert scene.symbols == ["AAPL261204C00100000", "AAPL261204C00101000"]
+        await scene.until(lambda: scene.resolver.statuses()[0].problem, "a failure")
+        assert not scene.resolver.statuses()[0].is_resolved
+        assert len(scene.plans) == 2
+
+
 async def test_requested_by_a_signal() -> None:
     """A request from outside is answered at once, also while a retry waits."""
     async with running(plan_of(ALL)) as scene:
