@@ -31,6 +31,8 @@ HEALTHY: Final = {
     "aries_bridge_symbols": "5x240",
     "aries_bridge_refused_symbols": "0x240",
     'aries_bridge_stale_symbols{topic="aries.quotes"}': "0x240",
+    'aries_bridge_chain_contracts{underlying="AAPL"}': "40x240",
+    'aries_bridge_chain_resolved_timestamp_seconds{underlying="AAPL"}': "0x240",
     'aries_bridge_last_data_timestamp_seconds{topic="aries.quotes"}': "0+15x240",
     'aries_bridge_last_data_timestamp_seconds{topic="aries.market-status"}': "0x240",
     'aries_bridge_records_dropped_total{topic="aries.trades",reason="overload"}': "0x240",
@@ -54,6 +56,7 @@ DEAD = 'aries_bridge_dead_letters_total{reason="not_json"}'
 BAD = 'aries_bridge_bad_fields_total{topic="aries.quotes",field="bid_size"}'
 NETWORK = 'aries_bridge_reconnects_total{cause="network"}'
 STALE = 'aries_bridge_stale_symbols{topic="aries.quotes"}'
+RESOLVED = 'aries_bridge_chain_resolved_timestamp_seconds{underlying="AAPL"}'
 REFUSED = 'aries_bridge_reconnects_total{cause="token_refused"}'
 
 
@@ -125,6 +128,9 @@ MOMENTS: Final = {
     "refused symbols": Moment("6m", {"SymbolsRefused"}, {"aries_bridge_refused_symbols": "2x240"}),
     "a frozen symbol": Moment("15m", {"StaleSymbols"}, {STALE: "0x40 1x200"}),
     "a frozen symbol for a moment": Moment("15m", set(), {STALE: "0x40 3x4 0x200"}),
+    "a chain that was resolved long ago": Moment("20m", {"ChainsStale"}, {RESOLVED: "-100000+0x240"}),
+    "a chain that was never resolved": Moment("20m", {"ChainsStale"}, {RESOLVED: None}),
+    "a chain that is resolved soon": Moment("14m", set(), {RESOLVED: None}),
     "too much work": Moment("6m", {"Overworked"}, {"aries_bridge_event_loop_lag_seconds": "2.5x240"}),
 }
 

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from bridge.aries.access_token import FixedToken, RefreshingToken
 from bridge.aries.chains import answers
@@ -17,6 +18,8 @@ from bridge.simulator.accepted_tokens import AcceptedTokens
 from bridge.simulator.faults import ChainAnswer
 from bridge.simulator.server import Simulator
 from bridge.simulator.token_endpoint import TokenEndpointServer
+from tests.support.authorities import authority_file, server_tls
+from tests.support.http_proxy import http_proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,3 +189,31 @@ async def test_an_endless_chain() -> None:
     async with simulator() as server:
         server.chain_endpoint.page_size = 0
         assert "no end" in str(await failure(endpoints(server)))
+
+
+async def test_a_private_authority_and_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TLS is verified with ARIES_SSL_CAFILE, and the proxy of the environment leads to the endpoint."""
+    authority = trustme.CA()
+    fixed = FixedToken(Secret.fixed("ARIES_ACCESS_TOKEN", TOKEN))
+    tls = server_tls(authority, "api.test")
+    async with Simulator(clock=lambda: NOW_MS, ssl=tls) as server, http_proxy() as proxy:
+        monkeypatch.setenv("https_proxy", f"http://{proxy.address}")
+        url = f"https://api.test:{server.port}"
+        error = await failure(ChainEndpoints(url, fixed))
+        assert error.failure is ChainFailure.NETWORK
+        assert "ARIES_SSL_CAFILE" in str(error)
+        trusting = ChainEndpoints(url, fixed, cafile=authority_file(authority, tmp_path))
+        assert (await trusting.listing("AAPL")).contracts
+        assert all(head.startswith(f"CONNECT api.test:{server.port} ") for head in proxy.heads)
+        assert TOKEN not in "".join(proxy.heads)
+
+
+async def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the proxy and what to do."""
+    fixed = FixedToken(Secret.fixed("ARIES_ACCESS_TOKEN", TOKEN))
+    async with http_proxy(status=407) as proxy:
+        for scheme in ("http", "https"):
+            monkeypatch.setenv(f"{scheme}_proxy", f"http://{proxy.address}")
+            error = await failure(ChainEndpoints(f"{scheme}://api.test", fixed))
+            assert error.failure is ChainFailure.NETWORK
+            assert "requires a user and a password" in str(error)
