@@ -10,6 +10,7 @@ from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.control_events import ControlEvents
 from bridge.pipeline.dead_letter_limit import DeadLetterLimit
 from bridge.pipeline.dead_letters import DeadLetters
+from bridge.pipeline.incidents import ignore_incident
 from bridge.pipeline.ingest import Ingest
 from bridge.pipeline.overload import Overload
 from bridge.pipeline.record_buffer import RecordBuffer
@@ -57,11 +58,13 @@ def assemble(
     conflate_ms: int = 0,
     redact: Callable[[str], str] = str,
     clock: Callable[[], float] = time.monotonic,
+    on_incident: Callable[[str, str], None] = ignore_incident,
 ) -> Pipeline:
     """Return a pipeline whose queues are not open yet.
 
     ``names`` are the topics' names in Kafka, ``wanted`` the topics of each symbol; see :class:`RecordBuffer` for
-    ``partition`` and ``on_ready``. ``clock`` returns monotonic seconds.
+    ``partition`` and ``on_ready``. ``clock`` returns monotonic seconds. ``on_incident`` is called with the cause and the
+    detail of each incident.
     """
     prefixes = single_object_prefixes(schemas)
     decimals = DecimalEncoder()
@@ -79,10 +82,18 @@ def assemble(
         accounts=accounts,
         overload=overload,
         dead_letters=DeadLetters(
-            serializer, buffer, accounts, overload, dialect=dialect, redact=redact, limit=DeadLetterLimit(clock)
+            serializer,
+            buffer,
+            accounts,
+            overload,
+            dialect=dialect,
+            redact=redact,
+            limit=DeadLetterLimit(clock),
+            on_incident=on_incident,
         ),
         wanted=wanted,
         market_status=market_status,
         conflate_ms=conflate_ms,
+        on_incident=on_incident,
     )
     return Pipeline(accounts, buffer, control, ingest, decimals, serializer, fast_serializer)
