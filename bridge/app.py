@@ -23,8 +23,8 @@ from bridge.aries.connection import Connection
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
-from bridge.aries.recorded_connection import recorded
 from bridge.aries.reconnect import ReconnectPolicy
+from bridge.aries.recorded_connection import recorded
 from bridge.aries.subscriptions.file_watch import watch
 from bridge.aries.subscriptions.plan_change import PlanChange
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, own_share

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bridge.capture.file_format import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _PREFIX: Final = "aries-"
 _MAX_INSTANCE_CHARACTERS: Final = 100

@@ -117,7 +117,8 @@ class _Report:
     def note_summary(self) -> None:
         """Print how many lines became what, beside the output."""
         published, filtered, dead = (self._results[result] for result in ("published", "filtered", "dead_letter"))
-        note(f"{self._results.total():,} lines: {published:,} published, {filtered:,} without a record, {dead:,} dead letters.")
+        outcomes = f"{published:,} published, {filtered:,} without a record, {dead:,} dead letters"
+        note(f"{self._results.total():,} lines: {outcomes}.")
 
     def _explainer(self, dialect: DialectName) -> Explainer:
         if dialect not in self._explainers:

@@ -30,8 +30,11 @@ class ExplainedRecord(NamedTuple):
     record: AvroRecord
 
     def __str__(self) -> str:
+        place = f"{self.topic}[{self.partition}] {_printable(self.key)}"
+        if self.kind is Topic.DLQ:
+            return f"{place} dead letter {self.record['reason']}: {_quiet(self.record['error'])}"
         record = {name: value for name, value in self.record.items() if name not in _NOT_SHOWN}
-        return " ".join([f"{self.topic}[{self.partition}]", _printable(self.key), *fields(record)])
+        return " ".join([place, *fields(record)])
 
     def to_json(self) -> dict[str, Any]:
         """Return it in JSON types."""
@@ -85,12 +88,7 @@ class Explanation(NamedTuple):
         """Yield lines of text."""
         if self.filtered is not None:
             yield f"no record: {self.filtered}"
-        letter = self.dead_letter
-        if letter is not None:
-            [record] = self.records
-            yield f"{record.topic}[{record.partition}] {_printable(record.key)} {letter['reason']}: {_quiet(letter['error'])}"
-        else:
-            yield from map(str, self.records)
+        yield from map(str, self.records)
         yield from (f"  {_quiet(str(one))}" for one in self.cleared)
         yield from (f"  no record has a field {name!r}" for name in self.unknown_fields)
 

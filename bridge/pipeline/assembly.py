@@ -63,8 +63,8 @@ def assemble(
     """Return a pipeline whose queues are not open yet.
 
     ``names`` are the topics' names in Kafka, ``wanted`` the topics of each symbol; see :class:`RecordBuffer` for
-    ``partition`` and ``on_ready``. ``clock`` returns monotonic seconds. ``on_incident`` is called with the cause and the
-    detail of each incident.
+    ``partition`` and ``on_ready``. ``clock`` returns monotonic seconds. ``on_incident`` is called with the cause and
+    the detail of each incident.
     """
     prefixes = single_object_prefixes(schemas)
     decimals = DecimalEncoder()

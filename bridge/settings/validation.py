@@ -38,8 +38,7 @@ class Problem:
 
 def broken_rules(settings: Settings) -> Iterator[Problem]:
     """Yield a problem for each broken rule; the caller ignores those about fields that are invalid themselves."""
-    rules = (_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _capture, _shards, _registry)
-    for rule in rules:
+    for rule in _RULES:
         yield from rule(settings)
 
 
@@ -238,8 +237,8 @@ def _capture(settings: Settings) -> Iterator[Problem]:
         return
     if not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
         yield Problem.of(
-            f"BRIDGE_CAPTURE_DIR={str(directory)!r}: not a directory that the bridge may write to; create it, or mount a "
-            "volume there.",
+            f"BRIDGE_CAPTURE_DIR={str(directory)!r}: not a directory that the bridge may write to; create it, or mount "
+            "a volume there.",
             "bridge_capture_dir",
         )
     if settings.bridge_capture_mode == "incidents" and not flight_bytes:
@@ -273,3 +272,9 @@ def _registry(settings: Settings) -> Iterator[Problem]:
             "SCHEMA_REGISTRY_CAFILE is set, but SCHEMA_REGISTRY_URL is http://: use https or unset the file.",
             "schema_registry_cafile",
         )
+
+
+_RULES = (
+    *(_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _capture, _shards),
+    _registry,
+)

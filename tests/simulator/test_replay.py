@@ -135,7 +135,8 @@ async def test_each_captured_connection_is_played_to_a_connection_of_its_own(spe
     """Connections without a frame are skipped; any bytes are sent as they were received."""
     entries = [
         *(frame(b"rest of an earlier one", 1), CONNECTED, CONNECTED),
-        *(frame(b"\xff", 2), marker("sent", 2, {}), frame(b"2\n3", 900_000), CONNECTED, frame(b"", 1_000_000), CONNECTED),
+        *(frame(b"\xff", 2), marker("sent", 2, {}), frame(b"2\n3", 900_000)),
+        *(CONNECTED, frame(b"", 1_000_000), CONNECTED),
     ]
     assert await played(entries, speed=speed) == [[b"rest of an earlier one"], [b"\xff", b"2\n3"], [b""]]
 
@@ -185,7 +186,7 @@ def test_captures_of_two_dialects_are_not_one(tmp_path: Path) -> None:
     for dialect in ("action", "envelope", "other"):
         CaptureFile(tmp_path / dialect, {"dialect": dialect}, str).close()
     assert common_dialect([tmp_path / "action", tmp_path / "action"]) == "action"
-    with pytest.raises(CaptureUnreadable, match="envelope.*of action"):
+    with pytest.raises(CaptureUnreadable, match=r"envelope.*of action"):
         common_dialect([tmp_path / "envelope", tmp_path / "action"])
     with pytest.raises(CaptureUnreadable, match="no dialect"):
         common_dialect([tmp_path / "other"])
