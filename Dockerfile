@@ -17,10 +17,12 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 WORKDIR /src
 
 # Dependencies of the program, as wheels with hashes. This environment is released, so it has no pip.
-COPY requirements.lock ./
+# --build-arg EXTRA=msk-iam adds AWS's signer, for KAFKA_SASL_MECHANISM=AWS_MSK_IAM.
+ARG EXTRA=
+COPY requirements.lock requirements-msk-iam.lock ./
 RUN python -m venv --without-pip /opt/aries-bridge \
  && python -m pip --python /opt/aries-bridge/bin/python install --no-compile --only-binary :all: \
-      --require-hashes --requirement requirements.lock
+      --require-hashes --requirement "requirements${EXTRA:+-$EXTRA}.lock"
 
 # Build tools for the program's wheel: only hatchling and its requirements, out of all development tools.
 COPY requirements-dev.lock ./

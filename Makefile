@@ -72,8 +72,9 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	  --custom-compile-command 'make lock'
 lock:           ## Resolve dependencies again (needs uv), for running, development and tests
 	$(LOCK) -o requirements.lock pyproject.toml
+	$(LOCK) --extra msk-iam -c requirements.lock -o requirements-msk-iam.lock pyproject.toml
 	$(LOCK) --extra dev --group build -c requirements.lock -o requirements-dev.lock pyproject.toml
-	$(LOCK) --extra dev --group test -c requirements-dev.lock -o requirements-test.lock pyproject.toml
+	$(LOCK) --extra dev --extra msk-iam --group test -c requirements-dev.lock -c requirements-msk-iam.lock -o requirements-test.lock pyproject.toml
 
 clean:          ## Remove the virtual environment, builds and caches
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

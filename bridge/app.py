@@ -79,7 +79,7 @@ class Bridge:
         self.tokens = token_source(settings, redactor.learn)
         self.recorder = open_recorder(settings, redactor.redact)
         self._open_pipeline(redactor)
-        self._open_publisher()
+        self._open_publisher(redactor)
         self._open_client(redactor)
 
     def _open_pipeline(self, redactor: Redactor) -> None:
@@ -99,6 +99,7 @@ class Bridge:
             shard=settings.shard,
             market_status=settings.shard == MARKET_STATUS_SHARD,
             conflate_ms=settings.bridge_conflate_ms,
+            is_full=settings.is_full,
             redact=redactor.redact,
             on_incident=self.recorder.incident,
         )
@@ -108,7 +109,7 @@ class Bridge:
         self.ingest = self._pipeline.ingest
         self.decimals = self._pipeline.decimals
 
-    def _open_publisher(self) -> None:
+    def _open_publisher(self, redactor: Redactor) -> None:
         """Create what sends queued records to Kafka."""
         settings = self.settings
         self.latency = LatencyMetrics()
@@ -118,7 +119,7 @@ class Bridge:
             self.latency,
             names=settings.topics,
             topics=sorted({*topics_for(self.plan.events), *ALWAYS}),
-            options=lambda: producer_options(settings),
+            options=lambda: producer_options(settings, redactor.learn),
             batching=Batching(settings.kafka_linger_ms / 1000, settings.kafka_batch_bytes, settings.kafka_compression),
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
             ready=self._ready,
@@ -372,11 +373,11 @@ def wanted_topics(plan: Plan) -> dict[str, frozenset[Topic]]:
     return {symbol: topics_for(one.events) for symbol, one in plan.items()}
 
 
-def producer_options(settings: Settings) -> dict[str, object]:
+def producer_options(settings: Settings, learn_secret: Callable[[str], None]) -> dict[str, object]:
     """Return the options of a new producer; secrets and certificates are read again."""
     return {
         "metadata_max_age_ms": 60_000,
-        **client_options(settings, settings.bridge_instance),
+        **client_options(settings, settings.bridge_instance, learn_secret),
     }
 
 

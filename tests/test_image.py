@@ -74,6 +74,22 @@ def test_only_hashed_wheels_are_installed() -> None:
     assert not any(stage.all("ADD") for stage in STAGES)
 
 
+def test_each_extra_for_an_image_has_its_lock() -> None:
+    """An extra adds packages to those of the default image, and changes none of them."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys() - {"dev"}
+    copied = {word for one in BUILD.all("COPY") for word in one.words()}
+    default = pins("requirements.lock")
+    for extra in extras:
+        assert f"requirements-{extra}.lock" in copied
+        assert default < pins(f"requirements-{extra}.lock")
+
+
+def pins(lock: str) -> set[str]:
+    """Return the packages and versions of a lock file."""
+    lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
+    return {line.partition(" ")[0] for line in lines if "==" in line}
+
+
 def test_the_runtime_takes_only_the_environment_from_the_build() -> None:
     """Sources, lock files and build tools are not in the final image."""
     [copied] = RUNTIME.all("COPY")

@@ -10,14 +10,15 @@ from aiokafka.errors import ClusterAuthorizationFailedError, IncompatibleBrokerV
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from bridge.check.endpoint import Endpoint, check_endpoint
-from bridge.check.topics import account, check_topics
+from bridge.check.kafka_login import account, login
+from bridge.check.topics import check_topics
 from bridge.kafka.client_options import CONNECT_ERRORS, CapturedKafkaLog, client_options
 from bridge.kafka.cluster import describe_topics, open_client, send_to_any_broker
 from bridge.kafka.error_hints import error_hint
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from aiokafka.client import AIOKafkaClient
 
@@ -33,13 +34,18 @@ _CHECK_BROKERS = "Check that the brokers are healthy, and that their advertised.
 
 
 async def check_kafka(
-    report: CheckReport, settings: Settings, needed: Collection[Topic], timeout_seconds: float
+    report: CheckReport,
+    settings: Settings,
+    needed: Collection[Topic],
+    learn_secret: Callable[[str], None],
+    timeout_seconds: float,
 ) -> None:
     """Check the Kafka side; ``needed`` are the topics that the bridge would write to.
 
-    Nothing is written or created. Raises what ``client_options`` raises.
+    ``learn_secret`` gets each access token before results may contain it. Nothing is written or created.
+    Raises what ``client_options`` raises.
     """
-    options = client_options(settings, "check") | {"request_timeout_ms": int(timeout_seconds * 1000)}
+    options = client_options(settings, "check", learn_secret) | {"request_timeout_ms": int(timeout_seconds * 1000)}
     tls: ssl.SSLContext | None = options.get("ssl_context")  # type: ignore[assignment]  # by security_options
     async with AsyncExitStack() as stack:
         stack.enter_context(CapturedKafkaLog())  # results are the only output
@@ -48,7 +54,7 @@ async def check_kafka(
             connecting = open_client(options | {"bootstrap_servers": server}, timeout_seconds)
             with _reported_errors(report, server):
                 clients.append(await stack.enter_async_context(connecting))
-                report.ok(CONNECTION, f"{server} {_login(settings)}")
+                report.ok(CONNECTION, f"{server} accepted {login(settings)}")
         if clients and await _reach_brokers(report, clients[0], tls, timeout_seconds):
             await _check_cluster(report, clients[0], settings, needed, timeout_seconds)
 
@@ -62,14 +68,6 @@ def _reported_errors(report: CheckReport, server: str) -> Iterator[None]:
             reason = captured.reason(error)
             cause = reason.removeprefix(f'Unable connect to "{server}": ')
             report.fail(CONNECTION, f"{server}: {cause}", error_hint(reason) or _CHECK_SECURITY)
-
-
-def _login(settings: Settings) -> str:
-    protocol, mechanism = settings.kafka_security_protocol, settings.kafka_sasl_mechanism
-    if mechanism is not None:
-        user = settings.kafka_sasl_username or settings.kafka_oauth_client_id
-        return f"accepted {user} ({mechanism}, {protocol})"
-    return f"accepted {'the certificate' if settings.kafka_ssl_certfile else 'us without credentials'} ({protocol})"
 
 
 async def _reach_brokers(

@@ -45,7 +45,7 @@ async def preflight(
         needed = {*topics_for(settings.plan().events), *ALWAYS}
         sides["Aries"] = lambda report: check_aries(report, settings, learn_secret, answer_timeout, session=session)
     if is_valid(environ, Side.KAFKA):
-        sides["Kafka"] = lambda report: check_kafka(report, settings, needed, answer_timeout)
+        sides["Kafka"] = lambda report: check_kafka(report, settings, needed, learn_secret, answer_timeout)
     if (urls := settings.schema_registry_url) and is_valid(environ, Side.REGISTRY):
         sides["Schema registry"] = lambda report: check_registry(report, settings, urls, answer_timeout)
     await run_concurrently(report, *(partial(_run_side, name, side, timeout_seconds) for name, side in sides.items()))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from bridge.app import token_source
 from bridge.aries.access_token import FixedToken
 from bridge.check.report import duration_text
 from bridge.errors import TokenUnavailable
 from bridge.oauth.endpoint import TokenEndpointError
+from bridge.oauth.jwt import expires_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +21,6 @@ if TYPE_CHECKING:
 TOKEN = "Aries token"  # noqa: S105 - the name of a check
 _SET_TOKEN = "Set ARIES_ACCESS_TOKEN (or its file) to a valid token, or use ARIES_REFRESH_TOKEN with ARIES_CLIENT_ID."  # noqa: S105 - a hint
 _USE_REFRESH = "Use ARIES_REFRESH_TOKEN with ARIES_CLIENT_ID, or ARIES_ACCESS_TOKEN_FILE and keep the file up to date."
-_JWT_PARTS = 3
-
-
-class _Claims(msgspec.Struct):
-    exp: float | None = None
 
 
 async def check_token(report: CheckReport, settings: Settings, learn_secret: Callable[[str], None]) -> str | None:
@@ -45,21 +38,6 @@ async def check_token(report: CheckReport, settings: Settings, learn_secret: Cal
         return token if _check_fixed(report, token, can_change=source.can_change) else None
     _report_granted(report, settings, source.expires_at, replacements)
     return token
-
-
-def expires_at(token: str) -> float | None:
-    """Return the expiry claim of a JWT in seconds since the epoch, None for anything else.
-
-    Nothing is verified: only Aries could (RFC 7519 section 4.1.4).
-    """
-    parts = token.split(".")
-    if len(parts) != _JWT_PARTS:
-        return None
-    try:
-        claims = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        return msgspec.json.decode(claims, type=_Claims).exp
-    except (ValueError, msgspec.MsgspecError):
-        return None
 
 
 def _check_fixed(report: CheckReport, token: str, *, can_change: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.check.kafka_login import account
 from bridge.kafka.cluster import MAX_MESSAGE_BYTES, MIN_INSYNC_REPLICAS
 from bridge.kafka.partition_counts import unequal_partition_counts
 from bridge.kafka.topic_specification import (
@@ -50,17 +51,6 @@ def check_topics(
         _check_max_message_bytes(report, settings, used)
         _check_cleanup(report, settings, existing)
     _check_write_permission(report, settings, used)
-
-
-def account(settings: Settings) -> str:
-    """Return the account that the bridge uses, and the setting that names it."""
-    if settings.kafka_sasl_username is not None:
-        return f"{settings.kafka_sasl_username} (KAFKA_SASL_USERNAME)"
-    if settings.kafka_oauth_client_id is not None:
-        return f"{settings.kafka_oauth_client_id} (KAFKA_OAUTH_CLIENT_ID)"
-    if settings.kafka_ssl_certfile is not None:
-        return "the subject of the certificate in KAFKA_SSL_CERTFILE"
-    return "User:ANONYMOUS (KAFKA_SECURITY_PROTOCOL has no authentication)"
 
 
 def _check_existence(

@@ -15,7 +15,8 @@ from rich.text import Text
 from bridge.errors import SettingsError
 from bridge.settings import Settings, examine
 from bridge.settings import table as settings_table
-from bridge.settings.warnings import names, warnings
+from bridge.settings.fields import names
+from bridge.settings.warnings import warnings
 
 
 def settings_command(

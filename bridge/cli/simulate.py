@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from pathlib import Path  # noqa: TC003 - typer resolves it to know the type of the option
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,6 +31,9 @@ def simulate(
     prices: Annotated[
         PriceStyle | None, typer.Option(help="JSON type of prices; default: that of the dialect.")
     ] = None,
+    level2: Annotated[
+        Literal["full", "changes"], typer.Option(help="Rows of a level-2 message: all, or those that changed.")
+    ] = "full",
     token: Annotated[
         list[str] | None, typer.Option(help="An access token to accept, may be repeated; default: any.")
     ] = None,
@@ -49,6 +52,7 @@ def simulate(
         rate=rate,
         lines_per_frame=lines_per_frame,
         prices=prices,
+        level2_changes=level2 == "changes",
         tokens=token or (),
         script=read_script(script) if script else (),
         on_event=_print_event,

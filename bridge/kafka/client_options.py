@@ -43,17 +43,20 @@ def bootstrap_servers(settings: KafkaSettings) -> str:
     return ",".join(settings.kafka_bootstrap_servers)
 
 
-def client_options(settings: KafkaSettings, name: str) -> dict[str, object]:
+def client_options(
+    settings: KafkaSettings, name: str, learn_secret: Callable[[str], None] = lambda _: None
+) -> dict[str, object]:
     """Return the arguments of an aiokafka client; raises what ``security_options`` raises.
 
-    Secrets and certificates are read from their files at each call.
+    ``learn_secret`` is called with each access token before it is used. Secrets and certificates
+    are read from their files at each call.
     """
     return {
         "bootstrap_servers": bootstrap_servers(settings),
         "client_id": f"aries-bridge-{name}",
         "request_timeout_ms": int(REQUEST_TIMEOUT_SECONDS * 1000),
         "connections_max_idle_ms": int(MAX_IDLE_SECONDS * 1000),
-        **security_options(settings),
+        **security_options(settings, learn_secret),
     }
 
 

@@ -15,11 +15,15 @@ _DNS = "Check the host names in KAFKA_BOOTSTRAP_SERVERS and the DNS."
 # aiokafka does not notice a rejected OAUTHBEARER token; its next requests get no usable response.
 _NO_METADATA = (
     "The broker sent no metadata, which is how a rejected OAUTHBEARER token looks: check the KAFKA_OAUTH_* settings "
-    "and the brokers' log."
+    "(with AWS_MSK_IAM the role's policy and AWS_REGION), and the brokers' log."
 )
 _NO_TLS = "This port may not use TLS: check KAFKA_SECURITY_PROTOCOL and the port."
 #: Part of a reason and its hint; the first match counts.
 _HINTS = (
+    # These messages have their own hint.
+    ("Token endpoint", ""),
+    ("KAFKA_OAUTH_", ""),
+    ("AWS_MSK_IAM", ""),
     ("certificate is not valid for", _HOST_NAME),
     ("certificate has expired", _EXPIRED),
     ("certificate is not yet valid", "Check this machine's clock."),
@@ -27,7 +31,6 @@ _HINTS = (
     ("SaslAuthenticationFailed", "Check the KAFKA_SASL_* settings against the brokers' users."),
     ("UnsupportedSaslMechanism", "Set KAFKA_SASL_MECHANISM to one that the brokers enable."),
     ("IllegalSaslState", "This port does not use SASL: check KAFKA_SECURITY_PROTOCOL and the port."),
-    ("Token endpoint", ""),  # the message has its own hint
     (" closed", _CONNECTION_CLOSED),
     ("[SSL", _NO_TLS),
     ("Name or service not known", _DNS),

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.errors import SettingsError
-from bridge.kafka.sasl_oauth import ClientCredentials
+from bridge.kafka import client_certificate, msk_iam
+from bridge.kafka.sasl_oauth import ClientCredentials, RenewedElsewhere, TokenProvider, TokenSource
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Sequence
 
-    from bridge.secrets.secret import Revealable
+    from bridge.secrets.secret import Revealable, Secret
 
 
 class KafkaSecuritySettings(Protocol):
@@ -33,36 +35,50 @@ class KafkaSecuritySettings(Protocol):
     @property
     def kafka_ssl_keyfile(self) -> str | os.PathLike[str] | None: ...
     @property
+    def kafka_ssl_key_password(self) -> Revealable | None: ...
+    @property
     def kafka_ssl_check_hostname(self) -> bool: ...
     @property
     def kafka_oauth_token_url(self) -> str | None: ...
     @property
     def kafka_oauth_client_id(self) -> str | None: ...
     @property
-    def kafka_oauth_client_secret(self) -> Revealable | None: ...
+    def kafka_oauth_client_secret(self) -> Secret | None: ...
+    @property
+    def kafka_oauth_client_assertion(self) -> Secret | None: ...
     @property
     def kafka_oauth_scope(self) -> str | None: ...
+    @property
+    def kafka_oauth_token(self) -> Secret | None: ...
+    @property
+    def kafka_oauth_extensions(self) -> Sequence[str]: ...
+    @property
+    def aws_region(self) -> str | None: ...
 
 
-def security_options(settings: KafkaSecuritySettings) -> dict[str, object]:
+def security_options(
+    settings: KafkaSecuritySettings, learn_secret: Callable[[str], None] = lambda _: None
+) -> dict[str, object]:
     """Return the security arguments for one new aiokafka client.
 
-    Files and secrets are read at each call. Raises SettingsError for invalid certificate files, and what
-    ``reveal()`` raises.
+    ``learn_secret`` is called with each access token before it is used. Files and secrets are read at each call.
+    Raises SettingsError for invalid certificate files, and what ``reveal()`` raises.
     """
     authentication, _, transport = str(settings.kafka_security_protocol).rpartition("_")
     options: dict[str, object] = {"security_protocol": str(settings.kafka_security_protocol)}
     if transport == "SSL":
         options["ssl_context"] = _tls(settings)
     if authentication == "SASL":
-        options |= _sasl(settings)
+        options |= _sasl(settings, learn_secret)
     return options
 
 
-def _sasl(settings: KafkaSecuritySettings) -> dict[str, object]:
+def _sasl(settings: KafkaSecuritySettings, learn_secret: Callable[[str], None]) -> dict[str, object]:
     mechanism = _require("KAFKA_SASL_MECHANISM", settings.kafka_sasl_mechanism)
-    if mechanism == "OAUTHBEARER":
-        return {"sasl_mechanism": mechanism, "sasl_oauth_token_provider": _token_provider(settings)}
+    if mechanism in ("OAUTHBEARER", msk_iam.MECHANISM):
+        extensions = dict(item.split("=", 1) for item in settings.kafka_oauth_extensions)
+        provider = TokenProvider(_token_source(settings), extensions, learn_secret)
+        return {"sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_provider": provider}
     password = settings.kafka_sasl_password
     return {
         "sasl_mechanism": mechanism,
@@ -71,16 +87,28 @@ def _sasl(settings: KafkaSecuritySettings) -> dict[str, object]:
     }
 
 
-def _token_provider(settings: KafkaSecuritySettings) -> ClientCredentials:
-    """Return a token provider that trusts the system's CAs and those of ``KAFKA_SSL_CAFILE``."""
+def _token_source(settings: KafkaSecuritySettings) -> TokenSource:
+    if settings.kafka_sasl_mechanism == msk_iam.MECHANISM:
+        return msk_iam.SignedTokens(_require("AWS_REGION", settings.aws_region))
+    if settings.kafka_oauth_token is not None:
+        return RenewedElsewhere(settings.kafka_oauth_token)
+    return _client_credentials(settings)
+
+
+def _client_credentials(settings: KafkaSecuritySettings) -> ClientCredentials:
+    """Return a client of the token endpoint that trusts the system's CAs and those of ``KAFKA_SSL_CAFILE``."""
     tls = None
     if settings.kafka_ssl_cafile is not None:
         tls = _trusting_context(settings.kafka_ssl_cafile)
         tls.load_default_certs()
+    client_id = settings.kafka_oauth_client_id
+    if settings.kafka_oauth_client_assertion is None:  # which names the client itself
+        client_id = _require("KAFKA_OAUTH_CLIENT_ID", client_id)
     return ClientCredentials(
         url=_require("KAFKA_OAUTH_TOKEN_URL", settings.kafka_oauth_token_url),
-        client_id=_require("KAFKA_OAUTH_CLIENT_ID", settings.kafka_oauth_client_id),
+        client_id=client_id,
         client_secret=settings.kafka_oauth_client_secret,
+        client_assertion=settings.kafka_oauth_client_assertion,
         scope=settings.kafka_oauth_scope,
         tls=tls,
     )
@@ -90,7 +118,7 @@ def _tls(settings: KafkaSecuritySettings) -> ssl.SSLContext:
     context = _trusting_context(settings.kafka_ssl_cafile)
     context.check_hostname = settings.kafka_ssl_check_hostname
     if settings.kafka_ssl_certfile is not None:
-        _load_client_certificate(context, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+        _load_client_certificate(context, settings.kafka_ssl_certfile, settings)
     elif settings.kafka_ssl_keyfile is not None:
         raise _settings_error("KAFKA_SSL_KEYFILE is set without KAFKA_SSL_CERTFILE: set both or neither")
     return context
@@ -110,24 +138,13 @@ def _trusting_context(cafile: str | os.PathLike[str] | None) -> ssl.SSLContext:
 
 
 def _load_client_certificate(
-    context: ssl.SSLContext, certfile: str | os.PathLike[str], keyfile: str | os.PathLike[str] | None
+    context: ssl.SSLContext, certfile: str | os.PathLike[str], settings: KafkaSecuritySettings
 ) -> None:
     """Load a client certificate; its key may be in the same file."""
     _require_readable("KAFKA_SSL_CERTFILE", certfile)
-    if keyfile is not None:
-        _require_readable("KAFKA_SSL_KEYFILE", keyfile)
-    try:
-        context.load_cert_chain(certfile, keyfile, password=_reject_encrypted_key)
-    except ssl.SSLError as error:
-        raise _settings_error(
-            f"KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: {Path(certfile)} and {Path(keyfile or certfile)} "
-            f"are not a PEM certificate and its private key ({_reason(error)})"
-        ) from None
-
-
-def _reject_encrypted_key() -> str:
-    """Raise SettingsError: OpenSSL would ask for the passphrase on the terminal."""
-    raise _settings_error("KAFKA_SSL_KEYFILE is encrypted: remove the passphrase from the key")
+    if settings.kafka_ssl_keyfile is not None:
+        _require_readable("KAFKA_SSL_KEYFILE", settings.kafka_ssl_keyfile)
+    client_certificate.load(context, certfile, settings.kafka_ssl_keyfile, settings.kafka_ssl_key_password)
 
 
 def _require_readable(setting: str, file: str | os.PathLike[str]) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bridge.secrets.secret import Secret
 
 _FIRST_KEYS = ("timestamp", "level", "logger", "event")
-_LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "watchfiles", "websockets")
+_LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "boto3", "botocore", "urllib3", "watchfiles", "websockets")
 
 
 def configure(level: str, fmt: Literal["json", "console"], secrets: Iterable[Secret] = ()) -> Redactor:

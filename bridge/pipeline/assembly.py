@@ -56,6 +56,7 @@ def assemble(
     shard: int = 0,
     market_status: bool = True,
     conflate_ms: int = 0,
+    is_full: bool | None = None,
     redact: Callable[[str], str] = str,
     clock: Callable[[], float] = time.monotonic,
     on_incident: Callable[[str, str], None] = ignore_incident,
@@ -63,13 +64,13 @@ def assemble(
     """Return a pipeline whose queues are not open yet.
 
     ``names`` are the topics' names in Kafka, ``wanted`` the topics of each symbol; see :class:`RecordBuffer` for
-    ``partition`` and ``on_ready``. ``clock`` returns monotonic seconds. ``on_incident`` is called with the cause and
-    the detail of each incident.
+    ``partition`` and ``on_ready``. ``is_full``: whether a level-2 message has all rows, if that is known. ``clock``
+    returns monotonic seconds. ``on_incident`` is called with the cause and the detail of each incident.
     """
     prefixes = single_object_prefixes(schemas)
     decimals = DecimalEncoder()
     serializer = Serializer(schemas, prefixes)
-    fast_serializer = FastSerializer(schemas, prefixes, decimals)
+    fast_serializer = FastSerializer(schemas, prefixes, decimals, is_full=is_full)
     accounts = Accounts()
     buffer = RecordBuffer(names, accounts, budget_bytes, partition=partition, on_ready=on_ready)
     control = ControlEvents(serializer, buffer, accounts, instance=instance, shard=shard, redact=redact)
@@ -94,6 +95,7 @@ def assemble(
         wanted=wanted,
         market_status=market_status,
         conflate_ms=conflate_ms,
+        is_full=is_full,
         on_incident=on_incident,
     )
     return Pipeline(accounts, buffer, control, ingest, decimals, serializer, fast_serializer)

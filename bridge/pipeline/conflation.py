@@ -99,22 +99,27 @@ class Conflation:
             self._buffer.charge(queue, cost_bytes - conflated.cost_bytes)
             conflated.cost_bytes = cost_bytes
 
-    def release(self, now_us: int, max_records: int = MAX_RELEASED) -> bool:
+    def release(self, now_us: int, max_records: int = MAX_RELEASED, *, due_only: bool = False) -> bool:
         """Move conflated records to their queues, as far as there is room; return whether to go on at once.
 
-        The record that is moved is its symbol's for the current interval.
+        The record that is moved is its symbol's for the current interval. With ``due_only``, records stay whose
+        symbol has had one in this interval: a timer may fire before the interval ends.
         """
         for queue in [queue for queue in self._waiting if not queue.is_overloaded]:
-            max_records -= self.release_queue(queue, now_us, max_records)
+            max_records -= self.release_queue(queue, now_us, max_records, due_only=due_only)
             if max_records <= 0:
                 return True
         return False
 
-    def release_queue(self, queue: PartitionQueue, now_us: int, max_records: int = MAX_RELEASED) -> int:
+    def release_queue(
+        self, queue: PartitionQueue, now_us: int, max_records: int = MAX_RELEASED, *, due_only: bool = False
+    ) -> int:
         """Move conflated records of one queue to it, as far as there is room; return how many."""
         waiting = self._waiting.get(queue, {})
         released = 0
-        for symbol, conflated in list(islice(waiting.items(), max_records)):
+        current = self._interval(now_us) if due_only and self.interval_us else None
+        due = (one for one in waiting.items() if one[1].stream.interval != current)
+        for symbol, conflated in list(islice(due, max_records)):
             if not self._release_record(queue, conflated, now_us):
                 self._overload.begin(queue)
                 break

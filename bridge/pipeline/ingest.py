@@ -64,6 +64,7 @@ class Ingest:
         wanted: Mapping[str, frozenset[Topic]],
         market_status: bool = True,
         conflate_ms: int = 0,
+        is_full: bool | None = None,
         on_incident: Callable[[str, str], None] = ignore_incident,
     ) -> None:
         self.unknown_fields: dict[str, int] = {}
@@ -71,6 +72,7 @@ class Ingest:
         self.last_data_us: dict[Topic, int] = {}
         self.session_id = 0
         self.overload = overload
+        self._is_full = is_full
         self.conflation = Conflation(serializer, buffer, accounts, overload, conflate_ms)
         self._router = Router(buffer, wanted, market_status=market_status)
         self._routes = self._router.routes
@@ -161,17 +163,20 @@ class Ingest:
         self.overload.announce()
 
     def release(self, now_us: int) -> bool:
-        """Queue conflated records, as far as there is room; return whether more can be queued at once."""
-        goes_on = self.conflation.release(now_us)
-        self.overload.announce()
-        return goes_on
+        """Queue conflated records that are due, as far as there is room; return whether more can be queued at once."""
+        return self._release(now_us, due_only=True)
 
     def release_all(self, now_us: int) -> bool:
         """Queue conflated records of all queues that have room; return whether some were queued, and more may wait."""
         waiting = len(self.conflation)
-        self.release(now_us)
+        self._release(now_us, due_only=False)
         self.release_after_overload(now_us)
         return len(self.conflation) < waiting
+
+    def _release(self, now_us: int, *, due_only: bool) -> bool:
+        goes_on = self.conflation.release(now_us, due_only=due_only)
+        self.overload.announce()
+        return goes_on
 
     def release_after_overload(self, now_us: int) -> None:
         """Queue conflated records of queues that have room again; overload ends when no queue lacks room."""
@@ -263,7 +268,7 @@ class Ingest:
         return value
 
     def _record(self, stream: SymbolStream, update: Update, ingest_us: int) -> dict[str, object]:
-        metadata = IngestMetadata(ingest_us, self.session_id, stream.seq, stream.after_gap)
+        metadata = IngestMetadata(ingest_us, self.session_id, stream.seq, stream.after_gap, self._is_full)
         return build_record(stream.topic, update, metadata, self._decimals)
 
     def _queue_all(

@@ -93,4 +93,4 @@ RECORD_MAPPINGS: Mapping[Topic, Mapping[str, FieldMapping]] = {
 #: The field without which an update is no event of its topic.
 REQUIRED_FIELDS: Mapping[Topic, str] = {Topic.TIMESALES: "price"}
 #: Topics whose records name, in ``cleared``, the fields whose last known value no longer holds.
-TOPICS_WITH_CLEARED = frozenset({Topic.QUOTES, Topic.TRADES, Topic.GREEKS})
+TOPICS_WITH_CLEARED = frozenset({Topic.QUOTES, Topic.TRADES, Topic.L2, Topic.GREEKS})

@@ -41,20 +41,19 @@ _KNOWN_FIELDS = {
     for kind, topics in _TOPICS.items()
 }
 _NONE: frozenset[str] = frozenset()
-#: Topics of which a record needs a value: level 2 and market status (a time and sale needs its price).
-_SILENT_ABOUT_NULL = frozenset({Topic.L2, Topic.MARKET_STATUS})
 
 
 class IngestMetadata(msgspec.Struct, frozen=True, gc=False):
     """What the bridge adds to a record: when it read it, the record's position, and whether one before it is missing.
 
-    Times are in µs since 1970-01-01 UTC.
+    Times are in µs since 1970-01-01 UTC. ``is_full``: whether a level-2 message has all rows, if that is known.
     """
 
     ingest_time_us: int
     session_id: int
     seq: int
     after_gap: bool
+    is_full: bool | None = None
 
 
 def record_topics(update: Update) -> tuple[Topic, ...]:
@@ -67,7 +66,7 @@ def record_topics(update: Update) -> tuple[Topic, ...]:
 
 def is_empty(topic: Topic, fields: JsonObject) -> bool:
     """Return whether a record of these fields would say nothing: all are null, and it cannot say that they are."""
-    return topic in _SILENT_ABOUT_NULL and all(fields.get(name) is None for name in _TOPIC_FIELDS[topic])
+    return topic is Topic.MARKET_STATUS and all(fields.get(name) is None for name in _TOPIC_FIELDS[topic])
 
 
 def unknown_fields(update: Update) -> frozenset[str]:
@@ -83,8 +82,8 @@ def build_record(topic: Topic, update: Update, metadata: IngestMetadata, decimal
     """Return the record of a market-data topic.
 
     Fields that are null or missing in the update are left out; the serializer then writes null. ``cleared`` names those
-    that are null, on the topics that have it. Raise BadField for a value that does not fit its field: give it what
-    ``readable`` returns.
+    that are null, or an empty list of rows, on the topics that have it. Raise BadField for a value that does not fit
+    its field: give it what ``readable`` returns.
     """
     record: AvroRecord = {
         "symbol": update.symbol,
@@ -99,13 +98,15 @@ def build_record(topic: Topic, update: Update, metadata: IngestMetadata, decimal
     for name, value in update.fields.items():
         if name in mappings:
             record_field, convert = mappings[name]
-            if value is None:
+            if value is None or (value == [] and topic is Topic.L2):
                 cleared.append(record_field)
                 continue
             try:
                 record[record_field] = convert(value, decimals)
             except ValueError as error:
                 raise BadField(name, value, str(error)) from None
+    if topic is Topic.L2:
+        record["is_full"] = metadata.is_full
     if topic in TOPICS_WITH_CLEARED:
         record["cleared"] = cleared
     return record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from bridge.errors import SettingsError, shorten
 from bridge.secrets.secret import Secret
 from bridge.settings.field_types import is_secret, redact_url
 from bridge.settings.fields import Settings
+from bridge.settings.near_misses import is_injected_port, stand_ins
+from bridge.settings.surplus_characters import IN_QUOTES, is_quoted
 from bridge.settings.validation import Problem, broken_rules
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _MAX_SHOWN_CHARACTERS = 250
-#: Kubernetes sets ``<SERVICE>_PORT`` for each Service: ``BRIDGE_HTTP_PORT`` for one that is called ``bridge-http``
-#: (kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
-_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://\S+")
 #: Instead of pydantic's own messages for these errors.
 _MESSAGES = {
     "bool_parsing": "should be true or false",
@@ -45,6 +43,8 @@ class Environment(EnvSettingsSource):
             for name, value in environ.items()
             if name.isupper() and value.strip() and not is_injected_port(name, value)
         }
+        if default_region := self.env_vars.get("aws_default_region"):  # a second name, as for AWS's own programs
+            self.env_vars.setdefault("aws_region", default_region)
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return the value of a setting; of a secret, its text, the path of its file, or both."""
@@ -55,11 +55,6 @@ class Environment(EnvSettingsSource):
             path = Path(file.strip())
             return (value, path) if value else path, key, False
         return value, key, False
-
-
-def is_injected_port(name: str, value: str) -> bool:
-    """Return whether a variable is one that Kubernetes sets for a Service, and not a setting."""
-    return name.endswith("_PORT") and _KUBERNETES_PORT.fullmatch(value.strip()) is not None
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -87,9 +82,29 @@ def load_only(environ: Mapping[str, str], *prefixes: str) -> Settings:
 
 def examine(environ: Mapping[str, str] | None = None) -> tuple[Settings, tuple[Problem, ...]]:
     """Return the settings, with defaults in place of invalid values, and all problems."""
-    settings, invalid = _validated(Environment(os.environ if environ is None else environ)())
+    environ = os.environ if environ is None else environ
+    settings, invalid = _validated(Environment(environ)())
     broken = [problem for problem in broken_rules(settings) if not problem.fields & invalid.keys()]
-    return settings, (*invalid.values(), *broken)
+    hints = _hints(environ)
+    return settings, tuple(_with_hints(problem, hints) for problem in (*invalid.values(), *broken))
+
+
+def _hints(environ: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return by field what is noticeable about the variables for it."""
+    found: dict[str, list[str]] = {name: [] for name in Settings.model_fields}
+    for variable, meant in stand_ins(environ):
+        field = meant.lower() if meant.lower() in found else meant.lower().removesuffix("_file")
+        found[field].append(f"{variable} is not a setting: did you mean {meant}?")
+    for field, hints in found.items():
+        variables = (field.upper(), f"{field.upper()}_FILE")
+        hints += [f"{variable} {IN_QUOTES}" for variable in variables if is_quoted(environ.get(variable, ""))]
+    return found
+
+
+def _with_hints(problem: Problem, hints: dict[str, list[str]]) -> Problem:
+    """Return a problem with the hints for its fields, which are then used up: one line has each."""
+    about = [hint for field in sorted(problem.fields) for hint in hints.pop(field, ())]
+    return Problem(" ".join((problem.text, *about)), problem.fields)
 
 
 def _without_problems(settings: Settings, problems: Iterable[Problem]) -> Settings:

@@ -98,6 +98,25 @@ def _servers(servers: tuple[str, ...]) -> tuple[str, ...]:
     return servers
 
 
+#: Of RFC 7628 §3.1, without line breaks; a trailing space would be lost in the environment.
+_EXTENSION: Final = re.compile(r"(?P<name>[A-Za-z]+)=[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+
+
+def _extensions(extensions: tuple[str, ...]) -> tuple[str, ...]:
+    names = set[str]()
+    for extension in extensions:
+        match = _EXTENSION.fullmatch(extension)
+        if not match:
+            raise ValueError(f"{extension!r} is not name=value; a name is of letters, a value of printable ASCII")
+        name = match["name"]
+        if name.lower() == "auth":
+            raise ValueError(f"{name!r} is the name of the token itself; use other names")
+        if name in names:
+            raise ValueError(f"{name!r} is named twice; keep one")
+        names.add(name)
+    return extensions
+
+
 def _topic_part(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) and text not in {".", ".."}:
         return text
@@ -112,17 +131,23 @@ def _shard(text: str) -> str:
 
 def _secret(value: object, info: ValidationInfo) -> object:
     """Return the secret of a text, or of a file's path; raise ValueError for both, or if the file is unreadable."""
+    secret = _secret_to_come(value, info)
+    if isinstance(secret, Secret):
+        try:
+            secret.reveal()
+        except SecretUnreadable as error:
+            raise ValueError(error.complaint) from None
+    return secret
+
+
+def _secret_to_come(value: object, info: ValidationInfo) -> object:
+    """Return the secret of a text, or of a file that may not exist yet; raise ValueError for both."""
     name = str(info.field_name).upper()
     match value:
         case str(text):
             return Secret.fixed(name, text)
         case Path() as path:
-            secret = Secret.in_file(name, path)
-            try:
-                secret.reveal()
-            except SecretUnreadable as error:
-                raise ValueError(error.complaint) from None
-            return secret
+            return Secret.in_file(name, path)
         case (str(), Path()):
             raise ValueError(f"set together with {name}_FILE; keep one of the two")
     return value
@@ -145,6 +170,9 @@ Servers = Annotated[TextList, AfterValidator(_servers)]
 WebSocketUrl = Annotated[str, AfterValidator(_websocket_url), TypeName("URL")]
 HttpUrl = Annotated[str, AfterValidator(_http_url), TypeName("URL")]
 SecretText = Annotated[InstanceOf[Secret], BeforeValidator(_secret)]
+#: Whose file something else writes and renews, maybe only after the start.
+RenewedSecretText = Annotated[InstanceOf[Secret], BeforeValidator(_secret_to_come)]
+Extensions = Annotated[TextList, AfterValidator(_extensions)]
 TopicPart = Annotated[str, AfterValidator(_topic_part)]
 ShardNumber = Annotated[str, AfterValidator(_shard), TypeName("whole number or auto")]
 Milliseconds = Annotated[int, Field(ge=0, le=60_000)]

@@ -21,9 +21,11 @@ from bridge.secrets.secret import Secret
 from bridge.settings.field_types import (
     LOWER,
     UPPER,
+    Extensions,
     HttpUrl,
     JsonText,
     Milliseconds,
+    RenewedSecretText,
     Seconds,
     SecretText,
     Servers,
@@ -31,6 +33,7 @@ from bridge.settings.field_types import (
     TextList,
     TopicPart,
     WebSocketUrl,
+    is_secret,
 )
 from bridge.settings.pem import AuthoritiesFile, PemFile
 from bridge.topics import Topic, topic_names
@@ -84,6 +87,9 @@ class Settings(BaseSettings):
     have spaces and colons: `["BRK B","X:BTCUSD"]`."""
     aries_subscriptions_file: Path | None = None
     """File with the same JSON, or with a plain list of symbols; changes are applied on the open connection."""
+    aries_level2: Annotated[Literal["unknown", "full", "changes"], LOWER] = "unknown"
+    """What a level-2 message has: all rows (`full`) or only those that changed (`changes`). The vendor does not say
+    which; records carry the answer in `is_full`, null for `unknown`."""
     aries_ping_interval_seconds: Seconds = 30
     """Interval between keep-alive pings, in seconds."""
     aries_pong_timeout_seconds: Seconds = 10
@@ -101,10 +107,10 @@ class Settings(BaseSettings):
     """Bootstrap brokers: `host:port,…`."""
     kafka_security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], UPPER] = "PLAINTEXT"
     """Protocol used to communicate with brokers."""
-    kafka_sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None, UPPER] = (
-        None
-    )
-    """SASL mechanism, required by the `SASL_` protocols."""
+    kafka_sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"] | None, UPPER
+    ] = None
+    """SASL mechanism, required by the `SASL_` protocols. `AWS_MSK_IAM` needs the extra `msk-iam` of the package."""
     kafka_sasl_username: str | None = None
     """User name for PLAIN and SCRAM."""
     kafka_sasl_password: SecretText | None = None
@@ -114,17 +120,29 @@ class Settings(BaseSettings):
     kafka_ssl_certfile: PemFile | None = None
     """PEM file of the client certificate (mutual TLS)."""
     kafka_ssl_keyfile: PemFile | None = None
-    """PEM file of the client certificate's private key, unencrypted."""
+    """PEM file of the client certificate's private key."""
+    kafka_ssl_key_password: SecretText | None = None
+    """Password of that key, if it is encrypted."""
     kafka_ssl_check_hostname: bool = True
     """Whether a broker's certificate must match its host name."""
     kafka_oauth_token_url: HttpUrl | None = None
     """Token endpoint for OAUTHBEARER, with the client-credentials grant."""
     kafka_oauth_client_id: str | None = None
-    """Client ID for OAUTHBEARER."""
+    """Client ID for the token endpoint."""
     kafka_oauth_client_secret: SecretText | None = None
-    """Client secret for OAUTHBEARER."""
+    """Client secret for the token endpoint."""
+    kafka_oauth_client_assertion: RenewedSecretText | None = None
+    """JWT that authenticates the client instead of a secret (workload identity, RFC 7523); its file is read again for
+    each request."""
     kafka_oauth_scope: str | None = None
     """Scope to request, if the token endpoint needs one."""
+    kafka_oauth_token: RenewedSecretText | None = None
+    """Access token for OAUTHBEARER, instead of a token endpoint; its file, which something else renews, is read again
+    for each login."""
+    kafka_oauth_extensions: Extensions = ()
+    """SASL extensions for OAUTHBEARER: `name=value,…`, like `logicalCluster=lkc-1,identityPoolId=pool-1`."""
+    aws_region: str | None = None
+    """AWS region of the cluster for `AWS_MSK_IAM`; unset = `AWS_DEFAULT_REGION`."""
     kafka_topic_prefix: TopicPart = "aries"
     """Topics are `<prefix>.quotes` and so on."""
     kafka_topic_quotes: TopicPart | None = _topic("quotes")
@@ -212,6 +230,11 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     @property
+    def is_full(self) -> bool | None:
+        """Return whether a level-2 message has all rows, None if it is not known."""
+        return {"full": True, "changes": False}.get(self.aries_level2)
+
+    @property
     def dialect(self) -> Literal["action", "envelope"]:
         """Return the dialect to use; ``auto`` is decided by the URL's path (protocol §1)."""
         if self.aries_dialect != "auto":
@@ -243,3 +266,10 @@ class Settings(BaseSettings):
         if self.aries_subscriptions_file:
             return subscriptions_file.read(self.aries_subscriptions_file, self.aries_symbols, self.aries_events)
         return subscriptions.plan(self.aries_symbols, self.aries_events, self.aries_subscriptions)
+
+
+def names() -> tuple[str, ...]:
+    """Return the name of every environment variable that the bridge reads."""
+    fields = Settings.model_fields.items()
+    files = (f"{name.upper()}_FILE" for name, field in fields if is_secret(field))
+    return (*(name.upper() for name, _ in fields), *files)

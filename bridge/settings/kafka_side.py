@@ -20,4 +20,4 @@ def kafka_settings(bootstrap_servers: str | None = None, environ: Mapping[str, s
     """
     environ = os.environ if environ is None else environ
     override = {} if bootstrap_servers is None else {"KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers}
-    return load_only({**environ, **override}, "KAFKA_", "SCHEMA_REGISTRY_")
+    return load_only({**environ, **override}, "KAFKA_", "SCHEMA_REGISTRY_", "AWS_")

@@ -31,13 +31,3 @@ def _authorities(path: Path) -> Path:
 
 PemFile = Annotated[Path, AfterValidator(_readable)]
 AuthoritiesFile = Annotated[PemFile, AfterValidator(_authorities)]
-
-
-def is_pair(certificate: Path, key: Path) -> bool:
-    """Return whether two readable files are a certificate and its private key, not encrypted."""
-    try:
-        # Without a password argument, OpenSSL would prompt for one on the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")
-    except (ssl.SSLError, ValueError):
-        return False
-    return True

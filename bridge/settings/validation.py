@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import ssl
 from collections import defaultdict
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from bridge.errors import SettingsError
-from bridge.settings import pem
+from bridge.kafka import client_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,6 +47,12 @@ def broken_rules(settings: Settings) -> Iterator[Problem]:
 
 def _names(fields: Iterable[str]) -> str:
     return " and ".join(field.upper() for field in fields)
+
+
+def _set_names(settings: Settings, fields: Iterable[str]) -> str:
+    """Return the names as they are set: of a secret in a file, the file's."""
+    files = {secret.name.lower() for secret in settings.secrets if secret.path}
+    return _names(f"{field}_file" if field in files else field for field in fields)
 
 
 def _set(settings: Settings, *fields: str) -> list[str]:
@@ -128,29 +137,81 @@ def _shards(settings: Settings) -> Iterator[Problem]:
 
 _MECHANISM = ("kafka_security_protocol", "kafka_sasl_mechanism")
 _PASSWORD_LOGIN = ("kafka_sasl_username", "kafka_sasl_password")
-_OAUTH = ("kafka_oauth_token_url", "kafka_oauth_client_id", "kafka_oauth_client_secret")
-_OAUTH_ALL = (*_OAUTH, "kafka_oauth_scope")
+_TOKEN = "kafka_oauth_token"  # noqa: S105 - the name of a setting
+_BY_SECRET = ("kafka_oauth_token_url", "kafka_oauth_client_id", "kafka_oauth_client_secret")
+_BY_ASSERTION = ("kafka_oauth_token_url", "kafka_oauth_client_assertion")
+_TOKEN_ENDPOINT = (*_BY_SECRET, "kafka_oauth_client_assertion", "kafka_oauth_scope")
+_OAUTH = (*_TOKEN_ENDPOINT, _TOKEN, "kafka_oauth_extensions")
 
 
 def _sasl(settings: Settings) -> Iterator[Problem]:
     protocol = settings.kafka_security_protocol
     if not protocol.startswith("SASL_"):
-        if unused := _set(settings, "kafka_sasl_mechanism", *_PASSWORD_LOGIN, *_OAUTH_ALL):
+        if unused := _set(settings, "kafka_sasl_mechanism", *_PASSWORD_LOGIN, *_OAUTH):
             yield Problem.of(
-                f"{_names(unused)} set, but KAFKA_SECURITY_PROTOCOL is {protocol}: set that to SASL_SSL (or "
-                "SASL_PLAINTEXT), or unset the others.",
+                f"{_set_names(settings, unused)} set, but KAFKA_SECURITY_PROTOCOL is {protocol}: set that to SASL_SSL "
+                "(or SASL_PLAINTEXT), or unset the others.",
                 "kafka_security_protocol",
             )
     elif settings.kafka_sasl_mechanism is None:
         yield Problem.of(
             f"KAFKA_SECURITY_PROTOCOL is {protocol}, but KAFKA_SASL_MECHANISM is not set: set it to PLAIN, "
-            "SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.",
+            "SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM.",
             *_MECHANISM,
         )
     elif settings.kafka_sasl_mechanism == "OAUTHBEARER":
-        yield from _login(settings, required=_OAUTH, unused=_PASSWORD_LOGIN)
+        yield from _token_login(settings)
+    elif settings.kafka_sasl_mechanism == "AWS_MSK_IAM":
+        yield from _login(settings, required=(), unused=(*_PASSWORD_LOGIN, *_OAUTH))
+        yield from _msk(settings)
     else:
-        yield from _login(settings, required=_PASSWORD_LOGIN, unused=_OAUTH_ALL)
+        yield from _login(settings, required=_PASSWORD_LOGIN, unused=_OAUTH)
+
+
+def _token_login(settings: Settings) -> Iterator[Problem]:
+    """Yield the problems of OAUTHBEARER: its token is from one of three sources."""
+    by_secret, by_assertion = _set(settings, _BY_SECRET[-1]), _set(settings, _BY_ASSERTION[-1])
+    given, requested = _set(settings, _TOKEN), _set(settings, *_TOKEN_ENDPOINT)
+    required: tuple[str, ...] = ()
+    if given and requested:
+        yield Problem.of(
+            f"{_set_names(settings, given)} and {_set_names(settings, requested)} set, but a token is either given or "
+            "requested: keep the first, or the others.",
+            *_OAUTH,
+        )
+    elif by_secret and by_assertion:
+        both = _set_names(settings, (*by_secret, *by_assertion))
+        yield Problem.of(f"{both} set: keep the one by which the token endpoint knows the client.", *_OAUTH)
+    elif requested:
+        required = _BY_ASSERTION if by_assertion else _BY_SECRET
+    elif not given:
+        yield Problem.of(
+            "KAFKA_SASL_MECHANISM OAUTHBEARER needs a token: set KAFKA_OAUTH_TOKEN_URL with KAFKA_OAUTH_CLIENT_ID and "
+            "KAFKA_OAUTH_CLIENT_SECRET, or with KAFKA_OAUTH_CLIENT_ASSERTION_FILE, or only KAFKA_OAUTH_TOKEN_FILE.",
+            *_OAUTH,
+            *_MECHANISM,
+        )
+    yield from _login(settings, required=required, unused=_PASSWORD_LOGIN)
+
+
+def _msk(settings: Settings) -> Iterator[Problem]:
+    mechanism = "KAFKA_SASL_MECHANISM AWS_MSK_IAM"
+    if find_spec("aws_msk_iam_sasl_signer") is None:
+        yield Problem.of(
+            f"{mechanism} needs the extra msk-iam: pip install 'aries-kafka-bridge[msk-iam]', or an image built with "
+            "--build-arg EXTRA=msk-iam.",
+            *_MECHANISM,
+        )
+    if settings.aws_region is None:
+        yield Problem.of(
+            f"AWS_REGION is not set: {mechanism} requires it, or AWS_DEFAULT_REGION; set the region of the cluster, "
+            "for example us-east-1.",
+            *_MECHANISM,
+        )
+    elif not re.fullmatch(r"[a-z]+(-[a-z0-9]+)+", settings.aws_region):
+        yield Problem.of(
+            f"AWS_REGION={settings.aws_region!r} is not the code of a region: set it like us-east-1.", *_MECHANISM
+        )
 
 
 def _login(settings: Settings, *, required: tuple[str, ...], unused: tuple[str, ...]) -> Iterator[Problem]:
@@ -161,29 +222,38 @@ def _login(settings: Settings, *, required: tuple[str, ...], unused: tuple[str, 
         )
     if needless := _set(settings, *unused):
         yield Problem.of(
-            f"{_names(needless)} set, but KAFKA_SASL_MECHANISM {mechanism} does not use it: unset it.", *_MECHANISM
+            f"{_set_names(settings, needless)} set, but KAFKA_SASL_MECHANISM {mechanism} does not use it: unset it.",
+            *_MECHANISM,
         )
 
 
 _CLIENT_CERTIFICATE = ("kafka_ssl_certfile", "kafka_ssl_keyfile")
+_KEY_PASSWORD = "kafka_ssl_key_password"  # noqa: S105 - the name of a setting
 
 
 def _tls(settings: Settings) -> Iterator[Problem]:
-    files = _set(settings, "kafka_ssl_cafile", *_CLIENT_CERTIFICATE)
+    files = _set(settings, "kafka_ssl_cafile", *_CLIENT_CERTIFICATE, _KEY_PASSWORD)
     if files and not settings.kafka_security_protocol.endswith("SSL"):
         yield Problem.of(
             f"{_names(files)} set, but KAFKA_SECURITY_PROTOCOL is {settings.kafka_security_protocol}: set "
-            "that to SSL or SASL_SSL, or unset the files.",
+            "that to SSL or SASL_SSL, or unset them.",
             "kafka_security_protocol",
         )
     yield from _both_or_neither(settings, *_CLIENT_CERTIFICATE)
-    certificate, key = settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile
-    if certificate and key and not pem.is_pair(certificate, key):
+    if _set(settings, _KEY_PASSWORD) and not _set(settings, *_CLIENT_CERTIFICATE):
         yield Problem.of(
-            f"{_names(_CLIENT_CERTIFICATE)} are not a certificate and its private key: use PEM files that match, the "
-            "key not encrypted.",
+            f"{_KEY_PASSWORD.upper()} is set without KAFKA_SSL_KEYFILE: set that, or unset the password.",
             *_CLIENT_CERTIFICATE,
+            _KEY_PASSWORD,
         )
+    certificate, key = settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile
+    if certificate and key:
+        try:
+            client_certificate.load(
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key, settings.kafka_ssl_key_password
+            )
+        except SettingsError as error:
+            yield from (Problem.of(text, *_CLIENT_CERTIFICATE, _KEY_PASSWORD) for text in error.problems)
 
 
 def _both_or_neither(settings: Settings, *pair: str) -> Iterator[Problem]:

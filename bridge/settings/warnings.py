@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
-import re
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bridge.errors import SettingsError
-from bridge.settings.environment import is_injected_port
+from bridge.errors import SecretUnreadable, SettingsError
+from bridge.settings import near_misses
 from bridge.settings.field_types import is_secret
-from bridge.settings.fields import Settings
+from bridge.settings.fields import Settings, names
+from bridge.settings.surplus_characters import IN_QUOTES, in_secret, is_quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
-
-_PREFIXES = ("ARIES_", "KAFKA_", "SCHEMA_REGISTRY_", "BRIDGE_")
-#: Variables that Kubernetes sets for each Service, for example one that is called ``kafka``
-#: (kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
-_KUBERNETES = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 
 #: Permissions that a secret's file should not have, the worst first. Reading by the group is allowed: Kubernetes gives
 #: secrets to processes that are not root in this way (``fsGroup``).
@@ -35,33 +30,22 @@ _LOOSE_PERMISSIONS = (
 
 def warnings(settings: Settings, environ: Mapping[str, str] | None = None) -> list[str]:
     """Return a sentence for each doubtful setting, as read from ``environ``, by default the process's."""
+    environ = os.environ if environ is None else environ
     return [
-        *_unknown(os.environ if environ is None else environ),
+        *_unknown(environ),
+        *_surplus_characters(settings, environ),
         *_unused_grant(settings),
         *_unencrypted(settings),
         *_loose_files(settings),
+        *_files_to_come(settings),
         *_doubtful_symbols(settings),
     ]
 
 
-def names() -> tuple[str, ...]:
-    """Return the name of every environment variable that the bridge reads."""
-    fields = Settings.model_fields.items()
-    files = (f"{name.upper()}_FILE" for name, field in fields if is_secret(field))
-    return (*(name.upper() for name, _ in fields), *files)
-
-
 def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
-    known = names()
-    for name in sorted(environ.keys() - set(known)):
-        if name.startswith(_PREFIXES) and not _is_injected(name, environ[name]):
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-            guess = f"did you mean {near[0]}?" if near else "no setting has a similar name."
-            yield f"{name} is not a setting and has no effect: {guess}"
-
-
-def _is_injected(name: str, value: str) -> bool:
-    return is_injected_port(name, value) or _KUBERNETES.fullmatch(name) is not None
+    for name, meant in near_misses.unknown(environ):
+        guess = f"did you mean {meant}?" if meant else "no setting has a similar name."
+        yield f"{name} is not a setting and has no effect: {guess}"
 
 
 def _unused_grant(settings: Settings) -> Iterator[str]:
@@ -89,7 +73,7 @@ def _unencrypted(settings: Settings) -> Iterator[str]:
 
 def _sends_password(settings: Settings) -> bool:
     """Return whether credentials are sent to brokers without TLS; SCRAM sends a proof instead of the password."""
-    sends = settings.kafka_sasl_mechanism in {"PLAIN", "OAUTHBEARER"}
+    sends = settings.kafka_sasl_mechanism in {"PLAIN", "OAUTHBEARER", "AWS_MSK_IAM"}
     return sends and settings.kafka_security_protocol == "SASL_PLAINTEXT"
 
 
@@ -113,11 +97,29 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def _surplus_characters(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    for secret in settings.secrets:
+        name = f"{secret.name}_FILE ({secret.path})" if secret.path else secret.name
+        with suppress(SecretUnreadable):
+            yield from (f"{name} {surplus}" for surplus in in_secret(secret.name, secret.reveal()))
+    secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
+    yield from (f"{name} {IN_QUOTES}" for name in names() if name not in secrets and is_quoted(environ.get(name, "")))
+
+
 def _loose_files(settings: Settings) -> Iterator[str]:
     files = {f"{secret.name}_FILE": secret.path for secret in settings.secrets}
     for name, path in {**files, "KAFKA_SSL_KEYFILE": settings.kafka_ssl_keyfile}.items():
         if path is not None and (loose := _loose_permission(path)):
             yield f"{name}: {loose}."
+
+
+def _files_to_come(settings: Settings) -> Iterator[str]:
+    """Yield the files that need not exist at the start, but do not yet."""
+    for secret in settings.secrets:
+        try:
+            secret.reveal()
+        except SecretUnreadable as error:
+            yield f"{error}. The bridge retries until it is."
 
 
 def _loose_permission(path: Path) -> str | None:

@@ -47,7 +47,9 @@ class Instrument:
         self.symbol_class = symbol_class(symbol)
         self.state: dict[DataKind, Fields] = {}
         self._random = random.Random(f"{seed}/{symbol}")  # noqa: S311 - a market, not a secret
-        self._rows: dict[str, str] = {}
+        #: The rows of the last level-2 message, by price and by exchange.
+        self._book: dict[str, str] = {}
+        self._exchanges: dict[str, str] = {}
         self._uniform = self._random.random
         self._option = _Option(symbol, self._random) if self.symbol_class is SymbolClass.OPTION else None
         self._tick, self._digits, self._mid = self._opening()
@@ -120,20 +122,28 @@ class Instrument:
         }
         return self._store(DataKind.TRADE, trade), self._store(DataKind.TIME_AND_SALES, sale)
 
-    def level2(self, levels: int) -> Fields:
-        """Return a book with this number of levels on each side, and one row for each exchange."""
+    def level2(self, levels: int, *, changes: bool = False) -> Fields:
+        """Return a book with this number of levels on each side, and one row for each exchange.
+
+        With ``changes`` only the rows that are new or changed, and one without sizes for each that is gone.
+        """
         asks = [self._book_row(self._ask + depth, ask=True) for depth in reversed(range(levels))]
         bids = [self._book_row(max(self._bid - depth, 1), ask=False) for depth in range(levels)]
+        book, book_before = dict(asks + bids), self._book
+        exchanges, exchanges_before = self._exchange_rows(), self._exchanges
+        self._book, self._exchanges = book, exchanges
+        if not changes:
+            return self._store(DataKind.LEVEL2, {"orderBook": list(book.values()), "quotes": list(exchanges.values())})
+        gone = [f"0:{price}:0" for price in book_before if price not in book]
         return self._store(
             DataKind.LEVEL2,
-            {"orderBook": asks + bids, "quotes": self._exchange_rows()},
+            {"orderBook": _changed(book_before, book) + gone, "quotes": _changed(exchanges_before, exchanges)},
         )
 
-    def _exchange_rows(self) -> list[str]:
+    def _exchange_rows(self) -> dict[str, str]:
         """Return a row for each exchange; one or two of them have a new quote."""
-        for exchange in _EXCHANGES if not self._rows else (self._one_of(_EXCHANGES), self._one_of(_EXCHANGES)):
-            self._rows[exchange] = self._exchange_row(exchange)
-        return list(self._rows.values())
+        changed = _EXCHANGES if not self._exchanges else (self._one_of(_EXCHANGES), self._one_of(_EXCHANGES))
+        return {**self._exchanges, **{exchange: self._exchange_row(exchange) for exchange in changed}}
 
     def greeks(self) -> Fields:
         """Move the underlying's price and return the option's sensitivities."""
@@ -187,11 +197,12 @@ class Instrument:
             return {"openInterest": self._statistics.open_interest}
         return {} if self.symbol_class is SymbolClass.INDEX else {"dividend": self._statistics.dividend}
 
-    def _book_row(self, ticks: int, *, ask: bool) -> str:
+    def _book_row(self, ticks: int, *, ask: bool) -> tuple[str, str]:
+        """Return the price of a level, and its row."""
         empty = "" if self._uniform() < 0.5 else "0"  # noqa: PLR2004 - a side may be empty or 0
         size = self._lots()
         price = self._text(ticks)
-        return f"{size}:{price}:{empty}" if ask else f"{empty}:{price}:{size}"
+        return price, f"{size}:{price}:{empty}" if ask else f"{empty}:{price}:{size}"
 
     def _exchange_row(self, exchange: str) -> str:
         away = self._one_of(_TICKS_AWAY)
@@ -218,6 +229,10 @@ class Instrument:
         if self._digits == 2:  # noqa: PLR2004 - cents, the common case
             return f"{ticks // 100}.{ticks % 100:02d}"
         return f"{ticks // 10_000}.{ticks % 10_000:04d}"
+
+
+def _changed(before: dict[str, str], rows: dict[str, str]) -> list[str]:
+    return [row for key, row in rows.items() if before.get(key) != row]
 
 
 class _Statistics:

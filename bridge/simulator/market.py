@@ -52,8 +52,10 @@ class Market:
     The time passed to each method (epoch milliseconds) appears in the timestamp fields and nowhere else.
     """
 
-    def __init__(self, *, seed: int) -> None:
+    def __init__(self, *, seed: int, level2_changes: bool = False) -> None:
+        """Generate level-2 messages of all rows, or with ``level2_changes`` of those that changed."""
         self._seed = seed
+        self._level2_changes = level2_changes
         self._random = random.Random(seed)  # noqa: S311 - a market, not a secret
         self._instruments: dict[str, Instrument] = {}
         self._subscribed: list[tuple[Instrument, frozenset[DataKind], tuple[DataKind, ...]]] = []
@@ -104,21 +106,20 @@ class Market:
     def _generate(self, instrument: Instrument, kind: DataKind, now_ms: int) -> list[MarketEvent]:
         kinds = _EXECUTION if kind in _EXECUTION else (kind,)
         before = [instrument.state.get(one, _NO_FIELDS) for one in kinds]
-        after = _new_fields(instrument, kind, iso_with_offset(now_ms))
+        after = self._new_fields(instrument, kind, iso_with_offset(now_ms))
         return [
             MarketEvent(one, instrument.symbol, fields, previous)
             for one, fields, previous in zip(kinds, after, before, strict=True)
         ]
 
-
-def _new_fields(instrument: Instrument, kind: DataKind, timestamp: str) -> tuple[Fields, ...]:
-    if kind is DataKind.QUOTE:
-        return (instrument.quote(timestamp),)
-    if kind is DataKind.LEVEL2:
-        return (instrument.level2(_BOOK_LEVELS),)
-    if kind is DataKind.GREEKS:
-        return (instrument.greeks(),)
-    return instrument.trade(timestamp)
+    def _new_fields(self, instrument: Instrument, kind: DataKind, timestamp: str) -> tuple[Fields, ...]:
+        if kind is DataKind.QUOTE:
+            return (instrument.quote(timestamp),)
+        if kind is DataKind.LEVEL2:
+            return (instrument.level2(_BOOK_LEVELS, changes=self._level2_changes),)
+        if kind is DataKind.GREEKS:
+            return (instrument.greeks(),)
+        return instrument.trade(timestamp)
 
 
 def _weighted(kinds: frozenset[DataKind]) -> tuple[DataKind, ...]:

@@ -46,7 +46,8 @@ class Simulator:
     """A server that sends a simulated market to any number of clients while the context is open.
 
     ``symbols`` are the only ones that exist (default: every symbol does); ``rate`` is in events per second over
-    all subscriptions, 0 for only what is sent by calls; ``prices`` default to the dialect's style; ``tokens`` are
+    all subscriptions, 0 for only what is sent by calls; ``prices`` default to the dialect's style; with
+    ``level2_changes`` a level-2 message has only the rows that changed; ``tokens`` are
     the accepted ones (default: any); ``on_event`` is called with each event of the server. ``sent`` and ``skipped``
     count what was sent, ``received`` holds what was received; wait with ``connected``, ``authenticated``,
     ``subscribed``, ``requested`` or ``wait_for``.
@@ -63,6 +64,7 @@ class Simulator:
         rate: float = 0,
         lines_per_frame: int = 1,
         prices: PriceStyle | None = None,
+        level2_changes: bool = False,
         market: MarketState = MarketState.OPEN,
         tokens: AcceptedTokens | Iterable[str] = (),
         api_key: str | None = None,
@@ -90,7 +92,7 @@ class Simulator:
                 lines_per_frame=lines_per_frame,
                 queue_bytes=queue_bytes,
             ),
-            market=Market(seed=seed),
+            market=Market(seed=seed, level2_changes=level2_changes),
             market_state=market,
             clock=clock,
             tokens=tokens if isinstance(tokens, AcceptedTokens) else AcceptedTokens(*tokens),

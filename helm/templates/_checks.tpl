@@ -93,7 +93,8 @@
 {{- $k := .Values.kafka -}}
 {{- $s := $k.security -}}
 {{- $mechanism := $s.sasl.mechanism -}}
-{{- $oauth := or $s.oauth.tokenUrl $s.oauth.clientId $s.oauth.scope -}}
+{{- $requested := or $s.oauth.tokenUrl $s.oauth.clientId $s.oauth.scope $s.oauth.assertionAudience -}}
+{{- $oauth := or $requested $s.oauth.tokenAudience $s.oauth.extensions -}}
 {{- $secret := include "aries-bridge.secretName" (dict "root" . "side" "kafka") -}}
 {{- if not (or $k.bootstrapServers (include "aries-bridge.elsewhere" (dict "root" . "names" (list "KAFKA_BOOTSTRAP_SERVERS")))) }}
 - kafka.bootstrapServers is empty: list the bootstrap brokers, like [kafka-1:9092, kafka-2:9092].
@@ -106,18 +107,33 @@
 - kafka.security.protocol is {{ $s.protocol }}, but credentials are set (sasl, oauth or existingSecret): set the protocol to SASL_SSL, or leave them empty.
 {{- end }}
 {{- else if not $mechanism }}
-- kafka.security.sasl.mechanism is not set, but the protocol is {{ $s.protocol }}: set PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
+- kafka.security.sasl.mechanism is not set, but the protocol is {{ $s.protocol }}: set PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM.
+{{- else if eq $mechanism "AWS_MSK_IAM" }}
+{{- if or $s.sasl.username $secret $oauth }}
+- kafka.security.sasl.username, kafka.security.oauth and kafka.existingSecret have no effect with AWS_MSK_IAM, which uses the pod's IAM role (serviceAccount.annotations): leave them empty.
+{{- end }}
 {{- else if eq $mechanism "OAUTHBEARER" }}
-{{- range $name := list "tokenUrl" "clientId" }}
-{{- if not (index $s.oauth $name) }}
-- kafka.security.oauth.{{ $name }} is not set: OAUTHBEARER needs it.
-{{- end }}
-{{- end }}
-{{- if not (or (and $secret $k.secretKeys.oauthClientSecret) (include "aries-bridge.elsewhere" (dict "root" . "names" (list "KAFKA_OAUTH_CLIENT_SECRET" "KAFKA_OAUTH_CLIENT_SECRET_FILE")))) }}
-- kafka.existingSecret (with kafka.secretKeys.oauthClientSecret) is not set: name the Secret with the client secret of OAUTHBEARER.
-{{- end }}
 {{- if $s.sasl.username }}
 - kafka.security.sasl.username has no effect with OAUTHBEARER: leave it empty.
+{{- end }}
+{{- if $s.oauth.tokenAudience }}
+{{- if or $requested $secret }}
+- kafka.security.oauth.tokenAudience is set, and so is what requests a token (tokenUrl, clientId, scope, assertionAudience or kafka.existingSecret): keep one of the two.
+{{- end }}
+{{- else if not (include "aries-bridge.elsewhere" (dict "root" . "names" (list "KAFKA_OAUTH_TOKEN_FILE"))) }}
+{{- if not $s.oauth.tokenUrl }}
+- kafka.security.oauth.tokenUrl is not set: OAUTHBEARER needs it, or tokenAudience.
+{{- end }}
+{{- if and $s.oauth.assertionAudience $secret }}
+- kafka.security.oauth.assertionAudience and kafka.existingSecret are both set: keep the one by which the token endpoint knows the client.
+{{- else if not (or $s.oauth.assertionAudience (include "aries-bridge.elsewhere" (dict "root" . "names" (list "KAFKA_OAUTH_CLIENT_ASSERTION_FILE")))) }}
+{{- if not $s.oauth.clientId }}
+- kafka.security.oauth.clientId is not set: OAUTHBEARER needs it.
+{{- end }}
+{{- if not (or (and $secret $k.secretKeys.oauthClientSecret) (include "aries-bridge.elsewhere" (dict "root" . "names" (list "KAFKA_OAUTH_CLIENT_SECRET" "KAFKA_OAUTH_CLIENT_SECRET_FILE")))) }}
+- kafka.existingSecret (with kafka.secretKeys.oauthClientSecret) is not set: name the Secret with the client secret of OAUTHBEARER, or set kafka.security.oauth.assertionAudience.
+{{- end }}
+{{- end }}
 {{- end }}
 {{- else }}
 {{- if not $s.sasl.username }}
@@ -129,6 +145,9 @@
 {{- if $oauth }}
 - kafka.security.oauth has no effect with {{ $mechanism }}: leave it empty, or set the mechanism to OAUTHBEARER.
 {{- end }}
+{{- end }}
+{{- if and $s.sasl.awsRegion (ne $mechanism "AWS_MSK_IAM") }}
+- kafka.security.sasl.awsRegion has no effect without AWS_MSK_IAM: leave it empty, or set the mechanism to that.
 {{- end }}
 {{- end -}}
 
@@ -219,7 +238,7 @@
 {{- end -}}
 
 {{- define "aries-bridge.check.secrets" -}}
-{{- $secret := "^(ARIES_(ACCESS_TOKEN|CLIENT_SECRET|REFRESH_TOKEN|API_KEY)|KAFKA_(SASL_PASSWORD|OAUTH_CLIENT_SECRET)|SCHEMA_REGISTRY_PASSWORD)$" -}}
+{{- $secret := "^(ARIES_(ACCESS_TOKEN|CLIENT_SECRET|REFRESH_TOKEN|API_KEY)|KAFKA_(SASL_PASSWORD|OAUTH_CLIENT_SECRET|OAUTH_CLIENT_ASSERTION|OAUTH_TOKEN|SSL_KEY_PASSWORD)|SCHEMA_REGISTRY_PASSWORD)$" -}}
 {{- range $index, $variable := .Values.extraEnv }}
 {{- if and (regexMatch $secret $variable.name) $variable.value }}
 - extraEnv[{{ $index }}] has {{ $variable.name }} as a plain value, which is readable in the cluster: put it into a Secret and name that (existingSecret), or use valueFrom.

@@ -11,10 +11,10 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Whether the settings log in to Kafka, and by a token. */}}
+{{/* How the settings log in to Kafka: by a `password`, a `token`, or the pod's IAM role (`iam`). */}}
 {{- define "aries-bridge.sasl" -}}
 {{- if hasPrefix "SASL_" .Values.kafka.security.protocol -}}
-{{- ternary "token" "password" (eq .Values.kafka.security.sasl.mechanism "OAUTHBEARER") -}}
+{{- get (dict "OAUTHBEARER" "token" "AWS_MSK_IAM" "iam") .Values.kafka.security.sasl.mechanism | default "password" -}}
 {{- end -}}
 {{- end -}}
 
@@ -23,6 +23,7 @@
 {{- $refresh := eq $v.aries.credentials "refreshToken" -}}
 {{- $sasl := include "aries-bridge.sasl" . -}}
 {{- $tls := $v.kafka.security.tls -}}
+{{- $oauth := $v.kafka.security.oauth -}}
 {{- $mounts := list
   (dict "name" "aries" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "aries")) "files" (list
     (dict "setting" "ARIES_ACCESS_TOKEN_FILE" "key" (ternary "" $v.aries.secretKeys.accessToken $refresh))
@@ -32,11 +33,16 @@
   (dict "name" "kafka" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "kafka")) "files" (list
     (dict "setting" "KAFKA_SASL_PASSWORD_FILE" "key" (ternary $v.kafka.secretKeys.password "" (eq $sasl "password")))
     (dict "setting" "KAFKA_OAUTH_CLIENT_SECRET_FILE" "key" (ternary $v.kafka.secretKeys.oauthClientSecret "" (eq $sasl "token")))))
+  (dict "name" "kafka-token" "audience" (ternary $oauth.tokenAudience "" (eq $sasl "token")) "files" (list
+    (dict "setting" "KAFKA_OAUTH_TOKEN_FILE" "key" "token")))
+  (dict "name" "kafka-assertion" "audience" (ternary $oauth.assertionAudience "" (eq $sasl "token")) "files" (list
+    (dict "setting" "KAFKA_OAUTH_CLIENT_ASSERTION_FILE" "key" "token")))
   (dict "name" "kafka-ca" "secret" $tls.ca.secret "configMap" $tls.ca.configMap "files" (list
     (dict "setting" "KAFKA_SSL_CAFILE" "key" $tls.ca.key)))
   (dict "name" "kafka-client" "secret" $tls.client.secret "files" (list
     (dict "setting" "KAFKA_SSL_CERTFILE" "key" $tls.client.certKey)
-    (dict "setting" "KAFKA_SSL_KEYFILE" "key" $tls.client.keyKey)))
+    (dict "setting" "KAFKA_SSL_KEYFILE" "key" $tls.client.keyKey)
+    (dict "setting" "KAFKA_SSL_KEY_PASSWORD_FILE" "key" $tls.client.passwordKey)))
   (dict "name" "schema-registry" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "schemaRegistry")) "files" (list
     (dict "setting" "SCHEMA_REGISTRY_PASSWORD_FILE" "key" (ternary $v.schemaRegistry.secretKeys.password "" (ne $v.schemaRegistry.username "")))))
   (dict "name" "schema-registry-ca" "secret" $v.schemaRegistry.ca.secret "configMap" $v.schemaRegistry.ca.configMap "files" (list
@@ -55,7 +61,7 @@
 {{- $files = append $files (dict "setting" .setting "key" .key "path" $path) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $files (or .secret .configMap) -}}
+{{- if and $files (or .secret .configMap .audience) -}}
 {{- $used = append $used (merge (dict "files" $files) .) -}}
 {{- end -}}
 {{- end -}}
@@ -65,6 +71,15 @@
 {{- define "aries-bridge.volumes" -}}
 {{- range (include "aries-bridge.mounts" . | fromYaml).mounts }}
 - name: {{ .name }}
+  {{- if .audience }}
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken:
+          audience: {{ .audience | quote }}
+          expirationSeconds: {{ int $.Values.kafka.security.oauth.tokenExpirationSeconds }}
+          path: {{ (first .files).path }}
+  {{- else }}
   {{- if .configMap }}
   configMap:
     name: {{ .configMap }}
@@ -78,6 +93,7 @@
       - key: {{ .key | quote }}
         path: {{ .path }}
       {{- end }}
+  {{- end }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}

@@ -31,9 +31,13 @@ from tests.support.token_endpoint import token_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from tests.support.brokers import RealKafka
+
+
+TOKEN_LOGIN = {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
 
 
 def environ(servers: str, prefix: str = "aries", **more: str) -> dict[str, str]:
@@ -174,6 +178,26 @@ class TestOnRealKafka:
         accepted.expect(kafka_check.CONNECTION, Status.OK, "md-client (OAUTHBEARER, SASL_PLAINTEXT)")
         refused.expect(kafka_check.CONNECTION, Status.FAIL, "KAFKA_OAUTH_")
         not_granted.expect(kafka_check.CONNECTION, Status.FAIL, "KAFKA_OAUTH_CLIENT_ID")
+
+    async def test_a_token_file(self, kafka: RealKafka, topic_prefix: str, tmp_path: Path) -> None:
+        """The file and the token's lifetime are reported; a file that is missing, or expired, names its setting."""
+        file = tmp_path / "token"
+        file.touch(mode=0o600)
+        settings = environ(
+            kafka.addresses(Listener.SASL), topic_prefix, **TOKEN_LOGIN, KAFKA_OAUTH_TOKEN_FILE=str(file)
+        )
+        empty = await run_preflight(settings)
+        file.write_text(unsecured_jwt())
+        accepted = await run_preflight(settings)
+        file.write_text(unsecured_jwt(-60))
+        expired = await run_preflight(settings)
+
+        empty.expect(kafka_check.CONNECTION, Status.FAIL, f"'{file}' of KAFKA_OAUTH_TOKEN_FILE is empty")
+        accepted.expect(
+            kafka_check.CONNECTION, Status.OK, f"the token in KAFKA_OAUTH_TOKEN_FILE ({file}), which expires"
+        )
+        expired.expect(kafka_check.CONNECTION, Status.FAIL, f"KAFKA_OAUTH_TOKEN_FILE ({file}) has a token that expired")
+        assert unsecured_jwt()[:40] not in str([*accepted.all, *expired.all])
 
     async def test_certificates(self, kafka: RealKafka, topic_prefix: str) -> None:
         """The brokers' certificate is checked, and the client's certificate accepted."""

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bridge.check.report import Status
-from bridge.check.token import check_token, expires_at
+from bridge.check.token import check_token
 from bridge.settings import Settings, load
 from tests.check.results import NO_KAFKA, Results
+from tests.oauth.test_jwt import jwt
 from tests.support.token_endpoint import FakeTokenEndpoint, token_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-
-def jwt(**claims: object) -> str:
-    parts = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims))
-    return ".".join([*parts, "signature"])
 
 
 def settings(**environ: str) -> Settings:
@@ -122,29 +116,3 @@ class TestRefreshed:
 
         assert got is None
         results.expect("Aries token", Status.FAIL, error, words)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "opaque",
-        "a.b.c",
-        "..",
-        f"{'A' * 9}.{'B' * 9}.",
-        jwt(),
-        jwt(exp=None),
-        jwt(exp="soon"),
-        jwt(exp=[1]),
-        "ä.ö.ü",
-    ],
-)
-def test_only_a_jwt_has_an_expiry(text: str) -> None:
-    """Any other token has no known expiry."""
-    assert expires_at(text) is None
-
-
-def test_a_jwt_has_an_expiry() -> None:
-    """The claim is in seconds since the epoch, with or without a fraction."""
-    assert expires_at(jwt(exp=1_800_000_000)) == 1_800_000_000
-    assert expires_at(jwt(exp=1_800_000_000.5)) == 1_800_000_000.5

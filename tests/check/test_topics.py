@@ -185,23 +185,3 @@ def test_without_any_topic_there_are_no_other_lines() -> None:
     topics.check_topics(results.report, settings(), tuple(Topic), TopicDescriptions())
 
     assert len(results.all) == len(Topic)
-
-
-@pytest.mark.parametrize(
-    ("environ", "words"),
-    [
-        ({"KAFKA_SASL_MECHANISM": "SCRAM-SHA-512", "KAFKA_SASL_USERNAME": "md", "KAFKA_SASL_PASSWORD": "pw"}, "md ("),
-        (
-            {
-                "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
-                "KAFKA_OAUTH_TOKEN_URL": "https://idp.example/token",
-                "KAFKA_OAUTH_CLIENT_ID": "md-client",
-                "KAFKA_OAUTH_CLIENT_SECRET": "pw",
-            },
-            "md-client (KAFKA_OAUTH_CLIENT_ID)",
-        ),
-    ],
-)
-def test_accounts_are_named(environ: dict[str, str], words: str) -> None:
-    """A remedy names the account that needs a right."""
-    assert words in topics.account(settings(KAFKA_SECURITY_PROTOCOL="SASL_SSL", **environ))

@@ -16,7 +16,8 @@ from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.support.process import process
-from tests.support.service import by_symbol, environment, read
+from tests.support.sasl_listener import sasl_listener
+from tests.support.service import by_symbol, environment, eventually, read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,6 +78,36 @@ async def test_a_signal_while_kafka_is_unreachable_ends_with_0(unused_address: s
             bridge.signal(TERM)
             assert await bridge.ended() == 0
         assert simulator.received_counts.total() == 0
+
+
+TOKEN_LOGIN = {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
+
+
+async def test_a_token_file_is_waited_for_and_its_token_is_not_shown(tmp_path: Path, topic_prefix: str) -> None:
+    """Without the file the bridge starts and retries; a broker that repeats the file's new token does not reveal it."""
+    file = tmp_path / "token"
+    async with Simulator() as simulator, sasl_listener() as listener:
+        listener.rejection = "the token {token} has no such audience"
+        server = f"127.0.0.1:{listener.port}"
+        environ = environment(
+            simulator, server, topic_prefix, **TOKEN_LOGIN, KAFKA_OAUTH_TOKEN_FILE=str(file), BRIDGE_HTTP_PORT="0"
+        )
+        async with process(environ, "run") as bridge:
+            first = await bridge.logged("Kafka unavailable, retrying")
+            assert f"the file '{file}' of KAFKA_OAUTH_TOKEN_FILE cannot be read" in first["reason"]
+            file.write_text("the-first-token")
+            await eventually(lambda: len(listener.logins) > 0, what="a login")
+            file.write_text("the-second-token")
+            await eventually(lambda: listener.logins[-1].token == "the-second-token", what="the new token")
+            await eventually(
+                lambda: any("no such audience" in line["reason"] for line in bridge.all("Kafka unavailable, retrying")),
+                what="the broker's message",
+            )
+            bridge.signal(TERM)
+            assert await bridge.ended() == 0
+        output = "".join(bridge.text)
+    assert "the token *** has no such audience" in output
+    assert "-token has" not in output
 
 
 async def test_a_signal_while_aries_is_unreachable_ends_with_0(

@@ -42,12 +42,19 @@ class Files:
         return text.replace(MOUNTS, f"{self._directory}/", 1) if text.startswith(MOUNTS) else text
 
     def _fill(self, objects: Objects, volume: Json, directory: str) -> None:
+        if "projected" in volume:
+            [source] = volume["projected"]["sources"]
+            self._write(directory, source["serviceAccountToken"]["path"], b"a-service-account-token")
+            return
         source = volume.get("secret") or volume["configMap"]
         data = objects.config_map(source["name"]) if "configMap" in volume else None
         for item in source["items"]:
-            path = self._directory / directory.rpartition("/")[2] / item["path"]
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data[item["key"]].encode() if data else self._content(item["path"]))
+            self._write(directory, item["path"], data[item["key"]].encode() if data else self._content(item["path"]))
+
+    def _write(self, directory: str, name: str, content: bytes) -> None:
+        path = self._directory / directory.rpartition("/")[2] / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
 
     def _content(self, name: str) -> bytes:
         return self._pems.get(name.rpartition("-")[2], f"the secret {name}\n".encode())

@@ -28,6 +28,7 @@ def test_all_missing_values_are_reported_at_once(helm: Helm) -> None:
 
 
 SASL = {"protocol": "SASL_SSL"}
+BEARER = {"mechanism": "OAUTHBEARER"}
 MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "grace too short": (
         {"terminationGracePeriodSeconds": 30},
@@ -91,6 +92,41 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"kafka": {"security": {**SASL, "sasl": {"mechanism": "OAUTHBEARER", "username": "me"}}}},
         ("oauth.tokenUrl is not set", "oauth.clientId is not set", "client secret of OAUTHBEARER", "leave it empty"),
     ),
+    "a token that is given and requested": (
+        {
+            "kafka": {
+                "existingSecret": "k",
+                "security": {**SASL, "sasl": BEARER, "oauth": {"tokenAudience": "kafka", "tokenUrl": "https://idp/t"}},
+            }
+        },
+        ("tokenAudience is set, and so is what requests a token",),
+    ),
+    "a client with secret and assertion": (
+        {
+            "kafka": {
+                "existingSecret": "k",
+                "security": {**SASL, "sasl": BEARER, "oauth": {"assertionAudience": "a", "tokenUrl": "https://idp/t"}},
+            }
+        },
+        ("assertionAudience and kafka.existingSecret are both set",),
+    ),
+    "an assertion without endpoint": (
+        {"kafka": {"security": {**SASL, "sasl": BEARER, "oauth": {"assertionAudience": "a"}}}},
+        ("oauth.tokenUrl is not set",),
+    ),
+    "another login beside the IAM role": (
+        {
+            "kafka": {
+                "existingSecret": "k",
+                "security": {**SASL, "sasl": {"mechanism": "AWS_MSK_IAM", "username": "me"}},
+            }
+        },
+        ("have no effect with AWS_MSK_IAM", "serviceAccount.annotations"),
+    ),
+    "a region without IAM": (
+        {"kafka": {"security": {**SASL, "sasl": {"mechanism": "PLAIN", "awsRegion": "eu-central-1"}}}},
+        ("awsRegion has no effect without AWS_MSK_IAM",),
+    ),
     "certificates without TLS": (
         {"kafka": {"security": {"tls": {"ca": {"secret": "a", "configMap": "b"}, "client": {"secret": "c"}}}}},
         ("are both set: keep one", "set it to SSL or SASL_SSL"),
@@ -109,8 +145,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use 0.0.0.0",)),
     "a secret as a plain value": (
-        {"extraEnv": [{"name": "KAFKA_SASL_PASSWORD", "value": "x"}]},
-        ("extraEnv[0] has KAFKA_SASL_PASSWORD as a plain value",),
+        {"extraEnv": [{"name": name, "value": "x"} for name in ("KAFKA_SASL_PASSWORD", "KAFKA_OAUTH_TOKEN")]},
+        ("extraEnv[0] has KAFKA_SASL_PASSWORD as a plain value", "extraEnv[1] has KAFKA_OAUTH_TOKEN as a plain value"),
     ),
     "external secrets without a source": (
         {"externalSecrets": {"enabled": True}},

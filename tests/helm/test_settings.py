@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from bridge import settings
@@ -16,9 +18,11 @@ from bridge.settings import Settings
 from bridge.settings import table as settings_table
 from bridge.settings import warnings as settings_warnings
 from bridge.settings.field_types import is_secret
-from tests.helm.chart import EXAMPLES, Helm, example, merged
+from bridge.settings.fields import names
+from tests.helm.chart import CHART, EXAMPLES, Helm, example, merged
 from tests.helm.pod_environment import Files, environment
 from tests.programs.docs import chart_values as values_table
+from tests.support import msk_signer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +45,12 @@ def files(tmp_path: Path) -> Files:
 def pod_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the host name to that of a StatefulSet's pod."""
     monkeypatch.setattr(socket, "gethostname", lambda: "r-aries-bridge-2")
+
+
+@pytest.fixture(autouse=True)
+def extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install the signer that images for MSK have."""
+    msk_signer.install(tmp_path, monkeypatch)
 
 
 def loaded(objects: Objects, files: Files) -> Settings:
@@ -75,7 +85,7 @@ def test_every_setting_can_be_set(helm: Helm) -> None:
         objects = helm.render(path)
         settable |= objects.settings.keys()
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
-    assert settable == set(settings_warnings.names()) - secrets
+    assert settable == set(names()) - secrets
 
 
 @each_example
@@ -119,6 +129,43 @@ def test_the_keys_are_those_that_the_values_name(helm: Helm) -> None:
         assert source["defaultMode"] == 0o440
 
 
+def test_a_service_account_token_has_its_audience(helm: Helm, files: Files) -> None:
+    """The kubelet projects a token for the audience and no other, renews it, and the program reads it from its file."""
+    for name, volume_name, setting, audience, seconds in (
+        ("service-account-token", "kafka-token", "KAFKA_OAUTH_TOKEN", "confluent-cloud", 7200),
+        ("workload-identity", "kafka-assertion", "KAFKA_OAUTH_CLIENT_ASSERTION", "api://AzureADTokenExchange", 3600),
+    ):
+        objects = helm.render(example(name))
+        volumes = {volume["name"]: volume for volume in objects.pod.spec["volumes"]}
+        path = setting.lower().replace("_", "-")
+        token = {"audience": audience, "expirationSeconds": seconds, "path": path}
+        assert volumes[volume_name]["projected"] == {"defaultMode": 0o440, "sources": [{"serviceAccountToken": token}]}
+        assert objects.settings[f"{setting}_FILE"] == f"/etc/aries-bridge/{volume_name}/{path}"
+        assert not objects.pod.spec["automountServiceAccountToken"]
+        assert setting in {secret.name for secret in loaded(objects, files).secrets}
+
+
+def test_a_token_file_from_elsewhere_needs_no_audience(helm: Helm) -> None:
+    """Another agent's file, like SPIFFE's, is named by a variable."""
+    security = {"protocol": "SASL_SSL", "sasl": {"mechanism": "OAUTHBEARER"}}
+    token = {"name": "KAFKA_OAUTH_TOKEN_FILE", "value": "/run/spiffe/token"}
+    helm.render(example("minimal"), {"kafka": {"security": security}, "extraEnv": [token]})
+    security |= {"oauth": {"tokenUrl": "https://idp.example/token"}}
+    assertion = {"name": "KAFKA_OAUTH_CLIENT_ASSERTION_FILE", "value": "/run/spiffe/token"}
+    helm.render(example("minimal"), {"kafka": {"security": security}, "extraEnv": [assertion]})
+
+
+def test_each_login_in_the_readme_works(helm: Helm, files: Files) -> None:
+    """The README's values for each provider are valid, for the chart and for the program."""
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("## Log in to Kafka\n")[2].partition("\n## ")[0]
+    examples = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)]
+    assert len(examples) == 5
+    for values in examples:
+        found = loaded(helm.render(example("minimal"), values), files)
+        assert found.kafka_sasl_mechanism in ("OAUTHBEARER", "AWS_MSK_IAM")
+
+
 # -- values.yaml beside the settings ----------------------------------------------------------------------------------
 
 
@@ -136,7 +183,7 @@ def _plain() -> Iterator[tuple[str, Value]]:
 def test_each_setting_is_named_beside_its_value() -> None:
     """values.yaml names for every setting the value that sets it, except for the shard, which the chart sets."""
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
-    assert _set_by().keys() == set(settings_warnings.names()) - secrets - {"BRIDGE_SHARD"}
+    assert _set_by().keys() == set(names()) - secrets - {"BRIDGE_SHARD"}
 
 
 def test_the_defaults_are_the_programs() -> None:

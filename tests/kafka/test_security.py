@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import ssl
@@ -21,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from bridge.errors import BridgeError, SettingsError
 from bridge.kafka.error_hints import error_hint
-from bridge.kafka.sasl_oauth import ClientCredentials
 from bridge.kafka.security import KafkaSecuritySettings, security_options
 from bridge.secrets.secret import Secret
+from tests.settings.test_environment import problems
 from tests.support.brokers import PASSWORD, USER, Listener
 from tests.support.consumer import wait_for
 from tests.support.token_endpoint import FakeTokenEndpoint, token_endpoint
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from tests.support.brokers import RealKafka
 
 CLIENT_SECRET = "the:client/secret"
+OAUTH = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,16 @@ class Chosen:
     kafka_ssl_cafile: Path | None = None
     kafka_ssl_certfile: Path | None = None
     kafka_ssl_keyfile: Path | None = None
+    kafka_ssl_key_password: Secret | None = None
     kafka_ssl_check_hostname: bool = True
     kafka_oauth_token_url: str | None = None
     kafka_oauth_client_id: str | None = None
     kafka_oauth_client_secret: Secret | None = None
+    kafka_oauth_client_assertion: Secret | None = None
     kafka_oauth_scope: str | None = None
+    kafka_oauth_token: Secret | None = None
+    kafka_oauth_extensions: tuple[str, ...] = ()
+    aws_region: str | None = None
 
 
 def settings_satisfy_the_protocol(settings: Settings) -> KafkaSecuritySettings:
@@ -112,7 +117,9 @@ class TestOptions:
             (Chosen("SASL_PLAINTEXT"), "KAFKA_SASL_MECHANISM"),
             (Chosen("SASL_PLAINTEXT", "PLAIN"), "KAFKA_SASL_USERNAME"),
             (Chosen("SASL_SSL", "SCRAM-SHA-512", USER), "KAFKA_SASL_PASSWORD"),
-            (Chosen("SASL_SSL", "OAUTHBEARER"), "KAFKA_OAUTH_TOKEN_URL"),
+            (Chosen("SASL_SSL", "OAUTHBEARER", kafka_oauth_token_url="https://idp"), "KAFKA_OAUTH_CLIENT_ID"),
+            (Chosen("SASL_SSL", "OAUTHBEARER", kafka_oauth_client_id="bridge"), "KAFKA_OAUTH_TOKEN_URL"),
+            (Chosen("SASL_SSL", "AWS_MSK_IAM"), "AWS_REGION"),
         ],
     )
     def test_incomplete_credentials_are_reported(self, settings: Chosen, missing: str) -> None:
@@ -180,77 +187,6 @@ async def endpoint() -> AsyncIterator[FakeTokenEndpoint]:
         yield running
 
 
-def client(url: str, secret: str | None = CLIENT_SECRET, **changed: str) -> ClientCredentials:
-    kept = None if secret is None else Secret.fixed("KAFKA_OAUTH_CLIENT_SECRET", secret)
-    return ClientCredentials(url=url, client_id="bridge", client_secret=kept, **changed)  # type: ignore[arg-type]
-
-
-class TestClientCredentials:
-    async def test_secret_goes_into_the_header(self, endpoint: FakeTokenEndpoint) -> None:
-        """The request is a form with grant and scope; the client authenticates by HTTP Basic."""
-        assert await client(endpoint.url, scope="kafka read").token() == "access-1"
-
-        [request] = endpoint.received
-        assert request.content_type == "application/x-www-form-urlencoded"
-        assert request.parameters == {"grant_type": "client_credentials", "scope": "kafka read"}
-        assert request.authorization is not None
-        assert base64.b64decode(request.authorization.removeprefix("Basic ")).decode() == f"bridge:{CLIENT_SECRET}"
-
-    async def test_server_without_basic_gets_a_form(self, endpoint: FakeTokenEndpoint) -> None:
-        """If the header is rejected, the secret is sent in the form instead."""
-        endpoint.will_answer(401, {"error": "invalid_client"})
-
-        assert await client(endpoint.url).token() == "access-1"
-        assert endpoint.received[1].authorization is None
-        assert endpoint.received[1].parameters == {
-            "grant_type": "client_credentials",
-            "client_id": "bridge",
-            "client_secret": CLIENT_SECRET,
-        }
-
-    async def test_public_client(self, endpoint: FakeTokenEndpoint) -> None:
-        """A client without a secret only sends its id."""
-        await client(endpoint.url, secret=None).token()
-
-        assert endpoint.received[0].authorization is None
-        assert endpoint.received[0].parameters == {"grant_type": "client_credentials", "client_id": "bridge"}
-
-    async def test_connections_share_one_token(self, endpoint: FakeTokenEndpoint) -> None:
-        """Many connections at once, and later ones, cause one request."""
-        provider = client(endpoint.url)
-
-        tokens = await asyncio.gather(*(provider.token() for _ in range(10)))
-
-        assert {*tokens, await provider.token()} == {"access-1"}
-        assert len(endpoint.received) == 1
-
-    async def test_short_lived_token_is_renewed(self, endpoint: FakeTokenEndpoint) -> None:
-        """A token about to expire is not sent to a broker."""
-        endpoint.expires_in = 20
-        provider = client(endpoint.url)
-
-        assert [await provider.token(), await provider.token()] == ["access-1", "access-2"]
-
-    async def test_failure_is_a_failed_connection(self, endpoint: FakeTokenEndpoint) -> None:
-        """A rejected request is a failed connection to aiokafka, which it retries; the error has no secret in it."""
-        for _ in range(2):
-            endpoint.will_answer(401, {"error": "invalid_client", "error_description": f"no {CLIENT_SECRET}"})
-
-        with pytest.raises(KafkaConnectionError, match="Check KAFKA_OAUTH_CLIENT_ID") as raised:
-            await client(endpoint.url).token()
-
-        assert CLIENT_SECRET not in f"{raised.value!r} {raised.value.__cause__!r}"
-
-    async def test_busy_endpoint_is_not_asked_twice(self, endpoint: FakeTokenEndpoint) -> None:
-        """The secret is sent in the form only if the header was rejected."""
-        endpoint.will_answer(503)
-
-        with pytest.raises(KafkaConnectionError, match="is busy"):
-            await client(endpoint.url).token()
-
-        assert len(endpoint.received) == 1
-
-
 def user(protocol: str, mechanism: str, kafka: RealKafka, password: str = PASSWORD) -> Chosen:
     return Chosen(
         protocol,
@@ -305,6 +241,36 @@ class TestRealKafka:
         endpoint.will_answer(200, {"access_token": unsecured_jwt(), "expires_in": 300})
 
         await self._arrives(kafka, listener, oauth(listener, kafka, endpoint.url), topic_prefix)
+
+    async def test_token_file_with_extensions(self, kafka: RealKafka, topic_prefix: str, tmp_path: Path) -> None:
+        """A token from a file is accepted together with SASL extensions."""
+        settings = token_file(kafka, tmp_path, "logicalCluster=lkc-1", "identityPoolId=pool a=b")
+
+        await self._arrives(kafka, Listener.SASL_TLS, settings, topic_prefix)
+
+    @pytest.mark.parametrize("extension", ["pool1=x", "auth=x", "pool=\u00e9"])
+    async def test_extensions_that_settings_reject(
+        self, kafka: RealKafka, caplog: pytest.LogCaptureFixture, tmp_path: Path, extension: str
+    ) -> None:
+        """Kafka rejects the extensions that are invalid settings: it reads them, and the rules are the same."""
+        (problem,) = problems({**OAUTH, "KAFKA_OAUTH_TOKEN": "opaque", "KAFKA_OAUTH_EXTENSIONS": extension})
+        assert "KAFKA_OAUTH_EXTENSIONS=" in problem
+
+        settings = replace(token_file(kafka, tmp_path, extension), kafka_security_protocol="SASL_PLAINTEXT")
+        _, hint = await connection_error(kafka.addresses(Listener.SASL), settings, caplog)
+
+        assert "KAFKA_SASL_*" in hint
+
+    async def test_encrypted_key(self, kafka: RealKafka, topic_prefix: str, tmp_path: Path) -> None:
+        """Mutual TLS works with a private key that is encrypted."""
+        pem = kafka.certificates.client_file.read_bytes()
+        key = load_pem_private_key(pem, None)
+        file = tmp_path / "encrypted.pem"
+        file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter22")))
+        password = Secret.fixed("KAFKA_SSL_KEY_PASSWORD", "hunter22")
+        settings = replace(mutual_tls(kafka), kafka_ssl_keyfile=file, kafka_ssl_key_password=password)
+
+        await self._arrives(kafka, Listener.MTLS, settings, topic_prefix)
 
     async def test_host_name_unchecked(self, kafka: RealKafka, topic_prefix: str) -> None:
         """With KAFKA_SSL_CHECK_HOSTNAME off, a certificate for another host name is accepted."""
@@ -412,6 +378,18 @@ def oauth(protocol: str, kafka: RealKafka, url: str) -> Chosen:
         kafka_oauth_token_url=url,
         kafka_oauth_client_id="bridge",
         kafka_oauth_client_secret=Secret.fixed("KAFKA_OAUTH_CLIENT_SECRET", CLIENT_SECRET),
+    )
+
+
+def token_file(kafka: RealKafka, directory: Path, *extensions: str) -> Chosen:
+    file = directory / "token"
+    file.write_text(unsecured_jwt())
+    return Chosen(
+        "SASL_SSL",
+        "OAUTHBEARER",
+        kafka_ssl_cafile=kafka.certificates.authority_file,
+        kafka_oauth_token=Secret.in_file("KAFKA_OAUTH_TOKEN", file),
+        kafka_oauth_extensions=extensions,
     )
 
 

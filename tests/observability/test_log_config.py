@@ -88,14 +88,15 @@ def test_libraries_log_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> No
 def test_levels_are_applied(
     capsys: pytest.CaptureFixture[str], level: str, own: list[str], libraries: list[str]
 ) -> None:
-    """Libraries never log below INFO, where they would print frames with credentials."""
+    """Libraries never log below INFO, where they would print frames and requests with credentials."""
     configure(level, "json")
-    for name in ("bridge.aries.client", "websockets.client"):
+    for name in ("bridge.aries.client", "websockets.client", "botocore.auth"):
         for method in ("debug", "info", "warning", "error"):
             getattr(structlog.get_logger(name), method)("x")
     events = lines(capsys)
     assert [event["level"] for event in events if event["logger"] == "bridge.aries.client"] == own
-    assert [event["level"] for event in events if event["logger"] == "websockets.client"] == libraries
+    for name in ("websockets.client", "botocore.auth"):
+        assert [event["level"] for event in events if event["logger"] == name] == libraries
 
 
 def fail() -> None:

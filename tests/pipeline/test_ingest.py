@@ -218,12 +218,31 @@ async def test_a_withdrawn_side_is_published() -> None:
     table.take(UpdateKind.QUOTE, bidPrice=None, bidSize=None)
     table.take(UpdateKind.GREEKS, delta=None)
     table.take(UpdateKind.LEVEL2, orderBook=None)
+    table.take(UpdateKind.MARKET_STATUS, "market", market=None)
     (quote,) = await table.waiting(Topic.QUOTES)
     assert (quote["bid_price"], quote["cleared"]) == (None, ["bid_price", "bid_size"])
     (greeks,) = await table.waiting(Topic.GREEKS)
     assert greeks["cleared"] == ["delta"]
+    (book,) = await table.waiting(Topic.L2)
+    assert (book["book"], book["cleared"], book["is_full"]) == ([], ["book"], None)
     assert dict(table.accounts.filtered) == {"empty": 1}
     assert table.accounts.balance == 0
+
+
+async def test_a_timer_that_fires_early_releases_no_second_record_of_an_interval() -> None:
+    """At most one record per symbol in each interval, by the clock; at the end of the process all are released."""
+    table = Table(conflate_ms=100)
+    table.take(UpdateKind.QUOTE, bidPrice="1", at_us=1_000_000)
+    table.take(UpdateKind.QUOTE, bidPrice="2", at_us=1_050_000)
+    table.ingest.release(1_099_400)
+    assert len(await table.waiting(Topic.QUOTES)) == 1
+    table.ingest.release(1_100_000)
+    assert len(await table.waiting(Topic.QUOTES)) == 2
+    table.take(UpdateKind.QUOTE, bidPrice="3", at_us=1_150_000)
+    table.ingest.release(1_199_999)
+    assert len(await table.waiting(Topic.QUOTES)) == 2
+    assert table.ingest.release_all(1_199_999)
+    assert len(await table.waiting(Topic.QUOTES)) == 3
 
 
 async def test_conflation_keeps_what_was_cleared_until_it_is_set_again() -> None:

@@ -208,8 +208,7 @@ class Core(RuleBasedStateMachine):
         for queue in self.table.buffer.queues():
             self.table.buffer.set_stalled(queue, is_stalled=False)
         while self.table.accounts.pending:
-            self.table.ingest.release_after_overload(self.now_us)
-            self.table.ingest.release(self.now_us)
+            self.table.ingest.release_all(self.now_us)
             self.send(1 << 20)
             for queue in self.in_flight():
                 for record in queue.in_flight:

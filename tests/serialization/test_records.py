@@ -60,6 +60,7 @@ GREEKS = {
     "rho": "+.5",
     "impliedVolatility": "2.",
 }
+IS_FULL = {topic: {"is_full"} if topic is Topic.L2 else set[str]() for topic in MARKET_DATA}
 FIELDS_OF_KIND = [(UpdateKind.QUOTE, QUOTE), (UpdateKind.TRADE, TRADE), (UpdateKind.GREEKS, GREEKS)]
 
 
@@ -357,7 +358,7 @@ def test_mappings_and_schemas_have_the_same_fields(topic: Topic) -> None:
         set() if topic is Topic.MARKET_STATUS else {mapping.record_field for mapping in SHARED_FIELD_MAPPINGS.values()}
     )
     mapped = {mapping.record_field for mapping in FIELD_MAPPINGS[topic].values()} | shared
-    added = {"symbol", "event_time", "feed_time", "ingest_time_us", "session_id", "seq", "after_gap"}
+    added = {"symbol", "event_time", "feed_time", "ingest_time_us", "session_id", "seq", "after_gap", *IS_FULL[topic]}
     cleared = {"cleared"} if topic in TOPICS_WITH_CLEARED else set()
     assert in_schema == mapped | added | cleared
 

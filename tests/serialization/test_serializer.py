@@ -22,12 +22,14 @@ from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.records import IngestMetadata, build_record
 from bridge.serialization.schemas import AvroRecord, load
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefix, single_object_prefixes
+from bridge.simulator.data_kinds import DataKind
+from bridge.simulator.market import Market
 from bridge.topics import Topic
 from tests.support.paths import ROOT
 
 SCHEMAS = load()
 PREFIXES = single_object_prefixes(SCHEMAS)
-STATE_EXAMPLE, *PYTHON_EXAMPLES = re.findall(
+STATE_EXAMPLE, LEVEL2_EXAMPLE, *PYTHON_EXAMPLES = re.findall(
     r"```python\n(.*?)```", (ROOT / "avro" / "README.md").read_text("utf-8"), re.DOTALL
 )
 METADATA = IngestMetadata(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=2**40, after_gap=False)
@@ -264,6 +266,47 @@ def test_the_state_that_the_readme_builds_from_quotes() -> None:
     assert "bid_change" not in state
     gap = build_record(Topic.QUOTES, Update(UpdateKind.QUOTE, "AAPL", {"bidSize": 1}), METADATA, DecimalEncoder())
     assert "ask_price" not in consumer["apply"](state, gap | {"after_gap": True})
+
+
+@pytest.mark.parametrize("is_full", [True, False, None])
+def test_the_book_that_the_readme_builds_is_that_of_the_feed(is_full: bool | None) -> None:  # noqa: FBT001
+    """Whether messages have all rows or the changes, the book and the exchanges' quotes are those of the market."""
+    consumer: dict[str, Any] = {}
+    exec(LEVEL2_EXAMPLE, consumer)
+    market = Market(seed=3, level2_changes=is_full is False)
+    instrument = market.instrument("AAPL")
+    state: dict[str, Any] = {}
+    for number in range(300):
+        market.make_event("AAPL", DataKind.QUOTE, number)
+        fields = market.make_event("AAPL", DataKind.LEVEL2, number).fields
+        metadata = msgspec.structs.replace(METADATA, after_gap=number == 0, is_full=is_full)
+        record = build_record(Topic.L2, Update(UpdateKind.LEVEL2, "AAPL", fields), metadata, DecimalEncoder())
+        state = consumer["apply_level2"](state, record)
+        truth: dict[str, object] = {
+            "orderBook": [*instrument._book.values()],
+            "quotes": [*instrument._exchanges.values()],
+        }
+        wanted: Any = build_record(Topic.L2, Update(UpdateKind.LEVEL2, "AAPL", truth), metadata, DecimalEncoder())
+        assert sorted(map(str, state["book"].values())) == sorted(map(str, wanted["book"]))
+        assert sorted(map(str, state["quotes"].values())) == sorted(map(str, wanted["quotes"]))
+
+
+def test_an_empty_part_of_level_2() -> None:
+    """A part that is not in a message keeps its rows; an empty or null list says that there are none any more."""
+    consumer: dict[str, Any] = {}
+    exec(LEVEL2_EXAMPLE, consumer)
+    messages: list[tuple[dict[str, object], int, int]] = [
+        ({"orderBook": ["1:2:"], "quotes": ["A:1:2:3:4"]}, 1, 1),
+        ({"orderBook": ["1:2.5:"]}, 1, 1),
+        ({"orderBook": []}, 0, 1),
+        ({"quotes": None}, 0, 0),
+    ]
+    state: dict[str, Any] = {}
+    for fields, levels, exchanges in messages:
+        record = build_record(Topic.L2, Update(UpdateKind.LEVEL2, "AAPL", fields), METADATA, DecimalEncoder())
+        value = Serializer(SCHEMAS, PREFIXES).encode(Topic.L2, record)
+        state = consumer["apply_level2"](state, read_by_apache(Topic.L2, value))
+        assert (len(state["book"]), len(state["quotes"])) == (levels, exchanges)
 
 
 @pytest.mark.parametrize(("topic", "record"), [(topic, record) for topic, record, _ in EXAMPLES if "seq" in record])

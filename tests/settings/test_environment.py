@@ -41,6 +41,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
     expected = {
         "aries_ws_url": "wss://api.aries.com/v1/marketdata/ws",
         "aries_dialect": "auto",
+        "aries_level2": "unknown",
         "aries_token_url": "https://api.aries.com/v1/oauth2/token",
         "aries_symbols": ("AAPL",),
         "aries_events": ("quotes", "trades", "l2", "timesales"),
@@ -53,6 +54,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
         "kafka_bootstrap_servers": ("localhost:9092",),
         "kafka_security_protocol": "PLAINTEXT",
         "kafka_ssl_check_hostname": True,
+        "kafka_oauth_extensions": (),
         "kafka_topic_prefix": "aries",
         "kafka_compression": "zstd",
         "kafka_linger_ms": 2,
@@ -274,6 +276,9 @@ def test_the_secrets_of_the_contract_are_secrets() -> None:
         "KAFKA_SASL_PASSWORD",
         "KAFKA_OAUTH_CLIENT_SECRET",
         "SCHEMA_REGISTRY_PASSWORD",
+        "KAFKA_OAUTH_CLIENT_ASSERTION",
+        "KAFKA_OAUTH_TOKEN",
+        "KAFKA_SSL_KEY_PASSWORD",
     }
 
 
@@ -364,3 +369,68 @@ def test_the_plan_comes_from_symbols_and_subscriptions(tmp_path: Path) -> None:
     path.write_text("TSLA # a comment\nNVDA,AMD\n")
     alone = {**REQUIRED, "ARIES_SYMBOLS": "", "ARIES_SUBSCRIPTIONS_FILE": str(path)}
     assert list(load(alone).plan()) == ["TSLA", "NVDA", "AMD"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ARIES_SYMBOL", "ARIES_SYMBOLS"),
+        ("aries_symbols", "ARIES_SYMBOLS"),
+        ("SYMBOLS", "ARIES_SYMBOLS"),
+        ("ARIES_TICKERS", "ARIES_SYMBOLS"),
+        ("ARIES_SUBSCRIPTION_FILE", "ARIES_SUBSCRIPTIONS_FILE"),
+        ("KAFKA_BOOTSTRAP_SERVER", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("KAFKA_BROKERS", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("ARIES_TOKEN", "ARIES_ACCESS_TOKEN"),
+        ("ARIES_ACCESS_TOKENFILE", "ARIES_ACCESS_TOKEN_FILE"),
+    ],
+)
+def test_a_missing_setting_and_a_variable_that_is_meant_for_it(name: str, meant: str) -> None:
+    """The problem of a missing setting names the variable with a similar, or another usual, name, not its value."""
+    found = sentences({name: "hunter22"})
+    assert len(found) == 3
+    (problem,) = [problem for problem in found if f"{name} is not a setting: did you mean {meant}?" in problem]
+    assert "hunter22" not in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "meant", "environ"),
+    [
+        ("KAFKA_USERNAME", "KAFKA_SASL_USERNAME", {"KAFKA_SASL_PASSWORD": "s3cret"}),
+        ("KAFKA_SASL_PASSWORDFILE", "KAFKA_SASL_PASSWORD_FILE", {"KAFKA_SASL_USERNAME": "me"}),
+    ],
+)
+def test_a_missing_part_of_a_login_and_a_variable_that_is_meant_for_it(
+    name: str, meant: str, environ: dict[str, str]
+) -> None:
+    """What belongs together has the hint, too."""
+    login = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN", **environ}
+    (problem,) = problems({**login, name: "x"})
+    assert f"{name} is not a setting: did you mean {meant}?" in problem
+
+
+def test_a_setting_that_is_set_needs_no_hint() -> None:
+    """If the setting itself is set, a variable with a similar name is not what is wrong with it."""
+    (problem,) = problems({"KAFKA_BOOTSTRAP_SERVERS": "a:b", "KAFKA_BROKERS": "kafka:9092"})
+    assert "did you mean" not in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ARIES_WS_URL", '"wss://api.aries.com/v1/marketdata/ws"'),
+        ("KAFKA_BOOTSTRAP_SERVERS", "'kafka-1:9092,kafka-2:9092'"),
+        ("ARIES_SYMBOLS", '"AAPL,MSFT"'),
+        ("ARIES_SUBSCRIPTIONS", '\'[{"symbol":"AAPL"}]\''),
+        ("KAFKA_LINGER_MS", '"5"'),
+        ("BRIDGE_LOG_LEVEL", "'INFO'"),
+        ("KAFKA_SSL_CAFILE", '"/etc/ca.pem"'),
+        ("ARIES_API_KEY_FILE", '"/run/api-key"'),
+    ],
+)
+def test_an_invalid_value_in_quotes(name: str, text: str) -> None:
+    """The problem says that the quotes are part of the value."""
+    environ = {"KAFKA_SECURITY_PROTOCOL": "SSL", name: text}
+    hint = f"{name} is in quotes, which are part of the value: remove them (`docker run --env-file` keeps quotes)."
+    assert len([problem for problem in problems(environ) if hint in problem]) == 1

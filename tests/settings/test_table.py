@@ -40,7 +40,7 @@ def test_required_and_secret_settings_are_marked() -> None:
     assert [name for name, row in ROWS.items() if row.required] == ["ARIES_SYMBOLS", "KAFKA_BOOTSTRAP_SERVERS"]
     assert ROWS["ARIES_ACCESS_TOKEN"].secret
     assert ROWS["ARIES_DIALECT"].type == "auto, action, envelope"
-    assert ROWS["KAFKA_SASL_MECHANISM"].type == "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"
+    assert ROWS["KAFKA_SASL_MECHANISM"].type == "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM"
 
 
 def test_values_are_shown_beside_their_names() -> None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import serialization as s
 
 from bridge.settings import examine
 from tests.settings.test_environment import REQUIRED, problems
+from tests.support import msk_signer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +24,10 @@ OAUTH = {
     "KAFKA_OAUTH_CLIENT_ID": "me",
     "KAFKA_OAUTH_CLIENT_SECRET": "s3cret",
 }
+BEARER = {**SASL, "KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
+ASSERTION = {"KAFKA_OAUTH_TOKEN_URL": "https://idp/token", "KAFKA_OAUTH_CLIENT_ASSERTION_FILE": "/run/assertion"}
+TOKEN = {"KAFKA_OAUTH_TOKEN_FILE": "/run/token"}
+MSK = {**SASL, "KAFKA_SASL_MECHANISM": "AWS_MSK_IAM"}
 REGISTRY = {"SCHEMA_REGISTRY_URL": "https://registry"}
 
 
@@ -37,6 +42,10 @@ REGISTRY = {"SCHEMA_REGISTRY_URL": "https://registry"}
         {**SASL, **LOGIN, "KAFKA_SASL_MECHANISM": "scram-sha-512", "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"},
         {**SASL, **OAUTH, "KAFKA_SASL_MECHANISM": "OAUTHBEARER"},
         {**SASL, **OAUTH, "KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OAUTH_SCOPE": "kafka"},
+        {**BEARER, **TOKEN, "KAFKA_OAUTH_EXTENSIONS": "logicalCluster=lkc-1,identityPoolId=pool-1"},
+        {**BEARER, "KAFKA_OAUTH_TOKEN": "s3cret", "KAFKA_OAUTH_EXTENSIONS": '["a=x,y"]'},
+        {**BEARER, **ASSERTION},
+        {**BEARER, **ASSERTION, "KAFKA_OAUTH_CLIENT_ID": "me", "KAFKA_OAUTH_SCOPE": "api://kafka/.default"},
         {"KAFKA_SECURITY_PROTOCOL": "SSL"},
         {**REGISTRY, "SCHEMA_REGISTRY_AUTO_REGISTER": "true"},
         {**REGISTRY, "SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cret"},
@@ -89,6 +98,37 @@ def test_settings_that_belong_together_are_valid(extra: dict[str, str]) -> None:
             {**SASL, **LOGIN, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_OAUTH_SCOPE": "x"},
             "KAFKA_OAUTH_SCOPE set, but KAFKA_SASL_MECHANISM PLAIN does not use it",
         ),
+        (BEARER, "OAUTHBEARER needs a token: set KAFKA_OAUTH_TOKEN_URL with KAFKA_OAUTH_CLIENT_ID and"),
+        (
+            {**BEARER, **OAUTH, "KAFKA_OAUTH_CLIENT_SECRET": ""},
+            "KAFKA_OAUTH_CLIENT_SECRET is not set: KAFKA_SASL_MECHANISM OAUTHBEARER requires it",
+        ),
+        (
+            {**BEARER, **ASSERTION, "KAFKA_OAUTH_TOKEN_URL": ""},
+            "KAFKA_OAUTH_TOKEN_URL is not set: KAFKA_SASL_MECHANISM OAUTHBEARER requires it",
+        ),
+        (
+            {**BEARER, **OAUTH, **ASSERTION},
+            "KAFKA_OAUTH_CLIENT_SECRET and KAFKA_OAUTH_CLIENT_ASSERTION_FILE set: keep the one by which",
+        ),
+        (
+            {**BEARER, **TOKEN, **OAUTH},
+            (
+                "KAFKA_OAUTH_TOKEN_FILE and KAFKA_OAUTH_TOKEN_URL and KAFKA_OAUTH_CLIENT_ID and KAFKA_OAUTH_CLIENT_"
+                "SECRET set, but a token is either given or requested"
+            ),
+        ),
+        ({**BEARER, **TOKEN, "KAFKA_OAUTH_SCOPE": "x"}, "KAFKA_OAUTH_TOKEN_FILE and KAFKA_OAUTH_SCOPE set, but"),
+        ({**BEARER, **TOKEN, "KAFKA_SASL_USERNAME": "me"}, "KAFKA_SASL_USERNAME set, but KAFKA_SASL_MECHANISM OAUTHB"),
+        (
+            {**BEARER, **TOKEN, "KAFKA_OAUTH_TOKEN": "s3cret"},
+            "KAFKA_OAUTH_TOKEN: set together with KAFKA_OAUTH_TOKEN_FILE",
+        ),
+        (TOKEN, "KAFKA_OAUTH_TOKEN_FILE set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT"),
+        (
+            {**SASL, **LOGIN, **TOKEN, "KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_OAUTH_EXTENSIONS": "a=b"},
+            "KAFKA_OAUTH_TOKEN_FILE and KAFKA_OAUTH_EXTENSIONS set, but KAFKA_SASL_MECHANISM PLAIN does not use it",
+        ),
         ({"KAFKA_TOPIC_L2": "aries.quotes"}, "KAFKA_TOPIC_QUOTES and KAFKA_TOPIC_L2 are all 'aries.quotes'"),
         ({"KAFKA_TOPIC_PREFIX": "x" * 240}, "KAFKA_TOPIC_PREFIX is too long"),
         ({"KAFKA_BATCH_BYTES": "2048", "BRIDGE_BUFFER_BYTES": "1024"}, "(2048) exceeds BRIDGE_BUFFER_BYTES (1024)"),
@@ -103,6 +143,67 @@ def test_a_broken_rule_is_one_problem(extra: dict[str, str], message: str) -> No
     found = problems(extra)
     assert len(found) == 1
     assert message in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("logicalCluster", "'logicalCluster' is not name=value"),
+        ("logicalCluster=", "is not name=value"),
+        ("=lkc-1", "is not name=value"),
+        ("logical-cluster=lkc-1", "a name is of letters"),
+        ("a=b,pool2=x", "'pool2=x' is not name=value"),
+        ("a=\u00e9", "a value of printable ASCII"),
+        ("a=b\x01auth=Bearer x", "a value of printable ASCII"),
+        ("auth=x", "'auth' is the name of the token itself"),
+        ("a=b,a=c", "'a' is named twice"),
+    ],
+)
+def test_extensions_are_validated(text: str, problem: str) -> None:
+    """What a broker would reject, or take for the token, is a problem that names the extension."""
+    (found,) = problems({**BEARER, **TOKEN, "KAFKA_OAUTH_EXTENSIONS": text})
+    assert found.startswith("KAFKA_OAUTH_EXTENSIONS=")
+    assert problem in found
+
+
+@pytest.fixture
+def signer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package with the name of AWS's signer."""
+    msk_signer.install(tmp_path, monkeypatch)
+
+
+@pytest.mark.usefixtures("signer")
+def test_msk_needs_only_a_region() -> None:
+    """The region has AWS's two names, of which AWS_REGION counts first."""
+    assert problems({**MSK, "AWS_REGION": "eu-central-1"}) == ()
+    assert problems({**MSK, "AWS_DEFAULT_REGION": "us-gov-west-1"}) == ()
+    both, _ = examine({**REQUIRED, **MSK, "AWS_REGION": "eu-central-1", "AWS_DEFAULT_REGION": "us-east-1"})
+    assert both.aws_region == "eu-central-1"
+    for environ, message in (
+        (MSK, "AWS_REGION is not set: KAFKA_SASL_MECHANISM AWS_MSK_IAM requires it"),
+        ({**MSK, "AWS_REGION": "Frankfurt"}, "AWS_REGION='Frankfurt' is not the code of a region"),
+        ({**MSK, "AWS_REGION": "a/b.example"}, "is not the code of a region"),
+        (
+            {**MSK, **LOGIN, **TOKEN, "AWS_REGION": "eu-central-1"},
+            "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD and KAFKA_OAUTH_TOKEN_FILE set, but KAFKA_SASL_MECHANISM AWS_",
+        ),
+    ):
+        (found,) = problems(environ)
+        assert message in found
+
+
+def test_msk_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the signer the problem says how to install it, beside every other problem."""
+    monkeypatch.setattr("bridge.settings.validation.find_spec", lambda _: None)
+    missing, region = problems(MSK)
+    assert "pip install 'aries-kafka-bridge[msk-iam]'" in missing
+    assert "--build-arg EXTRA=msk-iam" in missing
+    assert "AWS_REGION" in region
+
+
+def test_a_region_of_other_programs_is_none_of_ours() -> None:
+    """Without AWS_MSK_IAM the region has no effect, whatever it is."""
+    assert problems({"AWS_REGION": "Frankfurt"}) == ()
 
 
 @pytest.mark.parametrize(
@@ -172,15 +273,59 @@ def test_certificates_need_a_tls_protocol(pem: dict[str, Path]) -> None:
     assert "KAFKA_SSL_CAFILE set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT" in problem
 
 
-def test_an_encrypted_key_does_not_prompt_for_its_password(pem: dict[str, Path], tmp_path: Path) -> None:
-    """A key with a password is a problem, not a prompt on the terminal."""
+@pytest.fixture(params=[s.PrivateFormat.PKCS8, s.PrivateFormat.TraditionalOpenSSL], ids=["pkcs8", "traditional"])
+def encrypted(request: pytest.FixtureRequest, pem: dict[str, Path]) -> Path:
+    """Return the file of the certificate's key, encrypted, in each of the two PEM formats."""
     key = s.load_pem_private_key(pem["key"].read_bytes(), None)
-    encrypted = tmp_path / "encrypted.pem"
-    encrypted.write_bytes(
-        key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.BestAvailableEncryption(b"hunter22"))
-    )
+    file = pem["key"].with_name("encrypted.pem")
+    file.write_bytes(key.private_bytes(s.Encoding.PEM, request.param, s.BestAvailableEncryption(b"hunter22")))
+    return file
+
+
+def with_key_password(pem: dict[str, Path], key: Path, password: str) -> tuple[str, ...]:
+    """Return the problems of a client certificate whose key has this password."""
+    files = {"KAFKA_SSL_CERTFILE": str(pem["certificate"]), "KAFKA_SSL_KEYFILE": str(key)}
+    return problems({"KAFKA_SECURITY_PROTOCOL": "SSL", **files, "KAFKA_SSL_KEY_PASSWORD": password})
+
+
+def test_an_encrypted_key_does_not_prompt_for_its_password(pem: dict[str, Path], encrypted: Path) -> None:
+    """A key whose password is not set is a problem, not a prompt on the terminal."""
     (problem,) = tls(certfile=pem["certificate"], keyfile=encrypted)
-    assert "the key not encrypted" in problem
+    assert problem == f"KAFKA_SSL_KEYFILE ({encrypted}) is encrypted: set KAFKA_SSL_KEY_PASSWORD to its password."
+
+
+def test_an_encrypted_key_is_read_with_its_password(pem: dict[str, Path], encrypted: Path, tmp_path: Path) -> None:
+    """The password may be in a file, and an unencrypted key does not need it."""
+    assert with_key_password(pem, encrypted, "hunter22") == ()
+    assert with_key_password(pem, pem["key"], "hunter22") == ()
+    file = tmp_path / "password"
+    file.write_text("hunter22\n")
+    assert tls(certfile=pem["certificate"], keyfile=encrypted, key_password_file=file) == ()
+
+
+@pytest.mark.parametrize("wrong", ["hunter23", "x" * 2000, "\N{SNOWMAN}"])
+def test_a_wrong_key_password_is_reported(pem: dict[str, Path], encrypted: Path, wrong: str) -> None:
+    """One sentence names the password's setting, and not the password."""
+    (problem,) = with_key_password(pem, encrypted, wrong)
+    assert problem.startswith(f"KAFKA_SSL_KEY_PASSWORD is not the password of KAFKA_SSL_KEYFILE ({encrypted})")
+    assert wrong not in problem
+
+
+def test_the_right_password_of_another_certificates_key(pem: dict[str, Path], tmp_path: Path) -> None:
+    """If the key was decrypted but does not match, the password is not to blame."""
+    key = s.load_pem_private_key(pem["other"].read_bytes(), None)
+    file = tmp_path / "other-encrypted.pem"
+    file.write_bytes(key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.BestAvailableEncryption(b"hunter22")))
+    (problem,) = with_key_password(pem, file, "hunter22")
+    assert "are not a certificate and its private key (key values mismatch)" in problem
+
+
+def test_a_key_password_belongs_to_a_key() -> None:
+    """A password without a key is a problem, and so is one without TLS."""
+    (problem,) = problems({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_KEY_PASSWORD": "hunter22"})
+    assert "KAFKA_SSL_KEY_PASSWORD is set without KAFKA_SSL_KEYFILE" in problem
+    unused, _ = problems({"KAFKA_SSL_KEY_PASSWORD": "hunter22"})
+    assert "KAFKA_SSL_KEY_PASSWORD set, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT" in unused
 
 
 def test_rules_are_checked_although_other_values_are_invalid() -> None:

@@ -10,7 +10,8 @@ import pytest
 import trustme
 
 from bridge.settings import examine
-from bridge.settings.warnings import is_loopback, names, warnings
+from bridge.settings.fields import names
+from bridge.settings.warnings import is_loopback, warnings
 from tests.settings.test_environment import REQUIRED
 
 if TYPE_CHECKING:
@@ -214,3 +215,107 @@ def test_a_client_with_a_fixed_token_causes_a_warning() -> None:
 def test_an_invalid_environment_has_warnings() -> None:
     """Warnings are reported although there are problems."""
     assert len(warnings_of({"KAFKA_LINGER_MS": "x", "ARIES_SYMBOL": "AAPL"})) == 1
+
+
+def test_a_token_file_that_is_not_there_yet(tmp_path: Path) -> None:
+    """A file that something else writes is no problem at the start, but worth a warning."""
+    environ = {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+        "KAFKA_OAUTH_TOKEN_FILE": str(tmp_path / "token"),
+    }
+    (warning,) = warned(environ)
+    assert f"the file '{tmp_path / 'token'}' of KAFKA_OAUTH_TOKEN_FILE cannot be read" in warning
+    (tmp_path / "token").touch(mode=0o600)
+    (warning,) = warned(environ)
+    assert "is empty" in warning
+    (tmp_path / "token").write_text("t0ken")
+    assert warned(environ) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('"hunter22"', "is in quotes, which are part of the value"),
+        ("'hunter22'", "is in quotes"),
+        ("\u201chunter22\u201d", "is in quotes"),
+        ("Bearer hunter22", "begins with 'Bearer '"),
+        ("bearer hunter22", "begins with 'Bearer '"),
+        (" hunter22", "begins or ends with a space or line break"),
+        ("hunter22\t\n", "begins or ends with a space"),
+        ("\n\nhunter22", "begins or ends with a space"),
+        ("hunter22\nhunter23", "has several lines"),
+        ("SECRET=hunter22", "begins with the name of the variable"),
+    ],
+)
+@pytest.mark.parametrize("name", ["ARIES_ACCESS_TOKEN", "KAFKA_SASL_PASSWORD", "SCHEMA_REGISTRY_PASSWORD"])
+def test_surplus_characters_of_a_secret(name: str, text: str, words: str, tmp_path: Path) -> None:
+    """A warning names the variable, or the file, and what was copied with the secret; it does not show the secret."""
+    text = text.replace("SECRET", name)
+    others = {
+        "KAFKA_SASL_PASSWORD": {**SASL, "KAFKA_SASL_USERNAME": "me"},
+        "SCHEMA_REGISTRY_PASSWORD": {"SCHEMA_REGISTRY_URL": "https://registry", "SCHEMA_REGISTRY_USERNAME": "me"},
+    }.get(name, {})
+    (warning,) = warned({**others, name: text})
+    assert warning.startswith(f"{name} {words}")
+    assert "hunter" not in warning
+
+    file = tmp_path / "secret"
+    file.touch(mode=0o600)
+    file.write_text(text)
+    (warning,) = warned({**others, name: "", f"{name}_FILE": str(file)})
+    assert warning.startswith(f"{name}_FILE ({file}) {words}")
+    assert "hunter" not in warning
+
+
+SASL = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("KAFKA_OAUTH_SCOPE", '"kafka"'),
+        ("KAFKA_OAUTH_CLIENT_ID", "'me'"),
+        ("BRIDGE_INSTANCE", '"bridge-1"'),
+        ("KAFKA_BOOTSTRAP_SERVERS", '"kafka"'),
+    ],
+)
+def test_a_quoted_value_that_is_valid(name: str, text: str) -> None:
+    """Quotes are never meant, even where any text is valid."""
+    environ = {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+        "KAFKA_OAUTH_TOKEN_URL": "https://idp/token",
+        "KAFKA_OAUTH_CLIENT_ID": "me",
+        "KAFKA_OAUTH_CLIENT_SECRET": "s3cret",
+        name: text,
+    }
+    (warning,) = warned(environ)
+    assert warning.startswith(f"{name} is in quotes, which are part of the value: remove them")
+
+
+@pytest.mark.parametrize("text", ['say "hi"', "it's", '"', "'\"", ""])
+def test_quotes_within_a_value_cause_no_warning(text: str) -> None:
+    """Only a value that is in quotes as a whole is suspicious."""
+    assert warned({"BRIDGE_INSTANCE": text}) == []
+
+
+@pytest.mark.parametrize("name", ["aries_symbols", "Aries_Symbols", "ARIES-SYMBOLS", "aries.symbols"])
+def test_a_name_in_another_case_has_no_effect(name: str) -> None:
+    """Names are case sensitive: a variable that differs only in case or separators is reported."""
+    (warning,) = warned({name: "MSFT"})
+    assert warning == f"{name} is not a setting and has no effect: did you mean ARIES_SYMBOLS?"
+
+
+def test_similar_names_of_other_programs_cause_no_warning() -> None:
+    """A name without a prefix of ours, or in lower case, is another program's."""
+    for name in (
+        "aries_symbol",
+        "kafka_home",
+        "SYMBOLS",
+        "BOOTSTRAP_SERVERS",
+        "AWS_REGION",
+        "AWS_REGIONS",
+        "CLIENT_ID",
+    ):
+        assert warned({name: "x"}) == []

@@ -52,7 +52,7 @@ class CodeContext:
     Values are converted by the converters that ``build_record`` uses, so the same values are rejected.
     """
 
-    def __init__(self, decimals: DecimalEncoder) -> None:
+    def __init__(self, decimals: DecimalEncoder, *, is_full: bool | None = None) -> None:
         self._decimals = decimals
         self._encode_time = time_encoder()
         self._converters: dict[str, Converter] = {}
@@ -60,6 +60,7 @@ class CodeContext:
         self.namespace: dict[str, Any] = {
             "EMPTY": binary.EMPTY,
             "FALSE": binary.encode_boolean(False),  # noqa: FBT003 - the value to encode
+            "IS_FULL": binary.NULL if is_full is None else binary.PRESENT + binary.encode_boolean(is_full),
             "MAX_ROWS": MAX_ROWS,
             "NULL": binary.NULL,
             "SMALL": binary.SMALL_LONGS,

@@ -61,6 +61,7 @@ _METADATA = {
     "session_id": "session_id",
     "seq": "SMALL[seq] if seq < SMALL_COUNT else encode_long(seq)",
     "after_gap": "TRUE if after_gap else FALSE",
+    "is_full": "IS_FULL",
 }
 #: The arrays of rows of level 2.
 _ROWS: Mapping[str, RowLayout] = {"book": BOOK_LEVEL, "quotes": EXCHANGE_QUOTE}
@@ -113,16 +114,21 @@ def _left_to_reference(topic: Topic, values: Mapping[str, str], names: Sequence[
     if topic not in TOPICS_WITH_CLEARED:
         own = [value for name, value in values.items() if name in FIELD_MAPPINGS[topic]]
         return f"({_IS.join(['None', *own, 'None'])})"
-    # Looked up by name, a null field cannot be told from a missing one.
-    return "None in fields.values()" if names is None else "False"
+    if names is not None:
+        return "False"
+    # Looked up by name, a null field cannot be told from a missing one, nor a field without rows.
+    return "None in fields.values()" if topic is not Topic.L2 else "not all(fields.values())"
 
 
 def _cleared_expression(values: Mapping[str, str], names: Sequence[str] | None) -> str:
-    """Return the expression for the names of the fields that are null, given the expression for each field's value."""
+    """Return the expression for the names of the fields that are null, or have no rows, given those for the values."""
     if names is None or not values:
         return "EMPTY"
-    none_is_null = " and ".join(f"{value} is not None" for value in values.values())
-    pairs = ", ".join(f'("{field}", {value})' for field, value in values.items())
+    none_is_null = " and ".join(value if field in _ROWS else f"{value} is not None" for field, value in values.items())
+    pairs = ", ".join(
+        f'("{field}", {value} or None)' if field in _ROWS else f'("{field}", {value})'
+        for field, value in values.items()
+    )
     return f"EMPTY if {none_is_null}{_CONTINUATION}else encode_cleared(({pairs},))"
 
 

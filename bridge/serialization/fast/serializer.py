@@ -32,9 +32,17 @@ class FastSerializer:
     ``prices`` counts each rounded price once per encoded record. Not thread-safe.
     """
 
-    def __init__(self, schemas: Schemas, prefixes: Mapping[Topic, bytes], decimals: DecimalEncoder) -> None:
+    def __init__(
+        self,
+        schemas: Schemas,
+        prefixes: Mapping[Topic, bytes],
+        decimals: DecimalEncoder,
+        *,
+        is_full: bool | None = None,
+    ) -> None:
+        """Encode ``is_full`` in each record of level 2: whether a message has all rows, if that is known."""
         self._records = {topic: schemas[topic].parsed for topic in MARKET_DATA}
-        self._context = CodeContext(decimals)
+        self._context = CodeContext(decimals, is_full=is_full)
         self._array_encoders = {
             topic: _execute(generate_array_encoders(record, self._context), self._context.namespace)
             for topic, record in self._records.items()

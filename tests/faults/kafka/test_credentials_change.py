@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tests.support.token_endpoint import FakeTokenEndpoint
 
 TOKEN_SECONDS = 2
+#: Long enough to start a bridge on a busy machine.
+FILE_TOKEN_SECONDS = 8
 EXPIRED_SECONDS = -60
 
 
@@ -92,6 +94,26 @@ async def test_records_wait_while_there_is_no_valid_token(
 
     await load.proof()
     assert all(words in line["reason"] for line in load.logged(NOT_USABLE)[:2])
+
+
+async def test_records_wait_for_a_token_file_that_is_not_renewed(kafka: RealKafka, prefix: str, tmp_path: Path) -> None:
+    """When the broker ends the connection with its token, records wait until something has renewed the file."""
+    file = tmp_path / "token"
+    file.write_text(unsecured_jwt(FILE_TOKEN_SECONDS))
+    file.chmod(0o600)
+    login = {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+        "KAFKA_OAUTH_TOKEN_FILE": str(file),
+        "KAFKA_OAUTH_EXTENSIONS": "logicalCluster=lkc-1",
+    }
+    async with under_load(kafka, prefix, login, servers=kafka.addresses(Listener.SASL)) as load:
+        await eventually(lambda: load.logged(NOT_USABLE), "the token has expired")
+        file.write_text(unsecured_jwt())
+        await load.flows()
+
+    await load.proof()
+    assert f"KAFKA_OAUTH_TOKEN_FILE ({file}) has a token that expired" in load.logged(NOT_USABLE)[0]["reason"]
 
 
 async def test_a_password_that_changes_in_its_file(kafka: RealKafka, prefix: str, tmp_path: Path) -> None:

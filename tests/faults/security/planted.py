@@ -22,6 +22,9 @@ ROTATED_REFRESH_TOKEN = "rt-r0tated/refresh+token-5pun=="
 CLIENT_SECRET = 'cs%client/secret+"quoted"&<3'
 SASL_PASSWORD = 's4sl päss/word+"x"&y'
 OAUTH_SECRET = '0auth/client+secret "q" & more'
+KAFKA_TOKEN = "kafka-t0ken/with+signs~and=="
+CLIENT_ASSERTION = "ass3rtion/of+the~client=="
+KEY_PASSWORD = 'k3y päss/word+"x"&y'
 REGISTRY_PASSWORD = 'r3gistry/pass+word "q" & more'
 URL_QUERY = "apikey=ur1-query-planted-0000"
 

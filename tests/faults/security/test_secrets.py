@@ -242,9 +242,6 @@ async def test_a_kafka_that_rejects_the_password_or_accepts_it(
 ) -> None:
     """Neither a failed login nor a successful one shows its credentials, by any mechanism."""
     async with Simulator(rate=100) as simulator, token_endpoint() as endpoint:
-        for _ in range(20):
-            echo = basic("client", planted.OAUTH_SECRET)
-            endpoint.will_answer(401, {"error": "invalid_client", "error_description": f"not {echo}"})
         environ = {
             **environment(simulator, kafka.addresses(Listener.SASL), topic_prefix),
             "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
@@ -255,8 +252,19 @@ async def test_a_kafka_that_rejects_the_password_or_accepts_it(
             "KAFKA_OAUTH_CLIENT_ID": "client",
             "KAFKA_OAUTH_CLIENT_SECRET": planted.OAUTH_SECRET,
         }
+        workload = {"KAFKA_OAUTH_TOKEN_URL": endpoint.url, "KAFKA_OAUTH_CLIENT_ASSERTION": planted.CLIENT_ASSERTION}
+        token = {"KAFKA_OAUTH_TOKEN": planted.KAFKA_TOKEN}
         outputs = []
-        for mechanism, how in (("PLAIN", login), ("SCRAM-SHA-512", login), ("OAUTHBEARER", oauth)):
+        for mechanism, how, echo in (
+            ("PLAIN", login, ""),
+            ("SCRAM-SHA-512", login, ""),
+            ("OAUTHBEARER", oauth, basic("client", planted.OAUTH_SECRET)),
+            ("OAUTHBEARER", workload, planted.CLIENT_ASSERTION),
+            ("OAUTHBEARER", token, ""),
+        ):
+            endpoint.answers.clear()
+            for _ in range(20):
+                endpoint.will_answer(401, {"error": "invalid_client", "error_description": f"not {echo}"})
             tried = {**environ, **how, **LOUD, "KAFKA_SASL_MECHANISM": mechanism}
             async with process(tried, "run") as bridge:
                 await bridge.logged("Kafka unavailable, retrying")
@@ -292,6 +300,9 @@ async def test_secrets_in_the_wrong_settings_are_not_repeated(tmp_path: Path) ->
         "KAFKA_BOOTSTRAP_SERVERS": f"user:{planted.SASL_PASSWORD}@kafka:9092",
         "KAFKA_SASL_PASSWORD_FILE": str(file),
         "KAFKA_OAUTH_CLIENT_SECRET": planted.OAUTH_SECRET,
+        "KAFKA_OAUTH_CLIENT_ASSERTION": f'"{planted.CLIENT_ASSERTION}"',
+        "KAFKA_OAUTH_TOKEN": f"Bearer {planted.KAFKA_TOKEN}",
+        "KAFKA_SSL_KEY_PASSWORD": f" {planted.KEY_PASSWORD}",
         "SCHEMA_REGISTRY_URL": f"https://user:{planted.REGISTRY_PASSWORD}@registry/?{planted.URL_QUERY}",
         "SCHEMA_REGISTRY_PASSWORD": planted.REGISTRY_PASSWORD,
     }

@@ -28,7 +28,7 @@ SCHEMA = CHART / "values.schema.json"
 BEGIN = "<!-- values:begin -->\n"
 END = "<!-- values:end -->"
 _KEY = re.compile(r"(?P<indent> *)(?P<name>[\w-]+):(?P<rest>.*)")
-_SETTING = re.compile(r" \(`(?P<name>(ARIES|KAFKA|SCHEMA_REGISTRY|BRIDGE)_[A-Z0-9_]+)`\)")
+_SETTING = re.compile(r" \(`(?P<name>(ARIES|KAFKA|SCHEMA_REGISTRY|BRIDGE|AWS)_[A-Z0-9_]+)`\)")
 
 
 @dataclass(frozen=True, slots=True)

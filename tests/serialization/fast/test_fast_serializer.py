@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -149,9 +150,10 @@ def test_both_paths_return_the_same_bytes_and_reject_the_same_updates(topic: Top
     before = PATHS.reference_prices.rounded, PATHS.fast_prices.rounded
     expected = PATHS.reference(topic, update, metadata)
     # The general encoder cannot tell a null field from a missing one, and leaves both to the other.
-    assert PATHS.fast(topic, update, metadata) in ((expected, None) if None in fields.values() else (expected,))
+    ambiguous = None in fields.values() or (topic is Topic.L2 and not all(fields.values()))
+    assert PATHS.fast(topic, update, metadata) in ((expected, None) if ambiguous else (expected,))
     rounded = (PATHS.reference_prices.rounded - before[0]) if expected else 0
-    if None not in fields.values():
+    if not ambiguous:
         assert PATHS.fast_prices.rounded - before[1] == rounded
     before = PATHS.reference_prices.rounded, PATHS.fast_prices.rounded
     assert PATHS.fast(topic, update, metadata, tuple(fields)) == expected
@@ -297,6 +299,17 @@ def test_a_new_nullable_field_is_null() -> None:
     paths = Paths()
     paths.fast_serializer = FastSerializer(schemas, PREFIXES, DecimalEncoder())
     assert paths.fast(Topic.QUOTES, update) == expected
+
+
+@pytest.mark.parametrize("is_full", [True, False, None])
+def test_level_2_says_whether_a_message_has_all_rows(is_full: bool | None, paths: Paths) -> None:  # noqa: FBT001
+    """Both paths write what is known of the feed."""
+    paths.fast_serializer = FastSerializer(SCHEMAS, PREFIXES, DecimalEncoder(), is_full=is_full)
+    update = Update(UpdateKind.LEVEL2, "AAPL", {"orderBook": ["1:2:3"], "quotes": []})
+    metadata = msgspec.structs.replace(METADATA, is_full=is_full)
+    expected = paths.reference(Topic.L2, update, metadata)
+    assert expected is not None
+    assert paths.fast(Topic.L2, update, metadata, ("orderBook", "quotes")) == expected
 
 
 def test_a_new_required_field_is_rejected_at_start() -> None:
