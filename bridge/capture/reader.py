@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from zstandard import ZstdDecompressor, ZstdError
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+DialectName = Literal["action", "envelope"]
 #: A longer entry or header is none: the longest frame that a bridge accepts has 16 MiB.
 MAX_ENTRY_BYTES: Final = 64 << 20
 MAX_HEADER_BYTES: Final = 1 << 16
 #: What is decompressed at a time: small, as 4 bytes can be 128 KiB (RFC 8878 section 3.1.1.2).
 READ_BYTES: Final = 4096
+_DIALECTS: Final[dict[str, DialectName]] = {"action": "action", "envelope": "envelope"}
 _KINDS: Final = {kind.value: kind for kind in EntryKind}
 
 
@@ -40,10 +42,10 @@ class Capture:
         self.header = self._read_header()
 
     @property
-    def dialect(self) -> str | None:
+    def dialect(self) -> DialectName | None:
         """Return the dialect of the feed, if the header has one that is known."""
         dialect = self.header.get("dialect")
-        return dialect if dialect in ("action", "envelope") else None
+        return _DIALECTS.get(dialect) if isinstance(dialect, str) else None
 
     def entries(self) -> Iterator[Entry]:
         """Yield the entries; one that the end of the process has cut off is the end."""

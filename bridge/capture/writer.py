@@ -45,7 +45,7 @@ class Read(NamedTuple):
 
     time_us: int
     frames: Sequence[bytes]
-    bytes: int
+    size: int
 
     @classmethod
     def of(cls, time_us: int, frames: Sequence[bytes]) -> Read:
@@ -67,7 +67,7 @@ class Incident(NamedTuple):
 
 def size_of(captured: Captured) -> int:
     """Return what something captured takes in memory."""
-    return captured.bytes if isinstance(captured, Read) else len(captured.data) + FRAME_OVERHEAD_BYTES
+    return captured.size if isinstance(captured, Read) else len(captured.data) + FRAME_OVERHEAD_BYTES
 
 
 class CaptureWriter:

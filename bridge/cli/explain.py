@@ -19,7 +19,7 @@ from bridge.settings import load_only
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from bridge.explain.explainer import DialectName
+    from bridge.capture.reader import DialectName
     from bridge.explain.explanation import Explanation
     from bridge.explain.sources import Found, Source
 
@@ -53,18 +53,18 @@ def explain(
     subscribed to all events.
 
     The code is that of the bridge. Neither settings nor a broker are needed;
-    KAFKA_TOPIC_* name the topics. To explain a dead letter again:
-    aries-bridge tail dlq --json | jq -r .record.raw | aries-bridge explain
+    KAFKA_TOPIC_* and ARIES_LEVEL2 count if they are set. To explain dead letters
+    again: aries-bridge tail dlq --json | jq -r .record.raw | aries-bridge explain
 
     Exit codes: 0 all was read, or the output was closed; 1 a file cannot be
     read, or is damaged; 2 wrong options.
     """
     log_config.configure("CRITICAL", "console")  # what would be logged is shown as an explanation
-    names = load_only(os.environ, "KAFKA_TOPIC_").topics
+    settings = load_only(os.environ, "KAFKA_TOPIC_", "ARIES_LEVEL2")
     inputs = files or [STANDARD_INPUT]
     report = _Report(
         dialect,
-        lambda chosen: Explainer(chosen, names, partitions),
+        lambda chosen: Explainer(chosen, settings.topics, partitions, is_full=settings.is_full),
         as_json=as_json,
         shows_names=len(inputs) > 1,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import count
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
@@ -23,9 +23,10 @@ from bridge.topics import SUBSCRIBABLE, Topic
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from bridge.capture.reader import DialectName
     from bridge.market_data import Line
+    from bridge.pipeline.bad_fields import Example
 
-DialectName = Literal["action", "envelope"]
 #: More than one line can become.
 _BUDGET_BYTES: Final = 1 << 30
 #: A symbol that the feed does not send; all others get the topics of all subscriptions.
@@ -37,10 +38,12 @@ class Explainer:
     """A pipeline of one dialect in which each line is looked at before the next.
 
     Every symbol counts as subscribed to all events. ``names`` are the topics' names, ``partitions`` is the partition
-    count of topics with symbols as keys.
+    count of topics with symbols as keys, ``is_full`` whether a level-2 message has all rows, if that is known.
     """
 
-    def __init__(self, dialect: DialectName, names: Mapping[Topic, str], partitions: int) -> None:
+    def __init__(
+        self, dialect: DialectName, names: Mapping[Topic, str], partitions: int, *, is_full: bool | None = None
+    ) -> None:
         loaded = schemas.load()
         self._dialect = Envelope() if dialect == "envelope" else Action()
         self._names = names
@@ -53,6 +56,7 @@ class Explainer:
             dialect=dialect,
             partition=partition,
             budget_bytes=_BUDGET_BYTES,
+            is_full=is_full,
             clock=count(step=_HOUR_SECONDS).__next__,  # so that dead letters have no rate
         )
         self._pipeline.buffer.open({topic: partitions if topic in SUBSCRIBABLE else 1 for topic in Topic})
@@ -105,9 +109,8 @@ class Explainer:
             records=tuple(self._take_records()),
             filtered=next(iter(accounts.filtered - filtered), None),
             cleared=tuple(
-                ClearedField(self._names[topic], name, example.value, example.expected)
+                _cleared(self._names[topic], name, ingest.bad_fields.examples[topic, name])
                 for topic, name in ingest.bad_fields.counts - bad
-                if (example := ingest.bad_fields.examples[topic, name])
             ),
             unknown_fields=tuple(name for name, seen in ingest.unknown_fields.items() if seen != unknown.get(name)),
         )
@@ -123,3 +126,7 @@ class Explainer:
                 )
             buffer.start_batch(queue, len(queue.waiting), 0)
             buffer.acknowledge(queue)
+
+
+def _cleared(topic: str, field: str, example: Example) -> ClearedField:
+    return ClearedField(topic, field, example.value, example.expected)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-    from bridge.explain.explainer import DialectName
+    from bridge.capture.reader import DialectName
 
 STANDARD_INPUT: Final = "-"
 

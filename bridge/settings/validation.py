@@ -41,7 +41,11 @@ class Problem:
 
 def broken_rules(settings: Settings) -> Iterator[Problem]:
     """Yield a problem for each broken rule; the caller ignores those about fields that are invalid themselves."""
-    for rule in _RULES:
+    rules = (
+        *(_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _capture, _shards),
+        _registry,
+    )
+    for rule in rules:
         yield from rule(settings)
 
 
@@ -342,9 +346,3 @@ def _registry(settings: Settings) -> Iterator[Problem]:
             "SCHEMA_REGISTRY_CAFILE is set, but SCHEMA_REGISTRY_URL is http://: use https or unset the file.",
             "schema_registry_cafile",
         )
-
-
-_RULES = (
-    *(_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _capture, _shards),
-    _registry,
-)

@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.capture.recorder import INCIDENT_INTERVAL_SECONDS, CaptureRecorder
-from bridge.capture.writer import CaptureWriter, size_of
+from bridge.capture.writer import CaptureWriter, Read, size_of
 from tests.capture.captured import ABOUT, directory, files, frames
 from tests.capture.test_writer import Clock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from bridge.capture.writer import Captured
+
+
+def parts_of(captured: Captured) -> Iterator[object]:
+    """Yield the objects that a read takes with it."""
+    assert isinstance(captured, Read)
+    yield from (captured.frames, *captured.frames)
 
 
 class Recorded:
@@ -24,9 +33,7 @@ class Recorded:
         self.path = path
         self.clock = Clock()
         self.writer = CaptureWriter(directory(path), ABOUT, str, clock=self.clock)
-        self.recorder = CaptureRecorder(
-            self.writer, everything=everything, flight_bytes=flight_bytes, clock=self.clock
-        )
+        self.recorder = CaptureRecorder(self.writer, everything=everything, flight_bytes=flight_bytes, clock=self.clock)
 
     def incident(self, cause: str) -> list[bytes] | None:
         """Report an incident; return the frames of its file, None if it has none."""
@@ -67,7 +74,7 @@ def test_the_newest_frames_are_kept_within_the_limit(tmp_path: Path, size: int) 
     for place in range(0, len(sent), 3):
         recorded.recorder.frames(sent[place : place + 3])
     kept = list(recorded.recorder._kept)
-    held = sum(sum(map(sys.getsizeof, [one, one.time_us, one.frames, *one.frames])) for one in kept)  # type: ignore[union-attr]
+    held = sum(sys.getsizeof(part) for one in kept for part in (one, one.time_us, *parts_of(one)))
     assert held <= 100_000
     assert sum(map(size_of, kept)) > 50_000
     found = recorded.incident("gap")
