@@ -130,6 +130,7 @@ class Bridge:
         settings = self.settings
         self.client = AriesClient(
             url=settings.aries_ws_url,
+            cafile=settings.aries_ssl_cafile,
             dialect=dialect(settings),
             timing=Timing(
                 settings.aries_ping_interval_seconds,
@@ -344,6 +345,7 @@ def token_source(settings: Settings, learn_secret: Callable[[str], None] = lambd
         client_id=settings.aries_client_id,
         refresh_token=settings.aries_refresh_token,
         client_secret=settings.aries_client_secret,
+        cafile=settings.aries_ssl_cafile,
         learn_secret=learn_secret,
     )
 

@@ -12,7 +12,8 @@
     ├── RegistryRefused          the registry rejects our credentials                 (exit 1)
     ├── UnsupportedLibrary       a library is not the version that the bridge was built for (exit 1)
     ├── KafkaUnreachable         no broker responded: retried
-    ├── RegistryUnreachable      the registry did not respond: retried
+    ├── RegistryUnreachable      the registry did not respond as one, or there is no token for it: retried
+    ├── ProxyUnusable            the environment names a proxy that cannot be used: retried, invalid at start
     ├── SecretUnreadable         a secret's file cannot be read at the moment: retried
     ├── TokenUnavailable         no access token at the moment: retried
     ├── ConnectionLost           the Aries connection is closed or unusable: retried according to its cause
@@ -126,7 +127,15 @@ class KafkaUnreachable(BridgeError):
 
 
 class RegistryUnreachable(BridgeError):
-    """An unreachable schema registry, or one whose responses are unusable; the text says why."""
+    """An unreachable schema registry, one whose responses are unusable, or no credentials for it at the moment."""
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(problem, remedy)
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.remedy}".rstrip()
 
 
 class PortUnusable(BridgeError):
@@ -134,19 +143,36 @@ class PortUnusable(BridgeError):
 
 
 class RegistryRefused(BridgeError):
-    """Credentials that the schema registry rejects; retrying cannot help."""
+    """Credentials that the schema registry rejects; retrying cannot help. ``check`` says which to check."""
 
-    def __init__(self, url: str, status: int) -> None:
+    def __init__(self, url: str, status: int, check: str = "") -> None:
         self.url = url
         self.status = status
-        super().__init__(url, status)
+        self.check = check
+        super().__init__(url, status, check)
+
+    @property
+    def remedy(self) -> str:
+        """Return what to do."""
+        return (
+            f"{self.check} The account must be allowed to read the subjects of the bridge's topics (and to write them, "
+            "if SCHEMA_REGISTRY_AUTO_REGISTER is on)."
+        ).lstrip()
 
     def __str__(self) -> str:
-        return (
-            f"the schema registry at {self.url} denied access (HTTP {self.status}). "
-            "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may read the subjects of "
-            "the bridge's topics (and write them, if SCHEMA_REGISTRY_AUTO_REGISTER is on)."
-        )
+        return f"the schema registry at {self.url} denied access (HTTP {self.status}). {self.remedy}"
+
+
+class ProxyUnusable(BridgeError):
+    """A proxy of the environment that cannot be used; the text never contains its password."""
+
+    def __init__(self, variable: str, problem: str, host: str) -> None:
+        self.complaint = f"the proxy for {host}, which {variable} names, cannot be used: {problem}"
+        self.remedy = f"Set {variable} to http://host:port, or exempt {host} with NO_PROXY."
+        super().__init__(variable, problem, host)
+
+    def __str__(self) -> str:
+        return f"{self.complaint}. {self.remedy}"
 
 
 class SecretUnreadable(BridgeError):

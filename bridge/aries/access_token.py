@@ -16,8 +16,8 @@ from bridge.oauth.current_grant import CurrentGrant
 from bridge.oauth.endpoint import DEADLINE_SECONDS, Grant, TokenEndpoint, TokenRequest
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
+    from os import PathLike
 
     from bridge.secrets.secret import Revealable
 
@@ -95,10 +95,10 @@ class RefreshingToken:
         clock: Callable[[], float] = time.time,
         steady_clock: Callable[[], float] = time.monotonic,
         deadline_seconds: float = DEADLINE_SECONDS,
-        tls: ssl.SSLContext | None = None,
+        cafile: PathLike[str] | None = None,
     ) -> None:
         self._learn_secret = learn_secret
-        self._endpoint = TokenEndpoint(url, "ARIES_TOKEN_URL", HINTS, deadline_seconds=deadline_seconds, tls=tls)
+        self._endpoint = TokenEndpoint(url, "ARIES_TOKEN_URL", HINTS, deadline_seconds=deadline_seconds, cafile=cafile)
         self._client_id = client_id
         self._client_secret = client_secret
         self._configured = refresh_token

@@ -36,6 +36,7 @@ from bridge.pipeline.control_events import ControlKind
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from bridge.aries.access_token import TokenSource
     from bridge.aries.protocol.dialect import Dialect
@@ -72,6 +73,7 @@ class AriesClient:
         self,
         *,
         url: str,
+        cafile: Path | None = None,
         dialect: Dialect,
         timing: Timing,
         tokens: TokenSource,
@@ -92,6 +94,7 @@ class AriesClient:
         self.session: Session | None = None
         self.plan = plan
         self._url = url
+        self._cafile = cafile
         self._dialect = dialect
         self._timing = timing
         self._silence = SilencePolicy(timing.stale_after_seconds)
@@ -126,7 +129,7 @@ class AriesClient:
     async def _connect(self) -> None:
         self.state = ClientState.CONNECTING
         token = await self._token(fresh=False)
-        socket = await connect.connect(self._url, self._connection, connect.OPEN_TIMEOUT_SECONDS)
+        socket = await connect.connect(self._url, self._connection, connect.OPEN_TIMEOUT_SECONDS, self._cafile)
         self._recorder.mark("connected")
         session = self.session = Session(self._dialect, self.plan, self._timing, _now(), self._silence)
         self.state = ClientState.AUTHENTICATING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from websockets.asyncio import client as websockets
 from websockets.frames import CloseCode
@@ -11,10 +11,16 @@ from websockets.frames import CloseCode
 import bridge
 from bridge.aries import connect_errors
 from bridge.aries.protocol import close_codes
-from bridge.errors import ConnectionLost, DisconnectCause
+from bridge.errors import ConnectionLost, DisconnectCause, ProxyUnusable, SettingsError
+from bridge.network.authorities import trusting
+from bridge.network.proxies import proxy_for
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from websockets.exceptions import ConnectionClosed
+
+    from bridge.network.proxies import Proxy
 
 OPEN_TIMEOUT_SECONDS = 10.0
 CLOSE_TIMEOUT_SECONDS = 2.0
@@ -34,12 +40,28 @@ class _Connect(websockets.connect):
         return exc
 
 
-async def connect(url: str, connection: type[ConnectionT], timeout_seconds: float) -> ConnectionT:
-    """Open a WebSocket; raise ``ConnectionLost``, or ``HandshakeRefused`` if the server answered with an HTTP error."""
+async def connect(
+    url: str, connection: type[ConnectionT], timeout_seconds: float, cafile: PathLike[str] | None = None
+) -> ConnectionT:
+    """Open a WebSocket; raise ``ConnectionLost``, or ``HandshakeRefused`` if the server answered with an HTTP error.
+
+    Trusts the authorities in ``cafile`` and those of the system, of the server and of a proxy.
+    """
+    proxy, is_connected = None, False
+
+    def connected(*arguments: Any, **options: Any) -> ConnectionT:
+        """Return the connection, which is created when a proxy, if there is one, has opened the tunnel."""
+        nonlocal is_connected
+        is_connected = True
+        return connection(*arguments, **options)
+
     try:
+        proxy = proxy_for(url)
         socket = await _Connect(
             url,
-            create_connection=connection,
+            create_connection=connected,  # type: ignore[arg-type]  # it is only called
+            proxy=None if proxy is None else proxy.url,
+            **_tls(url, proxy, cafile),
             compression=None,  # it takes about 4 µs a frame and saves little, as frames are small
             max_size=MAX_FRAME_BYTES,
             max_queue=MAX_QUEUED_FRAMES,
@@ -48,12 +70,23 @@ async def connect(url: str, connection: type[ConnectionT], timeout_seconds: floa
             ping_interval=None,  # see bridge.aries.protocol.keep_alive
             user_agent_header=f"aries-bridge/{bridge.__version__}",
         )
+    except (ProxyUnusable, SettingsError) as error:
+        raise connect_errors.not_tried(error) from None
     except connect_errors.ERRORS as error:
-        lost = connect_errors.connect_failed(error, url, timeout_seconds)
-        # The message of an invalid proxy can contain its password.
-        raise lost from None if isinstance(error, connect_errors.INVALID_PROXY) else error
+        if proxy is not None and not is_connected:
+            raise connect_errors.proxy_failed(error, url, proxy) from error
+        raise connect_errors.connect_failed(error, url, timeout_seconds) from error
     assert isinstance(socket, connection)  # create_connection
     return socket
+
+
+def _tls(url: str, proxy: Proxy | None, cafile: PathLike[str] | None) -> dict[str, Any]:
+    """Return the options for TLS, with files read again at each connection; raise SettingsError."""
+    is_secure = {"ssl": url.startswith("wss:"), "proxy_ssl": proxy is not None and proxy.url.startswith("https:")}
+    if not any(is_secure.values()):
+        return {}
+    context = trusting(connect_errors.AUTHORITIES_SETTING, cafile, also_system=True)
+    return {option: context for option, needed in is_secure.items() if needed}
 
 
 async def close(socket: websockets.ClientConnection) -> None:

@@ -11,40 +11,31 @@ from urllib.parse import urlsplit
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
-    InvalidProxy,
+    InvalidMessage,
+    InvalidProxyStatus,
     InvalidStatus,
     InvalidURI,
-    ProxyError,
 )
 
 from bridge.aries.protocol.close_codes import HINTS
 from bridge.backoff import retry_after_seconds
-from bridge.errors import ConnectionLost, DisconnectCause, HandshakeRefused
+from bridge.errors import BridgeError, ConnectionLost, DisconnectCause, HandshakeRefused, ProxyUnusable, SettingsError
+from bridge.network.faults import os_reason, proxy_refused, proxy_unreachable, tls_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: What opening a WebSocket raises: a proxy in the environment that cannot be used may be an InvalidProxy, a ValueError
-#: (its port) or an ImportError (SOCKS needs another library).
-INVALID_PROXY: Final = (InvalidProxy, ValueError, ImportError)
-ERRORS: Final = (InvalidHandshake, InvalidURI, ConnectionClosed, OSError, EOFError, TimeoutError, *INVALID_PROXY)
+    from bridge.network.proxies import Proxy
+
+#: What opening a WebSocket raises; a UnicodeError is an impossible host name.
+ERRORS: Final = (InvalidHandshake, InvalidURI, ConnectionClosed, OSError, EOFError, TimeoutError, UnicodeError)
+URL_SETTING: Final = "ARIES_WS_URL"
+AUTHORITIES_SETTING: Final = "ARIES_SSL_CAFILE"
 #: The other dialect's path, by path [D].
 OTHER_PATHS: Final[Mapping[str, str]] = MappingProxyType(
     {"/v1/market/ws": "/v1/marketdata/ws", "/v1/marketdata/ws": "/v1/market/ws"}
 )
-_FIX_PROXY: Final = "Fix HTTPS_PROXY, or exempt the host with NO_PROXY."
-_CHECK_URL: Final = "Check ARIES_WS_URL."
-_CERTIFICATE_FOR_ANOTHER_NAME: Final = "Put the name that the certificate was issued for into ARIES_WS_URL."
-#: What to do about a certificate that is not accepted, by OpenSSL's X509_V_ERR_*.
-_CERTIFICATE_HINTS: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        9: "Check this machine's clock.",  # not yet valid
-        10: "Have it renewed by the server's operator, and check this machine's clock.",  # expired
-        62: _CERTIFICATE_FOR_ANOTHER_NAME,  # host name mismatch
-        64: _CERTIFICATE_FOR_ANOTHER_NAME,  # IP address mismatch
-    }
-)
-_UNKNOWN_AUTHORITY: Final = "If a private authority issued it, set SSL_CERT_FILE to that authority's PEM file."
+_CHECK_URL: Final = f"Check {URL_SETTING}."
 _ADDRESS_REJECTED: Final = (
     "No token has been sent at this point, so Aries, or a proxy on the way, rejects this machine's address: ask "
     "Aries, and check the network."
@@ -59,45 +50,55 @@ _HANDSHAKE_HINTS: Final[Mapping[int, str]] = MappingProxyType(
 )
 
 
+def not_tried(error: BridgeError) -> ConnectionLost:
+    """Return the loss that something stands for that prevents even the attempt to connect."""
+    if isinstance(error, ProxyUnusable):
+        return ConnectionLost(DisconnectCause.NETWORK, error.complaint, remedy=error.remedy)
+    problem = "; ".join(error.problems) if isinstance(error, SettingsError) else str(error)
+    return ConnectionLost(DisconnectCause.NETWORK, problem)
+
+
+def proxy_failed(error: Exception, url: str, proxy: Proxy) -> ConnectionLost:
+    """Return the loss that a proxy stands for that opens no tunnel."""
+    host = _host(url)
+    if isinstance(error, InvalidProxyStatus):
+        fault = proxy_refused(proxy, error.response.status_code, host)
+    else:
+        fault = proxy_unreachable(proxy, error, host, AUTHORITIES_SETTING)
+    return ConnectionLost(DisconnectCause.NETWORK, f"the proxy {proxy} {fault.problem}", remedy=fault.remedy)
+
+
 def connect_failed(error: Exception, url: str, timeout_seconds: float) -> ConnectionLost:
     """Return the loss that an error of opening a WebSocket stands for."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
+    parts, host = urlsplit(url), _host(url)
     cause, hint = DisconnectCause.NETWORK, ""
     match error:
         case InvalidStatus(response=response):
             headers = response.headers
             return handshake_rejected(response.status_code, parts.path, headers.get("Retry-After"), headers.get("Date"))
-        case ssl.SSLCertVerificationError(verify_message=reason, verify_code=code):
-            hint = _CERTIFICATE_HINTS.get(code, _UNKNOWN_AUTHORITY)
-            problem = f"the certificate of {host} is not accepted: {reason.rstrip('. ')}"
+        case ssl.SSLError():
+            fault = tls_fault(error, url_setting=URL_SETTING, authorities_setting=AUTHORITIES_SETTING)
+            problem, hint = f"{host} {fault.problem}", fault.remedy
         case TimeoutError():
             problem = f"{host} did not answer within {timeout_seconds:g} s"
-        case InvalidProxy() | ValueError() | ImportError() if not isinstance(error, UnicodeError):
-            hint = _FIX_PROXY
-            problem = f"the proxy in the environment cannot be used: {_proxy_problem(error)}"
-        case ProxyError():
-            hint = "Check HTTPS_PROXY, or exempt the host with NO_PROXY."
-            problem = f"the proxy refused the connection: {error}"
+        case InvalidMessage() if parts.scheme == "ws":
+            cause, hint = DisconnectCause.HANDSHAKE, f"{_CHECK_URL} The port may speak TLS (wss://)."
+            problem = f"{host} is not a WebSocket server: {error}"
         case InvalidHandshake() | InvalidURI():
             cause, hint = DisconnectCause.HANDSHAKE, _CHECK_URL
             problem = f"{host} is not a WebSocket server: {error}"
         case ConnectionClosed():  # before the request was sent
             problem = f"{host} closed the connection immediately"
+        case ConnectionResetError() if parts.scheme == "wss":
+            hint = f"If this lasts, check {URL_SETTING}: the port may speak no TLS."
+            problem = f"{host} closed the connection in the TLS handshake"
         case _:
-            problem = f"{host} cannot be reached: {str(error) or type(error).__name__}"
+            problem = f"{host} cannot be reached: {os_reason(error)}"
     return ConnectionLost(cause, problem, remedy=hint)
 
 
-def _proxy_problem(error: Exception) -> str:
-    """Return what is wrong with the proxy, without its URL, which can contain a password."""
-    match error:
-        case InvalidProxy(msg=problem):
-            return problem
-        case ImportError():
-            return "SOCKS is not supported"
-        case _:
-            return "its URL is invalid"
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def handshake_rejected(status: int, path: str, retry_after: str | None, date: str | None = None) -> HandshakeRefused:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
-from websockets.proxy import get_proxy, parse_proxy
-from websockets.uri import parse_uri
 
 from bridge.aries.connect import close, connect
 from bridge.check.clock_skew import check_clock
@@ -16,6 +14,7 @@ from bridge.check.endpoint import Endpoint, check_endpoint, report_certificate
 from bridge.check.session import AUTHENTICATION, check_session
 from bridge.check.token import TOKEN, check_token
 from bridge.errors import ConnectionLost, HandshakeRefused
+from bridge.network.proxies import proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +43,7 @@ async def check_aries(
         access_token = await check_token(report, settings, learn_secret)
     else:
         report.ok(TOKEN, "not requested without a session: a refresh token may be valid only once")
-        await _check_token_endpoint(report, settings.aries_token_url, timeout_seconds)
+        await _check_token_endpoint(report, settings, timeout_seconds)
     socket = await _connect(report, settings, timeout_seconds)
     if socket is None:
         return
@@ -60,11 +59,11 @@ async def check_aries(
 async def _connect(report: CheckReport, settings: Settings, timeout_seconds: float) -> ClientConnection | None:
     url, sent_at = settings.aries_ws_url, time.time()
     try:
-        socket = await connect(url, ClientConnection, timeout_seconds)
+        socket = await connect(url, ClientConnection, timeout_seconds, settings.aries_ssl_cafile)
     except ConnectionLost as lost:
         date = lost.date if isinstance(lost, HandshakeRefused) else None
         check_clock(report, date, sent_at, time.time())
-        report.fail(CONNECTION, lost.reason, lost.remedy or _remedy(url))
+        report.fail(CONNECTION, lost.reason, lost.remedy or _CHECK_URL)
         return None
     assert socket.response is not None
     check_clock(report, socket.response.headers.get("Date"), sent_at, time.time())
@@ -74,15 +73,10 @@ async def _connect(report: CheckReport, settings: Settings, timeout_seconds: flo
     return socket
 
 
-async def _check_token_endpoint(report: CheckReport, url: str, timeout_seconds: float) -> None:
-    # A proxy for wss in the environment is the one that aiohttp uses for https.
-    if get_proxy(parse_uri(url.replace("http", "ws", 1))) is None:
-        await check_endpoint(report, TOKEN_ENDPOINT, Endpoint.of_url(url), "Check ARIES_TOKEN_URL.", timeout_seconds)
-
-
-def _remedy(url: str) -> str:
-    proxy = get_proxy(parse_uri(url))
-    if proxy is None:
-        return _CHECK_URL
-    parsed = parse_proxy(proxy)
-    return f"Check HTTPS_PROXY (the proxy is {parsed.host}:{parsed.port}), or exempt the host with NO_PROXY."
+async def _check_token_endpoint(report: CheckReport, settings: Settings, timeout_seconds: float) -> None:
+    url = settings.aries_token_url
+    if (proxy := proxy_for(url)) is not None:
+        report.ok(TOKEN_ENDPOINT, f"requested through the proxy {proxy}, which is not tried without a request")
+        return
+    endpoint = Endpoint.of_url(url, settings.aries_ssl_cafile, also_system=True)
+    await check_endpoint(report, TOKEN_ENDPOINT, endpoint, "Check ARIES_TOKEN_URL.", timeout_seconds)

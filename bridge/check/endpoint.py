@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from bridge.check.report import duration_text
+from bridge.network.authorities import trusting
+from bridge.network.faults import os_reason, tls_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,10 +35,10 @@ class Endpoint:
     tls: ssl.SSLContext | None = None
 
     @classmethod
-    def of_url(cls, url: str, cafile: str | PathLike[str] | None = None) -> Self:
-        """Return the endpoint of an http or https URL."""
+    def of_url(cls, url: str, cafile: str | PathLike[str] | None = None, *, also_system: bool = False) -> Self:
+        """Return the endpoint of an http or https URL; ``also_system`` adds the system's authorities to the file's."""
         parts = urlsplit(url)
-        tls = ssl.create_default_context(cafile=cafile) if parts.scheme == "https" else None
+        tls = trusting("CA file", cafile, also_system=also_system) if parts.scheme == "https" else None
         return cls(parts.hostname or "", parts.port or _PORTS[parts.scheme], tls)
 
     def __str__(self) -> str:
@@ -51,7 +53,7 @@ async def check_endpoint(
         async with asyncio.timeout(timeout_seconds):
             _, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=endpoint.tls)
     except (OSError, UnicodeError, TimeoutError) as error:  # UnicodeError: an impossible host name
-        report.fail(check, f"{endpoint}: {str(error) or f'no answer within {timeout_seconds:g} s'}", remedy)
+        report.fail(check, f"{endpoint} {_problem(error, timeout_seconds)}", remedy)
         return
     tls = writer.get_extra_info("ssl_object")
     writer.transport.abort()
@@ -59,6 +61,14 @@ async def check_endpoint(
         report.ok(check, f"{endpoint} accepts connections")
     else:
         report_certificate(report, check, str(endpoint), tls.getpeercert())
+
+
+def _problem(error: Exception, timeout_seconds: float) -> str:
+    if isinstance(error, ssl.SSLError):
+        return tls_fault(error, url_setting="the address", authorities_setting="the setting of its CA file").problem
+    if isinstance(error, TimeoutError) and not error.errno:
+        return f"does not answer within {timeout_seconds:g} s"
+    return f"cannot be reached: {os_reason(error)}"
 
 
 def report_certificate(report: CheckReport, check: str, address: str, certificate: Mapping[str, Any]) -> None:

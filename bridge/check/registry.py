@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bridge.check.endpoint import Endpoint, check_endpoint
 from bridge.errors import RegistryRefused, RegistryUnreachable
+from bridge.network.proxies import proxy_for
+from bridge.serialization import registry_settings
+from bridge.serialization.registry_transport import server_urls
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.subjects import SubjectStatus, compare_subject, subjects
 
@@ -16,7 +20,6 @@ if TYPE_CHECKING:
 
 REGISTRY, TLS, SUBJECTS = "Schema registry", "Schema registry TLS", "Schema registry subjects"
 _CHECK_URL = "Check SCHEMA_REGISTRY_URL."
-_CHECK_CREDENTIALS = "Set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD to an account that may read subjects."
 
 
 async def check_registry(report: CheckReport, settings: Settings, urls: str, timeout_seconds: float) -> None:
@@ -25,7 +28,7 @@ async def check_registry(report: CheckReport, settings: Settings, urls: str, tim
     Nothing is registered.
     """
     compared = None
-    for url in filter(None, map(str.strip, urls.split(","))):
+    for url in server_urls(urls):
         answer = await _compare(report, settings, url, timeout_seconds)
         compared = compared or answer
     if compared is not None:
@@ -38,17 +41,19 @@ async def _compare(
     try:
         async with Registry.of(settings, url) as registry:
             compared = [
-                await compare_subject(registry, subject, schema) for subject, schema in subjects(settings.topics)
+                await compare_subject(registry, subject, schema)
+                for subject, schema in subjects(settings.topics, settings.schema_registry_context)
             ]
     except RegistryRefused as error:
-        report.fail(REGISTRY, f"{error.url} rejects the credentials (HTTP {error.status})", _CHECK_CREDENTIALS)
+        report.fail(REGISTRY, f"{error.url} denies access (HTTP {error.status})", error.remedy)
         return None
     except RegistryUnreachable as error:
-        report.fail(REGISTRY, str(error), _CHECK_URL)
+        report.fail(REGISTRY, error.problem, error.remedy)
         return None
-    endpoint = Endpoint.of_url(url, settings.schema_registry_cafile)
+    endpoint = Endpoint.of_url(url)
     report.ok(REGISTRY, f"{endpoint} answers, and lets us read")
-    if endpoint.tls is not None:
+    if endpoint.tls is not None and proxy_for(url) is None:  # which alone may reach it
+        endpoint = replace(endpoint, tls=registry_settings.tls(settings))
         await check_endpoint(report, TLS, endpoint, _CHECK_URL, timeout_seconds)
     return compared
 

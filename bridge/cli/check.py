@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvloop
 
 from bridge import settings
 from bridge.check.report import CheckResult, Status
 from bridge.check.settings import SETTINGS
 from bridge.errors import BridgeError, SettingsError
+from bridge.network import event_loop
 from bridge.observability import log_config
 
 if TYPE_CHECKING:
@@ -59,8 +58,7 @@ def check(
         if not as_json:
             typer.echo(str(results[-1]))
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(preflight(os.environ, on_result, redactor.learn, session=session, timeout_seconds=timeout))
+    event_loop.run(preflight(os.environ, on_result, redactor.learn, session=session, timeout_seconds=timeout))
     if as_json:
         typer.echo(json.dumps([asdict(result) for result in results], indent=2, ensure_ascii=False))
     raise typer.Exit(exit_code(results))

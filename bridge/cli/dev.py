@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path  # noqa: TC003 - typer resolves it to know what the option takes
 from typing import Annotated, Literal
 
@@ -47,11 +46,9 @@ def dev(
     consumer reads back from Kafka. All run in one process, so the rates it
     reaches are no benchmark. Ctrl-C drains.
     """
-    import uvloop  # noqa: PLC0415 - the other commands start faster without it
-
-    from bridge.dev import environment, runner  # noqa: PLC0415 - likewise
+    from bridge.dev import environment, runner  # noqa: PLC0415 - the other commands start faster without it
+    from bridge.network import event_loop  # noqa: PLC0415 - likewise
 
     options = environment.Options(symbols=symbols, dialect=dialect, rate=rate, seed=seed, script=script)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        if not loop.run(run_until_signal(runner.run(options, seconds=seconds, plain=plain))):
-            note("interrupted before the bridge had started.")
+    if not event_loop.run(run_until_signal(runner.run(options, seconds=seconds, plain=plain))):
+        note("interrupted before the bridge had started.")

@@ -13,11 +13,11 @@ import threading
 from typing import TYPE_CHECKING
 
 import structlog
-import uvloop
 
 import bridge
 from bridge import log_events, settings
 from bridge.app import serve
+from bridge.network.event_loop import EventLoop
 from bridge.observability import log_config as logs
 from bridge.observability.unexpected_errors import install_hooks, log_loop_error, report_fatal
 from bridge.settings.warnings import warnings
@@ -47,7 +47,7 @@ def _run_loop(loaded: settings.Settings, redactor: Redactor) -> int:
     """Serve in an event loop; whatever goes wrong is logged with all its causes and becomes the exit code."""
     code = 0
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=EventLoop) as runner:
             runner.get_loop().set_exception_handler(log_loop_error)
             try:
                 runner.run(serve(loaded, redactor))

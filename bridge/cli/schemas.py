@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.errors import BridgeError, SettingsError
+from bridge.network import event_loop
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry, subject_of
 from bridge.serialization.subjects import SubjectStatus, compare_subject, register_subject, subjects
@@ -41,17 +41,24 @@ def list_schemas() -> None:
     """List each topic's subject, record name and schema fingerprint (CRC-64-AVRO, as in each record)."""
     rows = [("topic", "subject", "record", "fingerprint")]
     known = schemas.load()
-    for topic, name in _settings().topics.items():
-        rows.append((name, subject_of(name), known[topic].name, known[topic].fingerprint.hex()))
+    settings = _settings()
+    for topic, name in settings.topics.items():
+        subject = subject_of(name, settings.schema_registry_context)
+        rows.append((name, subject, known[topic].name, known[topic].fingerprint.hex()))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @schemas_app.command()
-def show(topic: Annotated[str, typer.Argument(help=f"{', '.join(Topic)}, or the topic's name in Kafka.")]) -> None:
+def show(
+    topic: Annotated[str, typer.Argument(help=f"{', '.join(Topic)}, the topic's name in Kafka, or its subject.")],
+) -> None:
     """Print a topic's schema as JSON."""
-    by_name = {name: topic for topic, name in _settings().topics.items()} | {topic.value: topic for topic in Topic}
+    settings = _settings()
+    context, names = settings.schema_registry_context, settings.topics
+    by_name = {subject_of(name, context): known for known, name in names.items()}
+    by_name |= {name: known for known, name in names.items()} | {known.value: known for known in Topic}
     if topic not in by_name:
         raise BridgeError(f"{topic!r} is not a topic of the bridge, which has: {', '.join(Topic)}.")
     typer.echo(json.dumps(json.loads(schemas.load()[by_name[topic]].text), indent=2, ensure_ascii=False))
@@ -59,14 +66,14 @@ def show(topic: Annotated[str, typer.Argument(help=f"{', '.join(Topic)}, or the 
 
 @schemas_app.command()
 def compare() -> None:
-    """Compare each subject with the bridge's schema; exit 1 unless the registry has exactly that for all."""
-    asyncio.run(_for_each_subject(compare_subject))
+    """Compare each subject with the bridge's schema; exit 1 unless the registry has that for all."""
+    event_loop.run(_for_each_subject(compare_subject))
 
 
 @schemas_app.command()
 def register() -> None:
     """Register the schemas that the registry lacks; exit 1 if it rejects one."""
-    asyncio.run(_for_each_subject(register_subject))
+    event_loop.run(_for_each_subject(register_subject))
 
 
 def _settings() -> Settings:
@@ -83,10 +90,11 @@ async def _for_each_subject(action: Action) -> None:
     url = settings.schema_registry_url
     if url is None:
         raise SettingsError(("SCHEMA_REGISTRY_URL is not set: set it, for example to http://registry:8081.",))
-    width = max(len(subject_of(name)) for name in settings.topics.values())
+    found = dict(subjects(settings.topics, settings.schema_registry_context))
+    width = max(map(len, found))
     failed = False
     async with Registry.of(settings, url) as registry:
-        for subject, schema in subjects(settings.topics):
+        for subject, schema in found.items():
             result = await action(registry, subject, schema)
             details = f"{result.details}. {result.remedy}" if result.status is SubjectStatus.FAILED else result.details
             typer.echo(f"{result.status:<11} {subject:<{width}}  {details}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +12,7 @@ from bridge.errors import Undecodable
 from bridge.kafka.client_options import CapturedKafkaLog, bootstrap_servers, readable_errors
 from bridge.kafka.consumer import open_consumer, open_deserializer
 from bridge.kafka.tail import Selection, follow, seek
+from bridge.network import event_loop
 from bridge.serialization.formatting import json_line, text_line
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
@@ -72,7 +72,7 @@ def tail(
     keys = frozenset(name.encode() for name in symbol or ())
     selection = Selection(tuple(topics or ()), keys, from_beginning, count, timeout)
     try:
-        asyncio.run(run_until_signal(print_records(settings, selection, json_line if as_json else text_line)))
+        event_loop.run(run_until_signal(print_records(settings, selection, json_line if as_json else text_line)))
     except BrokenPipeError:  # as by `| head`
         discard_output()
 

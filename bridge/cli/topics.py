@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +19,7 @@ from bridge.kafka.topic_specification import (
     partition_count,
     specify_topics,
 )
+from bridge.network import event_loop
 from bridge.settings import load_only
 from bridge.settings.kafka_side import kafka_settings
 
@@ -85,7 +85,7 @@ def topics(
     elif cluster is not None:
         raise typer.BadParameter("only valid with --strimzi", param_hint="--cluster")
     else:
-        asyncio.run(create_or_compare(kafka_settings(bootstrap_servers), options, dry_run=dry_run, check=check))
+        event_loop.run(create_or_compare(kafka_settings(bootstrap_servers), options, dry_run=dry_run, check=check))
 
 
 def _print_manifest(options: TopicOptions, cluster: str | None, api: StrimziApi) -> None:

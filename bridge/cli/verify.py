@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import sys
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bridge.cli.options import BootstrapServers  # noqa: TC001 - typer reads annotations at run time
 from bridge.cli.terminal import ThrottledNotes, discard_output, note, run_until_signal
 from bridge.clock import wall_us
+from bridge.network import event_loop
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import MARKET_DATA
 from bridge.verify.topic_reader import Selection
@@ -81,7 +81,7 @@ def verify(
         progress=_progress,
     )
     try:
-        asyncio.run(run_until_signal(verification.run()))
+        event_loop.run(run_until_signal(verification.run()))
         report = verification.close()
         if report is None:
             note("interrupted before the end: nothing is proven.")

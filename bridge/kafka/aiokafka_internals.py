@@ -12,6 +12,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiokafka
@@ -28,6 +29,7 @@ from aiokafka.protocol.produce import ProduceRequest_v3, ProduceRequest_v5, Prod
 
 from bridge.errors import UnsupportedLibrary
 from bridge.kafka.error_policy import DUPLICATE_SEQUENCE_NUMBER, NO_ERROR, BatchRejected
+from bridge.network.race import first_result
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -47,6 +49,8 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
 #: aiokafka's own logger, as ``bridge.kafka.client_options`` reads the reason of a failure there.
 log = logging.getLogger("aiokafka.client")
 
+#: How long a bootstrap server may take before the next one is asked, too: several round trips for TLS and SASL.
+BOOTSTRAP_DELAY_SECONDS: Final = 1.0
 _ALL_IN_SYNC: Final = -1
 #: Bytes of batches, before compression, in one produce request; a single larger batch goes alone. A broker reads at
 #: most ``socket.request.max.bytes`` (100 MiB), and batches are compressed in the event loop, a request at a time.
@@ -71,31 +75,34 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         self._connection_options = {name: options[name] for name in _CONNECTION_OPTIONS if name in options}
 
     async def bootstrap(self) -> None:
-        """Get the list of brokers from the first bootstrap server that answers; raise ``KafkaConnectionError``."""
-        for host, port, _ in self.hosts:
-            if await self._bootstrap_from(host, port):
-                break
-        else:
+        """Get the list of brokers from the first bootstrap server that answers; raise ``KafkaConnectionError``.
+
+        The next server is asked when one has failed, or has not answered soon: a machine that is off would swallow
+        packets until the request's timeout.
+        """
+        attempts = [partial(self._bootstrap_from, host, port) for host, port, _ in self.hosts]
+        metadata = await first_result(attempts, BOOTSTRAP_DELAY_SECONDS)
+        if metadata is None:
             raise KafkaConnectionError(f"Unable to bootstrap from {self.hosts}")
+        self.cluster.update_metadata(metadata)
+        if not self.cluster.brokers():  # how a rejected OAUTHBEARER token looks to aiokafka; it would wait for ever
+            raise KafkaConnectionError("No broker metadata in the answer")
         self._sync_task = asyncio.create_task(self._md_synchronizer(), name="kafka metadata")
 
-    async def _bootstrap_from(self, host: str, port: int) -> bool:
+    async def _bootstrap_from(self, host: str, port: int) -> Any:
+        """Return a server's answer to a metadata request; None if there is none, which is logged."""
         try:
             connection = await create_conn(host, port, **self._connection_options)
         except (OSError, KafkaError, TimeoutError) as error:
             log.error('Unable connect to "%s:%s": %s', host, port, error)  # noqa: TRY400 - retried, not unexpected
-            return False
+            return None
         try:
-            metadata = await connection.send(MetadataRequest([], allow_auto_topic_creation=False))
+            return await connection.send(MetadataRequest([], allow_auto_topic_creation=False))
         except (KafkaError, TimeoutError) as error:
             log.warning('Unable to request metadata from "%s:%s": %s', host, port, error)
-            return False
+            return None
         finally:
             connection.close()
-        self.cluster.update_metadata(metadata)
-        if not self.cluster.brokers():  # how a rejected OAUTHBEARER token looks to aiokafka; it would wait for ever
-            raise KafkaConnectionError("No broker metadata in the answer")
-        return True
 
     async def _metadata_update(self, cluster_metadata: ClusterMetadata, topics: Collection[str]) -> bool:
         """Update what is known of brokers and of our topics alone; no request creates a topic.
@@ -134,6 +141,14 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         """Return the task that updates metadata, and keep ``close()`` from awaiting it: it may have failed."""
         task, self._sync_task = self._sync_task, None
         return task
+
+
+class Consumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships no types
+    """A consumer that asks its bootstrap servers side by side."""
+
+    def __init__(self, options: Mapping[str, object], **reading: object) -> None:
+        super().__init__(**options, **reading)
+        self._client = Client(options)
 
 
 class _ProduceRequest(Request[ProduceRequest_v3 | ProduceRequest_v5 | ProduceRequest_v7 | ProduceRequest_v8]):  # type: ignore[misc]  # aiokafka ships no types

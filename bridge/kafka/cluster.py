@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.admin.config_resource import ConfigResourceType
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaConnectionError,
@@ -23,12 +22,14 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
+from bridge.kafka.aiokafka_internals import Client
 from bridge.kafka.client_options import CLOSE_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
 from bridge.kafka.metadata_request import UNKNOWN_OPERATIONS, DescribeTopicsRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
 
+    from aiokafka.client import AIOKafkaClient
     from aiokafka.protocol.api import Request
 
 CLEANUP_POLICY, RETENTION_MS = "cleanup.policy", "retention.ms"
@@ -83,12 +84,10 @@ async def open_client(
     options: Mapping[str, object], timeout_seconds: float = CONNECT_TIMEOUT_SECONDS
 ) -> AsyncIterator[AIOKafkaClient]:
     """Connect a client to a broker and close it at the end; raises what aiokafka raises, and TimeoutError."""
-    client = AIOKafkaClient(**options)
+    client = Client(options)
     try:
         async with asyncio.timeout(timeout_seconds):
             await client.bootstrap()
-        if not client.cluster.brokers():  # aiokafka does not report a rejected OAUTHBEARER token in any other way
-            raise KafkaConnectionError("No broker metadata in the answer")
         yield client
     finally:
         with suppress(TimeoutError):

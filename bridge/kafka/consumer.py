@@ -7,11 +7,11 @@ import math
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
-from bridge.kafka.aiokafka_internals import client_of
+from bridge.kafka.aiokafka_internals import Consumer, client_of
 from bridge.kafka.client_options import (
     CONNECT_TIMEOUT_SECONDS,
     CapturedKafkaLog,
@@ -23,12 +23,13 @@ from bridge.kafka.client_options import (
 )
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
-from bridge.serialization.schema_registry import Registry, RegistrySettings
+from bridge.serialization.registry_settings import RegistrySettings
+from bridge.serialization.schema_registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from aiokafka import ConsumerRecord
+    from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
     from bridge.topics import Topic
 
@@ -60,8 +61,8 @@ async def open_consumer(
     settings: KafkaSettings, name: str, *, partition_fetch_bytes: int = PARTITION_FETCH_BYTES
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Start a consumer without a group and close it at the end; raises KafkaUnreachable."""
-    consumer = AIOKafkaConsumer(
-        **client_options(settings, name),
+    consumer = Consumer(
+        client_options(settings, name),
         enable_auto_commit=False,
         # If a record was deleted before it was read, continue with the oldest that is left.
         auto_offset_reset="earliest",

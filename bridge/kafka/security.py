@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.errors import SettingsError
-from bridge.kafka import client_certificate, msk_iam
-from bridge.kafka.sasl_oauth import ClientCredentials, RenewedElsewhere, TokenProvider, TokenSource
+from bridge.kafka import msk_iam
+from bridge.kafka.sasl_oauth import TokenProvider, TokenSource
+from bridge.network.authorities import trusting
+from bridge.oauth.client_credentials import ClientCredentials
+from bridge.oauth.configured_token import RenewedElsewhere
+from bridge.secrets import client_certificate
 
 if TYPE_CHECKING:
     import os
+    import ssl
     from collections.abc import Callable, Sequence
 
     from bridge.secrets.secret import Revealable, Secret
@@ -97,14 +101,12 @@ def _token_source(settings: KafkaSecuritySettings) -> TokenSource:
 
 def _client_credentials(settings: KafkaSecuritySettings) -> ClientCredentials:
     """Return a client of the token endpoint that trusts the system's CAs and those of ``KAFKA_SSL_CAFILE``."""
-    tls = None
-    if settings.kafka_ssl_cafile is not None:
-        tls = _trusting_context(settings.kafka_ssl_cafile)
-        tls.load_default_certs()
+    tls = trusting("KAFKA_SSL_CAFILE", settings.kafka_ssl_cafile, also_system=True)
     client_id = settings.kafka_oauth_client_id
     if settings.kafka_oauth_client_assertion is None:  # which names the client itself
         client_id = _require("KAFKA_OAUTH_CLIENT_ID", client_id)
     return ClientCredentials(
+        settings="KAFKA_OAUTH",
         url=_require("KAFKA_OAUTH_TOKEN_URL", settings.kafka_oauth_token_url),
         client_id=client_id,
         client_secret=settings.kafka_oauth_client_secret,
@@ -115,26 +117,13 @@ def _client_credentials(settings: KafkaSecuritySettings) -> ClientCredentials:
 
 
 def _tls(settings: KafkaSecuritySettings) -> ssl.SSLContext:
-    context = _trusting_context(settings.kafka_ssl_cafile)
+    context = trusting("KAFKA_SSL_CAFILE", settings.kafka_ssl_cafile)
     context.check_hostname = settings.kafka_ssl_check_hostname
     if settings.kafka_ssl_certfile is not None:
         _load_client_certificate(context, settings.kafka_ssl_certfile, settings)
     elif settings.kafka_ssl_keyfile is not None:
         raise _settings_error("KAFKA_SSL_KEYFILE is set without KAFKA_SSL_CERTFILE: set both or neither")
     return context
-
-
-def _trusting_context(cafile: str | os.PathLike[str] | None) -> ssl.SSLContext:
-    """Return a context that trusts only the CAs in ``cafile``, or the system's if there is none."""
-    if cafile is None:
-        return ssl.create_default_context()
-    _require_readable("KAFKA_SSL_CAFILE", cafile)
-    try:
-        return ssl.create_default_context(cafile=cafile)
-    except ssl.SSLError as error:
-        raise _settings_error(
-            f"KAFKA_SSL_CAFILE: {Path(cafile)} contains no valid PEM certificate ({_reason(error)})"
-        ) from None
 
 
 def _load_client_certificate(

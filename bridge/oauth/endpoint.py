@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import isfinite
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 import aiohttp
 import msgspec
 from yarl import URL
 
 from bridge.backoff import retry_after_seconds
-from bridge.errors import TokenUnavailable
-from bridge.oauth.environment_proxy import proxy_options
+from bridge.errors import ProxyUnusable, SettingsError, TokenUnavailable
+from bridge.network.authorities import trusting
+from bridge.network.faults import os_reason, proxy_refused, tls_fault
+from bridge.network.proxied_requests import proxy_fault
+from bridge.network.proxies import proxy_for
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
+    from os import PathLike
+
+    from bridge.network.faults import Fault
+    from bridge.network.proxies import Proxy
 
 DEADLINE_SECONDS = 10.0
 MAX_RESPONSE_BYTES = 65_536
@@ -94,8 +100,8 @@ class TokenRequest:
 class TokenEndpoint:
     """A token endpoint.
 
-    ``setting`` is the environment variable with its URL; ``hints`` says for an OAuth error code how to fix it; ``tls``
-    is the TLS context for https, by default with the system's authorities.
+    ``setting`` is the environment variable with its URL; ``hints`` says for an OAuth error code how to fix it. For
+    https, ``cafile`` has authorities to trust beside the system's; ``tls`` is a context to use instead.
     """
 
     url: str = field(repr=False)
@@ -103,6 +109,7 @@ class TokenEndpoint:
     hints: Mapping[str, str]
     deadline_seconds: float = DEADLINE_SECONDS
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    cafile: PathLike[str] | None = None
 
     async def grant(self, request: TokenRequest) -> Grant:
         """Request a grant; raise TokenEndpointError, after the deadline at the latest."""
@@ -158,7 +165,7 @@ class TokenEndpoint:
         )
 
     async def _post(self, request: TokenRequest) -> Response:
-        proxy = self._proxy_options()
+        proxy = self._proxy()
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.deadline_seconds)) as client,
@@ -167,11 +174,13 @@ class TokenEndpoint:
                     json=None if request.as_form else request.parameters,
                     data=request.parameters if request.as_form else None,
                     headers=_headers(request.basic),
-                    ssl=self.tls or True,
+                    ssl=self._tls(proxy),
                     allow_redirects=False,
-                    **proxy,
+                    proxy=None if proxy is None else URL(proxy.url),
                 ) as response,
             ):
+                if proxy is not None and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                    raise self._behind(proxy, proxy_refused(proxy, response.status, self._host))
                 return Response(
                     status=response.status,
                     body=await _read_limited(response.content),
@@ -182,46 +191,65 @@ class TokenEndpoint:
                 )
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
             # Without its cause: aiohttp's messages can contain the whole URL, and with it a password.
-            raise self._unreachable(error) from None
+            raise self._unreachable(error, proxy) from None
 
-    def _proxy_options(self) -> Mapping[str, Any]:
-        """Return the options for the proxy of the environment, which the websockets library uses as well."""
+    def _proxy(self) -> Proxy | None:
+        """Return the proxy of the environment."""
         try:
-            url = URL(self.url)
+            return proxy_for(self.url)
+        except ProxyUnusable as error:
+            raise self._error(f"cannot be requested, as {error.complaint}", error.remedy, permanent=True) from None
         except ValueError:
-            return {}  # the request reports it
-        try:
-            return proxy_options(url)
-        except ValueError:
-            # Without its cause, which can contain the proxy's password.
-            raise self._error(
-                "cannot be requested, as the proxy in the environment is not an http URL",
-                "Fix HTTPS_PROXY (for an http URL HTTP_PROXY), or exempt the host with NO_PROXY.",
-                permanent=True,
-            ) from None
+            return None  # the request reports the invalid URL
 
-    def _unreachable(self, error: Exception) -> TokenEndpointError:
+    def _tls(self, proxy: Proxy | None) -> ssl.SSLContext | bool:
+        """Return what to trust, with the file read again; nothing if there is no TLS."""
+        if self.tls is not None or not any(url.startswith("https:") for url in (self.url, proxy.url if proxy else "")):
+            return self.tls or True
+        try:
+            return trusting(self._authorities_setting, self.cafile, also_system=True)
+        except SettingsError as error:
+            raise self._error(f"cannot be requested, as {'; '.join(error.problems)}", _WILL_RETRY) from None
+
+    def _unreachable(self, error: Exception, proxy: Proxy | None) -> TokenEndpointError:
+        if proxy is not None and (fault := proxy_fault(error, proxy, self._host, self._authorities_setting)):
+            return self._behind(proxy, fault)
+        through = "" if proxy is None else f" through the proxy {proxy}"
         match error:
             case TimeoutError():
-                return self._error(f"gave no answer within {self.deadline_seconds:g} s", _WILL_RETRY)
+                return self._error(f"gave no answer within {self.deadline_seconds:g} s{through}", _WILL_RETRY)
             case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
                 return self._error("is not an http(s) URL", self._check_url, permanent=True)
-            case aiohttp.ClientConnectorCertificateError():
-                return self._error(
-                    f"has a certificate that is not trusted ({_tls_reason(error.certificate_error)})",
-                    "If a private authority signed it, name that authority's file in SSL_CERT_FILE.",
-                )
-            case aiohttp.ClientConnectorSSLError():
-                return self._error(f"TLS failed ({_tls_reason(error.os_error)})", self._check_url)
+            case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
+                return self._tls_error(cause)
+            case aiohttp.ClientConnectorSSLError(os_error=cause):
+                return self._tls_error(cause)
             case aiohttp.ClientConnectorDNSError() | UnicodeError():
                 return self._error("its host name has no address", f"Check {self.setting} and the DNS.")
-            case aiohttp.ClientConnectorError():
-                return self._error(
-                    f"cannot be reached ({_os_reason(error.os_error)})",
-                    f"Check {self.setting} and the network.",
-                )
+            case aiohttp.ClientConnectorError(os_error=cause):
+                return self._error(f"cannot be reached ({os_reason(cause)})", f"Check {self.setting} and the network.")
             case _:
-                return self._error(f"closed the connection without a response ({type(error).__name__})", _WILL_RETRY)
+                problem = f"closed the connection without a response ({type(error).__name__}){through}"
+                return self._error(problem, _WILL_RETRY)
+
+    def _tls_error(self, cause: Exception) -> TokenEndpointError:
+        fault = tls_fault(cause, url_setting=self.setting, authorities_setting=self._authorities_setting)
+        return self._error(fault.problem, fault.remedy)
+
+    def _behind(self, proxy: Proxy, fault: Fault) -> TokenEndpointError:
+        return self._error(f"cannot be reached: the proxy {proxy} {fault.problem}", fault.remedy)
+
+    @property
+    def _host(self) -> str:
+        """The endpoint's host, as messages name it."""
+        return URL(self.url).host or ""
+
+    @property
+    def _authorities_setting(self) -> str:
+        """The setting beside that of the URL that names authorities to trust."""
+        if self.setting.startswith("SCHEMA_REGISTRY_"):
+            return "SCHEMA_REGISTRY_CAFILE"
+        return f"{self.setting.partition('_')[0]}_SSL_CAFILE"
 
     @property
     def _check_url(self) -> str:
@@ -289,14 +317,6 @@ def _shown(value: object, secrets: tuple[str, ...]) -> str:
 
 def _content_type(response: Response) -> str:
     return _shown(response.content_type, ()) or "no content type"
-
-
-def _os_reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else type(error).__name__
-
-
-def _tls_reason(error: BaseException) -> str:
-    return getattr(error, "verify_message", "") or getattr(error, "reason", "") or type(error).__name__
 
 
 def _without_credentials(url: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 3.0
 #: Addresses to listen on that cannot be connected to.
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not bound
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}  # noqa: S104 - looked up, not bound
 
 
 def problem(environ: Mapping[str, str]) -> str | None:

@@ -12,6 +12,7 @@ from aiohttp import web
 from bridge import log_events
 from bridge.clock import wall_us
 from bridge.errors import PortUnusable
+from bridge.network.listening import ALL_ADDRESSES, listen_on_all_addresses
 from bridge.observability import page
 from bridge.observability.connection_limit import ConnectionLimit
 from bridge.observability.health import liveness, readiness
@@ -87,7 +88,10 @@ class HttpServer:
         assert runner.server is not None  # since `setup`
         try:
             self._limit = ConnectionLimit(runner.server)
-            return await asyncio.get_running_loop().create_server(self._limit.accept, self._host, self._port)
+            loop = asyncio.get_running_loop()
+            if self._host == ALL_ADDRESSES:
+                return await loop.create_server(self._limit.accept, sock=listen_on_all_addresses(self._port))
+            return await loop.create_server(self._limit.accept, self._host, self._port)
         except OSError as error:
             raise PortUnusable(
                 f"cannot listen on {self._host}, port {self._port}, to serve probes, metrics and status "
@@ -174,8 +178,9 @@ async def _add_headers(_request: web.Request, response: web.StreamResponse) -> N
 
 def _url(address: str, port: int) -> str:
     """Return the URL for a browser on this machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, f"[{address}]" if ":" in address else address)  # noqa: S104 - looked up, not bound
-    return f"http://{host}:{port}/"
+    if address in ("0.0.0.0", ALL_ADDRESSES):  # noqa: S104 - compared, not bound
+        return f"http://127.0.0.1:{port}/"
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}/"
 
 
 def _now() -> float:

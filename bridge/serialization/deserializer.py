@@ -9,10 +9,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastavro import schemaless_reader
-from fastavro.schema import SchemaParseException, UnknownType
 
 from bridge.errors import Undecodable
-from bridge.serialization.schemas import parse_schema
+from bridge.serialization.schemas import INVALID_SCHEMA_ERRORS, parse_schema
 from bridge.serialization.serializer import (
     CONFLUENT_ID_BYTES,
     CONFLUENT_MARKER,
@@ -99,7 +98,7 @@ class Deserializer:
             raise Undecodable(f"the schema registry has no schema {schema_id}")
         try:
             return parse_schema(text)
-        except (ValueError, SchemaParseException, UnknownType) as error:
+        except INVALID_SCHEMA_ERRORS as error:
             raise Undecodable(f"the registry's schema {schema_id} is not an Avro record schema: {error}") from error
 
 

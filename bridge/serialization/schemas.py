@@ -11,14 +11,27 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import fastavro.schema
+from fastavro.schema import SchemaParseException, UnknownType
 
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
 #: A record as fastavro reads and writes it: values by field name.
 AvroRecord = dict[str, object]
+
+#: What :func:`parse_schema` raises for a text of any kind.
+INVALID_SCHEMA_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RecursionError,
+    SchemaParseException,
+    UnknownType,
+)
 
 _FILES = {
     Topic.QUOTES: "quote.avsc",
@@ -45,6 +58,15 @@ class Schema:
     text: str
     parsed: Any
     fingerprint: bytes
+
+    def is_equivalent(self, other: Schema) -> bool:
+        """Return whether both schemas write and read the same bytes as the same values.
+
+        Their parsing canonical forms (Avro 1.12 specification) and logical types are equal; the order of attributes,
+        ``doc``, defaults and aliases do not matter.
+        """
+        same_form = self.fingerprint == other.fingerprint
+        return same_form and list(_logical_types(self.parsed)) == list(_logical_types(other.parsed))
 
 
 Schemas = Mapping[Topic, Schema]
@@ -79,6 +101,23 @@ def parse_schema(text: str) -> Schema:
 def _fingerprint(declared: Any) -> bytes:
     canonical = fastavro.schema.to_parsing_canonical_form(declared)
     return bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))  # fastavro's hex is little-endian
+
+
+def _logical_types(declared: Any) -> Iterator[tuple[object, ...]]:
+    """Yield the logical type, precision and scale of each primitive type and reference in a parsed schema, in order."""
+    match declared:
+        case list():
+            for branch in declared:
+                yield from _logical_types(branch)
+        case {"type": "record" | "error", "fields": list(fields)}:
+            for field in fields:
+                yield from _logical_types(field["type"])
+        case {"type": "array", "items": inner} | {"type": "map", "values": inner} | {"type": dict() | list() as inner}:
+            yield from _logical_types(inner)
+        case {"logicalType": logical}:
+            yield logical, declared.get("precision"), declared.get("scale", 0)
+        case _:
+            yield ()
 
 
 def _folder() -> Traversable:

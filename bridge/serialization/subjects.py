@@ -38,15 +38,15 @@ class SubjectResult:
     remedy: str = ""
 
 
-def subjects(names: Mapping[Topic, str]) -> Iterator[tuple[str, Schema]]:
+def subjects(names: Mapping[Topic, str], context: str | None = None) -> Iterator[tuple[str, Schema]]:
     """Yield the subject and the schema of each topic."""
     known = schemas.load()
     for topic, name in names.items():
-        yield subject_of(name), known[topic]
+        yield subject_of(name, context), known[topic]
 
 
 async def compare_subject(registry: Registry, subject: str, schema: Schema) -> SubjectResult:
-    """Return whether a subject has exactly this schema; raises what ``Registry.lookup`` raises."""
+    """Return whether a subject has this schema; raises what ``Registry.lookup`` raises."""
     try:
         return SubjectResult(subject, SubjectStatus.SAME, f"id {await registry.lookup(subject, schema)}")
     except SchemaMismatch as mismatch:

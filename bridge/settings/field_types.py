@@ -73,6 +73,16 @@ def _http_url(text: str) -> str:
     return text
 
 
+def _http_urls(value: object) -> object:
+    """Return a list of URLs, each of them valid, separated by commas; pass through what is not a string."""
+    items = _list_items(value)
+    if not isinstance(value, str) or not isinstance(items, tuple):
+        return value
+    if not items:
+        raise ValueError("it contains no URL")
+    return ",".join(map(_http_url, items))
+
+
 def _url(text: str, *schemes: str) -> SplitResult:
     expected = " or ".join(f"{scheme}://" for scheme in schemes)
     try:
@@ -123,6 +133,20 @@ def _topic_part(text: str) -> str:
     raise ValueError("a Kafka topic has 1 to 249 of the characters a-z A-Z 0-9 . _ -")
 
 
+def _registry_context(text: str) -> str:
+    """Return the name of a context with its dot, without the colons around it in subjects."""
+    name = text.strip(":").removeprefix(".")
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+        raise ValueError("a context has a name of letters, digits, . _ and -, like .staging")
+    return f".{name}"
+
+
+def _header_value(text: str) -> str:
+    if re.fullmatch(r"[!-~]+", text):
+        return text
+    raise ValueError("must be an ID of letters, digits and punctuation, without spaces")
+
+
 def _shard(text: str) -> str:
     if re.fullmatch(r"auto|\d{1,4}", text):
         return text
@@ -169,6 +193,9 @@ TextList = Annotated[tuple[str, ...], BeforeValidator(_list_items)]
 Servers = Annotated[TextList, AfterValidator(_servers)]
 WebSocketUrl = Annotated[str, AfterValidator(_websocket_url), TypeName("URL")]
 HttpUrl = Annotated[str, AfterValidator(_http_url), TypeName("URL")]
+HttpUrls = Annotated[str, BeforeValidator(_http_urls), TypeName("list of URLs")]
+RegistryContext = Annotated[str, AfterValidator(_registry_context)]
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
 SecretText = Annotated[InstanceOf[Secret], BeforeValidator(_secret)]
 #: Whose file something else writes and renews, maybe only after the start.
 RenewedSecretText = Annotated[InstanceOf[Secret], BeforeValidator(_secret_to_come)]

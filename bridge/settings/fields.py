@@ -22,9 +22,12 @@ from bridge.settings.field_types import (
     LOWER,
     UPPER,
     Extensions,
+    HeaderValue,
     HttpUrl,
+    HttpUrls,
     JsonText,
     Milliseconds,
+    RegistryContext,
     RenewedSecretText,
     Seconds,
     SecretText,
@@ -73,6 +76,8 @@ class Settings(BaseSettings):
     """OAuth2 refresh token; with `ARIES_CLIENT_ID`, instead of `ARIES_ACCESS_TOKEN`."""
     aries_token_url: HttpUrl = "https://api.aries.com/v1/oauth2/token"  # noqa: S105 - a URL, no password
     """Token endpoint for the refresh-token grant."""
+    aries_ssl_cafile: AuthoritiesFile | None = None
+    """PEM file of further certificate authorities, trusted beside the system's by feed, token endpoint and proxy."""
     aries_api_key: SecretText | None = None
     """`xAPIKey` of the `action` dialect, for accounts that need one."""
     aries_symbols: TextList = _required()
@@ -171,14 +176,37 @@ class Settings(BaseSettings):
     """If no acknowledgement arrives for this many seconds, the producer is replaced, and unacknowledged records are
     sent again in order."""
 
-    schema_registry_url: HttpUrl | None = None
-    """Set = Confluent wire format; unset = Avro single-object encoding."""
+    schema_registry_url: HttpUrls | None = None
+    """URLs of the registry's servers, separated by commas. Set = Confluent wire format; unset = Avro single-object
+    encoding."""
+    schema_registry_context: RegistryContext | None = None
+    """Context of the subjects: with `.staging` they are `:.staging:<topic>-value`."""
     schema_registry_username: str | None = None
-    """User name for the registry."""
+    """User name for the registry, or Confluent Cloud's API key."""
     schema_registry_password: SecretText | None = None
-    """Password for the registry."""
+    """Password for the registry, or the API key's secret; a file is read again for each request."""
+    schema_registry_bearer_token: SecretText | None = None
+    """Bearer token for the registry, instead of user and password; a file is read again for each request."""
+    schema_registry_oauth_token_url: HttpUrl | None = None
+    """Token endpoint for the registry, with the client-credentials grant, instead of a bearer token."""
+    schema_registry_oauth_client_id: str | None = None
+    """Client ID for that token endpoint."""
+    schema_registry_oauth_client_secret: SecretText | None = None
+    """Client secret for that token endpoint."""
+    schema_registry_oauth_scope: str | None = None
+    """Scope to request, if the token endpoint needs one."""
+    schema_registry_logical_cluster: HeaderValue | None = None
+    """Confluent Cloud: the ID of the registry, like `lsrc-abc123`, for which a token is used."""
+    schema_registry_identity_pool_id: HeaderValue | None = None
+    """Confluent Cloud: the ID of the identity pool, like `pool-abc1`, for which a token is used."""
     schema_registry_cafile: AuthoritiesFile | None = None
     """PEM file of trusted certificate authorities; unset = those of the system."""
+    schema_registry_certfile: PemFile | None = None
+    """PEM file of the client certificate (mutual TLS)."""
+    schema_registry_keyfile: PemFile | None = None
+    """PEM file of the client certificate's private key."""
+    schema_registry_key_password: SecretText | None = None
+    """Password of that key, if it is encrypted."""
     schema_registry_auto_register: bool = False
     """Whether to register missing schemas; if false, a missing schema is an error."""
 
@@ -207,8 +235,9 @@ class Settings(BaseSettings):
     """Number of bridges that share the symbols; each has its own session."""
     bridge_shard: ShardNumber = "0"
     """Number of this bridge's shard, from 0; `auto` = the number at the end of the host name (a StatefulSet's pod)."""
-    bridge_http_host: str = "0.0.0.0"  # noqa: S104 - probes come from outside the pod
-    """Address on which probes, metrics and the status page are served."""
+    bridge_http_host: str = "::"
+    """Address on which probes, metrics and the status page are served; `::` = all of IPv6 and IPv4, `0.0.0.0` = all of
+    IPv4."""
     bridge_http_port: int = Field(default=8080, ge=0, le=65_535)
     """Port of probes, metrics and the status page; 0 = any free port."""
     bridge_drain_seconds: float = Field(default=20, ge=0, le=3600)

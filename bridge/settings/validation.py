@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from bridge.errors import SettingsError
-from bridge.kafka import client_certificate
+from bridge.errors import ProxyUnusable, SettingsError
+from bridge.network.proxies import proxy_for
+from bridge.secrets import client_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,7 +44,7 @@ def broken_rules(settings: Settings) -> Iterator[Problem]:
     """Yield a problem for each broken rule; the caller ignores those about fields that are invalid themselves."""
     rules = (
         *(_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _capture, _shards),
-        _registry,
+        *(_registry, _proxies),
     )
     for rule in rules:
         yield from rule(settings)
@@ -243,21 +244,27 @@ def _tls(settings: Settings) -> Iterator[Problem]:
             "that to SSL or SASL_SSL, or unset them.",
             "kafka_security_protocol",
         )
-    yield from _both_or_neither(settings, *_CLIENT_CERTIFICATE)
-    if _set(settings, _KEY_PASSWORD) and not _set(settings, *_CLIENT_CERTIFICATE):
+    yield from _client_certificate(settings, "kafka_ssl_")
+
+
+def _client_certificate(settings: Settings, prefix: str) -> Iterator[Problem]:
+    """Yield what is wrong with a client certificate, its key and the key's password."""
+    pair, key_password = (f"{prefix}certfile", f"{prefix}keyfile"), f"{prefix}key_password"
+    yield from _both_or_neither(settings, *pair)
+    if _set(settings, key_password) and not _set(settings, *pair):
         yield Problem.of(
-            f"{_KEY_PASSWORD.upper()} is set without KAFKA_SSL_KEYFILE: set that, or unset the password.",
-            *_CLIENT_CERTIFICATE,
-            _KEY_PASSWORD,
+            f"{key_password.upper()} is set without {pair[1].upper()}: set that, or unset the password.",
+            *pair,
+            key_password,
         )
-    certificate, key = settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile
-    if certificate and key:
+    if not _unset(settings, *pair):
+        certificate, key, password = (getattr(settings, field) for field in (*pair, key_password))
         try:
             client_certificate.load(
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key, settings.kafka_ssl_key_password
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key, password, prefix=prefix.upper()
             )
         except SettingsError as error:
-            yield from (Problem.of(text, *_CLIENT_CERTIFICATE, _KEY_PASSWORD) for text in error.problems)
+            yield from (Problem.of(text, *pair, key_password) for text in error.problems)
 
 
 def _both_or_neither(settings: Settings, *pair: str) -> Iterator[Problem]:
@@ -328,21 +335,93 @@ def _capture(settings: Settings) -> Iterator[Problem]:
         )
 
 
-_REGISTRY_LOGIN = ("schema_registry_username", "schema_registry_password")
+_REGISTRY_PASSWORD = ("schema_registry_username", "schema_registry_password")
+_REGISTRY_TOKEN = ("schema_registry_bearer_token",)
+_REGISTRY_OAUTH = (
+    "schema_registry_oauth_token_url",
+    "schema_registry_oauth_client_id",
+    "schema_registry_oauth_client_secret",
+)
+_REGISTRY_OAUTH_ALL = (*_REGISTRY_OAUTH, "schema_registry_oauth_scope")
+_REGISTRY_LOGINS = (_REGISTRY_PASSWORD, _REGISTRY_TOKEN, _REGISTRY_OAUTH_ALL)
+_REGISTRY_CLOUD = ("schema_registry_logical_cluster", "schema_registry_identity_pool_id")
+_REGISTRY_FILES = (
+    "schema_registry_cafile",
+    "schema_registry_certfile",
+    "schema_registry_keyfile",
+    "schema_registry_key_password",
+)
 
 
 def _registry(settings: Settings) -> Iterator[Problem]:
-    unused = _set(settings, *_REGISTRY_LOGIN, "schema_registry_cafile")
+    url = settings.schema_registry_url
+    unused = _set(
+        settings,
+        *(field for login in _REGISTRY_LOGINS for field in login),
+        *(*_REGISTRY_CLOUD, *_REGISTRY_FILES, "schema_registry_context"),
+    )
     if settings.schema_registry_auto_register:
         unused.append("schema_registry_auto_register")
-    if unused and not settings.schema_registry_url:
+    if unused and not url:
         yield Problem.of(
             f"{_names(unused)} set without SCHEMA_REGISTRY_URL: set that, or unset the others.",
             "schema_registry_url",
         )
-    yield from _both_or_neither(settings, *_REGISTRY_LOGIN)
-    if settings.schema_registry_cafile and (settings.schema_registry_url or "").startswith("http://"):
+    yield from _registry_login(settings)
+    yield from _client_certificate(settings, "schema_registry_")
+    if (files := _set(settings, *_REGISTRY_FILES)) and url and "https://" not in url:
         yield Problem.of(
-            "SCHEMA_REGISTRY_CAFILE is set, but SCHEMA_REGISTRY_URL is http://: use https or unset the file.",
-            "schema_registry_cafile",
+            f"{_names(files)} set, but SCHEMA_REGISTRY_URL is http://: use https or unset them.",
+            *files,
         )
+
+
+def _registry_login(settings: Settings) -> Iterator[Problem]:
+    chosen = [found for login in _REGISTRY_LOGINS if (found := _set(settings, *login))]
+    if len(chosen) > 1:
+        ways = "; ".join(map(_names, chosen))
+        fields = (field for login in chosen for field in login)
+        yield Problem.of(
+            f"The schema registry has {len(chosen)} logins ({ways}): keep one and unset the rest.", *fields
+        )
+        return
+    yield from _both_or_neither(settings, *_REGISTRY_PASSWORD)
+    if ":" in (settings.schema_registry_username or ""):
+        yield Problem.of(
+            "SCHEMA_REGISTRY_USERNAME contains a colon, which HTTP Basic does not allow: write only the user's name.",
+            "schema_registry_username",
+        )
+    missing = _unset(settings, *_REGISTRY_OAUTH)
+    if missing and (oauth := _set(settings, *_REGISTRY_OAUTH_ALL)):
+        yield Problem.of(
+            f"{_names(oauth)} set without {_names(missing)}: set all, or unset them.", *_REGISTRY_OAUTH_ALL
+        )
+    if (cloud := _set(settings, *_REGISTRY_CLOUD)) and not _set(settings, *_REGISTRY_TOKEN, *_REGISTRY_OAUTH):
+        yield Problem.of(
+            f"{_names(cloud)} set, but there is no token to use for it: set SCHEMA_REGISTRY_BEARER_TOKEN or "
+            "SCHEMA_REGISTRY_OAUTH_TOKEN_URL, or unset it.",
+            *_REGISTRY_CLOUD,
+            "schema_registry_bearer_token",
+        )
+
+
+def _proxies(settings: Settings) -> Iterator[Problem]:
+    """Yield a problem for each URL whose proxy in the environment cannot be used."""
+    for field, url in _requested_urls(settings):
+        try:
+            proxy_for(url)
+        except ProxyUnusable as error:
+            yield Problem.of(f"{field.upper()}: {error}", field)
+
+
+def _requested_urls(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield every URL that is requested with these settings, by field."""
+    yield "aries_ws_url", settings.aries_ws_url
+    if settings.aries_refresh_token is not None:
+        yield "aries_token_url", settings.aries_token_url
+    if settings.kafka_oauth_token_url is not None:
+        yield "kafka_oauth_token_url", settings.kafka_oauth_token_url
+    if settings.schema_registry_oauth_token_url is not None:
+        yield "schema_registry_oauth_token_url", settings.schema_registry_oauth_token_url
+    for url in (settings.schema_registry_url or "").split(","):
+        yield "schema_registry_url", url.strip()

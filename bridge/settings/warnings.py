@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import stat
 from contextlib import suppress
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bridge.errors import SecretUnreadable, SettingsError
+from bridge.network.loopback import is_loopback
 from bridge.settings import near_misses
 from bridge.settings.field_types import is_secret
 from bridge.settings.fields import Settings, names
@@ -61,9 +61,11 @@ def _unencrypted(settings: Settings) -> Iterator[str]:
         ("aries_token_url", "http"),
         ("kafka_oauth_token_url", "http"),
         ("schema_registry_url", "http"),
+        ("schema_registry_oauth_token_url", "http"),
     ):
-        url = urlsplit(getattr(settings, field) or "")
-        if url.scheme == plain and _carries_secret(settings, field) and not is_loopback(url.hostname or ""):
+        urls = map(urlsplit, (getattr(settings, field) or "").split(","))
+        plain_hosts = [url.hostname or "" for url in urls if url.scheme == plain]
+        if _carries_secret(settings, field) and not all(map(is_loopback, plain_hosts)):
             yield (
                 f"{field.upper()} is {plain}:// to another machine: credentials are sent in the clear; use {plain}s://."
             )
@@ -84,17 +86,11 @@ def _hosts(servers: Iterable[str]) -> Iterator[str]:
 def _carries_secret(settings: Settings, field: str) -> bool:
     secrets = {
         "aries_token_url": settings.aries_refresh_token,
-        "schema_registry_url": settings.schema_registry_password,
+        "schema_registry_url": settings.schema_registry_password
+        or settings.schema_registry_bearer_token
+        or settings.schema_registry_oauth_token_url,
     }
     return bool(secrets.get(field, True))
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host's name or address is this machine's, without a DNS lookup."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _surplus_characters(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
@@ -108,7 +104,11 @@ def _surplus_characters(settings: Settings, environ: Mapping[str, str]) -> Itera
 
 def _loose_files(settings: Settings) -> Iterator[str]:
     files = {f"{secret.name}_FILE": secret.path for secret in settings.secrets}
-    for name, path in {**files, "KAFKA_SSL_KEYFILE": settings.kafka_ssl_keyfile}.items():
+    keys = {
+        "KAFKA_SSL_KEYFILE": settings.kafka_ssl_keyfile,
+        "SCHEMA_REGISTRY_KEYFILE": settings.schema_registry_keyfile,
+    }
+    for name, path in {**files, **keys}.items():
         if path is not None and (loose := _loose_permission(path)):
             yield f"{name}: {loose}."
 

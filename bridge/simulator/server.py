@@ -159,7 +159,8 @@ class Simulator:
     def url_for(self, dialect: str) -> str:
         """Return the URL to connect to for a dialect."""
         host = "127.0.0.1" if self._host in ("", "0.0.0.0", "::") else self._host  # noqa: S104 - it is compared
-        return f"{'wss' if self._ssl else 'ws'}://{host}:{self._port}{PATHS[dialect]}"
+        bracketed = f"[{host}]" if ":" in host else host
+        return f"{'wss' if self._ssl else 'ws'}://{bracketed}:{self._port}{PATHS[dialect]}"
 
     # Inspection
 

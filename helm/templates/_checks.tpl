@@ -84,6 +84,9 @@
 {{- if and (eq $a.credentials "accessToken") (or $a.clientId $a.secretKeys.clientSecret) }}
 - aries.clientId and aries.secretKeys.clientSecret belong to a refresh token: set aries.credentials to refreshToken, or leave them empty.
 {{- end }}
+{{- if and $a.ca.secret $a.ca.configMap }}
+- aries.ca.secret and aries.ca.configMap are both set: keep one.
+{{- end }}
 {{- if gt (float64 $a.backoff.minSeconds) (float64 $a.backoff.maxSeconds) }}
 - aries.backoff.minSeconds ({{ $a.backoff.minSeconds }}) exceeds aries.backoff.maxSeconds ({{ $a.backoff.maxSeconds }}): swap them.
 {{- end }}
@@ -179,20 +182,43 @@
 {{- $secret := include "aries-bridge.secretName" (dict "root" . "side" "schemaRegistry") -}}
 {{- $ca := or $r.ca.secret $r.ca.configMap -}}
 {{- $elsewhere := include "aries-bridge.elsewhere" (dict "root" . "names" (list "SCHEMA_REGISTRY_PASSWORD" "SCHEMA_REGISTRY_PASSWORD_FILE")) -}}
-{{- if and (not $r.url) (or $r.username $secret $ca $r.autoRegister) }}
+{{- $logins := list -}}
+{{- range list (list "username" $r.username) (list "secretKeys.bearerToken" $r.secretKeys.bearerToken) (list "oauth.tokenUrl" $r.oauth.tokenUrl) }}
+{{- if last . }}{{ $logins = append $logins (printf "schemaRegistry.%s" (first .)) }}{{ end -}}
+{{- end -}}
+{{- $cloud := or $r.confluentCloud.logicalCluster $r.confluentCloud.identityPoolId -}}
+{{- if and (not $r.url) (or $logins $secret $ca $r.client.secret $r.context $cloud $r.autoRegister) }}
 - schemaRegistry.url is not set, but other values of schemaRegistry are: set it, or leave them empty.
 {{- end }}
 {{- if and $r.username (not (or (and $secret $r.secretKeys.password) $elsewhere)) }}
 - schemaRegistry.existingSecret (with schemaRegistry.secretKeys.password) is not set: name the Secret with the password of {{ $r.username }}.
 {{- end }}
-{{- if and $secret (not $r.username) }}
+{{- if and $secret (not (or $logins $r.secretKeys.keyPassword)) }}
 - schemaRegistry.username is not set, but a Secret with a password is: set both or none.
+{{- end }}
+{{- if gt (len $logins) 1 }}
+- {{ join ", " $logins }} are {{ len $logins }} logins: keep one.
+{{- end }}
+{{- if and $r.oauth.tokenUrl (not $r.oauth.clientId) }}
+- schemaRegistry.oauth.clientId is not set, but schemaRegistry.oauth.tokenUrl is: set both or none.
+{{- end }}
+{{- if and $r.secretKeys.bearerToken (not $secret) }}
+- schemaRegistry.existingSecret is not set: name the Secret with the key {{ $r.secretKeys.bearerToken }} of schemaRegistry.secretKeys.bearerToken.
+{{- end }}
+{{- if and $r.oauth.tokenUrl (not (or (and $secret $r.secretKeys.oauthClientSecret) (include "aries-bridge.elsewhere" (dict "root" . "names" (list "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET" "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET_FILE"))))) }}
+- schemaRegistry.existingSecret (with schemaRegistry.secretKeys.oauthClientSecret) is not set: name the Secret with the client secret of schemaRegistry.oauth.
+{{- end }}
+{{- if and $cloud (not (or $r.secretKeys.bearerToken $r.oauth.tokenUrl (include "aries-bridge.elsewhere" (dict "root" . "names" (list "SCHEMA_REGISTRY_BEARER_TOKEN" "SCHEMA_REGISTRY_BEARER_TOKEN_FILE"))))) }}
+- schemaRegistry.confluentCloud is set, but there is no token to use for it: set schemaRegistry.oauth or schemaRegistry.secretKeys.bearerToken, or leave it empty.
 {{- end }}
 {{- if and $r.ca.secret $r.ca.configMap }}
 - schemaRegistry.ca.secret and schemaRegistry.ca.configMap are both set: keep one.
 {{- end }}
-{{- if and $ca (hasPrefix "http://" $r.url) }}
+{{- if and $ca $r.url (not (contains "https://" $r.url)) }}
 - schemaRegistry.ca is set, but schemaRegistry.url is http://: use https:// or leave the authorities empty.
+{{- end }}
+{{- if and $r.client.secret $r.url (not (contains "https://" $r.url)) }}
+- schemaRegistry.client is set, but schemaRegistry.url is http://: use https:// or leave the certificate empty.
 {{- end }}
 {{- end -}}
 
@@ -233,12 +259,12 @@
 {{- end }}
 {{- end }}
 {{- if has .Values.bridge.http.host (list "127.0.0.1" "::1" "localhost") }}
-- bridge.http.host is {{ .Values.bridge.http.host }}, where the kubelet's probes cannot reach it: use 0.0.0.0, or :: with IPv6.
+- bridge.http.host is {{ .Values.bridge.http.host }}, where the kubelet's probes cannot reach it: use ::, or 0.0.0.0 for IPv4 alone.
 {{- end }}
 {{- end -}}
 
 {{- define "aries-bridge.check.secrets" -}}
-{{- $secret := "^(ARIES_(ACCESS_TOKEN|CLIENT_SECRET|REFRESH_TOKEN|API_KEY)|KAFKA_(SASL_PASSWORD|OAUTH_CLIENT_SECRET|OAUTH_CLIENT_ASSERTION|OAUTH_TOKEN|SSL_KEY_PASSWORD)|SCHEMA_REGISTRY_PASSWORD)$" -}}
+{{- $secret := "^(ARIES_(ACCESS_TOKEN|CLIENT_SECRET|REFRESH_TOKEN|API_KEY)|KAFKA_(SASL_PASSWORD|OAUTH_CLIENT_SECRET|OAUTH_CLIENT_ASSERTION|OAUTH_TOKEN|SSL_KEY_PASSWORD)|SCHEMA_REGISTRY_(PASSWORD|BEARER_TOKEN|OAUTH_CLIENT_SECRET|KEY_PASSWORD))$" -}}
 {{- range $index, $variable := .Values.extraEnv }}
 {{- if and (regexMatch $secret $variable.name) $variable.value }}
 - extraEnv[{{ $index }}] has {{ $variable.name }} as a plain value, which is readable in the cluster: put it into a Secret and name that (existingSecret), or use valueFrom.

@@ -30,6 +30,8 @@
     (dict "setting" "ARIES_REFRESH_TOKEN_FILE" "key" (ternary $v.aries.secretKeys.refreshToken "" $refresh))
     (dict "setting" "ARIES_CLIENT_SECRET_FILE" "key" (ternary $v.aries.secretKeys.clientSecret "" $refresh))
     (dict "setting" "ARIES_API_KEY_FILE" "key" $v.aries.secretKeys.apiKey)))
+  (dict "name" "aries-ca" "secret" $v.aries.ca.secret "configMap" $v.aries.ca.configMap "files" (list
+    (dict "setting" "ARIES_SSL_CAFILE" "key" $v.aries.ca.key)))
   (dict "name" "kafka" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "kafka")) "files" (list
     (dict "setting" "KAFKA_SASL_PASSWORD_FILE" "key" (ternary $v.kafka.secretKeys.password "" (eq $sasl "password")))
     (dict "setting" "KAFKA_OAUTH_CLIENT_SECRET_FILE" "key" (ternary $v.kafka.secretKeys.oauthClientSecret "" (eq $sasl "token")))))
@@ -44,9 +46,15 @@
     (dict "setting" "KAFKA_SSL_KEYFILE" "key" $tls.client.keyKey)
     (dict "setting" "KAFKA_SSL_KEY_PASSWORD_FILE" "key" $tls.client.passwordKey)))
   (dict "name" "schema-registry" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "schemaRegistry")) "files" (list
-    (dict "setting" "SCHEMA_REGISTRY_PASSWORD_FILE" "key" (ternary $v.schemaRegistry.secretKeys.password "" (ne $v.schemaRegistry.username "")))))
+    (dict "setting" "SCHEMA_REGISTRY_PASSWORD_FILE" "key" (ternary $v.schemaRegistry.secretKeys.password "" (ne $v.schemaRegistry.username "")))
+    (dict "setting" "SCHEMA_REGISTRY_BEARER_TOKEN_FILE" "key" $v.schemaRegistry.secretKeys.bearerToken)
+    (dict "setting" "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET_FILE" "key" (ternary $v.schemaRegistry.secretKeys.oauthClientSecret "" (ne $v.schemaRegistry.oauth.tokenUrl "")))
+    (dict "setting" "SCHEMA_REGISTRY_KEY_PASSWORD_FILE" "key" $v.schemaRegistry.secretKeys.keyPassword)))
   (dict "name" "schema-registry-ca" "secret" $v.schemaRegistry.ca.secret "configMap" $v.schemaRegistry.ca.configMap "files" (list
     (dict "setting" "SCHEMA_REGISTRY_CAFILE" "key" $v.schemaRegistry.ca.key)))
+  (dict "name" "schema-registry-client" "secret" $v.schemaRegistry.client.secret "files" (list
+    (dict "setting" "SCHEMA_REGISTRY_CERTFILE" "key" $v.schemaRegistry.client.certKey)
+    (dict "setting" "SCHEMA_REGISTRY_KEYFILE" "key" $v.schemaRegistry.client.keyKey)))
 -}}
 {{- if $v.subscriptions.hotReload -}}
 {{- $mounts = append $mounts (dict "name" "subscriptions" "configMap" (printf "%s-subscriptions" (include "aries-bridge.fullname" .)) "files" (list

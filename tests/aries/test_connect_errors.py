@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -10,6 +13,9 @@ from websockets.asyncio.client import ClientConnection
 from bridge.aries.connect import connect
 from bridge.aries.connect_errors import handshake_rejected
 from bridge.errors import ConnectionLost, DisconnectCause
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -75,20 +81,7 @@ def test_a_retry_after_date_without_a_date_to_compare_is_ignored(date: str | Non
     assert handshake_rejected(429, "/", "Wed, 21 Oct 2015 07:28:30 GMT", date).retry_after_seconds is None
 
 
-@pytest.mark.parametrize(
-    "proxy",
-    [
-        "gopher://user:secret-word@127.0.0.1:1",
-        "user:secret-word@127.0.0.1:1",
-        "http://user:secret-word@127.0.0.1:port",
-        "http://user:secret/word@127.0.0.1:1",
-        "http://user:secret-word@[::1:1",
-        "http://user@127.0.0.1:1",
-        "http://user:secret-word@127.0.0.1:1/path",
-        "http://",
-        "socks5://user:secret-word@127.0.0.1:1",
-    ],
-)
+@pytest.mark.parametrize("proxy", ["gopher://user:secret-word@proxy.example:1", "socks5h://user:secret-word@proxy:1"])
 async def test_a_proxy_that_cannot_be_used_is_a_lost_connection(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its text names the variable, and nothing of it shows the password."""
     monkeypatch.setenv("https_proxy", proxy)
@@ -97,3 +90,26 @@ async def test_a_proxy_that_cannot_be_used_is_a_lost_connection(proxy: str, monk
     assert raised.value.cause is DisconnectCause.NETWORK
     assert "HTTPS_PROXY" in str(raised.value)
     assert "secret" not in f"{raised.value!r} {raised.value.__cause__!r}"
+
+
+async def test_a_ca_file_that_is_gone_is_a_lost_connection(tmp_path: Path) -> None:
+    """The file is read at each connection, and named if it cannot be."""
+    with pytest.raises(ConnectionLost, match=r"ARIES_SSL_CAFILE: .*gone.pem cannot be read"):
+        await connect("wss://127.0.0.1:1/", ClientConnection, 5, tmp_path / "gone.pem")
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x46", b""])
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+async def test_the_wrong_scheme_is_named(scheme: str, answer: bytes) -> None:
+    """A port that speaks TLS to a URL without it, and the other way around, leads to the setting."""
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectionLost) as raised:
+            await connect(f"{scheme}://127.0.0.1:{port}/v1/market/ws", ClientConnection, 5)
+    assert "ARIES_WS_URL" in str(raised.value)

@@ -203,11 +203,11 @@ async def test_certificates_that_are_not_accepted(
 
 
 async def test_a_certificate_of_an_unknown_authority() -> None:
-    """The remedy names the variable that OpenSSL reads."""
+    """The remedy names the setting for it."""
     async with Simulator(ssl=server_tls(trustme.CA())) as simulator:
         results = await run_preflight(environ(simulator.url))
 
-    results.expect(aries.CONNECTION, Status.FAIL, "is not accepted", "SSL_CERT_FILE")
+    results.expect(aries.CONNECTION, Status.FAIL, "is not accepted", "ARIES_SSL_CAFILE")
     results.expect("Clock", Status.OK, "not measured")
     assert aries.TLS not in results
 
@@ -281,16 +281,17 @@ async def test_an_unreachable_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://user:secret-word@127.0.0.1:1")
     results = await run_preflight(environ("ws://aries.example/v1/market/ws"))
 
-    results.expect(aries.CONNECTION, Status.FAIL, "127.0.0.1:1", "HTTPS_PROXY")
+    results.expect(aries.CONNECTION, Status.FAIL, "the proxy 127.0.0.1:1", "HTTP_PROXY", "NO_PROXY")
     assert "secret-word" not in str(results.all)
 
 
 async def test_an_invalid_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy with an unknown scheme is reported with its variable."""
-    monkeypatch.setenv("http_proxy", "gopher://user:secret-word@127.0.0.1:1")
-    results = await run_preflight(environ("ws://aries.example/v1/market/ws"))
+    """A proxy with an unknown scheme is an invalid setting, reported with its variable."""
+    monkeypatch.setenv("https_proxy", "gopher://user:secret-word@127.0.0.1:1")
+    results = await run_preflight(environ("wss://aries.example/v1/market/ws"))
 
-    results.expect(aries.CONNECTION, Status.FAIL, "HTTPS_PROXY")
+    results.expect("Settings", Status.FAIL, "ARIES_WS_URL", "HTTPS_PROXY", "gopher://")
+    assert aries.CONNECTION not in results
     assert "secret-word" not in str(results.all)
 
 

@@ -41,7 +41,7 @@ async def test_a_registry_with_all_schemas() -> None:
 
     results.expect(registry.REGISTRY, Status.OK)
     results.expect(registry.SUBJECTS, Status.OK)
-    assert not [path for _, path in fake.requests if path.endswith("/versions")]
+    assert not [path for method, path in fake.requests if method == "POST" and path.endswith("/versions")]
 
 
 async def test_missing_and_different_schemas() -> None:
@@ -73,6 +73,49 @@ async def test_rejected_credentials() -> None:
 
     results.expect(registry.REGISTRY, Status.FAIL, "HTTP 401", "SCHEMA_REGISTRY_USERNAME", "SCHEMA_REGISTRY_PASSWORD")
     assert "wrong-word" not in str(results.all)
+
+
+async def test_a_rejected_token() -> None:
+    """The remedy names the login that is set, and no other; the token is not shown."""
+    async with filled(credentials="bridge:right").serving() as fake:
+        results = await checked(fake.url, SCHEMA_REGISTRY_BEARER_TOKEN="wrong-word")
+
+    results.expect(registry.REGISTRY, Status.FAIL, "HTTP 401", "SCHEMA_REGISTRY_BEARER_TOKEN")
+    assert "SCHEMA_REGISTRY_PASSWORD" not in str(results.all)
+    assert "wrong-word" not in str(results.all)
+
+
+async def test_a_token_that_cannot_be_granted() -> None:
+    """The line has the token endpoint's problem, and the registry gets no request."""
+    login = {
+        "SCHEMA_REGISTRY_OAUTH_TOKEN_URL": "http://127.0.0.1:1/token",
+        "SCHEMA_REGISTRY_OAUTH_CLIENT_ID": "bridge",
+        "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET": "client-s3cret",
+    }
+    async with filled().serving() as fake:
+        results = await checked(fake.url, **login)
+
+    results.expect(registry.REGISTRY, Status.FAIL, "no credentials", "127.0.0.1:1", "SCHEMA_REGISTRY_OAUTH_TOKEN_URL")
+    assert fake.received == []
+
+
+async def test_a_context() -> None:
+    """Only the subjects of the context are checked."""
+    async with filled().serving() as fake:
+        results = await checked(fake.url, SCHEMA_REGISTRY_CONTEXT="staging")
+
+    subject = "Schema registry subject :.staging:aries.quotes-value"
+    results.expect(subject, Status.FAIL, "does not exist", "`aries-bridge schemas register`")
+
+
+async def test_a_server_that_is_not_a_registry() -> None:
+    """The remedy is to check the path."""
+    fake = filled()
+    fake.refuse(404)
+    async with fake.serving():
+        results = await checked(fake.url)
+
+    results.expect(registry.REGISTRY, Status.FAIL, "HTTP 404 with an empty body", "/apis/ccompat/v7")
 
 
 async def test_an_http_error() -> None:

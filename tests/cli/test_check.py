@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 from bridge.check.report import CheckResult, Status
 from bridge.cli.check import exit_code, redact
 from bridge.secrets.redaction import Redactor
@@ -13,6 +15,8 @@ from bridge.secrets.secret import Secret
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
+from tests.support.fake_registry import FakeRegistry
+from tests.support.http_proxy import DEAD_PROXIES
 from tests.support.process import process
 from tests.support.service import environment
 from tests.support.token_endpoint import token_endpoint
@@ -102,3 +106,31 @@ def test_exit_codes() -> None:
     assert exit_code([]) == exit_code([warning]) == 0
     assert exit_code([warning, failure]) == 1
     assert exit_code([failure, CheckResult("Settings", Status.FAIL, "")]) == 2
+
+
+@pytest.mark.parametrize("host", ["localhost", "::1", "127.0.0.1"])
+async def test_this_machine_is_not_proxied(host: str, broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Feed, token endpoint, registry and Kafka on loopback pass, whatever proxies the environment names."""
+    broker.create_topics([f"{topic_prefix}.{topic}" for topic in Topic])
+    registry = FakeRegistry()
+    async with Simulator(host=host) as simulator, token_endpoint() as endpoint, registry.serving():
+        more = {"ARIES_CLIENT_ID": "me", "ARIES_REFRESH_TOKEN": "r", "ARIES_TOKEN_URL": endpoint.url}
+        more |= {"SCHEMA_REGISTRY_URL": registry.url, "SCHEMA_REGISTRY_AUTO_REGISTER": "true", **DEAD_PROXIES}
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix, **more)
+        del environ["ARIES_ACCESS_TOKEN"]
+        async with process(environ, "check") as check:
+            assert await check.ended() == 0, check.output
+
+
+async def test_a_proxy_that_cannot_be_used_is_an_invalid_setting(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """`check` and `run` exit with 2, in sentences without the proxy's password."""
+    async with Simulator() as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix, ARIES_WS_URL="wss://aries.example/")
+        for command in ("check", "run"):
+            async with process({**environ, "HTTPS_PROXY": "socks5h://me:secret@proxy:1080"}, command) as run:
+                assert await run.ended() == 2
+            shown = run.output + "".join(run.text)
+            assert "HTTPS_PROXY" in shown
+            assert "SOCKS is not supported" in shown
+            assert "secret" not in shown
+            assert "Traceback" not in shown

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
+from tests.support.http_proxy import DEAD_PROXIES
 from tests.support.service import DEADLINE_SECONDS, by_symbol, control, environment, read
 
 if TYPE_CHECKING:
@@ -192,3 +193,10 @@ def test_a_closed_pipe_ends_it() -> None:
         process.stdout.close()
         assert process.wait(DEADLINE_SECONDS) == 1
         assert process.stderr.read() == b""
+
+
+def test_the_proxies_of_the_environment_are_not_used_for_this_machine() -> None:
+    """Simulator, broker, feed and status page are reached directly, whatever proxies the environment names."""
+    with dev("--seconds", "2", "--plain", environ=DEAD_PROXIES) as run:
+        assert run.ended() == 0
+    assert "drained, nothing lost" in run.text

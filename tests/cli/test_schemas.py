@@ -60,10 +60,11 @@ def test_list_names_each_topic_with_its_schema() -> None:
     assert shown[0][3] == fingerprint(quote, "CRC-64-AVRO")
 
 
-@pytest.mark.parametrize("name", ["l2", "books"])
+@pytest.mark.parametrize("name", ["l2", "books", ":.staging:books-value"])
 def test_show_prints_the_json(name: str) -> None:
-    """A topic is selected by its short name or by its name in Kafka."""
-    result = run("show", name, environ={"KAFKA_TOPIC_L2": "books"})
+    """A topic is selected by its short name, by its name in Kafka, or by its subject."""
+    registry = {"SCHEMA_REGISTRY_URL": NOWHERE, "SCHEMA_REGISTRY_CONTEXT": ".staging"}
+    result = run("show", name, environ={"KAFKA_TOPIC_L2": "books", **registry})
     assert result.exit_code == 0
     assert json.loads(result.stdout) == json.loads(SCHEMAS[Topic.L2].text)
 
@@ -93,7 +94,30 @@ async def test_compare_distinguishes_same_missing_and_different() -> None:
         assert found["aries.dlq-value"] == ("missing", "it does not exist")
         fill(registry)
         assert (await run_beside(registry, "compare")).exit_code == 0
-    assert all(not path.endswith("/versions") for _, path in registry.requests)
+    assert not [path for method, path in registry.requests if method == "POST" and path.endswith("/versions")]
+
+
+async def test_subjects_are_those_of_the_context() -> None:
+    """With a context, all commands are about its subjects, also in the list."""
+    context = {"SCHEMA_REGISTRY_CONTEXT": ":.staging:"}
+    async with FakeRegistry().serving() as registry:
+        assert set(rows(await run_beside(registry, "register", **context))) == registry.subjects.keys()
+        assert all(subject.startswith(":.staging:aries.") for subject in registry.subjects)
+        assert (await run_beside(registry, "compare", **context)).exit_code == 0
+        listed = (await run_beside(registry, "list", **context)).stdout.splitlines()[1:]
+    assert {line.split()[1] for line in listed} == registry.subjects.keys()
+
+
+async def test_a_schema_that_is_written_differently_is_the_same() -> None:
+    """Another doc or format is no difference."""
+    registry = FakeRegistry()
+    fill(registry, Topic.QUOTES)
+    text = json.dumps(json.loads(SCHEMAS[Topic.QUOTES].text) | {"doc": "by hand"}, indent=1)
+    async with registry.serving():
+        schema_id = registry.add("aries.quotes-value", text)
+        result = await run_beside(registry, "compare")
+    assert result.exit_code == 0
+    assert rows(result)["aries.quotes-value"] == ("same", f"id {schema_id}")
 
 
 async def test_register_adds_what_is_missing_and_nothing_else() -> None:

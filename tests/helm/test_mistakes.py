@@ -143,7 +143,32 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"schemaRegistry": {"url": "http://registry", "ca": {"secret": "a", "configMap": "b"}, "existingSecret": "c"}},
         ("use https://", "keep one", "schemaRegistry.username is not set"),
     ),
-    "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use 0.0.0.0",)),
+    "two logins of a registry": (
+        {
+            "schemaRegistry": {
+                "url": "http://registry",
+                "secretKeys": {"bearerToken": "t"},
+                "oauth": {"tokenUrl": "https://idp"},
+                "client": {"secret": "c"},
+            }
+        },
+        (
+            "schemaRegistry.secretKeys.bearerToken, schemaRegistry.oauth.tokenUrl are 2 logins: keep one",
+            "schemaRegistry.oauth.clientId is not set",
+            "name the Secret with the key t",
+            "name the Secret with the client secret",
+            "schemaRegistry.client is set, but schemaRegistry.url is http://",
+        ),
+    ),
+    "identities without a token for a registry": (
+        {"schemaRegistry": {"url": "http://registry", "confluentCloud": {"identityPoolId": "pool-1"}}},
+        ("there is no token to use for it",),
+    ),
+    "authorities for the feed in two places": (
+        {"aries": {"ca": {"secret": "a", "configMap": "b"}}},
+        ("aries.ca.secret and aries.ca.configMap are both set: keep one",),
+    ),
+    "probes that cannot arrive": ({"bridge": {"http": {"host": "127.0.0.1"}}}, ("cannot reach it: use ::",)),
     "a secret as a plain value": (
         {"extraEnv": [{"name": name, "value": "x"} for name in ("KAFKA_SASL_PASSWORD", "KAFKA_OAUTH_TOKEN")]},
         ("extraEnv[0] has KAFKA_SASL_PASSWORD as a plain value", "extraEnv[1] has KAFKA_OAUTH_TOKEN as a plain value"),

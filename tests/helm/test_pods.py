@@ -299,6 +299,8 @@ def _ways_out(objects: Objects) -> set[tuple[str, int]]:
         ("refresh-token", {443, 9092}),
         ("oauth", {443, 8443, 9093}),
         ("full", {443, 3128, 8081, 9093, 9094, 9095}),
+        ("registry-oauth", {443, 8443, 9092}),
+        ("registry-token", {443, 8081, 8082, 9092}),
     ],
 )
 def test_only_the_traffic_that_the_settings_need_is_allowed(helm: Helm, name: str, ports: set[int]) -> None:

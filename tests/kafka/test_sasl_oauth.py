@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from bridge.kafka.error_hints import error_hint
-from bridge.kafka.sasl_oauth import ClientCredentials, TokenProvider
+from bridge.kafka.sasl_oauth import TokenProvider
 from bridge.kafka.security import security_options
+from bridge.oauth.client_credentials import ClientCredentials
 from bridge.secrets.secret import Secret
 from tests.kafka.test_security import CLIENT_SECRET, Chosen
 from tests.oauth.test_jwt import jwt
@@ -44,7 +45,8 @@ def oauth(**settings: object) -> Chosen:
 
 def client(url: str, secret: str | None = CLIENT_SECRET, **changed: str) -> TokenProvider:
     kept = None if secret is None else Secret.fixed("KAFKA_OAUTH_CLIENT_SECRET", secret)
-    return TokenProvider(ClientCredentials(url=url, client_id="bridge", client_secret=kept, **changed))  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {"client_id": "bridge", "client_secret": kept, **changed}
+    return TokenProvider(ClientCredentials(settings="KAFKA_OAUTH", url=url, **chosen))
 
 
 class TestClientCredentials:

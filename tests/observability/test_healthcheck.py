@@ -46,7 +46,7 @@ async def check(**environ: str) -> tuple[int | None, str]:
     return process.returncode, output.decode()
 
 
-@pytest.mark.parametrize("host", [None, "", "0.0.0.0", "127.0.0.1", "localhost"])
+@pytest.mark.parametrize("host", [None, "", "::", "0.0.0.0", "127.0.0.1", "localhost"])
 async def test_a_bridge_that_is_alive_is_healthy(host: str | None) -> None:
     """Whatever address it listens on, 200 is healthy, and nothing is printed."""
     async with serving(200, "alive") as port:

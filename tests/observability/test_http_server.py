@@ -103,7 +103,7 @@ async def test_an_address_of_another_machine_ends_the_start_with_a_message() -> 
         ("127.0.0.1", "http://127.0.0.1:"),
         ("0.0.0.0", "http://127.0.0.1:"),
         ("::1", "http://[::1]:"),
-        ("::", "http://[::1]:"),
+        ("::", "http://127.0.0.1:"),
     ],
 )
 async def test_the_url_is_one_that_a_browser_can_open(host: str, reached: str) -> None:

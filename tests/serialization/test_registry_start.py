@@ -70,6 +70,30 @@ async def test_a_missing_schema_is_fatal(broker: EmbeddedBroker, topic_prefix: s
     assert "SCHEMA_REGISTRY_AUTO_REGISTER" in problem
 
 
+async def test_conflicting_logins_are_invalid_settings(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """The bridge exits with 2 and one message, which names every login and the other problems; no secret is shown."""
+    async with Simulator() as simulator:
+        environ = environment(
+            simulator,
+            broker.bootstrap_servers,
+            topic_prefix,
+            SCHEMA_REGISTRY_URL="https://registry",
+            SCHEMA_REGISTRY_USERNAME="me",
+            SCHEMA_REGISTRY_PASSWORD="hunter22",
+            SCHEMA_REGISTRY_BEARER_TOKEN="t0ken-t0ken",
+            SCHEMA_REGISTRY_CERTFILE="/nowhere.pem",
+            SCHEMA_REGISTRY_CONTEXT="a b",
+        )
+        async with process(environ, "run") as bridge:
+            assert await bridge.ended() == 2
+    message = "".join(bridge.text)
+    assert "3 problems in the settings" in message
+    assert "2 logins (SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD; SCHEMA_REGISTRY_BEARER_TOKEN)" in message
+    assert "SCHEMA_REGISTRY_CERTFILE='/nowhere.pem': cannot be read" in message
+    assert "hunter22" not in message
+    assert "t0ken" not in message
+
+
 async def test_an_unreachable_registry_is_retried(broker: EmbeddedBroker, topic_prefix: str) -> None:
     """The bridge logs that the registry cannot be reached, and retries."""
     registry = FakeRegistry()

@@ -188,3 +188,63 @@ def test_other_schemas_are_rejected(text: str, error: type[Exception]) -> None:
     """A text that is not the schema of a record raises the documented errors."""
     with pytest.raises(error):
         parse_schema(text)
+
+
+def record(**fields: object) -> str:
+    """Return the text of a schema with these fields."""
+    types = [{"name": name, "type": declared} for name, declared in fields.items()]
+    return json.dumps({"type": "record", "name": "R", "namespace": "n", "fields": types})
+
+
+DECIMAL: dict[str, object] = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 9}
+MILLIS: dict[str, object] = {"type": "long", "logicalType": "timestamp-millis"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (record(a="int"), record(a={"type": "int"})),
+        (record(a=DECIMAL), record(a=dict(reversed(DECIMAL.items())))),
+        (record(a={**DECIMAL, "scale": 0}), record(a={"type": "bytes", "logicalType": "decimal", "precision": 18})),
+        (record(a=["null", MILLIS]), record(a=["null", {**MILLIS, "doc": "when"}])),
+        ('{"type":"record","name":"n.R","fields":[]}', '{"type":"record","name":"R","namespace":"n","fields":[]}'),
+        (
+            '{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":1,"aliases":["b"]}]}',
+            '{"fields":[{"type":"int","name":"a","doc":"d"}],"name":"R","type":"record","doc":"d"}',
+        ),
+    ],
+)
+def test_schemas_that_read_the_same_are_equivalent(one: str, other: str) -> None:
+    """The order of attributes, how names and types are written, doc, defaults and aliases do not matter."""
+    assert parse_schema(one).is_equivalent(parse_schema(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (record(a="int"), record(a="long")),
+        (record(a="int", b="int"), record(b="int", a="int")),
+        (record(a=["null", "int"]), record(a=["int", "null"])),
+        (record(a=DECIMAL), record(a="bytes")),
+        (record(a=DECIMAL), record(a={**DECIMAL, "scale": 4})),
+        (record(a=MILLIS), record(a={**MILLIS, "logicalType": "timestamp-micros"})),
+        (record(a=["null", DECIMAL]), record(a=["null", {**DECIMAL, "precision": 10}])),
+        (record(a={"type": "array", "items": DECIMAL}), record(a={"type": "array", "items": "bytes"})),
+        (record(a={"type": "map", "values": MILLIS}), record(a={"type": "map", "values": "long"})),
+        (record(a=MILLIS, b="long"), record(a="long", b=MILLIS)),
+        (
+            record(a={"type": "record", "name": "In", "fields": [{"name": "p", "type": DECIMAL}]}, b="In"),
+            record(a={"type": "record", "name": "In", "fields": [{"name": "p", "type": "bytes"}]}, b="In"),
+        ),
+    ],
+)
+def test_schemas_that_read_differently_are_not_equivalent(one: str, other: str) -> None:
+    """Another type, order of fields, name or logical type is another schema, however deep it is."""
+    assert not parse_schema(one).is_equivalent(parse_schema(other))
+
+
+def test_each_schema_of_the_bridge_is_only_equivalent_to_itself() -> None:
+    """No topic's schema stands for another's."""
+    known = list(SCHEMAS.values())
+    for number, schema in enumerate(known):
+        assert [other.is_equivalent(schema) for other in known] == [place == number for place in range(len(known))]

@@ -29,6 +29,14 @@ ASSERTION = {"KAFKA_OAUTH_TOKEN_URL": "https://idp/token", "KAFKA_OAUTH_CLIENT_A
 TOKEN = {"KAFKA_OAUTH_TOKEN_FILE": "/run/token"}
 MSK = {**SASL, "KAFKA_SASL_MECHANISM": "AWS_MSK_IAM"}
 REGISTRY = {"SCHEMA_REGISTRY_URL": "https://registry"}
+REGISTRY_LOGIN = {"SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cret"}
+REGISTRY_TOKEN = {"SCHEMA_REGISTRY_BEARER_TOKEN": "t0ken"}
+REGISTRY_OAUTH = {
+    "SCHEMA_REGISTRY_OAUTH_TOKEN_URL": "https://idp/token",
+    "SCHEMA_REGISTRY_OAUTH_CLIENT_ID": "me",
+    "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET": "s3cret",
+}
+CLOUD = {"SCHEMA_REGISTRY_LOGICAL_CLUSTER": "lsrc-1", "SCHEMA_REGISTRY_IDENTITY_POOL_ID": "pool-1"}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +56,12 @@ REGISTRY = {"SCHEMA_REGISTRY_URL": "https://registry"}
         {**BEARER, **ASSERTION, "KAFKA_OAUTH_CLIENT_ID": "me", "KAFKA_OAUTH_SCOPE": "api://kafka/.default"},
         {"KAFKA_SECURITY_PROTOCOL": "SSL"},
         {**REGISTRY, "SCHEMA_REGISTRY_AUTO_REGISTER": "true"},
-        {**REGISTRY, "SCHEMA_REGISTRY_USERNAME": "me", "SCHEMA_REGISTRY_PASSWORD": "s3cret"},
+        {**REGISTRY, **REGISTRY_LOGIN},
+        {**REGISTRY, **REGISTRY_TOKEN, **CLOUD},
+        {**REGISTRY, **REGISTRY_OAUTH, **CLOUD, "SCHEMA_REGISTRY_OAUTH_SCOPE": "registry"},
+        {"SCHEMA_REGISTRY_URL": "https://one, https://two:8081/api", **REGISTRY_LOGIN},
+        {"SCHEMA_REGISTRY_URL": '["https://one", "https://two:8081/api"]', **REGISTRY_LOGIN},
+        {**REGISTRY, "SCHEMA_REGISTRY_CONTEXT": ".staging"},
         {"SCHEMA_REGISTRY_AUTO_REGISTER": "false"},
         {"ARIES_BACKOFF_MAX_SECONDS": "0.1"},
         {"ARIES_BACKOFF_MIN_SECONDS": "60"},
@@ -135,6 +148,27 @@ def test_settings_that_belong_together_are_valid(extra: dict[str, str]) -> None:
         ({"SCHEMA_REGISTRY_AUTO_REGISTER": "true"}, "SCHEMA_REGISTRY_AUTO_REGISTER set without SCHEMA_REGISTRY_URL"),
         ({**REGISTRY, "SCHEMA_REGISTRY_USERNAME": "me"}, "is set without SCHEMA_REGISTRY_PASSWORD"),
         ({**REGISTRY, "SCHEMA_REGISTRY_PASSWORD": "s3cret"}, "is set without SCHEMA_REGISTRY_USERNAME"),
+        (REGISTRY_TOKEN, "SCHEMA_REGISTRY_BEARER_TOKEN set without SCHEMA_REGISTRY_URL"),
+        ({"SCHEMA_REGISTRY_CONTEXT": "x"}, "SCHEMA_REGISTRY_CONTEXT set without SCHEMA_REGISTRY_URL"),
+        (
+            {**REGISTRY, **REGISTRY_LOGIN, **REGISTRY_TOKEN},
+            "2 logins (SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD; SCHEMA_REGISTRY_BEARER_TOKEN): keep one",
+        ),
+        (
+            {**REGISTRY, "SCHEMA_REGISTRY_USERNAME": "me", **REGISTRY_TOKEN, "SCHEMA_REGISTRY_OAUTH_SCOPE": "x"},
+            "3 logins (SCHEMA_REGISTRY_USERNAME; SCHEMA_REGISTRY_BEARER_TOKEN; SCHEMA_REGISTRY_OAUTH_SCOPE): keep one",
+        ),
+        (
+            {**REGISTRY, **REGISTRY_OAUTH, "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET": ""},
+            "CLIENT_ID set without SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET",
+        ),
+        ({**REGISTRY, "SCHEMA_REGISTRY_OAUTH_SCOPE": "x"}, "SCHEMA_REGISTRY_OAUTH_SCOPE set without"),
+        ({**REGISTRY, **REGISTRY_LOGIN, **CLOUD}, "SCHEMA_REGISTRY_IDENTITY_POOL_ID set, but there is no token"),
+        ({**REGISTRY, **REGISTRY_TOKEN, "SCHEMA_REGISTRY_LOGICAL_CLUSTER": "a b"}, "CLUSTER='a b': must be an ID"),
+        ({**REGISTRY, **REGISTRY_LOGIN, "SCHEMA_REGISTRY_USERNAME": "a:b"}, "contains a colon"),
+        ({**REGISTRY, "SCHEMA_REGISTRY_CONTEXT": "a b"}, "SCHEMA_REGISTRY_CONTEXT='a b': a context has a name"),
+        ({"SCHEMA_REGISTRY_URL": "https://one,two:8081"}, "must be a URL that starts with http:// or https://"),
+        ({"SCHEMA_REGISTRY_URL": ","}, "it contains no URL"),
         ({**REGISTRY, "SCHEMA_REGISTRY_CAFILE": "/none"}, "SCHEMA_REGISTRY_CAFILE='/none': cannot be read"),
     ],
 )
@@ -221,6 +255,39 @@ def test_an_invalid_value_is_not_also_a_broken_rule(extra: dict[str, str]) -> No
     assert len(problems(extra)) == 1
 
 
+@pytest.mark.parametrize(
+    ("extra", "field"),
+    [
+        ({"ARIES_WS_URL": "wss://aries.example/v1/market/ws"}, "ARIES_WS_URL"),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
+            | {"KAFKA_OAUTH_CLIENT_ID": "me", "KAFKA_OAUTH_CLIENT_SECRET": "s3cret"}
+            | {"KAFKA_OAUTH_TOKEN_URL": "https://login.example/token"},
+            "KAFKA_OAUTH_TOKEN_URL",
+        ),
+        ({"SCHEMA_REGISTRY_URL": "https://registry.example"}, "SCHEMA_REGISTRY_URL"),
+    ],
+)
+@pytest.mark.parametrize("proxy", ["socks5h://me:secret-word@proxy:1", "http://me:secret-word@proxy:99999", "ftp://x"])
+def test_a_proxy_that_cannot_be_used_is_a_problem(
+    extra: dict[str, str], field: str, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is one of the URL that it would be used for, with the variable to fix and without the proxy's password."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    (problem,) = problems({"ARIES_WS_URL": "ws://127.0.0.1:1/v1/market/ws", **extra})
+    assert problem.startswith(f"{field}: the proxy for ")
+    assert "HTTPS_PROXY" in problem
+    assert "secret" not in problem
+
+
+def test_a_proxy_that_is_not_used_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback addresses and hosts in NO_PROXY need none, and the token endpoint none without a refresh token."""
+    monkeypatch.setenv("HTTPS_PROXY", "socks5h://proxy:1")
+    monkeypatch.setenv("NO_PROXY", ".internal")
+    urls = {"ARIES_WS_URL": "wss://localhost/v1/market/ws", "SCHEMA_REGISTRY_URL": "https://registry.internal"}
+    assert problems(urls) == ()
+
+
 @pytest.fixture
 def pem(tmp_path: Path) -> dict[str, Path]:
     """Return PEM files: an authority, a certificate and its key, another key, and a text file."""
@@ -248,6 +315,16 @@ def test_valid_certificates_are_accepted(pem: dict[str, Path]) -> None:
     assert problems({**REGISTRY, **cafile}) == ()
     (problem,) = problems({"SCHEMA_REGISTRY_URL": "http://registry", **cafile})
     assert "use https" in problem
+    pair = {
+        "SCHEMA_REGISTRY_CERTFILE": str(pem["certificate"]),
+        "SCHEMA_REGISTRY_KEYFILE": str(pem["key"]),
+        "SCHEMA_REGISTRY_URL": "http://localhost, https://registry",
+    }
+    assert problems({**cafile, **pair}) == ()
+    (problem,) = problems({**pair, "SCHEMA_REGISTRY_KEYFILE": str(pem["other"])})
+    assert "SCHEMA_REGISTRY_CERTFILE and SCHEMA_REGISTRY_KEYFILE" in problem
+    (problem,) = problems({**REGISTRY, "SCHEMA_REGISTRY_CERTFILE": pair["SCHEMA_REGISTRY_CERTFILE"]})
+    assert "is set without SCHEMA_REGISTRY_KEYFILE" in problem
 
 
 def test_invalid_certificates_are_found_before_connecting(pem: dict[str, Path], tmp_path: Path) -> None:

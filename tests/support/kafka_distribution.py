@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
+from tests.support import maven
 from tests.support.one_at_a_time import one_at_a_time
 from tests.support.paths import cache
 
 VERSION = "4.1.1"
-FETCH_DEADLINE_SECONDS = 240
 # The broker has no SLF4J binding; this one prints to standard output.
 POM = f"""\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -56,8 +55,6 @@ def classpath() -> str:
 
 def _fetch(jars: Path) -> None:
     """Fill a temporary directory and rename it, so that the jars are never there in part."""
-    if shutil.which("mvn") is None:
-        raise KafkaMissing("mvn is not installed, and Kafka's jars are not in the cache yet")
     with tempfile.TemporaryDirectory(dir=jars.parent) as work:
         (Path(work) / "pom.xml").write_text(POM)
         _run_maven(work)
@@ -65,17 +62,8 @@ def _fetch(jars: Path) -> None:
 
 
 def _run_maven(work: str) -> None:
-    command = ["mvn", "-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime"]
+    copy = ("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={work}/jars")
     try:
-        done = subprocess.run(
-            [*command, f"-DoutputDirectory={work}/jars"],
-            cwd=work,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=FETCH_DEADLINE_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise KafkaMissing(f"Maven did not fetch Kafka within {FETCH_DEADLINE_SECONDS} s") from None
-    if done.returncode != 0:
-        raise KafkaMissing(f"Maven could not fetch Kafka: {(done.stdout + done.stderr)[-2000:]}")
+        maven.run(Path(work), "Kafka", *copy)
+    except maven.MavenFailed as failed:
+        raise KafkaMissing(str(failed)) from None

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import uvloop
 
 from bridge.aries import connect, lifetimes
 from bridge.aries.protocol import authentication, subscribing
+from bridge.network.event_loop import EventLoop
 from bridge.oauth import current_grant
 from tests.faults.feed.scene import Stage
 from tests.support.brokers import unique
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run on the service's event loop, since loops differ in how they end connections."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"the bridge's": EventLoop}
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def leader_for_partition(self, partition):
 ClusterMetadata.leader_for_partition = leader_for_partition
 """
 HTTP_FAILS = "import aiohttp.web\naiohttp.web.AppRunner.setup = fail\n"
-LOOP_FAILS = "import uvloop\nuvloop.new_event_loop = fail\n"
+LOOP_FAILS = "from bridge.network import event_loop\nevent_loop.EventLoop = fail\n"
 A_THREAD_HANGS = "threading.Thread(target=threading.Event().wait).start()\n"
 MESSAGES_FAIL = """
 from websockets.client import ClientProtocol

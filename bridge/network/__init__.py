@@ -1,0 +1,1 @@
+"""How to reach other machines: proxies of the environment, trusted authorities, sockets."""
