@@ -310,7 +310,8 @@ _CAPTURE = ("bridge_capture_mode", "bridge_capture_max_bytes", "bridge_flight_re
 def _capture(settings: Settings) -> Iterator[Problem]:
     directory, flight_bytes = settings.bridge_capture_dir, settings.bridge_flight_recorder_bytes
     if directory is None:
-        unused = [name for name in _set(settings, *_CAPTURE) if getattr(settings, name)]
+        fields = type(settings).model_fields
+        unused = [name for name in _CAPTURE if getattr(settings, name) not in (fields[name].default, 0)]
         if unused:
             yield Problem.of(
                 f"{_names(unused)} set without BRIDGE_CAPTURE_DIR: set that, or unset the others.", "bridge_capture_dir"
