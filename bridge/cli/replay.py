@@ -51,15 +51,20 @@ async def _serve(server: Replay) -> None:
         problem = f"--host, --port: cannot listen there ({error}). Choose another port, or 0 for a free one."
         raise SettingsError((problem,)) from error
     try:
-        typer.echo(f"The capture is served at {server.url}")
-        typer.echo("To connect the bridge, with the subscriptions that were captured:")
-        typer.echo(f"  export ARIES_WS_URL={server.url} ARIES_ACCESS_TOKEN=anything")
-        typer.echo("  aries-bridge run")
-        if not await run_until_signal(server.ended()):
+        if not await run_until_signal(_until_ended(server)):
             note("interrupted.")
     finally:
         await server.__aexit__(None, None, None)
-    typer.echo(f"Sent {server.frames:,} frames in {server.connections:,} connections.")
+    connections = f"{server.connections:,} connection{'' if server.connections == 1 else 's'}"
+    typer.echo(f"Sent {server.frames:,} frames in {connections}.")
+
+
+async def _until_ended(server: Replay) -> None:
+    typer.echo(f"The capture is served at {server.url}")
+    typer.echo("To connect the bridge, with the subscriptions that were captured:")
+    typer.echo(f"  export ARIES_WS_URL={server.url} ARIES_ACCESS_TOKEN=anything")
+    typer.echo("  aries-bridge run")
+    await server.ended()
 
 
 def _factor(speed: str) -> float | None:
