@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,9 +14,7 @@ from bridge.topics import Topic, topic_names
 NAMES = topic_names("aries", {})
 
 
-def quote(symbol: str = "AAPL", **fields: object) -> bytes:
-    import json  # noqa: PLC0415
-
+def quote(*, symbol: str = "AAPL", **fields: object) -> bytes:
     data = {"symbol": symbol, **fields}
     payload = {"action": "update", "type": "quote", "data": data}
     return json.dumps({"type": "event", "payload": payload}).encode()
@@ -29,7 +28,7 @@ def explainer(dialect: Any = "envelope", **options: Any) -> Explainer:
     return Explainer(dialect, NAMES, 6, **options)
 
 
-def records(explaining: Explainer, *frames: bytes) -> list[tuple[int, bool]]:
+def records(explaining: Explainer, *frames: bytes) -> list[tuple[object, object]]:
     """Return ``seq`` and ``after_gap`` of the records of some frames."""
     found = [one for frame in frames for one in explaining.explain(frame, 1)]
     return [(one.record["seq"], one.record["after_gap"]) for line in found for one in line.records]
@@ -126,9 +125,9 @@ def test_text_cannot_control_a_terminal() -> None:
     """Whatever the feed sends in names, values and symbols."""
     explaining = explainer()
     for frame in (
-        quote(bidPrice="1", **{"new\x1b[2J\n": 1}),
+        quote(bidPrice="1").replace(b'"bidPrice"', b'"new\\u001b[2J\\n": 1, "bidPrice"'),
         quote(bidPrice="\x1b[2J\n", askPrice=1),
-        quote("\x1b[2J", bidPrice=1),
+        quote(symbol="\x1b[2J", bidPrice=1),
         b"\x1b[2J\x07",
     ):
         for line in explaining.explain(frame, 1):
