@@ -2,7 +2,8 @@
 #
 #   docker build --build-arg VERSION=1.2.3 --tag aries-bridge:1.2.3 .
 #
-# It runs as 10001:10001 with a read-only root file system and no capabilities, and writes no files.
+# It runs as 10001:10001 with a read-only root file system and no capabilities, and writes no files but
+# captures, if BRIDGE_CAPTURE_DIR names a directory that is mounted.
 
 # A tag, so that a rebuild has the base image's security fixes. For reproducible builds, or a mirror:
 # --build-arg PYTHON_IMAGE=registry.example/python:3.13-slim-trixie@sha256:...

@@ -103,6 +103,12 @@
       {{- end }}
   {{- end }}
 {{- end }}
+{{- with .Values.bridge.capture }}
+{{- if .dir }}
+- name: captures
+  {{- toYaml (.volume | default (dict "emptyDir" dict)) | nindent 2 }}
+{{- end }}
+{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -113,6 +119,10 @@
 - name: {{ .name }}
   mountPath: /etc/aries-bridge/{{ .name }}
   readOnly: true
+{{- end }}
+{{- with .Values.bridge.capture.dir }}
+- name: captures
+  mountPath: {{ . | quote }}
 {{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
