@@ -41,10 +41,11 @@ from bridge.kafka.batch_sender import Batching
 from bridge.kafka.client_options import client_options
 from bridge.kafka.partitioner import partition
 from bridge.kafka.publisher import Publisher
+from bridge.kafka.shard_handover import await_other_shards
 from bridge.observability.http_server import HttpServer
 from bridge.observability.latency import LatencyMetrics
 from bridge.pipeline.assembly import assemble
-from bridge.pipeline.control_events import HEARTBEAT_SECONDS
+from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ShardIdentity
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry
@@ -53,7 +54,7 @@ from bridge.settings.field_types import redact_url
 from bridge.topics import ALWAYS, Topic, topics_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
     from bridge.aries.access_token import TokenSource
     from bridge.aries.protocol.dialect import Dialect
@@ -73,7 +74,10 @@ class Bridge:
         self.settings = settings
         self.started_us = wall_us()
         self.phase: Literal["starting", "running", "draining"] = "starting"
+        #: The bridges of another number of shards that must end before this one opens a session.
+        self.waiting_for: Sequence[str] = ()
         self._all = settings.plan()
+        self.symbols_of_all_shards = len(self._all)
         self.plan = self._own_share(self._all)
         self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
@@ -96,7 +100,7 @@ class Bridge:
             budget_bytes=settings.bridge_buffer_bytes,
             on_ready=self._ready.set,
             instance=settings.bridge_instance,
-            shard=settings.shard,
+            shard=ShardIdentity(settings.shard, settings.bridge_shards, settings.bridge_group),
             market_status=settings.shard == MARKET_STATUS_SHARD,
             conflate_ms=settings.bridge_conflate_ms,
             is_full=settings.is_full,
@@ -200,6 +204,10 @@ class Bridge:
             self._pipeline.use_prefixes(await self._registry_prefixes(self.settings.schema_registry_url))
         await self.publisher.connect()
         log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
+        await await_other_shards(self.settings, self._wait_for)
+
+    def _wait_for(self, instances: Sequence[str]) -> None:
+        self.waiting_for = instances
 
     async def _stream(self, stop: asyncio.Event) -> Exception | None:
         """Run the client until it is stopped; return the error that ended it, if one did."""
@@ -282,6 +290,7 @@ class Bridge:
             return
         listed, events = settings.aries_symbols, settings.aries_events
         async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self._all, stop=stop):
+            self.symbols_of_all_shards = len(plan)
             self.plan_change.request(self._own_share(plan))
 
     def _own_share(self, plan: Plan) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import signal
 import socket
 import tomllib
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bridge
+from bridge.kafka.embedded_broker import IN_IMAGE
 from bridge.settings import Settings
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
@@ -109,6 +111,34 @@ def test_the_labels_identify_the_image() -> None:
     assert set(labels) == {f"org.opencontainers.image.{name}" for name in LABELS}
     assert labels["org.opencontainers.image.version"] == "1.2.3"
     assert labels["org.opencontainers.image.base.name"] == DEFAULTS["PYTHON_IMAGE"]
+
+
+def test_each_stage_declares_each_argument() -> None:
+    """Some builders warn of an argument that a stage does not declare."""
+    declared = [{one.text.partition("=")[0] for one in stage.all("ARG")} - DEFAULTS.keys() for stage in STAGES]
+    assert declared[0] == declared[1] == {"CREATED", "EXTRA", "PIP_INDEX_URL", "REVISION", "SOURCE", "VERSION"}
+
+
+def test_the_readmes_command_fills_the_labels() -> None:
+    """What identifies an image is not left at its default."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [command] = re.findall(r"^docker build (?:.*\\\n)*.*", readme, re.MULTILINE)
+    for name in ("VERSION", "REVISION", "CREATED", "SOURCE"):
+        assert f"--build-arg {name}=" in command
+
+
+def test_an_authority_can_be_given_to_the_steps_that_connect() -> None:
+    """Behind a proxy that inspects TLS, pip gets the authority as a secret, which is not part of the image."""
+    connecting = [run for run in BUILD.all("RUN") if "--require-hashes" in run.text]
+    assert len(connecting) == 2
+    for run in connecting:
+        assert run.flags == {"mount": "type=secret,id=authority"}
+        assert "export PIP_CERT=/run/secrets/authority" in run.text
+
+
+def test_the_program_knows_that_it_is_in_an_image() -> None:
+    """There is no pip for it to recommend."""
+    assert {IN_IMAGE: "1"}.items() <= dict(word.split("=", 1) for word in shlex.split(RUNTIME.one("ENV").text)).items()
 
 
 def test_no_secret_is_built_in() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PARTITIONS, LEADERS, REPLICATION = "Kafka partition counts", "Kafka leaders", "Kafka replication"
 MIN_INSYNC, BATCHES, CLEANUP = "Kafka min.insync.replicas", "Kafka max.message.bytes", "Kafka cleanup policy"
 CONFIG, WRITING = "Kafka topic settings", "Kafka write permission"
+READING = "Kafka read permission"
 
 
 def check_topics(
@@ -51,6 +52,8 @@ def check_topics(
         _check_max_message_bytes(report, settings, used)
         _check_cleanup(report, settings, existing)
     _check_write_permission(report, settings, used)
+    if settings.bridge_group is not None and Topic.CONTROL in existing:
+        _check_read_permission(report, settings, existing[Topic.CONTROL])
 
 
 def _check_existence(
@@ -162,6 +165,15 @@ def _check_write_permission(report: CheckReport, settings: Settings, used: Seque
         report.warn(WRITING, finding, remedy)
     else:
         report.ok(WRITING, "granted on every topic, as the brokers report")
+
+
+def _check_read_permission(report: CheckReport, settings: Settings, control: TopicDescription) -> None:
+    """Report whether a change of BRIDGE_SHARDS can wait for the old bridges."""
+    if control.may_read is False:
+        finding = f"none for {control.name}, so a change of BRIDGE_SHARDS does not wait for the old bridges"
+        report.warn(READING, finding, f"Grant Read on it to {account(settings)}, or leave BRIDGE_GROUP unset.")
+    elif control.may_read:
+        report.ok(READING, f"granted on {control.name}, as the brokers report")
 
 
 def _names(some: Sequence[TopicDescription], used: Sequence[TopicDescription]) -> str:

@@ -39,7 +39,7 @@ _NO_ERROR = 0
 #: A topic that was just created may have no leaders yet.
 _EXISTS = (_NO_ERROR, LeaderNotAvailableError.errno)
 #: Position of an operation's bit (``AclOperation`` of Kafka's clients; KIP-430).
-_WRITE = 4
+_READ, _WRITE = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,13 @@ class PartitionDescription:
 
 @dataclass(frozen=True, slots=True)
 class TopicDescription:
-    """A topic as Kafka describes it; ``config`` and ``may_write`` are None if Kafka does not report them."""
+    """A topic as Kafka describes it; what is None is not reported by this Kafka."""
 
     name: str
     partitions: tuple[PartitionDescription, ...]
     config: Mapping[str, str] | None = None
     may_write: bool | None = None
+    may_read: bool | None = None
 
     @property
     def replication_factor(self) -> int:
@@ -116,6 +117,7 @@ async def send_to_any_broker(client: AIOKafkaClient, request: Request) -> Any:
 
 def _describe(topic: Mapping[str, Any], config: Mapping[str, str] | None) -> TopicDescription:
     operations = topic.get("topic_authorized_operations", UNKNOWN_OPERATIONS)
+    is_reported = operations != UNKNOWN_OPERATIONS
     return TopicDescription(
         topic["topic"],
         tuple(
@@ -127,7 +129,8 @@ def _describe(topic: Mapping[str, Any], config: Mapping[str, str] | None) -> Top
             for partition in topic["partitions"]
         ),
         config,
-        None if operations == UNKNOWN_OPERATIONS else bool(operations >> _WRITE & 1),
+        bool(operations >> _WRITE & 1) if is_reported else None,
+        bool(operations >> _READ & 1) if is_reported else None,
     )
 
 

@@ -41,6 +41,8 @@ def status(bridge: BridgeView, history: RateHistory, now: float, now_us: int) ->
         "instance": settings.bridge_instance,
         "shard": settings.shard,
         "shards": settings.bridge_shards,
+        "symbols": {"own": len(bridge.plan), "of_all_shards": bridge.symbols_of_all_shards},
+        "waiting_for": list(bridge.waiting_for),
         "started_at": _iso_time(bridge.started_us),
         "now": _iso_time(now_us),
         "phase": bridge.phase,

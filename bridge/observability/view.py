@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from bridge.errors import ConnectionLost, DisconnectCause
@@ -155,6 +155,10 @@ class BridgeView(Protocol):
     def phase(self) -> str: ...
     @property
     def plan(self) -> PlanView: ...
+    @property
+    def symbols_of_all_shards(self) -> int: ...
+    @property
+    def waiting_for(self) -> Sequence[str]: ...
     @property
     def plan_change(self) -> PlanChangeView: ...
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
@@ -40,6 +40,17 @@ class ControlKind(StrEnum):
     OVERLOAD = "OVERLOAD"
 
 
+class ShardIdentity(NamedTuple):
+    """The shard of a bridge: its number, of how many, and the name of the bridges that share the symbols."""
+
+    number: int
+    shards: int
+    group: str | None = None
+
+
+ONLY_SHARD: Final = ShardIdentity(0, 1)
+
+
 class ControlEvents:
     """The announcements of one instance, each with the accounts at that moment."""
 
@@ -51,7 +62,7 @@ class ControlEvents:
         *,
         instance: str,
         redact: Callable[[str], str] = str,
-        shard: int = 0,
+        shard: ShardIdentity = ONLY_SHARD,
     ) -> None:
         self.session_id: int | None = None
         self._serializer = serializer
@@ -74,7 +85,9 @@ class ControlEvents:
         record: dict[str, object] = {
             "kind": kind.value,
             "instance": self._instance,
-            "shard": self._shard,
+            "shard": self._shard.number,
+            "shards": self._shard.shards,
+            "group": self._shard.group,
             "session_id": self.session_id,
             "time_us": now_us,
             "gap_from_us": gap_from_us,

@@ -231,6 +231,9 @@ class Settings(BaseSettings):
         default_factory=socket.gethostname, max_length=249, json_schema_extra={"default": "host name"}
     )
     """Name of this bridge, on the control topic and in logs."""
+    bridge_group: str | None = Field(default=None, min_length=1, max_length=249)
+    """Name of the bridges that share the symbols, equal for all of them; set = at start a bridge waits until those of
+    another `BRIDGE_SHARDS` have ended (needs Read on the control topic)."""
     bridge_shards: int = Field(default=1, ge=1, le=1024)
     """Number of bridges that share the symbols; each has its own session."""
     bridge_shard: ShardNumber = "0"

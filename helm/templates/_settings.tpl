@@ -70,6 +70,7 @@
   (list "BRIDGE_CAPTURE_MAX_BYTES" (ternary $v.bridge.capture.maxBytes "" (ne $v.bridge.capture.dir "")))
   (list "BRIDGE_FLIGHT_RECORDER_BYTES" (ternary $v.bridge.capture.flightRecorderBytes "" (ne $v.bridge.capture.dir "")))
   (list "BRIDGE_INSTANCE" $v.bridge.instance)
+  (list "BRIDGE_GROUP" ($v.bridge.group | default (printf "%s/%s" .Release.Namespace (include "aries-bridge.fullname" .))))
   (list "BRIDGE_SHARDS" $v.shards)
   (list "BRIDGE_SHARD" (ternary "auto" "0" $sharded))
   (list "BRIDGE_HTTP_HOST" $v.bridge.http.host)
@@ -89,12 +90,20 @@
 {{/* All that the ConfigMap gives to the program: the values, and the paths of what is mounted. */}}
 {{- define "aries-bridge.settings" -}}
 {{ include "aries-bridge.values" . }}
-{{- range (include "aries-bridge.mounts" . | fromYaml).mounts }}
+{{- range (include "aries-bridge.mounts" (dict "root" .) | fromYaml).mounts }}
 {{- $mount := . }}
 {{- range .files }}
 {{ .setting }}: /etc/aries-bridge/{{ $mount.name }}/{{ .path }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* "true" if the list is too long for the annotation into which `kubectl apply` copies an object. */}}
+{{- define "aries-bridge.isTooLongToApply" -}}
+{{- if .Values.subscriptions.hotReload -}}
+{{- /* Quoted once more, in JSON: with escapes. */}}
+{{- ternary "true" "" (gt (len (toJson (include "aries-bridge.subscriptions" .))) 260000) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The list for `subscriptions.hotReload`. In a file each symbol stands once: an entry replaces the plain symbol, and

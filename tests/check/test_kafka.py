@@ -297,8 +297,9 @@ class TestRights:
         described.expect(topics.CONFIG, Status.WARN, "DescribeConfigs")
 
         grant(kafka, topic_prefix, AclOperation.WRITE)
-        granted = await found_once(settings, topics.WRITING, Status.OK)
+        granted = await found_once({**settings, "BRIDGE_GROUP": "g"}, topics.WRITING, Status.OK)
         granted.expect(topics.WRITING, Status.OK)
+        granted.expect(topics.READING, Status.WARN, "none for", f"Grant Read on it to {USER}")
         granted.expect(kafka_check.IDEMPOTENCE, Status.OK)
         granted.expect(topics.CONFIG, Status.WARN)
 
@@ -306,6 +307,11 @@ class TestRights:
         whole = await found_once(settings, topics.CLEANUP, Status.OK)
         whole.expect(topics.CLEANUP, Status.OK)
         assert topics.CONFIG not in whole
+        assert topics.READING not in whole
+
+        grant(kafka, topic_prefix, AclOperation.READ)
+        readable = await found_once({**settings, "BRIDGE_GROUP": "g"}, topics.READING, Status.OK)
+        readable.expect(topics.READING, Status.OK)
 
 
 async def found_once(settings: Mapping[str, str], check: str, status: Status) -> Results:

@@ -35,6 +35,7 @@ HEALTHY: Final = {
     'aries_bridge_records_dropped_total{topic="aries.trades",reason="overload"}': "0x240",
     'aries_bridge_records_undelivered_total{topic="aries.trades"}': "0x240",
     'aries_bridge_dead_letters_total{reason="not_json"}': "0x240",
+    'aries_bridge_bad_fields_total{topic="aries.quotes",field="bid_size"}': "0x240",
     "aries_bridge_token_expiry_timestamp_seconds": "7200x240",
     'aries_bridge_reconnects_total{cause="network"}': "0x240",
     'aries_bridge_reconnects_total{cause="token_refused"}': "0x240",
@@ -49,6 +50,7 @@ STATUS = 'aries_bridge_last_data_timestamp_seconds{topic="aries.market-status"}'
 DROPPED = 'aries_bridge_records_dropped_total{topic="aries.trades",reason="overload"}'
 UNDELIVERED = 'aries_bridge_records_undelivered_total{topic="aries.trades"}'
 DEAD = 'aries_bridge_dead_letters_total{reason="not_json"}'
+BAD = 'aries_bridge_bad_fields_total{topic="aries.quotes",field="bid_size"}'
 NETWORK = 'aries_bridge_reconnects_total{cause="network"}'
 REFUSED = 'aries_bridge_reconnects_total{cause="token_refused"}'
 
@@ -103,8 +105,11 @@ MOMENTS: Final = {
     "records are dropped": Moment("8m", {"RecordsDropped"}, {DROPPED: "0x20 500x220"}),
     "records were dropped long ago": Moment("30m", set(), {DROPPED: "0x20 500x220"}),
     "records are given up": Moment("8m", {"RecordsDropped"}, {UNDELIVERED: "0x20 7x220"}),
-    "bad lines": Moment("8m", {"DeadLetters"}, {DEAD: "0x20 3x220"}),
-    "bad lines long ago": Moment("40m", set(), {DEAD: "0x20 3x220"}),
+    "bad lines": Moment("8m", set(), {DEAD: "0x20 3x220"}),
+    "many bad lines at once": Moment("18m", set(), {DEAD: "0x20 900x220"}),
+    "bad lines again and again": Moment("25m", {"DeadLetters"}, {DEAD: "0x20 0+0.2x220"}),
+    "a bad field": Moment("8m", set(), {BAD: "0x20 3x220"}),
+    "bad fields again and again": Moment("25m", {"BadFields"}, {BAD: "0x20 0+0.1x220"}),
     "an expiring token": Moment("57m", {"TokenLapsing"}, {"aries_bridge_token_expiry_timestamp_seconds": "3600x240"}),
     "a token with time left": Moment("50m", set(), {"aries_bridge_token_expiry_timestamp_seconds": "3600x240"}),
     "a token of unknown lifetime": Moment("55m", set(), {"aries_bridge_token_expiry_timestamp_seconds": None}),
@@ -205,7 +210,7 @@ def test_alerts_are_per_shard(helm: Helm, promtool: Path, tmp_path: Path) -> Non
     """Of three shards one is missing, and two have no session: one alert, and two of the other kind."""
     values = {"monitoring": {"prometheusRule": {"enabled": True, "runbookUrl": "https://git.example.com/x"}}}
     down = {"aries_bridge_authenticated": "0x240"}
-    pods = [*series(down, pod="r-aries-bridge-0"), *series(down, pod="r-aries-bridge-1")]
+    pods = [*series(down, pod="r-aries-bridge-of-3-0"), *series(down, pod="r-aries-bridge-of-3-1")]
     expected = firing({"FeedDown", "Missing"}, "20m")
     expected[0]["exp_samples"][0]["value"] = 2
     test = {"interval": INTERVAL, "input_series": pods, "promql_expr_test": expected}

@@ -109,6 +109,7 @@ async def test_it_identifies_the_bridge_and_its_connections(broker: EmbeddedBrok
     assert status["aries"]["url"] == simulator.url
     assert (status["version"], status["instance"]) == (package.__version__, "test-bridge")
     assert (status["shard"], status["shards"]) == (0, 4)
+    assert status["symbols"] == {"own": symbols, "of_all_shards": 3}
     assert (status["phase"], status["state"], status["alive"], status["ready"]) == ("running", "streaming", True, True)
     assert at(status["started_at"]) < at(status["aries"]["session"]["since"]) <= at(status["now"])
     assert status["aries"]["session"]["id"] == bridge.control.session_id
