@@ -14,15 +14,21 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.client import ClientProtocol
 
 from bridge.aries import connect
+from bridge.aries.connection import Connection
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.recorded_connection import describe_request, recorded
 from bridge.aries.subscriptions import plan
+from bridge.capture.directory import CaptureDirectory
+from bridge.capture.recorder import CaptureRecorder
+from bridge.capture.writer import CaptureWriter
 from tests.aries.test_connection import CONTROL, DATA, ENDS, URI, Wire, answered, received, serialized
+from tests.programs.bench.test_counted_work import Calls
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tests.aries.test_connection import Drawn
 
@@ -135,3 +141,23 @@ async def test_a_request_is_marked_when_it_was_sent() -> None:
     assert seen == ['{"type":"ping","id":"ping-001"}']
     assert kept.messages == [b'{"type":"ping","id":"ping-001"}']
     assert kept.marks == [("sent", {"kind": "ping"})]
+
+
+async def test_a_read_costs_a_few_calls_however_many_frames_it_has(tmp_path: Path) -> None:
+    """With everything captured and a flight recorder; a connection that is not captured is of another class."""
+    writer = CaptureWriter(CaptureDirectory(tmp_path, 1 << 30, "test"), {}, str)
+    recorder = CaptureRecorder(writer, everything=True, flight_bytes=100_000)
+    for kind, most in ((recorded(recorder), 12), (Connection, 0)):
+        protocol = ClientProtocol(URI)
+        connection = kind(protocol)
+        connection.connection_made(Wire())
+        connection.data_received(answered(protocol))
+        connection.listen(deque.clear)
+        for frames in (1, 100):
+            calls = Calls()
+            read = b"\x81\x0512345" * frames
+            with calls.counting():
+                connection.data_received(read)
+            capture = [count for module, count in calls.python.items() if module.startswith("bridge.capture")]
+            assert sum(capture) + calls.python["bridge.aries.recorded_connection"] <= most
+            assert bool(capture) is (kind is not Connection)
