@@ -33,7 +33,7 @@ def recorded(recorder: Recorder) -> type[Connection]:
             known = len(self._messages)
             super()._extract(data, start)
             if self._is_recorded and len(self._messages) > known:
-                recorder.frames(list(islice(self._messages, known, None)))
+                recorder.frames(tuple(islice(self._messages, known, None)))
 
         async def send(self, message: Any, *, text: bool | None = None) -> None:
             """Send a request, and capture which one it was."""

@@ -11,7 +11,7 @@ from bridge.capture.writer import Incident, Read, size_of
 from bridge.clock import wall_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from bridge.capture.writer import Captured, CaptureWriter
 
@@ -26,7 +26,7 @@ REQUESTED: Final = "signal"
 class Recorder(Protocol):
     """Whatever takes what is to be captured; none of its methods waits."""
 
-    def frames(self, frames: Sequence[bytes]) -> None:
+    def frames(self, frames: tuple[bytes, ...]) -> None:
         """Take the frames of one read."""
 
     def mark(self, event: str, **details: object) -> None:
@@ -47,7 +47,7 @@ class NoRecorder:
     def close(self) -> None:
         """Do nothing."""
 
-    def frames(self, frames: Sequence[bytes]) -> None:
+    def frames(self, frames: tuple[bytes, ...]) -> None:
         """Do nothing."""
 
     def mark(self, event: str, **details: object) -> None:
@@ -105,7 +105,7 @@ class CaptureRecorder:
         """Write the rest; may wait for some seconds."""
         self._writer.close()
 
-    def frames(self, frames: Sequence[bytes]) -> None:
+    def frames(self, frames: tuple[bytes, ...]) -> None:
         """Take the frames of one read."""
         read = Read.of(wall_us(), frames)
         for take in self._takers:

@@ -8,6 +8,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
 import structlog
 
 from bridge import log_events
@@ -40,15 +41,18 @@ CLOSE_TIMEOUT_SECONDS: Final = 2.0
 FRAME_OVERHEAD_BYTES: Final = 64
 
 
-class Read(NamedTuple):
-    """The frames of one read, when they were received (µs since the epoch), and what they take in memory."""
+class Read(msgspec.Struct, frozen=True, gc=False):
+    """The frames of one read, when they were received (µs since the epoch), and what they take in memory.
+
+    The flight recorder keeps tens of thousands: neither this nor a tuple of bytes is looked at by garbage collections.
+    """
 
     time_us: int
-    frames: Sequence[bytes]
+    frames: tuple[bytes, ...]
     size: int
 
     @classmethod
-    def of(cls, time_us: int, frames: Sequence[bytes]) -> Read:
+    def of(cls, time_us: int, frames: tuple[bytes, ...]) -> Read:
         """Return the frames of one read."""
         return cls(time_us, frames, sum(map(len, frames)) + len(frames) * FRAME_OVERHEAD_BYTES)
 

@@ -27,7 +27,6 @@ from tests.programs.bench.test_counted_work import Calls
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.aries.test_connection import Drawn
@@ -39,14 +38,14 @@ class Kept:
     """A recorder that keeps what it gets."""
 
     def __init__(self) -> None:
-        self.reads: list[Sequence[bytes]] = []
+        self.reads: list[tuple[bytes, ...]] = []
         self.marks: list[tuple[str, dict[str, object]]] = []
 
     @property
     def messages(self) -> list[bytes]:
         return [frame for read in self.reads for frame in read]
 
-    def frames(self, frames: Sequence[bytes]) -> None:
+    def frames(self, frames: tuple[bytes, ...]) -> None:
         self.reads.append(frames)
 
     def mark(self, event: str, **details: object) -> None:
@@ -85,7 +84,7 @@ async def test_frames_of_one_read_are_recorded_with_one_call() -> None:
     connection.listen(deque.clear)
     connection.data_received(b"\x81\x011\x81\x012\x81")
     connection.data_received(b"\x013")
-    assert kept.reads == [[b"1", b"2"], [b"3"]]
+    assert kept.reads == [(b"1", b"2"), (b"3",)]
 
 
 async def test_nothing_is_recorded_once_messages_are_discarded() -> None:

@@ -47,9 +47,9 @@ class Recorded:
 def test_an_incident_writes_what_was_received_before_it(tmp_path: Path) -> None:
     """The frame that caused it included; it is not forgotten by being written."""
     recorded = Recorded(tmp_path)
-    recorded.recorder.frames([b"1", b"2"])
+    recorded.recorder.frames((b"1", b"2"))
     assert recorded.incident("gap") == [b"1", b"2"]
-    recorded.recorder.frames([b"3"])
+    recorded.recorder.frames((b"3",))
     recorded.clock.now += INCIDENT_INTERVAL_SECONDS
     assert recorded.incident("dead_letter") == [b"1", b"2", b"3"]
 
@@ -57,7 +57,7 @@ def test_an_incident_writes_what_was_received_before_it(tmp_path: Path) -> None:
 def test_one_incident_a_minute_is_written_and_each_that_is_asked_for(tmp_path: Path) -> None:
     """A flood of bad lines writes one file a minute; an operator need not wait."""
     recorded = Recorded(tmp_path)
-    recorded.recorder.frames([b"1"])
+    recorded.recorder.frames((b"1",))
     assert recorded.incident("dead_letter") is not None
     assert recorded.incident("dead_letter") is None
     assert recorded.incident("gap") is None
@@ -72,7 +72,7 @@ def test_the_newest_frames_are_kept_within_the_limit(tmp_path: Path, size: int) 
     recorded = Recorded(tmp_path, flight_bytes=100_000)
     sent = [place.to_bytes(4, "big") + bytes(size) for place in range(3000)]
     for place in range(0, len(sent), 3):
-        recorded.recorder.frames(sent[place : place + 3])
+        recorded.recorder.frames(tuple(sent[place : place + 3]))
     kept = list(recorded.recorder._kept)
     held = sum(sys.getsizeof(part) for one in kept for part in (one, one.time_us, *parts_of(one)))
     assert held <= 100_000
@@ -84,17 +84,17 @@ def test_the_newest_frames_are_kept_within_the_limit(tmp_path: Path, size: int) 
 def test_a_frame_larger_than_the_limit_is_not_kept(tmp_path: Path) -> None:
     """It forgets those before it, and memory stays bounded."""
     recorded = Recorded(tmp_path, flight_bytes=1000)
-    recorded.recorder.frames([b"1"])
-    recorded.recorder.frames([bytes(1001)])
+    recorded.recorder.frames((b"1",))
+    recorded.recorder.frames((bytes(1001),))
     assert recorded.incident("gap") == []
-    recorded.recorder.frames([b"2"])
+    recorded.recorder.frames((b"2",))
     assert recorded.incident("signal") == [b"2"]
 
 
 def test_without_memory_for_it_no_incident_is_written(tmp_path: Path) -> None:
     """The capture of everything goes on."""
     recorded = Recorded(tmp_path, everything=True, flight_bytes=0)
-    recorded.recorder.frames([b"1"])
+    recorded.recorder.frames((b"1",))
     assert recorded.incident("signal") == [b"1"]
     assert [path.name.rsplit("-", 1)[1] for path in files(tmp_path)] == ["all.capture.zst"]
     assert not recorded.recorder._kept
@@ -103,7 +103,7 @@ def test_without_memory_for_it_no_incident_is_written(tmp_path: Path) -> None:
 async def test_a_frame_is_recorded_with_the_time_at_which_it_was_read(tmp_path: Path) -> None:
     """Both in the capture of everything and before an incident."""
     recorded = Recorded(tmp_path, everything=True)
-    recorded.recorder.frames([b"1"])
+    recorded.recorder.frames((b"1",))
     recorded.recorder.mark("connected")
     await asyncio.to_thread(recorded.incident, "gap")
     everything, incident = (frames(path) for path in files(tmp_path))
