@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 # Number of test processes; most tests wait for brokers and processes. The tests of a file run in one process.
 WORKERS ?= 2
+NEWEST_PYTHON ?= python3.13
+NEWEST_VENV   ?= .venv-newest
 # Passed to the command of a target: make dev ARGS="--seconds 15 --plain"
 ARGS   ?=
 
@@ -12,7 +14,7 @@ RUN_READY := $(VENV)/.run-ready
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help dev test soak bench lint types format docs wheel wheel-check lock clean
+.PHONY: help dev test test-newest soak bench lint types format docs wheel wheel-check lock clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1\t/' | expand -t 14
@@ -34,6 +36,11 @@ dev: $(RUN_READY) ## Run simulator, bridge and embedded broker, and show what is
 
 test: $(READY)  ## Run all tests (ARGS go to pytest)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+# A virtual environment of its own, beside the one for development.
+test-newest: ## Run the tests that need neither Java nor Go nor a browser with NEWEST_PYTHON (python3.13)
+	@$(MAKE) --no-print-directory test PYTHON="$(NEWEST_PYTHON)" VENV=$(NEWEST_VENV) \
+	  ARGS='-m "not kafka and not tools" --ignore tests/test_image.py --ignore tests/helm $(ARGS)'
 
 soak: $(READY)  ## Inject random faults into Kafka, simulator and bridge, and check the result (ARGS="--minutes 10 --seed 7")
 	@$(BIN)/python -m tests.programs.soak $(ARGS)
@@ -77,4 +84,4 @@ lock:           ## Resolve dependencies again (needs uv), for running, developme
 	$(LOCK) --extra dev --extra msk-iam --group test -c requirements-dev.lock -c requirements-msk-iam.lock -o requirements-test.lock pyproject.toml
 
 clean:          ## Remove the virtual environment, builds and caches
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NEWEST_VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -41,7 +41,7 @@ DEAD_LETTER_REASONS: Final = (
     *("record_refused", "record_too_large", "too_many_symbols", "unknown_kind", "unknown_message"),
 )
 #: Kinds of lines that carry no record.
-FILTERED_KINDS: Final = ("ack", "auth", "empty", "error", "not_subscribed", "pong")
+FILTERED_KINDS: Final = ("ack", "auth", "empty", "error", "heartbeat", "not_subscribed", "ping", "pong")
 #: Topics whose records can be dropped, and why; of quotes and greeks only what a stalled queue holds beyond its share.
 DROPS: Final = (
     *((topic, "overload") for topic in (*MARKET_DATA, Topic.DLQ)),
@@ -200,9 +200,28 @@ class BridgeCollector(Collector):
         for topic, last_us in bridge.ingest.last_data_us.items():
             family.add_metric((bridge.settings.topics[topic],), last_us / 1e6)
         yield family
+        yield from self._symbol_ages()
         yield _gauge(
             "token_expiry_timestamp_seconds", "Time at which the access token expires.", bridge.tokens.expires_at
         )
+
+    def _symbol_ages(self) -> Iterator[Metric]:
+        names = self._bridge.settings.topics
+        oldest = GaugeMetricFamily(
+            f"{PREFIX}oldest_symbol_age_seconds",
+            "Longest time without data of a symbol, in sessions and regular trading hours, by topic.",
+            labels=("topic",),
+        )
+        stale = GaugeMetricFamily(
+            f"{PREFIX}stale_symbols",
+            "Symbols without data for longer than their limit, by topic; 0 while the market is closed.",
+            labels=("topic",),
+        )
+        for topic, ages in self._bridge.symbol_ages.topics.items():
+            oldest.add_metric((names[topic],), ages.oldest_seconds)
+            stale.add_metric((names[topic],), ages.stale)
+        yield oldest
+        yield stale
 
     def _delivery(self) -> Iterator[Metric]:
         bridge = self._bridge
