@@ -6,7 +6,7 @@
     ├── SettingsError            a setting is invalid: fix it, then restart           (exit 2)
     ├── CredentialsRefused       Aries rejects a token that cannot be renewed         (exit 3)
     ├── RecordsUndelivered       stopped with records not acknowledged by Kafka       (exit 4)
-    ├── TopicConfigurationError  topics missing or with unequal partition counts      (exit 1)
+    ├── TopicConfigurationError  topics not as they must be                           (exit 1)
     ├── SchemaMismatch           the registry's schema is missing or different        (exit 1)
     ├── PortUnusable             the configured HTTP address cannot be listened on    (exit 1)
     ├── RegistryRefused          the registry rejects our credentials                 (exit 1)
@@ -88,7 +88,7 @@ class RecordsUndelivered(BridgeError):
 
 
 class TopicConfigurationError(BridgeError):
-    """Topics that are missing, or whose partition counts differ."""
+    """Topics that are hidden from this user, missing where they must exist, or whose partition counts differ."""
 
 
 class SchemaMismatch(BridgeError):

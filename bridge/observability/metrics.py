@@ -225,6 +225,11 @@ class BridgeCollector(Collector):
 
     def _delivery(self) -> Iterator[Metric]:
         bridge = self._bridge
+        state = bridge.publisher.state
+        yield _gauge("kafka_connected", "1 if a broker answers.", state.connected)
+        yield _gauge(
+            "kafka_topics_missing", "Topics that do not exist yet and are waited for.", len(state.missing_topics)
+        )
         acking = readiness(bridge, asyncio.get_running_loop().time())[-1].ok
         yield _gauge("kafka_acking", "1 if Kafka acknowledges batches (the `kafka` check of `/readyz`).", acking)
         yield _gauge("buffer_bytes", "Bytes of records read and not yet acknowledged.", bridge.buffer.bytes)
@@ -238,7 +243,7 @@ class BridgeCollector(Collector):
         )
         yield _samples(bridge.latency.receive_to_ack)
         yield _samples(bridge.latency.produce_ack)
-        yield _counter("producer_rebuilds", "Producers replaced after a failure.", bridge.publisher.state.rebuilds)
+        yield _counter("producer_rebuilds", "Producers replaced after a failure.", state.rebuilds)
 
     def _capture(self) -> Iterator[Metric]:
         recorder = self._bridge.recorder

@@ -141,7 +141,10 @@ def _kafka(bridge: BridgeView, check: Check) -> Json:
     return {
         "servers": list(bridge.settings.kafka_bootstrap_servers),
         "connected": publisher.state.connected,
+        "connected_since": _iso_time(publisher.state.connected_since_us),
         "acking": check.ok,
+        "acking_since": _iso_time(publisher.state.acking_since_us),
+        "missing_topics": list(publisher.state.missing_topics),
         "rebuilds": publisher.state.rebuilds,
         "last_error": publisher.state.last_error,
     }

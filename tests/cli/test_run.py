@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.process import Process
+    from tests.support.scripted_broker import ScriptedBroker
 
+TOPIC_AUTHORIZATION_FAILED = 29
 TERM, INT = signal.SIGTERM, signal.SIGINT
 #: What only other commands need, or only some settings.
 NOT_IMPORTED = {
     *("typer", "rich", "pygments", "confluent_kafka", "watchfiles", "anyio"),
     *("bridge.cli.commands", "bridge.check", "bridge.dev", "bridge.simulator", "bridge.verify"),
-    *("bridge.kafka.consumer", "bridge.kafka.embedded_broker", "bridge.serialization.deserializer"),
+    *("bridge.kafka.embedded_broker", "bridge.serialization.deserializer"),
 }
 
 
@@ -240,18 +242,54 @@ async def test_a_second_signal_exits_at_once(topic_prefix: str) -> None:
             assert await bridge.ended() == 4
 
 
-async def test_a_missing_topic_ends_with_a_message_that_says_what_to_do(
-    broker: EmbeddedBroker, topic_prefix: str
-) -> None:
-    """Topics are never created automatically."""
+async def test_missing_topics_are_waited_for(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Topics are never created automatically: the log says what creates them, and nothing is read before they exist."""
     broker.create_topics([f"{topic_prefix}.quotes"])
     async with Simulator() as simulator:
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
+            line = await bridge.logged("topics missing, waiting for them")
+            assert f"{topic_prefix}.trades" in line["topics"]
+            assert f"{topic_prefix}.quotes" not in line["topics"]
+            assert "aries-bridge topics" in line["remedy"]
+            assert not bridge.all("Kafka connected")
+            assert not simulator.received_counts
+            broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
+            await bridge.logged("subscribed")
+            bridge.signal(TERM)
+            assert await bridge.ended() == 0
+
+
+async def test_a_signal_while_topics_are_missing_ends_with_0(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Nothing was read, so the stop is clean."""
+    async with Simulator() as simulator:
+        async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
+            await bridge.logged("topics missing, waiting for them")
+            bridge.signal(TERM)
+            assert await bridge.ended() == 0
+        assert not simulator.received_counts
+
+
+async def test_topics_that_do_not_fit_end_with_1(scripted_broker: ScriptedBroker, topic_prefix: str) -> None:
+    """Waiting would not help if the data topics have unequal partition counts."""
+    for topic in Topic:
+        scripted_broker.create_topic(f"{topic_prefix}.{topic}", partitions=2 if topic is Topic.TRADES else 1)
+    async with Simulator() as simulator:
+        async with process(environment(simulator, scripted_broker.bootstrap_servers, topic_prefix), "run") as bridge:
             assert await bridge.ended() == 1
             problem = (await bridge.logged("fatal error"))["problem"]
-    assert f"{topic_prefix}.trades" in problem
-    assert f"{topic_prefix}.quotes" not in problem
-    assert "aries-bridge topics" in problem
+    assert "equal partition counts" in problem
+    assert f"{topic_prefix}.trades: 2" in problem
+
+
+async def test_topics_that_may_not_be_described_end_with_1(scripted_broker: ScriptedBroker, topic_prefix: str) -> None:
+    """They may exist, and only an administrator can help."""
+    scripted_broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
+    scripted_broker.add_rule("Metadata", topic=f"{topic_prefix}.trades", error=TOPIC_AUTHORIZATION_FAILED)
+    async with Simulator() as simulator:
+        async with process(environment(simulator, scripted_broker.bootstrap_servers, topic_prefix), "run") as bridge:
+            assert await bridge.ended() == 1
+            problem = (await bridge.logged("fatal error"))["problem"]
+    assert f"no topic {topic_prefix}.trades (or this user may not describe it)" in problem
 
 
 async def test_an_unknown_authority_is_reported_with_a_hint_that_works(

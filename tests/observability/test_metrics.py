@@ -87,6 +87,8 @@ CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "oldest_symbol_age_seconds": ("gauge", ("topic",), {("aries.quotes",)}),
     "stale_symbols": ("gauge", ("topic",), {("aries.quotes",)}),
     "kafka_acking": ("gauge", (), ONE),
+    "kafka_connected": ("gauge", (), ONE),
+    "kafka_topics_missing": ("gauge", (), ONE),
     "buffer_budget_bytes": ("gauge", (), ONE),
     "overloaded": ("gauge", (), ONE),
     "capture_frames_total": ("counter", (), ONE),

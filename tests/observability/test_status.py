@@ -144,10 +144,13 @@ async def test_it_identifies_the_bridge_and_its_connections(broker: EmbeddedBrok
     assert (status["aries"]["dialect"], status["aries"]["market"]) == ("envelope", "open")
     assert (status["aries"]["last_loss"], status["aries"]["next_attempt_at"]) == (None, None)
     assert status["token"] == {"source": "fixed", "expires_at": None}
+    assert at(status["started_at"]) <= at(status["kafka"].pop("connected_since")) <= at(status["now"])
+    assert at(status["started_at"]) <= at(status["kafka"].pop("acking_since")) <= at(status["now"])
     assert status["kafka"] == {
         "servers": broker.bootstrap_servers.split(","),
         "connected": True,
         "acking": True,
+        "missing_topics": [],
         "rebuilds": 0,
         "last_error": None,
     }
