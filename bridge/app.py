@@ -185,7 +185,8 @@ class Bridge:
                 undelivered = self.give_up()
             with _collected(failures):
                 await self.publisher.close()
-            await asyncio.to_thread(self.recorder.close)
+            with _collected(failures):
+                await self.recorder.close()
         if failures:
             raise failures[0] if len(failures) == 1 else ExceptionGroup("several errors ended the bridge", failures)
         if undelivered:

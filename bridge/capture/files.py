@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.capture.reader import CaptureUnreadable, open_capture
+from bridge.capture.reader import open_capture
+from bridge.errors import CaptureUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 from zstandard import ZstdDecompressor, ZstdError
 
 from bridge.capture.file_format import ENTRY_HEAD, FORMAT, VERSION, ZSTD_MAGIC, Entry, EntryKind
-from bridge.errors import BridgeError
+from bridge.errors import CaptureUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +24,6 @@ MAX_HEADER_BYTES: Final = 1 << 16
 READ_BYTES: Final = 4096
 _DIALECTS: Final[dict[str, DialectName]] = {"action": "action", "envelope": "envelope"}
 _KINDS: Final = {kind.value: kind for kind in EntryKind}
-
-
-class CaptureUnreadable(BridgeError):
-    """A file that is no capture, or a damaged one; the text says which and why."""
 
 
 class Capture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
@@ -44,7 +45,7 @@ class NoRecorder:
     def start(self) -> None:
         """Do nothing."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Do nothing."""
 
     def frames(self, frames: tuple[bytes, ...]) -> None:
@@ -101,9 +102,9 @@ class CaptureRecorder:
         """Start to write."""
         self._writer.start()
 
-    def close(self) -> None:
-        """Write the rest; may wait for some seconds."""
-        self._writer.close()
+    async def close(self) -> None:
+        """Write the rest, within some seconds."""
+        await asyncio.to_thread(self._writer.close)
 
     def frames(self, frames: tuple[bytes, ...]) -> None:
         """Take the frames of one read."""

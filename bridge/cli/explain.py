@@ -56,8 +56,8 @@ def explain(
     KAFKA_TOPIC_* and ARIES_LEVEL2 count if they are set. To explain dead letters
     again: aries-bridge tail dlq --json | jq -r .record.raw | aries-bridge explain
 
-    Exit codes: 0 all was read, or the output was closed; 1 a file cannot be
-    read, or is damaged; 2 wrong options.
+    Exit codes: 0 all was read, the output was closed, or Ctrl-C; 1 a file
+    cannot be read, or is damaged; 2 wrong options.
     """
     log_config.configure("CRITICAL", "console")  # what would be logged is shown as an explanation
     settings = load_only(os.environ, "KAFKA_TOPIC_", "ARIES_LEVEL2")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from bridge.capture.file_format import ZSTD_MAGIC, EntryKind
-from bridge.capture.reader import Capture, CaptureUnreadable, is_capture
+from bridge.capture.reader import Capture, is_capture
 from bridge.clock import wall_us
+from bridge.errors import CaptureUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

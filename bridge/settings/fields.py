@@ -36,6 +36,7 @@ from bridge.settings.field_types import (
     ShardNumber,
     TextList,
     TopicPart,
+    TypeName,
     WebSocketUrl,
     is_secret,
 )
@@ -220,7 +221,7 @@ class Settings(BaseSettings):
     bridge_conflate_ms: Milliseconds = 0
     """At most one quote and one greeks record per symbol in this many milliseconds, merged to the newest state;
     0 = off."""
-    bridge_capture_dir: Path | None = None
+    bridge_capture_dir: Annotated[Path, TypeName("directory")] | None = None
     """Directory for captures of the feed: frames as they are received, with secrets replaced; unset = none are written.
     It must exist."""
     bridge_capture_mode: Annotated[Literal["all", "incidents"], LOWER] = "all"

@@ -13,7 +13,8 @@ from zstandard import ZstdCompressor
 
 from bridge.capture.capture_file import CaptureFile
 from bridge.capture.file_format import Entry, EntryKind, header, marker
-from bridge.capture.reader import CaptureUnreadable, open_capture
+from bridge.capture.reader import open_capture
+from bridge.errors import CaptureUnreadable
 from bridge.secrets.redaction import Redactor
 from bridge.secrets.secret import Secret
 from tests.capture.captured import ABOUT, entries, files_of_at_most, frame

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from bridge.capture.reader import CaptureUnreadable
 from bridge.cli.commands import app
+from bridge.errors import CaptureUnreadable
 from tests.capture.captured import frames
 from tests.programs import golden_captures as golden
 from tests.support.process import process

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.capture.capture_file import CaptureFile
 from bridge.capture.file_format import marker
-from bridge.capture.reader import CaptureUnreadable
+from bridge.errors import CaptureUnreadable
 from bridge.explain.sources import dialect_of, opened
 from tests.capture.captured import frame
 

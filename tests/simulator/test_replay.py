@@ -13,7 +13,7 @@ from websockets.frames import CloseCode
 from bridge.capture.capture_file import CaptureFile
 from bridge.capture.file_format import marker
 from bridge.capture.files import all_entries, common_dialect
-from bridge.capture.reader import CaptureUnreadable
+from bridge.errors import CaptureUnreadable
 from bridge.serialization import schemas
 from bridge.serialization.serializer import Serializer, single_object_prefixes
 from bridge.simulator import faults
