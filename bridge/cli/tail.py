@@ -8,9 +8,10 @@ import typer
 
 from bridge.cli.options import BootstrapServers  # noqa: TC001 - typer reads annotations at run time
 from bridge.cli.terminal import ThrottledNotes, discard_output, note, run_until_signal
+from bridge.consumer.decoding import open_deserializer
 from bridge.errors import Undecodable
 from bridge.kafka.client_options import CapturedKafkaLog, bootstrap_servers, readable_errors
-from bridge.kafka.consumer import open_consumer, open_deserializer
+from bridge.kafka.consumer import open_consumer
 from bridge.kafka.tail import Selection, follow, seek
 from bridge.network import event_loop
 from bridge.serialization.formatting import json_line, text_line

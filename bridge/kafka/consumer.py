@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
@@ -21,10 +21,6 @@ from bridge.kafka.client_options import (
     close_consumer,
     readable_errors,
 )
-from bridge.serialization import schemas
-from bridge.serialization.deserializer import Deserializer
-from bridge.serialization.registry_settings import RegistrySettings
-from bridge.serialization.schema_registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -36,24 +32,6 @@ if TYPE_CHECKING:
 # Limits of one response: a few thousand records, also if 100 partitions are read from the beginning.
 FETCH_BYTES = 8 << 20
 PARTITION_FETCH_BYTES = 256 << 10
-
-
-class ReadingSettings(KafkaSettings, RegistrySettings, Protocol):
-    """The settings of a command that reads and decodes topics."""
-
-    @property
-    def schema_registry_url(self) -> str | None: ...
-
-
-@asynccontextmanager
-async def open_deserializer(settings: ReadingSettings) -> AsyncIterator[Deserializer]:
-    """Provide a deserializer with the bridge's schemas, and the registry's if one is set."""
-    known = schemas.load()
-    if settings.schema_registry_url is None:
-        yield Deserializer(known)
-        return
-    async with Registry.of(settings, settings.schema_registry_url) as registry:
-        yield Deserializer(known, registry)
 
 
 @asynccontextmanager

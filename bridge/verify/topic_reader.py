@@ -70,8 +70,8 @@ class TopicReader:
         self._consumer = consumer
         self._decoder = decoder
         self._topics = {name: topic for topic, name in settings.topics.items()}
-        self._schemas = schemas.load()
-        self._header_readers = {topic: HeaderReader(self._schemas[topic], decoder) for topic in MARKET_DATA}
+        known = schemas.load()
+        self._header_readers = {topic: HeaderReader(topic, known[topic], decoder) for topic in MARKET_DATA}
         self._checks: dict[TopicPartition, PartitionCheck] = {}
         self._next: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
@@ -205,15 +205,13 @@ class TopicReader:
         """Take a control record or a dead letter."""
         place, topic = _place(message), partition.topic
         try:
-            name, record = await self._decoder.decode(message.value)
-            if name != self._schemas[topic].name:
-                raise Undecodable(f"the value is a {name}, not a {self._schemas[topic].name}")  # noqa: TRY301 - the same
+            record: dict[str, Any] = await self._decoder.decode_as(topic, message.value)
         except Undecodable as error:
             self.checker.undecodable(topic, place, str(error))
             return
         is_control = topic is Topic.CONTROL
-        due: Any = record["instance"] if is_control else record["symbol"]
-        due_us: Any = record["time_us"] if is_control else record["ingest_time_us"]
+        due = record["instance"] if is_control else record["symbol"]
+        due_us = record["time_us"] if is_control else record["ingest_time_us"]
         partition.check_frame(message.offset, (message.key, due.encode() if due else None), message.timestamp, due_us)
         if is_control:
             self.checker.control(place, record)

@@ -244,7 +244,6 @@ class TestJumps:
 
         assert [violation.split(":")[0] for violation in scenario.found()] == ["hole"]
 
-
     def test_a_dead_letter_of_unknown_kind_explains_no_jump(self, scenario: Scenario) -> None:
         """Its line belongs to no topic, so that no ``seq`` is missing because of it."""
         scenario.trades(0)

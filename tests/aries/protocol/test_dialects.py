@@ -95,7 +95,8 @@ def test_a_line_of_unknown_kind_keeps_its_symbol(
 def test_a_bad_line_keeps_the_symbol_beside_its_data(data: object) -> None:
     """A symbol beside the data counts, also if the data are malformed."""
     payload = {"action": "update", "type": "mystery", "symbol": "MSFT", "data": data}
-    for dialect, message in [(Action(), payload), (Envelope(), {"type": "event", "payload": payload})]:
+    dialects: list[tuple[Dialect, object]] = [(Action(), payload), (Envelope(), {"type": "event", "payload": payload})]
+    for dialect, message in dialects:
         found = read(dialect, json.dumps(message).encode())
         assert isinstance(found, BadLine)
         assert found.symbol == "MSFT"
