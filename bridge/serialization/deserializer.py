@@ -51,6 +51,8 @@ class Deserializer:
     def __init__(self, schemas: Schemas, registry: Registry | None = None) -> None:
         self._by_fingerprint = {schema.fingerprint: schema for schema in schemas.values()}
         self._by_id: dict[int, Schema] = {}
+        #: Why there is no schema of an id.
+        self._unusable: dict[int, str] = {}
         self._names = {topic: schema.name for topic, schema in schemas.items()}
         self._registry = registry
 
@@ -61,14 +63,17 @@ class Deserializer:
         """
         schema_id = self._missing_id(value)
         if schema_id is not None:
-            self._by_id[schema_id] = await self._fetch(schema_id)
+            if schema_id not in self._unusable:
+                await self._fetch(schema_id)
+            if (problem := self._unusable.get(schema_id)) is not None:
+                raise Undecodable(problem, "of an unknown schema")
         return self.decode_known(value)
 
     async def decode_as(self, topic: Topic, value: bytes | None) -> AvroRecord:
         """Return a record of this topic; raise Undecodable, also if it is of another one, and what ``decode`` does."""
         name, record = await self.decode(value)
         if name != self._names[topic]:
-            raise Undecodable(f"the value is a {name}, not a {self._names[topic]}")
+            raise Undecodable(f"the value is a {name}, not a {self._names[topic]}", "a record of another topic")
         return record
 
     def decode_known(self, value: bytes | None) -> Decoded:
@@ -77,14 +82,15 @@ class Deserializer:
         Raise Undecodable for a value in another format or with a schema that is not known yet.
         """
         if not value:
-            raise Undecodable("the value is empty")
+            raise Undecodable("the value is empty", "empty")
         if value.startswith(SINGLE_OBJECT_MARKER):
             return _read(self._schema_by_fingerprint(value), value, len(SINGLE_OBJECT_MARKER) + FINGERPRINT_BYTES)
         if value.startswith(CONFLUENT_MARKER):
             return _read(self._schema_by_id(value), value, len(CONFLUENT_MARKER) + CONFLUENT_ID_BYTES)
         raise Undecodable(
             f"the value starts with {value[:2].hex()}, neither Avro single-object encoding (c301) "
-            "nor the Confluent wire format (00)"
+            "nor the Confluent wire format (00)",
+            "in another format",
         )
 
     def _schema_by_fingerprint(self, value: bytes) -> Schema:
@@ -94,7 +100,8 @@ class Deserializer:
         if schema is None:
             raise Undecodable(
                 f"no schema of this version has the fingerprint {fingerprint.hex()}: "
-                "another version of the bridge, or another application, wrote the value"
+                "another version of the bridge, or another application, wrote the value",
+                "of an unknown schema",
             )
         return schema
 
@@ -104,7 +111,8 @@ class Deserializer:
             raise Undecodable("the value ends within its schema id")
         schema = self._by_id.get(schema_id)
         if schema is None:
-            raise Undecodable(f"the value has the registry's schema id {schema_id}: set SCHEMA_REGISTRY_URL")
+            text = f"the value has the registry's schema id {schema_id}: set SCHEMA_REGISTRY_URL"
+            raise Undecodable(text, "with a schema id, but no registry is set")
         return schema
 
     def _missing_id(self, value: bytes | None) -> int | None:
@@ -114,15 +122,17 @@ class Deserializer:
         schema_id = _id_of(value)
         return None if schema_id in self._by_id else schema_id
 
-    async def _fetch(self, schema_id: int) -> Schema:
+    async def _fetch(self, schema_id: int) -> None:
+        """Ask the registry for a schema, once for each id: it registers a schema before anyone uses it."""
         assert self._registry is not None  # see _missing_id
         text = await self._registry.fetch(schema_id)
         if text is None:
-            raise Undecodable(f"the schema registry has no schema {schema_id}")
+            self._unusable[schema_id] = f"the schema registry has no schema {schema_id}"
+            return
         try:
-            return parse_schema(text)
+            self._by_id[schema_id] = parse_schema(text)
         except INVALID_SCHEMA_ERRORS as error:
-            raise Undecodable(f"the registry's schema {schema_id} is not an Avro record schema: {error}") from error
+            self._unusable[schema_id] = f"the registry's schema {schema_id} is not an Avro record schema: {error}"
 
 
 def _id_of(value: bytes) -> int | None:

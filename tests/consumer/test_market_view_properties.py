@@ -89,6 +89,7 @@ def test_the_state_of_quotes_is_that_of_the_contract(updates: list[tuple[dict[st
     steps=st.lists(st.tuples(st.sampled_from(SYMBOLS), st.booleans()), min_size=1, max_size=60),
 )
 def test_books_are_those_of_the_simulated_market(
+    *,
     seed: int,
     is_full: bool | None,
     steps: list[tuple[str, bool]],
