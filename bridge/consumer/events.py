@@ -51,14 +51,15 @@ class Merged:
 class Missed:
     """Records that the bridge wrote and the consumer did not get; the state is incomplete until the next gap.
 
-    Kafka has deleted them before they were read, or the consumer has left them out.
+    Kafka has deleted them before they were read, or the consumer has left them out. ``last_seq`` is None if it is not
+    known whether records of this symbol were among the deleted ones.
     """
 
     topic: Topic
     symbol: str
     session_id: int
     first_seq: int
-    last_seq: int
+    last_seq: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ from bridge.consumer.market_view import MarketView
 from bridge.errors import Undecodable
 from bridge.kafka.client_options import bootstrap_servers, readable_errors
 from bridge.kafka.consumer import assign_topics, fetch, open_consumer
+from bridge.kafka.partitioner import partition as partition_of
 from bridge.settings.kafka_side import kafka_settings
-from bridge.topics import Topic
+from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from aiokafka import AIOKafkaConsumer, ConsumerRecord
+    from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
     from bridge.serialization.deserializer import Deserializer
 
@@ -34,6 +35,7 @@ class MarketReader:
         self._consumer = consumer
         self._decoder = decoder
         self._topics = {name: topic for topic, name in names.items()}
+        self._next: dict[TopicPartition, int] = {}
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Yield what the records mean as they arrive, without end.
@@ -41,12 +43,21 @@ class MarketReader:
         Raises KafkaUnreachable and TopicConfigurationError, RegistryUnreachable and RegistryRefused.
         """
         while True:
-            for messages in (await fetch(self._consumer, POLL_SECONDS)).values():
+            for partition, messages in (await fetch(self._consumer, POLL_SECONDS)).items():
                 for message in messages:
-                    for event in await self._take(message):
+                    for event in [*self._note_missing(partition, message.offset), *await self._take(message)]:
                         yield event
+                    self._next[partition] = message.offset + 1
             for event in self.view.tick(_now_us()):
                 yield event
+
+    def _note_missing(self, partition: TopicPartition, offset: int) -> list[Event]:
+        """Note which symbols may miss records if offsets before this one were deleted or compacted away."""
+        topic = self._topics[partition.topic]
+        if topic not in MARKET_DATA or offset <= self._next.get(partition, offset):
+            return []
+        count = sum(one.topic == partition.topic for one in self._consumer.assignment())
+        return self.view.miss(topic, lambda symbol: partition_of(symbol.encode(), count) == partition.partition)
 
     async def _take(self, message: ConsumerRecord) -> list[Event]:
         topic = self._topics[message.topic]

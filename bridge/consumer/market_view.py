@@ -11,7 +11,7 @@ from bridge.pipeline.routing import CONFLATED
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bridge.serialization.schemas import AvroRecord
 
@@ -50,6 +50,13 @@ class MarketView:
         if topic is Topic.CONTROL:
             return self._bridges.take(record, now_us)
         return self._take_market(topic, record) if topic in MARKET_DATA else []
+
+    def miss(self, topic: Topic | str, might_be: Callable[[str], bool]) -> list[Event]:
+        """Note that records of these symbols were perhaps missed: the jump that shows it may look like a merge."""
+        affected = [state for state in self.states(topic) if state.is_complete and might_be(state.symbol)]
+        for state in affected:
+            state.is_complete = False
+        return [Missed(state.topic, state.symbol, state.session_id, state.seq + 1, None) for state in affected]
 
     def tick(self, now_us: int) -> list[Event]:
         """Return which bridges are silent by now; to be called every few seconds, after taking what has arrived."""

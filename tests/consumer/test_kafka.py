@@ -10,10 +10,12 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from bridge.consumer import FeedLost, MarketView, Unreadable, Updated
+from bridge.consumer import FeedLost, MarketView, Merged, Missed, Restarted, Unreadable, Updated
 from bridge.consumer.kafka import open_market
+from bridge.kafka.partitioner import partition
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from bridge.consumer import Event
     from bridge.kafka.embedded_broker import EmbeddedBroker
+    from tests.support.brokers import RealKafka
 
 README = (PACKAGE / "consumer" / "README.md").read_text("utf-8")
 EXAMPLE, CORE_EXAMPLE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -84,6 +87,42 @@ async def test_control_is_read_with_all_topics(written: str) -> None:
 
     (lost,) = (event for event in events if isinstance(event, FeedLost))
     assert lost.reason is not None
+
+
+async def test_records_that_kafka_deleted_before_they_were_read(
+    kafka: RealKafka, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The jump looks like a merge, but the state is incomplete: the deleted records may have been of this symbol."""
+    name = f"{topic_prefix}.quotes"
+    kafka.create_topic(name, partitions=4)
+    place = TopicPartition(name, partition(b"AAPL", 4))
+    monkeypatch.setenv("KAFKA_TOPIC_PREFIX", topic_prefix)
+    async with (
+        AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers) as producer,
+        open_market(bootstrap=kafka.bootstrap_servers) as market,
+        aclosing(market.events()) as events,
+        asyncio.timeout(DEADLINE_SECONDS),
+    ):
+
+        async def write(seq: int) -> None:
+            value = SERIALIZER.encode(Topic.QUOTES, record(Topic.QUOTES, {"bidSize": 1}, seq=seq))
+            await producer.send_and_wait(name, value, b"AAPL", partition=place.partition)
+
+        await write(0)
+        assert [type(await anext(events)) for _ in range(2)] == [Restarted, Updated]
+        for seq in (1, 2, 3):
+            await write(seq)
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+        await admin.start()
+        await admin.delete_records({place: RecordsToDelete(3)})
+        await admin.close()
+        market._consumer.seek(place, 3)  # what was fetched ahead is forgotten
+
+        assert await anext(events) == Missed(Topic.QUOTES, "AAPL", 7, 1, None)
+        assert isinstance(await anext(events), Merged)
+        updated = await anext(events)
+        assert isinstance(updated, Updated)
+        assert not updated.state.is_complete
 
 
 async def test_the_example_in_the_readme_runs(written: str, tmp_path: Path) -> None:

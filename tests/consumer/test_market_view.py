@@ -148,6 +148,19 @@ class TestOrder:
         assert state(view).fields == {"ask_size": 1}
         assert not state(view).is_complete
 
+    def test_records_that_were_perhaps_missed(self) -> None:
+        """Only the symbols that may be affected become incomplete, and only once, until their next gap."""
+        view = MarketView()
+        take(view, Topic.QUOTES, quote(0, bidSize=1), record(Topic.QUOTES, {"bidSize": 1}, symbol="MSFT"))
+
+        assert view.miss("quotes", lambda symbol: symbol == "AAPL") == [Missed(Topic.QUOTES, "AAPL", 7, 1, None)]
+        assert view.miss("quotes", lambda symbol: symbol == "AAPL") == []
+        assert [one.is_complete for one in view.states("quotes")] == [False, True]
+        take(view, Topic.QUOTES, quote(5, bidSize=2))
+        assert not state(view).is_complete
+        take(view, Topic.QUOTES, quote(6, bidSize=2, after_gap=True))
+        assert state(view).is_complete
+
     def test_dead_letters_change_nothing(self) -> None:
         """They are no records of a symbol's state."""
         assert MarketView().take("dlq", {"symbol": "AAPL"}, 0) == []
