@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _OF_THE_RECORD: Final = frozenset({"symbol", "ingest_time_us", "session_id", "seq", "after_gap", "cleared"})
 #: Fields of level 2 that are in the book.
 _OF_THE_BOOK: Final = frozenset({"book", "quotes", "is_full"})
-_NOT_MERGED: Final = _OF_THE_RECORD | _OF_THE_BOOK
+#: Fields of a quote that are relative to the feed's message before, so that they do not hold.
+_CHANGES: Final = frozenset({"bid_change", "bid_size_change", "ask_change", "ask_size_change"})
+_NOT_MERGED: Final = _OF_THE_RECORD | _OF_THE_BOOK | _CHANGES
 
 
 class SymbolState:
@@ -57,10 +59,7 @@ class SymbolState:
 
 
 def _present(record: AvroRecord) -> Iterator[tuple[str, Any]]:
-    """Yield the fields that are in this message and hold until another one.
-
-    A change is relative to the message before, so that it does not hold.
-    """
+    """Yield the fields that are in this message and hold until another one."""
     for name, value in record.items():
-        if value is not None and name not in _NOT_MERGED and not name.endswith("_change"):
+        if value is not None and name not in _NOT_MERGED:
             yield name, value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from hypothesis import given, settings
@@ -10,10 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from bridge.consumer import MarketView, Missed
+from bridge.market_data import UpdateKind
+from bridge.serialization.field_mappings import FIELD_MAPPINGS
 from bridge.simulator.data_kinds import DataKind
 from bridge.simulator.market import Market
 from bridge.topics import MARKET_DATA, Topic
 from tests.consumer.records import record
+from tests.pipeline.test_ingest import Table
 from tests.pipeline.test_pipeline_properties import Core, Stream, decoded
 from tests.support.paths import ROOT
 
@@ -24,10 +29,23 @@ SYMBOLS: Final = ("AAPL", "MSFT")
 PRICES: Final = st.none() | st.sampled_from(["1.5", "2.25", "0.000000001"])
 UPDATES: Final = st.dictionaries(st.sampled_from(["bidPrice", "askPrice", "bidChange", "askExchange"]), PRICES)
 OF_THE_RECORD: Final = {"symbol", "ingest_time_us", "session_id", "seq", "after_gap", "cleared"}
+#: Some fields of each kind, and the topic of their records.
+FIELDS: Final = {
+    UpdateKind.QUOTE: (Topic.QUOTES, ("bidPrice", "askPrice")),
+    UpdateKind.TRADE: (Topic.TRADES, ("lastPrice", "openPrice", "size", "totalVolume", "netChange")),
+    UpdateKind.GREEKS: (Topic.GREEKS, ("delta", "gamma", "impliedVolatility")),
+}
 #: The functions of avro/README.md that build states.
 CONTRACT: Final[dict[str, Any]] = {}
 for _example in re.findall(r"```python\n(.*?)```", (ROOT / "avro" / "README.md").read_text("utf-8"), re.DOTALL)[:2]:
     exec(_example, CONTRACT)
+
+
+def updates(kind: UpdateKind) -> st.SearchStrategy[tuple[UpdateKind, str, dict[str, str | None]]]:
+    """Return updates of a kind, of any of its fields."""
+    values = st.none() | st.sampled_from(["0.5", "1.25"])
+    fields = st.dictionaries(st.sampled_from(FIELDS[kind][1]), values)
+    return st.tuples(st.just(kind), st.sampled_from(SYMBOLS), fields)
 
 
 class ConsumedCore(Core):
@@ -78,9 +96,40 @@ def test_the_state_of_quotes_is_that_of_the_contract(updates: list[tuple[dict[st
         contract = CONTRACT["apply"](contract, quote)
         state = view.state(Topic.QUOTES, "AAPL")
         assert state is not None
-        assert state.fields == {
-            name: value for name, value in contract.items() if value is not None and name not in OF_THE_RECORD
-        }
+        assert state.fields == _market_fields(contract)
+
+
+@given(
+    steps=st.lists(st.sampled_from(sorted(FIELDS)).flatmap(updates), max_size=25),
+    conflate_ms=st.sampled_from([0, 10]),
+)
+async def test_states_of_all_kinds_are_those_of_the_feed(
+    steps: list[tuple[UpdateKind, str, dict[str, str | None]]], conflate_ms: int
+) -> None:
+    """Quotes, trades and greeks that went through the pipeline, merged or not, add up to what the feed has sent."""
+    table, view = Table(conflate_ms=conflate_ms), MarketView()
+    truth: dict[tuple[Topic, str], dict[str, Any]] = defaultdict(dict)
+    for number, (kind, symbol, fields) in enumerate(steps):
+        topic = FIELDS[kind][0]
+        mappings = FIELD_MAPPINGS[topic]
+        table.take(kind, symbol, at_us=number * 1_000, **fields)
+        known = truth[topic, symbol] | {mappings[name].record_field: value for name, value in fields.items()}
+        truth[topic, symbol] = {name: value for name, value in known.items() if value is not None}
+    table.ingest.release_all(1_000_000)
+    for topic, _ in FIELDS.values():
+        contract: dict[str, dict[str, Any]] = defaultdict(dict)
+        for one in await table.waiting(topic):
+            view.take(topic, one, 0)
+            contract[one["symbol"]] = CONTRACT["apply"](contract[one["symbol"]], one)
+        for state in view.states(topic):
+            assert state.fields == _market_fields(contract[state.symbol])
+            assert {name: Decimal(str(value)) for name, value in state.fields.items()} == {
+                name: Decimal(value) for name, value in truth[topic, state.symbol].items()
+            }
+            assert state.is_complete
+    assert {place for place, known in truth.items() if known} <= {
+        (topic, state.symbol) for topic, _ in FIELDS.values() for state in view.states(topic)
+    }
 
 
 @given(
@@ -117,6 +166,11 @@ def test_books_are_those_of_the_simulated_market(
             (row["price"] for row in state.book.levels.values() if row["bid_size"]), reverse=True
         )
         assert state.book.asks[0]["price"] > state.book.bids[0]["price"]
+
+
+def _market_fields(state: dict[str, Any]) -> dict[str, Any]:
+    """Return what a state of the contract says of the market."""
+    return {name: value for name, value in state.items() if value is not None and name not in OF_THE_RECORD}
 
 
 def _by(key: str, rows: Any) -> dict[Any, Any]:
