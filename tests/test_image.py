@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import signal
 import socket
+import subprocess
+import sys
 import tomllib
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import bridge
+from bridge.kafka.embedded_broker import IN_IMAGE
 from bridge.settings import Settings
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
@@ -33,6 +37,9 @@ if TYPE_CHECKING:
 DEFAULTS, STAGES = parse((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 BUILD, RUNTIME = STAGES
 LABELS = ("title", "description", "licenses", "version", "revision", "created", "source", "base.name")
+#: Modules that the image does not have.
+LEFT_OUT = ("markdown_it", "mdurl", "pygments", "zstandard._cffi")
+COMMANDS = ("check", "dev", "run", "schemas", "settings", "simulate", "tail", "topics", "verify")
 #: The steps fetch wheels, as the image's build does.
 BUILD_TIMEOUT_SECONDS = 600
 
@@ -111,10 +118,60 @@ def test_the_labels_identify_the_image() -> None:
     assert labels["org.opencontainers.image.base.name"] == DEFAULTS["PYTHON_IMAGE"]
 
 
+def test_each_stage_declares_each_argument() -> None:
+    """Some builders warn of an argument that a stage does not declare."""
+    declared = [{one.text.partition("=")[0] for one in stage.all("ARG")} - DEFAULTS.keys() for stage in STAGES]
+    assert declared[0] == declared[1] == {"CREATED", "EXTRA", "PIP_INDEX_URL", "REVISION", "SOURCE", "VERSION"}
+
+
+def test_the_readmes_command_fills_the_labels() -> None:
+    """What identifies an image is not left at its default."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [command] = re.findall(r"^docker build (?:.*\\\n)*.*", readme, re.MULTILINE)
+    for name in ("VERSION", "REVISION", "CREATED", "SOURCE"):
+        assert f"--build-arg {name}=" in command
+
+
+def test_an_authority_can_be_given_to_the_steps_that_connect() -> None:
+    """Behind a proxy that inspects TLS, pip gets the authority as a secret, which is not part of the image."""
+    connecting = [run for run in BUILD.all("RUN") if "--require-hashes" in run.text]
+    assert len(connecting) == 2
+    for run in connecting:
+        assert run.flags == {"mount": "type=secret,id=authority"}
+        assert "export PIP_CERT=/run/secrets/authority" in run.text
+
+
+def test_the_program_knows_that_it_is_in_an_image() -> None:
+    """There is no pip for it to recommend."""
+    assert {IN_IMAGE: "1"}.items() <= dict(word.split("=", 1) for word in shlex.split(RUNTIME.one("ENV").text)).items()
+
+
 def test_no_secret_is_built_in() -> None:
     """Build arguments and variables stay in the image's history: none is meant for a secret."""
     names = [one.text.split("=")[0] for stage in STAGES for one in (*stage.all("ARG"), *stage.all("ENV"))]
     assert not [name for name in names if re.search(r"TOKEN|SECRET|PASSWORD|KEY", name)]
+
+
+WITHOUT = """
+import sys
+sys.modules.update(dict.fromkeys(%r))
+sys.argv = ["aries-bridge", *%r]
+from bridge.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"), [*(([one, "--help"], "Usage: ") for one in COMMANDS), (["settings"], "ARIES_WS_URL")]
+)
+def test_commands_need_nothing_that_is_left_out(arguments: list[str], output: str) -> None:
+    """With the image's environment no command imports what the image does not have."""
+    assert "TYPER_USE_RICH=0" in RUNTIME.one("ENV").text
+    program = WITHOUT % (LEFT_OUT, arguments)
+    environ = {"PATH": os.environ["PATH"], "TYPER_USE_RICH": "0", "TTY_COMPATIBLE": "1", "FORCE_COLOR": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert output in done.stdout
 
 
 # -- what is sent to the builder --------------------------------------------------------------------------------------
@@ -190,6 +247,17 @@ def test_the_image_has_no_installer_and_no_build_tool(image: Image) -> None:
                 assert image.run(python, "-c", f"import {module}").returncode == 1, f"{python}: {module}"
     assert not list((image.root / "opt").glob("*/bin/pip*"))
     assert [path.name for path in (image.root / "opt").iterdir()] == ["aries-bridge"]
+
+
+@built
+def test_the_image_has_only_what_a_command_imports(image: Image) -> None:
+    """Large packages that others ask for and no command uses are left out, and each command works without them."""
+    for module in LEFT_OUT:
+        assert image.run("python", "-c", f"import {module}").returncode == 1, module
+    for command in COMMANDS:
+        shown = image.run(*image.entrypoint, command, "--help")
+        assert (shown.returncode, shown.stderr) == (0, ""), command
+        assert shown.stdout.startswith(f"Usage: aries-bridge {command}")
 
 
 @built

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from bridge.aries.subscriptions.shards import sizes
 from bridge.settings import examine
 from bridge.settings.warnings import warnings
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from bridge.settings import Settings
 
 SETTINGS = "Settings"
+SHARDS = "Shards"
+#: Beyond so many only the smallest and the largest are reported.
+MAX_LISTED_SHARDS = 16
+#: How much more than the average the largest shard may get.
+MAX_TIMES_AVERAGE = 2
 _REMEDY = "`aries-bridge settings` shows the meaning and the value of each setting."
 
 
@@ -35,7 +41,21 @@ def check_settings(report: CheckReport, environ: Mapping[str, str]) -> Settings:
         report.warn(SETTINGS, warning, _REMEDY)
     if not problems:
         report.ok(SETTINGS, f"{len(settings.model_fields_set)} are set, the others have their defaults")
+        if settings.bridge_shards > 1:
+            _check_shards(report, settings)
     return settings
+
+
+def _check_shards(report: CheckReport, settings: Settings) -> None:
+    """Report how many symbols each shard gets: few symbols are spread unevenly."""
+    symbols, count = settings.plan(), settings.bridge_shards
+    spread = sizes(symbols, count)
+    each = ", ".join(map(str, spread)) if count <= MAX_LISTED_SHARDS else f"{min(spread)} to {max(spread)} each"
+    finding = f"{len(symbols)} symbol{'' if len(symbols) == 1 else 's'} on {count} shards: {each}"
+    if not min(spread) or max(spread) * count > MAX_TIMES_AVERAGE * len(symbols):
+        report.warn(SHARDS, finding, "Rendezvous hashing spreads few symbols unevenly: use fewer shards.")
+    else:
+        report.ok(SHARDS, finding)
 
 
 def is_valid(environ: Mapping[str, str], side: Side) -> bool:

@@ -1,4 +1,4 @@
-"""``aries-bridge check``: the preflight, for operators, init containers and ``helm test``."""
+"""``aries-bridge check``: the preflight, for operators, Jobs and ``helm test``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from bridge import settings
 from bridge.check.report import CheckResult, Status
 from bridge.check.settings import SETTINGS
+from bridge.check.value_names import ValueNames
 from bridge.errors import BridgeError, SettingsError
 from bridge.network import event_loop
 from bridge.observability import log_config
@@ -45,16 +46,17 @@ def check(
 
     A session may evict that of a running bridge (many accounts allow one at a
     time), and a refresh token may be valid only once. So use --no-session
-    beside a running bridge, in `helm test` and in an init container: it skips
+    beside a running bridge, in `helm test` and in a Job: it skips
     authentication and subscription, and does not use a refresh token.
     """
     from bridge.check.preflight import preflight  # noqa: PLC0415 - the other commands start faster without it
 
     redactor = log_config.configure("WARNING", "console", settings.examine()[0].secrets)
+    value_names = ValueNames(os.environ)
     results: list[CheckResult] = []
 
     def on_result(result: CheckResult) -> None:
-        results.append(redact(result, redactor))
+        results.append(redact(value_names.name_in(result), redactor))
         if not as_json:
             typer.echo(str(results[-1]))
 

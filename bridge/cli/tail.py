@@ -13,12 +13,12 @@ from bridge.cli.terminal import ThrottledNotes, note, run_until_signal
 from bridge.cli.times import Since, Until, time_range_us, utc_text
 from bridge.cli.undecodable import UndecodableRecords
 from bridge.clock import wall_us
-from bridge.consumer.decoding import open_deserializer
 from bridge.errors import Undecodable
-from bridge.kafka.client_options import CapturedKafkaLog, bootstrap_servers, readable_errors
+from bridge.kafka.client_options import CapturedKafkaLog, bootstrap_servers, client_options, readable_errors
 from bridge.kafka.consumer import open_consumer
 from bridge.kafka.tail import Selection, follow, seek
 from bridge.network import event_loop
+from bridge.serialization.decoding import open_deserializer
 from bridge.serialization.formatting import json_line, text_line
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
@@ -111,7 +111,7 @@ class Printing:
         """
         settings, selection = self._settings, self._selection
         async with open_deserializer(settings) as decoder, open_consumer(settings, "tail") as consumer:
-            with readable_errors(bootstrap_servers(settings)):
+            async with readable_errors(client_options(settings, "tail")):
                 if not await seek(consumer, settings.topics, selection):
                     note("some partitions have no leader yet; their records are shown once they have one.")
             note(_start(consumer, settings, selection))

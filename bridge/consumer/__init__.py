@@ -3,7 +3,6 @@
 ``MarketView`` is the core, for any Kafka client; ``bridge.consumer.kafka`` reads the topics with aiokafka.
 """
 
-from bridge.consumer.decoding import open_deserializer, single_object_deserializer
 from bridge.consumer.events import (
     BridgeHeard,
     BridgeSilent,
@@ -21,6 +20,7 @@ from bridge.consumer.level2_book import Level2Book
 from bridge.consumer.market_view import MarketView
 from bridge.consumer.symbol_state import SymbolState
 from bridge.errors import Undecodable
+from bridge.serialization.decoding import open_deserializer, single_object_deserializer
 from bridge.serialization.deserializer import Decoded, Deserializer
 from bridge.topics import Topic
 

@@ -6,13 +6,13 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from bridge.consumer.decoding import open_deserializer
 from bridge.consumer.events import Event, Unreadable
 from bridge.consumer.market_view import MarketView
 from bridge.errors import Undecodable
-from bridge.kafka.client_options import bootstrap_servers, readable_errors
+from bridge.kafka.client_options import client_options, readable_errors
 from bridge.kafka.consumer import assign_topics, fetch, open_consumer
 from bridge.kafka.partitioner import partition as partition_of
+from bridge.serialization.decoding import open_deserializer
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import MARKET_DATA, Topic
 
@@ -81,7 +81,7 @@ async def open_market(
     settings = kafka_settings(bootstrap)
     names = settings.topics
     async with open_deserializer(settings) as decoder, open_consumer(settings, "consumer") as consumer:
-        with readable_errors(bootstrap_servers(settings)):
+        async with readable_errors(client_options(settings, "consumer")):
             await assign_topics(consumer, names, tuple(names[Topic(one)] for one in topics), also=(Topic.CONTROL,))
             if not from_beginning:
                 await consumer.seek_to_end()

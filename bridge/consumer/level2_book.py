@@ -44,13 +44,13 @@ class Level2Book:
 
 def _rows(known: Rows, record: AvroRecord, part: str, key: str) -> Rows:
     """Return the rows of a part after a record: see "Level 2" in avro/README.md."""
-    cleared: Any = record["cleared"]
+    cleared: Any = record.get("cleared", ())  # a record of an earlier release may lack it
     sent: Any = record[part]
     if part in cleared:
         return {}
     if not sent:
         return known
     rows = {row[key]: row for row in sent}
-    if record["is_full"] is not False:
+    if record.get("is_full") is not False:
         return rows
     return {at: row for at, row in (known | rows).items() if row["bid_size"] or row["ask_size"]}

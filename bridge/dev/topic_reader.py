@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final, Self
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from bridge.consumer.decoding import open_deserializer
 from bridge.dev.record_summary import printable, summarize
 from bridge.errors import BridgeError, Undecodable
 from bridge.kafka.consumer import open_consumer
+from bridge.serialization.decoding import open_deserializer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

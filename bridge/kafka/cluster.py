@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 
 CLEANUP_POLICY, RETENTION_MS = "cleanup.policy", "retention.ms"
 MIN_INSYNC_REPLICAS, MAX_MESSAGE_BYTES = "min.insync.replicas", "max.message.bytes"
-_REQUESTED_SETTINGS = (CLEANUP_POLICY, RETENTION_MS, MIN_INSYNC_REPLICAS, MAX_MESSAGE_BYTES)
+#: Gone in Kafka 4.0, which has one format.
+MESSAGE_FORMAT = "message.format.version"
+_REQUESTED_SETTINGS = (CLEANUP_POLICY, RETENTION_MS, MIN_INSYNC_REPLICAS, MAX_MESSAGE_BYTES, MESSAGE_FORMAT)
 _NO_ERROR = 0
 #: A topic that was just created may have no leaders yet.
 _EXISTS = (_NO_ERROR, LeaderNotAvailableError.errno)
 #: Position of an operation's bit (``AclOperation`` of Kafka's clients; KIP-430).
-_WRITE = 4
+_READ, _WRITE = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,13 @@ class PartitionDescription:
 
 @dataclass(frozen=True, slots=True)
 class TopicDescription:
-    """A topic as Kafka describes it; ``config`` and ``may_write`` are None if Kafka does not report them."""
+    """A topic as Kafka describes it; what is None is not reported by this Kafka."""
 
     name: str
     partitions: tuple[PartitionDescription, ...]
     config: Mapping[str, str] | None = None
     may_write: bool | None = None
+    may_read: bool | None = None
 
     @property
     def replication_factor(self) -> int:
@@ -82,7 +85,7 @@ class TopicDescriptions:
 @asynccontextmanager
 async def open_client(
     options: Mapping[str, object], timeout_seconds: float = CONNECT_TIMEOUT_SECONDS
-) -> AsyncIterator[AIOKafkaClient]:
+) -> AsyncIterator[Client]:
     """Connect a client to a broker and close it at the end; raises what aiokafka raises, and TimeoutError."""
     client = Client(options)
     try:
@@ -116,6 +119,7 @@ async def send_to_any_broker(client: AIOKafkaClient, request: Request) -> Any:
 
 def _describe(topic: Mapping[str, Any], config: Mapping[str, str] | None) -> TopicDescription:
     operations = topic.get("topic_authorized_operations", UNKNOWN_OPERATIONS)
+    is_reported = operations != UNKNOWN_OPERATIONS
     return TopicDescription(
         topic["topic"],
         tuple(
@@ -127,7 +131,8 @@ def _describe(topic: Mapping[str, Any], config: Mapping[str, str] | None) -> Top
             for partition in topic["partitions"]
         ),
         config,
-        None if operations == UNKNOWN_OPERATIONS else bool(operations >> _WRITE & 1),
+        bool(operations >> _WRITE & 1) if is_reported else None,
+        bool(operations >> _READ & 1) if is_reported else None,
     )
 
 
@@ -136,7 +141,7 @@ async def _describe_configs(client: AIOKafkaClient, names: Collection[str]) -> d
     resources = [(ConfigResourceType.TOPIC, name, list(_REQUESTED_SETTINGS)) for name in sorted(names)]
     try:
         response = await send_to_any_broker(client, DescribeConfigsRequest(resources))
-    except IncompatibleBrokerVersion:
+    except (IncompatibleBrokerVersion, NotImplementedError):
         return {}
     return {
         resource["resource_name"]: {

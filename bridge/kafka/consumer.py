@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
-from bridge.kafka.aiokafka_internals import Consumer, client_of
+from bridge.kafka.aiokafka_internals import Client, Consumer, client_of
+from bridge.kafka.broker_support import READING, UnusableBrokers, missing_request
 from bridge.kafka.client_options import (
     CONNECT_TIMEOUT_SECONDS,
     CapturedKafkaLog,
     KafkaSettings,
-    bootstrap_servers,
     client_options,
     close_consumer,
     readable_errors,
 )
+from bridge.serialization.decoding import DecodingSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -34,13 +35,18 @@ FETCH_BYTES = 8 << 20
 PARTITION_FETCH_BYTES = 256 << 10
 
 
+class ReadingSettings(KafkaSettings, DecodingSettings, Protocol):
+    """The settings of a command that reads and decodes topics."""
+
+
 @asynccontextmanager
 async def open_consumer(
     settings: KafkaSettings, name: str, *, partition_fetch_bytes: int = PARTITION_FETCH_BYTES
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Start a consumer without a group and close it at the end; raises KafkaUnreachable."""
+    options = client_options(settings, name)
     consumer = Consumer(
-        client_options(settings, name),
+        options,
         enable_auto_commit=False,
         # If a record was deleted before it was read, continue with the oldest that is left.
         auto_offset_reset="earliest",
@@ -48,13 +54,19 @@ async def open_consumer(
         max_partition_fetch_bytes=partition_fetch_bytes,
     )
     try:
-        with readable_errors(bootstrap_servers(settings)):
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                await consumer.start()
+        async with readable_errors(options), asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await consumer.start()
+            _check_versions(client_of(consumer))
         yield consumer
     finally:
         with CapturedKafkaLog():
             await close_consumer(consumer)
+
+
+def _check_versions(client: Client) -> None:
+    """Raise ``UnusableBrokers`` if a request lacks that a consumer would try again and again in its background."""
+    if (lack := missing_request(client.versions, READING)) is not None:
+        raise UnusableBrokers(str(lack))
 
 
 async def assign_topics(

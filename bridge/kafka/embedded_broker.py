@@ -7,7 +7,8 @@ group. Source: librdkafka, ``rdkafka_mock.h``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+import os
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from bridge.errors import BridgeError
 
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 METADATA_TIMEOUT_SECONDS = 10.0
+#: Set in the container image, which has neither the package for the broker nor pip.
+IN_IMAGE: Final = "IN_CONTAINER_IMAGE"
+_NOT_INSTALLED: Final = (
+    "The embedded broker needs the package confluent-kafka. Install it with: "
+    'pip install "aries-kafka-bridge[dev]"; or set KAFKA_BOOTSTRAP_SERVERS to use another Kafka.'
+)
+_NOT_IN_THE_IMAGE: Final = (
+    "The container image has no embedded broker. Set KAFKA_BOOTSTRAP_SERVERS to a Kafka that the container reaches "
+    "(one to try things with: `docker compose up -d` in a checkout, then --network host and localhost:9092), or run "
+    "`make dev` in the checkout instead."
+)
 
 
 class EmbeddedBrokerError(BridgeError):
@@ -88,9 +100,6 @@ def _mock_cluster() -> Any:
     try:
         from confluent_kafka import Producer  # noqa: PLC0415 - an optional dependency
     except ImportError as error:
-        raise EmbeddedBrokerError(
-            "The embedded broker needs the package confluent-kafka. Install it with: "
-            'pip install "aries-kafka-bridge[dev]"; or set KAFKA_BOOTSTRAP_SERVERS to use another Kafka.'
-        ) from error
+        raise EmbeddedBrokerError(_NOT_IN_THE_IMAGE if IN_IMAGE in os.environ else _NOT_INSTALLED) from error
     # At other levels librdkafka reports on stderr that it is a mock, and each connection that a client closes.
     return Producer({"test.mock.num.brokers": 1, "log_level": 0})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridge.pipeline.accounts import Accounts
-from bridge.pipeline.control_events import ControlEvents
+from bridge.pipeline.control_events import ONLY_SHARD, ControlEvents, ShardIdentity
 from bridge.pipeline.dead_letter_limit import DeadLetterLimit
 from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.ingest import Ingest
@@ -52,7 +52,7 @@ def assemble(
     budget_bytes: int,
     on_ready: Callable[[], None] = lambda: None,
     instance: str = "",
-    shard: int = 0,
+    shard: ShardIdentity = ONLY_SHARD,
     market_status: bool = True,
     conflate_ms: int = 0,
     is_full: bool | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
@@ -38,6 +38,19 @@ class ControlKind(StrEnum):
     RESUMED = "RESUMED"
     SESSION_COMPLETED = "SESSION_COMPLETED"
     OVERLOAD = "OVERLOAD"
+    PLAN_CHANGED = "PLAN_CHANGED"
+    STALE_SYMBOLS = "STALE_SYMBOLS"
+
+
+class ShardIdentity(NamedTuple):
+    """The shard of a bridge: its number, of how many, and the name of the bridges that share the symbols."""
+
+    number: int
+    shards: int
+    group: str | None = None
+
+
+ONLY_SHARD: Final = ShardIdentity(0, 1)
 
 
 class ControlEvents:
@@ -51,7 +64,7 @@ class ControlEvents:
         *,
         instance: str,
         redact: Callable[[str], str] = str,
-        shard: int = 0,
+        shard: ShardIdentity = ONLY_SHARD,
     ) -> None:
         self.session_id: int | None = None
         self._serializer = serializer
@@ -74,7 +87,9 @@ class ControlEvents:
         record: dict[str, object] = {
             "kind": kind.value,
             "instance": self._instance,
-            "shard": self._shard,
+            "shard": self._shard.number,
+            "shards": self._shard.shards,
+            "group": self._shard.group,
             "session_id": self.session_id,
             "time_us": now_us,
             "gap_from_us": gap_from_us,
@@ -85,9 +100,14 @@ class ControlEvents:
         key = self._instance.encode()
         self._buffer.add(self._queue(), (now_us, key, self._serializer.encode(Topic.CONTROL, record), None))
 
+    @property
+    def is_idle(self) -> bool:
+        """Return whether no earlier record waits: what is announced repeatedly must not pile up in an outage."""
+        return not self._queue().waiting
+
     def heartbeat(self, producer_rebuilds: int) -> None:
-        """Announce the accounts, unless an earlier record still waits: an outage must not pile up heartbeats."""
-        if not self._queue().waiting:
+        """Announce the accounts, unless an earlier record still waits."""
+        if self.is_idle:
             self.announce(ControlKind.HEARTBEAT, reason=self._reason(producer_rebuilds) or None)
 
     def complete(self, producer_rebuilds: int) -> None:

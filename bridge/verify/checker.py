@@ -99,6 +99,7 @@ class Checker:
         """Judge what is known so far; ``final``: no record will follow that could explain it."""
         self.awaiting = 0
         self.observations.report_holes()
+        self.observations.report_overlaps(self._bridge_of, final=final)
         for statistics in self.observations.sessions.values():
             process = self.histories.of_session(statistics.session_id)
             if process is None:
@@ -106,6 +107,9 @@ class Checker:
             self._settle_repeats(statistics, process, now_us, final=final)
         for process in self.histories.processes:
             self._settle_process(process, final=final)
+
+    def _bridge_of(self, session_id: int) -> str:
+        return str(self.histories.of_session(session_id) or "an unknown bridge").rstrip(",")
 
     def _settle_unknown_session(self, statistics: SessionStatistics, now_us: int, *, final: bool) -> None:
         """Judge a session that control does not know (yet, or any more)."""

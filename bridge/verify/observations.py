@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Final
 from bridge.verify.violations import Place, Violation, ViolationKind, Violations
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.topics import Topic
+    from bridge.verify.overlap import Overlap
 
 #: Jumps of a session (for each cause) and repeat runs that are kept with their places, and holes kept for a moment.
 MAX_JUMPS: Final = 100
@@ -140,6 +143,8 @@ class Observations:
         self.sessions: dict[int, SessionStatistics] = {}
         #: Jumps without a cause: what is missing may still come, out of order.
         self.holes: list[Jump] = []
+        #: Records of a session that came after those of a newer one, by both sessions.
+        self.overlaps: dict[tuple[int, int], Overlap] = {}
 
     def session(self, session_id: int, topic: Topic, place: Place) -> SessionStatistics:
         """Return the statistics of a session; ``place`` is where it is seen."""
@@ -165,6 +170,18 @@ class Observations:
         if jump.missing and not jump.reported:
             jump.reported = True
             self._report(ViolationKind.HOLE, jump, f"{jump}; {why}")
+
+    def note_overlap(self, late: Overlap, symbol: str) -> None:
+        """Take the record of an older session with which ``late`` begins."""
+        self.overlaps.setdefault((late.older, late.newer), late).take(symbol, late.from_us)
+
+    def report_overlaps(self, bridge_of: Callable[[int], str], *, final: bool) -> None:
+        """Report the overlaps that have ended; ``final``: all."""
+        for sessions, overlap in list(self.overlaps.items()):
+            if overlap.has_ended() or final:
+                message = overlap.text(*map(bridge_of, sessions))
+                self.violations.add(Violation(ViolationKind.OVERLAP, overlap.topic, overlap.place, message))
+                del self.overlaps[sessions]
 
     def report_repeats(self, run: RepeatRun, why: str) -> None:
         """Report a run of repeats."""

@@ -11,6 +11,7 @@ from bridge.kafka.partitioner import partition as partition_of
 from bridge.pipeline.routing import CONFLATED
 from bridge.topics import Topic
 from bridge.verify.observations import Jump, JumpCause, RepeatRun
+from bridge.verify.overlap import Overlap
 from bridge.verify.violations import Place, Violation, ViolationKind
 
 if TYPE_CHECKING:
@@ -204,18 +205,24 @@ class PartitionCheck:
         return (came.session_id, came.seq) >= state.previous
 
     def _note_late(self, state: SymbolState, came: Arrival) -> None:
-        message = f"seq {came.seq} comes after seq {state.next_seq - 1} of session {state.session_id}"
-        self._report(ViolationKind.OUT_OF_ORDER, came, message)
         statistics = self._statistics(came)
         statistics.found += 1
         if came.session_id in self._histories:
             self._histories[came.session_id].append(hash(came.value))
         if came.session_id != state.session_id:
+            self._note_overlap(int(state.session_id), came)
             state.previous = came.session_id, came.seq + 1
-        elif state.gap is not None:
+            return
+        message = f"seq {came.seq} comes after seq {state.next_seq - 1} of its session"
+        self._report(ViolationKind.OUT_OF_ORDER, came, message)
+        if state.gap is not None:
             state.gap.late += 1
             if state.gap.cause is not None:
                 statistics.losses.add(state.gap.cause, state.gap.ingest_us, -1)
+
+    def _note_overlap(self, newer: int, came: Arrival) -> None:
+        where, time_us = (self.topic, self._place(came.offset)), came.ingest_us
+        self._observations.note_overlap(Overlap(*where, came.session_id, newer, time_us, time_us), _text(came.symbol))
 
     def _note_repeat(self, came: Arrival) -> None:
         """Follow repeats: they copy a stretch of their session, as batches that are sent again do."""

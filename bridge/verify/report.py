@@ -116,6 +116,6 @@ def _row(checker: Checker, name: str, partitions: list[PartitionCheck]) -> Row:
         jumps_explained=sum(partition.jumps for partition in partitions),
         holes=violations.pop(ViolationKind.HOLE),
         repeats=sum(partition.repeats for partition in partitions),
-        order_breaks=violations.pop(ViolationKind.OUT_OF_ORDER),
+        order_breaks=violations.pop(ViolationKind.OUT_OF_ORDER) + violations.pop(ViolationKind.OVERLAP),
         other_findings=sum(violations.values()),
     )

@@ -19,6 +19,7 @@ class ViolationKind(StrEnum):
 
     HOLE = "hole"  # seq jumps without an explanation
     OUT_OF_ORDER = "out_of_order"  # a record comes after a later one of its symbol
+    OVERLAP = "overlap"  # two sessions publish the same symbols at the same time
     REPEAT = "repeat"  # a record comes again, and no replaced producer explains it
     AFTER_GAP = "after_gap"  # the first record of a symbol in a session is not marked after_gap
     KEY = "key"

@@ -24,6 +24,6 @@
 {{- with .Values.monitoring.prometheusRule.selector -}}
 {{- . -}}
 {{- else -}}
-namespace={{ .Release.Namespace | quote }},pod=~"{{ include "aries-bridge.fullname" . }}-([0-9]+|[a-z0-9]{1,10}-[a-z0-9]{5})"
+namespace={{ .Release.Namespace | quote }},pod=~"{{ include "aries-bridge.fullname" . }}-(of-[0-9]+-[0-9]+|[a-z0-9]{1,10}-[a-z0-9]{5})"
 {{- end -}}
 {{- end -}}

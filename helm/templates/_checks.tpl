@@ -225,7 +225,7 @@
 {{- define "aries-bridge.check.shards" -}}
 {{- if gt (int .Values.shards) 1 }}
 {{- if eq .Values.strategy.type "RollingUpdate" }}
-- strategy.type is RollingUpdate, but shards is {{ int .Values.shards }}: shards are a StatefulSet, which stops the old pod before it starts the new one. Leave strategy.type at Recreate.
+- strategy.type is RollingUpdate, but shards is {{ int .Values.shards }}: shards are StatefulSets, which stop the old pod before they start the new one. Leave strategy.type at Recreate.
 {{- end }}
 {{- if .Values.bridge.instance }}
 - bridge.instance is {{ .Values.bridge.instance }}, but shards is {{ int .Values.shards }}: shards need different names. Leave it empty, so that each has the name of its pod.
@@ -296,10 +296,8 @@
 - monitoring.prometheusRule.runbookUrl is not set: set it to the URL of the chart's README.md; each alert links to its section there.
 {{- end }}
 {{- $pdb := .Values.podDisruptionBudget -}}
-{{- if $pdb.enabled }}
-{{- if eq (kindIs "invalid" $pdb.minAvailable) (kindIs "invalid" $pdb.maxUnavailable) }}
-- podDisruptionBudget needs one of minAvailable and maxUnavailable: set the other to null.
-{{- end }}
+{{- if and $pdb.enabled (kindIs "invalid" $pdb.minAvailable) (kindIs "invalid" $pdb.maxUnavailable) }}
+- podDisruptionBudget is enabled, but has neither minAvailable nor maxUnavailable: set one.
 {{- end }}
 {{- $strimzi := .Values.strimzi -}}
 {{- if and (or $strimzi.topics.enabled $strimzi.user.enabled) (not $strimzi.cluster) }}
@@ -307,5 +305,21 @@
 {{- end }}
 {{- if and $strimzi.topics.enabled (gt (int $strimzi.topics.minInsyncReplicas) (int $strimzi.topics.replicas)) }}
 - strimzi.topics.minInsyncReplicas ({{ int $strimzi.topics.minInsyncReplicas }}) exceeds strimzi.topics.replicas ({{ int $strimzi.topics.replicas }}): no record could be written.
+{{- end }}
+{{- $topics := .Values.topics -}}
+{{- if and $topics.create $strimzi.topics.enabled }}
+- topics.create and strimzi.topics.enabled both create the topics: keep one.
+{{- end }}
+{{- if and $topics.create $strimzi.user.enabled }}
+- topics.create needs Kafka's credentials before the release is installed, but strimzi.user is installed with it: set strimzi.topics.enabled instead, or create the user beforehand.
+{{- end }}
+{{- if and $topics.create .Values.externalSecrets.enabled (or .Values.externalSecrets.kafka.data .Values.externalSecrets.kafka.dataFrom) }}
+- topics.create needs Kafka's credentials before the release is installed, but externalSecrets.kafka is installed with it: create that Secret beforehand (kafka.existingSecret), or the topics by `aries-bridge topics`.
+{{- end }}
+{{- if and $topics.create (include "aries-bridge.isIdentity" .) }}
+- topics.create needs the service account before the release is installed, as Kafka's login depends on it (serviceAccount.annotations, or a token of it), but the release creates it: create it beforehand (serviceAccount.create: false), or the topics by `aries-bridge topics`.
+{{- end }}
+{{- if and $topics.minInsyncReplicas $topics.replicas (gt (int $topics.minInsyncReplicas) (int $topics.replicas)) }}
+- topics.minInsyncReplicas ({{ int $topics.minInsyncReplicas }}) exceeds topics.replicas ({{ int $topics.replicas }}): no record could be written.
 {{- end }}
 {{- end -}}

@@ -18,21 +18,23 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Called as the container is; `only` is the beginning of the names of the mounts that are wanted. */}}
 {{- define "aries-bridge.mounts" -}}
-{{- $v := .Values -}}
+{{- $v := .root.Values -}}
 {{- $refresh := eq $v.aries.credentials "refreshToken" -}}
-{{- $sasl := include "aries-bridge.sasl" . -}}
+{{- $sasl := include "aries-bridge.sasl" .root -}}
 {{- $tls := $v.kafka.security.tls -}}
+{{- $only := .only | default "" -}}
 {{- $oauth := $v.kafka.security.oauth -}}
 {{- $mounts := list
-  (dict "name" "aries" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "aries")) "files" (list
+  (dict "name" "aries" "secret" (include "aries-bridge.secretName" (dict "root" .root "side" "aries")) "files" (list
     (dict "setting" "ARIES_ACCESS_TOKEN_FILE" "key" (ternary "" $v.aries.secretKeys.accessToken $refresh))
     (dict "setting" "ARIES_REFRESH_TOKEN_FILE" "key" (ternary $v.aries.secretKeys.refreshToken "" $refresh))
     (dict "setting" "ARIES_CLIENT_SECRET_FILE" "key" (ternary $v.aries.secretKeys.clientSecret "" $refresh))
     (dict "setting" "ARIES_API_KEY_FILE" "key" $v.aries.secretKeys.apiKey)))
   (dict "name" "aries-ca" "secret" $v.aries.ca.secret "configMap" $v.aries.ca.configMap "files" (list
     (dict "setting" "ARIES_SSL_CAFILE" "key" $v.aries.ca.key)))
-  (dict "name" "kafka" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "kafka")) "files" (list
+  (dict "name" "kafka" "secret" (include "aries-bridge.secretName" (dict "root" .root "side" "kafka")) "files" (list
     (dict "setting" "KAFKA_SASL_PASSWORD_FILE" "key" (ternary $v.kafka.secretKeys.password "" (eq $sasl "password")))
     (dict "setting" "KAFKA_OAUTH_CLIENT_SECRET_FILE" "key" (ternary $v.kafka.secretKeys.oauthClientSecret "" (eq $sasl "token")))))
   (dict "name" "kafka-token" "audience" (ternary $oauth.tokenAudience "" (eq $sasl "token")) "files" (list
@@ -45,7 +47,7 @@
     (dict "setting" "KAFKA_SSL_CERTFILE" "key" $tls.client.certKey)
     (dict "setting" "KAFKA_SSL_KEYFILE" "key" $tls.client.keyKey)
     (dict "setting" "KAFKA_SSL_KEY_PASSWORD_FILE" "key" $tls.client.passwordKey)))
-  (dict "name" "schema-registry" "secret" (include "aries-bridge.secretName" (dict "root" . "side" "schemaRegistry")) "files" (list
+  (dict "name" "schema-registry" "secret" (include "aries-bridge.secretName" (dict "root" .root "side" "schemaRegistry")) "files" (list
     (dict "setting" "SCHEMA_REGISTRY_PASSWORD_FILE" "key" (ternary $v.schemaRegistry.secretKeys.password "" (ne $v.schemaRegistry.username "")))
     (dict "setting" "SCHEMA_REGISTRY_BEARER_TOKEN_FILE" "key" $v.schemaRegistry.secretKeys.bearerToken)
     (dict "setting" "SCHEMA_REGISTRY_OAUTH_CLIENT_SECRET_FILE" "key" (ternary $v.schemaRegistry.secretKeys.oauthClientSecret "" (ne $v.schemaRegistry.oauth.tokenUrl "")))
@@ -57,7 +59,7 @@
     (dict "setting" "SCHEMA_REGISTRY_KEYFILE" "key" $v.schemaRegistry.client.keyKey)))
 -}}
 {{- if $v.subscriptions.hotReload -}}
-{{- $mounts = append $mounts (dict "name" "subscriptions" "configMap" (printf "%s-subscriptions" (include "aries-bridge.fullname" .)) "files" (list
+{{- $mounts = append $mounts (dict "name" "subscriptions" "configMap" (printf "%s%s-subscriptions" (include "aries-bridge.fullname" .root) (.hook | default false | ternary "-hooks" "")) "files" (list
     (dict "setting" "ARIES_SUBSCRIPTIONS_FILE" "key" "subscriptions.json"))) -}}
 {{- end -}}
 {{- $used := list -}}
@@ -69,7 +71,7 @@
 {{- $files = append $files (dict "setting" .setting "key" .key "path" $path) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $files (or .secret .configMap .audience) -}}
+{{- if and $files (or .secret .configMap .audience) (hasPrefix $only .name) -}}
 {{- $used = append $used (merge (dict "files" $files) .) -}}
 {{- end -}}
 {{- end -}}
@@ -81,11 +83,11 @@
 - name: {{ .name }}
   {{- if .audience }}
   projected:
-    defaultMode: 0440
+    defaultMode: 288 # 0440 in octal, which YAML 1.2 reads as a decimal number
     sources:
       - serviceAccountToken:
           audience: {{ .audience | quote }}
-          expirationSeconds: {{ int $.Values.kafka.security.oauth.tokenExpirationSeconds }}
+          expirationSeconds: {{ int $.root.Values.kafka.security.oauth.tokenExpirationSeconds }}
           path: {{ (first .files).path }}
   {{- else }}
   {{- if .configMap }}
@@ -95,7 +97,7 @@
   secret:
     secretName: {{ .secret }}
   {{- end }}
-    defaultMode: 0440
+    defaultMode: 288 # 0440 in octal, which YAML 1.2 reads as a decimal number
     items:
       {{- range .files }}
       - key: {{ .key | quote }}
@@ -103,7 +105,7 @@
       {{- end }}
   {{- end }}
 {{- end }}
-{{- with .Values.extraVolumes }}
+{{- with .root.Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
@@ -114,7 +116,7 @@
   mountPath: /etc/aries-bridge/{{ .name }}
   readOnly: true
 {{- end }}
-{{- with .Values.extraVolumeMounts }}
+{{- with .root.Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -1,17 +1,27 @@
 {{/* Names and labels. */}}
 
 {{- define "aries-bridge.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 46 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 44 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Of the 63 characters of a pod's name a ReplicaSet's hash and the pod's own mark need 17, and are cut off beyond. */}}
+{{/* Of the 63 characters of a label, that of a StatefulSet's revision needs 19 (`-of-1024-` and a hash). */}}
 {{- define "aries-bridge.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 44 | trimSuffix "-" -}}
 {{- else if contains (include "aries-bridge.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 46 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 44 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "aries-bridge.name" .) | trunc 46 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name (include "aries-bridge.name" .) | trunc 44 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The name of the Deployment or StatefulSet. Another number of shards is another StatefulSet: bridges of both would
+     publish the same symbols, and a StatefulSet whose number changes starts the new ones first. */}}
+{{- define "aries-bridge.workloadName" -}}
+{{- if gt (int .Values.shards) 1 -}}
+{{- printf "%s-of-%d" (include "aries-bridge.fullname" .) (int .Values.shards) -}}
+{{- else -}}
+{{- include "aries-bridge.fullname" . -}}
 {{- end -}}
 {{- end -}}
 
@@ -20,10 +30,18 @@ app.kubernetes.io/name: {{ include "aries-bridge.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* The pods that bridge; the pod of `helm test` is another component. */}}
+{{/* The pods that bridge; those of hooks are other components. */}}
 {{- define "aries-bridge.bridgeLabels" -}}
 {{ include "aries-bridge.selectorLabels" . }}
 app.kubernetes.io/component: bridge
+{{- end -}}
+
+{{/* The pods of the Deployment or StatefulSet, without those of another number of shards. */}}
+{{- define "aries-bridge.workloadLabels" -}}
+{{ include "aries-bridge.bridgeLabels" . }}
+{{- if gt (int .Values.shards) 1 }}
+aries-bridge/shards: {{ .Values.shards | int | quote }}
+{{- end }}
 {{- end -}}
 
 {{- define "aries-bridge.labels" -}}
@@ -60,14 +78,38 @@ annotations:
 {{- end -}}
 {{- end -}}
 
+{{/* `global.imageRegistry` of a chart above this one replaces the registry of the repository. */}}
 {{- define "aries-bridge.image" -}}
+{{- $repository := .Values.image.repository -}}
+{{- with (.Values.global | default dict).imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
+{{- end -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
-{{- printf "%s@%s" .repository .digest -}}
+{{- printf "%s@%s" $repository .digest -}}
 {{- else -}}
-{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) -}}
+{{- printf "%s:%s" $repository (.tag | default $.Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The Secrets for pulling the image, those of a chart above this one first. */}}
+{{- define "aries-bridge.imagePullSecrets" -}}
+{{- $names := list -}}
+{{- range concat ((.Values.global | default dict).imagePullSecrets | default list) .Values.imagePullSecrets -}}
+{{- $names = append $names (kindIs "map" . | ternary . (dict "name" .)).name -}}
+{{- end -}}
+{{- range uniq $names }}
+- name: {{ . }}
+{{- end -}}
+{{- end -}}
+
+{{/* The annotations of a hook; called with its events and weight. Helm prints the log of one that failed, and keeps it. */}}
+{{- define "aries-bridge.before" -}}
+helm.sh/hook: {{ .events }}
+helm.sh/hook-weight: {{ .weight | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+helm.sh/hook-output-log-policy: hook-failed
 {{- end -}}
 
 {{/* Kafka's names of the topics, by their names in `kafka.topics.names`. */}}

@@ -1,6 +1,7 @@
 {{/* The pod, which is the same in the Deployment and in the StatefulSet. */}}
 
-{{/* What every container of ours has: image, security, settings and files. */}}
+{{/* What every container of ours has: image, security, settings and files. Called with root, arguments, perhaps more
+     variables; and for a hook, which runs before the release's objects exist, with `hook` and the mounts that it needs. */}}
 {{- define "aries-bridge.container" -}}
 image: {{ include "aries-bridge.image" .root | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
@@ -8,7 +9,7 @@ command: [aries-bridge]
 args: {{ .args | toJson }}
 envFrom:
   - configMapRef:
-      name: {{ include "aries-bridge.fullname" .root }}
+      name: {{ if .hook }}{{ include "aries-bridge.fullname" .root }}-hooks{{ else }}{{ include "aries-bridge.workloadName" .root }}{{ end }}
   {{- with .root.Values.extraEnvFrom }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -16,7 +17,7 @@ envFrom:
 env:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with include "aries-bridge.volumeMounts" .root | trim }}
+{{- with include "aries-bridge.volumeMounts" . | trim }}
 volumeMounts:
   {{- . | nindent 2 }}
 {{- end }}
@@ -26,27 +27,36 @@ securityContext:
   {{- toYaml .root.Values.securityContext | nindent 2 }}
 {{- end -}}
 
-{{/* What the pods of the bridge and of `helm test` have in common. */}}
+{{/* A container with `aries-bridge check`; called as the container is. */}}
+{{- define "aries-bridge.check" -}}
+{{- /* This pod's name has no number to tell its shard by. */}}
+{{- $env := gt (int .root.Values.shards) 1 | ternary (list (dict "name" "BRIDGE_SHARD" "value" "0")) list }}
+{{- $env = append $env (dict "name" "CHART_VALUE_NAMES" "value" (.root.Files.Get "setting-values.json" | fromJson | toJson)) }}
+{{- include "aries-bridge.container" (merge (dict "args" (list "check" "--no-session") "env" $env) .) -}}
+{{- end -}}
+
+{{/* What the pods of the bridge, of hooks and of `helm test` have in common; called as the container is. */}}
 {{- define "aries-bridge.podSettings" -}}
-{{- with .Values.imagePullSecrets }}
+{{- $v := .root.Values -}}
+{{- with include "aries-bridge.imagePullSecrets" .root | trim }}
 imagePullSecrets:
-  {{- range . }}
-  - {{ if kindIs "map" . }}{{ toJson . }}{{ else }}name: {{ . }}{{ end }}
-  {{- end }}
+  {{- . | nindent 2 }}
 {{- end }}
-serviceAccountName: {{ include "aries-bridge.serviceAccountName" . }}
+serviceAccountName: {{ include "aries-bridge.serviceAccountName" .root }}{{ if and .hook $v.serviceAccount.create (not (include "aries-bridge.isIdentity" .root)) }}-hooks{{ end }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
-  {{- toYaml .Values.podSecurityContext | nindent 2 }}
-{{- range $name := list "nodeSelector" "affinity" "tolerations" "hostAliases" "dnsConfig" }}
-{{- with index $.Values $name }}
+  {{- include "aries-bridge.podSecurityContext" .root | nindent 2 }}
+{{- range $name := list "nodeSelector" "affinity" "hostAliases" "dnsConfig" }}
+{{- with index $v $name }}
 {{ $name }}:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+tolerations:
+  {{- include "aries-bridge.tolerations" .root | nindent 2 }}
 {{- range $name := list "priorityClassName" "schedulerName" }}
-{{- with index $.Values $name }}
+{{- with index $v $name }}
 {{ $name }}: {{ . }}
 {{- end }}
 {{- end }}
@@ -56,11 +66,39 @@ volumes:
 {{- end }}
 {{- end -}}
 
+{{/* OpenShift assigns users and groups itself, and rejects pods that name them. */}}
+{{- define "aries-bridge.podSecurityContext" -}}
+{{- if .Values.openshift.enabled -}}
+{{- toYaml (omit .Values.podSecurityContext "runAsUser" "runAsGroup" "fsGroup") -}}
+{{- else -}}
+{{- toYaml .Values.podSecurityContext -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Those of the values, and how long to wait for a node that is lost, unless they have it themselves. */}}
+{{- define "aries-bridge.tolerations" -}}
+{{- $tolerations := .Values.tolerations -}}
+{{- $keys := list -}}
+{{- range $tolerations -}}
+{{- $keys = append $keys .key -}}
+{{- end -}}
+{{- range $key := list "node.kubernetes.io/not-ready" "node.kubernetes.io/unreachable" -}}
+{{- if not (has $key $keys) -}}
+{{- $wait := dict "key" $key "operator" "Exists" "effect" "NoExecute" "tolerationSeconds" (int $.Values.lostNodeSeconds) -}}
+{{- $tolerations = append $tolerations $wait -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $tolerations -}}
+{{- end -}}
+
+{{/* A probe of ours, in which each field can be replaced; called with its path and the values about it. */}}
 {{- define "aries-bridge.probe" -}}
-httpGet:
-  path: {{ .path }}
-  port: http
-{{ toYaml .probe }}
+{{- $probe := .probe -}}
+{{- if not (or $probe.exec $probe.grpc $probe.tcpSocket) -}}
+{{- $get := merge (dict) ($probe.httpGet | default dict) (dict "path" .path "port" "http") -}}
+{{- $probe = merge (dict "httpGet" $get) (omit $probe "httpGet") -}}
+{{- end -}}
+{{- toYaml $probe -}}
 {{- end -}}
 
 {{- define "aries-bridge.leastGraceSeconds" -}}
@@ -70,7 +108,7 @@ httpGet:
 {{- define "aries-bridge.pod" -}}
 metadata:
   labels:
-    {{- include "aries-bridge.bridgeLabels" . | nindent 4 }}
+    {{- include "aries-bridge.workloadLabels" . | nindent 4 }}
     {{- with merge (dict) .Values.podLabels .Values.commonLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -82,24 +120,18 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  {{- include "aries-bridge.podSettings" . | trim | nindent 2 }}
+  {{- include "aries-bridge.podSettings" (dict "root" .) | trim | nindent 2 }}
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds | default (include "aries-bridge.leastGraceSeconds" .) | int }}
   {{- with .Values.topologySpreadConstraints }}
   topologySpreadConstraints:
     {{- range . }}
-    {{- $selector := dict "labelSelector" (dict "matchLabels" (include "aries-bridge.bridgeLabels" $ | fromYaml)) }}
+    {{- $selector := dict "labelSelector" (dict "matchLabels" (include "aries-bridge.workloadLabels" $ | fromYaml)) }}
     - {{- toYaml (merge (dict) . $selector) | nindent 6 }}
     {{- end }}
   {{- end }}
-  {{- if or .Values.preflight.enabled .Values.extraInitContainers }}
+  {{- with .Values.extraInitContainers }}
   initContainers:
-    {{- with .Values.extraInitContainers }}
     {{- toYaml . | nindent 4 }}
-    {{- end }}
-    {{- if .Values.preflight.enabled }}
-    - name: check
-      {{- include "aries-bridge.container" (dict "root" . "args" (list "check" "--no-session")) | nindent 6 }}
-    {{- end }}
   {{- end }}
   containers:
     - name: aries-bridge

@@ -28,6 +28,7 @@
   (list "ARIES_PING_INTERVAL_SECONDS" $v.aries.pingIntervalSeconds)
   (list "ARIES_PONG_TIMEOUT_SECONDS" $v.aries.pongTimeoutSeconds)
   (list "ARIES_STALE_AFTER_SECONDS" $v.aries.staleAfterSeconds)
+  (list "ARIES_STALE_SYMBOL_SECONDS" $v.aries.staleSymbolSeconds)
   (list "ARIES_MAX_FRAMES_PER_SECOND" $v.aries.maxFramesPerSecond)
   (list "ARIES_BACKOFF_MIN_SECONDS" $v.aries.backoff.minSeconds)
   (list "ARIES_BACKOFF_MAX_SECONDS" $v.aries.backoff.maxSeconds)
@@ -66,6 +67,7 @@
   (list "BRIDGE_BUFFER_BYTES" $v.bridge.bufferBytes)
   (list "BRIDGE_CONFLATE_MS" $v.bridge.conflateMs)
   (list "BRIDGE_INSTANCE" $v.bridge.instance)
+  (list "BRIDGE_GROUP" ($v.bridge.group | default (printf "%s/%s" .Release.Namespace (include "aries-bridge.fullname" .))))
   (list "BRIDGE_SHARDS" $v.shards)
   (list "BRIDGE_SHARD" (ternary "auto" "0" $sharded))
   (list "BRIDGE_HTTP_HOST" $v.bridge.http.host)
@@ -85,12 +87,20 @@
 {{/* All that the ConfigMap gives to the program: the values, and the paths of what is mounted. */}}
 {{- define "aries-bridge.settings" -}}
 {{ include "aries-bridge.values" . }}
-{{- range (include "aries-bridge.mounts" . | fromYaml).mounts }}
+{{- range (include "aries-bridge.mounts" (dict "root" .) | fromYaml).mounts }}
 {{- $mount := . }}
 {{- range .files }}
 {{ .setting }}: /etc/aries-bridge/{{ $mount.name }}/{{ .path }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* "true" if the list is too long for the annotation into which `kubectl apply` copies an object. */}}
+{{- define "aries-bridge.isTooLongToApply" -}}
+{{- if .Values.subscriptions.hotReload -}}
+{{- /* Quoted once more, in JSON: with escapes. */}}
+{{- ternary "true" "" (gt (len (toJson (include "aries-bridge.subscriptions" .))) 260000) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The list for `subscriptions.hotReload`. In a file each symbol stands once: an entry replaces the plain symbol, and

@@ -26,7 +26,7 @@ from bridge.topics import Topic
 from tests.check.results import NO_ARIES, Results, run_preflight
 from tests.kafka.test_security import unsecured_jwt
 from tests.support import consumer
-from tests.support.brokers import LOGIN, PASSWORD, USER, Listener
+from tests.support.brokers import LOGIN, PASSWORD, USER, Listener, needs_users
 from tests.support.token_endpoint import token_endpoint
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ class TestOnRealKafka:
         results.expect(topics.BATCHES, Status.WARN, f"{topic_prefix}.quotes (1000)", "KAFKA_BATCH_BYTES")
         results.expect(topics.MIN_INSYNC, Status.FAIL, f"{topic_prefix}.quotes")
 
+    @needs_users
     async def test_a_login(self, kafka: RealKafka, topic_prefix: str) -> None:
         """The user and the mechanism are reported, but not the password."""
         results = await run_preflight(environ(kafka.addresses(Listener.SASL), topic_prefix, **LOGIN))
@@ -277,6 +278,7 @@ def oauth(url: str) -> dict[str, str]:
     }
 
 
+@needs_users
 class TestRights:
     async def test_rights_are_reported(self, kafka_with_acls: RealKafka, topic_prefix: str) -> None:
         """Topics that may not be described, not written, or not configured are distinguished."""
@@ -297,8 +299,9 @@ class TestRights:
         described.expect(topics.CONFIG, Status.WARN, "DescribeConfigs")
 
         grant(kafka, topic_prefix, AclOperation.WRITE)
-        granted = await found_once(settings, topics.WRITING, Status.OK)
+        granted = await found_once({**settings, "BRIDGE_GROUP": "g"}, topics.WRITING, Status.OK)
         granted.expect(topics.WRITING, Status.OK)
+        granted.expect(topics.READING, Status.WARN, "none for", f"Grant Read on it to {USER}")
         granted.expect(kafka_check.IDEMPOTENCE, Status.OK)
         granted.expect(topics.CONFIG, Status.WARN)
 
@@ -306,6 +309,11 @@ class TestRights:
         whole = await found_once(settings, topics.CLEANUP, Status.OK)
         whole.expect(topics.CLEANUP, Status.OK)
         assert topics.CONFIG not in whole
+        assert topics.READING not in whole
+
+        grant(kafka, topic_prefix, AclOperation.READ)
+        readable = await found_once({**settings, "BRIDGE_GROUP": "g"}, topics.READING, Status.OK)
+        readable.expect(topics.READING, Status.OK)
 
 
 async def found_once(settings: Mapping[str, str], check: str, status: Status) -> Results:

@@ -21,6 +21,23 @@ def test_valid_settings() -> None:
     results.expect("Settings", Status.OK, "4 are set")
 
 
+@pytest.mark.parametrize(
+    ("symbols", "shards", "status", "finding"),
+    [
+        ("AAPL,AMZN,GOOG,META,MSFT,NVDA,TSLA,SPX", 3, Status.WARN, "8 symbols on 3 shards: "),
+        (",".join(f"S{number}" for number in range(300)), 3, Status.OK, "300 symbols on 3 shards: "),
+        (",".join(f"S{number}" for number in range(3000)), 20, Status.OK, " each"),
+        ("AAPL", 2, Status.WARN, "1 symbol on 2 shards: "),
+    ],
+)
+def test_the_sizes_of_shards_are_reported(symbols: str, shards: int, status: Status, finding: str) -> None:
+    """Few symbols are spread unevenly, which is a warning."""
+    results = Results()
+    check_settings(results.report, {**BOTH, "ARIES_SYMBOLS": symbols, "BRIDGE_SHARDS": str(shards)})
+
+    results.expect("Shards", status, finding)
+
+
 def test_each_problem_and_each_warning_is_a_line() -> None:
     """A problem is a failure, a suspicious setting a warning, and both have a remedy."""
     results = Results()

@@ -29,11 +29,11 @@ from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
 from tests.support.background import in_background
 from tests.support.fake_registry import FakeRegistry
+from tests.support.printed import print_records
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from bridge.cli.tail import Line
     from bridge.serialization.schemas import AvroRecord
     from bridge.settings import Settings
     from tests.support.brokers import RealKafka
@@ -92,12 +92,6 @@ async def writer(broker: EmbeddedBroker, topic_prefix: str) -> AsyncIterator[Wri
 @pytest.fixture
 def settings(broker: EmbeddedBroker, topic_prefix: str) -> Settings:
     return kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
-
-
-async def print_records(settings: Settings, selection: Selection, line: Line) -> None:
-    printing = Printing(settings, selection, line)
-    await printing.run()
-    printing.conclude()
 
 
 def all_of(*topics: str, **more: Any) -> Selection:

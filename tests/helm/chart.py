@@ -81,8 +81,8 @@ class Objects:
 
     @property
     def pods(self) -> list[Pod]:
-        """Return every pod, that of `helm test` included."""
-        return [_pod(one) for one in self.all if one["kind"] in (*WORKLOADS, "Pod")]
+        """Return every pod, those of hooks and of `helm test` included."""
+        return [_pod(one) for one in self.all if one["kind"] in (*WORKLOADS, "Job", "Pod")]
 
     def config_map(self, name: str) -> dict[str, str] | None:
         """Return the data of a ConfigMap, None if there is none."""
@@ -109,6 +109,19 @@ class Helm:
         self._binary = binary
         self._scratch = scratch
         self._rendered: dict[tuple[str, ...], Objects] = {}
+
+    def render_subchart(self, scratch: Path, values: Mapping[str, Any]) -> Objects:
+        """Return the objects of a chart above this one, with values for it; raises ChartRefused."""
+        parent = scratch / "parent"
+        parent.mkdir()
+        dependency = {"name": "aries-bridge", "version": "*", "repository": CHART.as_uri()}
+        chart = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [dependency]}
+        (parent / "Chart.yaml").write_text(json.dumps(chart), encoding="utf-8")
+        (parent / "values.yaml").write_text(json.dumps(values), encoding="utf-8")
+        (parent / "charts").mkdir()
+        (parent / "charts" / "aries-bridge").symlink_to(CHART)
+        arguments = ["template", RELEASE, str(parent), "--kube-version", NEWEST_KUBERNETES]
+        return Objects(filter(None, yaml.safe_load_all(self.run(*arguments))))
 
     def render(self, example: Path | None = None, values: Mapping[str, Any] | None = None, *more: str) -> Objects:
         """Return the objects of an example's values, overridden by others; raises ChartRefused."""

@@ -20,15 +20,21 @@ REQUIRE_HELM = "TESTS_REQUIRE_HELM"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Extend the timeout of tests that may have to build a tool first."""
     for item in items:
-        tools = {"helm", "promtool"} & set(getattr(item, "fixturenames", ()))
+        tools = {"helm", "helm_4", "promtool"} & set(getattr(item, "fixturenames", ()))
         if tools and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(len(tools) * (go_tools.BUILD_DEADLINE_SECONDS + 30)))
 
 
 @pytest.fixture(scope="session")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """Return the real Helm."""
+    """Return the real Helm 3."""
     return Helm(_binary(go_tools.HELM), tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def helm_4(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Return the real Helm 4."""
+    return Helm(_binary(go_tools.HELM_4), tmp_path_factory.mktemp("helm-4"))
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ SPECS: Final[dict[str, Json]] = {
                                     {"name": TEXT, "patternType": {"const": "literal"}},
                                 ),
                                 "operations": _list(
-                                    {"enum": ["Describe", "DescribeConfigs", "Write", "IdempotentWrite"]}
+                                    {"enum": ["Describe", "DescribeConfigs", "Read", "Write", "IdempotentWrite"]}
                                 ),
                             }
                         )

@@ -30,11 +30,13 @@ HEALTHY: Final = {
     "aries_bridge_market_open": "1x240",
     "aries_bridge_symbols": "5x240",
     "aries_bridge_refused_symbols": "0x240",
+    'aries_bridge_stale_symbols{topic="aries.quotes"}': "0x240",
     'aries_bridge_last_data_timestamp_seconds{topic="aries.quotes"}': "0+15x240",
     'aries_bridge_last_data_timestamp_seconds{topic="aries.market-status"}': "0x240",
     'aries_bridge_records_dropped_total{topic="aries.trades",reason="overload"}': "0x240",
     'aries_bridge_records_undelivered_total{topic="aries.trades"}': "0x240",
     'aries_bridge_dead_letters_total{reason="not_json"}': "0x240",
+    'aries_bridge_bad_fields_total{topic="aries.quotes",field="bid_size"}': "0x240",
     "aries_bridge_token_expiry_timestamp_seconds": "7200x240",
     'aries_bridge_reconnects_total{cause="network"}': "0x240",
     'aries_bridge_reconnects_total{cause="token_refused"}': "0x240",
@@ -49,7 +51,9 @@ STATUS = 'aries_bridge_last_data_timestamp_seconds{topic="aries.market-status"}'
 DROPPED = 'aries_bridge_records_dropped_total{topic="aries.trades",reason="overload"}'
 UNDELIVERED = 'aries_bridge_records_undelivered_total{topic="aries.trades"}'
 DEAD = 'aries_bridge_dead_letters_total{reason="not_json"}'
+BAD = 'aries_bridge_bad_fields_total{topic="aries.quotes",field="bid_size"}'
 NETWORK = 'aries_bridge_reconnects_total{cause="network"}'
+STALE = 'aries_bridge_stale_symbols{topic="aries.quotes"}'
 REFUSED = 'aries_bridge_reconnects_total{cause="token_refused"}'
 
 
@@ -103,8 +107,11 @@ MOMENTS: Final = {
     "records are dropped": Moment("8m", {"RecordsDropped"}, {DROPPED: "0x20 500x220"}),
     "records were dropped long ago": Moment("30m", set(), {DROPPED: "0x20 500x220"}),
     "records are given up": Moment("8m", {"RecordsDropped"}, {UNDELIVERED: "0x20 7x220"}),
-    "bad lines": Moment("8m", {"DeadLetters"}, {DEAD: "0x20 3x220"}),
-    "bad lines long ago": Moment("40m", set(), {DEAD: "0x20 3x220"}),
+    "bad lines": Moment("8m", set(), {DEAD: "0x20 3x220"}),
+    "many bad lines at once": Moment("18m", set(), {DEAD: "0x20 900x220"}),
+    "bad lines again and again": Moment("25m", {"DeadLetters"}, {DEAD: "0x20 0+0.2x220"}),
+    "a bad field": Moment("8m", set(), {BAD: "0x20 3x220"}),
+    "bad fields again and again": Moment("25m", {"BadFields"}, {BAD: "0x20 0+0.1x220"}),
     "an expiring token": Moment("57m", {"TokenLapsing"}, {"aries_bridge_token_expiry_timestamp_seconds": "3600x240"}),
     "a token with time left": Moment("50m", set(), {"aries_bridge_token_expiry_timestamp_seconds": "3600x240"}),
     "a token of unknown lifetime": Moment("55m", set(), {"aries_bridge_token_expiry_timestamp_seconds": None}),
@@ -116,6 +123,8 @@ MOMENTS: Final = {
     "lost again and again": Moment("15m", {"Reconnecting"}, {NETWORK: "0x10 0+1x230"}),
     "lost once": Moment("15m", set(), {NETWORK: "0x10 1x230"}),
     "refused symbols": Moment("6m", {"SymbolsRefused"}, {"aries_bridge_refused_symbols": "2x240"}),
+    "a frozen symbol": Moment("15m", {"StaleSymbols"}, {STALE: "0x40 1x200"}),
+    "a frozen symbol for a moment": Moment("15m", set(), {STALE: "0x40 3x4 0x200"}),
     "too much work": Moment("6m", {"Overworked"}, {"aries_bridge_event_loop_lag_seconds": "2.5x240"}),
 }
 
@@ -205,7 +214,7 @@ def test_alerts_are_per_shard(helm: Helm, promtool: Path, tmp_path: Path) -> Non
     """Of three shards one is missing, and two have no session: one alert, and two of the other kind."""
     values = {"monitoring": {"prometheusRule": {"enabled": True, "runbookUrl": "https://git.example.com/x"}}}
     down = {"aries_bridge_authenticated": "0x240"}
-    pods = [*series(down, pod="r-aries-bridge-0"), *series(down, pod="r-aries-bridge-1")]
+    pods = [*series(down, pod="r-aries-bridge-of-3-0"), *series(down, pod="r-aries-bridge-of-3-1")]
     expected = firing({"FeedDown", "Missing"}, "20m")
     expected[0]["exp_samples"][0]["value"] = 2
     test = {"interval": INTERVAL, "input_series": pods, "promql_expr_test": expected}

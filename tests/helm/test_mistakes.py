@@ -186,9 +186,40 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("scraped twice: keep one",),
     ),
     "alerts without runbooks": ({"monitoring": {"prometheusRule": {"enabled": True}}}, ("runbookUrl is not set",)),
-    "a budget of two bounds": (
-        {"podDisruptionBudget": {"enabled": True, "minAvailable": 1}},
-        ("set the other to null",),
+    "a budget without bounds": (
+        {"podDisruptionBudget": {"enabled": True, "maxUnavailable": None}},
+        ("has neither minAvailable nor maxUnavailable",),
+    ),
+    "two ways to create topics": (
+        {
+            "topics": {"create": True, "replicas": 1, "minInsyncReplicas": 2},
+            "strimzi": {"cluster": "market", "topics": {"enabled": True}},
+        },
+        ("both create the topics: keep one", "topics.minInsyncReplicas (2) exceeds topics.replicas (1)"),
+    ),
+    "topics before their user": (
+        {"topics": {"create": True}, "strimzi": {"cluster": "market", "user": {"enabled": True}}},
+        ("strimzi.user is installed with it",),
+    ),
+    "topics before their identity": (
+        {"topics": {"create": True}, "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn"}}},
+        ("needs the service account before the release is installed", "serviceAccount.create: false"),
+    ),
+    "topics before their password": (
+        {
+            "topics": {"create": True},
+            "externalSecrets": {
+                "enabled": True,
+                "secretStoreRef": {"name": "s"},
+                "kafka": {"dataFrom": [{"find": {}}]},
+            },
+        },
+        ("externalSecrets.kafka is installed with it",),
+    ),
+    "a port that is none": ({"networkPolicy": {"ports": {"proxy": ["http"]}}}, ("/networkPolicy/ports/proxy",)),
+    "a liveness probe that needs two successes": (
+        {"probes": {"liveness": {"successThreshold": 2}}},
+        ("/probes/liveness/successThreshold",),
     ),
     "Strimzi without cluster": (
         {"strimzi": {"topics": {"enabled": True, "replicas": 1}}},

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
-from tests.helm.chart import Helm, example
+from bridge import log_events
+from tests.helm.chart import CHART, Helm, example
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 #: Helm prints notes only at an installation; as a template like the others they can be had without a cluster.
 _AS_OBJECT = """\
@@ -51,11 +55,28 @@ def test_the_notes_know_shards(helm: Helm) -> None:
     """With shards there is a page for each, and a StatefulSet."""
     text = notes(helm, "shards")
     assert "in 3 shards" in text
-    assert "rollout status statefulset/r-aries-bridge" in text
-    assert "port-forward pod/r-aries-bridge-0 8080:8080" in text
+    assert "rollout status statefulset/r-aries-bridge-of-3" in text
+    assert "port-forward pod/r-aries-bridge-of-3-0 8080:8080" in text
 
 
 def test_the_notes_know_how_symbols_change(helm: Helm) -> None:
     """They say whether a change of symbols restarts the pod."""
     assert "the pod restarts" in notes(helm, "minimal")
-    assert "without a restart" in notes(helm, "hotreload")
+    hot = notes(helm, "hotreload")
+    assert "\n\nChange aries.symbols" in hot
+    assert "without a restart" in hot
+    assert "kubectl --namespace market-data annotate pods --overwrite --selector app.kubernetes.io/instance=r," in hot
+    assert f"grep '{log_events.SUBSCRIPTIONS_CHANGED}'" in hot
+
+
+def test_the_notes_say_what_a_long_list_needs(helm: Helm, tmp_path: Path) -> None:
+    """`kubectl apply` copies an object into an annotation, which has a limit; a comment of the object says so, too."""
+    values = {"aries": {"symbols": [f"AAPL300119C{number:08}" for number in range(12_000)]}}
+    assert "kubectl apply" in notes(helm, "hotreload", values)
+    assert "kubectl apply" not in notes(helm, "hotreload")
+    assert "--server-side" not in helm.run("template", "r", str(CHART), "--values", str(example("hotreload")))
+    path = tmp_path / "values.yaml"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    examples = ("--values", str(example("hotreload")), "--values", str(path))
+    rendered = helm.run("template", "r", str(CHART), *examples)
+    assert re.search(r"# \d{6} bytes: `kubectl apply` needs --server-side", rendered)

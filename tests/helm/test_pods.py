@@ -67,13 +67,10 @@ def test_pods_are_restricted(helm: Helm, path: Path) -> None:
 
 
 def test_the_user_is_a_number_unless_the_cluster_chooses(helm: Helm) -> None:
-    """The kubelet can only verify a numeric user not to be root; OpenShift assigns it."""
+    """The kubelet can only verify a numeric user not to be root; OpenShift assigns it, for every pod."""
     assert helm.render(example("minimal")).pod.spec["securityContext"]["runAsUser"] == 10001
-    assert helm.render(example("openshift")).pod.spec["securityContext"].keys() == {
-        "fsGroupChangePolicy",
-        "runAsNonRoot",
-        "seccompProfile",
-    }
+    for pod in helm.render(example("openshift"), {"preflight": {"enabled": True}, "topics": {"create": True}}).pods:
+        assert pod.spec["securityContext"].keys() == {"fsGroupChangePolicy", "runAsNonRoot", "seccompProfile"}
 
 
 def test_one_bridge_is_a_deployment_that_never_doubles(helm: Helm) -> None:
@@ -92,10 +89,23 @@ def test_shards_are_a_stateful_set_with_names(helm: Helm) -> None:
     """Several shards are the pods of a StatefulSet with a headless Service, without a Deployment."""
     objects = helm.render(example("shards"))
     assert objects.of("Deployment") == []
-    spec = objects.one("StatefulSet")["spec"]
+    spec = objects.one("StatefulSet", "r-aries-bridge-of-3")["spec"]
     assert (spec["replicas"], spec["podManagementPolicy"]) == (3, "Parallel")
     headless = objects.one("Service", spec["serviceName"])["spec"]
     assert (headless["clusterIP"], headless["publishNotReadyAddresses"]) == ("None", True)
+
+
+def test_another_number_of_shards_shares_nothing_that_counts(helm: Helm) -> None:
+    """It is another workload with its own settings and labels, so that the old pods do not change before they end."""
+    renders = [helm.render(example("shards"), {"shards": count}) for count in (1, 3, 4)]
+    for part in (
+        [one.workload["metadata"]["name"] for one in renders],
+        [one.pod.container()["envFrom"][0]["configMapRef"]["name"] for one in renders],
+        [str(one.workload["spec"]["selector"]) for one in renders],
+    ):
+        assert len(set(part)) == len(renders)
+    assert {one.settings["BRIDGE_GROUP"] for one in renders} == {"market-data/r-aries-bridge"}
+    assert [one.settings["BRIDGE_SHARDS"] for one in renders] == ["1", "3", "4"]
 
 
 @each_example
@@ -103,7 +113,7 @@ def test_selectors_find_the_bridge_and_nothing_else(helm: Helm, path: Path) -> N
     """Workload, services, budget and monitors select the pods of the bridge, not that of `helm test`."""
     objects = helm.render(path)
     bridge = objects.pod
-    others = [pod for pod in objects.pods if pod.owner == "Pod"]
+    others = [pod for pod in objects.pods if pod.owner in ("Job", "Pod")]
     selectors = [objects.workload["spec"]["selector"]["matchLabels"]]
     selectors += [one["spec"]["selector"] for one in objects.of("Service")]
     for kind in ("PodDisruptionBudget", "PodMonitor"):
@@ -120,7 +130,8 @@ def test_selectors_find_the_bridge_and_nothing_else(helm: Helm, path: Path) -> N
 def test_the_selector_never_changes(helm: Helm, path: Path) -> None:
     """A workload's selector is immutable, so it depends on names alone."""
     selector = helm.render(path).workload["spec"]["selector"]["matchLabels"]
-    assert selector == {
+    shards = {"aries-bridge/shards": "3"} if path == example("shards") else {}
+    assert selector == shards | {
         "app.kubernetes.io/name": "bridge" if path == example("full") else "aries-bridge",
         "app.kubernetes.io/instance": "r",
         "app.kubernetes.io/component": "bridge",
@@ -134,13 +145,27 @@ def test_probes_ask_the_port_on_which_the_program_answers(helm: Helm, path: Path
     container = objects.pod.container()
     [port] = container["ports"]
     assert (port["name"], str(port["containerPort"])) == ("http", objects.settings["BRIDGE_HTTP_PORT"])
-    asked = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")}
+    probes = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")}
+    asked = {name: {key: probe[key] for key in ("path", "port")} for name, probe in probes.items()}
     assert asked == {
         "startup": {"path": "/livez", "port": "http"},
         "liveness": {"path": "/livez", "port": "http"},
         "readiness": {"path": "/readyz", "port": "http"},
     }
     assert container["args"] == ["run"]
+
+
+def test_a_probe_can_have_all_that_kubernetes_allows(helm: Helm) -> None:
+    """Each field can be set, also the request; another kind of probe replaces it. The first probe is not too early."""
+    container = helm.render(example("full")).pod.container()
+    assert container["startupProbe"].items() >= {"initialDelaySeconds": 5, "terminationGracePeriodSeconds": 10}.items()
+    assert container["livenessProbe"]["httpGet"]["httpHeaders"] == [{"name": "X-Probe", "value": "liveness"}]
+    assert container["readinessProbe"]["successThreshold"] == 2
+    command = {"exec": {"command": ["python", "-m", "bridge.observability.healthcheck"]}}
+    other = helm.render(example("minimal"), {"probes": {"liveness": command}}).pod.container()
+    assert other["livenessProbe"]["exec"] == command["exec"]
+    assert "httpGet" not in other["livenessProbe"]
+    assert other["startupProbe"]["initialDelaySeconds"] == 3
 
 
 def _grace_seconds(objects: Objects) -> int:
@@ -197,24 +222,111 @@ def test_the_list_is_mounted_as_a_directory(helm: Helm) -> None:
 # -- preflight and `helm test` ----------------------------------------------------------------------------------------
 
 
-def test_preflight_runs_first_and_opens_no_session(helm: Helm) -> None:
-    """The init container has the settings and files of the bridge, and does not evict a running session."""
-    pod = helm.render(example("full")).pod
-    [check] = pod.spec["initContainers"]
+def hook(one: dict[str, Any]) -> dict[str, str]:
+    """Return what Helm reads of an object, by the names after `helm.sh/hook`."""
+    annotations = one["metadata"].get("annotations", {})
+    return {
+        name.removeprefix("helm.sh/hook").removeprefix("-"): text
+        for name, text in annotations.items()
+        if name.startswith("helm.sh/hook")
+    }
+
+
+@pytest.fixture(params=["helm", "helm_4"])
+def either_helm(request: pytest.FixtureRequest) -> Helm:
+    """Return Helm 3, then Helm 4."""
+    found: Helm = request.getfixturevalue(request.param)
+    return found
+
+
+def test_preflight_runs_before_the_old_pod_is_stopped(either_helm: Helm) -> None:
+    """A Job checks before an upgrade, with the settings and files of the bridge; it costs no gap, and no session."""
+    objects = either_helm.render(example("shards"))
+    job = objects.one("Job")
+    assert hook(job) == {
+        "": "pre-install,pre-upgrade",
+        "weight": "5",
+        "delete-policy": "before-hook-creation,hook-succeeded",
+        "output-log-policy": "hook-failed",
+    }
+    assert "initContainers" not in objects.pod.spec
+    [check] = job["spec"]["template"]["spec"]["containers"]
     assert (check["command"], check["args"]) == (["aries-bridge"], ["check", "--no-session"])
-    for part in ("image", "envFrom", "env", "volumeMounts", "resources", "securityContext"):
-        assert check[part] == pod.container()[part]
-    assert "initContainers" not in helm.render(example("minimal")).pod.spec
+    for part in ("image", "volumeMounts", "resources", "securityContext"):
+        assert check[part] == objects.pod.container()[part]
+    assert check["env"][0] == {"name": "BRIDGE_SHARD", "value": "0"}
+    assert either_helm.render(example("minimal")).of("Job") == []
+
+
+def test_hooks_need_nothing_of_the_release(either_helm: Helm) -> None:
+    """ConfigMaps and service account of hooks are hooks before them, equal to the release's own."""
+    values = {"preflight": {"enabled": True}, "topics": {"create": True}}
+    objects = either_helm.render(example("hotreload"), values)
+    before = [one for one in objects if hook(one).get("weight") == "-10"]
+    assert {hook(one)[""] for one in before} == {"pre-install,pre-upgrade"}
+    named = {(one["kind"], one["metadata"]["name"]) for one in before}
+    assert len(named) == 3
+    for job in objects.of("Job"):
+        spec = job["spec"]["template"]["spec"]
+        [container] = spec["containers"]
+        used = {("ServiceAccount", spec["serviceAccountName"])}
+        used |= {("ConfigMap", one["configMapRef"]["name"]) for one in container["envFrom"]}
+        used |= {("ConfigMap", one["configMap"]["name"]) for one in spec.get("volumes", ()) if "configMap" in one}
+        assert used <= named
+    assert objects.config_map("r-aries-bridge-hooks") == objects.settings
+    listed = objects.config_map("r-aries-bridge-subscriptions")
+    assert objects.config_map("r-aries-bridge-hooks-subscriptions") == listed
+
+
+def test_the_check_waits_for_what_the_release_creates(helm: Helm) -> None:
+    """Secrets and topics that the release itself creates exist from the first upgrade on."""
+    for name in ("oauth", "strimzi"):
+        job = helm.render(example(name), {"preflight": {"enabled": True}}).one("Job")
+        assert hook(job)[""] == "pre-upgrade"
+
+
+@pytest.mark.parametrize("name", ["service-account-token", "workload-identity"])
+def test_a_hook_logs_in_as_the_bridge_does(helm: Helm, name: str) -> None:
+    """If the login depends on the service account, a hook has the same, which exists from the first upgrade on."""
+    objects = helm.render(example(name), {"preflight": {"enabled": True}})
+    job = objects.one("Job")
+    assert hook(job)[""] == "pre-upgrade"
+    assert job["spec"]["template"]["spec"]["serviceAccountName"] == objects.pod.spec["serviceAccountName"]
+    existing = {"preflight": {"enabled": True}, "serviceAccount": {"create": False, "name": "known"}}
+    assert hook(helm.render(example(name), existing).one("Job"))[""] == "pre-install,pre-upgrade"
+
+
+def test_topics_are_created_before_the_bridge_starts(either_helm: Helm) -> None:
+    """The Job has the options of the values and the files for Kafka, and runs before the check."""
+    objects = either_helm.render(example("mtls"), {"preflight": {"enabled": True}})
+    topics = objects.one("Job", "r-aries-bridge-topics")
+    [container] = topics["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == [
+        "topics",
+        "--min-insync-replicas=2",
+        "--partitions=24",
+        "--replication-factor=3",
+        "--retention-hours=48",
+    ]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {"kafka-ca", "kafka-client"}
+    assert int(hook(topics)["weight"]) < int(hook(objects.one("Job", "r-aries-bridge-preflight"))["weight"])
+    [default] = either_helm.render(example("minimal"), {"topics": {"create": True}}).of("Job")
+    assert default["spec"]["template"]["spec"]["containers"][0]["args"] == ["topics"]
 
 
 @each_example
 def test_helm_test_runs_the_preflight(helm: Helm, path: Path) -> None:
     """`helm test` starts a pod that runs the check and ends; the next one replaces it."""
     pod = helm.render(path).one("Pod")
-    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert hook(pod)[""] == "test"
     assert pod["spec"]["restartPolicy"] == "Never"
     [container] = pod["spec"]["containers"]
     assert container["args"] == ["check", "--no-session"]
+
+
+def test_the_log_of_helm_test_can_be_read(either_helm: Helm) -> None:
+    """Helm 3 reads it after it has deleted what its policy says: the pod is kept until the next test."""
+    assert hook(either_helm.render(example("minimal")).one("Pod"))["delete-policy"] == "before-hook-creation"
 
 
 # -- the rest ---------------------------------------------------------------------------------------------------------
@@ -234,7 +346,7 @@ def test_everything_about_scheduling_reaches_the_pod(helm: Helm) -> None:
     spec = helm.render(example("full")).pod.spec
     assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "mirror"}]
     assert spec["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
-    assert spec["tolerations"][0]["key"] == "dedicated"
+    assert [one["key"].split("/")[-1] for one in spec["tolerations"]] == ["dedicated", "not-ready", "unreachable"]
     assert "nodeAffinity" in spec["affinity"]
     assert spec["priorityClassName"] == "market-data"
     assert spec["schedulerName"] == "default-scheduler"
@@ -243,6 +355,51 @@ def test_everything_about_scheduling_reaches_the_pod(helm: Helm) -> None:
     [spread] = spec["topologySpreadConstraints"]
     assert spread["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "bridge"
     assert spread["maxSkew"] == 1
+
+
+def test_a_pod_of_a_lost_node_is_replaced_soon(helm: Helm) -> None:
+    """Within 30 s unless set otherwise, by a number or by the tolerations themselves."""
+    lost = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
+    waits = {
+        0: helm.render(example("minimal"), {"lostNodeSeconds": 0}),
+        30: helm.render(example("minimal")),
+        60: helm.render(example("minimal"), {"tolerations": [{**lost, "tolerationSeconds": 60}]}),
+    }
+    for seconds, objects in waits.items():
+        assert [one for one in objects.pod.spec["tolerations"] if one["key"] == lost["key"]] == [
+            {**lost, "tolerationSeconds": seconds}
+        ]
+
+
+@pytest.mark.parametrize(
+    ("registry", "repository", "image"),
+    [
+        ("mirror.example", "registry.example.com/team/aries-bridge", "mirror.example/team/aries-bridge:0.1.0"),
+        ("mirror.example/hub/", "aries-bridge", "mirror.example/hub/aries-bridge:0.1.0"),
+        ("mirror.example:5000", "localhost:5000/aries-bridge", "mirror.example:5000/aries-bridge:0.1.0"),
+        ("", "team/aries-bridge", "team/aries-bridge:0.1.0"),
+    ],
+)
+def test_a_registry_for_all_charts_is_used(helm: Helm, registry: str, repository: str, image: str) -> None:
+    """`global.imageRegistry` replaces the registry, and `global.imagePullSecrets` are added."""
+    secrets = {"imagePullSecrets": ["mirror", {"name": "team"}]}
+    values = {
+        "global": {"imageRegistry": registry, **secrets},
+        "image": {"repository": repository},
+        "imagePullSecrets": ["own", "team"],
+    }
+    for pod in helm.render(example("shards"), values).pods:
+        assert {container["image"] for container in pod.containers} == {image}
+        assert pod.spec["imagePullSecrets"] == [{"name": "mirror"}, {"name": "team"}, {"name": "own"}]
+
+
+def test_services_can_have_both_address_families(helm: Helm) -> None:
+    """Families and their policy are those of the values, and otherwise left to the cluster."""
+    values = {"service": {"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6", "IPv4"]}}
+    for service in helm.render(example("shards"), values).of("Service"):
+        assert service["spec"]["ipFamilyPolicy"] == "PreferDualStack"
+        assert service["spec"]["ipFamilies"] == ["IPv6", "IPv4"]
+    assert "ipFamilies" not in helm.render(example("minimal")).one("Service")["spec"]
 
 
 def test_what_is_added_reaches_the_pod(helm: Helm) -> None:
@@ -264,7 +421,7 @@ def test_an_existing_service_account_can_be_used(helm: Helm) -> None:
     objects = helm.render(example("openshift"))
     assert objects.of("ServiceAccount") == []
     assert objects.pod.spec["serviceAccountName"] == "default"
-    named = helm.render(example("full")).one("ServiceAccount")
+    named = helm.render(example("full")).one("ServiceAccount", "bridge")
     assert (named["metadata"]["name"], named["automountServiceAccountToken"]) == ("bridge", False)
 
 
@@ -298,7 +455,7 @@ def _ways_out(objects: Objects) -> set[tuple[str, int]]:
         ("mtls", {443, 9093}),
         ("refresh-token", {443, 9092}),
         ("oauth", {443, 8443, 9093}),
-        ("full", {443, 3128, 8081, 9093, 9094, 9095}),
+        ("full", {443, 3128, 8081, 8082, 8444, 9093, 9094, 9095, 9999}),
         ("registry-oauth", {443, 8443, 9092}),
         ("registry-token", {443, 8081, 8082, 9092}),
     ],
@@ -322,6 +479,18 @@ def test_the_port_of_a_url_is_found(helm: Helm, url: str, port: int) -> None:
     """The feed's port is that of its URL, else that of its scheme."""
     ways = _ways_out(helm.render(example("mtls"), {"aries": {"url": url}}))
     assert ways == {("TCP", 53), ("UDP", 53), ("TCP", port), ("TCP", 9093)}
+
+
+def test_every_way_can_have_more_ports(helm: Helm) -> None:
+    """A Service may have another port than its pods, which a policy sees; a proxy is found in the environment, too."""
+    more = {"aries": [8001], "kafka": [8002], "oauth": [8003], "schemaRegistry": [8004], "proxy": [8005]}
+    values = {
+        "networkPolicy": {"ports": more},
+        "schemaRegistry": {"url": "http://registry"},
+        "extraEnv": [{"name": "https_proxy", "value": "http://me:secret@proxy.example:3128"}],
+    }
+    ways = {port for protocol, port in _ways_out(helm.render(example("oauth"), values)) if protocol == "TCP"}
+    assert ways == {53, 80, 443, 3128, 8001, 8002, 8003, 8004, 8005, 8443, 9093}
 
 
 def test_peers_restrict_traffic(helm: Helm) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Maps whose keys are the users' own, or Kubernetes'.
 OPEN = {"affinity", "dnsConfig", "global", "podSecurityContext", "securityContext"}
+#: Parts of a probe.
+OPEN |= {"exec", "grpc", "httpGet", "tcpSocket"}
 #: What a chart above this one may say: values for all, and whether this one is wanted.
 PARENTS = {"enabled", "global"}
 
@@ -83,6 +85,8 @@ def test_write_and_check_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = tmp_path / "README.md"
     path.write_text(f"before\n{values_table.BEGIN}old\n{values_table.END}\nafter\n", encoding="utf-8")
     monkeypatch.setattr(values_table, "README", path)
+    monkeypatch.setattr(values_table, "SETTINGS", tmp_path / "settings.json")
+    values_table.SETTINGS.touch()
     assert "--write" in str(values_table.main([]))
     assert values_table.main(["--write"]) is None
     assert values_table.main(["--check"]) is None

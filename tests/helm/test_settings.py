@@ -14,11 +14,13 @@ import yaml
 from pydantic import ValidationError
 
 from bridge import settings
+from bridge.check.value_names import VALUE_NAMES
 from bridge.settings import Settings
 from bridge.settings import table as settings_table
 from bridge.settings import warnings as settings_warnings
 from bridge.settings.field_types import is_secret
 from bridge.settings.fields import names
+from bridge.settings.kafka_side import kafka_settings
 from tests.helm.chart import CHART, EXAMPLES, Helm, example, merged
 from tests.helm.pod_environment import Files, environment
 from tests.programs.docs import chart_values as values_table
@@ -44,7 +46,7 @@ def files(tmp_path: Path) -> Files:
 @pytest.fixture(autouse=True)
 def pod_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the host name to that of a StatefulSet's pod."""
-    monkeypatch.setattr(socket, "gethostname", lambda: "r-aries-bridge-2")
+    monkeypatch.setattr(socket, "gethostname", lambda: "r-aries-bridge-of-3-2")
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +68,9 @@ def test_the_program_accepts_what_the_chart_says(helm: Helm, path: Path, files: 
     for pod in objects.pods:
         for container in pod.containers:
             environ = environment(objects, pod, container, files)
+            if container["args"][0] == "topics":
+                assert kafka_settings(environ=environ).kafka_bootstrap_servers
+                continue
             if path == example("injected"):
                 environ["ARIES_ACCESS_TOKEN_FILE"] = _injected(files)
             found = settings_warnings.warnings(settings.load(environ), environ)
@@ -127,6 +132,8 @@ def test_the_keys_are_those_that_the_values_name(helm: Helm) -> None:
     for volume in volumes.values():
         source = volume.get("secret") or volume.get("configMap") or {"defaultMode": 0o440}
         assert source["defaultMode"] == 0o440
+    rendered = helm.run("template", "r", str(CHART), "--values", str(example("full")))
+    assert set(re.findall(r"defaultMode: *(\S+)", rendered)) == {"288"}  # no octal, which YAML 1.2 reads otherwise
 
 
 def test_a_service_account_token_has_its_audience(helm: Helm, files: Files) -> None:
@@ -184,6 +191,13 @@ def test_each_setting_is_named_beside_its_value() -> None:
     """values.yaml names for every setting the value that sets it, except for the shard, which the chart sets."""
     secrets = {name.upper() for name, field in Settings.model_fields.items() if is_secret(field)}
     assert _set_by().keys() == set(names()) - secrets - {"BRIDGE_SHARD"}
+
+
+def test_the_check_knows_the_values(helm: Helm) -> None:
+    """`helm test` and the preflight name the value beside each setting, as values.yaml does."""
+    [container] = helm.render(example("minimal")).one("Pod")["spec"]["containers"]
+    [names] = [one["value"] for one in container["env"] if one["name"] == VALUE_NAMES]
+    assert json.loads(names) == {setting: value.name for setting, value in _set_by().items()}
 
 
 def test_the_defaults_are_the_programs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -89,8 +90,15 @@ def test_nothing_is_written_to_the_standard_streams() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_missing_package_is_named() -> None:
-    """Without confluent-kafka the error says what to install."""
+@pytest.mark.parametrize(
+    ("environ", "said", "unsaid"),
+    [
+        ({}, 'pip install "aries-kafka-bridge[dev]"', "docker compose"),
+        ({"IN_CONTAINER_IMAGE": "1"}, "docker compose up -d", "pip install"),
+    ],
+)
+def test_a_missing_package_is_explained(environ: dict[str, str], said: str, unsaid: str) -> None:
+    """Without confluent-kafka the error says what to install, or, in the image, which has no pip, what to use."""
     program = (
         "import sys\n"
         "sys.modules['confluent_kafka'] = None\n"
@@ -100,6 +108,9 @@ def test_missing_package_is_named() -> None:
         "except EmbeddedBrokerError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={**os.environ, **environ}
+    )
 
-    assert 'pip install "aries-kafka-bridge[dev]"' in done.stdout
+    assert said in done.stdout
+    assert unsaid not in done.stdout

@@ -28,6 +28,7 @@ class GoTool:
 
 
 HELM = GoTool("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0")
+HELM_4 = GoTool("helm", "helm.sh/helm/v4/cmd/helm", "v4.3.1")
 ACTIONLINT = GoTool("actionlint", "github.com/rhysd/actionlint/cmd/actionlint", "v1.7.12")
 #: Without service discovery, which is most of what Prometheus depends on.
 PROMTOOL = GoTool("promtool", "github.com/prometheus/prometheus/cmd/promtool", "v0.316.0", tags="remove_all_sd")

@@ -98,7 +98,8 @@ def reference_kinds(log: list[Entry]) -> set[ViolationKind]:
         if one.place in seen:
             found.add(ViolationKind.REPEAT)
         elif (one.session, one.seq) < newest:
-            found.add(ViolationKind.OUT_OF_ORDER)
+            is_overlap = one.session != newest[0]
+            found.add(ViolationKind.OVERLAP if is_overlap else ViolationKind.OUT_OF_ORDER)
         else:
             expected = newest[1] + 1 if one.session == newest[0] else 0
             missing = {(one.symbol, one.session, seq) for seq in range(expected, one.seq)}
@@ -227,7 +228,36 @@ def test_a_session_that_comes_back_is_found() -> None:
     """Two bridges that write the same symbol at the same time break its order."""
     log = [entry(0), entry(0, session=2), entry(1), entry(1, session=2), entry(2)]
 
-    assert kinds(check(log)) == {ViolationKind.OUT_OF_ORDER}
+    assert kinds(check(log)) == {ViolationKind.OVERLAP}
+
+
+def test_two_bridges_at_once_are_one_finding() -> None:
+    """However many records and symbols overlap, one finding has the sessions, the time, and the first symbols."""
+    symbols = [b"S%d" % number for number in range(8)]
+    log = [Entry(symbol, session, seq, seq == 0) for seq in range(20) for session in (1, 2) for symbol in symbols]
+
+    [found] = check(log).violations.kept
+
+    assert f"session {SESSION + 1} of an unknown bridge and session {SESSION + 2} of an unknown bridge" in found.message
+    assert "152 records come after newer ones, of 8 symbols (S0, S1, S2, S3, S4, ...)" in found.message
+    assert "2023-12-01T17:00:00.016Z to 2023-12-01T17:00:00.311Z (0.3 s)" in found.message
+
+
+def test_an_overlap_is_reported_when_it_has_ended() -> None:
+    """While it is followed, an overlap that grows is not reported yet; one that begins again is another finding."""
+    checker = Checker(NAMES, Scope({Topic.TRADES: 1}))
+    partition = checker.partition(Topic.TRADES, 0)
+    log = [entry(0), entry(0, session=2), entry(1), entry(2), entry(3)]
+    for offset, one in enumerate(log):
+        take(partition, one, offset)
+        checker.settle(NOW_US, final=False)
+        assert not checker.violations.kept
+    for _ in range(2):
+        checker.settle(NOW_US, final=False)
+        assert len(checker.violations) == 1
+    take(partition, entry(4), len(log))
+    checker.settle(NOW_US)
+    assert len(checker.violations) == 2
 
 
 @pytest.mark.parametrize("again", [(0, 1), (1,), (0,)])

@@ -7,13 +7,14 @@ symbols, and a change of their number moves only the symbols that new shards win
 from __future__ import annotations
 
 import re
+from collections import Counter
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from bridge.aries.subscriptions import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 #: The only shard that publishes the market status, which is the same for all.
 MARKET_STATUS_SHARD = 0
@@ -37,6 +38,12 @@ def own_share(plan: Plan, shard: int, shards: int) -> Plan:
         return plan
     own = [subscription for symbol, subscription in plan.items() if shard_of(symbol, shards) == shard]
     return Plan(own, plan.warnings)
+
+
+def sizes(symbols: Iterable[str], shards: int) -> list[int]:
+    """Return how many symbols each shard gets."""
+    counts = Counter(shard_of(symbol, shards) for symbol in symbols)
+    return [counts[shard] for shard in range(shards)]
 
 
 def _hash_of(symbol: str) -> Callable[[int], bytes]:

@@ -1,4 +1,4 @@
-"""Keep the table of values in the chart's README equal to values.yaml and its schema.
+"""Keep the table of values in the chart's README, and its list of settings, equal to values.yaml and its schema.
 
 ``python -m tests.programs.docs.chart_values --write`` puts it in; ``--check`` (the default) only checks it.
 """
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 README = CHART / "README.md"
 SCHEMA = CHART / "values.schema.json"
+#: For `aries-bridge check` in the chart's pods: the value of each setting.
+SETTINGS = CHART / "setting-values.json"
 BEGIN = "<!-- values:begin -->\n"
 END = "<!-- values:end -->"
 _KEY = re.compile(r"(?P<indent> *)(?P<name>[\w-]+):(?P<rest>.*)")
@@ -141,9 +143,19 @@ def generated(readme: str) -> str:
     return with_part(README, readme, BEGIN, table(), END)
 
 
+def setting_values(_: str = "") -> str:
+    """Return the value of each setting, as JSON."""
+    return json.dumps({value.setting: value.name for value in values() if value.setting}, indent=2) + "\n"
+
+
 def main(arguments: list[str] | None = None) -> str | None:
-    """Write or check the README; return what is wrong with it."""
-    return generated_part.main("tests.programs.docs.chart_values", README, generated, arguments)
+    """Write or check the README and the list of settings; return what is wrong with them."""
+    module = "tests.programs.docs.chart_values"
+    problems = [
+        generated_part.main(module, path, content, arguments)
+        for path, content in ((README, generated), (SETTINGS, setting_values))
+    ]
+    return "\n".join(filter(None, problems)) or None
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bridge.consumer.decoding import open_deserializer
 from bridge.kafka.consumer import assign_topics, fetch, open_consumer
 from bridge.serialization import schemas
+from bridge.serialization.decoding import open_deserializer
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.record_header import HeaderReader
 

@@ -22,15 +22,15 @@ class DecodingSettings(RegistrySettings, Protocol):
 
 
 def single_object_deserializer() -> Deserializer:
-    """Return a deserializer with the bridge's schemas alone: its ``decode_known`` needs no event loop."""
-    return Deserializer(schemas.load())
+    """Return a deserializer by fingerprint, of this version and earlier ones; ``decode_known`` needs no event loop."""
+    return Deserializer(schemas.load(), released=schemas.load_released())
 
 
 @asynccontextmanager
 async def open_deserializer(settings: DecodingSettings) -> AsyncIterator[Deserializer]:
-    """Provide a deserializer with the bridge's schemas, and the registry's if one is set."""
+    """Provide a deserializer with the bridge's schemas, those of its releases, and the registry's if one is set."""
     if settings.schema_registry_url is None:
         yield single_object_deserializer()
         return
     async with Registry.of(settings, settings.schema_registry_url) as registry:
-        yield Deserializer(schemas.load(), registry)
+        yield Deserializer(schemas.load(), registry, schemas.load_released())
