@@ -21,7 +21,7 @@ from bridge.kafka.client_options import (
     close_consumer,
     readable_errors,
 )
-from bridge.serialization.decoding import DecodingSettings
+from bridge.serialization.registry_settings import DecodingSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -18,7 +18,6 @@ from bridge.errors import KafkaUnreachable, RegistryUnreachable, TopicConfigurat
 from bridge.kafka.client_options import client_options, readable_errors
 from bridge.kafka.consumer import ReadingSettings, assign_topics, fetch, open_consumer
 from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind
-from bridge.serialization.decoding import open_deserializer
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
@@ -84,6 +83,9 @@ async def await_other_shards(
     """
     if settings.bridge_group is None:
         return None
+    # A bridge without other shards starts faster without it.
+    from bridge.serialization.decoding import open_deserializer  # noqa: PLC0415 - see above
+
     others = OtherShards(settings.bridge_group, settings.bridge_shards)
     backoff = Backoff(0.5, 15.0)
     while True:

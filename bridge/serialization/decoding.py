@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
-from bridge.serialization.registry_settings import RegistrySettings
 from bridge.serialization.schema_registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-
-class DecodingSettings(RegistrySettings, Protocol):
-    """The settings by which values are decoded."""
-
-    @property
-    def schema_registry_url(self) -> str | None: ...
+    from bridge.serialization.registry_settings import DecodingSettings
 
 
 def single_object_deserializer() -> Deserializer:

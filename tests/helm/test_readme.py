@@ -99,7 +99,7 @@ def test_write_and_check_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_installation_in_the_readme_is_valid(helm: Helm, tmp_path: Path) -> None:
     """What is pasted makes the Secret from the token alone, and values that the chart accepts; the Service exists."""
     readme = (CHART / "README.md").read_text(encoding="utf-8")
-    install, forward = re.findall(r"```bash\n(.*?)```", readme, re.DOTALL)
+    install, *_, forward = re.findall(r"```bash\n(.*?)```", readme, re.DOTALL)
     for program, does in (("kubectl", "cat > token"), ("helm", "true")):
         stub = tmp_path / program
         stub.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
