@@ -16,7 +16,7 @@ from bridge.clock import wall_us
 from bridge.errors import Undecodable
 from bridge.kafka.client_options import CapturedKafkaLog, bootstrap_servers, client_options, readable_errors
 from bridge.kafka.consumer import open_consumer
-from bridge.kafka.tail import Selection, follow, seek
+from bridge.kafka.tail import Selection, follow, is_caught_up, seek
 from bridge.network import event_loop
 from bridge.serialization.decoding import open_deserializer
 from bridge.serialization.formatting import json_line, text_line
@@ -123,7 +123,9 @@ class Printing:
                     if lines:
                         print(*lines, sep="\n", flush=True)  # noqa: T201 - the output of the command
                     self._printed += len(lines)
-                    if self._printed == selection.count or (not messages and self._is_vain()):
+                    if self._printed == selection.count:
+                        return
+                    if not messages and self._is_vain() and await is_caught_up(consumer):
                         return
 
     def conclude(self) -> None:
@@ -131,7 +133,7 @@ class Printing:
         self._undecodable.conclude(self._printed)
 
     def _is_vain(self) -> bool:
-        """Return whether what the topics hold is read, and none of it can be decoded."""
+        """Return whether what the topics hold is wanted, and none of it could be decoded so far."""
         return bool(self._selection.reads_history and self._undecodable and not self._printed)
 
     async def _lines(self, messages: Iterable[ConsumerRecord], decoder: Deserializer) -> AsyncIterator[str]:

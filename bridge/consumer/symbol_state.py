@@ -26,7 +26,7 @@ class SymbolState:
 
     ``fields`` has the last known value of each field, without those that are not known; of time and sales it has those
     of the last execution. ``book`` is empty but for level 2. Until ``is_complete``, it is known in part only: no record
-    with ``after_gap`` was seen yet, or records were missed.
+    with ``after_gap`` was seen yet, or records were missed, or level 2 by changes has lost some.
     """
 
     __slots__ = ("book", "fields", "is_complete", "seq", "session_id", "symbol", "topic")
@@ -44,7 +44,9 @@ class SymbolState:
         """Take the next record."""
         if record["after_gap"] or record["session_id"] != self.session_id:
             self.fields, self.book = {}, Level2Book()
-            self.is_complete = bool(record["after_gap"])
+            # Of level 2 by changes only the first message of a session can have all rows.
+            is_part = record.get("is_full") is False and record["seq"] != 0
+            self.is_complete = bool(record["after_gap"]) and not is_part
         self.session_id, self.seq = record["session_id"], record["seq"]  # type: ignore[assignment]  # see the schemas
         if self.topic is Topic.TIMESALES:
             self.fields = dict(_present(record))

@@ -53,9 +53,12 @@ class Selection:
 
     def wants(self, message: ConsumerRecord) -> bool:
         """Return whether a record is selected."""
-        since_us, until_us = self.since_us or 0, math.inf if self.until_us is None else self.until_us
-        is_in_time = since_us <= message.timestamp * 1000 + 999 and message.timestamp * 1000 < until_us
-        return is_in_time and (not self.keys or message.key in self.keys)
+        time_us = message.timestamp * 1000
+        if self.since_us is not None and time_us + 999 < self.since_us:
+            return False
+        if self.until_us is not None and time_us >= self.until_us:
+            return False
+        return not self.keys or message.key in self.keys
 
 
 async def seek(consumer: AIOKafkaConsumer, topics: Mapping[Topic, str], selection: Selection) -> bool:
@@ -103,6 +106,15 @@ async def follow(consumer: AIOKafkaConsumer, selection: Selection) -> AsyncItera
             await asyncio.sleep(0)
         if not found:
             yield []
+
+
+async def is_caught_up(consumer: AIOKafkaConsumer) -> bool:
+    """Return whether all is read that the topics hold; no if a partition has no leader."""
+    try:
+        async with asyncio.timeout(OFFSETS_TIMEOUT_SECONDS):
+            return await _is_read(consumer, await consumer.end_offsets(list(consumer.assignment())))
+    except TimeoutError:
+        return False
 
 
 async def _stops(consumer: AIOKafkaConsumer, until_us: int) -> Mapping[TopicPartition, int]:

@@ -53,14 +53,14 @@ async def written(broker: EmbeddedBroker, topic_prefix: str, monkeypatch: pytest
     return topic_prefix
 
 
-async def read_until(last: type[Event], *topics: Topic) -> tuple[MarketView, list[Event]]:
-    """Read topics from their beginnings until an event of a type."""
+async def read_until(*wanted: type[Event], topics: tuple[Topic, ...] = ()) -> tuple[MarketView, list[Event]]:
+    """Read topics from their beginnings until there was an event of each type."""
     found: list[Event] = []
     async with asyncio.timeout(DEADLINE_SECONDS), open_market(*topics) as market:
         async with aclosing(market.events()) as events:
             async for event in events:
                 found.append(event)
-                if isinstance(event, last):
+                if {type(one) for one in found} >= set(wanted):
                     break
     return market.view, found
 
@@ -71,10 +71,9 @@ async def test_states_are_built_from_kafka(written: str, broker: EmbeddedBroker)
         foreign = SERIALIZER.encode(Topic.TRADES, record(Topic.TRADES, {"lastPrice": "1"}))
         await producer.send_and_wait(f"{written}.quotes", foreign, b"AAPL", partition=0)
 
-    view, events = await read_until(Unreadable, Topic.QUOTES)
+    view, events = await read_until(Unreadable, Updated, topics=(Topic.QUOTES,))
 
-    unreadable = events[-1]
-    assert isinstance(unreadable, Unreadable)
+    (unreadable,) = (event for event in events if isinstance(event, Unreadable))
     assert (unreadable.topic, unreadable.partition) == (f"{written}.quotes", 0)
     assert unreadable.reason == "the value is a aries.marketdata.Trade, not a aries.marketdata.Quote"
     assert {event.topic for event in events if isinstance(event, Updated)} == {Topic.QUOTES}

@@ -62,6 +62,16 @@ class TestState:
         take(view, Topic.QUOTES, quote(0, session=8, bidPrice="9.5"))
         assert state(view).is_complete
 
+    @pytest.mark.parametrize("is_full", [True, None, False])
+    def test_of_a_book_by_changes_is_incomplete_after_a_loss(self, is_full: bool | None) -> None:  # noqa: FBT001
+        """Only the first message of a session has all rows, unless each has."""
+        view = MarketView()
+        messages = [(7, 0, True), (7, 2, False), (8, 0, True), (9, 3, False)]
+        for session, seq, has_all in messages:
+            book = record(Topic.L2, {"orderBook": ["9:1:"]}, session=session, seq=seq, after_gap=True, is_full=is_full)
+            take(view, Topic.L2, book)
+            assert state(view, Topic.L2).is_complete is (has_all or is_full is not False)
+
     def test_of_an_execution_is_the_execution(self) -> None:
         """Time and sales are not merged: a field that is not in an execution is not known of it."""
         view = MarketView()
