@@ -65,7 +65,9 @@ class MarketView:
     def _take_market(self, topic: Topic, record: AvroRecord) -> list[Event]:
         fields: dict[str, Any] = record
         symbol, position = fields["symbol"], (fields["session_id"], fields["seq"])
-        state = self._states[topic].setdefault(symbol, SymbolState(topic, symbol))
+        state = self._states[topic].get(symbol)
+        if state is None:
+            state = self._states[topic][symbol] = SymbolState(topic, symbol)
         if position[0] < state.session_id:
             self.outdated += 1
             return []
