@@ -148,7 +148,8 @@ class ChainResolver:
         """Resolve the chains of another plan from now on; what is known of those that stay is kept."""
         self._plan = plan
         self._adopt(plan)
-        self._causes["new subscriptions"] = None
+        if plan.chains:
+            self._causes["new subscriptions"] = None
         self._update(is_new_plan=True)
         self._wake.set()
 
