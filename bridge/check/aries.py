@@ -65,8 +65,8 @@ async def _connect(report: CheckReport, settings: Settings, timeout_seconds: flo
     except ConnectionLost as lost:
         date = lost.date if isinstance(lost, HandshakeRefused) else None
         check_clock(report, date, sent_at, time.time())
-        remedy = await _remedy_by_other_path(lost, settings, timeout_seconds) or lost.remedy or _CHECK_URL
-        report.fail(CONNECTION, lost.reason, remedy)
+        hint = await _hint_by_other_path(lost, settings, timeout_seconds) or lost.hint or _CHECK_URL
+        report.fail(CONNECTION, lost.reason, hint)
         return None
     assert socket.response is not None
     check_clock(report, socket.response.headers.get("Date"), sent_at, time.time())
@@ -76,7 +76,7 @@ async def _connect(report: CheckReport, settings: Settings, timeout_seconds: flo
     return socket
 
 
-async def _remedy_by_other_path(lost: ConnectionLost, settings: Settings, timeout_seconds: float) -> str | None:
+async def _hint_by_other_path(lost: ConnectionLost, settings: Settings, timeout_seconds: float) -> str | None:
     """Try the other dialect's path of a server that does not know this one; nothing is sent there."""
     parts = urlsplit(settings.aries_ws_url)
     other = OTHER_PATHS.get(parts.path.rstrip("/"))

@@ -12,7 +12,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from bridge.check.endpoint import Endpoint, check_endpoint
 from bridge.check.kafka_login import account, login
 from bridge.check.topics import check_topics
-from bridge.kafka.advertised_listeners import REMEDY
+from bridge.kafka.advertised_listeners import HINT
 from bridge.kafka.broker_support import missing_request, unsupported_compression
 from bridge.kafka.client_options import CONNECT_ERRORS, VERSION_ERRORS, VERSION_HINT, CapturedKafkaLog, client_options
 from bridge.kafka.cluster import describe_topics, open_client, send_to_any_broker
@@ -97,7 +97,7 @@ async def _reach_brokers(
         endpoint = Endpoint(broker.host, broker.port, tls)
         if not await client.ready(broker.nodeId):
             finding = f"advertised address {endpoint}, as {client.answered_by} answered: {client.last_failure}"
-            report.fail(BROKERS, finding, REMEDY)
+            report.fail(BROKERS, finding, HINT)
             continue
         reached += 1
         if tls is not None:

@@ -42,11 +42,11 @@ def check_topics(
     _check_leaders(report, used)
     _check_replication(report, used)
     if hidden := [topic for topic in used if topic.config is None]:
-        remedy = (
+        hint = (
             "To have min.insync.replicas, max.message.bytes and cleanup.policy checked, grant DescribeConfigs on the "
             f"topics to {account(settings)}; the bridge itself does not need it."
         )
-        report.warn(CONFIG, f"not reported for {_names(hidden, used)}", remedy)
+        report.warn(CONFIG, f"not reported for {_names(hidden, used)}", hint)
     else:
         _check_min_insync(report, used)
         _check_max_message_bytes(report, settings, used)
@@ -90,8 +90,8 @@ def _check_partitions(report: CheckReport, settings: Settings, used: Sequence[To
 
 def _check_leaders(report: CheckReport, used: Sequence[TopicDescription]) -> None:
     if leaderless := [topic for topic in used if any(partition.leader is None for partition in topic.partitions)]:
-        remedy = "Restore the brokers that have their replicas: these partitions cannot be written to until then."
-        report.fail(LEADERS, f"partitions without a leader in {_names(leaderless, used)}", remedy)
+        hint = "Restore the brokers that have their replicas: these partitions cannot be written to until then."
+        report.fail(LEADERS, f"partitions without a leader in {_names(leaderless, used)}", hint)
     else:
         report.ok(LEADERS, "every partition has one")
 
@@ -112,15 +112,15 @@ def _check_min_insync(report: CheckReport, used: Sequence[TopicDescription]) -> 
     minimum = {topic.name: topic.config_number(MIN_INSYNC_REPLICAS) or 1 for topic in used}
     replicated = [topic for topic in used if topic.replication_factor > 1]
     if short := [topic for topic in used if any(part.in_sync < minimum[topic.name] for part in topic.partitions)]:
-        remedy = "Restore the missing brokers, or lower min.insync.replicas: Kafka rejects all records until then."
-        report.fail(MIN_INSYNC, f"not enough in-sync replicas: {_names(short, used)}", remedy)
+        hint = "Restore the missing brokers, or lower min.insync.replicas: Kafka rejects all records until then."
+        report.fail(MIN_INSYNC, f"not enough in-sync replicas: {_names(short, used)}", hint)
     elif strict := [topic for topic in replicated if minimum[topic.name] == topic.replication_factor]:
-        remedy = "Set it to one less (kafka-configs.sh --alter), or nothing can be written while any broker is down."
-        report.warn(MIN_INSYNC, f"equal to the replication factor: {_names(strict, used)}", remedy)
+        hint = "Set it to one less (kafka-configs.sh --alter), or nothing can be written while any broker is down."
+        report.warn(MIN_INSYNC, f"equal to the replication factor: {_names(strict, used)}", hint)
     elif loose := [topic for topic in replicated if minimum[topic.name] == 1]:
         finding = f"1, so that an acknowledged record can be lost with one broker: {_names(loose, used)}"
-        remedy = "Set it to 2 (kafka-configs.sh --alter; for new topics `aries-bridge topics --min-insync-replicas 2`)."
-        report.warn(MIN_INSYNC, finding, remedy)
+        hint = "Set it to 2 (kafka-configs.sh --alter; for new topics `aries-bridge topics --min-insync-replicas 2`)."
+        report.warn(MIN_INSYNC, finding, hint)
     else:
         report.ok(MIN_INSYNC, "every topic has enough in-sync replicas")
 
@@ -133,11 +133,11 @@ def _check_max_message_bytes(report: CheckReport, settings: Settings, used: Sequ
         return
     listed = ", ".join(f"{name} ({limit})" for name, limit in small.items())
     finding = f"less than KAFKA_BATCH_BYTES ({batch}) on {listed}"
-    remedy = f"Set KAFKA_BATCH_BYTES to {min(small.values())} or less, or raise max.message.bytes of the topics."
+    hint = f"Set KAFKA_BATCH_BYTES to {min(small.values())} or less, or raise max.message.bytes of the topics."
     if settings.kafka_compression == "none":
-        report.fail(BATCHES, finding, remedy)
+        report.fail(BATCHES, finding, hint)
     else:
-        report.warn(BATCHES, f"{finding}; compressed batches may still fit", remedy)
+        report.warn(BATCHES, f"{finding}; compressed batches may still fit", hint)
 
 
 def _check_cleanup(report: CheckReport, settings: Settings, existing: Mapping[Topic, TopicDescription]) -> None:
@@ -149,8 +149,8 @@ def _check_cleanup(report: CheckReport, settings: Settings, existing: Mapping[To
         for difference in find_differences(options, wanted, existing[wanted.topic])
     ]
     if differences:
-        remedy = "Set it with kafka-configs.sh --alter: compaction keeps only the newest record of a symbol."
-        report.warn(CLEANUP, "; ".join(differences), remedy)
+        hint = "Set it with kafka-configs.sh --alter: compaction keeps only the newest record of a symbol."
+        report.warn(CLEANUP, "; ".join(differences), hint)
     else:
         report.ok(CLEANUP, "as specified on every topic")
 
@@ -158,8 +158,8 @@ def _check_cleanup(report: CheckReport, settings: Settings, existing: Mapping[To
 def _check_format(report: CheckReport, used: Sequence[TopicDescription]) -> None:
     """Report topics of old brokers that take no idempotent batches; newer ones report no such setting."""
     if old := [topic for topic in used if _is_old_format((topic.config or {}).get(MESSAGE_FORMAT, ""))]:
-        remedy = "Set it to 0.11.0 or newer (kafka-configs.sh --alter): Kafka rejects every record until then."
-        report.fail(FORMAT, f"message.format.version is older than 0.11 on {_names(old, used)}", remedy)
+        hint = "Set it to 0.11.0 or newer (kafka-configs.sh --alter): Kafka rejects every record until then."
+        report.fail(FORMAT, f"message.format.version is older than 0.11 on {_names(old, used)}", hint)
 
 
 def _is_old_format(version: str) -> bool:
@@ -169,12 +169,12 @@ def _is_old_format(version: str) -> bool:
 def _check_write_permission(report: CheckReport, settings: Settings, used: Sequence[TopicDescription]) -> None:
     """Report the authorized operations (KIP-430): trying them would write."""
     if forbidden := [topic for topic in used if topic.may_write is False]:
-        remedy = f"Grant Write on the topics to {account(settings)}."
-        report.fail(WRITING, f"none for {_names(forbidden, used)}", remedy)
+        hint = f"Grant Write on the topics to {account(settings)}."
+        report.fail(WRITING, f"none for {_names(forbidden, used)}", hint)
     elif unknown := [topic for topic in used if topic.may_write is None]:
         finding = f"not reported by this Kafka for {_names(unknown, used)}, and not tried, since that would write"
-        remedy = f"Make sure that {account(settings)} has Write on the topics; Kafka 2.3 and newer report it."
-        report.warn(WRITING, finding, remedy)
+        hint = f"Make sure that {account(settings)} has Write on the topics; Kafka 2.3 and newer report it."
+        report.warn(WRITING, finding, hint)
     else:
         report.ok(WRITING, "granted on every topic, as the brokers report")
 

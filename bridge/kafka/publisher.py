@@ -21,7 +21,7 @@ from bridge.kafka.aiokafka_internals import check_version
 from bridge.kafka.batch_sender import BatchSender, ProducerLost
 from bridge.kafka.delivery_state import ACK_OVERDUE_SECONDS, DeliveryState
 from bridge.kafka.metadata_watchdog import MetadataWatchdog
-from bridge.kafka.missing_topics import REMEDY, wait_for_topics
+from bridge.kafka.missing_topics import HINT, wait_for_topics
 from bridge.kafka.partition_counts import check_equal_partition_counts, partition_counts
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.topic_backoff import TopicBackoff
@@ -162,7 +162,7 @@ class Publisher:
         if not state.connected:
             return f"not connected: {state.last_error or 'connecting'}"
         if state.missing_topics:
-            return f"waiting for topics: {', '.join(state.missing_topics)} ({REMEDY})"
+            return f"waiting for topics: {', '.join(state.missing_topics)} ({HINT})"
         if not state.acking:
             return f"connected, but nothing is acknowledged yet; last error: {state.last_error or 'none'}"
         oldest = self._buffer.oldest_unanswered()

@@ -143,7 +143,7 @@ class RegistryTransport:
     def _parse(self, server: str, response: aiohttp.ClientResponse, data: bytes) -> Response:
         status = response.status
         if status in (_UNAUTHORIZED, _FORBIDDEN):
-            raise RegistryRefused(server, status, self._login.remedy)
+            raise RegistryRefused(server, status, self._login.hint)
         if status != OK:  # servers repeat what they were sent in their messages
             data = self._redactor.redact(data.decode(errors="replace")).encode()
         return registry_responses.parse(
@@ -161,8 +161,8 @@ def server_urls(urls: str) -> list[str]:
 
 def _unreachable(problems: Mapping[str, ServerError]) -> RegistryUnreachable:
     found = "; ".join(f"{server}: {error.problem}" for server, error in problems.items())
-    remedies = " ".join(dict.fromkeys(error.remedy for error in problems.values()))
-    return RegistryUnreachable(f"the schema registry cannot be used ({found})", remedies)
+    hints = " ".join(dict.fromkeys(error.hint for error in problems.values()))
+    return RegistryUnreachable(f"the schema registry cannot be used ({found})", hints)
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:
@@ -178,11 +178,11 @@ def _proxy(url: URL) -> Proxy | None:
     try:
         return proxy_for(str(url))
     except ProxyUnusable as error:
-        raise ServerError(error.complaint, error.remedy) from None
+        raise ServerError(error.complaint, error.hint) from None
 
 
 def _behind(proxy: Proxy, fault: Fault) -> ServerError:
-    return ServerError(f"the proxy {proxy} {fault.problem}", fault.remedy)
+    return ServerError(f"the proxy {proxy} {fault.problem}", fault.hint)
 
 
 def _connection_error(url: URL, proxy: Proxy | None, error: Exception, timeout: aiohttp.ClientTimeout) -> ServerError:
@@ -208,7 +208,7 @@ def _connection_error(url: URL, proxy: Proxy | None, error: Exception, timeout: 
 def _tls_error(cause: Exception) -> ServerError:
     fault = tls_fault(cause, url_setting="SCHEMA_REGISTRY_URL", authorities_setting=_AUTHORITIES)
     wants_certificate = "certificate" in fault.problem and not isinstance(cause, ssl.SSLCertVerificationError)
-    return ServerError(fault.problem, _CLIENT_CERTIFICATE if wants_certificate else fault.remedy)
+    return ServerError(fault.problem, _CLIENT_CERTIFICATE if wants_certificate else fault.hint)
 
 
 def _servers(urls: str) -> list[str]:

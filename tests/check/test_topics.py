@@ -1,4 +1,4 @@
-"""Topics are checked, and each fault has its remedy."""
+"""Topics are checked, and each fault has its hint."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_good_topics_are_all_ok() -> None:
 
 
 def test_a_missing_topic() -> None:
-    """The remedy is a command that creates it, or a setting that names another."""
+    """The hint is a command that creates it, or a setting that names another."""
     results = checked(without="aries.l2")
 
     results.expect("Kafka topic aries.l2", Status.FAIL, "does not exist", "`aries-bridge topics`", "KAFKA_TOPIC_L2")
@@ -90,7 +90,7 @@ def test_a_topic_that_is_not_needed_may_be_missing() -> None:
 
 
 def test_a_topic_that_may_not_be_described() -> None:
-    """The remedy names the right and the account."""
+    """The hint names the right and the account."""
     login = {
         "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
         "KAFKA_SASL_MECHANISM": "PLAIN",

@@ -40,7 +40,7 @@ class TestCreationProblems:
         assert creation_problem(code) == ""
 
     @pytest.mark.parametrize("code", [29, 31])
-    def test_missing_rights_have_a_remedy(self, code: int) -> None:
+    def test_missing_rights_have_a_hint(self, code: int) -> None:
         """The problem names the right that is missing."""
         assert "Grant Create" in creation_problem(code, None)
 

@@ -157,7 +157,7 @@ class Session:
         refused_at, cause, error = self._refused
         if now - refused_at > EXPLAINED_WITHIN_SECONDS:
             return lost
-        return ConnectionLost(cause, f"{lost.reason}, after the error: {error}", remedy=HINTS[cause])
+        return ConnectionLost(cause, f"{lost.reason}, after the error: {error}", hint=HINTS[cause])
 
     def tick(self, now: float) -> None:
         """Do what is due at this time."""
