@@ -41,12 +41,14 @@ CAUSES: Final[Mapping[DisconnectCause, re.Pattern[str]]] = MappingProxyType(
             r"|throttl|slow down|too (fast|frequent)|flood|wait \d+ ?(s|m)|^(http |error |code )*429\b"
         ),
         DisconnectCause.MAINTENANCE: _words(
-            r"maintenance|temporarily|restarting|(try|retry|connect) (again )?(later|in |after )|(be|come) back|scheduled outage|downtime"
+            r"maintenance|temporarily|restarting|(try|retry|connect) (again )?(later|in |after )"
+            r"|(be|come) back|scheduled outage|downtime"
         ),
         DisconnectCause.SERVER_ERROR: _words(
-            r"^internal$|internal.{0,10}(error|fail|problem|exception)|(server|system) (error|fail)|overload|time(d )?.?out"
+            r"^internal$|internal.{0,10}(error|fail|problem|exception)|(server|system) (error|fail)|overload"
+            r"|time(d )?.?out|error occurred|went wrong|^(http |error |code )*50[0-4]\b"
             r"|(service|server|system|database|cluster)( is)? (currently )?(unavailable|down|busy|not available)"
-            r"|(unexpected|unknown) (error|condition|exception)|error occurred|went wrong|^(http |error |code )*50[0-4]\b"
+            r"|(unexpected|unknown) (error|condition|exception)"
             r"|bad gateway|gateway (error|fail)|upstream|backend"
         ),
     }
