@@ -7,10 +7,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from websockets.asyncio.client import ClientConnection
-
 from bridge.aries.connect import close, connect
 from bridge.aries.connect_errors import OTHER_PATHS
+from bridge.aries.connection import PlainConnection
 from bridge.check.clock_skew import check_clock
 from bridge.check.endpoint import Endpoint, check_endpoint, report_certificate
 from bridge.check.session import AUTHENTICATION, check_session
@@ -58,10 +57,10 @@ async def check_aries(
         report.ok(AUTHENTICATION, "not tried (--no-session)")
 
 
-async def _connect(report: CheckReport, settings: Settings, timeout_seconds: float) -> ClientConnection | None:
+async def _connect(report: CheckReport, settings: Settings, timeout_seconds: float) -> PlainConnection | None:
     url, sent_at = settings.aries_ws_url, time.time()
     try:
-        socket = await connect(url, ClientConnection, timeout_seconds, settings.aries_ssl_cafile)
+        socket = await connect(url, PlainConnection, timeout_seconds, settings.aries_ssl_cafile)
     except ConnectionLost as lost:
         date = lost.date if isinstance(lost, HandshakeRefused) else None
         check_clock(report, date, sent_at, time.time())
@@ -84,7 +83,7 @@ async def _hint_by_other_path(lost: ConnectionLost, settings: Settings, timeout_
         return None
     try:
         other_url = urlunsplit(parts._replace(path=other))
-        socket = await connect(other_url, ClientConnection, timeout_seconds, settings.aries_ssl_cafile)
+        socket = await connect(other_url, PlainConnection, timeout_seconds, settings.aries_ssl_cafile)
     except ConnectionLost as also_lost:
         return f"Check ARIES_WS_URL: the path of the other dialect, {other}, does not work either: {also_lost.reason}."
     await close(socket)
