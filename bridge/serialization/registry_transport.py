@@ -137,6 +137,11 @@ class RegistryTransport:
                 if proxy is not None and response.status == _PROXY_LOGIN_REQUIRED:
                     raise _behind(proxy, proxy_refused(proxy, response.status, url.host or ""))
                 return self._parse(server, response, await _read_body(response))
+        except ServerError as error:
+            if proxy is None or str(proxy) in error.problem:
+                raise
+            # Of a plain http URL the answer may be the proxy's own.
+            raise ServerError(f"{error.problem}, through the proxy {proxy}", error.hint) from None
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
             raise _connection_error(url, proxy, error, self._timeout) from None
 
