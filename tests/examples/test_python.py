@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,13 +25,7 @@ pytestmark = pytest.mark.timeout(400)
 @pytest.fixture(scope="module")
 def python() -> Path:
     """Return the interpreter of an environment that has what the examples require."""
-    return toolchain.installed(EXAMPLES, ["requirements.txt"], _install) / "venv" / "bin" / "python"
-
-
-def _install(directory: Path) -> None:
-    toolchain.run([sys.executable, "-m", "venv", "venv"], directory)
-    pip = [directory / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    toolchain.run([*pip, "-r", "requirements.txt"], directory)
+    return toolchain.python_of(toolchain.installed(EXAMPLES, ["requirements.txt"], toolchain.install_python))
 
 
 def test_python_reads_values_without_a_registry(python: Path, scene: Scene) -> None:

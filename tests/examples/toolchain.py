@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,6 +51,18 @@ def _install(example: Path, files: Sequence[Path], install: Callable[[Path], Non
             shutil.copy(file, target)
         install(copy)
         copy.rename(home)
+
+
+def install_python(directory: Path) -> None:
+    """Install the requirements of an example in Python into an environment of its own. Raises InstallFailed."""
+    run([sys.executable, "-m", "venv", "venv"], directory)
+    pip = [python_of(directory), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, "-r", "requirements.txt"], directory)
+
+
+def python_of(home: Path) -> Path:
+    """Return the interpreter of the environment in a directory."""
+    return home / "venv" / "bin" / "python"
 
 
 def run(command: Sequence[str | Path], directory: Path) -> None:
