@@ -8,28 +8,36 @@ import selectors
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping
 
 Line = dict[str, Any]
+Command = list[str | Path]
 #: Time for a JVM on a busy machine to start and read a few hundred records.
 DEADLINE_SECONDS = 90.0
 
 
-def lines(command: Sequence[str | Path], count: int, directory: Path, environ: Mapping[str, str] | None = None) -> list[Line]:
+def lines(command: Command, count: int, directory: Path, environ: Mapping[str, str] | None = None) -> list[Line]:
     """Run an example, which runs until it is ended, and return its first lines; there must be so many."""
     with tempfile.TemporaryFile() as errors:
         with subprocess.Popen(
-            command, cwd=directory, env={**os.environ, **(environ or {})}, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL
+            command,
+            cwd=directory,
+            env={**os.environ, **(environ or {})},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            stdin=subprocess.DEVNULL,
         ) as process:
             try:
                 return [json.loads(line) for line in _read(process, count)]
             except TooFew as few:
                 errors.seek(0)
-                raise AssertionError(f"{few}; its standard error ends with:\n{errors.read().decode()[-4000:]}") from None
+                raise AssertionError(
+                    f"{few}; its standard error ends with:\n{errors.read().decode()[-4000:]}"
+                ) from None
             finally:
                 process.kill()
 

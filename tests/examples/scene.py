@@ -170,14 +170,19 @@ def _count(bootstrap_servers: str, prefix: str) -> dict[Topic, int]:
 
 def _rows(instrument: Instrument) -> tuple[dict[str, Row], dict[str, Row]]:
     """Return the rows of the simulated market as a consumer shows them: book by price, and quotes by exchange."""
-    book = {}
+    book: dict[str, Row] = {}
     for row in instrument._book.values():
         ask_size, price, bid_size = row.split(":")
         book[_decimal(price)] = [_size(bid_size), _size(ask_size)]
-    quotes = {}
+    quotes: dict[str, Row] = {}
     for row in instrument._exchanges.values():
         exchange, ask, ask_size, bid, bid_size = row.split(":")
-        quotes[exchange] = [_decimal(bid), _size(bid_size), _decimal(ask), _size(ask_size)]
+        quotes[exchange] = [
+            _decimal(bid) if bid else None,
+            _size(bid_size),
+            _decimal(ask) if ask else None,
+            _size(ask_size),
+        ]
     return book, quotes
 
 
@@ -185,5 +190,5 @@ def _size(text: str) -> int | None:
     return int(text) if text else None
 
 
-def _decimal(text: str) -> str | None:
-    return f"{Decimal(text):.9f}" if text else None
+def _decimal(text: str) -> str:
+    return f"{Decimal(text):.9f}"

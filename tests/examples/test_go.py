@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import REQUIRE_GO
-from tests.examples.example import lines
+from tests.examples.example import Command, lines
 from tests.examples.expected import assert_state
 from tests.examples.scene import PLAIN
 from tests.examples.toolchain import EXAMPLES
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = EXAMPLES / "franz-go"
 #: The first run builds it.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.tools]
 
 
 @pytest.fixture
@@ -37,5 +37,5 @@ def program() -> Path:
 
 def test_go_reads_values_without_a_registry(program: Path, scripted_scene: Scene) -> None:
     """With hamba/avro: the schemas by the specification's fingerprints, and the state by the contract's rules."""
-    command = [program, scripted_scene.bootstrap_servers, PLAIN, ROOT / "avro"]
+    command: Command = [program, scripted_scene.bootstrap_servers, PLAIN, ROOT / "avro"]
     assert_state(lines(command, scripted_scene.count(PLAIN), EXAMPLE), scripted_scene, PLAIN)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from bridge.topics import Topic
-from tests.conftest import REQUIRE_KAFKA
 from tests.examples import toolchain
-from tests.examples.example import lines
+from tests.examples.example import Command, lines
 from tests.examples.expected import assert_state
 from tests.examples.scene import PLAIN, REGISTRY
 from tests.support import maven
@@ -23,7 +21,12 @@ if TYPE_CHECKING:
 
 EXAMPLES = toolchain.EXAMPLES / "java"
 SCHEMAS = sorted((ROOT / "avro").glob("*.avsc"))
-_OPTIONS: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+_OPTIONS: Final = (
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+)
 #: The first run fetches the libraries, and the tests need Apache Kafka.
 pytestmark = pytest.mark.timeout(500)
 
@@ -34,9 +37,7 @@ def java() -> list[str]:
     try:
         home = toolchain.installed(EXAMPLES, ["pom.xml", "src/**/*.java"], _compile, SCHEMAS)
     except maven.MavenFailed as failed:
-        if os.environ.get(REQUIRE_KAFKA) == "1":
-            pytest.fail(f"{REQUIRE_KAFKA}=1, but the examples in Java cannot be compiled: {failed}")
-        pytest.skip(f"EXAMPLES IN JAVA NOT TESTED: {failed}")
+        toolchain.missing("the examples in Java", failed)
     return ["java", *_OPTIONS, "-cp", f"{home}/target/classes:{home}/target/jars/*"]
 
 
@@ -46,13 +47,13 @@ def _compile(directory: Path) -> None:
 
 def test_java_reads_values_without_a_registry(java: list[str], kafka_scene: Scene) -> None:
     """With generated classes and BinaryMessageDecoder: the state by the contract's rules."""
-    command = [*java, "example.ReadTopics", kafka_scene.bootstrap_servers, PLAIN]
+    command: Command = [*java, "example.ReadTopics", kafka_scene.bootstrap_servers, PLAIN]
     assert_state(lines(command, kafka_scene.count(PLAIN), EXAMPLES), kafka_scene, PLAIN)
 
 
 def test_java_reads_values_with_a_registry(java: list[str], kafka_scene: Scene) -> None:
     """With the schemas that the registry has for the ids: the same state."""
-    command = [*java, "example.ReadTopics", kafka_scene.bootstrap_servers, REGISTRY, kafka_scene.registry_url]
+    command: Command = [*java, "example.ReadTopics", kafka_scene.bootstrap_servers, REGISTRY, kafka_scene.registry_url]
     assert_state(lines(command, kafka_scene.count(REGISTRY), EXAMPLES), kafka_scene, REGISTRY)
 
 
@@ -60,7 +61,7 @@ def test_kafka_streams_joins_each_trade_with_the_newest_quote(
     java: list[str], kafka_scene: Scene, tmp_path: Path
 ) -> None:
     """Each trade appears once, with the bid and ask at its time; a withdrawn ask is none."""
-    command = [*java, "example.QuoteAtTrade", kafka_scene.bootstrap_servers, PLAIN, tmp_path]
+    command: Command = [*java, "example.QuoteAtTrade", kafka_scene.bootstrap_servers, PLAIN, tmp_path]
     printed = lines(command, kafka_scene.count(PLAIN, Topic.TRADES), EXAMPLES)
     apple = [line for line in printed if line["key"] == "AAPL"]
     bid = "212.500000001"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.examples import toolchain
-from tests.examples.example import lines
+from tests.examples.example import Command, lines
 from tests.examples.expected import assert_state
 from tests.examples.scene import PLAIN
 from tests.support.paths import ROOT
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = toolchain.EXAMPLES / "kafkajs"
 #: The first run installs its packages.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.tools]
 
 
 @pytest.fixture
@@ -37,5 +37,5 @@ def _install(directory: Path) -> None:
 
 def test_node_reads_values_without_a_registry(program: Path, scene: Scene) -> None:
     """With kafkajs and avsc: zstd, decimals with all their digits, and the state by the contract's rules."""
-    command = ["node", program, scene.bootstrap_servers, PLAIN, ROOT / "avro"]
+    command: Command = ["node", program, scene.bootstrap_servers, PLAIN, ROOT / "avro"]
     assert_state(lines(command, scene.count(PLAIN), EXAMPLE), scene, PLAIN)

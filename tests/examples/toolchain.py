@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import pytest
 
 from tests.support.one_at_a_time import one_at_a_time
 from tests.support.paths import ROOT, cache
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 EXAMPLES: Final = ROOT / "avro" / "examples"
+#: Set to 1 where the examples in Python and Java must be tested: what they lack is then a failure.
+REQUIRE_EXAMPLES: Final = "TESTS_REQUIRE_EXAMPLES"
 INSTALL_DEADLINE_SECONDS = 300
 
 
@@ -33,7 +38,7 @@ def installed(
     """
     files = sorted(file for pattern in patterns for file in example.glob(pattern) if file.is_file())
     contents = b"".join(file.name.encode() + b"\0" + file.read_bytes() + b"\0" for file in [*files, *inputs])
-    digest = hashlib.sha256(contents).hexdigest()
+    digest = hashlib.sha256(sys.version.encode() + contents).hexdigest()
     home = cache() / "examples" / f"{example.name}-{digest[:12]}"
     with one_at_a_time(home):
         if not home.is_dir():
@@ -53,10 +58,17 @@ def _install(example: Path, files: Sequence[Path], install: Callable[[Path], Non
         copy.rename(home)
 
 
+def missing(what: str, reason: Exception) -> NoReturn:
+    """Skip the test of an example for which something is missing, or fail where it is required."""
+    if os.environ.get(REQUIRE_EXAMPLES) == "1":
+        pytest.fail(f"{REQUIRE_EXAMPLES}=1, but {what} cannot be tested: {reason}")
+    pytest.skip(f"NOT TESTED: {what}: {reason}")
+
+
 def install_python(directory: Path) -> None:
     """Install the requirements of an example in Python into an environment of its own. Raises InstallFailed."""
     run([sys.executable, "-m", "venv", "venv"], directory)
-    pip = [python_of(directory), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [python_of(directory), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, "-r", "requirements.txt"], directory)
 
 

@@ -15,6 +15,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) != 4 {
+		log.Fatal("usage: franz-go BOOTSTRAP_SERVERS TOPIC_PREFIX SCHEMAS")
+	}
 	bootstrapServers, prefix, directory := os.Args[1], os.Args[2], os.Args[3]
 	schemas, err := readSchemas(directory)
 	if err != nil {

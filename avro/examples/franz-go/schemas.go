@@ -16,14 +16,19 @@ type record = map[string]any
 
 var singleObject = []byte{0xC3, 0x01}
 
-// readSchemas returns the schemas of a directory by the fingerprints of their values. Add those of later bridges.
+// readSchemas returns the schemas of a directory, and of the releases in it, by the fingerprints of their values.
+// Before the bridge is upgraded, put its schemas there.
 func readSchemas(directory string) (map[uint64]avro.Schema, error) {
-	files, err := filepath.Glob(filepath.Join(directory, "*.avsc"))
+	newest, err := filepath.Glob(filepath.Join(directory, "*.avsc"))
+	if err != nil {
+		return nil, err
+	}
+	released, err := filepath.Glob(filepath.Join(directory, "released", "*", "*.avsc"))
 	if err != nil {
 		return nil, err
 	}
 	schemas := map[uint64]avro.Schema{}
-	for _, file := range files {
+	for _, file := range append(released, newest...) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err

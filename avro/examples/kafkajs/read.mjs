@@ -6,6 +6,10 @@ import { MarketState } from "./state.mjs";
 import { decoder } from "./types.mjs";
 
 const [bootstrapServers, prefix, directory] = process.argv.slice(2);
+if (!directory) {
+  console.error("usage: node read.mjs BOOTSTRAP_SERVERS TOPIC_PREFIX SCHEMAS");
+  process.exit(2);
+}
 const decode = decoder(directory);
 const market = new MarketState();
 const kafka = new kafkajs.Kafka({ brokers: bootstrapServers.split(","), logLevel: kafkajs.logLevel.WARN });

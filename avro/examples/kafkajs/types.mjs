@@ -47,11 +47,20 @@ function fingerprint(canonical) {
   return bytes.toString("hex");
 }
 
+// Return the files of the newest schemas in a directory, and of those of earlier releases.
+function schemaFiles(directory) {
+  const releases = path.join(directory, "released");
+  const folders = fs.existsSync(releases) ? fs.readdirSync(releases).map((name) => path.join(releases, name)) : [];
+  return [...folders.filter((folder) => fs.statSync(folder).isDirectory()), directory]
+    .flatMap((folder) => fs.readdirSync(folder).map((name) => path.join(folder, name)))
+    .filter((file) => file.endsWith(".avsc"));
+}
+
 // Return a function that decodes values in single-object encoding with the schemas of a directory.
 export function decoder(directory) {
   const types = new Map();
-  for (const file of fs.readdirSync(directory).filter((name) => name.endsWith(".avsc"))) {
-    const schema = JSON.parse(fs.readFileSync(path.join(directory, file), "utf8"));
+  for (const file of schemaFiles(directory)) {
+    const schema = JSON.parse(fs.readFileSync(file, "utf8"));
     const canonical = JSON.stringify(avro.Type.forSchema(schema).schema());
     types.set(fingerprint(canonical), avro.Type.forSchema(schema, { logicalTypes: { decimal: Decimal, "timestamp-millis": Millis } }));
   }

@@ -42,4 +42,6 @@ def main(bootstrap_servers: str, prefix: str, registry_url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

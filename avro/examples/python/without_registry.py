@@ -23,14 +23,15 @@ SINGLE_OBJECT = b"\xc3\x01"
 class Schemas:
     """The schemas by their fingerprints.
 
-    Give it those of later bridges, too: a value is decoded with the schema it was written with, and read as the one
-    of this program (``reader``), so that a later bridge does not add fields unexpectedly.
+    A value is decoded with the schema that it was written with, and read as the newest of this program: fields that
+    were added or removed since then do not matter. Before the bridge is upgraded, put its schemas here.
     """
 
     def __init__(self, directory: Path) -> None:
-        declared = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("*.avsc"))]
-        self._writers = {_fingerprint(schema): fastavro.parse_schema(schema) for schema in declared}
-        self._readers = {schema["name"]: fastavro.parse_schema(schema) for schema in declared}
+        newest = [_declared(path) for path in directory.glob("*.avsc")]
+        released = [_declared(path) for path in directory.glob("released/*/*.avsc")]
+        self._writers = {_fingerprint(schema): fastavro.parse_schema(schema) for schema in [*released, *newest]}
+        self._readers = {schema["name"]: schema for schema in map(fastavro.parse_schema, newest)}
 
     def read(self, value: bytes) -> Record:
         """Return the record of a value."""
@@ -39,8 +40,11 @@ class Schemas:
         writer = self._writers.get(value[2:10])
         if writer is None:
             raise ValueError(f"no schema has the fingerprint {value[2:10].hex()}: get the newer schemas")
-        reader = self._readers[writer["name"].rpartition(".")[2]]
-        return fastavro.schemaless_reader(io.BytesIO(value[10:]), writer, reader)
+        return fastavro.schemaless_reader(io.BytesIO(value[10:]), writer, self._readers[writer["name"]])
+
+
+def _declared(path: Path) -> Record:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _fingerprint(declared: Record) -> bytes:
@@ -62,4 +66,6 @@ async def main(bootstrap_servers: str, prefix: str, directory: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

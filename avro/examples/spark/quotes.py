@@ -19,15 +19,13 @@ SCHEMAS = {"quotes": "quote", "trades": "trade", "l2": "level2", "control": "con
 
 #: For each field, the newest record that says something of it: it has a value there, is in cleared, or everything
 #: before it no longer holds (after_gap).
-NEWEST = """
+NEWEST = """CAST(
     max_by({field}, struct(session_id, seq))
     FILTER (WHERE {field} IS NOT NULL OR after_gap OR array_contains(cleared, '{field}'))
-"""
-QUOTES = f"""
-    SELECT symbol, {", ".join(f"CAST({NEWEST.format(field=field)} AS STRING) AS {field}" for field in (
-        "bid_price", "bid_size", "ask_price", "ask_size"))}
-    FROM quotes GROUP BY symbol
-"""
+AS STRING) AS {field}"""
+QUOTES = "SELECT symbol, {fields} FROM quotes GROUP BY symbol".format(  # noqa: S608 - only names of this file
+    fields=", ".join(NEWEST.format(field=field) for field in ("bid_price", "bid_size", "ask_price", "ask_size"))
+)
 TRADES = """
     SELECT symbol, CAST(last_price AS STRING) AS last_price, CAST(size AS STRING) AS size
     FROM trades ORDER BY symbol, session_id, seq
@@ -73,4 +71,6 @@ def main(bootstrap_servers: str, prefix: str, directory: str, *options: str) -> 
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

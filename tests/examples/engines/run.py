@@ -18,7 +18,7 @@ from tests.support.paths import ROOT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.examples.example import Line
+    from tests.examples.example import Command, Line
     from tests.examples.scene import Scene
 
 HERE: Final = Path(__file__).parent
@@ -35,7 +35,7 @@ BOOK: Final = {(BID, 9, 0), ("212.250000000", 400, None), ("212.800000000", None
 
 
 def test_flink_sql_reads_values_with_a_registry(kafka_scene: Scene, tmp_path: Path) -> None:
-    """The newest bid and ask with what was cleared, an execution of a fraction, the book by changes, and control kinds."""
+    """The newest bid, what was cleared, an execution of a fraction, the book made of changes, and the control kinds."""
     home = toolchain.installed(HERE, ["flink.xml"], _flink_jars)
     script = tmp_path / "quotes.sql"
     text = (FLINK / "quotes.sql").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def test_flink_sql_reads_values_with_a_registry(kafka_scene: Scene, tmp_path: Pa
         assert place in text
         text = text.replace(place, ours)
     script.write_text(text, encoding="utf-8")
-    command = ["java", *_OPENS, "-cp", f"{home}/jars/*", HERE / "RunSql.java", script]
+    command: Command = ["java", *_OPENS, "-cp", f"{home}/jars/*", HERE / "RunSql.java", script]
     rows = [tuple(line.removeprefix("+I[").removesuffix("]").split(", ")) for line in _output(command, tmp_path)]
     assert ("bid_price", "AAPL", BID) in rows
     assert ("bid_size", "AAPL", "9") in rows
@@ -52,8 +52,14 @@ def test_flink_sql_reads_values_with_a_registry(kafka_scene: Scene, tmp_path: Pa
     assert ("trade", "AAPL", PRICE, SIZE) in rows
     book = [row[2:] for row in rows if row[:2] == ("book", "AAPL")]
     assert set(book) == {tuple("null" if value is None else str(value) for value in row) for row in BOOK}
-    microsoft = {price: [bid, ask] for part, symbol, price, bid, ask in (row for row in rows if row[0] == "book") if symbol == "MSFT"}
-    assert microsoft == {price: ["null" if size is None else str(size) for size in row] for price, row in kafka_scene.book.items()}
+    microsoft = {
+        price: [bid, ask]
+        for part, symbol, price, bid, ask in (row for row in rows if row[0] == "book")
+        if symbol == "MSFT"
+    }
+    assert microsoft == {
+        price: ["null" if size is None else str(size) for size in row] for price, row in kafka_scene.book.items()
+    }
     _assert_kinds([row[1] for row in rows if row[0] == "control"])
 
 
@@ -66,16 +72,25 @@ def test_spark_reads_values_of_both_encodings(kafka_scene: Scene, tmp_path: Path
     submit = ["--master local[1]", f"--jars {','.join(map(str, sorted(jars.glob('*.jar'))))}"]
     submit += [f"--conf {name}={value}" for name, value in options.items()]
     environ = {"PYSPARK_SUBMIT_ARGS": " ".join([*submit, "pyspark-shell"]), "SPARK_LOCAL_IP": "127.0.0.1"}
-    command = [toolchain.python_of(home), SPARK / "quotes.py", kafka_scene.bootstrap_servers, prefix, ROOT / "avro"]
+    command: Command = [
+        toolchain.python_of(home),
+        SPARK / "quotes.py",
+        kafka_scene.bootstrap_servers,
+        prefix,
+        ROOT / "avro",
+    ]
     lines: list[Line] = [
-        json.loads(line) for line in _output([*command, *(["--registry"] if prefix == REGISTRY else [])], tmp_path, environ)
+        json.loads(line)
+        for line in _output([*command, *(["--registry"] if prefix == REGISTRY else [])], tmp_path, environ)
     ]
     quote = {"topic": "quotes", "symbol": "AAPL", "bid_price": BID, "bid_size": "9"}
     assert quote in lines  # a null is left out by to_json: there is no ask
     assert {"topic": "trades", "symbol": "AAPL", "last_price": PRICE, "size": SIZE} in lines
     book = [line for line in lines if line["topic"] == "book"]
     sizes = {(line["symbol"], line["price"], line.get("bid_size"), line.get("ask_size")) for line in book}
-    assert sizes == {("AAPL", *row) for row in BOOK} | {("MSFT", price, *row) for price, row in kafka_scene.book.items()}
+    assert sizes == {("AAPL", *row) for row in BOOK} | {
+        ("MSFT", price, *row) for price, row in kafka_scene.book.items()
+    }
     _assert_kinds([line["kind"] for line in lines if line["topic"] == "control"])
 
 
@@ -84,7 +99,7 @@ def _assert_kinds(kinds: list[str]) -> None:
     assert kinds[-1] == "SESSION_COMPLETED"
 
 
-def _output(command: list[str | Path], directory: Path, environ: Mapping[str, str] | None = None) -> list[str]:
+def _output(command: Command, directory: Path, environ: Mapping[str, str] | None = None) -> list[str]:
     done = subprocess.run(
         command,
         cwd=directory,
