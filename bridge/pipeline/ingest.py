@@ -16,6 +16,7 @@ from bridge.errors import BadField, BadLine, Undecodable
 from bridge.market_data import Update, UpdateKind, correction_field
 from bridge.pipeline.bad_fields import BadFields
 from bridge.pipeline.conflation import Conflation
+from bridge.pipeline.incidents import ignore_incident
 from bridge.pipeline.routing import Router, skip
 from bridge.serialization.fast import FieldLayoutCache, encode_long
 from bridge.serialization.field_mappings import REQUIRED_FIELDS
@@ -64,9 +65,10 @@ class Ingest:
         market_status: bool = True,
         conflate_ms: int = 0,
         is_full: bool | None = None,
+        on_incident: Callable[[str, str], None] = ignore_incident,
     ) -> None:
         self.unknown_fields: dict[str, int] = {}
-        self.bad_fields = BadFields()
+        self.bad_fields = BadFields(on_incident)
         self.last_data_us: dict[Topic, int] = {}
         self.session_id = 0
         self.overload = overload
@@ -81,6 +83,7 @@ class Ingest:
         self._buffer = buffer
         self._accounts = accounts
         self._dead_letters = dead_letters
+        self._on_incident = on_incident
         #: How many control records were acknowledged when a rejected one was last logged.
         self._announced_when_rejected = -1
 
@@ -343,4 +346,6 @@ class Ingest:
             counted = name[:MAX_FIELD_NAME_CHARACTERS]
             if counted not in self.unknown_fields and len(self.unknown_fields) >= MAX_UNKNOWN_FIELDS:
                 counted = OTHER_FIELDS
+            if counted not in self.unknown_fields:
+                self._on_incident("unknown_field", counted)
             self.unknown_fields[counted] = self.unknown_fields.get(counted, 0) + 1
