@@ -16,7 +16,8 @@ const kafka = new kafkajs.Kafka({ brokers: bootstrapServers.split(","), logLevel
 // kafkajs always needs a group; a new one at each start reads from the beginning, as the state is in memory.
 const consumer = kafka.consumer({ groupId: `${prefix}-kafkajs-${Date.now()}` });
 await consumer.connect();
-await consumer.subscribe({ topics: ["quotes", "trades", "timesales", "l2", "control"].map((topic) => `${prefix}.${topic}`), fromBeginning: true });
+const topics = ["quotes", "trades", "timesales", "l2", "control"].map((topic) => `${prefix}.${topic}`);
+await consumer.subscribe({ topics, fromBeginning: true });
 await consumer.run({
   autoCommit: false,
   eachMessage: async ({ topic, message }) => {

@@ -27,7 +27,8 @@ export class MarketState {
 
   #isRepeat(id, record) {
     const last = this.#newest.get(id);
-    if (last && (record.session_id < last.session_id || (record.session_id === last.session_id && record.seq <= last.seq))) return true;
+    const isSameSession = last?.session_id === record.session_id;
+    if (last && (record.session_id < last.session_id || (isSameSession && record.seq <= last.seq))) return true;
     this.#newest.set(id, record);
     return false;
   }
@@ -56,6 +57,7 @@ function rows(known, record, part, key) {
 
 function shownRows(state) {
   const book = [...state.book].map(([price, row]) => [price, [row.bid_size, row.ask_size]]);
-  const quotes = [...state.quotes].map(([exchange, row]) => [exchange, [row.bid_price, row.bid_size, row.ask_price, row.ask_size]]);
+  const columns = (row) => [row.bid_price, row.bid_size, row.ask_price, row.ask_size];
+  const quotes = [...state.quotes].map(([exchange, row]) => [exchange, columns(row)]);
   return { book: Object.fromEntries(book), quotes: Object.fromEntries(quotes) };
 }

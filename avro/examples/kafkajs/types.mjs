@@ -31,6 +31,8 @@ class Millis extends avro.types.LogicalType {
   }
 }
 
+const logicalTypes = { decimal: Decimal, "timestamp-millis": Millis };
+
 // CRC-64-AVRO as in the Avro specification; avsc's own fingerprints are other hashes.
 const EMPTY = 0xc15d213aa4d7a795n;
 const TABLE = Array.from({ length: 256 }, (_, byte) => {
@@ -62,12 +64,15 @@ export function decoder(directory) {
   for (const file of schemaFiles(directory)) {
     const schema = JSON.parse(fs.readFileSync(file, "utf8"));
     const canonical = JSON.stringify(avro.Type.forSchema(schema).schema());
-    types.set(fingerprint(canonical), avro.Type.forSchema(schema, { logicalTypes: { decimal: Decimal, "timestamp-millis": Millis } }));
+    types.set(fingerprint(canonical), avro.Type.forSchema(schema, { logicalTypes }));
   }
   return (value) => {
-    if (value.subarray(0, 2).toString("hex") !== "c301") throw new Error("the value is not in single-object encoding: is a registry set on the bridge?");
-    const type = types.get(value.subarray(2, 10).toString("hex"));
-    if (!type) throw new Error(`no schema has the fingerprint ${value.subarray(2, 10).toString("hex")}: get the newer schemas`);
+    if (value.subarray(0, 2).toString("hex") !== "c301") {
+      throw new Error("the value is not in single-object encoding: is a registry set on the bridge?");
+    }
+    const id = value.subarray(2, 10).toString("hex");
+    const type = types.get(id);
+    if (!type) throw new Error(`no schema has the fingerprint ${id}: get the newer schemas`);
     return type.fromBuffer(value.subarray(10));
   };
 }

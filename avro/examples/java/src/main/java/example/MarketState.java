@@ -39,14 +39,15 @@ final class MarketState {
             newest.put(id, now);
         }
         if (record instanceof Level2 level2) {
-            var book = books.merge(id, Map.of(), (known, none) -> known);
-            book = rows(book, level2, "book", level2.getBook(), BookLevel::getPrice, row -> isNone(row.getBidSize()) && isNone(row.getAskSize()));
+            var book = rows(books.getOrDefault(id, Map.of()), level2, "book", level2.getBook(), BookLevel::getPrice,
+                row -> isNone(row.getBidSize()) && isNone(row.getAskSize()));
+            var quotes = rows(exchanges.getOrDefault(id, Map.of()), level2, "quotes", level2.getQuotes(),
+                ExchangeQuote::getExchange, row -> isNone(row.getBidSize()) && isNone(row.getAskSize()));
             books.put(id, book);
-            var quotes = exchanges.merge(id, Map.of(), (known, none) -> known);
-            quotes = rows(quotes, level2, "quotes", level2.getQuotes(), ExchangeQuote::getExchange, row -> isNone(row.getBidSize()) && isNone(row.getAskSize()));
             exchanges.put(id, quotes);
             line.put("book", shown(book, row -> Arrays.asList(row.getBidSize(), row.getAskSize())));
-            line.put("quotes", shown(quotes, row -> Arrays.asList(row.getBidPrice(), row.getBidSize(), row.getAskPrice(), row.getAskSize())));
+            line.put("quotes", shown(quotes, row ->
+                Arrays.asList(row.getBidPrice(), row.getBidSize(), row.getAskPrice(), row.getAskSize())));
             return line;
         }
         SpecificRecordBase state = record;
@@ -64,15 +65,15 @@ final class MarketState {
         return now.session < last.session || now.seq <= last.seq;
     }
 
-    /** Returns the state from quotes, trades or greeks after one more record: its own fields, and older ones for those it does not have. */
+    /** Returns the state from quotes, trades or greeks after one more record, which keeps what the record does not have. */
     @SuppressWarnings("unchecked")
     static <T extends SpecificRecordBase> T merged(T known, T record) {
         if (known == null || (boolean) record.get("after_gap")) return record;
         var cleared = (List<String>) record.get("cleared");
         T state = (T) record.getSpecificData().deepCopy(record.getSchema(), record);
         for (var field : record.getSchema().getFields()) {
-            boolean isKept = record.get(field.pos()) == null && !cleared.contains(field.name()) && !field.name().endsWith("_change");
-            if (isKept) state.put(field.pos(), known.get(field.pos()));
+            boolean isMissing = record.get(field.pos()) == null && !cleared.contains(field.name());
+            if (isMissing && !field.name().endsWith("_change")) state.put(field.pos(), known.get(field.pos()));
         }
         return state;
     }
@@ -94,7 +95,8 @@ final class MarketState {
 
     private static <K, V> Map<String, Object> shown(Map<K, V> rows, Function<V, List<?>> columns) {
         Map<String, Object> shown = new LinkedHashMap<>();
-        rows.forEach((at, row) -> shown.put(at instanceof BigDecimal price ? price.toPlainString() : at.toString(), columns.apply(row)));
+        rows.forEach((at, row) ->
+            shown.put(at instanceof BigDecimal price ? price.toPlainString() : at.toString(), columns.apply(row)));
         return shown;
     }
 }

@@ -33,7 +33,8 @@ public final class QuoteAtTrade {
     private QuoteAtTrade() { }
 
     public static void main(String[] arguments) {
-        if (arguments.length != 3) throw new IllegalArgumentException("usage: QuoteAtTrade BOOTSTRAP_SERVERS TOPIC_PREFIX STATE_DIRECTORY");
+        if (arguments.length != 3)
+            throw new IllegalArgumentException("usage: QuoteAtTrade BOOTSTRAP_SERVERS TOPIC_PREFIX STATE_DIRECTORY");
         Properties settings = new Properties();
         settings.put("bootstrap.servers", arguments[0]);
         settings.put("application.id", arguments[1] + "-quote-at-trade");

@@ -16,7 +16,8 @@ public final class ReadTopics {
     private ReadTopics() { }
 
     public static void main(String[] arguments) throws Exception {
-        if (arguments.length < 2) throw new IllegalArgumentException("usage: ReadTopics BOOTSTRAP_SERVERS TOPIC_PREFIX [REGISTRY_URL]");
+        if (arguments.length < 2)
+            throw new IllegalArgumentException("usage: ReadTopics BOOTSTRAP_SERVERS TOPIC_PREFIX [REGISTRY_URL]");
         var values = new Values(arguments.length > 2 ? arguments[2] : null);
         var market = new MarketState();
         Map<String, Object> settings = Map.of("bootstrap.servers", arguments[0]);
