@@ -24,6 +24,8 @@ SESSION_GRACE_US: Final = 30_000_000
 MAX_RECORDS_PER_LINE: Final = 3
 #: The reason of dead letters that hold a record which Kafka rejected.
 REJECTED: Final = "record_refused"
+#: The reason of dead letters whose lines would have been no record of a known topic: no ``seq`` is missing.
+UNKNOWN_KIND: Final = "unknown_kind"
 
 
 class Scope(NamedTuple):
@@ -77,7 +79,7 @@ class Checker:
         """Take a dead letter."""
         self.dead_letters += 1
         self._letters[letter["session_id"]] += 1
-        if letter["symbol"]:
+        if letter["symbol"] and letter["reason"] != UNKNOWN_KIND:
             self._records_lost[letter["session_id"]] += 1 if letter["reason"] == REJECTED else MAX_RECORDS_PER_LINE
 
     def undecodable(self, topic: Topic, place: Place, why: str) -> None:
