@@ -21,9 +21,10 @@ QUOTES = [
     {**_BID, "bid_size": 9, **_ASK},
     {**_BID, "bid_size": 9, **_NO_ASK},
 ]
+#: The second has no change against the previous close: it is the one from before.
 TRADES = [
-    {"last_price": "212.500000001", "size": "0.083000"},
-    {"last_price": "212.500000000", "size": "100.000000"},
+    {"last_price": "212.500000001", "size": "0.083000", "net_change": "-1.250000000"},
+    {"last_price": "212.500000000", "size": "100.000000", "net_change": "-1.250000000"},
 ]
 EXECUTION = {"price": "212.500000001", "size": "0.083000", "trade_exchange": "NSDQ"}
 #: The first replaces the rows from before the gap; the second removes one row and adds another; the third clears.

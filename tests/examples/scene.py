@@ -131,10 +131,11 @@ class _Feed:
     async def _send_what_tests_assert(self) -> None:
         """Each step is published before the next begins, so that their timestamps differ."""
         simulator = self._simulator
-        quote = {"bidPrice": "212.500000001", "bidSize": 7, "bidExchange": "NSDQ"}
+        bid = "212.500000001"
+        quote = {"bidPrice": bid, "bidSize": 7, "bidExchange": "NSDQ"}
         await simulator.quote("AAPL", **quote, askPrice="212.75", askSize=3, askExchange="ARCX")
         await self._all_published()
-        await simulator.trade("AAPL", lastPrice="212.500000001", price="212.500000001", size="0.083")
+        await simulator.trade("AAPL", lastPrice=bid, price=bid, size="0.083", netChange="-1.25")
         await self._all_published()
         await simulator.quote("AAPL", bidSize=9)
         await simulator.quote("AAPL", askPrice=None, askSize=None, askExchange=None)

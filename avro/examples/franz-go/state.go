@@ -12,10 +12,13 @@ import (
 
 var shown = map[string][]string{
 	"quotes":    {"bid_price", "bid_size", "bid_exchange", "ask_price", "ask_size", "ask_exchange", "cleared"},
-	"trades":    {"last_price", "size"},
+	"trades":    {"last_price", "size", "net_change"},
 	"timesales": {"price", "size", "trade_exchange"},
 	"control":   {"kind"},
 }
+
+// changes are relative to the message before, so never to be kept (net_change of a trade is another thing).
+var changes = []string{"bid_change", "bid_size_change", "ask_change", "ask_size_change"}
 
 // scales are those of the decimals that are shown; all others have nine decimal places.
 var scales = map[string]int{"size": 6, "total_volume": 6}
@@ -78,7 +81,7 @@ func (m *marketState) merge(id string, read record) record {
 		state = record{}
 	}
 	for name, value := range read {
-		if value != nil && !strings.HasSuffix(name, "_change") {
+		if value != nil && !slices.Contains(changes, name) {
 			state[name] = value
 		}
 	}

@@ -2,10 +2,13 @@
 
 const SHOWN = {
   quotes: ["bid_price", "bid_size", "bid_exchange", "ask_price", "ask_size", "ask_exchange"],
-  trades: ["last_price", "size"],
+  trades: ["last_price", "size", "net_change"],
   timesales: ["price", "size", "trade_exchange"],
   control: ["kind"],
 };
+
+// Relative to the message before, so never to be kept (net_change of a trade is another thing).
+const CHANGES = new Set(["bid_change", "bid_size_change", "ask_change", "ask_size_change"]);
 
 export class MarketState {
   #newest = new Map();
@@ -37,7 +40,7 @@ export class MarketState {
 function merged(known, record) {
   const state = record.after_gap ? {} : { ...known };
   for (const [name, value] of Object.entries(record)) {
-    if (value !== null && !name.endsWith("_change")) state[name] = value;
+    if (value !== null && !CHANGES.has(name)) state[name] = value;
   }
   for (const name of record.cleared) state[name] = null;
   return state;

@@ -12,10 +12,14 @@ Record = dict[str, Any]
 
 SHOWN = {
     "quotes": ("bid_price", "bid_size", "bid_exchange", "ask_price", "ask_size", "ask_exchange"),
-    "trades": ("last_price", "size"),
+    "trades": ("last_price", "size", "net_change"),
     "timesales": ("price", "size", "trade_exchange"),
     "control": ("kind",),
 }
+
+
+#: Relative to the message before, so never to be kept (``net_change`` of a trade is another thing).
+CHANGES = {"bid_change", "bid_size_change", "ask_change", "ask_size_change"}
 
 
 class MarketState:
@@ -61,7 +65,7 @@ def _merged(known: Record, record: Record) -> Record:
     """Return the state from quotes, trades or greeks after one more record."""
     if record["after_gap"]:
         known = {}
-    newer = {name: value for name, value in record.items() if value is not None and not name.endswith("_change")}
+    newer = {name: value for name, value in record.items() if value is not None and name not in CHANGES}
     return {**known, **newer, **dict.fromkeys(record["cleared"])}
 
 

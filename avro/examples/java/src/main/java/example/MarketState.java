@@ -9,6 +9,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Function;
 import java.util.function.Predicate;
 import org.apache.avro.specific.SpecificRecordBase;
@@ -17,9 +18,12 @@ import org.apache.avro.specific.SpecificRecordBase;
 final class MarketState {
     private static final Map<String, List<String>> SHOWN = Map.of(
         "quotes", List.of("bid_price", "bid_size", "bid_exchange", "ask_price", "ask_size", "ask_exchange"),
-        "trades", List.of("last_price", "size"),
+        "trades", List.of("last_price", "size", "net_change"),
         "timesales", List.of("price", "size", "trade_exchange"),
         "control", List.of("kind"));
+
+    /** Relative to the message before, so never to be kept (net_change of a trade is another thing). */
+    private static final Set<String> CHANGES = Set.of("bid_change", "bid_size_change", "ask_change", "ask_size_change");
 
     private record Position(long session, long seq) { }
 
@@ -73,7 +77,7 @@ final class MarketState {
         T state = (T) record.getSpecificData().deepCopy(record.getSchema(), record);
         for (var field : record.getSchema().getFields()) {
             boolean isMissing = record.get(field.pos()) == null && !cleared.contains(field.name());
-            if (isMissing && !field.name().endsWith("_change")) state.put(field.pos(), known.get(field.pos()));
+            if (isMissing && !CHANGES.contains(field.name())) state.put(field.pos(), known.get(field.pos()));
         }
         return state;
     }
