@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bridge.market_data import EventType
 
@@ -35,6 +35,8 @@ SUBSCRIBABLE = (Topic.QUOTES, Topic.TRADES, Topic.TIMESALES, Topic.L2, Topic.GRE
 ALWAYS = (Topic.MARKET_STATUS, Topic.CONTROL, Topic.DLQ)
 #: Records made from lines of the feed; keyed by symbol (market status: the word ``market``).
 MARKET_DATA = (*SUBSCRIBABLE, Topic.MARKET_STATUS)
+#: The ``seq`` of a market record that has no place in the sequence of its symbol: a redriven one.
+NOT_PLACED: Final = -1
 
 
 _TOPIC_OF = {event: Topic(event.value) for event in EventType}

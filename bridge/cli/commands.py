@@ -9,6 +9,7 @@ import typer
 import bridge
 from bridge.cli.check import check
 from bridge.cli.dev import dev
+from bridge.cli.redrive import redrive
 from bridge.cli.schemas import schemas_app
 from bridge.cli.settings import settings_command
 from bridge.cli.simulate import simulate
@@ -56,4 +57,5 @@ app.command("settings")(settings_command)
 app.command()(check)
 app.command()(topics)
 app.command()(verify)
+app.command()(redrive)
 app.add_typer(schemas_app, name="schemas")

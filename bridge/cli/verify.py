@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bridge.cli.options import BootstrapServers  # noqa: TC001 - typer reads annotations at run time
+from bridge.cli.options import BootstrapServers, point_in_time_us
 from bridge.cli.terminal import ThrottledNotes, discard_output, note, run_until_signal
-from bridge.clock import wall_us
 from bridge.network import event_loop
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import MARKET_DATA
@@ -28,9 +25,6 @@ if TYPE_CHECKING:
     from bridge.verify.report import Report
     from bridge.verify.topic_reader import TopicReader
     from bridge.verify.violations import Violation
-
-_AGO: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def verify(
@@ -73,7 +67,7 @@ def verify(
     """
     verification = Verification(
         kafka_settings(bootstrap_servers),
-        Selection(tuple(topics or ()), _since_us(since), session, strict),
+        Selection(tuple(topics or ()), point_in_time_us(since), session, strict),
         follow=follow,
         on_violation=_write_text if not as_json else _write_json if follow else lambda _: None,
         on_kafka_error=ThrottledNotes().add,
@@ -92,19 +86,6 @@ def verify(
         raise typer.Exit(1) from None
     if not report.proven:
         raise typer.Exit(1)
-
-
-def _since_us(text: str | None) -> int | None:
-    """Return a point of time in µs since the epoch; raise typer.BadParameter."""
-    if text is None:
-        return None
-    if ago := _AGO.fullmatch(text):
-        return wall_us() - round(float(ago[1]) * _SECONDS[ago[2]] * 1e6)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is neither ISO-8601 nor a number followed by s, m, h or d") from None
-    return round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1e6)
 
 
 def _write_text(violation: Violation) -> None:

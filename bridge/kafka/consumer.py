@@ -58,11 +58,19 @@ async def open_deserializer(settings: ReadingSettings) -> AsyncIterator[Deserial
 
 @asynccontextmanager
 async def open_consumer(
-    settings: KafkaSettings, name: str, *, partition_fetch_bytes: int = PARTITION_FETCH_BYTES
+    settings: KafkaSettings,
+    name: str,
+    *,
+    partition_fetch_bytes: int = PARTITION_FETCH_BYTES,
+    group: str | None = None,
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """Start a consumer without a group and close it at the end; raises KafkaUnreachable."""
+    """Start a consumer and close it at the end; raises KafkaUnreachable.
+
+    It is no member of a group, but may commit the offsets of one.
+    """
     consumer = Consumer(
         client_options(settings, name),
+        group_id=group,
         enable_auto_commit=False,
         # If a record was deleted before it was read, continue with the oldest that is left.
         auto_offset_reset="earliest",
