@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rich.table import Table
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from bridge.verify.checker import Checker
     from bridge.verify.partition_check import PartitionCheck
     from bridge.verify.violations import Violation
+
+_HEADINGS: Final = (
+    *("topic", "records", "symbols", "sessions", "explained", "holes", "repeats", "redriven", "order", "other"),
+)
 
 
 class Row(NamedTuple):
@@ -84,7 +88,7 @@ class Report(NamedTuple):
     def table(self) -> Table:
         """Return the rows for a terminal."""
         table = Table(box=None, pad_edge=False)
-        for heading in ("topic", "records", "symbols", "sessions", "explained", "holes", "repeats", "redriven", "order", "other"):
+        for heading in _HEADINGS:
             table.add_column(heading, justify="left" if heading == "topic" else "right", no_wrap=True)
         for name, *counts in self.rows:
             table.add_row(name, *(f"{count:,}" for count in counts))

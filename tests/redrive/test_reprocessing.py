@@ -29,7 +29,7 @@ async def records(found: Outcome) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("dialect", ["envelope", "action"])
 async def test_a_line_becomes_a_record_of_its_session_without_a_place_in_the_sequence(dialect: str) -> None:
-    """The record has the time and session of the letter, no ``seq`` and no ``after_gap``; the letter's dialect reads it."""
+    """The record has the time and session of the letter, no ``seq``, no ``after_gap``; its dialect reads it."""
     found = await outcome(letter(trade_line(dialect=dialect), dialect=dialect))
 
     assert found.result is Result.REDRIVEN
@@ -64,7 +64,7 @@ async def test_what_fails_again_says_why() -> None:
 
 
 async def test_letters_are_independent() -> None:
-    """Thousands of letters, failing or not, are looked at without a limit, and none changes what becomes of the next."""
+    """Thousands of letters are looked at without a limit, and none changes what becomes of the next."""
     reprocessing = Reprocessing(SCHEMAS, Deserializer(SCHEMAS), wanted={"AAPL": frozenset(SUBSCRIBABLE)})
     for _ in range(1500):
         assert (await reprocessing.outcome(letter(b"{"))).result is Result.FAILED

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.aries.protocol import envelope
 from bridge.market_data import UpdateKind
+from bridge.redrive.reprocessing import Result
 from bridge.redrive.run import DEAD_LETTER_HEADER, RUN_HEADER, Redrive, Selection
 from bridge.settings.kafka_side import routing_settings
 from bridge.simulator.server import Simulator
@@ -56,8 +57,9 @@ class TestRuns:
     async def test_a_line_that_a_changed_table_knows_comes_back_once(
         self, broker: EmbeddedBroker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A line that a bridge dead-lettered is published by a version that knows it, once, and the topics are proven."""
-        line = b'{"type":"event","payload":{"action":"update","type":"correctedQuote","data":{"symbol":"AAPL","bidSize":5}}}'
+        """A dead-lettered line is published by a version that knows it, once, and the topics are proven."""
+        data = b'{"symbol":"AAPL","bidSize":5}'
+        line = b'{"type":"event","payload":{"action":"update","type":"correctedQuote","data":%s}}' % data
         async with Simulator(dialect="envelope", seed=5) as simulator:
             async with running(environment(simulator, broker.bootstrap_servers, topic_prefix)) as bridge:
                 await simulator.subscribed("AAPL", "MSFT")
@@ -68,7 +70,8 @@ class TestRuns:
                 await eventually(lambda: bridge.accounts.lines_received >= simulator.sent.lines, "all lines read")
                 session = bridge.ingest.session_id
         before = await raw_records(broker.bootstrap_servers, topic_prefix)
-        assert results(await redriven(broker.bootstrap_servers, topic_prefix, group="old")) == {"unknown_kind failed": 1}
+        old = await redriven(broker.bootstrap_servers, topic_prefix, group="old")
+        assert results(old) == {"unknown_kind failed": 1}
 
         monkeypatch.setitem(envelope.KINDS, "correctedQuote", UpdateKind.QUOTE)
         reports = [await redriven(broker.bootstrap_servers, topic_prefix) for _ in range(2)]
@@ -211,16 +214,19 @@ async def test_a_killed_run_is_resumed_on_apache_kafka(kafka: RealKafka, topic_p
 
 
 async def test_a_record_that_kafka_rejects_fails_alone(kafka: RealKafka, topic_prefix: str) -> None:
-    """Of records in one batch the one that is too large for its topic is counted as failed, the others are published."""
+    """Of a batch the record that is too large for its topic is counted as failed; the others are published."""
     create_topics(kafka, topic_prefix, **{"max.message.bytes": "2000"})
-    big = letter(b'{"type":"event","payload":{"action":"update","type":"timeAndSales","data":{"symbol":"AAPL",'
-                 b'"price":"1","tradeExchange":"' + b"x" * 5000 + b'"}}}')
+    big = letter(
+        b'{"type":"event","payload":{"action":"update","type":"timeAndSales","data":{"symbol":"AAPL",'
+        b'"price":"1","tradeExchange":"' + b"x" * 5000 + b'"}}}'
+    )
     letters = [letter(trade_line(price=f"{number}")) for number in range(20)]
     await write_letters(kafka.bootstrap_servers, topic_prefix, [*letters[:10], big, *letters[10:]])
 
     report = await redriven(kafka.bootstrap_servers, topic_prefix, KAFKA_COMPRESSION="none")
 
     assert results(report) == {"unknown_kind redriven": 20, "unknown_kind failed": 1}
-    assert [one.text for one in report.examples["unknown_kind", "failed"]][0].startswith("failed, record_refused")  # type: ignore[index]
+    [failed] = report.examples["unknown_kind", Result.FAILED]
+    assert failed.text.startswith("failed, record_refused: MESSAGE_TOO_LARGE")
     assert len(set(sources(await raw_records(kafka.bootstrap_servers, topic_prefix)))) == 20
     assert (await decoded((await raw_records(kafka.bootstrap_servers, topic_prefix))[0]))["session_id"] == SESSION

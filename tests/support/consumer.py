@@ -123,4 +123,5 @@ def _poll(consumer: Any, done: Callable[[list[Message]], bool], deadline_seconds
 def _message(raw: Any) -> Message:
     if raw.error() is not None:
         raise KafkaException(raw.error())
-    return Message(raw.topic(), raw.partition(), raw.offset(), raw.key(), raw.value(), raw.timestamp()[1], tuple(raw.headers() or ()))
+    place = raw.topic(), raw.partition(), raw.offset()
+    return Message(*place, raw.key(), raw.value(), raw.timestamp()[1], tuple(raw.headers() or ()))
