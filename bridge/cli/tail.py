@@ -84,7 +84,7 @@ async def print_records(settings: Settings, selection: Selection, line: Line) ->
     """
     async with open_deserializer(settings) as decoder, open_consumer(settings, "tail") as consumer:
         with readable_errors(bootstrap_servers(settings)):
-            if not await seek(consumer, settings.topics, selection):
+            if not await seek(consumer, settings.written_topics, selection):
                 note("some partitions have no leader yet; their records are shown once they have one.")
         note(_start(consumer, settings, selection))
         with CapturedKafkaLog(ThrottledNotes().add):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-    from bridge.topics import Topic
+    from bridge.topics import AnyTopic, TopicNames
 
 # Limits of one response: a few thousand records, also if 100 partitions are read from the beginning.
 FETCH_BYTES = 8 << 20
@@ -88,7 +88,11 @@ async def open_consumer(
 
 
 async def assign_topics(
-    consumer: AIOKafkaConsumer, names: Mapping[Topic, str], requested: tuple[str, ...], *, also: tuple[Topic, ...] = ()
+    consumer: AIOKafkaConsumer,
+    names: TopicNames,
+    requested: tuple[str, ...],
+    *,
+    also: tuple[AnyTopic, ...] = (),
 ) -> list[TopicPartition]:
     """Assign all partitions of the requested topics, or of the bridge's topics that exist if none is requested.
 
@@ -137,7 +141,7 @@ async def fetch(
     return records
 
 
-def _select_topics(requested: tuple[str, ...], names: Mapping[Topic, str], existing: set[str]) -> list[str]:
+def _select_topics(requested: tuple[str, ...], names: TopicNames, existing: set[str]) -> list[str]:
     """Return the full names of the topics to read; raise TopicConfigurationError if one is missing."""
     by_short_name = {topic.value: name for topic, name in names.items()}
     selected = [by_short_name.get(name, name) for name in requested]

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 from bridge.kafka.consumer import assign_topics, fetch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-    from bridge.topics import Topic
+    from bridge.topics import TopicNames
 
 #: How long to wait for the end offsets of all partitions; one without a leader has none.
 END_OFFSETS_TIMEOUT_SECONDS: Final = 5.0
@@ -42,7 +42,7 @@ class Selection:
     timeout_seconds: float | None = None
 
 
-async def seek(consumer: AIOKafkaConsumer, topics: Mapping[Topic, str], selection: Selection) -> bool:
+async def seek(consumer: AIOKafkaConsumer, topics: TopicNames, selection: Selection) -> bool:
     """Assign all partitions of the selected topics, at their beginnings or ends.
 
     Returns False if some partitions have no end offset yet; they are followed once they have one.

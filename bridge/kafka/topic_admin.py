@@ -38,11 +38,11 @@ from bridge.kafka.topic_specification import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from aiokafka.client import AIOKafkaClient
 
-    from bridge.topics import Topic
+    from bridge.topics import TopicNames
 
 CREATE_TIMEOUT_SECONDS = 20.0
 #: How long to wait until created topics appear in metadata, so that `aries-bridge run` finds them.
@@ -55,7 +55,7 @@ _DESCRIBE_TIMEOUT_SECONDS = 15.0
 class TopicComparison:
     """The bridge's topics as they are specified and as they exist."""
 
-    names: Mapping[Topic, str]
+    names: TopicNames
     options: TopicOptions
     existing: TopicDescriptions
 
@@ -94,7 +94,7 @@ class TopicComparison:
         return {name: len(topic.partitions) for name, topic in self.existing.topics.items()}
 
 
-async def compare_topics(settings: KafkaSettings, names: Mapping[Topic, str], options: TopicOptions) -> TopicComparison:
+async def compare_topics(settings: KafkaSettings, names: TopicNames, options: TopicOptions) -> TopicComparison:
     """Return how existing topics compare with their specifications; raises KafkaUnreachable."""
     with readable_errors(bootstrap_servers(settings)):
         async with (

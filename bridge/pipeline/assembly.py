@@ -11,6 +11,7 @@ from bridge.pipeline.control_events import ONLY_SHARD, ControlEvents, ShardIdent
 from bridge.pipeline.dead_letter_limit import DeadLetterLimit
 from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.ingest import Ingest
+from bridge.pipeline.latest import LatestStates
 from bridge.pipeline.overload import Overload
 from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.serialization.decimals import DecimalEncoder
@@ -20,8 +21,9 @@ from bridge.serialization.serializer import Serializer, single_object_prefixes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bridge.pipeline.latest import Subscribed
     from bridge.serialization.schemas import Schemas
-    from bridge.topics import Topic
+    from bridge.topics import Topic, TopicNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Pipeline:
 def assemble(
     schemas: Schemas,
     *,
-    names: Mapping[Topic, str],
+    names: TopicNames,
     wanted: Mapping[str, frozenset[Topic]],
     dialect: str,
     partition: Callable[[bytes, int], int],
@@ -58,12 +60,13 @@ def assemble(
     is_full: bool | None = None,
     redact: Callable[[str], str] = str,
     clock: Callable[[], float] = time.monotonic,
+    latest: Subscribed | None = None,
 ) -> Pipeline:
     """Return a pipeline whose queues are not open yet.
 
     ``names`` are the topics' names in Kafka, ``wanted`` the topics of each symbol; see :class:`RecordBuffer` for
     ``partition`` and ``on_ready``. ``is_full``: whether a level-2 message has all rows, if that is known. ``clock``
-    returns monotonic seconds.
+    returns monotonic seconds. ``latest``: the fields of each symbol whose latest state is published; None: of none.
     """
     prefixes = single_object_prefixes(schemas)
     decimals = DecimalEncoder()
@@ -87,5 +90,6 @@ def assemble(
         market_status=market_status,
         conflate_ms=conflate_ms,
         is_full=is_full,
+        latest=None if latest is None else LatestStates(serializer, buffer, accounts, decimals, latest),
     )
     return Pipeline(accounts, buffer, control, ingest, decimals, serializer, fast_serializer)

@@ -148,7 +148,7 @@ class Reprocessing:
         buffer = self._pipeline.buffer
         for queue in buffer.take_ready():
             while queue.waiting:
-                yield queue.topic, buffer.remove_waiting(queue, 0)
+                yield queue.line_topic, buffer.remove_waiting(queue, 0)
             buffer.pass_over(queue)
 
     def _unplaced(self, topic: Topic, record: Record) -> RedrivenRecord:

@@ -23,7 +23,7 @@ def kafka_settings(
     """
     environ = os.environ if environ is None else environ
     override = {} if bootstrap_servers is None else {"KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers}
-    return load_only({**environ, **override}, "KAFKA_", "SCHEMA_REGISTRY_", "AWS_", *also)
+    return load_only({**environ, **override}, "KAFKA_", "SCHEMA_REGISTRY_", "AWS_", "BRIDGE_LATEST", *also)
 
 
 #: What decides to which topics a line goes, and what its record says.
