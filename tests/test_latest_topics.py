@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bridge.cli.topics import create_or_compare
+from bridge.kafka.topic_specification import TopicOptions
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
+from bridge.settings.kafka_side import kafka_settings
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import LatestTopic, Topic
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from bridge.app import Bridge
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from bridge.simulator.server_dialect import DialectChoice
+    from tests.support.brokers import RealKafka
 
 LATEST = {"BRIDGE_LATEST": "true", "BRIDGE_LATEST_INTERVAL_MS": "20"}
 DECODER = Deserializer(schemas.load())
@@ -30,9 +34,9 @@ COMMON = {"symbol", "feed_time", "ingest_time_us", "session_id", "seq", "after_g
 CHANGES = {"bid_change", "bid_size_change", "ask_change", "ask_size_change"}
 
 
-async def latest(broker: EmbeddedBroker, prefix: str, topic: LatestTopic) -> dict[str, dict[str, Any] | None]:
+async def latest(bootstrap_servers: str, prefix: str, topic: LatestTopic) -> dict[str, dict[str, Any] | None]:
     """Return what a reader of the topic from its beginning has at its end: the newest record of each key."""
-    messages: list[Message] = await asyncio.to_thread(read_all, broker.bootstrap_servers, [f"{prefix}.{topic}"])
+    messages: list[Message] = await asyncio.to_thread(read_all, bootstrap_servers, [f"{prefix}.{topic}"])
     newest = {message.key: message for message in sorted(messages, key=lambda one: one.offset)}
     return {
         (key or b"").decode(): None if one.value is None else (await DECODER.decode(one.value)).record
@@ -83,13 +87,13 @@ async def test_a_late_reader_has_the_state_of_the_feed(
 
     own = by_symbol(await read(broker.bootstrap_servers, topic_prefix))
     for topic, of in ((LatestTopic.QUOTES, Topic.QUOTES), (LatestTopic.TRADES, Topic.TRADES)):
-        states = await latest(broker, topic_prefix, topic)
+        states = await latest(broker.bootstrap_servers, topic_prefix, topic)
         assert set(states) == {"AAPL", "MSFT"}
         for symbol, state in states.items():
             assert values(state) == merged(own[of, symbol])
             assert state is not None
             assert state["seq"] == own[of, symbol][-1]["seq"]
-    aapl = (await latest(broker, topic_prefix, LatestTopic.QUOTES))["AAPL"]
+    aapl = (await latest(broker.bootstrap_servers, topic_prefix, LatestTopic.QUOTES))["AAPL"]
     assert aapl is not None
     assert {"bid_price", "bid_size"} <= set(aapl["cleared"])
     assert not aapl["after_gap"], "the feed sent every field"
@@ -99,10 +103,23 @@ async def test_a_late_reader_has_the_state_of_the_feed(
 async def test_an_unsubscribed_symbol_is_removed(broker: EmbeddedBroker, topic_prefix: str, tmp_path: Path) -> None:
     """When the subscriptions file no longer has a symbol, its key gets a tombstone on both topics."""
     create_topics(broker, topic_prefix)
-    listed = tmp_path / "symbols.json"
+    await removes_unsubscribed(broker.bootstrap_servers, topic_prefix, tmp_path)
+
+
+async def test_an_unsubscribed_symbol_is_removed_from_apache_kafka(
+    kafka: RealKafka, topic_prefix: str, tmp_path: Path
+) -> None:
+    """On topics that ``aries-bridge topics`` has created, compacted, a broker takes states and tombstones."""
+    environ = {"KAFKA_TOPIC_PREFIX": topic_prefix, **LATEST}
+    await create_or_compare(kafka_settings(kafka.bootstrap_servers, environ), TopicOptions(partitions=3))
+    await removes_unsubscribed(kafka.bootstrap_servers, topic_prefix, tmp_path)
+
+
+async def removes_unsubscribed(bootstrap_servers: str, prefix: str, directory: Path) -> None:
+    listed = directory / "symbols.json"
     listed.write_text(json.dumps(["AAPL", "MSFT"]))
     async with Simulator(dialect="envelope", seed=5) as simulator:
-        environ = environment(simulator, broker.bootstrap_servers, topic_prefix, **LATEST)
+        environ = environment(simulator, bootstrap_servers, prefix, **LATEST)
         del environ["ARIES_SYMBOLS"]
         async with running({**environ, "ARIES_SUBSCRIPTIONS_FILE": str(listed)}) as bridge:
             await simulator.subscribed("AAPL", "MSFT")
@@ -111,7 +128,7 @@ async def test_an_unsubscribed_symbol_is_removed(broker: EmbeddedBroker, topic_p
             await simulator.unsubscribed("MSFT")
 
     for topic in LatestTopic:
-        states = await latest(broker, topic_prefix, topic)
+        states = await latest(bootstrap_servers, prefix, topic)
         assert states.keys() == {"AAPL", "MSFT"}
         assert states["MSFT"] is None
         assert states["AAPL"] is not None
@@ -132,7 +149,7 @@ async def test_after_a_reconnect_states_are_those_of_the_new_session(broker: Emb
             await eventually(lambda: bridge.client.state == "streaming", "streaming again")
             await until_read(bridge, simulator)
 
-    states = await latest(broker, topic_prefix, LatestTopic.QUOTES)
+    states = await latest(broker.bootstrap_servers, topic_prefix, LatestTopic.QUOTES)
     assert {symbol: state and state["session_id"] for symbol, state in states.items()} == dict.fromkeys(
         ("AAPL", "MSFT"), bridge.ingest.session_id
     )

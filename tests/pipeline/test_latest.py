@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BID, ASK = frozenset({"bidPrice", "bidSize"}), frozenset({"askPrice"})
-EVERY_QUOTE_FIELD = {
+EVERY_QUOTE_FIELD: dict[str, Any] = {
     "bidPrice": "1",
     "bidSize": 1,
     "bidExchange": "Q",
@@ -35,7 +35,8 @@ class LatestTable(Table):
         super().__init__(**more)
         self.buffer.open(dict.fromkeys(LatestTopic, 1))
         if subscribed is None:
-            subscribed = dict.fromkeys(SYMBOLS, {Topic.QUOTES: BID | ASK, Topic.TRADES: frozenset({"lastPrice"})})
+            fields = {Topic.QUOTES: BID | ASK, Topic.TRADES: frozenset({"lastPrice"})}
+            subscribed = dict.fromkeys(SYMBOLS, fields)
         serializer = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS))
         self.latest = LatestStates(serializer, self.buffer, self.accounts, self.ingest._decimals, subscribed)
         self.ingest.latest = self.latest
@@ -60,7 +61,7 @@ def known(record: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_updates_are_merged_and_published_once() -> None:
-    """One record has the fields of all updates, the newest of each, without changes; nothing comes without an update."""
+    """One record has the newest of each field, without changes; without an update there is none."""
     table = LatestTable()
     table.take(UpdateKind.QUOTE, bidPrice="1.1", bidSize=5, bidChange="0.1", at_us=1_000_000)
     table.take(UpdateKind.QUOTE, bidPrice="1.2", at_us=2_000_000)
