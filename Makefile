@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 # Number of test processes; most tests wait for brokers and processes. The tests of a file run in one process.
 WORKERS ?= 2
+NEWEST_PYTHON ?= python3.13
+NEWEST_VENV   ?= .venv-newest
 # Passed to the command of a target: make dev ARGS="--seconds 15 --plain"
 ARGS   ?=
 
@@ -12,7 +14,7 @@ RUN_READY := $(VENV)/.run-ready
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help dev test soak bench lint types format docs wheel wheel-check lock clean
+.PHONY: help dev test test-newest test-kafka-versions soak bench lint types format docs wheel wheel-check lock clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1\t/' | expand -t 14
@@ -35,16 +37,30 @@ dev: $(RUN_READY) ## Run simulator, bridge and embedded broker, and show what is
 test: $(READY)  ## Run all tests (ARGS go to pytest)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
+# Delivery, order, topics and replaced producers; all of them run on the newest version in `make test`.
+KAFKA_TESTS := tests/support/test_brokers.py tests/kafka tests/check/test_kafka.py tests/cli/test_topics.py \
+  tests/verify/test_rebuilds.py $(addprefix tests/faults/kafka/test_,brokers_fail.py producers_die.py topics_change.py \
+  records_refused.py subscriptions_change.py)
+test-kafka-versions: $(READY) ## Run the tests of delivery and topics on each supported version of Kafka (ARGS go to pytest)
+	@for version in $$($(BIN)/python -m tests.support.kafka_distribution); do echo "Apache Kafka $$version"; \
+	  TESTS_REQUIRE_KAFKA=1 TESTS_KAFKA_VERSION=$$version $(BIN)/python -m pytest -m kafka $(ARGS) $(KAFKA_TESTS) || exit 1; done
+
+# A virtual environment of its own, beside the one for development.
+test-newest: ## Run the tests that need neither Java nor Go nor a browser with NEWEST_PYTHON (python3.13)
+	@$(MAKE) --no-print-directory test PYTHON="$(NEWEST_PYTHON)" VENV=$(NEWEST_VENV) \
+	  ARGS='-m "not kafka and not tools" --ignore tests/test_image.py --ignore tests/helm $(ARGS)'
+
 soak: $(READY)  ## Inject random faults into Kafka, simulator and bridge, and check the result (ARGS="--minutes 10 --seed 7")
 	@$(BIN)/python -m tests.programs.soak $(ARGS)
 
 bench: $(READY) ## Compare the bridge with a simple implementation (ARGS="--full")
 	@$(BIN)/python -m tests.programs.bench $(ARGS)
 
-lint: $(READY)  ## Check style and import layers
+lint: $(READY)  ## Check style, import layers, and the schemas against those of every release
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@$(BIN)/python -m tests.programs.evolution
 
 types: $(READY) ## Check types
 	@$(BIN)/mypy
@@ -53,11 +69,14 @@ format: $(READY) ## Fix style automatically
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(READY)  ## Regenerate the generated parts of the READMEs
+docs: $(READY)  ## Regenerate the references and the generated parts of the READMEs
 	@$(BIN)/python -m tests.programs.docs.settings_table --write
 	@$(BIN)/python -m tests.programs.docs.http_paths --write
 	@$(BIN)/python -m tests.programs.docs.chart_values --write
 	@$(BIN)/python -m tests.programs.docs.session_states --write
+	@$(BIN)/python -m tests.programs.docs.fingerprints --write
+	@$(BIN)/python -m tests.programs.docs.reference --write
+	@$(BIN)/python -m tests.programs.docs.asyncapi --write
 
 wheel: $(READY) ## Build the wheel into dist/
 	@rm -rf dist && $(BIN)/python -m hatchling build -t wheel
@@ -77,4 +96,4 @@ lock:           ## Resolve dependencies again (needs uv), for running, developme
 	$(LOCK) --extra dev --extra msk-iam --group test -c requirements-dev.lock -c requirements-msk-iam.lock -o requirements-test.lock pyproject.toml
 
 clean:          ## Remove the virtual environment, builds and caches
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NEWEST_VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -17,11 +17,12 @@ import structlog
 
 from bridge import log_events
 from bridge.aries.access_token import FixedToken, RefreshingToken
-from bridge.aries.client import AriesClient
+from bridge.aries.client import MAX_LISTED_SYMBOLS, AriesClient, ClientState
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.reconnect import ReconnectPolicy
+from bridge.aries.subscriptions import ChangedSymbols
 from bridge.aries.subscriptions.file_watch import watch
 from bridge.aries.subscriptions.plan_change import PlanChange
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, own_share
@@ -39,12 +40,14 @@ from bridge.kafka.shard_handover import await_other_shards
 from bridge.market_data import FIELDS, EventType
 from bridge.observability.http_server import HttpServer
 from bridge.observability.latency import LatencyMetrics
+from bridge.observability.symbol_ages import SymbolAges
 from bridge.pipeline.assembly import assemble
-from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ShardIdentity
+from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind, ShardIdentity
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.serializer import confluent_prefix
+from bridge.settings import quiet_limits
 from bridge.settings.field_types import redact_url
 from bridge.topics import ALWAYS, Topic, latest_topics_for, topics_for
 
@@ -75,6 +78,7 @@ class Bridge:
         self._all = settings.plan()
         self.symbols_of_all_shards = len(self._all)
         self.plan = self._own_share(self._all)
+        self.plan_applied_us = self.started_us
         self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
         self._open_pipeline(redactor)
@@ -107,6 +111,13 @@ class Bridge:
         self.control = self._pipeline.control
         self.ingest = self._pipeline.ingest
         self.decimals = self._pipeline.decimals
+        self._quiet_limits = quiet_limits.parse(settings.aries_stale_symbol_seconds)
+        self.symbol_ages = SymbolAges(
+            self.ingest,
+            self.control,
+            quiet_limits.by_topic(self._quiet_limits, self.plan),
+            quiet_limits.shortest(self._quiet_limits),
+        )
 
     def _open_publisher(self, redactor: Redactor) -> None:
         """Create what sends queued records to Kafka."""
@@ -202,6 +213,7 @@ class Bridge:
             self._send_heartbeats(),
             self._release_conflated(),
             self._release_latest(),
+            self._check_symbol_ages(),
             self._watch_subscriptions(stop),
             self.plan_change.run(),
         ]
@@ -280,6 +292,19 @@ class Bridge:
             for _ in self.ingest.latest.release():
                 await asyncio.sleep(0)
 
+    async def _check_symbol_ages(self) -> None:
+        """Look for symbols without data, at intervals."""
+        ages, now = self.symbol_ages, asyncio.get_running_loop().time
+        while ages.interval_seconds:
+            await asyncio.sleep(ages.interval_seconds)
+            session = self.client.session
+            if session is None or self.client.state is not ClientState.STREAMING:
+                ages.pause(now())
+                continue
+            market_open = session.keep_alive.in_regular_hours
+            for _ in ages.check(now(), wall_us(), market_open=market_open, rejected=session.rejected_symbols):
+                await asyncio.sleep(0)
+
     async def _watch_subscriptions(self, stop: asyncio.Event) -> None:
         """Hand each plan of the subscriptions file to ``PlanChange``."""
         settings = self.settings
@@ -301,12 +326,27 @@ class Bridge:
     def _apply(self, plan: Plan) -> None:
         """Change the subscriptions; raise ``KafkaUnreachable`` or ``TopicConfigurationError`` if topics are missing."""
         self.publisher.open_topics(self._topics_of(plan))
-        self.plan = plan
+        changed = ChangedSymbols.between(self.plan, plan)
+        self.plan, self.plan_applied_us = plan, wall_us()
         self.ingest.set_wanted(wanted_topics(plan))
         if self.ingest.latest is not None:
-            self.ingest.latest.set_subscribed(latest_fields(plan), wall_us())
+            self.ingest.latest.set_subscribed(latest_fields(plan), self.plan_applied_us)
+        self.symbol_ages.watch(quiet_limits.by_topic(self._quiet_limits, plan))
         self.client.replan(plan)
-        log.info(log_events.SUBSCRIPTIONS_CHANGED, symbols=len(plan), warnings=plan.warnings)
+        log.info(
+            log_events.SUBSCRIPTIONS_CHANGED,
+            symbols=len(plan),
+            added=len(changed.added),
+            removed=len(changed.removed),
+            changed=len(changed.changed),
+            added_symbols=changed.added[:MAX_LISTED_SYMBOLS],
+            removed_symbols=changed.removed[:MAX_LISTED_SYMBOLS],
+            changed_symbols=changed.changed[:MAX_LISTED_SYMBOLS],
+            fingerprint=plan.fingerprint,
+            warnings=plan.warnings,
+        )
+        if any(changed) and self.control.session_id is not None:
+            self.control.announce(ControlKind.PLAN_CHANGED, reason=f"{len(plan)} symbols: {changed}")
 
     async def _registry_prefixes(self, registry_url: str) -> Mapping[Topic, bytes]:
         """Return the prefixes with the registry's ids, however long that takes; they are requested once."""

@@ -6,7 +6,7 @@
     ├── SettingsError            a setting is invalid: fix it, then restart           (exit 2)
     ├── CredentialsRefused       Aries rejects a token that cannot be renewed         (exit 3)
     ├── RecordsUndelivered       stopped with records not acknowledged by Kafka       (exit 4)
-    ├── TopicConfigurationError  topics missing or with unequal partition counts      (exit 1)
+    ├── TopicConfigurationError  topics not as they must be                           (exit 1)
     ├── SchemaMismatch           the registry's schema is missing or different        (exit 1)
     ├── PortUnusable             the configured HTTP address cannot be listened on    (exit 1)
     ├── RegistryRefused          the registry rejects our credentials                 (exit 1)
@@ -88,7 +88,7 @@ class RecordsUndelivered(BridgeError):
 
 
 class TopicConfigurationError(BridgeError):
-    """Topics that are missing, or whose partition counts differ."""
+    """Topics that are hidden from this user, missing where they must exist, or whose partition counts differ."""
 
 
 class SchemaMismatch(BridgeError):
@@ -216,13 +216,16 @@ class DisconnectCause(StrEnum):
 
     NETWORK = "network"  # DNS, TCP, TLS, a reset, closed without a closing handshake
     HANDSHAKE = "handshake"  # the server answered the upgrade request with an HTTP error
-    THROTTLED = "throttled"  # HTTP 429, or 503 with Retry-After
-    AUTH_REFUSED = "auth_refused"  # HTTP 401/403, or an error response to the auth request
+    THROTTLED = "throttled"  # HTTP 429, or 503 with Retry-After; or the server says that it gets too many requests
+    AUTH_REFUSED = "auth_refused"  # HTTP 401/403, or an error response to the auth request that has no other cause
     AUTH_TIMEOUT = "auth_timeout"  # no response to the auth request
     TOKEN = "token"  # noqa: S105 - not a password: no access token at the moment
     TOKEN_REFUSED = "token_refused"  # noqa: S105 - not a password: the token endpoint rejects the grant
     CLOSED = "closed"  # the server closed the connection
     EVICTED = "evicted"  # the server closed the connection in favor of another session
+    CONNECTION_LIMIT = "connection_limit"  # the account has as many connections as it may have
+    MAINTENANCE = "maintenance"  # the server says that it is not available for now
+    SERVER_ERROR = "server_error"  # the server says that it failed
     TOO_BIG = "too_big"  # a frame larger than the limit (close code 1009)
     PONG_TIMEOUT = "pong_timeout"  # a ping was not answered
     STALE = "stale"  # no data while the market is open
@@ -254,7 +257,10 @@ class ConnectionLost(BridgeError):
 
 
 class HandshakeRefused(ConnectionLost):
-    """A WebSocket handshake that the server answered with an HTTP error; ``date`` is the response's Date header."""
+    """A WebSocket handshake that the server answered with an HTTP error.
+
+    ``status`` is that of the response, ``date`` its Date header.
+    """
 
     blames_token = False
 
@@ -266,8 +272,10 @@ class HandshakeRefused(ConnectionLost):
         remedy: str = "",
         retry_after_seconds: float | None = None,
         date: str | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(cause, reason, remedy=remedy, retry_after_seconds=retry_after_seconds)
+        self.status = status
         self.date = date
 
 

@@ -25,6 +25,8 @@ REQUIRE_GO = "TESTS_REQUIRE_GO"
 KAFKA_TIMEOUT_SECONDS = 300
 #: The first run builds the scripted broker; later ones start it in milliseconds.
 SCRIPTED_BROKER_TIMEOUT_SECONDS = 300
+#: Fixtures that are programs which Go builds, a browser, or a registry that Maven fetches.
+TOOLS = frozenset({"actionlint", "apicurio", "helm", "promtool", "scripted_broker", "window"})
 OURS = ("ARIES_", "BRIDGE_", "KAFKA_", "SCHEMA_REGISTRY_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy")
 
@@ -46,12 +48,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use Apache Kafka, and extend the timeout of those that may have to build a broker."""
+    """Mark the tests that use Apache Kafka or other programs; allow time for those that may have to build one."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if {"kafka", "kafka_cluster", "kafka_with_acls"} & fixtures:
             item.add_marker(pytest.mark.kafka)
             _allow_time(item, KAFKA_TIMEOUT_SECONDS)
+        if TOOLS & fixtures:
+            item.add_marker(pytest.mark.tools)
         if "scripted_broker" in fixtures:
             _allow_time(item, SCRIPTED_BROKER_TIMEOUT_SECONDS)
 

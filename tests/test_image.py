@@ -8,6 +8,8 @@ import re
 import shlex
 import signal
 import socket
+import subprocess
+import sys
 import tomllib
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 DEFAULTS, STAGES = parse((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 BUILD, RUNTIME = STAGES
 LABELS = ("title", "description", "licenses", "version", "revision", "created", "source", "base.name")
+#: Modules that the image does not have.
+LEFT_OUT = ("markdown_it", "mdurl", "pygments", "zstandard._cffi")
+COMMANDS = ("check", "dev", "run", "schemas", "settings", "simulate", "tail", "topics", "verify")
 #: The steps fetch wheels, as the image's build does.
 BUILD_TIMEOUT_SECONDS = 600
 
@@ -147,6 +152,28 @@ def test_no_secret_is_built_in() -> None:
     assert not [name for name in names if re.search(r"TOKEN|SECRET|PASSWORD|KEY", name)]
 
 
+WITHOUT = """
+import sys
+sys.modules.update(dict.fromkeys(%r))
+sys.argv = ["aries-bridge", *%r]
+from bridge.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"), [*(([one, "--help"], "Usage: ") for one in COMMANDS), (["settings"], "ARIES_WS_URL")]
+)
+def test_commands_need_nothing_that_is_left_out(arguments: list[str], output: str) -> None:
+    """With the image's environment no command imports what the image does not have."""
+    assert "TYPER_USE_RICH=0" in RUNTIME.one("ENV").text
+    program = WITHOUT % (LEFT_OUT, arguments)
+    environ = {"PATH": os.environ["PATH"], "TYPER_USE_RICH": "0", "TTY_COMPATIBLE": "1", "FORCE_COLOR": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert output in done.stdout
+
+
 # -- what is sent to the builder --------------------------------------------------------------------------------------
 
 
@@ -220,6 +247,17 @@ def test_the_image_has_no_installer_and_no_build_tool(image: Image) -> None:
                 assert image.run(python, "-c", f"import {module}").returncode == 1, f"{python}: {module}"
     assert not list((image.root / "opt").glob("*/bin/pip*"))
     assert [path.name for path in (image.root / "opt").iterdir()] == ["aries-bridge"]
+
+
+@built
+def test_the_image_has_only_what_a_command_imports(image: Image) -> None:
+    """Large packages that others ask for and no command uses are left out, and each command works without them."""
+    for module in LEFT_OUT:
+        assert image.run("python", "-c", f"import {module}").returncode == 1, module
+    for command in COMMANDS:
+        shown = image.run(*image.entrypoint, command, "--help")
+        assert (shown.returncode, shown.stderr) == (0, ""), command
+        assert shown.stdout.startswith(f"Usage: aries-bridge {command}")
 
 
 @built

@@ -154,6 +154,64 @@ def test_nothing_is_released_that_was_not_checked() -> None:
     assert {"image", "chart", "wheel"} <= needed["release"]
 
 
+@pytest.fixture
+def tagged(tmp_path: Path) -> Path:
+    """Return a tree with a version and its schemas, as a tag has it."""
+    for name in ("bridge", "avro/released/1.2.3", "runner"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "bridge/__init__.py").write_text('__version__ = "1.2.3"\n')
+    for folder in ("avro", "avro/released/1.2.3"):
+        (tmp_path / folder / "quote.avsc").write_text("{}")
+    return tmp_path
+
+
+def check_tag(tree: Path, tag: str) -> subprocess.CompletedProcess[str]:
+    """Run the first step of a release in a tree, in GitHub's shell for a step."""
+    [script] = [one["run"] for one in jobs(RELEASE)["version"]["steps"] if "run" in one]
+    environ = {
+        "PATH": os.environ["PATH"],
+        "GITHUB_REF_NAME": tag,
+        "GITHUB_REPOSITORY": "Example/Bridge",
+        "GITHUB_REPOSITORY_OWNER": "Example",
+        "GITHUB_OUTPUT": str(tree / "output"),
+        "RUNNER_TEMP": str(tree / "runner"),
+    }
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    return subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True, check=False)
+
+
+def test_a_tag_with_its_version_and_schemas_is_released(tagged: Path) -> None:
+    """The version is that of the program, and the schemas were kept."""
+    done = check_tag(tagged, "v1.2.3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "version=1.2.3\n" in (tagged / "output").read_text()
+
+
+def test_a_tag_of_another_version_is_not_released(tagged: Path) -> None:
+    """The program reports its own version, which must be that of the tag."""
+    done = check_tag(tagged, "v1.2.4")
+    assert done.returncode == 1
+    assert "__version__ is another" in done.stdout
+
+
+@pytest.mark.parametrize("mistake", ["missing", "changed", "incomplete", "surplus"])
+def test_a_tag_without_its_schemas_is_not_released(tagged: Path, mistake: str) -> None:
+    """What the release writes is kept exactly, as later versions are compared with it."""
+    kept = tagged / "avro/released/1.2.3"
+    if mistake == "changed":
+        (kept / "quote.avsc").write_text("[]")
+    elif mistake == "surplus":
+        (kept / "candle.avsc").write_text("{}")
+    elif mistake == "incomplete":
+        (tagged / "avro/trade.avsc").write_text("{}")
+    else:
+        (kept / "quote.avsc").unlink()
+        kept.rmdir()
+    done = check_tag(tagged, "v1.2.3")
+    assert done.returncode == 1
+    assert "CONTRIBUTING.md" in done.stdout
+
+
 def test_the_image_is_for_both_architectures_with_sbom_and_provenance() -> None:
     """What is pushed can be inspected and traced to its sources."""
     build = step(RELEASE, "image", "docker/build-push-action")

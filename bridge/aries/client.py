@@ -24,9 +24,11 @@ from bridge.aries.protocol.session_events import (
     PongMissing,
     ServerError,
     Subscribed,
+    SymbolLimitReached,
     SymbolRejected,
 )
 from bridge.aries.protocol.silence import SilencePolicy
+from bridge.aries.protocol.symbol_limit import SymbolLimit
 from bridge.clock import SessionIds, wall_us
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable, TokenUnavailable
 from bridge.observability.connection_history import ConnectionHistory
@@ -51,6 +53,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 TICK_SECONDS = 0.1
+#: Symbols that a log line names; all of them are counted.
+MAX_LISTED_SYMBOLS = 10
 
 
 class ClientState(StrEnum):
@@ -94,6 +98,7 @@ class AriesClient:
         self._dialect = dialect
         self._timing = timing
         self._silence = SilencePolicy(timing.stale_after_seconds)
+        self._symbol_limit = SymbolLimit()
         self._tokens = tokens
         self._learn_secret = learn_secret
         self._reconnect_policy = reconnect_policy
@@ -124,7 +129,9 @@ class AriesClient:
         self.state = ClientState.CONNECTING
         token = await self._token(fresh=False)
         socket = await connect.connect(self._url, Connection, connect.OPEN_TIMEOUT_SECONDS, self._cafile)
-        session = self.session = Session(self._dialect, self.plan, self._timing, _now(), self._silence)
+        session = self.session = Session(
+            self._dialect, self.plan, self._timing, _now(), silence=self._silence, limit=self._symbol_limit
+        )
         self.state = ClientState.AUTHENTICATING
         try:
             self._authenticate(session, token)
@@ -148,7 +155,8 @@ class AriesClient:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             errors = await _cancel_and_wait(*tasks)
-        raise _primary_error(errors)
+        error = _primary_error(errors)
+        raise session.explain(error, _now()) if isinstance(error, ConnectionLost) else error
 
     async def _receive(self, socket: Connection, session: Session, wake: asyncio.Event) -> None:
         """Handle messages in the socket's own callback until the socket is closed or the session is lost."""
@@ -265,13 +273,26 @@ class AriesClient:
             case Authenticated():
                 self._on_authenticated(event)
             case Subscribed(symbols=symbols, rejected=rejected):
-                log.info(log_events.SUBSCRIBED, symbols=symbols, refused=list(rejected))
+                log.info(
+                    log_events.SUBSCRIBED,
+                    symbols=symbols,
+                    refused=list(rejected[:MAX_LISTED_SYMBOLS]),
+                    refused_symbols=len(rejected),
+                )
                 self._control.announce(ControlKind.SUBSCRIBED, reason=f"{symbols} symbols, {len(rejected)} refused")
                 self._end_gap()
             case DataStarted():
                 self._end_gap()
             case SymbolRejected(symbol=symbol, error=error):
                 log.error(log_events.SYMBOL_REJECTED, symbol=symbol, answer=error)
+            case SymbolLimitReached(served=served, left_out=left_out, error=error):
+                log.error(
+                    log_events.SYMBOL_LIMIT_REACHED,
+                    answer=error,
+                    served=served,
+                    left_out=len(left_out),
+                    symbols=list(left_out[:MAX_LISTED_SYMBOLS]),
+                )
             case ServerError(error=error):
                 log.warning(log_events.SERVER_ERROR, answer=error)
             case PongMissing(timeout_seconds=seconds):

@@ -110,6 +110,7 @@ def handshake_rejected(status: int, path: str, retry_after: str | None, date: st
         remedy=_handshake_hint(status, path),
         retry_after_seconds=seconds,
         date=date,
+        status=status,
     )
 
 

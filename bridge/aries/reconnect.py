@@ -20,6 +20,8 @@ SLOW = frozenset(
         DisconnectCause.AUTH_REFUSED,
         DisconnectCause.TOKEN_REFUSED,
         DisconnectCause.EVICTED,
+        DisconnectCause.CONNECTION_LIMIT,
+        DisconnectCause.MAINTENANCE,
         DisconnectCause.THROTTLED,
         DisconnectCause.TOO_BIG,
     }

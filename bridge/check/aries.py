@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
 
 from bridge.aries.connect import close, connect
+from bridge.aries.connect_errors import OTHER_PATHS
 from bridge.check.clock_skew import check_clock
 from bridge.check.endpoint import Endpoint, check_endpoint, report_certificate
 from bridge.check.session import AUTHENTICATION, check_session
@@ -63,7 +65,8 @@ async def _connect(report: CheckReport, settings: Settings, timeout_seconds: flo
     except ConnectionLost as lost:
         date = lost.date if isinstance(lost, HandshakeRefused) else None
         check_clock(report, date, sent_at, time.time())
-        report.fail(CONNECTION, lost.reason, lost.remedy or _CHECK_URL)
+        remedy = await _remedy_by_other_path(lost, settings, timeout_seconds) or lost.remedy or _CHECK_URL
+        report.fail(CONNECTION, lost.reason, remedy)
         return None
     assert socket.response is not None
     check_clock(report, socket.response.headers.get("Date"), sent_at, time.time())
@@ -71,6 +74,21 @@ async def _connect(report: CheckReport, settings: Settings, timeout_seconds: flo
         report_certificate(report, TLS, urlsplit(url).netloc, tls.getpeercert())
     report.ok(CONNECTION, f"a WebSocket at {urlsplit(url).path or '/'}; the dialect is {settings.dialect}")
     return socket
+
+
+async def _remedy_by_other_path(lost: ConnectionLost, settings: Settings, timeout_seconds: float) -> str | None:
+    """Try the other dialect's path of a server that does not know this one; nothing is sent there."""
+    parts = urlsplit(settings.aries_ws_url)
+    other = OTHER_PATHS.get(parts.path.rstrip("/"))
+    if other is None or not isinstance(lost, HandshakeRefused) or lost.status != HTTPStatus.NOT_FOUND:
+        return None
+    try:
+        other_url = urlunsplit(parts._replace(path=other))
+        socket = await connect(other_url, ClientConnection, timeout_seconds, settings.aries_ssl_cafile)
+    except ConnectionLost as also_lost:
+        return f"Check ARIES_WS_URL: the path of the other dialect, {other}, does not work either: {also_lost.reason}."
+    await close(socket)
+    return f"The path of the other dialect, {other}, answers: use it in ARIES_WS_URL, and leave ARIES_DIALECT at auto."
 
 
 async def _check_token_endpoint(report: CheckReport, settings: Settings, timeout_seconds: float) -> None:

@@ -15,7 +15,14 @@ from bridge.aries.connect import CLOSE_TIMEOUT_SECONDS, closed
 from bridge.aries.protocol.close_codes import HINTS
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.session import Session
-from bridge.aries.protocol.session_events import Authenticated, DataStarted, ServerError, Subscribed, SymbolRejected
+from bridge.aries.protocol.session_events import (
+    Authenticated,
+    DataStarted,
+    ServerError,
+    Subscribed,
+    SymbolLimitReached,
+    SymbolRejected,
+)
 from bridge.aries.subscriptions import Plan
 from bridge.check.report import duration_text
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable
@@ -31,7 +38,7 @@ AUTHENTICATION, SUBSCRIPTION = "Aries authentication", "Aries subscription"
 #: How long to wait for data after the subscription was accepted (the market may be closed), and for an answer after
 #: data came (there may be none).
 SECOND_EVENT_SECONDS = 1.0
-_REJECTIONS = (SymbolRejected, ServerError)
+_REJECTIONS = (SymbolRejected, SymbolLimitReached, ServerError)
 REMEDIES = MappingProxyType(
     {
         **HINTS,
@@ -122,8 +129,13 @@ def _report_authenticated(report: CheckReport, conversation: _Conversation) -> N
 
 
 def _report_subscribed(report: CheckReport, conversation: _Conversation, symbol: str) -> None:
-    rejection = conversation.first(SymbolRejected) or conversation.first(ServerError)
-    if isinstance(rejection, SymbolRejected | ServerError):
+    rejections = (
+        conversation.first(SymbolRejected),
+        conversation.first(SymbolLimitReached),
+        conversation.first(ServerError),
+    )
+    rejection = next(filter(None, rejections), None)
+    if isinstance(rejection, SymbolRejected | SymbolLimitReached | ServerError):
         remedy = "Fix ARIES_SYMBOLS or the subscriptions, or ask Aries whether the account is entitled to the symbol."
         report.fail(SUBSCRIPTION, f"Aries rejected {symbol}: {rejection.error}", remedy)
     elif conversation.first(DataStarted):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.check.kafka_login import account
-from bridge.kafka.cluster import MAX_MESSAGE_BYTES, MIN_INSYNC_REPLICAS
+from bridge.kafka.cluster import MAX_MESSAGE_BYTES, MESSAGE_FORMAT, MIN_INSYNC_REPLICAS
 from bridge.kafka.partition_counts import unequal_partition_counts
 from bridge.kafka.topic_specification import (
     TopicOptions,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PARTITIONS, LEADERS, REPLICATION = "Kafka partition counts", "Kafka leaders", "Kafka replication"
 MIN_INSYNC, BATCHES, CLEANUP = "Kafka min.insync.replicas", "Kafka max.message.bytes", "Kafka cleanup policy"
-CONFIG, WRITING = "Kafka topic settings", "Kafka write permission"
+CONFIG, WRITING, FORMAT = "Kafka topic settings", "Kafka write permission", "Kafka message format"
 READING = "Kafka read permission"
 
 
@@ -54,6 +54,7 @@ def check_topics(
         _check_min_insync(report, used)
         _check_max_message_bytes(report, settings, used)
         _check_cleanup(report, settings, existing)
+        _check_format(report, used)
     _check_write_permission(report, settings, used)
     if settings.bridge_group is not None and Topic.CONTROL in existing:
         _check_read_permission(report, settings, existing[Topic.CONTROL])
@@ -155,6 +156,17 @@ def _check_cleanup(report: CheckReport, settings: Settings, existing: Mapping[An
         report.warn(CLEANUP, "; ".join(differences), remedy)
     else:
         report.ok(CLEANUP, "as specified on every topic")
+
+
+def _check_format(report: CheckReport, used: Sequence[TopicDescription]) -> None:
+    """Report topics of old brokers that take no idempotent batches; newer ones report no such setting."""
+    if old := [topic for topic in used if _is_old_format((topic.config or {}).get(MESSAGE_FORMAT, ""))]:
+        remedy = "Set it to 0.11.0 or newer (kafka-configs.sh --alter): Kafka rejects every record until then."
+        report.fail(FORMAT, f"message.format.version is older than 0.11 on {_names(old, used)}", remedy)
+
+
+def _is_old_format(version: str) -> bool:
+    return version.startswith(("0.8", "0.9", "0.10"))
 
 
 def _check_write_permission(report: CheckReport, settings: Settings, used: Sequence[TopicDescription]) -> None:

@@ -38,13 +38,17 @@ schemas_app = typer.Typer(
 
 @schemas_app.command("list")
 def list_schemas() -> None:
-    """List each topic's subject, record name and schema fingerprint (CRC-64-AVRO, as in each record)."""
-    rows = [("topic", "subject", "record", "fingerprint")]
+    """List each topic's subject, record name and schema fingerprint.
+
+    The fingerprint (CRC-64-AVRO) is shown as the bytes 3 to 10 of each value have it, little-endian, and as a number.
+    """
+    rows = [("topic", "subject", "record", "fingerprint", "number")]
     known = schemas.load()
     settings = _settings()
     for topic, name in settings.topics.items():
+        schema = known[topic]
         subject = subject_of(name, settings.schema_registry_context)
-        rows.append((name, subject, known[topic].name, known[topic].fingerprint.hex()))
+        rows.append((name, subject, schema.name, schema.fingerprint.hex(), f"0x{schema.fingerprint_number:016x}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -52,16 +56,24 @@ def list_schemas() -> None:
 
 @schemas_app.command()
 def show(
-    topic: Annotated[str, typer.Argument(help=f"{', '.join(Topic)}, the topic's name in Kafka, or its subject.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help=f"{', '.join(Topic)}; or the topic's name in Kafka, its subject, the record (Quote), or its file "
+            "(quote.avsc)."
+        ),
+    ],
 ) -> None:
-    """Print a topic's schema as JSON."""
-    settings = _settings()
-    context, names = settings.schema_registry_context, settings.topics
-    by_name = {subject_of(name, context): known for known, name in names.items()}
-    by_name |= {name: known for known, name in names.items()} | {known.value: known for known in Topic}
-    if topic not in by_name:
-        raise BridgeError(f"{topic!r} is not a topic of the bridge, which has: {', '.join(Topic)}.")
-    typer.echo(json.dumps(json.loads(schemas.load()[by_name[topic]].text), indent=2, ensure_ascii=False))
+    """Print a schema as JSON."""
+    known = schemas.load()
+    topic = _topics_by_name(_settings(), known).get(name)
+    if topic is None:
+        records = ", ".join(_short(schema) for schema in known.values())
+        raise BridgeError(
+            f"{name!r} is neither a topic of the bridge nor a record or its file. Topics: {', '.join(Topic)}. "
+            f"Records: {records}."
+        )
+    typer.echo(json.dumps(json.loads(known[topic].text), indent=2, ensure_ascii=False))
 
 
 @schemas_app.command()
@@ -74,6 +86,22 @@ def compare() -> None:
 def register() -> None:
     """Register the schemas that the registry lacks; exit 1 if it rejects one."""
     event_loop.run(_for_each_subject(register_subject))
+
+
+def _topics_by_name(settings: Settings, known: schemas.Schemas) -> dict[str, Topic]:
+    """Return each topic by all that a user may call it; short names of topics go before whatever else is called so."""
+    found: dict[str, Topic] = {}
+    for topic, schema in known.items():
+        found |= dict.fromkeys((schemas.FILES[topic], schema.name, _short(schema)), topic)
+    context = settings.schema_registry_context
+    found |= {subject_of(name, context): topic for topic, name in settings.topics.items()}
+    found |= {name: topic for topic, name in settings.topics.items()}
+    return found | {topic.value: topic for topic in Topic}
+
+
+def _short(schema: Schema) -> str:
+    """Return the name of a record without its namespace."""
+    return schema.name.rpartition(".")[2]
 
 
 def _settings() -> Settings:

@@ -9,7 +9,7 @@ import typer
 from bridge.cli.options import BootstrapServers  # noqa: TC001 - typer reads annotations at run time
 from bridge.cli.terminal import ThrottledNotes, discard_output, note, run_until_signal
 from bridge.errors import Undecodable
-from bridge.kafka.client_options import CapturedKafkaLog, bootstrap_servers, readable_errors
+from bridge.kafka.client_options import CapturedKafkaLog, bootstrap_servers, client_options, readable_errors
 from bridge.kafka.consumer import open_consumer, open_deserializer
 from bridge.kafka.tail import Selection, follow, seek
 from bridge.network import event_loop
@@ -83,7 +83,7 @@ async def print_records(settings: Settings, selection: Selection, line: Line) ->
     Raises KafkaUnreachable and TopicConfigurationError, and what the deserializer raises about the registry.
     """
     async with open_deserializer(settings) as decoder, open_consumer(settings, "tail") as consumer:
-        with readable_errors(bootstrap_servers(settings)):
+        async with readable_errors(client_options(settings, "tail")):
             if not await seek(consumer, settings.written_topics, selection):
                 note("some partitions have no leader yet; their records are shown once they have one.")
         note(_start(consumer, settings, selection))

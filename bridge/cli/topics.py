@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from typing import TYPE_CHECKING, Annotated
+import time
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
 from bridge.cli.options import BootstrapServers  # noqa: TC001 - typer reads annotations at run time
 from bridge.cli.terminal import note
-from bridge.errors import TopicConfigurationError
+from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.strimzi import StrimziApi, manifest
-from bridge.kafka.topic_admin import compare_topics, create_topics
+from bridge.kafka.topic_admin import NoController, compare_topics, create_topics
 from bridge.kafka.topic_specification import (
     BROKER_DEFAULT,
     DEFAULT_PARTITIONS,
@@ -24,11 +26,14 @@ from bridge.settings import load_only
 from bridge.settings.kafka_side import kafka_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from bridge.kafka.topic_admin import TopicComparison
     from bridge.kafka.topic_specification import TopicSpecification
     from bridge.settings import Settings
+
+Result = TypeVar("Result")
+RETRY_SECONDS: Final = 1.0
 
 
 def topics(
@@ -60,6 +65,10 @@ def topics(
     check: Annotated[
         bool, typer.Option("--check", help="Like --dry-run, but end with 1 if a topic is missing or differs.")
     ] = False,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", metavar="SECONDS", min=0, help="How long to try if Kafka does not answer."),
+    ] = 0.0,
     strimzi: Annotated[
         bool, typer.Option("--strimzi", help="Print Strimzi KafkaTopic YAML instead; does not connect to Kafka.")
     ] = False,
@@ -86,7 +95,8 @@ def topics(
     elif cluster is not None:
         raise typer.BadParameter("only valid with --strimzi", param_hint="--cluster")
     else:
-        event_loop.run(create_or_compare(kafka_settings(bootstrap_servers), options, dry_run=dry_run, check=check))
+        settings = kafka_settings(bootstrap_servers)
+        event_loop.run(create_or_compare(settings, options, dry_run=dry_run, check=check, wait_seconds=wait))
 
 
 def _print_manifest(options: TopicOptions, cluster: str | None, api: StrimziApi) -> None:
@@ -100,19 +110,27 @@ def _print_manifest(options: TopicOptions, cluster: str | None, api: StrimziApi)
 
 
 async def create_or_compare(
-    settings: Settings, options: TopicOptions, *, dry_run: bool = False, check: bool = False
+    settings: Settings,
+    options: TopicOptions,
+    *,
+    dry_run: bool = False,
+    check: bool = False,
+    wait_seconds: float = 0.0,
 ) -> None:
     """Create missing topics and print a line for each topic; create none with ``check`` or ``dry_run``.
+
+    A Kafka that does not answer, or has no controller yet, is waited for.
 
     Raises KafkaUnreachable, and TopicConfigurationError if Kafka did not create a topic, or if ``check`` found a
     difference.
     """
-    compared = await compare_topics(settings, settings.written_topics, options)
+    deadline = time.monotonic() + wait_seconds
+    compared = await _retried(lambda: compare_topics(settings, settings.written_topics, options), deadline)
     _print_existing(compared)
     if dry_run or check:
         _print_topics("missing" if check else "would create", compared.missing)
     elif compared.missing:
-        await _create(settings, compared.missing)
+        await _create(settings, compared.missing, deadline)
     if unequal := compared.unequal_partition_counts:
         note(
             f"the data topics have unequal partition counts ({unequal}): a symbol would not have the same partition on "
@@ -123,8 +141,24 @@ async def create_or_compare(
         raise TopicConfigurationError(f"the topics are not as specified ({', '.join(problems)}).")
 
 
-async def _create(settings: Settings, missing: Sequence[TopicSpecification]) -> None:
-    problems = await create_topics(settings, missing)
+async def _retried(attempt: Callable[[], Awaitable[Result]], deadline: float) -> Result:
+    """Try until it succeeds or the deadline (monotonic seconds) is over; note each new reason why it did not."""
+    noted = ""
+    while True:
+        try:
+            return await attempt()
+        except (KafkaUnreachable, NoController) as error:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            if str(error) != noted:
+                noted = str(error)
+                note(f"{noted} Trying again for {left:.0f} s (--wait).")
+        await asyncio.sleep(min(RETRY_SECONDS, left))
+
+
+async def _create(settings: Settings, missing: Sequence[TopicSpecification], deadline: float) -> None:
+    problems = await _retried(lambda: create_topics(settings, missing), deadline)
     _print_topics("created", [topic for topic in missing if topic.name not in problems])
     if problems:
         raise TopicConfigurationError("\n".join(f"{name} was not created: {why}" for name, why in problems.items()))

@@ -17,9 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiokafka
 from aiokafka import TopicPartition
-from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError, LeaderNotAvailableError, ProducerClosed
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    LeaderNotAvailableError,
+    ProducerClosed,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from aiokafka.producer.transaction_manager import TransactionManager
@@ -42,7 +48,10 @@ if TYPE_CHECKING:
 VERSION: Final = "0.14.0"
 #: Every private name that is used, here and by aiokafka of our subclasses and of ``RecordBatch``.
 REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    "client": ("_conns", "_md_synchronizer", "_sync_task", "cluster", "force_metadata_update"),
+    "client": (
+        *("_connections_max_idle_ms", "_conns", "_get_conn", "_get_conn_lock", "_md_synchronizer"),
+        *("_on_connection_closed", "_sync_task", "cluster", "force_metadata_update"),
+    ),
     "accumulator": ("_append_batch", "_batches", "_closed", "_exception", "_pending_batches", "fail_all"),
     "sender": ("_fail_all", "_send_produce_req", "sender_task", "start"),
 }
@@ -61,15 +70,24 @@ _CONNECTION_OPTIONS: Final = (
     *("client_id", "request_timeout_ms", "ssl_context", "security_protocol", "sasl_mechanism", "sasl_plain_username"),
     *("sasl_plain_password", "sasl_oauth_token_provider"),
 )
+#: Brokers that are asked at a time whether they answer.
+_ASKED_BROKERS: Final = 3
 
 
 class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
-    """A client that leaves no connection open when its start is cancelled."""
+    """A client that leaves no connection open when its start is cancelled, and says why it has none."""
 
     _sync_task: asyncio.Task[None] | None
 
     def __init__(self, options: Mapping[str, object], topics: Collection[str] = ()) -> None:
         super().__init__(**options)
+        #: The bootstrap server that answered, and the versions of each request that it supports, by the request's key.
+        self.answered_by = ""
+        self.versions: Mapping[int, tuple[int, int]] = {}
+        #: Why the last connection to a broker failed, empty if it did not.
+        self.last_failure = ""
+        #: Topics that may not be described.
+        self.hidden_topics: set[str] = set()
         self._topics = set(topics)
         self.cluster.need_all_topic_metadata = True  # a missing topic is not logged at each update
         self._connection_options = {name: options[name] for name in _CONNECTION_OPTIONS if name in options}
@@ -81,26 +99,29 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         packets until the request's timeout.
         """
         attempts = [partial(self._bootstrap_from, host, port) for host, port, _ in self.hosts]
-        metadata = await first_result(attempts, BOOTSTRAP_DELAY_SECONDS)
-        if metadata is None:
+        answer = await first_result(attempts, BOOTSTRAP_DELAY_SECONDS)
+        if answer is None:
             raise KafkaConnectionError(f"Unable to bootstrap from {self.hosts}")
+        self.answered_by, self.versions, metadata = answer
         self.cluster.update_metadata(metadata)
         if not self.cluster.brokers():  # how a rejected OAUTHBEARER token looks to aiokafka; it would wait for ever
             raise KafkaConnectionError("No broker metadata in the answer")
         self._sync_task = asyncio.create_task(self._md_synchronizer(), name="kafka metadata")
 
-    async def _bootstrap_from(self, host: str, port: int) -> Any:
-        """Return a server's answer to a metadata request; None if there is none, which is logged."""
+    async def _bootstrap_from(self, host: str, port: int) -> tuple[str, Mapping[int, tuple[int, int]], Any] | None:
+        """Return a server, the versions it supports, and its metadata; None if it does not answer, which is logged."""
         try:
             connection = await create_conn(host, port, **self._connection_options)
-        except (OSError, KafkaError, TimeoutError) as error:
+        except (OSError, KafkaError, TimeoutError, UnicodeError) as error:  # the last is an impossible host name
             log.error('Unable connect to "%s:%s": %s', host, port, error)  # noqa: TRY400 - retried, not unexpected
             return None
         try:
-            return await connection.send(MetadataRequest([], allow_auto_topic_creation=False))
+            metadata = await connection.send(MetadataRequest([], allow_auto_topic_creation=False))
         except (KafkaError, TimeoutError) as error:
             log.warning('Unable to request metadata from "%s:%s": %s', host, port, error)
             return None
+        else:
+            return f"{host}:{port}", connection._versions, metadata  # noqa: SLF001 - this is the module for it
         finally:
             connection.close()
 
@@ -125,10 +146,72 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
                 continue
             if metadata.brokers:
                 cluster_metadata.update_metadata(metadata)
+                denied = TopicAuthorizationFailedError.errno
+                self.hidden_topics = {name for code, name, *_ in metadata.topics if code == denied}
             return bool(metadata.brokers)
         log.error("Unable to update metadata from %s", nodes)
         cluster_metadata.failed_update(None)
         return False
+
+    async def _get_conn(
+        self, node_id: int, *, group: ConnectionGroup = ConnectionGroup.DEFAULT, no_hint: bool = False
+    ) -> AIOKafkaConnection | None:
+        """Return a connection to a broker; None if it has none, and then ``last_failure`` says why.
+
+        aiokafka's does not say which address it tried, and an impossible one ends its metadata updates.
+        """
+        del no_hint
+        if (open_already := self._open_connection(node_id, group)) is not None:
+            return open_already
+        broker = self.cluster.broker_metadata(node_id)
+        if broker is None:
+            self.force_metadata_update()
+            return None
+        try:
+            async with self._get_conn_lock:
+                if (open_already := self._open_connection(node_id, group)) is not None:
+                    return open_already
+                connection = await create_conn(
+                    broker.host,
+                    broker.port,
+                    **self._connection_options,
+                    on_close=self._on_connection_closed,
+                    max_idle_ms=self._connections_max_idle_ms,
+                )
+                self._conns[node_id, group] = connection
+        except (OSError, TimeoutError, KafkaError, UnicodeError) as error:  # the last is an impossible host name
+            reason = str(error) or "no answer in time"
+            self.last_failure = f"broker {node_id} cannot be reached at {broker.host}:{broker.port}: {reason}"
+            log.error("Unable connect to node with id %s: %s", node_id, self.last_failure)  # noqa: TRY400 - retried
+            self.force_metadata_update()  # it may have moved
+            return None
+        self.last_failure = ""
+        return connection
+
+    def _open_connection(self, node_id: int, group: ConnectionGroup) -> AIOKafkaConnection | None:
+        connection = self._conns.get((node_id, group))
+        return connection if connection is not None and connection.connected() else None
+
+    async def why_silent(self) -> str:
+        """Ask some of the brokers; return why none of them answers, empty as soon as one does."""
+        nodes = [broker.nodeId for broker in self.cluster.brokers()]
+        request = MetadataRequest([], allow_auto_topic_creation=False)
+        asked = random.sample(nodes, min(_ASKED_BROKERS, len(nodes)))
+        asking = [asyncio.create_task(self.send(node, request)) for node in asked]
+        reason = ""
+        try:
+            for answer in asyncio.as_completed(asking):
+                try:
+                    await answer
+                except KafkaError as error:
+                    reason = self.last_failure or str(error)
+                else:
+                    return ""
+        finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+        return reason or "no broker is known"
 
     def abort_connections(self) -> None:
         """Close all connections at once, with what they have not sent yet: it would arrive late."""

@@ -17,6 +17,7 @@ from bridge.kafka.error_policy import BatchRejected, Reaction, reaction
 from bridge.kafka.record_batch import batch_maker
 
 if TYPE_CHECKING:
+    from bridge.kafka.delivery_state import DeliveryState
     from bridge.kafka.producer import Producer
     from bridge.kafka.topic_backoff import TopicBackoff
     from bridge.observability.latency import LatencyMetrics
@@ -47,25 +48,6 @@ class ProducerLost(Exception):
     def name(self) -> str:
         """Return the name of the error, as the Kafka protocol calls it if a broker answered."""
         return self.error.name if isinstance(self.error, BatchRejected) else type(self.error).__name__
-
-
-@dataclass(slots=True)
-class DeliveryState:
-    """How delivery to Kafka stands, for health checks and metrics."""
-
-    connected: bool = False
-    #: Whether Kafka's last answer to a batch was its acknowledgement.
-    acking: bool = False
-    #: When the publisher last sent, was answered, or tried to reach Kafka (monotonic seconds).
-    active_at: float = 0.0
-    rebuilds: int = 0
-    last_error: str | None = None
-
-    def note_activity(self) -> float:
-        """Note that something happened now, and return the time (monotonic seconds)."""
-        # uvloop's loop.time() has a resolution of 1 ms, as long as many an acknowledgement takes.
-        self.active_at = time.monotonic()
-        return self.active_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +248,7 @@ class BatchSender:
     def _on_acknowledgement(self, queue: PartitionQueue) -> None:
         now, now_us = self._state.note_activity(), wall_us()
         self._progress_at = now
+        self._state.note_answer()
         self._state.acking = True
         self._state.last_error = None
         self._latency.acknowledged(queue, now, now_us)
@@ -286,9 +269,13 @@ class BatchSender:
         if not queue.in_flight:
             return  # its records were given up
         now = self._state.note_activity()
-        self._state.last_error = str(error)
         if isinstance(error, BatchRejected):
+            self._state.note_answer()
+            self._state.last_error = str(error)
             queue.unanswered_since = None
+        else:  # brokers may be gone: the watchdog asks them soon
+            self._state.heard_at = 0.0
+            self._state.last_error = producer.last_failure or str(error)
         records = len(queue.in_flight)
         producer.rewind(queue.name, queue.partition, records)
         producer.refresh_metadata()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, Self
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 
 from bridge.errors import KafkaUnreachable
+from bridge.kafka.advertised_listeners import REMEDY, unreachable_listeners
 from bridge.kafka.aiokafka_internals import client_of
+from bridge.kafka.broker_support import UnusableBrokers
 from bridge.kafka.error_hints import error_hint
 from bridge.kafka.security import KafkaSecuritySettings, security_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from aiokafka import AIOKafkaConsumer
 
@@ -27,6 +29,11 @@ REQUEST_TIMEOUT_SECONDS = 30.0
 #: How long a command tries to connect before it reports that Kafka is unreachable.
 CONNECT_TIMEOUT_SECONDS = 15.0
 CLOSE_TIMEOUT_SECONDS = 3.0
+#: What aiokafka raises for a request that brokers have in no version, or only in others than it speaks.
+VERSION_ERRORS = (IncompatibleBrokerVersion, NotImplementedError)
+VERSION_HINT = "Use Apache Kafka 2.1 or newer, or a service that is compatible with it."
+#: What a client says if no bootstrap server answered as it should.
+_NO_BOOTSTRAP = ("Unable to bootstrap", "No broker metadata")
 #: What a failed connection raises; a UnicodeError is an impossible host name.
 CONNECT_ERRORS = (KafkaError, OSError, TimeoutError, UnicodeError)
 
@@ -93,16 +100,26 @@ class CapturedKafkaLog(logging.Handler):
         self._logger.propagate = not any(isinstance(handler, CapturedKafkaLog) for handler in self._logger.handlers)
 
 
-@contextmanager
-def readable_errors(servers: str) -> Iterator[None]:
-    """Raise KafkaUnreachable with the reason and a hint in place of what aiokafka raises."""
+@asynccontextmanager
+async def readable_errors(options: Mapping[str, object]) -> AsyncIterator[None]:
+    """Raise KafkaUnreachable with the reason and a hint in place of what a client with these options raises."""
     with CapturedKafkaLog() as captured:
         try:
             yield
-        except CONNECT_ERRORS as error:
-            reason = captured.reason(error)
-            message = f"Kafka at {servers} cannot be used: {reason.rstrip(' .:')}. {error_hint(reason)}"
+        except (*CONNECT_ERRORS, *VERSION_ERRORS) as error:
+            reason, hint = await _explain(options, captured, error)
+            message = f"Kafka at {options['bootstrap_servers']} cannot be used: {reason.rstrip(' .:')}. {hint}"
             raise KafkaUnreachable(message.rstrip()) from error
+
+
+async def _explain(options: Mapping[str, object], captured: CapturedKafkaLog, error: Exception) -> tuple[str, str]:
+    """Return the reason of an error, and what to do about it."""
+    reason = str(error) if isinstance(error, UnusableBrokers) else captured.reason(error)
+    if isinstance(error, VERSION_ERRORS):
+        return f"its brokers do not support a request ({error})", VERSION_HINT
+    if not any(text in str(error) for text in _NO_BOOTSTRAP) and (unreachable := await unreachable_listeners(options)):
+        return unreachable, REMEDY
+    return reason, error_hint(reason)
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:

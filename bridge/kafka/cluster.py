@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 CLEANUP_POLICY, RETENTION_MS = "cleanup.policy", "retention.ms"
 MIN_INSYNC_REPLICAS, MAX_MESSAGE_BYTES = "min.insync.replicas", "max.message.bytes"
-_REQUESTED_SETTINGS = (CLEANUP_POLICY, RETENTION_MS, MIN_INSYNC_REPLICAS, MAX_MESSAGE_BYTES)
+#: Gone in Kafka 4.0, which has one format.
+MESSAGE_FORMAT = "message.format.version"
+_REQUESTED_SETTINGS = (CLEANUP_POLICY, RETENTION_MS, MIN_INSYNC_REPLICAS, MAX_MESSAGE_BYTES, MESSAGE_FORMAT)
 _NO_ERROR = 0
 #: A topic that was just created may have no leaders yet.
 _EXISTS = (_NO_ERROR, LeaderNotAvailableError.errno)
@@ -83,7 +85,7 @@ class TopicDescriptions:
 @asynccontextmanager
 async def open_client(
     options: Mapping[str, object], timeout_seconds: float = CONNECT_TIMEOUT_SECONDS
-) -> AsyncIterator[AIOKafkaClient]:
+) -> AsyncIterator[Client]:
     """Connect a client to a broker and close it at the end; raises what aiokafka raises, and TimeoutError."""
     client = Client(options)
     try:
@@ -139,7 +141,7 @@ async def _describe_configs(client: AIOKafkaClient, names: Collection[str]) -> d
     resources = [(ConfigResourceType.TOPIC, name, list(_REQUESTED_SETTINGS)) for name in sorted(names)]
     try:
         response = await send_to_any_broker(client, DescribeConfigsRequest(resources))
-    except IncompatibleBrokerVersion:
+    except (IncompatibleBrokerVersion, NotImplementedError):
         return {}
     return {
         resource["resource_name"]: {

@@ -11,12 +11,12 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
-from bridge.kafka.aiokafka_internals import Consumer, client_of
+from bridge.kafka.aiokafka_internals import Client, Consumer, client_of
+from bridge.kafka.broker_support import READING, UnusableBrokers, missing_request
 from bridge.kafka.client_options import (
     CONNECT_TIMEOUT_SECONDS,
     CapturedKafkaLog,
     KafkaSettings,
-    bootstrap_servers,
     client_options,
     close_consumer,
     readable_errors,
@@ -47,13 +47,13 @@ class ReadingSettings(KafkaSettings, RegistrySettings, Protocol):
 
 @asynccontextmanager
 async def open_deserializer(settings: ReadingSettings) -> AsyncIterator[Deserializer]:
-    """Provide a deserializer with the bridge's schemas, and the registry's if one is set."""
-    known = schemas.load()
+    """Provide a deserializer with the bridge's schemas, those of its releases, and the registry's if one is set."""
+    known, released = schemas.load(), schemas.load_released()
     if settings.schema_registry_url is None:
-        yield Deserializer(known)
+        yield Deserializer(known, released=released)
         return
     async with Registry.of(settings, settings.schema_registry_url) as registry:
-        yield Deserializer(known, registry)
+        yield Deserializer(known, registry, released)
 
 
 @asynccontextmanager
@@ -68,8 +68,9 @@ async def open_consumer(
 
     It is no member of a group, but may commit the offsets of one.
     """
+    options = client_options(settings, name)
     consumer = Consumer(
-        client_options(settings, name),
+        options,
         group_id=group,
         enable_auto_commit=False,
         # If a record was deleted before it was read, continue with the oldest that is left.
@@ -78,13 +79,19 @@ async def open_consumer(
         max_partition_fetch_bytes=partition_fetch_bytes,
     )
     try:
-        with readable_errors(bootstrap_servers(settings)):
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                await consumer.start()
+        async with readable_errors(options), asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await consumer.start()
+            _check_versions(client_of(consumer))
         yield consumer
     finally:
         with CapturedKafkaLog():
             await close_consumer(consumer)
+
+
+def _check_versions(client: Client) -> None:
+    """Raise ``UnusableBrokers`` if a request lacks that a consumer would try again and again in its background."""
+    if (lack := missing_request(client.versions, READING)) is not None:
+        raise UnusableBrokers(str(lack))
 
 
 async def assign_topics(

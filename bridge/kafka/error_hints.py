@@ -17,6 +17,10 @@ _NO_METADATA = (
     "The broker sent no metadata, which is how a rejected OAUTHBEARER token looks: check the KAFKA_OAUTH_* settings "
     "(with AWS_MSK_IAM the role's policy and AWS_REGION), and the brokers' log."
 )
+_NO_PRODUCER_ID = (
+    "The bridge writes without duplicates and needs a producer id for that (idempotent producer): use Apache Kafka 2.1 "
+    "or newer, or a service that supports idempotent producers, and see the brokers' log."
+)
 _NO_TLS = "This port may not use TLS: check KAFKA_SECURITY_PROTOCOL and the port."
 #: Part of a reason and its hint; the first match counts.
 _HINTS = (
@@ -31,6 +35,8 @@ _HINTS = (
     ("SaslAuthenticationFailed", "Check the KAFKA_SASL_* settings against the brokers' users."),
     ("UnsupportedSaslMechanism", "Set KAFKA_SASL_MECHANISM to one that the brokers enable."),
     ("IllegalSaslState", "This port does not use SASL: check KAFKA_SECURITY_PROTOCOL and the port."),
+    ("ClusterAuthorizationFailed", "Grant Write on the topics, or IdempotentWrite on the cluster."),
+    ("during InitProducerId", _NO_PRODUCER_ID),
     (" closed", _CONNECTION_CLOSED),
     ("[SSL", _NO_TLS),
     ("Name or service not known", _DNS),

@@ -73,7 +73,11 @@ _CODES: Final[Mapping[int, _Code]] = MappingProxyType(
         ),
         35: _Code("UNSUPPORTED_VERSION", Reaction.HOLD_TOPIC),
         42: _Code("INVALID_REQUEST", Reaction.FIND_RECORD),
-        43: _Code("UNSUPPORTED_FOR_MESSAGE_FORMAT", Reaction.HOLD_TOPIC, "Check the topic's message format."),
+        43: _Code(
+            "UNSUPPORTED_FOR_MESSAGE_FORMAT",
+            Reaction.HOLD_TOPIC,
+            "Set its message.format.version to 0.11.0.",
+        ),
         44: _Code("POLICY_VIOLATION", Reaction.FIND_RECORD),
         45: _Code("OUT_OF_ORDER_SEQUENCE_NUMBER", Reaction.REBUILD),
         47: _Code("INVALID_PRODUCER_EPOCH", Reaction.REBUILD),

@@ -1,4 +1,4 @@
-"""The watchdog of a producer: batches that are overdue, partitions without a leader, brokers that have moved.
+"""The watchdog of a producer: overdue batches, brokers that are silent or have moved, partitions without a leader.
 
 aiokafka notices these late or not at all.
 """
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bridge.kafka.batch_sender import BatchSender
+    from bridge.kafka.delivery_state import DeliveryState
     from bridge.kafka.producer import Producer
     from bridge.kafka.topic_backoff import TopicBackoff
     from bridge.pipeline.ingest import Ingest
@@ -31,6 +32,8 @@ DELIVERY_CHECK_SECONDS: Final = 0.25
 #: How often leaders are looked at, and after what silence brokers count as unreachable.
 METADATA_CHECK_SECONDS: Final = 1.0
 UNREACHABLE_AFTER_SECONDS: Final = 5.0
+#: After what time without an answer a broker is asked something, as there may be nothing to send.
+ASK_AFTER_SECONDS: Final = 5.0
 #: After what silence a queue shares the budget of stalled queues; a leader election takes less.
 STALLED_AFTER_SECONDS: Final = 1.0
 #: Records of a queue that are dropped at a time, if stalled queues hold more than their share.
@@ -47,7 +50,9 @@ class MetadataWatchdog:
         buffer: RecordBuffer,
         ingest: Ingest,
         topic_backoff: TopicBackoff,
+        state: DeliveryState,
         *,
+        note_delivery: Callable[[], None],
         options: Callable[[], Mapping[str, object]],
         delivery_timeout_seconds: float,
     ) -> None:
@@ -55,11 +60,13 @@ class MetadataWatchdog:
         self._buffer = buffer
         self._ingest = ingest
         self._topic_backoff = topic_backoff
+        self._state = state
+        self._note_delivery = note_delivery
         self._options = options
         self._delivery_timeout_seconds = delivery_timeout_seconds
 
     async def watch_delivery(self) -> None:
-        """Fail a producer whose batch is not acknowledged in time, and wake the sender for deferred queues."""
+        """Fail a producer whose batch is not acknowledged in time, wake the sender for deferred queues, note all."""
         while True:
             await asyncio.sleep(DELIVERY_CHECK_SECONDS)
             if self._silent_seconds() > self._delivery_timeout_seconds:
@@ -68,6 +75,23 @@ class MetadataWatchdog:
             self._note_stalled()
             self._ingest.release_after_overload(wall_us())
             self._buffer.resume_deferred()
+            self._note_delivery()
+
+    async def watch_connection(self) -> None:
+        """Note whether brokers answer; if none has for a while, ask."""
+        while True:
+            await asyncio.sleep(METADATA_CHECK_SECONDS)
+            producer, heard_at = self._sender.producer, self._state.heard_at
+            is_known = self._state.connected and time.monotonic() - heard_at < ASK_AFTER_SECONDS
+            if producer is None or is_known:
+                continue
+            silence = await producer.why_silent()
+            if producer is not self._sender.producer:
+                continue
+            if not silence:
+                self._state.note_answer()
+            elif self._state.heard_at <= heard_at:
+                self._state.note_silence(silence)
 
     async def watch_metadata(self) -> None:
         """Fail a producer that cannot go on: a task has ended, a topic is gone, or all brokers have moved."""
@@ -80,7 +104,8 @@ class MetadataWatchdog:
                 error = kafka_errors.ProducerClosed("a task of the producer has ended unexpectedly")
                 self._sender.fail(ProducerLost(error))
             self._check_leaders(producer)
-            if self._silent_seconds() > UNREACHABLE_AFTER_SECONDS and await self._is_stranded(producer):
+            is_silent = not self._state.connected or self._silent_seconds() > UNREACHABLE_AFTER_SECONDS
+            if is_silent and await self._is_stranded(producer):
                 self._sender.fail(ProducerLost(kafka_errors.KafkaConnectionError(BROKERS_MOVED)))
 
     def _note_stalled(self) -> None:

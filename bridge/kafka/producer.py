@@ -11,15 +11,18 @@ from aiokafka.errors import KafkaError, ProducerClosed
 
 from bridge.errors import KafkaUnreachable
 from bridge.kafka.aiokafka_internals import assemble, retrieve
+from bridge.kafka.broker_support import UnusableBrokers, missing_request, unsupported_compression
 from bridge.kafka.client_options import readable_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from bridge.kafka.broker_support import Lack
     from bridge.kafka.record_batch import RecordBatch
 
 START_TIMEOUT_SECONDS: Final = 30.0
 CLOSE_TIMEOUT_SECONDS: Final = 3.0
+ANSWER_TIMEOUT_SECONDS: Final = 5.0
 
 
 class Producer(Protocol):
@@ -31,8 +34,18 @@ class Producer(Protocol):
     def rewind(self, topic: str, partition: int, records: int) -> None:
         """Let the next batch of a partition have the sequence number of the last one, which failed."""
 
+    @property
+    def last_failure(self) -> str:
+        """Return why the last connection to a broker failed, empty if none did."""
+
+    def unsupported(self, compression: str) -> Lack | None:
+        """Return what brokers lack to take batches with this compression."""
+
     def partitions(self, topic: str) -> Collection[int]:
         """Return the numbers of a topic's partitions, none if the topic is not there."""
+
+    def may_describe(self, topic: str) -> bool:
+        """Return whether Kafka tells us whether a topic exists."""
 
     def has_leader(self, topic: str, partition: int) -> bool:
         """Return whether the broker is known that takes a partition's records."""
@@ -42,6 +55,9 @@ class Producer(Protocol):
 
     def has_ended(self) -> bool:
         """Return whether it can send no more: a task of its own has ended."""
+
+    async def why_silent(self) -> str:
+        """Ask the brokers; return why none of them answers, empty if one does."""
 
     async def is_stranded(self, options: Mapping[str, object]) -> bool:
         """Return whether no broker that it knows answers, while Kafka can be reached with these options."""
@@ -71,9 +87,8 @@ class AiokafkaProducer:
         """
         producer = cls(options, topics)
         try:
-            with readable_errors(str(options["bootstrap_servers"])):
-                async with asyncio.timeout(timeout_seconds):
-                    await producer._connect()
+            async with readable_errors(options), asyncio.timeout(timeout_seconds):
+                await producer._connect()
         except (KafkaUnreachable, asyncio.CancelledError):
             await producer.abandon()
             raise
@@ -81,9 +96,14 @@ class AiokafkaProducer:
 
     async def _connect(self) -> None:
         await self._client.bootstrap()
-        await self._sender.start()
+        if (lack := missing_request(self._client.versions)) is not None:
+            raise UnusableBrokers(str(lack))
+        # Before the sender: it would ask unreachable brokers for its id again and again.
         if not await self._client.force_metadata_update():
-            raise KafkaError("no broker answered a metadata request")
+            raise UnusableBrokers(self._client.last_failure or "no broker answered a metadata request")
+        await self._sender.start()
+        # Until its task has begun: to close it at once would else raise that it was cancelled.
+        await asyncio.sleep(0)
 
     def send(self, batch: RecordBatch, topic: str, partition: int) -> asyncio.Future[object]:
         """Send a batch, and return its acknowledgement to come; raise ``KafkaError`` if the producer has ended."""
@@ -93,9 +113,22 @@ class AiokafkaProducer:
         """Let the next batch of a partition have the sequence number of the last one, which failed."""
         self._accumulator.rewind(topic, partition, records)
 
+    @property
+    def last_failure(self) -> str:
+        """Return why the last connection to a broker failed, empty if none did."""
+        return self._client.last_failure
+
+    def unsupported(self, compression: str) -> Lack | None:
+        """Return what brokers lack to take batches with this compression."""
+        return unsupported_compression(self._client.versions, compression)
+
     def partitions(self, topic: str) -> Collection[int]:
         """Return the numbers of a topic's partitions, none if the topic is not there."""
         return self._client.cluster.partitions_for_topic(topic) or ()
+
+    def may_describe(self, topic: str) -> bool:
+        """Return whether Kafka tells us whether a topic exists."""
+        return topic not in self._client.hidden_topics
 
     def has_leader(self, topic: str, partition: int) -> bool:
         """Return whether the broker is known that takes a partition's records."""
@@ -110,6 +143,14 @@ class AiokafkaProducer:
         """Return whether a task has ended that it cannot do without: its sender, or the metadata updates."""
         tasks = self._sender.sender_task, self._client._sync_task  # noqa: SLF001 - as in aiokafka_internals
         return any(task is None or task.done() for task in tasks)
+
+    async def why_silent(self) -> str:
+        """Ask the brokers; return why none of them answers, empty if one does."""
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+                return await self._client.why_silent()
+        except TimeoutError:
+            return f"no broker has answered within {ANSWER_TIMEOUT_SECONDS:g} s"
 
     async def is_stranded(self, options: Mapping[str, object]) -> bool:
         """Return whether no broker that it knows answers, while Kafka can be reached with these options.

@@ -9,6 +9,7 @@ are possible then, holes and overtaking are not.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -17,8 +18,10 @@ from bridge import log_events
 from bridge.backoff import Backoff
 from bridge.errors import KafkaUnreachable, SecretUnreadable, SettingsError, TopicConfigurationError
 from bridge.kafka.aiokafka_internals import check_version
-from bridge.kafka.batch_sender import BatchSender, DeliveryState, ProducerLost
+from bridge.kafka.batch_sender import BatchSender, ProducerLost
+from bridge.kafka.delivery_state import ACK_OVERDUE_SECONDS, DeliveryState
 from bridge.kafka.metadata_watchdog import MetadataWatchdog
+from bridge.kafka.missing_topics import REMEDY, wait_for_topics
 from bridge.kafka.partition_counts import check_equal_partition_counts, partition_counts
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.topic_backoff import TopicBackoff
@@ -68,6 +71,7 @@ class Publisher:
         self._topics = topics
         self._options = options
         self._start_producer = start_producer
+        self._compression = batching.compression
         self._backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
         self._topic_backoff = TopicBackoff()
         self._producer: Producer | None = None
@@ -79,12 +83,14 @@ class Publisher:
             buffer,
             ingest,
             self._topic_backoff,
+            self.state,
+            note_delivery=self._note_delivery,
             options=options,
             delivery_timeout_seconds=delivery_timeout_seconds,
         )
 
     async def connect(self) -> None:
-        """Connect to Kafka, however long it takes, and open the queues.
+        """Connect to Kafka and wait for the topics, however long it takes, and open the queues.
 
         Raises ``TopicConfigurationError``, ``UnsupportedLibrary``, and what is wrong with the options: later that is
         waited out.
@@ -92,6 +98,9 @@ class Publisher:
         check_version()
         self._options()
         self._producer = await self._started_producer()
+        while not await wait_for_topics(self._producer, [self._names[topic] for topic in self._topics], self.state):
+            await self._producer.abandon()
+            self._producer = await self._started_producer()
         self._buffer.open(partition_counts(self._producer, self._names, self._topics))
 
     def open_topics(self, topics: Collection[AnyTopic]) -> None:
@@ -127,15 +136,47 @@ class Publisher:
         }
 
     def blocked_topics(self) -> set[str]:
-        """Return the names of the topics that hold records and cannot be written now."""
-        waiting = (queue for queue in self._buffer.queues() if queue.waiting and not queue.in_flight)
-        return {queue.name for queue in waiting if not self._sender.is_writable(queue)}
+        """Return the names of the topics that hold records and cannot be written, also while one is tried again."""
+        return {
+            queue.name
+            for queue in self._buffer.queues()
+            if len(queue)
+            and not self._sender.is_writable(queue)
+            and (not queue.in_flight or self._topic_backoff.is_blocked(queue.name))
+        }
+
+    def problem(self, now: float) -> str | None:
+        """Return why records are not acknowledged at a moment (monotonic seconds), None if they are."""
+        if (outage := self._outage(now)) is not None:
+            return outage
+        if blocked := self.blocked_topics():
+            return f"topics not writable: {', '.join(sorted(blocked))}"
+        return None
+
+    def _note_delivery(self) -> None:
+        self.state.note_delivery(self._outage(time.monotonic()), is_blocked=bool(self.blocked_topics()))
+
+    def _outage(self, now: float) -> str | None:
+        """Return why no record at all is acknowledged."""
+        state = self.state
+        if not state.connected:
+            return f"not connected: {state.last_error or 'connecting'}"
+        if state.missing_topics:
+            return f"waiting for topics: {', '.join(state.missing_topics)} ({REMEDY})"
+        if not state.acking:
+            return f"connected, but nothing is acknowledged yet; last error: {state.last_error or 'none'}"
+        oldest = self._buffer.oldest_unanswered()
+        if oldest is not None and now - oldest > ACK_OVERDUE_SECONDS:
+            why = f": {state.last_error}" if state.last_error else ""
+            return f"no acknowledgement for {now - oldest:.0f} s{why}"
+        return None
 
     async def run(self) -> None:
         """Send what the queues hold until cancelled; ``connect`` first."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watchdog.watch_delivery(), name="delivery watchdog")
             tasks.create_task(self._watchdog.watch_metadata(), name="metadata watchdog")
+            tasks.create_task(self._watchdog.watch_connection(), name="connection watchdog")
             while True:
                 assert self._producer is not None
                 try:
@@ -162,7 +203,7 @@ class Publisher:
         state.note_activity()
         if state.acking:
             self._backoff.reset()
-        state.connected = state.acking = False
+        state.acking = False
         state.last_error = str(lost)
         state.rebuilds += 1
         if not isinstance(lost.error, TimeoutError):
@@ -189,14 +230,22 @@ class Publisher:
         while True:
             self.state.note_activity()
             try:
-                producer = await self._start_producer(self._options(), self._names.values(), timeout_seconds)
+                producer = await self._start_suitable(self._options(), timeout_seconds)
             except (KafkaUnreachable, SettingsError, SecretUnreadable) as error:
-                self.state.last_error = str(error)
+                self.state.note_silence(str(error))
                 timeout_seconds = min(2 * timeout_seconds, START_TIMEOUT_MAX_SECONDS)
                 delay = backoff.next_seconds()
                 log.warning(log_events.KAFKA_UNAVAILABLE, reason=str(error), retry_seconds=round(delay, 2))
                 await asyncio.sleep(delay)
             else:
-                self.state.connected = True
+                self.state.note_answer()
                 self._buffer.resume_deferred()
                 return producer
+
+    async def _start_suitable(self, options: Mapping[str, object], timeout_seconds: float) -> Producer:
+        """Start a producer; raise ``KafkaUnreachable`` also if its brokers would not take our batches."""
+        producer = await self._start_producer(options, self._names.values(), timeout_seconds)
+        if (lack := producer.unsupported(self._compression)) is not None:
+            await producer.abandon()
+            raise KafkaUnreachable(f"Kafka at {options['bootstrap_servers']} cannot be used: {lack}")
+        return producer

@@ -15,7 +15,7 @@ import structlog
 from bridge import log_events
 from bridge.backoff import Backoff
 from bridge.errors import KafkaUnreachable, RegistryUnreachable, TopicConfigurationError, Undecodable
-from bridge.kafka.client_options import bootstrap_servers, readable_errors
+from bridge.kafka.client_options import client_options, readable_errors
 from bridge.kafka.consumer import ReadingSettings, assign_topics, fetch, open_consumer, open_deserializer
 from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind
 from bridge.topics import Topic
@@ -90,9 +90,9 @@ async def await_other_shards(
             async with (
                 open_deserializer(settings) as decoder,
                 open_consumer(settings, settings.bridge_instance) as consumer,
+                readable_errors(client_options(settings, settings.bridge_instance)),
             ):
-                with readable_errors(bootstrap_servers(settings)):
-                    return await _Watch(settings, consumer, decoder, others, on_alive).until_ended()
+                return await _Watch(settings, consumer, decoder, others, on_alive).until_ended()
         except TopicConfigurationError as error:
             log.warning(log_events.OTHER_SHARDS_UNKNOWN, reason=str(error))
             return None

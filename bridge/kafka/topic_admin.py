@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
-    IncompatibleBrokerVersion,
+    InvalidReplicationAssignmentError,
+    InvalidReplicationFactorError,
+    InvalidRequestError,
     NoError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
@@ -22,6 +24,7 @@ from bridge.errors import TopicConfigurationError
 from bridge.kafka.client_options import (
     CLOSE_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
+    VERSION_ERRORS,
     KafkaSettings,
     bootstrap_servers,
     client_options,
@@ -38,7 +41,7 @@ from bridge.kafka.topic_specification import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from aiokafka.client import AIOKafkaClient
 
@@ -49,6 +52,14 @@ CREATE_TIMEOUT_SECONDS = 20.0
 LISTED_TIMEOUT_SECONDS = 10.0
 _LIST_INTERVAL_SECONDS = 0.1
 _DESCRIBE_TIMEOUT_SECONDS = 15.0
+
+
+#: How brokers answer that only a number of replicas will do (KIP-464).
+_NO_DEFAULT_REPLICATION = (InvalidReplicationFactorError, InvalidReplicationAssignmentError, InvalidRequestError)
+
+
+class NoController(TopicConfigurationError):
+    """A cluster without a controller, which creates no topics: it may be electing one."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +107,13 @@ class TopicComparison:
 
 async def compare_topics(settings: KafkaSettings, names: TopicNames, options: TopicOptions) -> TopicComparison:
     """Return how existing topics compare with their specifications; raises KafkaUnreachable."""
-    with readable_errors(bootstrap_servers(settings)):
-        async with (
-            open_client(client_options(settings, "topics")) as client,
-            asyncio.timeout(_DESCRIBE_TIMEOUT_SECONDS),
-        ):
-            return TopicComparison(names, options, await describe_topics(client, names.values()))
+    connection = client_options(settings, "topics")
+    async with (
+        readable_errors(connection),
+        open_client(connection) as client,
+        asyncio.timeout(_DESCRIBE_TIMEOUT_SECONDS),
+    ):
+        return TopicComparison(names, options, await describe_topics(client, names.values()))
 
 
 async def create_topics(settings: KafkaSettings, missing: Sequence[TopicSpecification]) -> dict[str, str]:
@@ -109,16 +121,17 @@ async def create_topics(settings: KafkaSettings, missing: Sequence[TopicSpecific
 
     Raises KafkaUnreachable, and TopicConfigurationError if this Kafka cannot create topics.
     """
-    with readable_errors(bootstrap_servers(settings)):
-        async with _open_admin_client(settings) as admin:
+    connection = client_options(settings, "topics")
+    async with readable_errors(connection):
+        async with _open_admin_client(connection) as admin:
             problems = await _create(admin, bootstrap_servers(settings), missing)
-        async with open_client(client_options(settings, "topics")) as client:
+        async with open_client(connection) as client:
             await _wait_until_listed(client, [topic.name for topic in missing if topic.name not in problems])
     return problems
 
 
-def creation_problem(code: int, message: str | None = None) -> str:
-    """Return why Kafka did not create a topic, empty if it exists now."""
+def creation_problem(code: int, message: str | None = None, *, replicas: int = BROKER_DEFAULT) -> str:
+    """Return why Kafka did not create a topic with so many replicas, and what to do; empty if it exists now."""
     error = for_code(code)
     if error in {NoError, TopicAlreadyExistsError}:
         return ""
@@ -127,12 +140,20 @@ def creation_problem(code: int, message: str | None = None) -> str:
             "not authorized. Grant Create on the topic (or the cluster) to the account of KAFKA_SASL_USERNAME "
             "(or of the client certificate), or let an administrator run this."
         )
-    return f"{(message or error.description).rstrip('.')} ({error.__name__})."
+    problem = f"{(message or error.description).rstrip('.')} ({error.__name__})."
+    if replicas == BROKER_DEFAULT and error in _NO_DEFAULT_REPLICATION:
+        return (
+            f"{problem} If this Kafka has no default for it (Apache Kafka before 2.4), set --replication-factor: "
+            "usually 3, or 1 with a single broker."
+        )
+    if error is InvalidReplicationFactorError:
+        return f"{problem} Set --replication-factor to at most the number of brokers."
+    return problem
 
 
 @asynccontextmanager
-async def _open_admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**client_options(settings, "topics"))
+async def _open_admin_client(options: Mapping[str, object]) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**options)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             await admin.start()
@@ -146,7 +167,7 @@ async def _open_admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaA
 async def _create(admin: AIOKafkaAdminClient, servers: str, missing: Sequence[TopicSpecification]) -> dict[str, str]:
     cluster = await admin.describe_cluster()
     if cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}:
-        raise TopicConfigurationError(
+        raise NoController(
             f"Kafka at {servers} cannot create topics, because it has no controller. If this is Apache Kafka, it is "
             "electing one: try again. The embedded broker of `aries-bridge dev` has none: `dev` creates its topics."
         )
@@ -154,12 +175,17 @@ async def _create(admin: AIOKafkaAdminClient, servers: str, missing: Sequence[To
         response = await admin.create_topics(
             [_new_topic(topic) for topic in missing], timeout_ms=int(CREATE_TIMEOUT_SECONDS * 1000)
         )
-    except IncompatibleBrokerVersion as error:
+    except VERSION_ERRORS as error:
         raise TopicConfigurationError(
             f"Kafka at {servers} does not support requests to create topics: create them with its own tools "
             "(`aries-bridge topics --dry-run` lists them)."
         ) from error
-    return {name: problem for name, *error in response.topic_errors if (problem := creation_problem(*error))}
+    replicas = {topic.name: topic.replication_factor for topic in missing}
+    return {
+        name: problem
+        for name, *error in response.topic_errors
+        if (problem := creation_problem(*error, replicas=replicas[name]))
+    }
 
 
 def _new_topic(topic: TopicSpecification) -> NewTopic:

@@ -14,7 +14,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from yarl import URL
@@ -66,12 +66,6 @@ def proxy_for(url: str) -> Proxy | None:
         if value := _read(variable):
             return None if _is_exempt(host, port) else _parse(variable, value, host)
     return None
-
-
-def proxy_options(target: URL) -> dict[str, Any]:
-    """Return the arguments of an aiohttp request for its proxy; raise ``ProxyUnusable``."""
-    proxy = proxy_for(str(target))
-    return {} if proxy is None else {"proxy": URL(proxy.url)}
 
 
 def _read(variable: str) -> str:

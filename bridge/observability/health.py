@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 #: at least once a minute. One that does none of it for twice as long is stuck.
 STUCK_AFTER_DELIVERY_TIMEOUTS: Final = 2
 STUCK_AFTER_EXTRA_SECONDS: Final = 60.0
-#: A leader election takes some seconds; no acknowledgement for longer is an outage.
-ACK_OVERDUE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +72,5 @@ def _subscribed(bridge: BridgeView) -> Check:
 
 
 def _kafka(bridge: BridgeView, now: float) -> Check:
-    problem = _kafka_problem(bridge, now)
+    problem = bridge.publisher.problem(now)
     return Check("kafka", ok=problem is None, detail=problem or "acknowledging")
-
-
-def _kafka_problem(bridge: BridgeView, now: float) -> str | None:
-    state = bridge.publisher.state
-    if not state.connected:
-        return f"not connected: {state.last_error or 'connecting'}"
-    if not state.acking:
-        return f"connected, but nothing is acknowledged yet; last error: {state.last_error or 'none'}"
-    oldest = bridge.buffer.oldest_unanswered()
-    if oldest is not None and now - oldest > ACK_OVERDUE_SECONDS:
-        return f"no acknowledgement for {now - oldest:.0f} s"
-    if blocked := bridge.publisher.blocked_topics():
-        return f"topics not writable: {', '.join(sorted(blocked))}"
-    return None

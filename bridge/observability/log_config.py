@@ -1,6 +1,6 @@
 """Log configuration: JSON objects or readable lines on standard error, for our loggers and those of libraries.
 
-Each record takes one way: logger, level, throttle, format, redaction (the last step before the text), queue, thread,
+Each record takes one way: logger, level, throttle, format, redaction, limit of its length, text, queue, thread,
 standard error.
 """
 
@@ -16,6 +16,7 @@ from structlog.processors import ExceptionRenderer
 from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 
+from bridge.observability import log_limit
 from bridge.observability.log_queue import LogQueue
 from bridge.observability.log_throttle import LogThrottle
 from bridge.secrets.redaction import Redactor
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
     from bridge.secrets.secret import Secret
 
-_FIRST_KEYS = ("timestamp", "level", "logger", "event")
+_FIRST_KEYS = ("timestamp", "level", "severity", "logger", "event")
+#: Levels as Google Cloud names them; it takes all others for DEFAULT.
+_SEVERITIES = {name: name.upper() for name in ("debug", "info", "warning", "error", "critical")}
 _LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "boto3", "botocore", "urllib3", "watchfiles", "websockets")
 
 
@@ -58,7 +61,7 @@ def configure(level: str, fmt: Literal["json", "console"], secrets: Iterable[Sec
 def _json(redactor: Redactor) -> list[Processor]:
     # Without local variables: they hold secrets in forms that redaction does not know.
     exceptions = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-    return [exceptions, _redact_with(redactor), _first_keys_first, structlog.processors.JSONRenderer()]
+    return [exceptions, _redact_with(redactor), _add_severity, _first_keys_first, _as_json]
 
 
 def _console(redactor: Redactor) -> list[Processor]:
@@ -66,7 +69,7 @@ def _console(redactor: Redactor) -> list[Processor]:
         colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),  # no-color.org
         exception_formatter=structlog.dev.plain_traceback,
     )
-    return [structlog.processors.format_exc_info, _redact_with(redactor), console]
+    return [structlog.processors.format_exc_info, _redact_with(redactor), _limit, console]
 
 
 def _redact_with(redactor: Redactor) -> Processor:
@@ -74,6 +77,18 @@ def _redact_with(redactor: Redactor) -> Processor:
         return redactor.redact_document(event)
 
     return redact
+
+
+def _add_severity(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {**event, "severity": _SEVERITIES.get(str(event.get("level")), "DEFAULT")}
+
+
+def _as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return log_limit.render(event)
+
+
+def _limit(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {**log_limit.limited(event)}
 
 
 def _first_keys_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -41,7 +41,7 @@ DEAD_LETTER_REASONS: Final = (
     *("record_refused", "record_too_large", "too_many_symbols", "unknown_kind", "unknown_message"),
 )
 #: Kinds of lines that carry no record.
-FILTERED_KINDS: Final = ("ack", "auth", "empty", "error", "not_subscribed", "pong")
+FILTERED_KINDS: Final = ("ack", "auth", "empty", "error", "heartbeat", "not_subscribed", "ping", "pong")
 #: Topics whose records can be dropped, and why; of quotes and greeks only what a stalled queue holds beyond its share.
 DROPS: Final = (
     *((topic, "overload") for topic in (*MARKET_DATA, Topic.DLQ)),
@@ -212,12 +212,36 @@ class BridgeCollector(Collector):
         for topic, last_us in bridge.ingest.last_data_us.items():
             family.add_metric((bridge.settings.topics[topic],), last_us / 1e6)
         yield family
+        yield from self._symbol_ages()
         yield _gauge(
             "token_expiry_timestamp_seconds", "Time at which the access token expires.", bridge.tokens.expires_at
         )
 
+    def _symbol_ages(self) -> Iterator[Metric]:
+        names = self._bridge.settings.topics
+        oldest = GaugeMetricFamily(
+            f"{PREFIX}oldest_symbol_age_seconds",
+            "Longest time without data of a symbol, in sessions and regular trading hours, by topic.",
+            labels=("topic",),
+        )
+        stale = GaugeMetricFamily(
+            f"{PREFIX}stale_symbols",
+            "Symbols without data for longer than their limit, by topic; 0 while the market is closed.",
+            labels=("topic",),
+        )
+        for topic, ages in self._bridge.symbol_ages.topics.items():
+            oldest.add_metric((names[topic],), ages.oldest_seconds)
+            stale.add_metric((names[topic],), ages.stale)
+        yield oldest
+        yield stale
+
     def _delivery(self) -> Iterator[Metric]:
         bridge = self._bridge
+        state = bridge.publisher.state
+        yield _gauge("kafka_connected", "1 if a broker answers.", state.connected)
+        yield _gauge(
+            "kafka_topics_missing", "Topics that do not exist yet and are waited for.", len(state.missing_topics)
+        )
         acking = readiness(bridge, asyncio.get_running_loop().time())[-1].ok
         yield _gauge("kafka_acking", "1 if Kafka acknowledges batches (the `kafka` check of `/readyz`).", acking)
         yield _gauge("buffer_bytes", "Bytes of records read and not yet acknowledged.", bridge.buffer.bytes)
@@ -231,7 +255,7 @@ class BridgeCollector(Collector):
         )
         yield _samples(bridge.latency.receive_to_ack)
         yield _samples(bridge.latency.produce_ack)
-        yield _counter("producer_rebuilds", "Producers replaced after a failure.", bridge.publisher.state.rebuilds)
+        yield _counter("producer_rebuilds", "Producers replaced after a failure.", state.rebuilds)
 
     def _by_topic(self, counts: Mapping[Topic, int], topics: Iterable[Topic]) -> dict[tuple[str, ...], float]:
         return {(self._bridge.settings.topics[topic],): counts.get(topic, 0) for topic in topics}

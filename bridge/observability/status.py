@@ -55,6 +55,7 @@ def status(bridge: BridgeView, history: RateHistory, now: float, now_us: int) ->
         "kafka": _kafka(bridge, ready[-1]),
         "lines": {"per_second": round(history.rate(LINES), 1), "history": history.rates(LINES)},
         "topics": [_topic(bridge, history, topic, now, now_us) for topic in Topic],
+        "stale_symbols": _stale_symbols(bridge),
         "rate_seconds": RATE_SECONDS,
         "history_seconds": HISTORY_SECONDS,
         "buffer": _buffer(bridge),
@@ -94,6 +95,7 @@ def _aries(bridge: BridgeView) -> Json:
         "session": _session(bridge),
         "market": _market(client.session.keep_alive.market_open if client.session is not None else None),
         "symbols_wanted": len(bridge.plan),
+        "plan": {"fingerprint": bridge.plan.fingerprint, "applied_at": _iso_time(bridge.plan_applied_us)},
         "pending_change": _pending_change(bridge),
         "last_loss": None if last is None else _disconnect(last),
         "reconnects": {str(cause): count for cause, count in sorted(client.reconnects.items())},
@@ -139,7 +141,10 @@ def _kafka(bridge: BridgeView, check: Check) -> Json:
     return {
         "servers": list(bridge.settings.kafka_bootstrap_servers),
         "connected": publisher.state.connected,
+        "connected_since": _iso_time(publisher.state.connected_since_us),
         "acking": check.ok,
+        "acking_since": _iso_time(publisher.state.acking_since_us),
+        "missing_topics": list(publisher.state.missing_topics),
         "rebuilds": publisher.state.rebuilds,
         "last_error": publisher.state.last_error,
     }
@@ -149,6 +154,7 @@ def _topic(bridge: BridgeView, history: RateHistory, topic: Topic, now: float, n
     accounts = bridge.accounts
     last_us = bridge.ingest.last_data_us.get(topic)
     recent = bridge.latency.recent(topic, now)
+    ages = bridge.symbol_ages.topics.get(topic)
     return {
         "topic": topic,
         "name": bridge.settings.topics[topic],
@@ -161,7 +167,25 @@ def _topic(bridge: BridgeView, history: RateHistory, topic: Topic, now: float, n
         "undelivered": accounts.undelivered[topic],
         "last_data_at": _iso_time(last_us),
         "last_data_age_seconds": None if last_us is None else round(max(0, now_us - last_us) / 1e6, 3),
+        "oldest_symbol_age_seconds": None if ages is None else round(ages.oldest_seconds, 3),
+        "stale_symbols": None if ages is None else ages.stale,
         "receive_to_ack_seconds": {"p50": percentile(recent, 0.5), "p99": percentile(recent, 0.99)},
+    }
+
+
+def _stale_symbols(bridge: BridgeView) -> Json:
+    """Return how many symbols are stale, each once for each topic, and the oldest of them."""
+    return {
+        "count": sum(ages.stale for ages in bridge.symbol_ages.topics.values()),
+        "oldest": [
+            {
+                "topic": one.topic,
+                "symbol": one.symbol,
+                "age_seconds": round(one.age_seconds, 3),
+                "last_data_at": _iso_time(one.heard_us),
+            }
+            for one in bridge.symbol_ages.oldest_stale
+        ],
     }
 
 

@@ -38,6 +38,8 @@ class ControlKind(StrEnum):
     RESUMED = "RESUMED"
     SESSION_COMPLETED = "SESSION_COMPLETED"
     OVERLOAD = "OVERLOAD"
+    PLAN_CHANGED = "PLAN_CHANGED"
+    STALE_SYMBOLS = "STALE_SYMBOLS"
 
 
 class ShardIdentity(NamedTuple):
@@ -98,9 +100,14 @@ class ControlEvents:
         key = self._instance.encode()
         self._buffer.add(self._queue(), (now_us, key, self._serializer.encode(Topic.CONTROL, record), None))
 
+    @property
+    def is_idle(self) -> bool:
+        """Return whether no earlier record waits: what is announced repeatedly must not pile up in an outage."""
+        return not self._queue().waiting
+
     def heartbeat(self, producer_rebuilds: int) -> None:
-        """Announce the accounts, unless an earlier record still waits: an outage must not pile up heartbeats."""
-        if not self._queue().waiting:
+        """Announce the accounts, unless an earlier record still waits."""
+        if self.is_idle:
             self.announce(ControlKind.HEARTBEAT, reason=self._reason(producer_rebuilds) or None)
 
     def complete(self, producer_rebuilds: int) -> None:

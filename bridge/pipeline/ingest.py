@@ -98,6 +98,10 @@ class Ingest:
         """Publish the records of these symbols on these topics from now on."""
         self._router.set_wanted(wanted)
 
+    def streams(self, topic: Topic) -> Mapping[str, SymbolStream]:
+        """Return the streams of the symbols that have had a record on a topic in this session."""
+        return self._router.streams(topic)
+
     def ingest(self, lines: Iterable[Line], ingest_us: int) -> None:
         """Account for lines read at one time (µs since the epoch), each before the next, and queue their records."""
         ingest_bytes = encode_long(ingest_us)

@@ -106,6 +106,10 @@ class Router:
         """Return a symbol's stream on a topic if it has had a record in this session."""
         return self._streams[topic].get(symbol)
 
+    def streams(self, topic: Topic) -> Mapping[str, SymbolStream]:
+        """Return the streams of the symbols that have had a record on a topic in this session."""
+        return self._streams[topic]
+
     def _stream(self, topic: Topic, symbol: str) -> SymbolStream:
         streams = self._streams[topic]
         stream = streams.get(symbol)

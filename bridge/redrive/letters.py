@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from aiokafka.errors import GroupAuthorizationFailedError
 
 from bridge.errors import TopicConfigurationError
-from bridge.kafka.client_options import bootstrap_servers, readable_errors
+from bridge.kafka.client_options import client_options, readable_errors
 from bridge.kafka.consumer import assign_topics, fetch
 from bridge.topics import Topic
 
@@ -43,7 +43,7 @@ class Letters:
 
         Raises KafkaUnreachable, and TopicConfigurationError if there is no topic or the group may not be used.
         """
-        with readable_errors(bootstrap_servers(self._settings)):
+        async with readable_errors(client_options(self._settings, "redrive")):
             partitions = await assign_topics(self._consumer, self._settings.topics, (Topic.DLQ.value,))
             self._ends = dict(await self._consumer.end_offsets(partitions))
             beginnings = await self._consumer.beginning_offsets(partitions)
@@ -76,7 +76,7 @@ class Letters:
         """Commit the offsets of the next letters; raises KafkaUnreachable or TopicConfigurationError."""
         if not position:
             return
-        with readable_errors(bootstrap_servers(self._settings)):
+        async with readable_errors(client_options(self._settings, "redrive")):
             try:
                 await self._consumer.commit(dict(position))
             except GroupAuthorizationFailedError as error:

@@ -1,4 +1,4 @@
-"""Kafka values to records, by fingerprint (the schemas of this version) or by registry id (any schema)."""
+"""Kafka values to records, by fingerprint (this version's schemas and released ones) or by registry id (any schema)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from bridge.serialization.serializer import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bridge.serialization.schema_registry import Registry
     from bridge.serialization.schemas import AvroRecord, Schema, Schemas
 
@@ -47,8 +49,9 @@ class Decoded(NamedTuple):
 class Deserializer:
     """A deserializer of both encodings that caches the schemas it fetches from the registry."""
 
-    def __init__(self, schemas: Schemas, registry: Registry | None = None) -> None:
-        self._by_fingerprint = {schema.fingerprint: schema for schema in schemas.values()}
+    def __init__(self, schemas: Schemas, registry: Registry | None = None, released: Iterable[Schema] = ()) -> None:
+        """Decode values of these schemas, of ``released`` ones, and with a registry those of its ids."""
+        self._by_fingerprint = {schema.fingerprint: schema for schema in (*released, *schemas.values())}
         self._by_id: dict[int, Schema] = {}
         self._registry = registry
 
@@ -75,8 +78,8 @@ class Deserializer:
         schema = self._by_fingerprint.get(fingerprint)
         if schema is None:
             raise Undecodable(
-                f"no schema of this version has the fingerprint {fingerprint.hex()}: "
-                "another version of the bridge, or another application, wrote the value"
+                f"no schema of this version or an earlier one has the fingerprint {fingerprint.hex()}: "
+                "a later version of the bridge, or another application, wrote the value"
             )
         return schema
 

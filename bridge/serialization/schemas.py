@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import fastavro.schema
 from fastavro.schema import SchemaParseException, UnknownType
@@ -33,7 +33,8 @@ INVALID_SCHEMA_ERRORS = (
     UnknownType,
 )
 
-_FILES = {
+#: The file of each topic's schema.
+FILES: Final = {
     Topic.QUOTES: "quote.avsc",
     Topic.TRADES: "trade.avsc",
     Topic.TIMESALES: "timesale.avsc",
@@ -59,6 +60,11 @@ class Schema:
     parsed: Any
     fingerprint: bytes
 
+    @property
+    def fingerprint_number(self) -> int:
+        """Return the fingerprint as the unsigned number that the specification defines."""
+        return int.from_bytes(self.fingerprint, "little")
+
     def is_equivalent(self, other: Schema) -> bool:
         """Return whether both schemas write and read the same bytes as the same values.
 
@@ -76,8 +82,16 @@ def load() -> Schemas:
     """Read the schemas of all topics from their files."""
     folder = _folder()
     return MappingProxyType(
-        {topic: parse_schema(folder.joinpath(file).read_text("utf-8")) for topic, file in _FILES.items()}
+        {topic: parse_schema(folder.joinpath(file).read_text("utf-8")) for topic, file in FILES.items()}
     )
+
+
+def load_released() -> tuple[Schema, ...]:
+    """Read the schemas of all releases, with which topics may still have records."""
+    released = _folder().joinpath("released")
+    folders = [folder for folder in released.iterdir() if folder.is_dir()] if released.is_dir() else []
+    files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".avsc")]
+    return tuple(parse_schema(file.read_text("utf-8")) for file in files)
 
 
 def parse_schema(text: str) -> Schema:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, Validat
 
 from bridge.errors import SecretUnreadable
 from bridge.secrets.secret import Secret
+from bridge.settings import quiet_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,6 +203,7 @@ RenewedSecretText = Annotated[InstanceOf[Secret], BeforeValidator(_secret_to_com
 Extensions = Annotated[TextList, AfterValidator(_extensions)]
 TopicPart = Annotated[str, AfterValidator(_topic_part)]
 ShardNumber = Annotated[str, AfterValidator(_shard), TypeName("whole number or auto")]
+QuietLimitsText = Annotated[str, AfterValidator(quiet_limits.checked), TypeName("list")]
 Milliseconds = Annotated[int, Field(ge=0, le=60_000)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 

@@ -27,6 +27,7 @@ from bridge.settings.field_types import (
     HttpUrls,
     JsonText,
     Milliseconds,
+    QuietLimitsText,
     RegistryContext,
     RenewedSecretText,
     Seconds,
@@ -63,7 +64,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", enable_decoding=False, allow_inf_nan=False)
 
     aries_ws_url: WebSocketUrl = "wss://api.aries.com/v1/marketdata/ws"
-    """WebSocket URL of the feed."""
+    """WebSocket URL of the feed. The default is the older dialect's; use `wss://api.aries.com/v1/market/ws`, the newer
+    one's, if your account has it: `aries-bridge check` says which of the two paths answers."""
     aries_dialect: Annotated[Literal["auto", "action", "envelope"], LOWER] = "auto"
     """Protocol dialect; `auto` is `envelope` for the path `/v1/market/ws`, else `action`."""
     aries_access_token: SecretText | None = None
@@ -101,6 +103,9 @@ class Settings(BaseSettings):
     """Timeout for the answer to a ping, in seconds; then reconnect."""
     aries_stale_after_seconds: float = Field(default=60, ge=0, le=_DAY_SECONDS)
     """If no data arrives for this many seconds while the market is open: probe, subscribe again, reconnect; 0 = off."""
+    aries_stale_symbol_seconds: QuietLimitsText = "quotes=900,index.trades=900,option.quotes=0"
+    """If a symbol has no data of an event type for this many seconds of regular trading hours, report it as stale:
+    `quotes=300,option.greeks=600`, or one number for all event types; what is not listed, or 0, is off."""
     aries_max_frames_per_second: int = Field(default=20, ge=1, le=10_000)
     """Most frames (requests, tokens, pings) that are sent to the server in any second; more of them wait."""
     aries_backoff_min_seconds: Seconds = 0.5

@@ -183,11 +183,33 @@ class NoAcks(LastingFault, frozen=True, kw_only=True):
     """No acknowledgement of subscribe and unsubscribe requests."""
 
 
+class SymbolLimit(LastingFault, frozen=True, kw_only=True):
+    """Rejection of requests that exceed a number of symbols; without ``whole`` as many as possible are subscribed."""
+
+    symbols: Annotated[int, msgspec.Meta(ge=0)]
+    error: str = "maximum number of symbols exceeded"
+    whole: bool = True
+
+
+class FrameLimit(LastingFault, frozen=True, kw_only=True):
+    """The close of a connection on which a client sends more frames in a second."""
+
+    frames: Times
+    code: CloseCode = 1008
+    reason: str = "rate limit exceeded"
+
+
 class RefuseSymbol(LastingFault, frozen=True, kw_only=True):
     """Rejection of subscriptions of one symbol; the other symbols of the request are subscribed."""
 
     symbol: str
     error: str = "unknown symbol"
+
+
+class FreezeSymbol(LastingFault, frozen=True, kw_only=True):
+    """No data of one symbol, on a connection that is fine for all others."""
+
+    symbol: str
 
 
 class Partial(LastingFault, frozen=True, kw_only=True):

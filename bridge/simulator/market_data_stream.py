@@ -67,7 +67,7 @@ class MarketDataStream:
         for update_type, by_kind in updates.items():
             kinds = tuple(kind for kind, fields in by_kind.items() if not fields.keys() <= IDENTIFYING_FIELDS)
             merged = {name: value for fields in by_kind.values() for name, value in fields.items()}
-            if kinds:
+            if kinds and not self._is_frozen(request.symbol):
                 self._connection.send_data(self._update(update_type, request.symbol, self._as_styled(merged), kinds))
 
     def send_line(self, line: bytes) -> bool:
@@ -104,7 +104,7 @@ class MarketDataStream:
 
     def _event_line(self, event: MarketEvent, extra: Json | None = None) -> Outgoing | None:
         selection = self.subscriptions.get(event.symbol, {}).get(event.kind)
-        if selection is None or not self.enabled:
+        if selection is None or not self.enabled or self._is_frozen(event.symbol):
             return None
         only_changes = self._state.active_faults.find(faults.Partial)
         fields = selection.apply(event.changed if only_changes else event.fields)
@@ -117,6 +117,10 @@ class MarketDataStream:
         return self._update(
             selection.update_type, event.symbol, {**fields, **extra} if extra else fields, (event.kind,)
         )
+
+    def _is_frozen(self, symbol: str) -> bool:
+        find = self._state.active_faults.find
+        return find(faults.FreezeSymbol, lambda fault: fault.symbol == symbol) is not None
 
     def _update(self, update_type: str, symbol: str, fields: Json, kinds: tuple[DataKind, ...]) -> Outgoing:
         document = self._dialect.update(update_type, symbol, fields, self._state.clock())

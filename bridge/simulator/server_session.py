@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -62,6 +63,7 @@ class ServerSession:
         self._state = state
         self._faults = state.active_faults
         self._on_access_changed = on_access_changed
+        self._received_at: deque[float] = deque()  # the frames of the last second
         self._delayed_responses: list[asyncio.TimerHandle] = []
         self._expiry = SessionExpiry(
             on_warning=lambda: self._send_auth_notice(AuthNotice.REFRESH), on_expired=self._end_expired
@@ -115,11 +117,21 @@ class ServerSession:
         try:
             while True:
                 message = await self.connection.receive()
+                self._limit_frames()
                 for line in message.split(b"\n"):
                     if line.strip():
                         self._receive_line(line)
         except ConnectionClosed as closed:
             self._report("connection ended", str(closed))
+
+    def _limit_frames(self) -> None:
+        limit = self._faults.find(faults.FrameLimit)
+        now = asyncio.get_running_loop().time()
+        self._received_at.append(now)
+        while self._received_at[0] <= now - 1:
+            self._received_at.popleft()
+        if limit and len(self._received_at) > limit.frames:
+            self.close(limit.code, limit.reason)
 
     def _receive_line(self, line: bytes) -> None:
         document: object = None
@@ -229,11 +241,12 @@ class ServerSession:
 
     def _subscribe(self, request: Subscribe) -> None:
         problems = [self._subscription_problem(item) for item in request.items]
+        problems = self._with_symbol_limit(request, problems)
         accepted = [item for item, problem in zip(request.items, problems, strict=True) if not problem]
         for item in accepted:
             self.stream.subscribe(item)
         self._report("subscribed", f"{len(accepted)} of {len(request.items)} symbols")
-        for problem in filter(None, problems):
+        for problem in dict.fromkeys(filter(None, problems)):
             self._send_error("subscribe", problem, request.request_id)
         if not any(problems):
             self._acknowledge("subscribe", request.request_id)
@@ -248,6 +261,20 @@ class ServerSession:
         self._report("unsubscribed", f"{len(request.items)} symbols")
         self._acknowledge("unsubscribe", request.request_id)
         self._on_access_changed(self)
+
+    def _with_symbol_limit(self, request: Subscribe, problems: list[str | None]) -> list[str | None]:
+        """Return the problem of each symbol, if the symbols of the request exceed the limit."""
+        limit = self._faults.find(faults.SymbolLimit)
+        if limit is None:
+            return problems
+        subscribed = set(self.stream.subscriptions)
+        beyond: list[bool] = []
+        for item in request.items:
+            beyond.append(item.symbol not in subscribed and len(subscribed) >= limit.symbols)
+            subscribed |= set() if beyond[-1] else {item.symbol}
+        if limit.whole and any(beyond):
+            return [limit.error] * len(problems)
+        return [limit.error if is_beyond else problem for is_beyond, problem in zip(beyond, problems, strict=True)]
 
     def _subscription_problem(self, item: SymbolRequest) -> str | None:
         fault = self._faults.take(faults.RefuseSymbol, lambda fault: fault.symbol == item.symbol)

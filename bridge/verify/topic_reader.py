@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bridge.clock import wall_us
 from bridge.errors import Undecodable
-from bridge.kafka.client_options import bootstrap_servers, readable_errors
+from bridge.kafka.client_options import client_options, readable_errors
 from bridge.kafka.consumer import assign_topics, fetch
 from bridge.serialization import schemas
 from bridge.topics import MARKET_DATA, Topic
@@ -86,7 +86,7 @@ class TopicReader:
     async def prepare(self) -> None:
         """Find the partitions and where to begin; raise TopicConfigurationError or KafkaUnreachable."""
         selection, names = self._selection, self._settings.topics
-        with readable_errors(bootstrap_servers(self._settings)):
+        async with readable_errors(client_options(self._settings, "verify")):
             also = (Topic.CONTROL, Topic.DLQ)
             partitions = await assign_topics(self._consumer, names, selection.topics, also=also)
             partitions = [partition for partition in partitions if partition.topic in self._topics]
@@ -110,7 +110,7 @@ class TopicReader:
 
         Raises KafkaUnreachable if Kafka does not answer for long, and what the decoder raises about the registry.
         """
-        with readable_errors(bootstrap_servers(self._settings)):
+        async with readable_errors(client_options(self._settings, "verify")):
             began_us = wall_us()
             await self._look_up_ends()
             await self._read()

@@ -28,6 +28,7 @@
   (list "ARIES_PING_INTERVAL_SECONDS" $v.aries.pingIntervalSeconds)
   (list "ARIES_PONG_TIMEOUT_SECONDS" $v.aries.pongTimeoutSeconds)
   (list "ARIES_STALE_AFTER_SECONDS" $v.aries.staleAfterSeconds)
+  (list "ARIES_STALE_SYMBOL_SECONDS" $v.aries.staleSymbolSeconds)
   (list "ARIES_MAX_FRAMES_PER_SECOND" $v.aries.maxFramesPerSecond)
   (list "ARIES_BACKOFF_MIN_SECONDS" $v.aries.backoff.minSeconds)
   (list "ARIES_BACKOFF_MAX_SECONDS" $v.aries.backoff.maxSeconds)

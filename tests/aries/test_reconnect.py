@@ -40,7 +40,13 @@ def test_silence_is_no_reason_to_wait() -> None:
     assert subject.delay_seconds(lost(DisconnectCause.NETWORK)) == 1
 
 
-@pytest.mark.parametrize("cause", [DisconnectCause.EVICTED, DisconnectCause.THROTTLED, DisconnectCause.TOO_BIG])
+@pytest.mark.parametrize(
+    "cause",
+    [
+        *(DisconnectCause.EVICTED, DisconnectCause.CONNECTION_LIMIT, DisconnectCause.THROTTLED),
+        *(DisconnectCause.MAINTENANCE, DisconnectCause.TOO_BIG),
+    ],
+)
 def test_causes_that_a_short_wait_does_not_fix_wait_longer(cause: DisconnectCause) -> None:
     """Their delays are four times as long."""
     assert delays(reconnect_policy(), cause, 8) == [2, 4, 8, 16, 32, 64, 120, 120]

@@ -79,10 +79,46 @@ async def test_the_other_path_is_suggested_after_404() -> None:
         simulator.active_faults.add(faults.Http(status=404))
         results = await run_preflight(environ(simulator.url_for("action")))
 
-    results.expect(aries.CONNECTION, Status.FAIL, "HTTP 404", "ARIES_WS_URL", "/v1/market/ws")
+    results.expect(aries.CONNECTION, Status.FAIL, "HTTP 404", "ARIES_WS_URL", "/v1/market/ws", "does not work either")
     results.expect("Clock", Status.OK, "agrees")
     results.expect("Aries token", Status.OK)
     assert "Aries authentication" not in results
+
+
+@pytest.mark.parametrize(("dialect", "other"), [("action", "envelope"), ("envelope", "action")])
+async def test_the_other_path_is_tried_after_404(dialect: str, other: str) -> None:
+    """If it answers, it is the one to use; no token is sent to it."""
+    async with Simulator() as simulator:
+        simulator.active_faults.add(faults.Http(status=404, path=PATHS[dialect]))
+        results = await run_preflight(environ(simulator.url_for(dialect)))
+        await simulator.disconnected()
+        assert not simulator.received_counts
+
+    results.expect(aries.CONNECTION, Status.FAIL, f"HTTP 404 for {PATHS[dialect]}", f"{PATHS[other]}, answers: use it")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (faults.RefuseAuth(error="too many connections"), ("too many connections", "stop another client")),
+        (faults.RefuseAuth(error="under maintenance"), ("under maintenance", "not available for now")),
+    ],
+)
+async def test_a_session_refused_for_another_reason_than_the_token(fault: faults.Fault, words: tuple[str, ...]) -> None:
+    """The remedy is about that reason."""
+    async with Simulator() as simulator:
+        await simulator.inject(fault)
+        results = await run_preflight(environ(simulator.url))
+    results.expect("Aries authentication", Status.FAIL, *words)
+    assert "ARIES_ACCESS_TOKEN" not in str(results)
+
+
+async def test_an_account_without_room_for_a_symbol() -> None:
+    """The server's words are shown."""
+    async with Simulator() as simulator:
+        await simulator.inject(faults.SymbolLimit(symbols=0))
+        results = await run_preflight(environ(simulator.url))
+    results.expect("Aries subscription", Status.FAIL, "Aries rejected AAPL: maximum number of symbols exceeded")
 
 
 @pytest.mark.parametrize(
@@ -169,13 +205,13 @@ async def test_a_missing_api_key_file(tmp_path: Path) -> None:
     results.expect("Aries authentication", Status.FAIL, "ARIES_API_KEY_FILE")
 
 
-async def test_a_certificate_that_expires_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_certificate_that_expires_soon(tmp_path: Path) -> None:
     """Less than 14 days left is a warning with the date, and the session is still checked."""
     authority = trustme.CA()
-    monkeypatch.setenv("SSL_CERT_FILE", authority_file(authority, tmp_path))
+    trust = {"ARIES_SSL_CAFILE": authority_file(authority, tmp_path)}
     until = datetime.now(UTC) + timedelta(days=3.2)
     async with Simulator(ssl=server_tls(authority, until=until)) as simulator:
-        results = await run_preflight(environ(simulator.url))
+        results = await run_preflight(environ(simulator.url, **trust))
 
     results.expect(aries.TLS, Status.WARN, "expires in 3 days", f"{until:%Y-%m-%d}", "renewed")
     results.expect("Aries subscription", Status.OK)

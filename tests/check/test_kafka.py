@@ -26,7 +26,7 @@ from bridge.topics import Topic
 from tests.check.results import NO_ARIES, Results, run_preflight
 from tests.kafka.test_security import unsecured_jwt
 from tests.support import consumer
-from tests.support.brokers import LOGIN, PASSWORD, USER, Listener
+from tests.support.brokers import LOGIN, PASSWORD, USER, Listener, needs_users
 from tests.support.token_endpoint import token_endpoint
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ class TestOnRealKafka:
         results.expect(topics.BATCHES, Status.WARN, f"{topic_prefix}.quotes (1000)", "KAFKA_BATCH_BYTES")
         results.expect(topics.MIN_INSYNC, Status.FAIL, f"{topic_prefix}.quotes")
 
+    @needs_users
     async def test_a_login(self, kafka: RealKafka, topic_prefix: str) -> None:
         """The user and the mechanism are reported, but not the password."""
         results = await run_preflight(environ(kafka.addresses(Listener.SASL), topic_prefix, **LOGIN))
@@ -277,6 +278,7 @@ def oauth(url: str) -> dict[str, str]:
     }
 
 
+@needs_users
 class TestRights:
     async def test_rights_are_reported(self, kafka_with_acls: RealKafka, topic_prefix: str) -> None:
         """Topics that may not be described, not written, or not configured are distinguished."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from aiohttp import ClientSession
 
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.simulator import faults
@@ -24,8 +27,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.process import Process
+    from tests.support.scripted_broker import ScriptedBroker
 
+TOPIC_AUTHORIZATION_FAILED = 29
 TERM, INT = signal.SIGTERM, signal.SIGINT
+#: What only other commands need, or only some settings.
+NOT_IMPORTED = {
+    *("typer", "rich", "pygments", "confluent_kafka", "watchfiles", "anyio"),
+    *("bridge.cli.commands", "bridge.check", "bridge.dev", "bridge.simulator", "bridge.verify"),
+    *("bridge.kafka.embedded_broker", "bridge.serialization.deserializer"),
+}
 
 
 @pytest.fixture
@@ -44,6 +55,24 @@ async def test_wrong_settings_end_in_one_message_and_exit_code_2() -> None:
     for name in ("ARIES_DIALECT", "ARIES_SYMBOLS", "KAFKA_BOOTSTRAP_SERVERS", "ARIES_ACCESS_TOKEN"):
         assert name in output
     assert "Traceback" not in output
+
+
+def test_it_imports_only_what_the_service_needs() -> None:
+    """Each import delays the first record after a restart: those of other commands, and optional ones, are left out."""
+    program = (
+        "import sys\n"
+        "sys.argv = ['aries-bridge', 'run']\n"
+        "from bridge.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print(*(name for name, module in sys.modules.items() if module is not None))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={}, check=False)
+    assert done.returncode == 2, done.stderr
+    imported = set(done.stdout.split())
+    assert {"bridge.app", "aiokafka", "structlog"} <= imported
+    assert not imported & NOT_IMPORTED
 
 
 @pytest.mark.parametrize("number", [TERM, INT])
@@ -213,18 +242,54 @@ async def test_a_second_signal_exits_at_once(topic_prefix: str) -> None:
             assert await bridge.ended() == 4
 
 
-async def test_a_missing_topic_ends_with_a_message_that_says_what_to_do(
-    broker: EmbeddedBroker, topic_prefix: str
-) -> None:
-    """Topics are never created automatically."""
+async def test_missing_topics_are_waited_for(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Topics are never created automatically: the log says what creates them, and nothing is read before they exist."""
     broker.create_topics([f"{topic_prefix}.quotes"])
     async with Simulator() as simulator:
         async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
+            line = await bridge.logged("topics missing, waiting for them")
+            assert f"{topic_prefix}.trades" in line["topics"]
+            assert f"{topic_prefix}.quotes" not in line["topics"]
+            assert "aries-bridge topics" in line["remedy"]
+            assert not bridge.all("Kafka connected")
+            assert not simulator.received_counts
+            broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
+            await bridge.logged("subscribed")
+            bridge.signal(TERM)
+            assert await bridge.ended() == 0
+
+
+async def test_a_signal_while_topics_are_missing_ends_with_0(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """Nothing was read, so the stop is clean."""
+    async with Simulator() as simulator:
+        async with process(environment(simulator, broker.bootstrap_servers, topic_prefix), "run") as bridge:
+            await bridge.logged("topics missing, waiting for them")
+            bridge.signal(TERM)
+            assert await bridge.ended() == 0
+        assert not simulator.received_counts
+
+
+async def test_topics_that_do_not_fit_end_with_1(scripted_broker: ScriptedBroker, topic_prefix: str) -> None:
+    """Waiting would not help if the data topics have unequal partition counts."""
+    for topic in Topic:
+        scripted_broker.create_topic(f"{topic_prefix}.{topic}", partitions=2 if topic is Topic.TRADES else 1)
+    async with Simulator() as simulator:
+        async with process(environment(simulator, scripted_broker.bootstrap_servers, topic_prefix), "run") as bridge:
             assert await bridge.ended() == 1
             problem = (await bridge.logged("fatal error"))["problem"]
-    assert f"{topic_prefix}.trades" in problem
-    assert f"{topic_prefix}.quotes" not in problem
-    assert "aries-bridge topics" in problem
+    assert "equal partition counts" in problem
+    assert f"{topic_prefix}.trades: 2" in problem
+
+
+async def test_topics_that_may_not_be_described_end_with_1(scripted_broker: ScriptedBroker, topic_prefix: str) -> None:
+    """They may exist, and only an administrator can help."""
+    scripted_broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
+    scripted_broker.add_rule("Metadata", topic=f"{topic_prefix}.trades", error=TOPIC_AUTHORIZATION_FAILED)
+    async with Simulator() as simulator:
+        async with process(environment(simulator, scripted_broker.bootstrap_servers, topic_prefix), "run") as bridge:
+            assert await bridge.ended() == 1
+            problem = (await bridge.logged("fatal error"))["problem"]
+    assert f"no topic {topic_prefix}.trades (or this user may not describe it)" in problem
 
 
 async def test_an_unknown_authority_is_reported_with_a_hint_that_works(
@@ -240,10 +305,32 @@ async def test_an_unknown_authority_is_reported_with_a_hint_that_works(
         async with process(environ, "run") as bridge:
             reason = (await bridge.logged("Aries connection lost", 2))["reason"]
             assert "certificate" in reason
-            assert "SSL_CERT_FILE" in reason
+            assert "ARIES_SSL_CAFILE" in reason
         assert not simulator.received_counts
-        async with process({**environ, "SSL_CERT_FILE": str(tmp_path / "authority.pem")}, "run") as bridge:
+        async with process({**environ, "ARIES_SSL_CAFILE": str(tmp_path / "authority.pem")}, "run") as bridge:
             await bridge.logged("subscribed")
+
+
+@pytest.mark.parametrize("proxy", ["http://me:secret-word@127.0.0.1:1", "https://me:secret-word@127.0.0.1:1"])
+async def test_a_proxy_that_cannot_be_reached_is_retried_without_its_password_being_shown(
+    proxy: str, broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """Log and status name the proxy, its variable and no credentials."""
+    async with Simulator() as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
+        environ |= {"ARIES_WS_URL": "wss://aries.example/v1/market/ws", "HTTPS_PROXY": proxy}
+        async with process(environ, "run") as bridge:
+            listening = await bridge.logged("HTTP server listening")
+            lost = await bridge.logged("Aries connection lost", 2)
+            async with ClientSession() as client:
+                status = await (await client.get(f"http://127.0.0.1:{listening['port']}/status")).text()
+            bridge.signal(TERM)
+            assert await bridge.ended() == 0
+    assert "the proxy 127.0.0.1:1 cannot be reached: Connection refused. Check HTTPS_PROXY" in lost["reason"]
+    assert "the proxy 127.0.0.1:1 cannot be reached" in status
+    shown = status + "".join(bridge.text)
+    assert "secret-word" not in shown
+    assert "Traceback" not in shown
 
 
 async def test_five_thousand_symbols_are_subscribed_in_batches(

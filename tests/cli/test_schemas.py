@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from bridge.cli.schemas import schemas_app
 from bridge.errors import BridgeError, RegistryRefused, RegistryUnreachable, SettingsError
 from bridge.serialization import schemas
+from bridge.serialization.serializer import Serializer, single_object_prefixes
 from bridge.topics import Topic
 from tests.support.fake_registry import FakeRegistry
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMAS = schemas.load()
+HEARTBEAT = {"kind": "HEARTBEAT", "instance": "me", "time_us": 5, "counts": {}}
 NOWHERE = "http://127.0.0.1:1"
 
 
@@ -48,21 +50,31 @@ def fill(registry: FakeRegistry, *but: Topic) -> None:
 
 
 def test_list_names_each_topic_with_its_schema() -> None:
-    """Topic, subject, record and fingerprint are listed; no setting is needed, and renamed topics are respected."""
+    """Each topic has a line with subject, record and fingerprint: the bytes of a value, and the number they are.
+
+    No setting is needed, and renamed topics are respected.
+    """
     head, *lines = run("list", environ={"KAFKA_TOPIC_PREFIX": "mine", "KAFKA_TOPIC_L2": "books"}).stdout.splitlines()
-    assert head.split() == ["topic", "subject", "record", "fingerprint"]
+    assert head.split() == ["topic", "subject", "record", "fingerprint", "number"]
     shown = [line.split() for line in lines]
     names = {topic: "books" if topic is Topic.L2 else f"mine.{topic}" for topic in Topic}
-    assert [(topic, subject, record) for topic, subject, record, _ in shown] == [
+    assert [(topic, subject, record) for topic, subject, record, *_ in shown] == [
         (name, f"{name}-value", SCHEMAS[topic].name) for topic, name in names.items()
     ]
     quote = to_parsing_canonical_form(json.loads(SCHEMAS[Topic.QUOTES].text))
     assert shown[0][3] == fingerprint(quote, "CRC-64-AVRO")
+    value = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS)).encode(Topic.CONTROL, HEARTBEAT)
+    assert shown[list(Topic).index(Topic.CONTROL)][3] == value[2:10].hex()
+    for *_, little_endian, number in shown:
+        assert int(number, 16) == int.from_bytes(bytes.fromhex(little_endian), "little")
+        assert len(number) == len("0x") + 16
 
 
-@pytest.mark.parametrize("name", ["l2", "books", ":.staging:books-value"])
+@pytest.mark.parametrize(
+    "name", ["l2", "books", ":.staging:books-value", "Level2", "aries.marketdata.Level2", "level2.avsc"]
+)
 def test_show_prints_the_json(name: str) -> None:
-    """A topic is selected by its short name, by its name in Kafka, or by its subject."""
+    """A schema is selected by topic (short name, name in Kafka, subject), by record, or by file."""
     registry = {"SCHEMA_REGISTRY_URL": NOWHERE, "SCHEMA_REGISTRY_CONTEXT": ".staging"}
     result = run("show", name, environ={"KAFKA_TOPIC_L2": "books", **registry})
     assert result.exit_code == 0
@@ -70,11 +82,18 @@ def test_show_prints_the_json(name: str) -> None:
 
 
 def test_show_of_an_unknown_topic() -> None:
-    """The error lists the topics of the bridge."""
+    """The error lists the topics and the records of the bridge."""
     result = run("show", "candles")
     assert isinstance(result.exception, BridgeError)
     assert "'candles'" in str(result.exception)
     assert "timesales" in str(result.exception)
+    assert "MarketStatus" in str(result.exception)
+
+
+def test_a_topic_goes_before_a_record_of_that_name() -> None:
+    """Whoever calls the topic of trades Quote is shown the schema of trades."""
+    result = run("show", "Quote", environ={"KAFKA_TOPIC_TRADES": "Quote"})
+    assert json.loads(result.stdout)["name"] == "Trade"
 
 
 async def test_compare_distinguishes_same_missing_and_different() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -20,11 +21,14 @@ from bridge.kafka.topic_admin import creation_problem
 from bridge.kafka.topic_specification import TopicOptions
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import SUBSCRIBABLE, Topic
+from tests.faults.proxy import Proxy
+from tests.support.service import eventually
 
 if TYPE_CHECKING:
     from bridge.kafka.embedded_broker import EmbeddedBroker
     from bridge.settings import Settings
     from tests.support.brokers import RealKafka
+    from tests.support.scripted_broker import ScriptedBroker
 
 NOWHERE = "127.0.0.1:1"
 
@@ -43,7 +47,18 @@ class TestCreationProblems:
     def test_the_brokers_message_is_used(self) -> None:
         """Other errors have the broker's message."""
         assert creation_problem(44, "Topics need an owner.") == "Topics need an owner (PolicyViolationError)."
-        assert creation_problem(38, None).endswith("(InvalidReplicationFactorError).")
+
+    @pytest.mark.parametrize("code", [38, 39, 42])
+    def test_a_kafka_without_a_default_replication_factor(self, code: int) -> None:
+        """Old and other brokers refuse -1; the option to set is named."""
+        assert "Kafka before 2.4), set --replication-factor: usually 3" in creation_problem(code, "must be > 0")
+
+    def test_too_few_brokers_for_the_replicas(self) -> None:
+        """The number that was asked for is at fault, not its absence."""
+        problem = creation_problem(38, "larger than available brokers: 1.", replicas=3)
+        assert problem.endswith(
+            "(InvalidReplicationFactorError). Set --replication-factor to at most the number of brokers."
+        )
 
 
 class TestOnTheEmbeddedBroker:
@@ -107,6 +122,33 @@ class TestOnTheEmbeddedBroker:
         with pytest.raises(KafkaUnreachable, match=rf"Kafka at {NOWHERE} cannot be used: .* Check KAFKA_BOOTSTRAP"):
             await create_or_compare(kafka_settings(NOWHERE, {}), TopicOptions())
 
+    async def test_kafka_is_waited_for(
+        self, broker: EmbeddedBroker, topic_prefix: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """With --wait the command goes on once Kafka answers; a job may start before its cluster does."""
+        broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
+        async with Proxy(int(broker.bootstrap_servers.rpartition(":")[2])) as proxy:
+            port = proxy.port
+        settings = kafka_settings(f"127.0.0.1:{port}", {"KAFKA_TOPIC_PREFIX": topic_prefix})
+        waiting = asyncio.create_task(create_or_compare(settings, TopicOptions(), wait_seconds=60))
+        noted = ""
+
+        def has_noted() -> bool:
+            nonlocal noted
+            noted += capsys.readouterr().err
+            return "(--wait)" in noted
+
+        await eventually(has_noted, "the first attempt in vain")
+        async with Proxy(int(broker.bootstrap_servers.rpartition(":")[2]), port=port):
+            await waiting
+        assert f"Kafka at 127.0.0.1:{port} cannot be used" in noted
+
+    async def test_the_wait_has_an_end(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """After it the error is that of the last attempt."""
+        with pytest.raises(KafkaUnreachable, match=NOWHERE):
+            await create_or_compare(kafka_settings(NOWHERE, {}), TopicOptions(), wait_seconds=0.1)
+        assert "Trying again for 0 s (--wait)" in capsys.readouterr().err
+
     def test_command(self, broker: EmbeddedBroker, topic_prefix: str) -> None:
         """The command uses its options, and needs no setting of Aries."""
         done = topics_command(
@@ -120,6 +162,25 @@ class TestOnTheEmbeddedBroker:
             f"would create  {topic_prefix}.market-status: 1 partition, replication factor 2, "
             "cleanup.policy=compact,delete, retention.ms=7200000, min.insync.replicas=2"
         )
+
+
+class TestAsAJob:
+    def test_it_may_run_again(self, scripted_broker: ScriptedBroker, topic_prefix: str) -> None:
+        """The first run creates all topics, each later one finds them; all end with 0."""
+        arguments = ("--replication-factor", "1", "--wait", "30", "-b", scripted_broker.bootstrap_servers)
+        first, second = (topics_command(*arguments, KAFKA_TOPIC_PREFIX=topic_prefix) for _ in range(2))
+
+        assert (first.returncode, second.returncode) == (0, 0)
+        assert [line.split()[0] for line in first.stdout.splitlines()] == ["created"] * len(Topic)
+        assert [line.split()[0] for line in second.stdout.splitlines()] == ["exists"] * len(Topic)
+
+    def test_it_ends_without_kafka(self) -> None:
+        """After the wait it fails with 1 and a message, for the job to be started again."""
+        done = topics_command("--wait", "0.1", "-b", NOWHERE)
+
+        assert done.returncode == 1
+        assert f"Kafka at {NOWHERE} cannot be used" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 class TestStrimzi:

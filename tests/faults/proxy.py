@@ -9,6 +9,7 @@ import struct
 import time
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
@@ -87,11 +88,12 @@ class Proxy:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        await asyncio.sleep(0)  # who was accepted just now has a conversation then
+        self.turn_away()  # who is accepted just now
         for conversation in self._conversations:
             conversation.cancel()
         await asyncio.gather(*self._conversations, return_exceptions=True)
-        await asyncio.sleep(0)  # the transports close in the loop's next turn
+        for _ in range(2):  # conversations end in the loop's next turn, and transports close in the one after that
+            await asyncio.sleep(0)
         if self._failures:
             raise ExceptionGroup("the proxy failed", self._failures)
 
@@ -160,21 +162,22 @@ class Proxy:
 
     # Connections
 
-    async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Begin a conversation, or close; not a coroutine, which could be cancelled before it has begun."""
         self.accepted += 1
-        conversation = asyncio.current_task()
-        assert conversation is not None
-        self._conversations.add(conversation)
-        try:
-            if not self._turns_away:
-                await self._converse(reader, writer)
-        except (OSError, asyncio.CancelledError):
-            pass  # one of the two ends is gone, or the test is over
-        except Exception as error:  # noqa: BLE001 - raised when the proxy is closed
-            self._failures.append(error)
-        finally:
-            self._conversations.discard(conversation)
+        if self._turns_away:
             _close(writer)
+            return
+        conversation = asyncio.ensure_future(self._converse(reader, writer))
+        self._conversations.add(conversation)
+        conversation.add_done_callback(partial(self._ended, writer))
+
+    def _ended(self, writer: StreamWriter, conversation: asyncio.Task[None]) -> None:
+        self._conversations.discard(conversation)
+        _close(writer)
+        error = None if conversation.cancelled() else conversation.exception()
+        if isinstance(error, Exception) and not isinstance(error, OSError):  # else one of the two ends is gone
+            self._failures.append(error)
 
     async def _converse(self, client: StreamReader, to_client: StreamWriter) -> None:
         server, to_server = await asyncio.open_connection(self._server_host, self._server_port)
@@ -191,8 +194,8 @@ class Proxy:
             self._writers -= writers
             for way in ways:
                 way.cancel()
+            _close(to_server)  # before this waits: it may be cancelled then
             ended = await asyncio.gather(*ways, return_exceptions=True)
-            _close(to_server)
             self._failures += [
                 error for error in ended if isinstance(error, Exception) and not isinstance(error, OSError)
             ]

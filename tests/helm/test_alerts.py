@@ -30,6 +30,7 @@ HEALTHY: Final = {
     "aries_bridge_market_open": "1x240",
     "aries_bridge_symbols": "5x240",
     "aries_bridge_refused_symbols": "0x240",
+    'aries_bridge_stale_symbols{topic="aries.quotes"}': "0x240",
     'aries_bridge_last_data_timestamp_seconds{topic="aries.quotes"}': "0+15x240",
     'aries_bridge_last_data_timestamp_seconds{topic="aries.market-status"}': "0x240",
     'aries_bridge_records_dropped_total{topic="aries.trades",reason="overload"}': "0x240",
@@ -52,6 +53,7 @@ UNDELIVERED = 'aries_bridge_records_undelivered_total{topic="aries.trades"}'
 DEAD = 'aries_bridge_dead_letters_total{reason="not_json"}'
 BAD = 'aries_bridge_bad_fields_total{topic="aries.quotes",field="bid_size"}'
 NETWORK = 'aries_bridge_reconnects_total{cause="network"}'
+STALE = 'aries_bridge_stale_symbols{topic="aries.quotes"}'
 REFUSED = 'aries_bridge_reconnects_total{cause="token_refused"}'
 
 
@@ -121,6 +123,8 @@ MOMENTS: Final = {
     "lost again and again": Moment("15m", {"Reconnecting"}, {NETWORK: "0x10 0+1x230"}),
     "lost once": Moment("15m", set(), {NETWORK: "0x10 1x230"}),
     "refused symbols": Moment("6m", {"SymbolsRefused"}, {"aries_bridge_refused_symbols": "2x240"}),
+    "a frozen symbol": Moment("15m", {"StaleSymbols"}, {STALE: "0x40 1x200"}),
+    "a frozen symbol for a moment": Moment("15m", set(), {STALE: "0x40 3x4 0x200"}),
     "too much work": Moment("6m", {"Overworked"}, {"aries_bridge_event_loop_lag_seconds": "2.5x240"}),
 }
 

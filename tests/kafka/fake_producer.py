@@ -11,6 +11,7 @@ from aiokafka.errors import ProducerClosed
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from bridge.kafka.broker_support import Lack
     from bridge.kafka.record_batch import RecordBatch
 
 
@@ -39,6 +40,10 @@ class FakeProducer:
     sent: list[SentBatch] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     leaderless: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
+    silence: str = ""
+    last_failure: str = ""
+    lack: Lack | None = None
     ended: bool = False
     stranded: bool = False
     metadata_requests: int = 0
@@ -58,9 +63,17 @@ class FakeProducer:
         """Record which batch's sequence number is used again."""
         self.rewound.append((topic, partition, records))
 
+    def unsupported(self, compression: str) -> Lack | None:
+        """Return what the test says of any compression."""
+        return self.lack
+
     def partitions(self, topic: str) -> Collection[int]:
         """Return one partition, unless the topic is missing."""
         return () if topic in self.missing else (0,)
+
+    def may_describe(self, topic: str) -> bool:
+        """Return what the test says."""
+        return topic not in self.hidden
 
     def has_leader(self, topic: str, partition: int) -> bool:
         """Return whether the test left the topic its leader."""
@@ -73,6 +86,10 @@ class FakeProducer:
     def has_ended(self) -> bool:
         """Return what the test says."""
         return self.ended
+
+    async def why_silent(self) -> str:
+        """Return what the test says."""
+        return self.silence
 
     async def is_stranded(self, options: Mapping[str, object]) -> bool:
         """Return what the test says."""

@@ -13,10 +13,10 @@ from bridge.kafka.client_options import CapturedKafkaLog, readable_errors
 from bridge.settings.kafka_side import kafka_settings
 
 
-def message_of(logged: str, error: Exception) -> str:
+async def message_of(logged: str, error: Exception) -> str:
     """Return the message of KafkaUnreachable if the client logs and raises these."""
     with pytest.raises(KafkaUnreachable) as raised:  # noqa: PT012 - what is raised comes from the inner context
-        with readable_errors("k:1"):
+        async with readable_errors({"bootstrap_servers": "127.0.0.1:1"}):
             if logged:
                 logging.getLogger("aiokafka").error(logged)
             raise error
@@ -54,18 +54,18 @@ class TestSettings:
 
 
 class TestMessages:
-    def test_the_reason_is_the_last_logged_message(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_the_reason_is_the_last_logged_message(self, caplog: pytest.LogCaptureFixture) -> None:
         """The client's last message becomes the reason, with a hint, and is not passed to other handlers."""
-        message = message_of("SaslAuthenticationFailed: wrong password.", KafkaError())
+        message = await message_of("SaslAuthenticationFailed: wrong password.", KafkaError())
 
         assert message.startswith(
-            "Kafka at k:1 cannot be used: SaslAuthenticationFailed: wrong password. Check the KAFKA_SASL_"
+            "Kafka at 127.0.0.1:1 cannot be used: SaslAuthenticationFailed: wrong password. Check the KAFKA_SASL_"
         )
         assert not caplog.records
 
-    def test_without_a_message_the_reason_is_the_timeout(self) -> None:
+    async def test_without_a_message_the_reason_is_the_timeout(self) -> None:
         """If the client logged nothing, the reason is that there was no answer."""
-        assert message_of("", TimeoutError()) == "Kafka at k:1 cannot be used: no answer in time."
+        assert await message_of("", TimeoutError()) == "Kafka at 127.0.0.1:1 cannot be used: no answer in time."
 
     def test_messages_are_captured_within_the_context(self, caplog: pytest.LogCaptureFixture) -> None:
         """What the client logs is passed to the callback instead of being printed; afterwards it is logged as usual."""

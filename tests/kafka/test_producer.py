@@ -76,6 +76,13 @@ def send(producer: AiokafkaProducer, topic: str, partition: int) -> asyncio.Futu
     return producer.send(batch, topic, partition)
 
 
+async def test_a_producer_may_be_closed_as_soon_as_it_is_started(broker: EmbeddedBroker) -> None:
+    """Its sender may not have begun to run; the caller is not cancelled with it."""
+    producer = await AiokafkaProducer.start({"bootstrap_servers": broker.bootstrap_servers})
+    await producer.close()
+    assert producer.has_ended()
+
+
 @pytest.mark.parametrize("ends", ["cancelled", "too late"])
 async def test_a_start_that_ends_while_it_asks_leaves_nothing_open(
     broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture, ends: str

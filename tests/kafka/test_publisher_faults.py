@@ -11,8 +11,17 @@ from aiokafka import errors as kafka_errors
 from structlog.testing import capture_logs
 
 from bridge.errors import KafkaUnreachable, TopicConfigurationError, UnsupportedLibrary
-from bridge.kafka import aiokafka_internals, batch_recovery, batch_sender, metadata_watchdog, publisher, topic_backoff
+from bridge.kafka import (
+    aiokafka_internals,
+    batch_recovery,
+    batch_sender,
+    metadata_watchdog,
+    missing_topics,
+    publisher,
+    topic_backoff,
+)
 from bridge.kafka.batch_sender import Batching
+from bridge.kafka.broker_support import Lack
 from bridge.kafka.error_policy import BatchRejected
 from bridge.kafka.publisher import Publisher
 from bridge.market_data import Update, UpdateKind
@@ -59,6 +68,7 @@ class Kafka:
         self.producers: list[FakeProducer] = []
         #: Raised by the next attempts to start a producer.
         self.refusals: list[Exception] = []
+        self._next: list[FakeProducer] = []
         ready = asyncio.Event()
         self.pipeline: Pipeline = assemble(
             SCHEMAS,
@@ -88,8 +98,13 @@ class Kafka:
     ) -> FakeProducer:
         if self.refusals:
             raise self.refusals.pop(0)
-        self.producers.append(FakeProducer())
+        self.producers.append(self._next.pop(0) if self._next else FakeProducer())
         return self.producers[-1]
+
+    def starting(self, producer: FakeProducer) -> FakeProducer:
+        """Let a start return this producer."""
+        self._next.append(producer)
+        return producer
 
     def add(self, topic: Topic, *values: bytes) -> None:
         """Queue records."""
@@ -142,6 +157,18 @@ async def publishing(*, delivery_timeout_seconds: float = 60.0) -> AsyncIterator
         async with in_background(kafka.publisher.run()):
             yield kafka
     finally:
+        await kafka.publisher.close()
+
+
+@asynccontextmanager
+async def starting(kafka: Kafka) -> AsyncIterator[asyncio.Task[None]]:
+    """Start a publisher beside the test, and end it."""
+    task = asyncio.create_task(kafka.publisher.connect())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
         await kafka.publisher.close()
 
 
@@ -437,16 +464,144 @@ async def test_kafka_that_cannot_be_reached_is_tried_again() -> None:
         assert kafka.publisher.state.connected
 
 
-async def test_topics_that_are_missing_at_the_start_are_an_error() -> None:
-    """Which ones, and what creates them."""
+class TestMissingTopics:
+    """Topics that do not exist when the bridge starts."""
+
+    @pytest.fixture(autouse=True)
+    def often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Look for them again and again."""
+        monkeypatch.setattr(missing_topics, "CHECK_SECONDS", QUICK)
+
+    async def test_they_are_waited_for(self) -> None:
+        """They are asked for again and again, named once a minute and when others are missing, and used once there."""
+        kafka = Kafka(delivery_timeout_seconds=60)
+        producer = kafka.starting(FakeProducer(missing={SALES, QUOTES}))
+        with capture_logs() as logs:
+            async with starting(kafka) as connecting:
+                await eventually(lambda: producer.metadata_requests > 3, "topics are asked for")
+                assert list(kafka.publisher.state.missing_topics) == [QUOTES, SALES]
+                problem = kafka.publisher.problem(0)
+                assert problem is not None
+                assert problem.startswith(f"waiting for topics: {QUOTES}, {SALES} (")
+                assert "aries-bridge topics" in problem
+                producer.missing = {SALES}
+                await eventually(lambda: len(logs) == 2, "the topic that is left")
+                producer.missing = set()
+                await connecting
+        assert [(line["event"], line["topics"]) for line in logs] == [
+            ("topics missing, waiting for them", [QUOTES, SALES]),
+            ("topics missing, waiting for them", [SALES]),
+        ]
+        assert "aries-bridge topics" in logs[0]["remedy"]
+        assert list(kafka.publisher.state.missing_topics) == []
+        assert kafka.pipeline.buffer.partitions(Topic.TIMESALES) == 1
+
+    async def test_they_are_named_again_after_a_while(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An operator who looks at the end of the log sees what is missing."""
+        monkeypatch.setattr(missing_topics, "REMINDER_SECONDS", 0.0)
+        kafka = Kafka(delivery_timeout_seconds=60)
+        kafka.starting(FakeProducer(missing={SALES}))
+        with capture_logs() as logs:
+            async with starting(kafka):
+                await eventually(lambda: len(logs) > 2, "reminders")
+
+    async def test_one_that_may_not_be_described_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It may exist: to wait for it would not help."""
+        monkeypatch.setattr(missing_topics, "HIDDEN_SECONDS", QUICK)
+        kafka = Kafka(delivery_timeout_seconds=60)
+        kafka.starting(FakeProducer(missing={SALES, QUOTES}, hidden={SALES}))
+        with pytest.raises(TopicConfigurationError, match=f"no topic {QUOTES}, {SALES} .*may not describe"):
+            await kafka.publisher.connect()
+
+    async def test_a_right_may_come_a_moment_late(self) -> None:
+        """A broker learns of a right after it was granted; nothing is reported before."""
+        kafka = Kafka(delivery_timeout_seconds=60)
+        producer = kafka.starting(FakeProducer(missing={SALES}, hidden={SALES}))
+        with capture_logs() as logs:
+            async with starting(kafka) as connecting:
+                await eventually(lambda: producer.metadata_requests, "topics are asked for")
+                producer.hidden, producer.missing = set(), set()
+                await connecting
+        assert logs == []
+
+    async def test_kafka_may_go_away_meanwhile(self) -> None:
+        """A producer whose brokers are silent is replaced, and the wait goes on."""
+        kafka = Kafka(delivery_timeout_seconds=60)
+        first = kafka.starting(FakeProducer(missing={SALES}))
+        with capture_logs() as logs:
+            async with starting(kafka) as connecting:
+                await eventually(lambda: first.metadata_requests, "topics are asked for")
+                second = kafka.starting(FakeProducer())
+                first.silence = "broker 1 is gone"
+                await connecting
+        assert first.abandoned
+        assert not second.abandoned
+        assert [line["reason"] for line in logs if line["event"] == "Kafka connection lost"] == ["broker 1 is gone"]
+
+
+class TestStates:
+    """Whether Kafka is connected and acknowledges is known and told, also when there is nothing to send."""
+
+    @pytest.fixture(autouse=True)
+    def often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Ask brokers again and again."""
+        monkeypatch.setattr(metadata_watchdog, "ASK_AFTER_SECONDS", QUICK)
+
+    async def test_a_loss_and_a_recovery_are_one_line_each(self) -> None:
+        """A quiet feed hides no outage: brokers are asked, the error is kept, and the recovery has its duration."""
+        with capture_logs() as logs:
+            async with publishing() as kafka:
+                kafka.add(Topic.QUOTES, b"1")
+                (await kafka.batch(0)).acknowledge()
+                state = kafka.publisher.state
+                await eventually(lambda: kafka.publisher.problem(0) is None, "an acknowledgement")
+                before_us = state.connected_since_us
+                kafka.producers[0].silence = "broker 1 cannot be reached at k:1: refused"
+                await eventually(lambda: not state.connected, "the silence is noticed")
+                assert state.last_error == "broker 1 cannot be reached at k:1: refused"
+                assert state.connected_since_us > before_us
+                await eventually(lambda: len(logs) == 2, "both states are told")
+                kafka.producers[0].silence = ""
+                await eventually(lambda: len(logs) == 4, "both states are told again")
+                assert state.connected_since_us > before_us
+        lost, missing, *recovered = logs
+        assert (lost["event"], lost["log_level"]) == ("Kafka connection lost", "warning")
+        assert (missing["event"], missing["log_level"]) == ("records not acknowledged, buffering", "warning")
+        assert missing["reason"] == "not connected: broker 1 cannot be reached at k:1: refused"
+        assert sorted(line["event"] for line in recovered) == [
+            "Kafka connection restored",
+            "records acknowledged again",
+        ]
+        assert all(line["seconds"] >= 0 and line["log_level"] == "info" for line in recovered)
+
+    async def test_a_failed_connection_of_a_batch_is_followed_up(self) -> None:
+        """What the client said last is the error, and the brokers are asked whether they are all gone."""
+        async with publishing() as kafka:
+            kafka.add(Topic.QUOTES, b"1")
+            kafka.producers[0].last_failure = "broker 2 cannot be reached at k:2: refused"
+            (await kafka.batch(0)).reject(kafka_errors.NodeNotReadyError("node id 2"))
+            state = kafka.publisher.state
+            await eventually(lambda: state.last_error, "the error")
+            assert state.last_error == "broker 2 cannot be reached at k:2: refused"
+            assert state.connected  # another broker answers
+
+    async def test_brokers_that_have_moved_are_found_with_nothing_to_send(self) -> None:
+        """A producer whose brokers are all silent while Kafka can be reached is replaced."""
+        async with publishing() as kafka:
+            kafka.producers[0].stranded = True
+            kafka.producers[0].silence = "gone"
+            await eventually(lambda: len(kafka.producers) == 2, "a new producer")
+
+
+async def test_a_compression_that_brokers_do_not_support_is_found_at_the_start() -> None:
+    """Nothing is read meanwhile; the start is tried again, as brokers may be upgraded."""
     kafka = Kafka(delivery_timeout_seconds=60)
-
-    async def start(_options: Mapping[str, object], _topics: Collection[str], _timeout_seconds: float) -> FakeProducer:
-        return FakeProducer(missing={SALES})
-
-    kafka.publisher._start_producer = start
-    with pytest.raises(TopicConfigurationError, match=f"no topic {SALES} .*aries-bridge topics"):
-        await kafka.publisher.connect()
+    first = kafka.starting(FakeProducer(lack=Lack("no zstd", "Set KAFKA_COMPRESSION.")))
+    with capture_logs() as logs:
+        async with starting(kafka) as connecting:
+            await connecting
+    assert first.abandoned
+    assert [line["reason"] for line in logs] == ["Kafka at kafka:9092 cannot be used: no zstd. Set KAFKA_COMPRESSION."]
 
 
 async def test_close_is_graceful_only_if_nothing_is_in_flight() -> None:

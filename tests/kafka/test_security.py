@@ -23,7 +23,7 @@ from bridge.kafka.error_hints import error_hint
 from bridge.kafka.security import KafkaSecuritySettings, security_options
 from bridge.secrets.secret import Secret
 from tests.settings.test_environment import problems
-from tests.support.brokers import PASSWORD, USER, Listener
+from tests.support.brokers import PASSWORD, USER, Listener, needs_users
 from tests.support.consumer import wait_for
 from tests.support.token_endpoint import FakeTokenEndpoint, token_endpoint
 
@@ -227,7 +227,10 @@ class TestRealKafka:
         """A listener that requires a client certificate accepts it."""
         await self._arrives(kafka, Listener.MTLS, mutual_tls(kafka), topic_prefix)
 
-    @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+    @pytest.mark.parametrize(
+        "mechanism",
+        ["PLAIN", *(pytest.param(name, marks=needs_users) for name in ("SCRAM-SHA-256", "SCRAM-SHA-512"))],
+    )
     @pytest.mark.parametrize("listener", [Listener.SASL, Listener.SASL_TLS])
     async def test_password(self, kafka: RealKafka, topic_prefix: str, listener: Listener, mechanism: str) -> None:
         """User and password are accepted by every mechanism, with TLS and without."""

@@ -80,7 +80,15 @@ async def test_an_error_ends_all() -> None:
 async def test_a_cancelled_race_cancels_its_attempts() -> None:
     """No attempt outlives it."""
     ended: list[str] = []
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await race([partial(hangs, ended, name) for name in ("a", "b")], 0.001)
+    is_started = asyncio.Event()
+
+    async def starts_and_hangs() -> str | None:
+        is_started.set()
+        return await hangs(ended, "b")
+
+    racing = asyncio.ensure_future(race([partial(hangs, ended, "a"), starts_and_hangs], 0.001))
+    await is_started.wait()
+    racing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await racing
     assert sorted(ended) == ["a", "b"]

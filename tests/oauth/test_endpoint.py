@@ -237,6 +237,15 @@ class TestTls:
         assert "ARIES_SSL_CAFILE" in message
         assert endpoint.received == []
 
+    async def test_authorities_of_a_file_are_read_at_each_request(self, tmp_path: Path) -> None:
+        """A file that comes later, or is replaced, counts at the next request, and is named while it is missing."""
+        authority, file = trustme.CA(), tmp_path / "authority.pem"
+        async with token_endpoint(server_tls(authority, "localhost")) as endpoint:
+            trusting_file = TokenEndpoint(endpoint.url, "ARIES_TOKEN_URL", {}, cafile=file)
+            assert f"ARIES_SSL_CAFILE: {file} cannot be read" in str(await failure(trusting_file))
+            authority.cert_pem.write_to_path(str(file))
+            assert (await trusting_file.grant(REQUEST)).access_token == "access-1"
+
     async def test_wrong_name(self) -> None:
         """A certificate for another host is rejected."""
         authority = trustme.CA()

@@ -113,6 +113,22 @@ async def test_it_has_the_values_of_status(broker: EmbeddedBroker, topic_prefix:
     assert f"version {status['version']} · shard 0" in about
 
 
+async def test_it_lists_stale_symbols(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:
+    """A frozen symbol is listed with its topic, and not those that have data."""
+    async with Simulator(rate=200) as simulator:
+        await simulator.inject(faults.FreezeSymbol(symbol="MSFT"))
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix, ARIES_STALE_SYMBOL_SECONDS="quotes=1")
+        async with serving(environ) as service:
+            await eventually(lambda: service.bridge.symbol_ages.oldest_stale, "the stale symbol")
+            assert service.http.url is not None
+            await window.open(service.http.url)
+            await window.holds("document.querySelector('#symbols tbody').rows.length === 1")
+            [(symbol, (topic, _, last_data))] = await window.run(ROWS, "#symbols")
+            assert (symbol, topic, last_data) == ("MSFT", "quotes", "never")
+            assert "1 without data" in await window.text("#symbols-caption")
+            assert await window.errors() == []
+
+
 async def test_it_is_live_until_it_is_paused(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:
     """New data appears without a reload, a pause stops updates, and charts have a text alternative."""
     total = "document.querySelector('[data-topic=quotes]').cells[3].textContent"

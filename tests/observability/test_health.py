@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge import settings
 from bridge.app import Bridge, Service
 from bridge.errors import RecordsUndelivered
+from bridge.kafka import metadata_watchdog
+from bridge.kafka.delivery_state import ACK_OVERDUE_SECONDS
 from bridge.kafka.embedded_broker import EmbeddedBroker
-from bridge.observability.health import ACK_OVERDUE_SECONDS, liveness, readiness
+from bridge.observability.health import liveness, readiness
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.observability.http_client import client
@@ -22,6 +25,7 @@ from tests.support.service import environment, eventually, serving
 
 if TYPE_CHECKING:
     from tests.support.brokers import RealKafka
+    from tests.support.scripted_broker import ScriptedBroker
 
 
 @pytest.fixture
@@ -153,6 +157,63 @@ async def test_an_outage_of_kafka_shows_in_readiness_alone(topic_prefix: str) ->
                 assert (await http.becomes(503))["kafka"]["detail"].startswith("not connected: ")
                 moved_at = bridge.publisher.state.active_at
                 await eventually(lambda: bridge.publisher.state.active_at > moved_at, "another attempt")
+
+
+@pytest.fixture
+def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask brokers more often than every few seconds."""
+    monkeypatch.setattr(metadata_watchdog, "METADATA_CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(metadata_watchdog, "ASK_AFTER_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("attentive")
+async def test_an_outage_of_kafka_shows_without_a_feed(
+    scripted_broker: ScriptedBroker, unused_address: str, topic_prefix: str
+) -> None:
+    """With nothing to send, status and metrics tell the loss, why, since when, and the recovery."""
+    scripted_broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
+    async with Simulator() as simulator:
+        environ = environment(
+            simulator, scripted_broker.bootstrap_servers, topic_prefix, ARIES_WS_URL=f"ws://{unused_address}/"
+        )
+    with capture_logs() as logs:
+        async with serving(environ) as service, client(service) as http:
+            before = await http.comes("/status", lambda answer: answer.document["kafka"]["connected"], "connected")
+            with scripted_broker.add_rule(disconnect="before"):
+                lost = await http.comes("/status", lambda answer: not answer.document["kafka"]["connected"], "lost")
+                metrics = (await http.get("/metrics")).text
+                checks = await http.becomes(503)
+            await http.comes("/status", lambda answer: answer.document["kafka"]["connected"], "connected again")
+    kafka = lost.document["kafka"]
+    assert kafka["acking"] is False
+    assert kafka["last_error"]
+    assert kafka["connected_since"] > before.document["kafka"]["connected_since"]
+    assert checks["kafka"]["detail"].startswith("not connected: ")
+    assert "\naries_bridge_kafka_connected 0.0\n" in metrics
+    told = [line for line in logs if line["event"].startswith("Kafka connection")]
+    assert [line["event"] for line in told] == ["Kafka connection lost", "Kafka connection restored"]
+    assert scripted_broker.addresses[0] in told[0]["reason"]
+
+
+async def test_missing_topics_show_in_readiness_alone(scripted_broker: ScriptedBroker, topic_prefix: str) -> None:
+    """A bridge that waits for topics is alive, answers, and names them; it is ready soon after they are created."""
+    names = [f"{topic_prefix}.{topic}" for topic in Topic]
+    scripted_broker.create_topics(names[1:])
+    async with Simulator() as simulator:
+        async with (
+            serving(environment(simulator, scripted_broker.bootstrap_servers, topic_prefix)) as service,
+            client(service) as http,
+        ):
+            waiting = await http.comes("/status", lambda answer: answer.document["kafka"]["missing_topics"], "waiting")
+            assert waiting.document["kafka"]["missing_topics"] == names[:1]
+            assert waiting.document["phase"] == "starting"
+            detail = (await http.becomes(503))["kafka"]["detail"]
+            assert detail.startswith(f"waiting for topics: {names[0]} (")
+            assert "\naries_bridge_kafka_topics_missing 1.0\n" in (await http.get("/metrics")).text
+            assert not simulator.received_counts
+            scripted_broker.create_topic(names[0])
+            await http.becomes(200)
+            assert "\naries_bridge_kafka_topics_missing 0.0\n" in (await http.get("/metrics")).text
 
 
 async def test_readiness_comes_back_with_kafka(kafka: RealKafka, topic_prefix: str) -> None:

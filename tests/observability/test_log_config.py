@@ -8,12 +8,13 @@ import subprocess
 import sys
 import warnings
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import structlog
 
 from bridge.observability.log_config import configure
+from bridge.observability.log_limit import MAX_LINE_BYTES
 from bridge.secrets.secret import Secret
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def test_an_event_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None
     assert abs(datetime.now(UTC) - stamp) < timedelta(minutes=5)
     assert list(event.items()) == [
         ("level", "info"),
+        ("severity", "INFO"),
         ("logger", "bridge.aries.client"),
         ("event", "connected"),
         ("url", "ws://x"),
@@ -97,6 +99,54 @@ def test_levels_are_applied(
     assert [event["level"] for event in events if event["logger"] == "bridge.aries.client"] == own
     for name in ("websockets.client", "botocore.auth"):
         assert [event["level"] for event in events if event["logger"] == name] == libraries
+
+
+def test_the_severity_is_named_as_in_google_cloud(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each level has its severity, whoever logs; one that no other program knows has none of its own."""
+    configure("DEBUG", "json")
+    log = structlog.get_logger("bridge")
+    for method in ("debug", "info", "warning", "error", "critical"):
+        getattr(log, method)("x")
+    logging.getLogger("aiokafka").error("x")
+    logging.getLogger("aiokafka").log(35, "y")
+    severities = [event["severity"] for event in lines(capsys)]
+    assert severities == ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "ERROR", "DEFAULT"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_line_has_a_limit(capsys: pytest.CaptureFixture[str], log_format: Literal["json", "console"]) -> None:
+    """A list, a text and a traceback without end are cut, and the line says so."""
+    configure("INFO", log_format)
+    log = structlog.get_logger("bridge")
+    log.info("subscribed", symbols=7, refused=[f"SYMBOL{number}" for number in range(10_000)])
+    logging.getLogger("aiokafka").warning("answer %s", "x" * 100_000)
+    try:
+        recurse(200)
+    except ValueError:
+        log.exception("failed")
+    flush()
+    written = capsys.readouterr().err
+    if log_format == "console":
+        assert len(written) < 3 * 1.2 * MAX_LINE_BYTES
+        assert "refused: 9" in written
+        return
+    subscribed, answer, failed = written.splitlines(keepends=True)
+    assert all(len(line.encode()) <= MAX_LINE_BYTES for line in (subscribed, answer, failed))
+    event = json.loads(subscribed)
+    assert event["symbols"] == 7
+    assert event["refused"][0] == "SYMBOL0"
+    assert event["left_out"] == [f"refused: {10_000 - len(event['refused'])} items"]
+    assert json.loads(answer)["event"].startswith("answer xxx")
+    frames = json.loads(failed)["exception"][0]["frames"]
+    assert frames[-1]["name"] == "recurse"
+    assert frames[0]["name"] == "test_a_line_has_a_limit"
+
+
+def recurse(depth: int) -> None:
+    """Raise an error from many frames, with a long text."""
+    if not depth:
+        raise ValueError("y" * 100_000)
+    recurse(depth - 1)
 
 
 def fail() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
@@ -28,14 +29,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("log_config_restored")
 log = structlog.get_logger(__name__)
 
-#: More than a pipe holds: a line that blocks the thread.
-LONG = "x" * 100_000
+#: What the pipe of a test holds, and a text of more: a line that blocks the thread.
+PIPE_BYTES = 4096
+LONG = "x" * 7000
 
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, TextIO]]:
     """Return the reading end of a pipe, and a stream that writes to it."""
     reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     with os.fdopen(writing, "w") as stream:
         yield reading, stream
     os.close(reading)

@@ -84,7 +84,11 @@ CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "symbols": ("gauge", (), ONE),
     "refused_symbols": ("gauge", (), ONE),
     "market_open": ("gauge", (), None),
+    "oldest_symbol_age_seconds": ("gauge", ("topic",), {("aries.quotes",)}),
+    "stale_symbols": ("gauge", ("topic",), {("aries.quotes",)}),
     "kafka_acking": ("gauge", (), ONE),
+    "kafka_connected": ("gauge", (), ONE),
+    "kafka_topics_missing": ("gauge", (), ONE),
     "buffer_budget_bytes": ("gauge", (), ONE),
     "overloaded": ("gauge", (), ONE),
 }

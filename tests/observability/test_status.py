@@ -87,6 +87,31 @@ async def test_it_has_the_values_of_the_accounts(broker: EmbeddedBroker, topic_p
     }
 
 
+async def test_it_lists_the_symbols_without_data(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """A stale symbol has its topic, its age and the time of its last data; topics have their counts; no limit: null."""
+    async with Simulator(dialect="envelope", rate=200) as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix, ARIES_STALE_SYMBOL_SECONDS="quotes=1")
+        async with serving(environ) as service, client(service) as http:
+            ages = service.bridge.symbol_ages
+            await simulator.subscribed("AAPL", "MSFT")
+            await eventually(lambda: service.bridge.ingest.streams(Topic.QUOTES).get("MSFT"), "data")
+            await simulator.inject(faults.FreezeSymbol(symbol="MSFT"))
+            await eventually(lambda: ages.oldest_stale, "a stale symbol")
+            document: dict[str, Any] = (await http.get("/status")).document
+            metrics = (await http.get("/metrics")).text
+    stale = document["stale_symbols"]
+    assert stale["count"] == 1
+    [listed] = stale["oldest"]
+    assert (listed["topic"], listed["symbol"]) == (Topic.QUOTES, "MSFT")
+    assert listed["age_seconds"] > 1
+    assert at(document["started_at"]) < at(listed["last_data_at"]) < at(document["now"])
+    topics = {topic["topic"]: topic for topic in document["topics"]}
+    assert topics[Topic.QUOTES]["stale_symbols"] == 1
+    assert topics[Topic.QUOTES]["oldest_symbol_age_seconds"] > 1
+    assert (topics[Topic.TRADES]["stale_symbols"], topics[Topic.TRADES]["oldest_symbol_age_seconds"]) == (None, None)
+    assert f'aries_bridge_stale_symbols{{topic="{topic_prefix}.quotes"}} 1.0' in metrics
+
+
 async def test_it_identifies_the_bridge_and_its_connections(broker: EmbeddedBroker, topic_prefix: str) -> None:
     """Version, instance, shard, session, Aries and Kafka are there; the query of the endpoint is not."""
     async with Simulator() as simulator:
@@ -114,13 +139,18 @@ async def test_it_identifies_the_bridge_and_its_connections(broker: EmbeddedBrok
     assert at(status["started_at"]) < at(status["aries"]["session"]["since"]) <= at(status["now"])
     assert status["aries"]["session"]["id"] == bridge.control.session_id
     assert status["aries"]["session"]["symbols"] == status["aries"]["symbols_wanted"] == symbols
+    assert len(status["aries"]["plan"]["fingerprint"]) == 12
+    assert status["aries"]["plan"]["applied_at"] == status["started_at"]
     assert (status["aries"]["dialect"], status["aries"]["market"]) == ("envelope", "open")
     assert (status["aries"]["last_loss"], status["aries"]["next_attempt_at"]) == (None, None)
     assert status["token"] == {"source": "fixed", "expires_at": None}
+    assert at(status["started_at"]) <= at(status["kafka"].pop("connected_since")) <= at(status["now"])
+    assert at(status["started_at"]) <= at(status["kafka"].pop("acking_since")) <= at(status["now"])
     assert status["kafka"] == {
         "servers": broker.bootstrap_servers.split(","),
         "connected": True,
         "acking": True,
+        "missing_topics": [],
         "rebuilds": 0,
         "last_error": None,
     }

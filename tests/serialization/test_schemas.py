@@ -15,6 +15,7 @@ from bridge.pipeline.control_events import ControlKind
 from bridge.serialization.field_mappings import TOPICS_WITH_CLEARED
 from bridge.serialization.schemas import load, parse_schema
 from bridge.topics import MARKET_DATA, SUBSCRIBABLE, Topic
+from tests.programs.docs import fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,6 +149,19 @@ def test_fingerprints_follow_the_specification(topic: Topic) -> None:
     reference = avro.schema.parse(canonical)
     assert reference.canonical_form == canonical
     assert SCHEMAS[topic].fingerprint == crc_64_avro(canonical) == reference.fingerprint()
+
+
+def test_the_readme_has_the_fingerprints() -> None:
+    """`make docs` updates the table after a change of a schema."""
+    assert fingerprints.main(["--check"]) is None
+
+
+def test_which_fingerprints_of_apache_python_differ() -> None:
+    """Only records without logical types have the same everywhere, as the README says."""
+    same = {
+        topic for topic, schema in SCHEMAS.items() if avro.schema.parse(schema.text).fingerprint() == schema.fingerprint
+    }
+    assert same == {Topic.CONTROL, Topic.DLQ}
 
 
 def test_fingerprints_are_distinct() -> None:

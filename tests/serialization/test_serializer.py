@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import avro.io
 import avro.schema
@@ -20,12 +22,15 @@ from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
 from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.records import IngestMetadata, build_record
-from bridge.serialization.schemas import AvroRecord, load
+from bridge.serialization.schemas import AvroRecord, load, parse_schema
 from bridge.serialization.serializer import Serializer, confluent_prefix, single_object_prefix, single_object_prefixes
 from bridge.simulator.data_kinds import DataKind
 from bridge.simulator.market import Market
 from bridge.topics import Topic
 from tests.support.paths import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMAS = load()
 PREFIXES = single_object_prefixes(SCHEMAS)
@@ -245,6 +250,42 @@ def test_the_examples_in_the_readme(serializer: Serializer, example: str, monkey
     exec(example, consumer)
     record = consumer["read"](serializer.encode(Topic.QUOTES, record_of(Topic.QUOTES, {"bidPrice": "101.25"})))
     assert (record["symbol"], record["bid_price"]) == ("AAPL", Decimal("101.25"))
+
+
+@pytest.mark.parametrize("example", PYTHON_EXAMPLES)
+@pytest.mark.parametrize("prefix", [b"\xc3\x01" + bytes(8), b"\x00" + bytes(9), b""])
+def test_the_examples_in_the_readme_reject_other_schemas(
+    serializer: Serializer, example: str, prefix: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value of an unknown schema or encoding is an error, not a wrong record."""
+    monkeypatch.chdir(ROOT)
+    consumer: dict[str, Any] = {}
+    exec(example, consumer)
+    value = serializer.encode(Topic.QUOTES, record_of(Topic.QUOTES, {"bidPrice": "101.25"}))
+    with pytest.raises(ValueError, match="bridge's version"):
+        consumer["read"](prefix + value[PREFIX_BYTES:])
+
+
+def test_the_example_in_the_readme_reads_records_of_earlier_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record of a released schema is read as one of today: a later field has its default."""
+    kept = tmp_path / "avro" / "released" / "0.0.1"
+    shutil.copytree(ROOT / "avro", tmp_path / "avro")
+    kept.mkdir(parents=True)
+    earlier = json.loads(SCHEMAS[Topic.QUOTES].text)
+    earlier["fields"] = [field for field in earlier["fields"] if field["name"] not in ("cleared", "ask_exchange")]
+    (kept / "quote.avsc").write_text(json.dumps(earlier))
+    schema = parse_schema((kept / "quote.avsc").read_text())
+    body = BytesIO()
+    record = record_of(Topic.QUOTES, {"bidPrice": "101.25"})
+    fastavro.schemaless_writer(body, schema.parsed, record)
+    monkeypatch.chdir(tmp_path)
+    consumer: dict[str, Any] = {}
+    exec(PYTHON_EXAMPLES[0], consumer)
+    read = consumer["read"](single_object_prefix(schema) + body.getvalue())
+    assert read.keys() == {field["name"] for field in SCHEMAS[Topic.QUOTES].parsed["fields"]}
+    assert (read["bid_price"], read["ask_exchange"], read["cleared"]) == (Decimal("101.25"), None, [])
 
 
 def test_the_state_that_the_readme_builds_from_quotes() -> None:

@@ -48,6 +48,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
         "aries_ping_interval_seconds": 30.0,
         "aries_pong_timeout_seconds": 10.0,
         "aries_stale_after_seconds": 60.0,
+        "aries_stale_symbol_seconds": "quotes=900,index.trades=900,option.quotes=0",
         "aries_max_frames_per_second": 20,
         "aries_backoff_min_seconds": 0.5,
         "aries_backoff_max_seconds": 30.0,

@@ -367,6 +367,30 @@ async def test_a_ping_of_the_server(sim: Simulator, dialect: str) -> None:
     assert sim.sent.lines_by_type["ping"] == 2
 
 
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_limit_of_symbols(sim: Simulator, whole: bool) -> None:  # noqa: FBT001 - parametrised
+    """A request beyond it is rejected as a whole, or in part; symbols that are subscribed already do not count."""
+    await sim.inject(faults.SymbolLimit(symbols=2, whole=whole))
+    async with envelope_client(sim) as client:
+        answers = []
+        for number, symbols in enumerate((["A"], ["A", "B", "C"], ["A"], ["C"])):
+            objects = [{"symbol": symbol, "quoteFields": "*"} for symbol in symbols]
+            await client.send(json.dumps({"type": "subscribe", "id": f"s-{number}", "payload": objects}))
+            answers.append(json.dumps(await client.next_with(f"s-{number}")))
+        subscribed = set(sim.sessions[0].stream.subscriptions)
+    assert ["maximum number of symbols" in answer for answer in answers] == [False, True, False, not whole]
+    assert subscribed == ({"A", "C"} if whole else {"A", "B"})
+
+
+async def test_a_limit_of_frames(sim: Simulator) -> None:
+    """A client that sends more frames in a second than allowed is disconnected."""
+    async with envelope_client(sim) as client:
+        await sim.inject(faults.FrameLimit(frames=5))
+        await client.send(*[PING] * 6)
+        with pytest.raises(ConnectionClosedError, match="rate limit exceeded"):
+            await client.next_with("nothing that is sent")
+
+
 async def test_arrays_instead_of_lines() -> None:
     """A frame is a JSON array of the messages that it would have as lines."""
     async with Simulator(lines_per_frame=3) as sim, envelope_client(sim, QUOTES) as client:
@@ -432,6 +456,19 @@ async def test_partial_updates_hold_only_what_changed(sim: Simulator) -> None:
             assert changed.pop("symbol") == "AAPL"
             assert all(state[name] != value for name, value in changed.items())
             state |= changed
+
+
+async def test_one_symbol_frozen(sim: Simulator) -> None:
+    """One symbol has no data and no current state, whoever subscribes to it, until the fault ends."""
+    await sim.inject(faults.FreezeSymbol(symbol="AAPL"))
+    async with envelope_client(sim) as client:
+        await client.request('{"type":"subscribe","id":"s1","payload":[{"symbol":"AAPL"},{"symbol":"GOOGL"}]}', "s1")
+        await sim.subscribed("AAPL", "GOOGL")
+        assert await sim.quote("AAPL", bidPrice="1") == 0
+        await sim.emit(50)
+        assert {symbol for _, symbol in sim.sent.records} == {"GOOGL"}
+        await sim.inject(faults.Heal())
+        assert await sim.quote("AAPL", bidPrice="1") == 1
 
 
 async def test_odd_values_replace_those_of_generated_updates(sim: Simulator) -> None:

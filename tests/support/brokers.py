@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
+import pytest
 import trustme
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all the same
@@ -29,14 +30,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.support.kafka_distribution import classpath
+from tests.support.kafka_distribution import classpath, is_at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
-START_DEADLINE_SECONDS = 60.0
+#: Old versions look through every partition after a hard end.
+START_DEADLINE_SECONDS = 120.0
 STOP_DEADLINE_SECONDS = 20.0
 USER = "bridge"
 PASSWORD = "correct horse"
@@ -48,6 +50,13 @@ LOGIN = {
     "KAFKA_SASL_PASSWORD": PASSWORD,
 }
 _JAVA = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+#: The versions from which on a new cluster has users (KIP-900), and since which a tool has another name.
+SCRAM_SINCE = "3.5"
+_CONFIG_TOOL_MOVED = "4.2"
+#: A test that logs in at the SASL listener.
+needs_users = pytest.mark.skipif(
+    not is_at_least(SCRAM_SINCE), reason=f"Apache Kafka without ZooKeeper has users since {SCRAM_SINCE}"
+)
 _LOG_LEVEL = "-Dorg.apache.logging.log4j.level=INFO"
 
 
@@ -188,7 +197,8 @@ class RealKafka:
         )
         entity = ["--entity-type", "clients", "--entity-name", client_id]
         servers = ["--bootstrap-server", self.bootstrap_servers]
-        self._run_tool("kafka.admin.ConfigCommand", *servers, "--alter", *entity, *change)
+        package = "org.apache.kafka.tools" if is_at_least(_CONFIG_TOOL_MOVED) else "kafka.admin"
+        self._run_tool(f"{package}.ConfigCommand", *servers, "--alter", *entity, *change)
 
     def create_topic(
         self, name: str, partitions: int = 4, replicas: int = 1, config: Mapping[str, str] | None = None
@@ -259,7 +269,7 @@ class RealKafka:
         self._configure(broker)
         scram = [
             argument
-            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512") * is_at_least(SCRAM_SINCE)
             for argument in ("--add-scram", f"{mechanism}=[name={USER},password={PASSWORD}]")
         ]
         arguments = ["format", "-t", self._cluster_id, "-c", str(broker.properties_file), *scram]

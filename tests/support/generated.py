@@ -1,4 +1,4 @@
-"""The generated part of a README, between two comments."""
+"""Generated documentation: a part of a README between two comments, or a whole file."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def with_part(readme: Path, text: str, begin: str, part: str, end: str) -> str:
 
 
 def main(module: str, readme: Path, generated: Callable[[str], str], arguments: Sequence[str] | None) -> str | None:
-    """Write or check a README, for a module's command line; return what is wrong with it."""
+    """Write or check a README or another file, for a module's command line; return what is wrong with it."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}")
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--write", action="store_true", help="bring the README up to date")
+    choice.add_argument("--write", action="store_true", help="bring it up to date")
     choice.add_argument("--check", action="store_true", help="only say whether it is up to date")
     write = parser.parse_args(arguments).write
-    now = readme.read_text(encoding="utf-8")
+    now = readme.read_text(encoding="utf-8") if readme.exists() else ""
     wanted = generated(now)
     if write:
         readme.write_text(wanted, encoding="utf-8")

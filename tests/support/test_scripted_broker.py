@@ -382,6 +382,26 @@ async def test_leaders_move_and_topics_go(scripted_broker: ScriptedBroker) -> No
         assert topic_errors(client, ["quotes"]) == {"quotes": UNKNOWN_TOPIC_OR_PARTITION}
 
 
+def test_a_rule_may_change_what_brokers_say_of_themselves(scripted_broker: ScriptedBroker) -> None:
+    """Other versions of requests, addresses and controllers are announced until the rules are removed."""
+    produce, init_producer_id, metadata = 0, 22, MetadataRequest_v5([], False)  # noqa: FBT003 - as in the schema
+    rules = [
+        scripted_broker.add_rule("ApiVersions", versions={"Produce": (2, 6), "InitProducerId": (0, -1)}),
+        scripted_broker.add_rule("Metadata", advertised={0: "elsewhere:9"}, controller=-1),
+    ]
+    with connected(scripted_broker) as client:
+        versions = {key: span for key, *span in client.ask(ApiVersionRequest_v0()).api_versions}
+        changed = client.ask(metadata)
+        for rule in rules:
+            rule.remove()
+        usual = client.ask(metadata)
+    assert versions[produce] == [2, 6]
+    assert init_producer_id not in versions
+    assert ([broker[:3] for broker in changed.brokers], changed.controller_id) == ([(0, "elsewhere", 9)], -1)
+    host, port = scripted_broker.addresses[0].split(":")
+    assert ([broker[:3] for broker in usual.brokers], usual.controller_id) == ([(0, host, int(port))], 0)
+
+
 async def test_the_publisher_publishes_through_it(scripted_broker: ScriptedBroker, topic_prefix: str) -> None:
     """The bridge's publisher delivers every record though an answer is lost and a leader is missing for a moment."""
     names = [f"{topic_prefix}.{topic}" for topic in Topic]

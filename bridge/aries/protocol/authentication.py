@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from bridge.aries import lifetimes
+from bridge.aries.protocol import refusals
+from bridge.aries.protocol.close_codes import HINTS
 from bridge.aries.protocol.session_events import Authenticated, ServerError
 from bridge.errors import ConnectionLost, DisconnectCause
 
@@ -163,8 +165,13 @@ class Authentication:
         return Authenticated(again=False, expires_in_seconds=None, implied=True)
 
     def reject(self, error: str, now: float) -> ServerError | ConnectionLost | None:
-        """Keep a live session after one rejection, or after any if only we wanted another token; else give it up."""
+        """Keep a live session after one rejection, or after any if only we wanted another token; else give it up.
+
+        A rejection that is not the token's fault is none of the token.
+        """
         self._move(AuthTrigger.REJECTED)
+        if (cause := refusals.cause_of(error)) is not None:
+            return self._refuse(cause, error, now)
         self._rejections += 1
         if self._ever_answered and self._expires_at is None:
             # The server did not ask for another token, so the session continues; to end it, it closes the connection.
@@ -174,6 +181,14 @@ class Authentication:
             self._reauthenticate_at = now  # once with a newer token
             return None
         return ConnectionLost(DisconnectCause.AUTH_REFUSED, f"Aries rejected the access token: {error}")
+
+    def _refuse(self, cause: DisconnectCause, error: str, now: float) -> ServerError | ConnectionLost:
+        """Keep a live session, and send the token again later; else give it up."""
+        if not self.authenticated or self._is_expired(now):
+            problem = f"Aries refused the session for another reason than the access token: {error}"
+            return ConnectionLost(cause, problem, remedy=HINTS[cause])
+        self._reauthenticate_at = now + MIN_RENEWAL_SECONDS
+        return ServerError(error)
 
     def require(self, seconds_left: float, now: float) -> None:
         """Authenticate within this time, as the server requires it."""

@@ -1,7 +1,7 @@
 """Close codes: why the server closed a connection, and what the operator can do about it.
 
 No close code of the Aries market-data socket is documented, so ``CAUSES`` and ``REASONS`` are assumptions [A], to be
-corrected here.
+corrected here; words that an answer may have as well are in ``bridge.aries.protocol.refusals``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
+from bridge.aries.protocol import refusals
 from bridge.errors import ConnectionLost, DisconnectCause
 
 #: Close codes that say more than "closed" (RFC 6455 section 7.4 and IANA's registry; from 4000 on they are the
@@ -27,11 +28,12 @@ CAUSES = {
 }
 #: Close reasons that say more than their code.
 REASONS = {
-    DisconnectCause.CLOSED: re.compile(r"session (is |has |was )?(expired|lapsed|timed out)", re.IGNORECASE),
-    DisconnectCause.EVICTED: re.compile(
-        r"evict|another (session|connection)|duplicate|replaced|too many (session|connection)", re.IGNORECASE
+    DisconnectCause.CLOSED: re.compile(
+        r"session (is |has |was )?(expired|lapsed|timed out)|\b(idle|inactiv|ping|pong|heartbeat|keep.?alive)",
+        re.IGNORECASE,
     ),
-    DisconnectCause.THROTTLED: re.compile(r"rate limit|too many requests|throttl", re.IGNORECASE),
+    DisconnectCause.EVICTED: re.compile(r"evict|another (session|connection)|duplicate|replaced", re.IGNORECASE),
+    **refusals.CAUSES,
     DisconnectCause.AUTH_REFUSED: re.compile(
         r"unauthori[sz]ed|forbidden|not authenticated|authentication failed"
         r"|(invalid|expired) token|token (is )?(invalid|expired|required)",
@@ -49,7 +51,15 @@ HINTS = MappingProxyType(
         DisconnectCause.EVICTED: (
             "Another session of this account replaced this one: check which other clients use the account."
         ),
-        DisconnectCause.THROTTLED: "Check whether other clients use this account.",
+        DisconnectCause.CONNECTION_LIMIT: (
+            "The account has no free connection: stop another client that uses it, or ask Aries for more. The token is "
+            "not at fault."
+        ),
+        DisconnectCause.THROTTLED: (
+            "Check whether other clients use this account; lower ARIES_MAX_FRAMES_PER_SECOND if this is the only one."
+        ),
+        DisconnectCause.MAINTENANCE: "Aries is not available for now: the bridge retries until it is.",
+        DisconnectCause.SERVER_ERROR: "The server failed: the bridge retries; if this lasts, ask Aries.",
     }
 )
 

@@ -85,6 +85,11 @@ class KeepAlive:
         return None if self.hours is MarketHours.UNKNOWN else self.hours is not MarketHours.CLOSED
 
     @property
+    def in_regular_hours(self) -> bool | None:
+        """Return whether every symbol is traded now; None if the server has not sent the hours of the market."""
+        return None if self.hours is MarketHours.UNKNOWN else self.hours is MarketHours.REGULAR
+
+    @property
     def data_expected(self) -> bool:
         """Return whether data of a subscribed symbol is expected at these hours."""
         return not _EXPECTED[self.hours].isdisjoint(self._symbol_types)

@@ -10,7 +10,8 @@ from collections import deque
 from enum import IntEnum
 from typing import Final
 
-WINDOW_SECONDS: Final = 1.0
+#: More than a second, as frames that were sent within it may be received within less.
+WINDOW_SECONDS: Final = 1.1
 #: The server's pings that are answered are at most one in so many frames, so that a flood delays no request.
 PONG_SHARE: Final = 4
 
@@ -48,6 +49,14 @@ class Outgoing:
         if _has_room(self._pongs, now):
             self._pongs.append(now)
             self.add(frame, Priority.KEEP_ALIVE)
+
+    def withdraw(self, frame: bytes) -> bool:
+        """Return whether a request was not taken yet, and so will not be."""
+        try:
+            self._queues[Priority.REQUEST].remove(frame)
+        except ValueError:
+            return False
+        return True
 
     def take(self, now: float) -> list[bytes]:
         """Return the frames to send now, once."""

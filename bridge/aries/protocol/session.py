@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from bridge.aries.protocol import refusals
 from bridge.aries.protocol.authentication import Authentication
+from bridge.aries.protocol.close_codes import HINTS
 from bridge.aries.protocol.dialect import RequestIds
 from bridge.aries.protocol.keep_alive import KeepAlive
 from bridge.aries.protocol.messages import (
@@ -28,7 +30,7 @@ from bridge.aries.protocol.ndjson import content, is_array, is_heartbeat, parse,
 from bridge.aries.protocol.outgoing import Outgoing, Priority
 from bridge.aries.protocol.session_events import Authenticated, DataMissing, DataStarted
 from bridge.aries.protocol.subscribing import Subscribing
-from bridge.errors import BadLine, ConnectionLost
+from bridge.errors import BadLine, ConnectionLost, DisconnectCause
 from bridge.market_data import MARKET_STATUS, Line, Update
 
 if TYPE_CHECKING:
@@ -37,21 +39,33 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.keep_alive import Timing
     from bridge.aries.protocol.session_events import PongMissing, SessionEvent
     from bridge.aries.protocol.silence import SilencePolicy
+    from bridge.aries.protocol.symbol_limit import SymbolLimit
     from bridge.aries.subscriptions import Plan
 
 #: Lines (blank ones included) and bytes after which other tasks get their turn: some milliseconds of work, whatever a
 #: read or a frame holds.
 BATCH_LINES = 64
 BATCH_BYTES = 512 * 1024
+#: A connection that ends so soon after an error of the server ends because of it [A].
+EXPLAINED_WITHIN_SECONDS = 10.0
+#: Causes of a loss that say less than an error before it.
+_UNEXPLAINED = (DisconnectCause.CLOSED, DisconnectCause.NETWORK)
 
 
 class Session:
     """The state of one connection, from authentication to its end."""
 
     def __init__(
-        self, dialect: Dialect, plan: Plan, timing: Timing, now: float, silence: SilencePolicy | None = None
+        self,
+        dialect: Dialect,
+        plan: Plan,
+        timing: Timing,
+        now: float,
+        *,
+        silence: SilencePolicy | None = None,
+        limit: SymbolLimit | None = None,
     ) -> None:
-        """Start a connection; ``silence`` is what the connections before it have learnt about silence."""
+        """Start a connection; ``silence`` and ``limit`` are what the connections before it have learnt of these."""
         self.lost: ConnectionLost | None = None
         self.keep_alive = KeepAlive(timing, pong_expected=dialect.pong_is_documented, now=now, silence=silence)
         self._dialect = dialect
@@ -66,9 +80,13 @@ class Session:
         self._array_offset = 0
         self._request_ids = RequestIds()
         self._authentication = Authentication(now)
-        self._subscribing = Subscribing(dialect, plan, self._request_ids, outgoing=self._outgoing, events=self._events)
+        self._subscribing = Subscribing(
+            dialect, plan, self._request_ids, outgoing=self._outgoing, events=self._events, limit=limit
+        )
         self.keep_alive.subscribed(self._subscribing.symbol_types(), now)
         self._rejected_count = 0
+        #: When the server last sent an error that says more than the end of the connection would, its cause and text.
+        self._refused: tuple[float, DisconnectCause, str] | None = None
 
     @property
     def authenticated(self) -> bool:
@@ -132,6 +150,15 @@ class Session:
         self._subscribing.replan(plan, now)
         self.keep_alive.subscribed(self._subscribing.symbol_types(), now)
 
+    def explain(self, lost: ConnectionLost, now: float) -> ConnectionLost:
+        """Return the loss with the cause that the server named in an error shortly before, if it named one."""
+        if self._refused is None or lost.cause not in _UNEXPLAINED:
+            return lost
+        refused_at, cause, error = self._refused
+        if now - refused_at > EXPLAINED_WITHIN_SECONDS:
+            return lost
+        return ConnectionLost(cause, f"{lost.reason}, after the error: {error}", remedy=HINTS[cause])
+
     def tick(self, now: float) -> None:
         """Do what is due at this time."""
         if self.lost is not None:
@@ -182,14 +209,15 @@ class Session:
             else:
                 framed = [frame]
                 lines_left -= 1  # its bytes are not counted: all such frames together are one read, or one long frame
-            for place, line in enumerate(framed, 1):
+            lines_behind = iter(framed)
+            for line in lines_behind:
                 message: Message | BadLine | None = decode_update(line)
                 if message is not None:
                     data_received = True
                 elif not (text := content(line)):
                     continue
                 elif is_array(text) and not in_array and not is_heartbeat(text):
-                    frames.extendleft(reversed(framed[place:]))
+                    frames.extendleft(reversed(list(lines_behind)))
                     frames.appendleft(text)
                     self._array, self._array_offset = text, 0
                     break
@@ -263,7 +291,12 @@ class Session:
             case RequestRejected(request_id=request_id, error=error) if authentication.is_answered_by(request_id):
                 self._handle(authentication.reject(error, now), now)
             case RequestRejected():
-                self._subscribing.reject(message, now)
+                self._handle_rejection(message, now)
+
+    def _handle_rejection(self, rejection: RequestRejected, now: float) -> None:
+        if (cause := refusals.cause_of(rejection.error)) is not None:
+            self._refused = now, cause, rejection.error
+        self._subscribing.reject(rejection, now)
 
     def _handle(self, outcome: Outcome | PongMissing | DataMissing | None, now: float) -> None:
         """Act on what a state machine found; the first loss is the one that counts."""

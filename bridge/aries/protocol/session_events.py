@@ -38,6 +38,14 @@ class SymbolRejected(msgspec.Struct, frozen=True):
     error: str
 
 
+class SymbolLimitReached(msgspec.Struct, frozen=True):
+    """The server serves no more symbols: all others of the plan are left out, in its order."""
+
+    served: int
+    left_out: tuple[str, ...]
+    error: str
+
+
 class ServerError(msgspec.Struct, frozen=True):
     """An error message of the server that is not about one symbol."""
 
@@ -56,4 +64,13 @@ class DataMissing(msgspec.Struct, frozen=True):
     quiet_seconds: float
 
 
-SessionEvent = Authenticated | Subscribed | DataStarted | SymbolRejected | ServerError | PongMissing | DataMissing
+SessionEvent = (
+    Authenticated
+    | Subscribed
+    | DataStarted
+    | SymbolRejected
+    | SymbolLimitReached
+    | ServerError
+    | PongMissing
+    | DataMissing
+)

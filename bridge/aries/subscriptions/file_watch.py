@@ -7,7 +7,6 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import structlog
-from watchfiles import awatch
 
 from bridge import log_events
 from bridge.aries import subscriptions
@@ -73,6 +72,8 @@ async def _wake_ups(directory: Path, stop: asyncio.Event, poll_seconds: float) -
 
     The directory is watched, not the file: Kubernetes replaces a mounted file by replacing a symbolic link beside it.
     """
+    from watchfiles import awatch  # noqa: PLC0415 - without a file the service starts faster
+
     changes = awatch(
         directory,
         watch_filter=None,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
+from typing import NamedTuple
 
 from bridge.aries.subscriptions import parsing, symbols
 from bridge.aries.subscriptions.parsing import ALL_FIELDS, Entry, Fields
@@ -60,6 +62,12 @@ class Plan(Mapping[str, Subscription]):
     def __len__(self) -> int:
         return len(self._by_symbol)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return a short text that is the same for the same symbols, events and fields, in whatever order."""
+        parts = sorted(f"{one.symbol}|{one.type}|{_sorted_texts(one)}" for one in self.values())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
     def __repr__(self) -> str:
         return f"Plan({len(self)} symbols: {', '.join(sorted(self.events))})"
 
@@ -67,6 +75,11 @@ class Plan(Mapping[str, Subscription]):
     def events(self) -> frozenset[EventType]:
         """Return the event types to which at least one symbol is subscribed."""
         return frozenset().union(*(subscription.events for subscription in self.values()))
+
+
+def _sorted_texts(subscription: Subscription) -> str:
+    fields = {event: sorted(names) for event, names in sorted(subscription.fields.items())}
+    return f"{sorted(subscription.events)}|{fields}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,30 @@ class Difference:
 
     def __bool__(self) -> bool:
         return bool(self.subscribe or self.unsubscribe)
+
+
+class ChangedSymbols(NamedTuple):
+    """The symbols that another plan adds and removes, and those that it requests otherwise."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    @classmethod
+    def between(cls, old: Mapping[str, Subscription], new: Mapping[str, Subscription]) -> ChangedSymbols:
+        """Compare two plans."""
+        requested = [one.symbol for one in difference(old, new).subscribe]
+        return cls(
+            added=tuple(symbol for symbol in requested if symbol not in old),
+            removed=tuple(symbol for symbol in old if symbol not in new),
+            changed=tuple(symbol for symbol in requested if symbol in old),
+        )
+
+    def __str__(self) -> str:
+        parts = (
+            f"{len(symbols)} {name} ({_abbreviated(symbols)})" for name, symbols in self._asdict().items() if symbols
+        )
+        return ", ".join(parts) or "nothing changed"
 
 
 def difference(old: Mapping[str, Subscription], new: Mapping[str, Subscription]) -> Difference:

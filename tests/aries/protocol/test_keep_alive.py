@@ -375,6 +375,22 @@ def test_extended_hours_count_as_open(status: dict[str, object], is_open: bool |
     assert keep_alive.market_open is is_open
 
 
+@pytest.mark.parametrize(
+    ("status", "regular"),
+    [
+        ({"market": "open"}, True),
+        ({"market": "closed"}, False),
+        ({"market": "extended-hours"}, False),
+        ({"market": "open", "afterHours": True}, False),
+        ({"market": "open", "earlyHours": True}, False),
+        ({"market": None}, None),
+    ],
+)
+def test_only_in_regular_hours_every_symbol_is_traded(status: dict[str, object], *, regular: bool | None) -> None:
+    """Before and after them most symbols are quiet; a server may not send its hours."""
+    assert Watch(status=status).keep_alive.in_regular_hours is regular
+
+
 def test_a_protocol_ping_is_taken_once() -> None:
     """Each ping is sent once."""
     keep_alive = Watch().keep_alive

@@ -32,6 +32,10 @@ PLANS = st.builds(
 )
 
 
+#: About a symbol, about none, about too many, and from a server that has no time.
+ERRORS = ["no", "unknown symbol: AAPL", "MSFT: no rights", "symbol limit exceeded", "rate limit", "internal error"]
+
+
 def without_delimiters(text: bytes) -> bytes:
     return text.translate(None, b"[],{} \0\r\n\t\v\f\xef\xbb\xbf")
 
@@ -94,9 +98,9 @@ class AnyOrder(RuleBasedStateMachine):
     def accept(self, expires_in_ms: int | None) -> None:
         self.driver.receive(self.driver.wire.accepted(self.newest("auth"), expires_in_ms))
 
-    @rule()
-    def reject(self) -> None:
-        self.driver.receive(self.driver.wire.rejected(self.newest("auth")))
+    @rule(text=st.sampled_from(["authentication failed", "too many connections", "internal error"]))
+    def reject(self, text: str) -> None:
+        self.driver.receive(self.driver.wire.rejected(self.newest("auth"), text))
 
     @rule(word=st.sampled_from(["authRequired", "refreshAuth", "authExpired"]))
     def require_a_token(self, word: str) -> None:
@@ -106,7 +110,7 @@ class AnyOrder(RuleBasedStateMachine):
     def acknowledge(self) -> None:
         self.driver.receive(self.driver.wire.ack(self.newest("subscribe")))
 
-    @rule(named=st.booleans(), text=st.sampled_from(["no", "unknown symbol: AAPL", "MSFT: no rights"]))
+    @rule(named=st.booleans(), text=st.sampled_from(ERRORS))
     def send_error(self, named: bool, text: str) -> None:  # noqa: FBT001 - drawn
         self.driver.receive(self.driver.wire.error(self.newest("subscribe") if named else None, text))
 

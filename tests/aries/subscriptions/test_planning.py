@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.aries.subscriptions import Plan, Subscription, difference, plan
+from bridge.aries.subscriptions import ChangedSymbols, Plan, Subscription, difference, plan
 from bridge.aries.subscriptions.parsing import FIELDS
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import SettingsError
@@ -254,6 +254,35 @@ def test_the_difference_has_all_changes() -> None:
     )
     assert change.unsubscribe == (old["GONE"],)
     assert change
+
+
+def test_the_changed_symbols_are_named() -> None:
+    """Counts and the first of those that came, went, or are requested otherwise."""
+    old = plan(["AAPL", "MSFT", *(f"S{number}" for number in range(20))], ("quotes",))
+    new = plan(["AAPL", "NVDA"], ("quotes",), '[{"symbol":"MSFT","events":["trades"]}]')
+    found = ChangedSymbols.between(old, new)
+    assert found.added == ("NVDA",)
+    assert found.changed == ("MSFT",)
+    assert (len(found.removed), found.removed[:2]) == (20, ("S0", "S1"))
+    assert str(found).startswith("1 added (NVDA), 20 removed (S0, S1, ")
+    assert str(found).endswith("S9 and 10 more), 1 changed (MSFT)")
+    assert str(ChangedSymbols.between(old, old)) == "nothing changed"
+    assert not any(ChangedSymbols.between(old, old))
+
+
+def test_a_fingerprint_stands_for_what_is_requested() -> None:
+    """Symbols, types, events and fields count, their order does not."""
+    first = plan(["AAPL", "MSFT"], ("quotes", "trades"))
+    assert first.fingerprint == plan(["MSFT", "AAPL"], ("trades", "quotes")).fingerprint
+    others = [
+        plan(["AAPL"], ("quotes", "trades")),
+        plan(["AAPL", "MSFT"], ("quotes",)),
+        plan(["AAPL", "MSFT:option"], ("quotes", "trades")),
+        plan(["AAPL", "MSFT"], ("quotes", "trades"), '[{"symbol":"MSFT","fields":{"quotes":["bidPrice"]}}]'),
+        Plan(),
+    ]
+    assert len({one.fingerprint for one in (first, *others)}) == 6
+    assert len(first.fingerprint) == 12
 
 
 def test_no_difference_is_false() -> None:

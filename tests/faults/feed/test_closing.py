@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         (1000, "", DisconnectCause.CLOSED),
         (1001, "going away", DisconnectCause.CLOSED),
         (1008, "session expired", DisconnectCause.CLOSED),
-        (1011, "internal error", DisconnectCause.CLOSED),
-        (1013, "try again later", DisconnectCause.THROTTLED),
+        (1011, "internal error", DisconnectCause.SERVER_ERROR),
+        (1013, "try again later", DisconnectCause.MAINTENANCE),
         (4429, "too many requests", DisconnectCause.THROTTLED),
     ],
 )

@@ -151,14 +151,14 @@ async def test_a_server_whose_certificate_is_invalid(
     known, now = trustme.CA(), datetime.now(UTC)
     monkeypatch.setenv("SSL_CERT_FILE", authority_file(known, tmp_path))
     bad, words = {
-        "unknown authority": (server_tls(trustme.CA()), "set SSL_CERT_FILE to that authority's PEM file"),
+        "unknown authority": (server_tls(trustme.CA()), "set ARIES_SSL_CAFILE to that authority's PEM file"),
         "other name": (
             server_tls(known, "other.example"),
             "Put the name that the certificate was issued for into ARIES_WS",
         ),
         "expired": (server_tls(known, until=now - timedelta(hours=1)), "Have it renewed by the server's operator"),
         "not yet valid": (server_tls(known, from_=now + timedelta(hours=1)), "Check this machine's clock"),
-        "no TLS": (None, "cannot be reached"),
+        "no TLS": (None, "the port may speak no TLS"),
     }[fault]
     async with Simulator(dialect="envelope", ssl=server_tls(known)) as good:
         async with Simulator(dialect="envelope", ssl=bad) as simulator, Proxy(simulator.port) as proxy:

@@ -8,9 +8,12 @@ import pytest
 
 from bridge.clock import wall_us
 from bridge.errors import DisconnectCause
+from bridge.observability.symbol_ages import TopicAges
 from bridge.simulator import faults
+from bridge.simulator.fault_script import parse_script
 from bridge.simulator.market_status import MarketState
 from bridge.simulator.server import Simulator
+from bridge.topics import Topic
 from tests.faults.feed.scene import PING_SOON
 from tests.support.service import eventually
 
@@ -73,6 +76,42 @@ async def test_silence_outside_market_hours_is_no_fault(stage: Stage) -> None:
             await eventually(lambda: simulator.received_counts["Ping"] >= pings + 3, "longer than stale")
         assert not scene.causes
     await scene.proof()
+
+
+async def test_a_frozen_symbol_is_reported_while_the_connection_is_fine(stage: Stage) -> None:
+    """It is named on control once, also if the bridge reconnects meanwhile, and again when it has data."""
+    script = parse_script([{"at": 0, "fault": "freeze_symbol", "symbol": "MSFT"}])
+    async with Simulator(dialect="envelope", rate=200, script=script) as simulator:
+        await eventually(lambda: simulator.active_faults.find(faults.FreezeSymbol), "the fault")
+        async with stage.bridge(simulator, ARIES_STALE_SYMBOL_SECONDS="quotes=1") as scene:
+            ages = scene.bridge.symbol_ages
+            await eventually(lambda: ages.oldest_stale, "a stale symbol")
+            await simulator.inject(faults.Drop())
+            await scene.flows(sessions=2)
+            age = ages.oldest_stale[0].age_seconds
+            await eventually(lambda: ages.oldest_stale[0].age_seconds > age, "an older symbol")
+            assert [(one.topic, one.symbol) for one in ages.oldest_stale] == [(Topic.QUOTES, "MSFT")]
+            assert scene.bridge.accounts.published[Topic.QUOTES] > 0
+            await simulator.inject(faults.Heal())
+            await eventually(lambda: not ages.oldest_stale, "its data")
+        assert scene.causes == [DisconnectCause.NETWORK]
+    announced = await scene.proof(DisconnectCause.NETWORK)
+    assert [record["reason"] for record in announced if record["kind"] == "STALE_SYMBOLS"] == [
+        "quotes: 1 stale (MSFT)",
+        "quotes: 1 recovered (MSFT)",
+    ]
+
+
+async def test_frozen_symbols_do_not_count_while_the_market_is_closed(stage: Stage) -> None:
+    """In a night no symbol becomes stale, whatever the limit is."""
+    async with Simulator(dialect="action", market=MarketState.CLOSED) as simulator:
+        async with stage.bridge(simulator, ARIES_STALE_SYMBOL_SECONDS="1", **PING_SOON) as scene:
+            await scene.flows(sessions=1)
+            pings = simulator.received_counts["Ping"]
+            await eventually(lambda: simulator.received_counts["Ping"] >= pings + 8, "longer than the limit")
+            assert all(ages == TopicAges() for ages in scene.bridge.symbol_ages.topics.values())
+    announced = await scene.proof()
+    assert "STALE_SYMBOLS" not in {record["kind"] for record in announced}
 
 
 @pytest.mark.parametrize("dialect", ["action", "envelope"])

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.errors import DisconnectCause
 from bridge.simulator import faults
+from bridge.simulator.requests import Pong
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.support.service import by_symbol, eventually, read
@@ -36,6 +37,70 @@ async def test_a_rejected_symbol_affects_no_other(stage: Stage) -> None:
         assert not scene.causes
     announced = await scene.proof()
     assert "6 symbols, 1 refused" in [record["reason"] for record in announced if record["kind"] == "SUBSCRIBED"]
+
+
+@pytest.mark.parametrize("dialect", ["action", "envelope"])
+@pytest.mark.parametrize("whole", [True, False])
+async def test_as_many_symbols_are_published_as_the_account_may_have(dialect: str, whole: bool, stage: Stage) -> None:  # noqa: FBT001 - a case
+    """The rest is reported once, shown as rejected, and not requested in the next session."""
+    symbols = [f"S{number}" for number in range(250)]
+    settings = {"ARIES_SYMBOLS": ",".join(symbols), "ARIES_EVENTS": "quotes"}
+    async with Simulator(dialect=dialect) as simulator:  # type: ignore[arg-type]  # a dialect
+        await simulator.inject(faults.SymbolLimit(symbols=220, whole=whole))
+        async with stage.bridge(simulator, **settings) as scene:
+            await eventually(lambda: scene.logged("subscribed"), "all requests are answered")
+            served = [symbol for symbol in symbols if symbol in simulator.sessions[0].stream.subscriptions]
+            requests = simulator.received_counts["Subscribe"]
+            await scene.flows(served[-1])
+            await simulator.inject(faults.Close())
+            await eventually(lambda: len(scene.logged("subscribed")) >= 2, "all requests are answered again")
+            assert list(simulator.sessions[0].stream.subscriptions) == served
+            assert scene.bridge.client.session is not None
+            assert scene.bridge.client.session.rejected_symbols == set(symbols) - set(served)
+            await scene.flows(served[0], sessions=2)
+        assert len(served) == 220
+        assert requests <= 20
+        assert simulator.received_counts["Subscribe"] == requests + 2
+        [reached] = scene.logged("symbol limit of Aries reached, rest of the symbols left out")
+        assert (reached["served"], reached["left_out"], len(reached["symbols"])) == (220, 30, 10)
+        assert not scene.logged("symbol rejected by Aries")
+        assert [line["refused_symbols"] for line in scene.logged("subscribed")] == [30, 30]
+    await scene.proof(DisconnectCause.CLOSED)
+
+
+@pytest.mark.parametrize("dialect", ["action", "envelope"])
+async def test_a_server_that_allows_few_frames_gets_no_more(dialect: str, stage: Stage) -> None:
+    """Requests for thousands of symbols are paced, and none is refused."""
+    symbols = [f"S{number}" for number in range(3000)]
+    settings = {"ARIES_SYMBOLS": ",".join(symbols), "ARIES_EVENTS": "quotes", "ARIES_MAX_FRAMES_PER_SECOND": "8"}
+    async with Simulator(dialect=dialect) as simulator:  # type: ignore[arg-type]  # a dialect
+        await simulator.inject(faults.FrameLimit(frames=10))
+        async with stage.bridge(simulator, **settings) as scene:
+            await eventually(lambda: scene.logged("subscribed"), "all requests are answered")
+            await scene.flows(symbols[-1])
+        assert not scene.causes
+    await scene.proof()
+
+
+@pytest.mark.parametrize("dialect", ["action", "envelope"])
+async def test_pings_arrays_and_heartbeats_of_the_server_cost_nothing(dialect: str, stage: Stage) -> None:
+    """Pings are answered, arrays are their elements, words are filtered, and every line is accounted for."""
+    async with Simulator(dialect=dialect, lines_per_frame=50) as simulator:  # type: ignore[arg-type]  # a dialect
+        async with stage.bridge(simulator) as scene:
+            await scene.flows()
+            await simulator.inject(faults.Arrays())
+            await simulator.inject(faults.Burst(events=5_000))
+            await simulator.inject(faults.ServerPing(id="p7", count=3))
+            for word in ("heartbeat", "1", "pong"):
+                await simulator.inject(faults.Garbage(line=word))
+            await simulator.requested(Pong, 3)
+            await scene.takes(simulator.sent.lines)
+        accounts = scene.bridge.accounts
+        assert accounts.lines_received == simulator.sent.lines
+        assert (accounts.filtered["ping"], accounts.filtered["heartbeat"]) == (3, 3)
+        assert not accounts.dead_lettered
+        assert not scene.causes
+    await scene.proof()
 
 
 async def test_several_symbols_rejected_in_one_request_are_reported_by_name(stage: Stage) -> None:
@@ -84,9 +149,14 @@ async def test_a_change_is_applied_on_the_open_connection(stage: Stage, tmp_path
             await simulator.unsubscribed("MSFT")
             await scene.flows("TSLA")
             await scene.flows("AAPL")
-        assert len(scene.logged(CHANGED)) == len(scene.logged(NOT_USABLE)) == 1
-        assert len(scene.logged("session started")) == 1
-    await scene.proof()
+            applied = scene.bridge.plan.fingerprint, scene.bridge.plan_applied_us > scene.bridge.started_us
+        [changed] = scene.logged(CHANGED)
+        assert len(scene.logged(NOT_USABLE)) == len(scene.logged("session started")) == 1
+        assert (changed["added_symbols"], changed["removed_symbols"], changed["changed"]) == (("TSLA",), ("MSFT",), 0)
+        assert applied == (changed["fingerprint"], True)
+    announced = await scene.proof()
+    [record] = [record for record in announced if record["kind"] == "PLAN_CHANGED"]
+    assert record["reason"] == "2 symbols: 1 added (TSLA), 1 removed (MSFT)"
 
 
 async def test_a_change_while_disconnected_is_applied_in_the_next_session(stage: Stage, tmp_path: Path) -> None:

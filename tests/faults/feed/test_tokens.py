@@ -188,6 +188,41 @@ async def test_an_invalid_refresh_token_is_retried_slowly(stage: Stage, tmp_path
     await scene.proof()
 
 
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("maximum connections reached", DisconnectCause.CONNECTION_LIMIT),
+        ("rate limit exceeded", DisconnectCause.THROTTLED),
+        ("under maintenance, try again later", DisconnectCause.MAINTENANCE),
+        ("internal server error", DisconnectCause.SERVER_ERROR),
+    ],
+)
+@pytest.mark.parametrize("dialect", ["action", "envelope"])
+async def test_a_refusal_for_another_reason_costs_no_token(
+    text: str, cause: DisconnectCause, dialect: str, stage: Stage
+) -> None:
+    """The same token is offered again until it is accepted, and no other is requested."""
+    async with granting(dialect=dialect) as (endpoint, simulator):
+        await simulator.inject(faults.RefuseAuth(error=text, close=True, times=4))
+        async with stage.bridge(simulator, **by_grant(endpoint, ARIES_BACKOFF_MAX_SECONDS="0.02")) as scene:
+            await scene.flows(sessions=1)
+        assert scene.causes == [cause] * 4
+        assert text in scene.losses[0]["reason"]
+        assert endpoint.request_count == 1
+    await scene.proof()
+
+
+async def test_a_fixed_token_survives_refusals_for_another_reason(stage: Stage) -> None:
+    """The process does not exit, however often the session is refused."""
+    async with Simulator(dialect="envelope") as simulator:
+        await simulator.inject(faults.RefuseAuth(error="too many connections", times=5))
+        async with stage.bridge(simulator, ARIES_BACKOFF_MAX_SECONDS="0.02") as scene:
+            await scene.flows(sessions=1)
+        assert scene.causes == [DisconnectCause.CONNECTION_LIMIT] * 5
+        assert scene.bridge.client._reconnect_policy.token_rejections == 0
+    await scene.proof()
+
+
 async def test_a_session_of_unknown_lifetime_is_renewed_by_that_of_its_token(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,10 +7,11 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.faults.kafka.load import GIVEN_UP, NOT_USABLE, PATIENT, create_topics, under_load
 from tests.faults.proxy import Proxy
-from tests.support.service import eventually
+from tests.support.service import eventually, publishing
 
 if TYPE_CHECKING:
     from tests.support.brokers import RealKafka
@@ -35,6 +36,29 @@ async def test_a_broker_that_returns_in_time_causes_no_repeat(kafka: RealKafka, 
 
     assert load.bridge.publisher.state.rebuilds == 0
     assert sum(row.repeats for row in report.rows) == 0
+
+
+@pytest.mark.parametrize("ends", ["killed", "paused"])
+async def test_an_outage_is_told_although_nothing_is_sent(kafka: RealKafka, prefix: str, ends: str) -> None:
+    """Brokers are asked from time to time: a loss and a recovery are one log line each, with reason and duration."""
+    address = f"localhost:{kafka.port()}"
+    with capture_logs() as logs:
+        async with publishing(kafka.bootstrap_servers, prefix) as bridge:
+            state = bridge.publisher.state
+            await asyncio.to_thread(kafka.kill if ends == "killed" else kafka.pause)
+            try:
+                await eventually(lambda: not state.connected, "the loss is noticed", 60)
+                reason = str(state.last_error)
+            finally:
+                await asyncio.to_thread(kafka.restart if ends == "killed" else kafka.resume)
+            await eventually(lambda: state.connected, "the recovery is noticed", 60)
+    assert address in reason if ends == "killed" else "no broker has answered within" in reason
+    told = [line for line in logs if line["event"].startswith("Kafka connection")]
+    assert [(line["event"], line["log_level"]) for line in told] == [
+        ("Kafka connection lost", "warning"),
+        ("Kafka connection restored", "info"),
+    ]
+    assert told[1]["seconds"] > 0
 
 
 async def test_a_hanging_broker_causes_a_producer_replacement_only(kafka: RealKafka, prefix: str) -> None:

@@ -19,7 +19,7 @@ from bridge.errors import RecordsUndelivered
 from bridge.topics import Topic
 from tests.faults.kafka.load import CAN_AGAIN, CANNOT, create_topics, under_load
 from tests.faults.proof import nothing_lost, verified
-from tests.support.brokers import LOGIN, USER, Listener
+from tests.support.brokers import LOGIN, USER, Listener, needs_users
 from tests.support.service import by_symbol, eventually, read
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ async def test_records_of_a_missing_partition_wait_visibly(kafka: RealKafka, pre
     assert load.bridge.accounts.balance == 0
 
 
+@needs_users
 @pytest.mark.parametrize("denied", [True, False], ids=["one topic denied", "every right withdrawn"])
 async def test_a_right_that_is_revoked_and_granted_again_loses_nothing(
     kafka_with_acls: RealKafka, topic_prefix: str, *, denied: bool

@@ -54,6 +54,8 @@ def feed_kinds() -> tuple[Kind, ...]:
         lasting("silence", faults.Silence, seconds=between(1, 8), pongs=yes_or_no),
         lasting("no_pongs", faults.NoPongs, seconds=between(1, 6), application=yes_or_no, protocol=yes_or_no),
         lasting("partial_updates", faults.Partial, seconds=_SECONDS),
+        lasting("arrays", faults.Arrays, seconds=_SECONDS),
+        immediate("server_pings", faults.ServerPing, count=some),
         lasting("odd_values", faults.OddValues, seconds=_SECONDS),
         on_reconnect("authentication_refused", faults.RefuseAuth, close=yes_or_no),
         on_reconnect("authentication_ignored", faults.IgnoreAuth, times=one_of(1)),

@@ -164,6 +164,9 @@ class ScriptedBroker:
         record_errors: Sequence[int] = (),
         delay_seconds: float = 0.0,
         disconnect: Literal["", "before", "after"] = "",
+        versions: Mapping[str, tuple[int, int]] | None = None,
+        advertised: Mapping[int, str] | None = None,
+        controller: int | None = None,
         after: int = 0,
         times: int = 0,
     ) -> Rule:
@@ -177,6 +180,8 @@ class ScriptedBroker:
         Batches answered with an error are not appended; the others of the request are. Any other request answered with
         an error is carried out, and only its answer is changed. ``delay_seconds`` delays the answer, not the work. The
         connection is closed "before" the request is carried out, or "after" it, so that only the answer is lost.
+        ``versions`` of requests ((0, -1): none) stand in answers to ApiVersions; ``advertised`` addresses of brokers,
+        and the ``controller``, in those to Metadata.
         Of several rules, the first that matches a batch answers it; the last that disconnects says when.
         """
         rule = {
@@ -191,6 +196,9 @@ class ScriptedBroker:
             "record_errors": list(record_errors),
             "delay_ms": round(delay_seconds * 1000),
             "disconnect": disconnect,
+            "versions": versions,
+            "advertised": advertised,
+            "controller": controller,
             "after": after,
             "times": times,
         }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/binary"
+	"net"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -29,6 +31,7 @@ type exchange struct {
 	entry       *entry
 	rejected    map[partitionKey]verdict // partitions of a Produce request that the cluster does not see
 	errors      []*ruleSpec              // for the response to any other request
+	changes     []*ruleSpec              // for the response to ApiVersions or Metadata
 	delays      []delay
 	disconnect  string
 }
@@ -77,6 +80,38 @@ func (x *exchange) amend(response kmsg.Response) {
 	}
 	for _, spec := range x.errors {
 		setError(response, spec)
+	}
+	for _, spec := range x.changes {
+		change(response, spec)
+	}
+}
+
+// change puts other versions, addresses or another controller into a response.
+func change(response kmsg.Response, spec *ruleSpec) {
+	switch r := response.(type) {
+	case *kmsg.ApiVersionsResponse:
+		r.ApiKeys = slices.DeleteFunc(r.ApiKeys, func(k kmsg.ApiVersionsResponseApiKey) bool {
+			versions, changed := spec.versionsOf(k.ApiKey)
+			return changed && versions[1] < 0
+		})
+		for i := range r.ApiKeys {
+			k := &r.ApiKeys[i]
+			if versions, changed := spec.versionsOf(k.ApiKey); changed {
+				k.MinVersion, k.MaxVersion = versions[0], versions[1]
+			}
+		}
+	case *kmsg.MetadataResponse:
+		if spec.Controller != nil {
+			r.ControllerID = *spec.Controller
+		}
+		for i := range r.Brokers {
+			b := &r.Brokers[i]
+			if address, changed := spec.Advertised[b.NodeID]; changed {
+				host, port, _ := net.SplitHostPort(address)
+				number, _ := strconv.Atoi(port)
+				b.Host, b.Port = host, int32(number)
+			}
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -30,6 +31,24 @@ type ruleSpec struct {
 	RecordErrors           []int32 `json:"record_errors"` // indices within the batch (KIP-467)
 	DelayMS                int     `json:"delay_ms"`
 	Disconnect             string  `json:"disconnect"`
+
+	Versions   map[string][2]int16 `json:"versions"`   // of requests, in answers to ApiVersions; {0, -1} is none
+	Advertised map[int32]string    `json:"advertised"` // addresses of brokers, in answers to Metadata
+	Controller *int32              `json:"controller"` // likewise
+}
+
+func (s *ruleSpec) changesAnswer() bool {
+	return s.Versions != nil || s.Advertised != nil || s.Controller != nil
+}
+
+// versionsOf returns the versions of a kind of request that the rule announces.
+func (s *ruleSpec) versionsOf(key int16) ([2]int16, bool) {
+	for name, versions := range s.Versions {
+		if strings.EqualFold(name, kmsg.NameForKey(key)) {
+			return versions, true
+		}
+	}
+	return [2]int16{}, false
 }
 
 type rule struct {
@@ -80,6 +99,9 @@ func (r *rule) apply(x *exchange) {
 	}
 	if r.Disconnect != "" {
 		x.disconnect = r.Disconnect
+	}
+	if r.changesAnswer() {
+		x.changes = append(x.changes, &r.ruleSpec)
 	}
 	if r.Error == 0 {
 		return

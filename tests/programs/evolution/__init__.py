@@ -1,0 +1,1 @@
+"""The guard of schema evolution: today's schemas against those of every release."""
