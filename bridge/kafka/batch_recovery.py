@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from bridge.backoff import Backoff
 from bridge.errors import BadLine
 from bridge.kafka.error_policy import UNKNOWN_TOPIC_OR_PARTITION, BatchRejected, Reaction
-from bridge.pipeline.dead_letters import RECORD_REJECTED
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -158,4 +157,4 @@ class BatchRecovery:
 
 
 def _rejected(record: Record, why: str) -> BadLine:
-    return BadLine(RECORD_REJECTED, f"Kafka rejected its record of {len(record[2])} bytes: {why}")
+    return BadLine("record_refused", f"Kafka rejected its record of {len(record[2])} bytes: {why}")
