@@ -15,18 +15,24 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
+import bridge as package
 from bridge import log_events
 from bridge.aries.access_token import FixedToken, RefreshingToken
 from bridge.aries.client import MAX_LISTED_SYMBOLS, AriesClient, ClientState
+from bridge.aries.connection import Connection
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.reconnect import ReconnectPolicy
+from bridge.aries.recorded_connection import recorded
 from bridge.aries.subscriptions import ChangedSymbols
 from bridge.aries.subscriptions.file_watch import watch
 from bridge.aries.subscriptions.plan_change import PlanChange
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, own_share
 from bridge.backoff import Backoff
+from bridge.capture.directory import CaptureDirectory
+from bridge.capture.recorder import REQUESTED, CaptureRecorder, NoRecorder
+from bridge.capture.writer import CaptureWriter
 from bridge.clock import wall_us
 from bridge.errors import (
     RecordsUndelivered,
@@ -81,6 +87,7 @@ class Bridge:
         self.plan_applied_us = self.started_us
         self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
+        self.recorder = open_recorder(settings, redactor.redact)
         self._open_pipeline(redactor)
         self._open_publisher(redactor)
         self._open_client(redactor)
@@ -105,6 +112,7 @@ class Bridge:
             is_full=settings.is_full,
             redact=redactor.redact,
             latest=latest_fields(self.plan) if settings.bridge_latest else None,
+            on_incident=self.recorder.incident,
         )
         self.accounts = self._pipeline.accounts
         self.buffer = self._pipeline.buffer
@@ -158,6 +166,8 @@ class Bridge:
             plan=self.plan,
             ingest=self.ingest,
             control=self.control,
+            connection=Connection if isinstance(self.recorder, NoRecorder) else recorded(self.recorder),
+            recorder=self.recorder,
         )
 
     # -- life cycle ---------------------------------------------------------------------------------------------
@@ -169,6 +179,7 @@ class Bridge:
         """
         failures: list[Exception] = []
         undelivered = 0
+        self._start_recorder()
         try:
             with _collected(failures):
                 await self._run(stop, failures)
@@ -177,10 +188,19 @@ class Bridge:
                 undelivered = self.give_up()
             with _collected(failures):
                 await self.publisher.close()
+            with _collected(failures):
+                await self.recorder.close()
         if failures:
             raise failures[0] if len(failures) == 1 else ExceptionGroup("several errors ended the bridge", failures)
         if undelivered:
             raise RecordsUndelivered(undelivered)
+
+    def _start_recorder(self) -> None:
+        settings = self.settings
+        self.recorder.start()
+        if settings.bridge_capture_dir is not None:
+            directory = str(settings.bridge_capture_dir)
+            log.info(log_events.CAPTURE_STARTED, directory=directory, mode=settings.bridge_capture_mode)
 
     async def _run(self, stop: asyncio.Event, failures: list[Exception]) -> None:
         """Connect to Kafka, run the client until it ends, and drain; add what ended it to ``failures``."""
@@ -403,6 +423,18 @@ def token_source(settings: Settings, learn_secret: Callable[[str], None] = lambd
     )
 
 
+def open_recorder(settings: Settings, redact: Callable[[str], str]) -> CaptureRecorder | NoRecorder:
+    """Return the recorder of what is received; one that does nothing without a directory for captures."""
+    if settings.bridge_capture_dir is None:
+        return NoRecorder()
+    instance = settings.bridge_instance
+    directory = CaptureDirectory(settings.bridge_capture_dir, settings.bridge_capture_max_bytes, instance)
+    about = {"dialect": settings.dialect, "instance": instance, "bridge_version": package.__version__}
+    writer = CaptureWriter(directory, about, redact)
+    everything = settings.bridge_capture_mode == "all"
+    return CaptureRecorder(writer, everything=everything, flight_bytes=settings.bridge_flight_recorder_bytes)
+
+
 def dialect(settings: Settings) -> Dialect:
     """Return the dialect to speak."""
     if settings.dialect == "envelope":
@@ -439,7 +471,7 @@ def producer_options(settings: Settings, learn_secret: Callable[[str], None]) ->
 
 @contextmanager
 def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
-    """Let SIGTERM and SIGINT stop the bridge; a second one ends the process immediately."""
+    """Let SIGTERM and SIGINT stop the bridge, a second one end the process, and SIGUSR1 write the flight recorder."""
     loop = asyncio.get_running_loop()
 
     def handle(name: str) -> None:
@@ -454,10 +486,11 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
 
     for number in _STOPPING:
         loop.add_signal_handler(number, handle, number.name)
+    loop.add_signal_handler(signal.SIGUSR1, bridge.recorder.incident, REQUESTED)
     try:
         yield
     finally:
-        for number in _STOPPING:
+        for number in (*_STOPPING, signal.SIGUSR1):
             loop.remove_signal_handler(number)
 
 
@@ -469,7 +502,7 @@ async def serve(settings: Settings, redactor: Redactor) -> None:
         with signals(stop, service.bridge):
             await service.run(stop)
     finally:
-        for number in _STOPPING:  # the exit code is decided: a late signal must not change it
+        for number in (*_STOPPING, signal.SIGUSR1):  # the exit code is decided: a late signal must not change it
             signal.signal(number, signal.SIG_IGN)
 
 

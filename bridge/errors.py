@@ -18,6 +18,7 @@
     ├── TokenUnavailable         no access token at the moment: retried
     ├── ConnectionLost           the Aries connection is closed or unusable: retried according to its cause
     │   └── HandshakeRefused     … because the WebSocket handshake failed: no token was sent yet
+    ├── CaptureUnreadable        a file that is no capture, or a damaged one          (exit 1)
     ├── Undecodable              a Kafka value that is not a record of the bridge
     └── BadLine                  a line of the feed that cannot become a record: dead-lettered
         └── BadField             … because of one of its fields
@@ -194,6 +195,10 @@ class SecretUnreadable(BridgeError):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.complaint}"
+
+
+class CaptureUnreadable(BridgeError):
+    """A file that is no capture, or a damaged one; the text says which and why."""
 
 
 class Undecodable(BridgeError):

@@ -16,6 +16,7 @@ from bridge.errors import BadField, BadLine, Undecodable
 from bridge.market_data import Update, UpdateKind, correction_field
 from bridge.pipeline.bad_fields import BadFields
 from bridge.pipeline.conflation import Conflation
+from bridge.pipeline.incidents import ignore_incident
 from bridge.pipeline.partition_queue import MAX_RECORD_BYTES
 from bridge.pipeline.routing import Router, skip
 from bridge.serialization.fast import FieldLayoutCache, encode_long
@@ -65,9 +66,10 @@ class Ingest:
         conflate_ms: int = 0,
         is_full: bool | None = None,
         latest: LatestStates | None = None,
+        on_incident: Callable[[str, str], None] = ignore_incident,
     ) -> None:
         self.unknown_fields: dict[str, int] = {}
-        self.bad_fields = BadFields()
+        self.bad_fields = BadFields(on_incident)
         self.last_data_us: dict[Topic, int] = {}
         self.session_id = 0
         self.overload = overload
@@ -83,6 +85,7 @@ class Ingest:
         self._buffer = buffer
         self._accounts = accounts
         self._dead_letters = dead_letters
+        self._on_incident = on_incident
         #: How many control records were acknowledged when a rejected one was last logged.
         self._announced_when_rejected = -1
 
@@ -355,4 +358,6 @@ class Ingest:
             counted = name[:MAX_FIELD_NAME_CHARACTERS]
             if counted not in self.unknown_fields and len(self.unknown_fields) >= MAX_UNKNOWN_FIELDS:
                 counted = OTHER_FIELDS
+            if counted not in self.unknown_fields:
+                self._on_incident("unknown_field", counted)
             self.unknown_fields[counted] = self.unknown_fields.get(counted, 0) + 1

@@ -36,6 +36,7 @@ from bridge.settings.field_types import (
     ShardNumber,
     TextList,
     TopicPart,
+    TypeName,
     WebSocketUrl,
     is_secret,
 )
@@ -228,6 +229,18 @@ class Settings(BaseSettings):
     """Whether to publish each symbol's merged latest quote and trade on compacted topics."""
     bridge_latest_interval_ms: int = Field(default=1000, ge=10, le=60_000)
     """At most one latest record per symbol in this many milliseconds."""
+    bridge_capture_dir: Annotated[Path, TypeName("directory")] | None = None
+    """Directory for captures of the feed: frames as they are received, with secrets replaced; unset = none are written.
+    It must exist."""
+    bridge_capture_mode: Annotated[Literal["all", "incidents"], LOWER] = "all"
+    """What is captured: `all` frames, and once more those before an incident in a file of its own, or only the
+    `incidents`."""
+    bridge_capture_max_bytes: int = Field(default=_GIB, ge=16 << 20, le=1024 * _GIB)
+    """Maximum size of all captures in the directory, in bytes; the oldest are deleted."""
+    bridge_flight_recorder_bytes: int = Field(default=8 << 20, ge=0, le=_GIB)
+    """Size of the newest frames that are kept in memory for incidents (a dead letter, the first unknown field of a
+    name, the first bad value of a field, a gap, SIGUSR1), in bytes; 0 = off. Nothing is kept without
+    `BRIDGE_CAPTURE_DIR`."""
     bridge_instance: str = Field(
         default_factory=socket.gethostname, max_length=249, json_schema_extra={"default": "host name"}
     )

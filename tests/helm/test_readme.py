@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Maps whose keys are the users' own, or Kubernetes'.
-OPEN = {"affinity", "dnsConfig", "global", "podSecurityContext", "securityContext"}
+OPEN = {"affinity", "dnsConfig", "global", "podSecurityContext", "securityContext", "volume"}
 #: Parts of a probe.
 OPEN |= {"exec", "grpc", "httpGet", "tcpSocket"}
 #: What a chart above this one may say: values for all, and whether this one is wanted.

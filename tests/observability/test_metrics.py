@@ -93,6 +93,9 @@ CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "kafka_topics_missing": ("gauge", (), ONE),
     "buffer_budget_bytes": ("gauge", (), ONE),
     "overloaded": ("gauge", (), ONE),
+    "capture_frames_total": ("counter", (), ONE),
+    "capture_frames_dropped_total": ("counter", (), ONE),
+    "capture_incidents_total": ("counter", (), ONE),
 }
 LEAST = {"ARIES_ACCESS_TOKEN": "token", "ARIES_SYMBOLS": "AAPL", "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092"}
 
