@@ -202,7 +202,15 @@ class CaptureUnreadable(BridgeError):
 
 
 class Undecodable(BridgeError):
-    """A Kafka value that cannot be decoded; the text says why."""
+    """A Kafka value that cannot be decoded; the text says why, and ``cause`` the same without what differs by value."""
+
+    def __init__(self, text: str, cause: str = "not a record of its schema") -> None:
+        self.text = text
+        self.cause = cause
+        super().__init__(text, cause)
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class TokenUnavailable(BridgeError):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bridge.cli.terminal import discard_output, note
+from bridge.cli.output import discard
+from bridge.cli.terminal import note
 from bridge.explain.explainer import Explainer
 from bridge.explain.sources import STANDARD_INPUT, opened
 from bridge.kafka.topic_specification import DEFAULT_PARTITIONS
@@ -73,7 +74,7 @@ def explain(
             with opened(name) as source:
                 report.add(source, name)
     except BrokenPipeError:  # as by `| head`
-        discard_output()
+        discard(sys.stdout, sys.stderr)
         return
     except KeyboardInterrupt:
         note("interrupted.")

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bridge.cli.options import BootstrapServers, point_in_time_us
-from bridge.cli.terminal import ThrottledNotes, discard_output, note, run_until_signal
+from bridge.cli.options import BootstrapServers  # noqa: TC001 - typer reads annotations at run time
+from bridge.cli.output import discard, while_output_is_open
+from bridge.cli.terminal import ThrottledNotes, note, run_until_signal
+from bridge.cli.times import Since, time_range_us
 from bridge.kafka.client_options import CapturedKafkaLog
 from bridge.network import event_loop
 from bridge.redrive.reprocessing import Result
@@ -25,10 +27,7 @@ def redrive(
     reason: Annotated[
         list[str] | None, typer.Option("--reason", help="Only letters with this reason; can be repeated.")
     ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Only letters from then on: 2026-01-31T14:30:00Z, or 90s, 15m, 2h, 1d ago."),
-    ] = None,
+    since: Since = None,
     max_letters: Annotated[
         int | None, typer.Option("--max", metavar="N", min=1, help="End after this many letters.")
     ] = None,
@@ -56,14 +55,15 @@ def redrive(
     --group reads all letters from the beginning. Run one at a time in a group.
     """
     settings, plan = routing_settings(bootstrap_servers)
-    selection = Selection(frozenset(reason or ()), point_in_time_us(since), max_letters)
+    since_us, _ = time_range_us(since, None)
+    selection = Selection(frozenset(reason or ()), since_us, max_letters)
     run = Redrive(settings, plan, selection, group or f"{settings.kafka_topic_prefix}.redrive", dry_run=dry_run)
     try:
         with CapturedKafkaLog(ThrottledNotes().add):
-            done = event_loop.run(run_until_signal(run.run()))
+            done = event_loop.run(run_until_signal(while_output_is_open(run.run())))
         _show(run, dry_run=dry_run)
     except BrokenPipeError:  # e.g. `| head`
-        discard_output()
+        discard(sys.stdout, sys.stderr)
         raise typer.Exit(1) from None
     if not done:
         note("interrupted: run it again to go on; the last records may come again, with the same aries.dead-letter.")

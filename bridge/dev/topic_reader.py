@@ -17,7 +17,8 @@ from aiokafka.errors import KafkaError
 
 from bridge.dev.record_summary import printable, summarize
 from bridge.errors import BridgeError, Undecodable
-from bridge.kafka.consumer import open_consumer, open_deserializer
+from bridge.kafka.consumer import open_consumer
+from bridge.serialization.decoding import open_deserializer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -21,10 +21,7 @@ from bridge.kafka.client_options import (
     close_consumer,
     readable_errors,
 )
-from bridge.serialization import schemas
-from bridge.serialization.deserializer import Deserializer
-from bridge.serialization.registry_settings import RegistrySettings
-from bridge.serialization.schema_registry import Registry
+from bridge.serialization.registry_settings import DecodingSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -38,22 +35,8 @@ FETCH_BYTES = 8 << 20
 PARTITION_FETCH_BYTES = 256 << 10
 
 
-class ReadingSettings(KafkaSettings, RegistrySettings, Protocol):
+class ReadingSettings(KafkaSettings, DecodingSettings, Protocol):
     """The settings of a command that reads and decodes topics."""
-
-    @property
-    def schema_registry_url(self) -> str | None: ...
-
-
-@asynccontextmanager
-async def open_deserializer(settings: ReadingSettings) -> AsyncIterator[Deserializer]:
-    """Provide a deserializer with the bridge's schemas, those of its releases, and the registry's if one is set."""
-    known, released = schemas.load(), schemas.load_released()
-    if settings.schema_registry_url is None:
-        yield Deserializer(known, released=released)
-        return
-    async with Registry.of(settings, settings.schema_registry_url) as registry:
-        yield Deserializer(known, registry, released)
 
 
 @asynccontextmanager

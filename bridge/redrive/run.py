@@ -15,7 +15,7 @@ from bridge.app import wanted_topics
 from bridge.clock import wall_us
 from bridge.errors import TopicConfigurationError, Undecodable
 from bridge.kafka.client_options import client_options
-from bridge.kafka.consumer import open_consumer, open_deserializer
+from bridge.kafka.consumer import open_consumer
 from bridge.kafka.partition_counts import check_equal_partition_counts
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.record_batch import batch_maker
@@ -25,6 +25,7 @@ from bridge.redrive.publishing import Marked, RecordPublisher
 from bridge.redrive.report import Report
 from bridge.redrive.reprocessing import Outcome, Reprocessing, Result
 from bridge.serialization import schemas
+from bridge.serialization.decoding import open_deserializer
 from bridge.serialization.schema_registry import Registry
 from bridge.serialization.serializer import confluent_prefix
 from bridge.topics import SUBSCRIBABLE, Topic, topics_for

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SESSION_GRACE_US: Final = 30_000_000
 #: A composite line holds a quote, a trade and greeks.
 MAX_RECORDS_PER_LINE: Final = 3
+#: The reason of dead letters whose lines would have been no record of a known topic: no ``seq`` is missing.
+UNKNOWN_KIND: Final = "unknown_kind"
 
 
 class Scope(NamedTuple):
@@ -76,7 +78,7 @@ class Checker:
         """Take a dead letter."""
         self.dead_letters += 1
         self._letters[letter["session_id"]] += 1
-        if letter["symbol"]:
+        if letter["symbol"] and letter["reason"] != UNKNOWN_KIND:
             most = 1 if letter["reason"] == RECORD_REJECTED else MAX_RECORDS_PER_LINE
             self._records_lost[letter["session_id"]] += most
 
