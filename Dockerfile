@@ -6,7 +6,8 @@
 # Behind a proxy that inspects TLS: --secret id=authority,src=company-ca.pem. It is used for the package index and does not
 # become part of the image.
 #
-# It runs as 10001:10001 with a read-only root file system and no capabilities, and writes no files.
+# It runs as 10001:10001 with a read-only root file system and no capabilities, and writes no files but
+# captures, if BRIDGE_CAPTURE_DIR names a directory that is mounted.
 
 # A tag, so that a rebuild has the base image's security fixes. For reproducible builds, or a mirror:
 # --build-arg PYTHON_IMAGE=registry.example/python:3.13-slim-trixie@sha256:...

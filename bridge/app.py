@@ -15,18 +15,24 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
+import bridge as package
 from bridge import log_events
 from bridge.aries.access_token import FixedToken, RefreshingToken
 from bridge.aries.client import MAX_LISTED_SYMBOLS, AriesClient, ClientState
+from bridge.aries.connection import Connection
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.reconnect import ReconnectPolicy
+from bridge.aries.recorded_connection import recorded
 from bridge.aries.subscriptions import ChangedSymbols
 from bridge.aries.subscriptions.file_watch import watch
 from bridge.aries.subscriptions.plan_change import PlanChange
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, own_share
 from bridge.backoff import Backoff
+from bridge.capture.directory import CaptureDirectory
+from bridge.capture.recorder import REQUESTED, CaptureRecorder, NoRecorder
+from bridge.capture.writer import CaptureWriter
 from bridge.clock import wall_us
 from bridge.errors import (
     RecordsUndelivered,
@@ -37,6 +43,7 @@ from bridge.kafka.client_options import client_options
 from bridge.kafka.partitioner import partition
 from bridge.kafka.publisher import Publisher
 from bridge.kafka.shard_handover import await_other_shards
+from bridge.market_data import FIELDS, EventType
 from bridge.observability.http_server import HttpServer
 from bridge.observability.latency import LatencyMetrics
 from bridge.observability.symbol_ages import SymbolAges
@@ -48,7 +55,7 @@ from bridge.serialization.schema_registry import Registry
 from bridge.serialization.serializer import confluent_prefix
 from bridge.settings import quiet_limits
 from bridge.settings.field_types import redact_url
-from bridge.topics import ALWAYS, Topic, topics_for
+from bridge.topics import ALWAYS, Topic, latest_topics_for, topics_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -57,6 +64,7 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.subscriptions import Plan
     from bridge.settings import Settings
+    from bridge.topics import AnyTopic
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +87,7 @@ class Bridge:
         self.plan_applied_us = self.started_us
         self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
+        self.recorder = open_recorder(settings, redactor.redact)
         self._open_pipeline(redactor)
         self._open_publisher(redactor)
         self._open_client(redactor)
@@ -90,7 +99,7 @@ class Bridge:
         self._ready = asyncio.Event()
         self._pipeline = assemble(
             self.schemas,
-            names=settings.topics,
+            names=settings.written_topics,
             wanted=wanted_topics(self.plan),
             dialect=settings.dialect,
             partition=partition,
@@ -102,6 +111,8 @@ class Bridge:
             conflate_ms=settings.bridge_conflate_ms,
             is_full=settings.is_full,
             redact=redactor.redact,
+            latest=latest_fields(self.plan) if settings.bridge_latest else None,
+            on_incident=self.recorder.incident,
         )
         self.accounts = self._pipeline.accounts
         self.buffer = self._pipeline.buffer
@@ -124,8 +135,8 @@ class Bridge:
             self.buffer,
             self.ingest,
             self.latency,
-            names=settings.topics,
-            topics=sorted({*topics_for(self.plan.events), *ALWAYS}),
+            names=settings.written_topics,
+            topics=sorted({*self._topics_of(self.plan), *ALWAYS}),
             options=lambda: producer_options(settings, redactor.learn),
             batching=Batching(settings.kafka_linger_ms / 1000, settings.kafka_batch_bytes, settings.kafka_compression),
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
@@ -155,6 +166,8 @@ class Bridge:
             plan=self.plan,
             ingest=self.ingest,
             control=self.control,
+            connection=Connection if isinstance(self.recorder, NoRecorder) else recorded(self.recorder),
+            recorder=self.recorder,
         )
 
     # -- life cycle ---------------------------------------------------------------------------------------------
@@ -166,6 +179,7 @@ class Bridge:
         """
         failures: list[Exception] = []
         undelivered = 0
+        self._start_recorder()
         try:
             with _collected(failures):
                 await self._run(stop, failures)
@@ -174,10 +188,19 @@ class Bridge:
                 undelivered = self.give_up()
             with _collected(failures):
                 await self.publisher.close()
+            with _collected(failures):
+                await self.recorder.close()
         if failures:
             raise failures[0] if len(failures) == 1 else ExceptionGroup("several errors ended the bridge", failures)
         if undelivered:
             raise RecordsUndelivered(undelivered)
+
+    def _start_recorder(self) -> None:
+        settings = self.settings
+        self.recorder.start()
+        if settings.bridge_capture_dir is not None:
+            directory = str(settings.bridge_capture_dir)
+            log.info(log_events.CAPTURE_STARTED, directory=directory, mode=settings.bridge_capture_mode)
 
     async def _run(self, stop: asyncio.Event, failures: list[Exception]) -> None:
         """Connect to Kafka, run the client until it ends, and drain; add what ended it to ``failures``."""
@@ -209,6 +232,7 @@ class Bridge:
             self.client.run(),
             self._send_heartbeats(),
             self._release_conflated(),
+            self._release_latest(),
             self._check_symbol_ages(),
             self._watch_subscriptions(stop),
             self.plan_change.run(),
@@ -228,6 +252,7 @@ class Bridge:
             async with asyncio.timeout(self.settings.bridge_drain_seconds):
                 while self.ingest.release_all(wall_us()):
                     await self.publisher.drained()
+                await self._release_latest_once()
                 await self.publisher.drained()
                 self._give_up_records()
                 if self.control.session_id is not None:
@@ -276,6 +301,17 @@ class Bridge:
             while self.ingest.release(wall_us()):  # noqa: ASYNC110 - one turn of the loop between portions
                 await asyncio.sleep(0)
 
+    async def _release_latest(self) -> None:
+        """Queue the latest states that have changed at each interval."""
+        while self.ingest.latest is not None:
+            await asyncio.sleep(self.settings.bridge_latest_interval_ms / 1000)
+            await self._release_latest_once()
+
+    async def _release_latest_once(self) -> None:
+        if self.ingest.latest is not None:
+            for _ in self.ingest.latest.release():
+                await asyncio.sleep(0)
+
     async def _check_symbol_ages(self) -> None:
         """Look for symbols without data, at intervals."""
         ages, now = self.symbol_ages, asyncio.get_running_loop().time
@@ -302,12 +338,19 @@ class Bridge:
     def _own_share(self, plan: Plan) -> Plan:
         return own_share(plan, self.settings.shard, self.settings.bridge_shards)
 
+    def _topics_of(self, plan: Plan) -> frozenset[AnyTopic]:
+        """Return the topics of a plan's data."""
+        topics = topics_for(plan.events)
+        return topics | latest_topics_for(topics) if self.settings.bridge_latest else topics
+
     def _apply(self, plan: Plan) -> None:
         """Change the subscriptions; raise ``KafkaUnreachable`` or ``TopicConfigurationError`` if topics are missing."""
-        self.publisher.open_topics(topics_for(plan.events))
+        self.publisher.open_topics(self._topics_of(plan))
         changed = ChangedSymbols.between(self.plan, plan)
         self.plan, self.plan_applied_us = plan, wall_us()
         self.ingest.set_wanted(wanted_topics(plan))
+        if self.ingest.latest is not None:
+            self.ingest.latest.set_subscribed(latest_fields(plan), self.plan_applied_us)
         self.symbol_ages.watch(quiet_limits.by_topic(self._quiet_limits, plan))
         self.client.replan(plan)
         log.info(
@@ -380,6 +423,18 @@ def token_source(settings: Settings, learn_secret: Callable[[str], None] = lambd
     )
 
 
+def open_recorder(settings: Settings, redact: Callable[[str], str]) -> CaptureRecorder | NoRecorder:
+    """Return the recorder of what is received; one that does nothing without a directory for captures."""
+    if settings.bridge_capture_dir is None:
+        return NoRecorder()
+    instance = settings.bridge_instance
+    directory = CaptureDirectory(settings.bridge_capture_dir, settings.bridge_capture_max_bytes, instance)
+    about = {"dialect": settings.dialect, "instance": instance, "bridge_version": package.__version__}
+    writer = CaptureWriter(directory, about, redact)
+    everything = settings.bridge_capture_mode == "all"
+    return CaptureRecorder(writer, everything=everything, flight_bytes=settings.bridge_flight_recorder_bytes)
+
+
 def dialect(settings: Settings) -> Dialect:
     """Return the dialect to speak."""
     if settings.dialect == "envelope":
@@ -393,6 +448,19 @@ def wanted_topics(plan: Plan) -> dict[str, frozenset[Topic]]:
     return {symbol: topics_for(one.events) for symbol, one in plan.items()}
 
 
+def latest_fields(plan: Plan) -> dict[str, dict[Topic, frozenset[str]]]:
+    """Return the fields of the feed that make a latest state complete, by symbol and topic."""
+    events = {EventType.QUOTES: Topic.QUOTES, EventType.TRADES: Topic.TRADES}
+    return {
+        symbol: {
+            topic: frozenset(one.fields.get(event) or FIELDS[event])
+            for event, topic in events.items()
+            if event in one.events
+        }
+        for symbol, one in plan.items()
+    }
+
+
 def producer_options(settings: Settings, learn_secret: Callable[[str], None]) -> dict[str, object]:
     """Return the options of a new producer; secrets and certificates are read again."""
     return {
@@ -403,7 +471,7 @@ def producer_options(settings: Settings, learn_secret: Callable[[str], None]) ->
 
 @contextmanager
 def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
-    """Let SIGTERM and SIGINT stop the bridge; a second one ends the process immediately."""
+    """Let SIGTERM and SIGINT stop the bridge, a second one end the process, and SIGUSR1 write the flight recorder."""
     loop = asyncio.get_running_loop()
 
     def handle(name: str) -> None:
@@ -418,10 +486,11 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
 
     for number in _STOPPING:
         loop.add_signal_handler(number, handle, number.name)
+    loop.add_signal_handler(signal.SIGUSR1, bridge.recorder.incident, REQUESTED)
     try:
         yield
     finally:
-        for number in _STOPPING:
+        for number in (*_STOPPING, signal.SIGUSR1):
             loop.remove_signal_handler(number)
 
 
@@ -433,7 +502,7 @@ async def serve(settings: Settings, redactor: Redactor) -> None:
         with signals(stop, service.bridge):
             await service.run(stop)
     finally:
-        for number in _STOPPING:  # the exit code is decided: a late signal must not change it
+        for number in (*_STOPPING, signal.SIGUSR1):  # the exit code is decided: a late signal must not change it
             signal.signal(number, signal.SIG_IGN)
 
 

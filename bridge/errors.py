@@ -18,6 +18,7 @@
     ├── TokenUnavailable         no access token at the moment: retried
     ├── ConnectionLost           the Aries connection is closed or unusable: retried according to its cause
     │   └── HandshakeRefused     … because the WebSocket handshake failed: no token was sent yet
+    ├── CaptureUnreadable        a file that is no capture, or a damaged one          (exit 1)
     ├── Undecodable              a Kafka value that is not a record of the bridge
     └── BadLine                  a line of the feed that cannot become a record: dead-lettered
         └── BadField             … because of one of its fields
@@ -196,8 +197,20 @@ class SecretUnreadable(BridgeError):
         return f"{self.name}: {self.complaint}"
 
 
+class CaptureUnreadable(BridgeError):
+    """A file that is no capture, or a damaged one; the text says which and why."""
+
+
 class Undecodable(BridgeError):
-    """A Kafka value that cannot be decoded; the text says why."""
+    """A Kafka value that cannot be decoded; the text says why, and ``cause`` the same without what differs by value."""
+
+    def __init__(self, text: str, cause: str = "not a record of its schema") -> None:
+        self.text = text
+        self.cause = cause
+        super().__init__(text, cause)
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class TokenUnavailable(BridgeError):

@@ -141,6 +141,8 @@ async def test_a_bad_line_affects_no_other(broker: EmbeddedBroker, topic_prefix:
     for line, reason in bad.items():
         assert letters[line]["reason"] == reason
         assert letters[line]["dialect"] == "envelope"
+        # A line of a symbol is found by it, unless it is not read that far, or none that it could be.
+        assert letters[line]["symbol"] == ("AAPL" if reason in ("bad_field", "unknown_kind") else None)
 
 
 async def test_shards_share_the_symbols_and_one_publishes_the_market_status(

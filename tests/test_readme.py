@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.main import get_command
 
+from bridge.cli.commands import app
 from bridge.settings import table as settings_table
 from tests.programs.docs import settings_table as readme
 from tests.support.generated import MarkersMissing
@@ -46,3 +49,11 @@ def test_write_and_check_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert readme.main(["--check"]) is None
     path.write_text("", encoding="utf-8")
     assert "settings:begin" in str(readme.main(["--write"]))
+
+
+def test_the_readme_has_every_command() -> None:
+    """A new command gets a row in the table of commands, and nothing else has one."""
+    table = readme.README.read_text(encoding="utf-8").partition("\n### Commands\n")[2].partition("\n#")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(get_command(app).commands)  # type: ignore[attr-defined]  # a group

@@ -29,6 +29,7 @@ from bridge.aries.protocol.session_events import (
 )
 from bridge.aries.protocol.silence import SilencePolicy
 from bridge.aries.protocol.symbol_limit import SymbolLimit
+from bridge.capture.recorder import NoRecorder
 from bridge.clock import SessionIds, wall_us
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable, TokenUnavailable
 from bridge.observability.connection_history import ConnectionHistory
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.session_events import SessionEvent
     from bridge.aries.reconnect import ReconnectPolicy
     from bridge.aries.subscriptions import Plan
+    from bridge.capture.recorder import Recorder
     from bridge.pipeline.control_events import ControlEvents
     from bridge.pipeline.ingest import Ingest
 
@@ -84,6 +86,8 @@ class AriesClient:
         plan: Plan,
         ingest: Ingest,
         control: ControlEvents,
+        connection: type[Connection] = Connection,
+        recorder: Recorder | None = None,
     ) -> None:
         self.state = ClientState.STARTING
         self.reconnects: dict[DisconnectCause, int] = {}
@@ -104,6 +108,8 @@ class AriesClient:
         self._reconnect_policy = reconnect_policy
         self._ingest = ingest
         self._control = control
+        self._connection = connection
+        self._recorder = recorder or NoRecorder()
         self._session_ids = SessionIds()
         self._ignored_life_logged = False
         #: When market data was last received, or what was missing before has ended (µs since the epoch).
@@ -128,7 +134,8 @@ class AriesClient:
     async def _connect(self) -> None:
         self.state = ClientState.CONNECTING
         token = await self._token(fresh=False)
-        socket = await connect.connect(self._url, Connection, connect.OPEN_TIMEOUT_SECONDS, self._cafile)
+        socket = await connect.connect(self._url, self._connection, connect.OPEN_TIMEOUT_SECONDS, self._cafile)
+        self._recorder.mark("connected")
         session = self.session = Session(
             self._dialect, self.plan, self._timing, _now(), silence=self._silence, limit=self._symbol_limit
         )
@@ -166,7 +173,7 @@ class AriesClient:
             try:
                 self._on_messages(messages, session, wake)
             except BaseException as error:  # noqa: BLE001 - raised again below, as it ends this task
-                socket.listen(_discard)
+                socket.discard()
                 failed.set_exception(error)
 
         socket.listen(on_messages)
@@ -174,7 +181,7 @@ class AriesClient:
         try:
             await asyncio.wait((failed, closed), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            socket.listen(_discard)
+            socket.discard()
             closed.cancel()
         if failed.done():
             failed.result()
@@ -319,6 +326,7 @@ class AriesClient:
         session_id = self._session_ids.next()
         self._ingest.start_session(session_id)
         self._control.session_id = session_id
+        self._recorder.mark("session started", session_id=session_id)
         self.connection_history.session_started()
         self.state = ClientState.SUBSCRIBING
         log.info(
@@ -333,6 +341,7 @@ class AriesClient:
 
     def _end_session(self, session: Session) -> None:
         self.session = None
+        self._recorder.mark("session ended")
         first_data, last_data = session.keep_alive.first_data, session.keep_alive.last_data
         if first_data is not None and last_data is not None:
             self._reconnect_policy.data_received_for(last_data - first_data)
@@ -344,6 +353,7 @@ class AriesClient:
         if self._control.session_id is not None and self.connection_history.open_gap is None:
             self.connection_history.begin_gap(self._last_data_us, cause)
             self._control.announce(ControlKind.GAP, gap_from_us=self._last_data_us, reason=f"{cause}: {reason}")
+            self._recorder.incident("gap", f"{cause}: {reason}")
 
     def _end_gap(self) -> None:
         self.state = ClientState.STREAMING
@@ -360,6 +370,7 @@ class AriesClient:
         self.last_loss = lost
         self.reconnects[lost.cause] = self.reconnects.get(lost.cause, 0) + 1
         self.connection_history.lost(lost.cause, str(lost), wall_us())
+        self._recorder.mark("connection lost", cause=lost.cause, reason=str(lost))
         if lost.blames_token:
             self._tokens.invalidate()
         self._begin_gap(lost.cause, str(lost))
@@ -385,11 +396,6 @@ async def _cancel_and_wait(*tasks: asyncio.Task[None]) -> list[BaseException]:
         task.cancel()
     await asyncio.wait(tasks)
     return [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
-
-
-def _discard(messages: deque[bytes]) -> None:
-    """Discard messages that are received while the connection is being closed."""
-    messages.clear()
 
 
 def _on_protocol_pong(session: Session, done: asyncio.Future[float]) -> None:

@@ -83,6 +83,10 @@ class Connection(PlainConnection):
         if self.protocol.state is State.OPEN:
             self._frames_received(b"")
 
+    def discard(self) -> None:
+        """Discard messages from now on, as while the connection is being closed."""
+        self.listen(deque.clear)
+
     def data_received(self, data: bytes) -> None:
         """Handle bytes that were read from the socket."""
         if self.response is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bridge.check.report import CheckReport
     from bridge.kafka.cluster import TopicDescription, TopicDescriptions
     from bridge.settings import Settings
+    from bridge.topics import AnyTopic
 
 PARTITIONS, LEADERS, REPLICATION = "Kafka partition counts", "Kafka leaders", "Kafka replication"
 MIN_INSYNC, BATCHES, CLEANUP = "Kafka min.insync.replicas", "Kafka max.message.bytes", "Kafka cleanup policy"
@@ -29,12 +30,14 @@ READING = "Kafka read permission"
 
 
 def check_topics(
-    report: CheckReport, settings: Settings, needed: Collection[Topic], described: TopicDescriptions
+    report: CheckReport, settings: Settings, needed: Collection[AnyTopic], described: TopicDescriptions
 ) -> None:
     """Report on each topic, and then on the properties of all that are needed."""
-    for topic in settings.topics:
+    for topic in settings.written_topics:
         _check_existence(report, settings, topic, described, needed=topic in needed)
-    existing = {topic: described.topics[name] for topic, name in settings.topics.items() if name in described.topics}
+    existing = {
+        topic: described.topics[name] for topic, name in settings.written_topics.items() if name in described.topics
+    }
     used = [description for topic, description in existing.items() if topic in needed]
     if not used:
         return
@@ -58,9 +61,9 @@ def check_topics(
 
 
 def _check_existence(
-    report: CheckReport, settings: Settings, topic: Topic, described: TopicDescriptions, *, needed: bool
+    report: CheckReport, settings: Settings, topic: AnyTopic, described: TopicDescriptions, *, needed: bool
 ) -> None:
-    name = settings.topics[topic]
+    name = settings.written_topics[topic]
     check = f"Kafka topic {name}"
     rename = f"name another with KAFKA_TOPIC_PREFIX or KAFKA_TOPIC_{topic.setting}."
     if (existing := described.topics.get(name)) is not None:
@@ -77,7 +80,7 @@ def _check_existence(
 def _check_partitions(report: CheckReport, settings: Settings, used: Sequence[TopicDescription]) -> None:
     counts = {topic.name: len(topic.partitions) for topic in used}
     data = [counts[name] for topic in SUBSCRIBABLE if (name := settings.topics[topic]) in counts]
-    if unequal := unequal_partition_counts(settings.topics, counts):
+    if unequal := unequal_partition_counts(settings.written_topics, counts):
         report.fail(
             PARTITIONS,
             f"the data topics differ ({unequal}), so a symbol does not have the same partition on each",
@@ -140,11 +143,11 @@ def _check_max_message_bytes(report: CheckReport, settings: Settings, used: Sequ
         report.warn(BATCHES, f"{finding}; compressed batches may still fit", hint)
 
 
-def _check_cleanup(report: CheckReport, settings: Settings, existing: Mapping[Topic, TopicDescription]) -> None:
+def _check_cleanup(report: CheckReport, settings: Settings, existing: Mapping[AnyTopic, TopicDescription]) -> None:
     options = TopicOptions()
     differences = [
         f"{wanted.name}: {difference}"
-        for wanted in specify_topics(settings.topics, options, {})
+        for wanted in specify_topics(settings.written_topics, options, {})
         if wanted.topic in existing
         for difference in find_differences(options, wanted, existing[wanted.topic])
     ]

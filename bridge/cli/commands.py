@@ -9,6 +9,9 @@ import typer
 import bridge
 from bridge.cli.check import check
 from bridge.cli.dev import dev
+from bridge.cli.explain import explain
+from bridge.cli.redrive import redrive
+from bridge.cli.replay import replay
 from bridge.cli.schemas import schemas_app
 from bridge.cli.settings import settings_command
 from bridge.cli.simulate import simulate
@@ -51,9 +54,12 @@ def run() -> None:
 
 app.command()(dev)
 app.command()(simulate)
+app.command()(replay)
+app.command()(explain)
 app.command()(tail)
 app.command("settings")(settings_command)
 app.command()(check)
 app.command()(topics)
 app.command()(verify)
+app.command()(redrive)
 app.add_typer(schemas_app, name="schemas")

@@ -12,9 +12,11 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 _STDERR = 2
@@ -37,11 +39,18 @@ def main() -> None:
             if not is_service:  # the service replaces the handlers when it has started
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
-            app()
+            _run_command(app)
     except BridgeError as error:
         print(f"aries-bridge: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - a raw traceback may have secrets in it
+        from bridge.cli import output  # noqa: PLC0415 - see above
+
+        if problem := output.failure(error):
+            output.discard(sys.stdout)
+            with suppress(OSError):
+                print(f"aries-bridge: {problem}", file=sys.stderr)
+            sys.exit(1)
         sys.exit(_report_unexpected(error, "json" if is_service else "console"))
     finally:
         _flush_stderr()
@@ -54,6 +63,18 @@ def _run_service() -> None:
     from bridge.cli import run as service  # noqa: PLC0415 - see above
 
     sys.exit(service.run())
+
+
+def _run_command(app: Callable[[], None]) -> None:
+    """Run a command, and flush what it has written: a full disk may be noticed only then."""
+    try:
+        app()
+    finally:
+        if sys.stdout is not None:
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report_unexpected(error: Exception, log_format: Literal["json", "console"]) -> int:

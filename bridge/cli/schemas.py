@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path  # noqa: TC003 - typer resolves it to know what the argument takes
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,6 +75,18 @@ def show(
             f"Records: {records}."
         )
     typer.echo(json.dumps(json.loads(known[topic].text), indent=2, ensure_ascii=False))
+
+
+@schemas_app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(help="It is created if it is missing; files in it are replaced.")],
+) -> None:
+    """Write the files of all schemas, those of earlier releases into `released`."""
+    try:
+        copies = schemas.export(directory)
+    except OSError as error:
+        raise BridgeError(f"{error.filename} cannot be written: {error.strerror}.") from error
+    typer.echo(f"{len(copies)} schemas written to {directory}.")
 
 
 @schemas_app.command()

@@ -1,11 +1,9 @@
-"""What commands in a terminal share: notes on standard error, Ctrl-C, and closed pipes."""
+"""What commands in a terminal share: notes on standard error, and Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -48,13 +46,3 @@ async def run_until_signal(work: Coroutine[Any, Any, None]) -> bool:
         return False
     working.result()
     return True
-
-
-def discard_output() -> None:
-    """Redirect output to ``os.devnull``: else Python fails when it flushes to a closed pipe at exit.
-
-    See "Note on SIGPIPE", docs.python.org/3/library/signal.html.
-    """
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(devnull, stream.fileno())

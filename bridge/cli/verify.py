@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bridge.cli.options import BootstrapServers  # noqa: TC001 - typer reads annotations at run time
-from bridge.cli.terminal import ThrottledNotes, discard_output, note, run_until_signal
-from bridge.clock import wall_us
+from bridge.cli.output import discard, while_output_is_open
+from bridge.cli.terminal import ThrottledNotes, note, run_until_signal
+from bridge.cli.times import Since, Until, time_range_us
 from bridge.network import event_loop
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import MARKET_DATA
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from bridge.verify.topic_reader import TopicReader
     from bridge.verify.violations import Violation
 
-_AGO: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
 
 def verify(
     topics: Annotated[
@@ -43,10 +39,8 @@ def verify(
         ),
     ] = None,
     *,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Records from then on: 2026-01-31T14:30:00Z, or 90s, 15m, 2h, 1d ago."),
-    ] = None,
+    since: Since = None,
+    until: Until = None,
     session: Annotated[int | None, typer.Option(metavar="ID", help="Records of this session_id only.")] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Every repeat is a violation, also after a producer was replaced.")
@@ -71,9 +65,13 @@ def verify(
     Memory grows with symbols and sessions, not with records. Exit code: 0 all
     proven, 1 a violation, 2 wrong settings.
     """
+    settings = kafka_settings(bootstrap_servers)
+    since_us, until_us = time_range_us(since, until)
+    if follow and until is not None:
+        raise typer.BadParameter("--follow goes on, --until ends: leave one out")
     verification = Verification(
-        kafka_settings(bootstrap_servers),
-        Selection(tuple(topics or ()), _since_us(since), session, strict),
+        settings,
+        Selection(tuple(topics or ()), since_us, session, strict, until_us),
         follow=follow,
         on_violation=_write_text if not as_json else _write_json if follow else lambda _: None,
         on_kafka_error=ThrottledNotes().add,
@@ -81,30 +79,17 @@ def verify(
         progress=_progress,
     )
     try:
-        event_loop.run(run_until_signal(verification.run()))
+        event_loop.run(run_until_signal(while_output_is_open(verification.run())))
         report = verification.close()
         if report is None:
             note("interrupted before the end: nothing is proven.")
             raise typer.Exit(1)
         _write(json.dumps(report.to_json())) if as_json else _show(report)
     except BrokenPipeError:  # e.g. `| head`
-        discard_output()
+        discard(sys.stdout, sys.stderr)
         raise typer.Exit(1) from None
     if not report.proven:
         raise typer.Exit(1)
-
-
-def _since_us(text: str | None) -> int | None:
-    """Return a point of time in µs since the epoch; raise typer.BadParameter."""
-    if text is None:
-        return None
-    if ago := _AGO.fullmatch(text):
-        return wall_us() - round(float(ago[1]) * _SECONDS[ago[2]] * 1e6)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is neither ISO-8601 nor a number followed by s, m, h or d") from None
-    return round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1e6)
 
 
 def _write_text(violation: Violation) -> None:
@@ -117,7 +102,9 @@ def _write_json(violation: Violation) -> None:
 
 def _show(report: Report) -> None:
     console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 120)
-    console.print(report.table())
+    with console.capture() as table:  # rich handles a closed pipe in its own way
+        console.print(report.table())
+    _write(table.get().rstrip("\n"))
     processes = f"{report.processes:,} process{'' if report.processes == 1 else 'es'}"
     _write(f"control: {report.control_records:,} records of {processes}; dlq: {report.dead_letters:,}")
     _write(report.verdict)

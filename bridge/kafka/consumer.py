@@ -21,49 +21,40 @@ from bridge.kafka.client_options import (
     close_consumer,
     readable_errors,
 )
-from bridge.serialization import schemas
-from bridge.serialization.deserializer import Deserializer
-from bridge.serialization.registry_settings import RegistrySettings
-from bridge.serialization.schema_registry import Registry
+from bridge.serialization.registry_settings import DecodingSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-    from bridge.topics import Topic
+    from bridge.topics import AnyTopic, TopicNames
 
 # Limits of one response: a few thousand records, also if 100 partitions are read from the beginning.
 FETCH_BYTES = 8 << 20
 PARTITION_FETCH_BYTES = 256 << 10
 
 
-class ReadingSettings(KafkaSettings, RegistrySettings, Protocol):
+class ReadingSettings(KafkaSettings, DecodingSettings, Protocol):
     """The settings of a command that reads and decodes topics."""
-
-    @property
-    def schema_registry_url(self) -> str | None: ...
-
-
-@asynccontextmanager
-async def open_deserializer(settings: ReadingSettings) -> AsyncIterator[Deserializer]:
-    """Provide a deserializer with the bridge's schemas, those of its releases, and the registry's if one is set."""
-    known, released = schemas.load(), schemas.load_released()
-    if settings.schema_registry_url is None:
-        yield Deserializer(known, released=released)
-        return
-    async with Registry.of(settings, settings.schema_registry_url) as registry:
-        yield Deserializer(known, registry, released)
 
 
 @asynccontextmanager
 async def open_consumer(
-    settings: KafkaSettings, name: str, *, partition_fetch_bytes: int = PARTITION_FETCH_BYTES
+    settings: KafkaSettings,
+    name: str,
+    *,
+    partition_fetch_bytes: int = PARTITION_FETCH_BYTES,
+    group: str | None = None,
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """Start a consumer without a group and close it at the end; raises KafkaUnreachable."""
+    """Start a consumer and close it at the end; raises KafkaUnreachable.
+
+    It is no member of a group, but may commit the offsets of one.
+    """
     options = client_options(settings, name)
     consumer = Consumer(
         options,
+        group_id=group,
         enable_auto_commit=False,
         # If a record was deleted before it was read, continue with the oldest that is left.
         auto_offset_reset="earliest",
@@ -87,7 +78,11 @@ def _check_versions(client: Client) -> None:
 
 
 async def assign_topics(
-    consumer: AIOKafkaConsumer, names: Mapping[Topic, str], requested: tuple[str, ...], *, also: tuple[Topic, ...] = ()
+    consumer: AIOKafkaConsumer,
+    names: TopicNames,
+    requested: tuple[str, ...],
+    *,
+    also: tuple[AnyTopic, ...] = (),
 ) -> list[TopicPartition]:
     """Assign all partitions of the requested topics, or of the bridge's topics that exist if none is requested.
 
@@ -136,7 +131,7 @@ async def fetch(
     return records
 
 
-def _select_topics(requested: tuple[str, ...], names: Mapping[Topic, str], existing: set[str]) -> list[str]:
+def _select_topics(requested: tuple[str, ...], names: TopicNames, existing: set[str]) -> list[str]:
     """Return the full names of the topics to read; raise TopicConfigurationError if one is missing."""
     by_short_name = {topic.value: name for topic, name in names.items()}
     selected = [by_short_name.get(name, name) for name in requested]

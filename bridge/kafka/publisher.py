@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bridge.observability.latency import LatencyMetrics
     from bridge.pipeline.ingest import Ingest
     from bridge.pipeline.record_buffer import RecordBuffer
-    from bridge.topics import Topic
+    from bridge.topics import AnyTopic, TopicNames
 
     StartProducer = Callable[[Mapping[str, object], Collection[str], float], Awaitable[Producer]]
 
@@ -56,8 +56,8 @@ class Publisher:
         ingest: Ingest,
         latency: LatencyMetrics,
         *,
-        names: Mapping[Topic, str],
-        topics: Collection[Topic],
+        names: TopicNames,
+        topics: Collection[AnyTopic],
         options: Callable[[], Mapping[str, object]],
         batching: Batching,
         delivery_timeout_seconds: float,
@@ -103,7 +103,7 @@ class Publisher:
             self._producer = await self._started_producer()
         self._buffer.open(partition_counts(self._producer, self._names, self._topics))
 
-    def open_topics(self, topics: Collection[Topic]) -> None:
+    def open_topics(self, topics: Collection[AnyTopic]) -> None:
         """Open queues for topics that were not needed before; the others are not looked at.
 
         Raises ``KafkaUnreachable`` or ``TopicConfigurationError``; a later call may succeed, with newer metadata.

@@ -16,7 +16,7 @@ from bridge import log_events
 from bridge.backoff import Backoff
 from bridge.errors import KafkaUnreachable, RegistryUnreachable, TopicConfigurationError, Undecodable
 from bridge.kafka.client_options import client_options, readable_errors
-from bridge.kafka.consumer import ReadingSettings, assign_topics, fetch, open_consumer, open_deserializer
+from bridge.kafka.consumer import ReadingSettings, assign_topics, fetch, open_consumer
 from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind
 from bridge.topics import Topic
 
@@ -83,6 +83,9 @@ async def await_other_shards(
     """
     if settings.bridge_group is None:
         return None
+    # A bridge without other shards starts faster without it.
+    from bridge.serialization.decoding import open_deserializer  # noqa: PLC0415 - see above
+
     others = OtherShards(settings.bridge_group, settings.bridge_shards)
     backoff = Backoff(0.5, 15.0)
     while True:

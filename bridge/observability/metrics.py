@@ -70,6 +70,7 @@ class BridgeCollector(Collector):
         yield from self._records()
         yield from self._aries()
         yield from self._delivery()
+        yield from self._capture()
         yield _gauge(
             "event_loop_lag_seconds",
             "Largest delay of an event loop timer in the last 15 s.",
@@ -155,6 +156,19 @@ class BridgeCollector(Collector):
             "control_records_rejected",
             "Records LOST for the control topic because Kafka rejected them.",
             accounts.control_rejected,
+        )
+
+        latest = self._bridge.settings.latest_topics
+        yield _counters(
+            "latest_published",
+            "Latest states acknowledged by Kafka, by topic; they are copies, and in no account of lines.",
+            ("topic",),
+            {(name,): accounts.latest_published[topic] for topic, name in latest.items()},
+        )
+        yield _counter(
+            "latest_rejected",
+            "Latest states that were not published: Kafka rejected them, or they were too large.",
+            accounts.latest_rejected,
         )
 
     def _aries(self) -> Iterator[Metric]:
@@ -243,6 +257,16 @@ class BridgeCollector(Collector):
         yield _samples(bridge.latency.receive_to_ack)
         yield _samples(bridge.latency.produce_ack)
         yield _counter("producer_rebuilds", "Producers replaced after a failure.", state.rebuilds)
+
+    def _capture(self) -> Iterator[Metric]:
+        recorder = self._bridge.recorder
+        yield _counter("capture_frames", "Frames written to captures; 0 without them.", recorder.frames_written)
+        yield _counter(
+            "capture_frames_dropped",
+            "Frames that are missing in captures, as the disk was full, slow or failed; the records are not affected.",
+            recorder.frames_dropped,
+        )
+        yield _counter("capture_incidents", "Incidents written to captures.", recorder.incidents_written)
 
     def _by_topic(self, counts: Mapping[Topic, int], topics: Iterable[Topic]) -> dict[tuple[str, ...], float]:
         return {(self._bridge.settings.topics[topic],): counts.get(topic, 0) for topic in topics}

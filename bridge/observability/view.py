@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.secrets.secret import Secret
     from bridge.serialization.decimals import DecimalEncoder
-    from bridge.topics import Topic
+    from bridge.topics import LatestTopic, Topic
 
 
 class SettingsView(Protocol):
@@ -42,6 +42,8 @@ class SettingsView(Protocol):
     def aries_access_token(self) -> Secret | None: ...
     @property
     def topics(self) -> Mapping[Topic, str]: ...
+    @property
+    def latest_topics(self) -> Mapping[LatestTopic, str]: ...
     @property
     def kafka_bootstrap_servers(self) -> Collection[str]: ...
     @property
@@ -113,6 +115,17 @@ class TokensView(Protocol):
     def expires_at(self) -> float | None: ...
 
 
+class RecorderView(Protocol):
+    """What is captured of the feed."""
+
+    @property
+    def frames_written(self) -> int: ...
+    @property
+    def frames_dropped(self) -> int: ...
+    @property
+    def incidents_written(self) -> int: ...
+
+
 class PublisherStateView(Protocol):
     """The state of the connection to Kafka."""
 
@@ -177,5 +190,7 @@ class BridgeView(Protocol):
     def buffer(self) -> RecordBuffer: ...
     @property
     def publisher(self) -> PublisherView: ...
+    @property
+    def recorder(self) -> RecorderView: ...
     @property
     def latency(self) -> LatencyMetrics: ...

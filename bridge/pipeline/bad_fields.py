@@ -10,9 +10,10 @@ import structlog
 
 from bridge import log_events
 from bridge.errors import describe_value
+from bridge.pipeline.incidents import ignore_incident
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bridge.serialization.readable_fields import UnreadableField
     from bridge.topics import Topic
@@ -32,7 +33,8 @@ class Example(msgspec.Struct, frozen=True):
 class BadFields:
     """A count and an example for each topic and field; there are no more than the table of field mappings has."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_incident: Callable[[str, str], None] = ignore_incident) -> None:
+        self._on_incident = on_incident
         self.counts: Counter[tuple[Topic, str]] = Counter()
         self.examples: dict[tuple[Topic, str], Example] = {}
 
@@ -44,5 +46,6 @@ class BadFields:
                 log.warning(
                     log_events.BAD_FIELD, topic=topic, field=name, value=example.value, expected=expected, symbol=symbol
                 )
+                self._on_incident("bad_field", f"{topic}: {name}")
             self.counts[topic, name] += 1
             self.examples[topic, name] = example

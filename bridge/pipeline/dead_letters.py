@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import bridge
 from bridge.pipeline.accounts import RATE_LIMIT
 from bridge.pipeline.dead_letter_limit import DeadLetterLimit
+from bridge.pipeline.incidents import ignore_incident
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
@@ -21,6 +23,14 @@ if TYPE_CHECKING:
 
 #: A longer line is cut, and the error says so: Kafka would not take it whole.
 MAX_RAW_BYTES: Final = 512 * 1024
+#: The reason of dead letters that hold the value of a record which Kafka rejected, and no line.
+RECORD_REJECTED: Final = "record_refused"
+_CUT: Final = re.compile(r" \(the line has \d+ bytes, of which the first \d+ are kept\)$")
+
+
+def is_cut(error: str) -> bool:
+    """Return whether a dead letter with this error holds only the beginning of its line."""
+    return _CUT.search(error) is not None
 
 
 class DeadLetters:
@@ -36,6 +46,7 @@ class DeadLetters:
         dialect: str,
         redact: Callable[[str], str] = str,
         limit: DeadLetterLimit | None = None,
+        on_incident: Callable[[str, str], None] = ignore_incident,
     ) -> None:
         self.session_id = 0
         self.limit = limit or DeadLetterLimit()
@@ -45,12 +56,14 @@ class DeadLetters:
         self._overload = overload
         self._dialect = dialect
         self._redact = redact
+        self._on_incident = on_incident
 
     def queue(self, raw: bytes, error: BadLine, ingest_us: int, session_id: int | None = None) -> None:
         """Queue the dead letter of a line, or of a record of an earlier session.
 
         Beyond the rate limit, and where there is no room, it is accounted for as dropped.
         """
+        self._on_incident("dead_letter", error.reason)
         if not self.limit.admits(error.reason, min(len(raw), MAX_RAW_BYTES)):
             self._drop(error, RATE_LIMIT)
             return

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from bridge.serialization.schema_registry import Registry
     from bridge.serialization.schemas import AvroRecord, Schema, Schemas
+    from bridge.topics import Topic
 
 _BASE64 = "base64:"
 #: What fastavro raises for bytes that do not match the schema, from its C code and from its Python code.
@@ -53,23 +54,46 @@ class Deserializer:
         """Decode values of these schemas, of ``released`` ones, and with a registry those of its ids."""
         self._by_fingerprint = {schema.fingerprint: schema for schema in (*released, *schemas.values())}
         self._by_id: dict[int, Schema] = {}
+        #: Why there is no schema of an id.
+        self._unusable: dict[int, str] = {}
+        self._names = {topic: schema.name for topic, schema in schemas.items()}
         self._registry = registry
 
     async def decode(self, value: bytes | None) -> Decoded:
+        """Do as ``decode_known``, after fetching the schema from the registry if it is not known yet.
+
+        Raise RegistryUnreachable or RegistryRefused, too, if it cannot be fetched.
+        """
+        schema_id = self._missing_id(value)
+        if schema_id is not None:
+            if schema_id not in self._unusable:
+                await self._fetch(schema_id)
+            if (problem := self._unusable.get(schema_id)) is not None:
+                raise Undecodable(problem, "of an unknown schema")
+        return self.decode_known(value)
+
+    async def decode_as(self, topic: Topic, value: bytes | None) -> AvroRecord:
+        """Return a record of this topic; raise Undecodable, also if it is of another one, and what ``decode`` does."""
+        name, record = await self.decode(value)
+        if name != self._names[topic]:
+            raise Undecodable(f"the value is a {name}, not a {self._names[topic]}", "a record of another topic")
+        return record
+
+    def decode_known(self, value: bytes | None) -> Decoded:
         """Return the record in a Kafka value: decimals as Decimal, timestamps as aware datetime.
 
-        Raise Undecodable for a value in another format or with an unknown schema, RegistryUnreachable or
-        RegistryRefused if its schema cannot be fetched from the registry.
+        Raise Undecodable for a value in another format or with a schema that is not known yet.
         """
         if not value:
-            raise Undecodable("the value is empty")
+            raise Undecodable("the value is empty", "empty")
         if value.startswith(SINGLE_OBJECT_MARKER):
             return _read(self._schema_by_fingerprint(value), value, len(SINGLE_OBJECT_MARKER) + FINGERPRINT_BYTES)
         if value.startswith(CONFLUENT_MARKER):
-            return _read(await self._schema_by_id(value), value, len(CONFLUENT_MARKER) + CONFLUENT_ID_BYTES)
+            return _read(self._schema_by_id(value), value, len(CONFLUENT_MARKER) + CONFLUENT_ID_BYTES)
         raise Undecodable(
             f"the value starts with {value[:2].hex()}, neither Avro single-object encoding (c301) "
-            "nor the Confluent wire format (00)"
+            "nor the Confluent wire format (00)",
+            "in another format",
         )
 
     def _schema_by_fingerprint(self, value: bytes) -> Schema:
@@ -79,30 +103,46 @@ class Deserializer:
         if schema is None:
             raise Undecodable(
                 f"no schema of this version or an earlier one has the fingerprint {fingerprint.hex()}: "
-                "a later version of the bridge, or another application, wrote the value"
+                "a later version of the bridge, or another application, wrote the value",
+                "of an unknown schema",
             )
         return schema
 
-    async def _schema_by_id(self, value: bytes) -> Schema:
-        start = len(CONFLUENT_MARKER)
-        id_bytes = value[start : start + CONFLUENT_ID_BYTES]
-        if len(id_bytes) < CONFLUENT_ID_BYTES:
+    def _schema_by_id(self, value: bytes) -> Schema:
+        schema_id = _id_of(value)
+        if schema_id is None:
             raise Undecodable("the value ends within its schema id")
-        schema_id = int.from_bytes(id_bytes, "big")
-        if schema_id not in self._by_id:
-            self._by_id[schema_id] = await self._fetch(schema_id)
-        return self._by_id[schema_id]
+        schema = self._by_id.get(schema_id)
+        if schema is None:
+            text = f"the value has the registry's schema id {schema_id}: set SCHEMA_REGISTRY_URL"
+            raise Undecodable(text, "with a schema id, but no registry is set")
+        return schema
 
-    async def _fetch(self, schema_id: int) -> Schema:
-        if self._registry is None:
-            raise Undecodable(f"the value has the registry's schema id {schema_id}: set SCHEMA_REGISTRY_URL")
+    def _missing_id(self, value: bytes | None) -> int | None:
+        """Return the schema id of a value that the registry has to be asked for."""
+        if self._registry is None or value is None or not value.startswith(CONFLUENT_MARKER):
+            return None
+        schema_id = _id_of(value)
+        return None if schema_id in self._by_id else schema_id
+
+    async def _fetch(self, schema_id: int) -> None:
+        """Ask the registry for a schema, once for each id: it registers a schema before anyone uses it."""
+        assert self._registry is not None  # see _missing_id
         text = await self._registry.fetch(schema_id)
         if text is None:
-            raise Undecodable(f"the schema registry has no schema {schema_id}")
+            self._unusable[schema_id] = f"the schema registry has no schema {schema_id}"
+            return
         try:
-            return parse_schema(text)
+            self._by_id[schema_id] = parse_schema(text)
         except INVALID_SCHEMA_ERRORS as error:
-            raise Undecodable(f"the registry's schema {schema_id} is not an Avro record schema: {error}") from error
+            self._unusable[schema_id] = f"the registry's schema {schema_id} is not an Avro record schema: {error}"
+
+
+def _id_of(value: bytes) -> int | None:
+    """Return the schema id of a value in Confluent's wire format; None if it ends before."""
+    start = len(CONFLUENT_MARKER)
+    id_bytes = value[start : start + CONFLUENT_ID_BYTES]
+    return int.from_bytes(id_bytes, "big") if len(id_bytes) == CONFLUENT_ID_BYTES else None
 
 
 def to_json(record: AvroRecord) -> dict[str, Any]:

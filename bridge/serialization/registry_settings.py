@@ -99,3 +99,10 @@ def tls(settings: RegistrySettings) -> ssl.SSLContext:
             prefix="SCHEMA_REGISTRY_",
         )
     return context
+
+
+class DecodingSettings(RegistrySettings, Protocol):
+    """The settings by which values are decoded."""
+
+    @property
+    def schema_registry_url(self) -> str | None: ...

@@ -88,10 +88,26 @@ def load() -> Schemas:
 
 def load_released() -> tuple[Schema, ...]:
     """Read the schemas of all releases, with which topics may still have records."""
+    return tuple(parse_schema(file.read_text("utf-8")) for _, file in _released_files())
+
+
+def export(directory: Path) -> list[Path]:
+    """Copy the files of all schemas to a directory, those of releases to ``released/<version>``; return the copies."""
+    folder = _folder()
+    copies = {directory / file: folder.joinpath(file) for file in FILES.values()}
+    copies |= {directory / "released" / version / file.name: file for version, file in _released_files()}
+    for copy, file in copies.items():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(file.read_text("utf-8"), "utf-8")
+    return list(copies)
+
+
+def _released_files() -> Iterator[tuple[str, Traversable]]:
+    """Yield the versions and the schemas' files of all releases."""
     released = _folder().joinpath("released")
-    folders = [folder for folder in released.iterdir() if folder.is_dir()] if released.is_dir() else []
-    files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".avsc")]
-    return tuple(parse_schema(file.read_text("utf-8")) for file in files)
+    for folder in released.iterdir() if released.is_dir() else ():
+        if folder.is_dir():
+            yield from ((folder.name, file) for file in folder.iterdir() if file.name.endswith(".avsc"))
 
 
 def parse_schema(text: str) -> Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections import defaultdict
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from bridge.settings.fields import Settings
+    from bridge.topics import AnyTopic
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,8 @@ class Problem:
 def broken_rules(settings: Settings) -> Iterator[Problem]:
     """Yield a problem for each broken rule; the caller ignores those about fields that are invalid themselves."""
     rules = (
-        *(_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _shards, _registry),
-        _proxies,
+        *(_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _capture, _shards),
+        *(_registry, _proxies),
     )
     for rule in rules:
         yield from rule(settings)
@@ -278,7 +280,8 @@ _MAX_TOPIC_LENGTH = 249
 
 def _topics(settings: Settings) -> Iterator[Problem]:
     fields_by_name = defaultdict(list)
-    for topic, name in settings.topics.items():
+    every: dict[AnyTopic, str] = dict([*settings.topics.items(), *settings.latest_topics.items()])
+    for topic, name in every.items():
         fields_by_name[name].append(f"kafka_topic_{topic.setting.lower()}")
     if any(len(name) > _MAX_TOPIC_LENGTH for name in fields_by_name):
         yield Problem.of(
@@ -300,6 +303,38 @@ def _batch_size(settings: Settings) -> Iterator[Problem]:
         yield Problem.of(
             f"KAFKA_BATCH_BYTES ({batch}) exceeds BRIDGE_BUFFER_BYTES ({buffer}): a batch must fit into the buffer.",
             *_SIZES,
+        )
+
+
+_CAPTURE = ("bridge_capture_mode", "bridge_capture_max_bytes", "bridge_flight_recorder_bytes")
+
+
+def _capture(settings: Settings) -> Iterator[Problem]:
+    directory, flight_bytes = settings.bridge_capture_dir, settings.bridge_flight_recorder_bytes
+    if directory is None:
+        fields = type(settings).model_fields
+        unused = [name for name in _CAPTURE if getattr(settings, name) not in (fields[name].default, 0)]
+        if unused:
+            yield Problem.of(
+                f"{_names(unused)} set without BRIDGE_CAPTURE_DIR: set that, or unset the others.", "bridge_capture_dir"
+            )
+        return
+    if not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
+        yield Problem.of(
+            f"BRIDGE_CAPTURE_DIR={str(directory)!r}: not a directory that the bridge may write to; create it, or mount "
+            "a volume there.",
+            "bridge_capture_dir",
+        )
+    if settings.bridge_capture_mode == "incidents" and not flight_bytes:
+        yield Problem.of(
+            "BRIDGE_CAPTURE_MODE is incidents, but BRIDGE_FLIGHT_RECORDER_BYTES is 0: nothing would be written.",
+            *_CAPTURE,
+        )
+    if flight_bytes > settings.bridge_capture_max_bytes // 2:
+        yield Problem.of(
+            f"BRIDGE_FLIGHT_RECORDER_BYTES ({flight_bytes}) exceeds half of BRIDGE_CAPTURE_MAX_BYTES "
+            f"({settings.bridge_capture_max_bytes}): raise the latter.",
+            *_CAPTURE,
         )
 
 

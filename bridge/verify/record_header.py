@@ -20,6 +20,7 @@ from bridge.serialization.serializer import (
 if TYPE_CHECKING:
     from bridge.serialization.deserializer import Deserializer
     from bridge.serialization.schemas import Schema
+    from bridge.topics import Topic
 
 #: (symbol in UTF-8, ``ingest_time_us``, ``session_id``, ``seq``, ``after_gap``)
 RecordHeader = tuple[bytes, int, int, int, bool]
@@ -39,8 +40,8 @@ class HeaderReader:
     of the full decoder once for each schema id; values of another layout are decoded in full.
     """
 
-    def __init__(self, schema: Schema, decoder: Deserializer) -> None:
-        self._name = schema.name
+    def __init__(self, topic: Topic, schema: Schema, decoder: Deserializer) -> None:
+        self._topic = topic
         self._schema = _header_schema(schema)
         self._decoder = decoder
         #: Whether the header schema fits, by the prefix of a value that names its schema.
@@ -58,9 +59,7 @@ class HeaderReader:
 
         Raises Undecodable, also for a record of another schema, and what the decoder raises about the registry.
         """
-        name, record = await self._decoder.decode(value)
-        if name != self._name:
-            raise Undecodable(f"the value is a {name}, not a {self._name}")
+        record: dict[str, Any] = await self._decoder.decode_as(self._topic, value)
         wrong = [field for field, type_ in _TYPES.items() if not isinstance(record.get(field), type_)]
         if wrong:
             raise Undecodable(f"the record's {', '.join(wrong)} is missing or of another type")

@@ -17,6 +17,7 @@ from bridge.clock import wall_us
 from bridge.errors import Undecodable
 from bridge.kafka.client_options import client_options, readable_errors
 from bridge.kafka.consumer import assign_topics, fetch
+from bridge.kafka.record_times import find_time
 from bridge.serialization import schemas
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.checker import Checker, Scope
@@ -36,18 +37,21 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 1.0
 #: The most that a fetch returns of a partition: large fetches make reading fast.
 PARTITION_FETCH_BYTES: Final = 1 << 20
+#: How long after a record control and dead letters may explain it: three heartbeats.
+EXPLAINED_WITHIN_US: Final = 30_000_000
 #: Records in memory at a time, however well they were compressed.
 MAX_RECORDS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is verified: which data topics (none: all that exist), and from when or of which session."""
+    """What is verified: which data topics (none: all that exist), and from when until when or of which session."""
 
     topics: tuple[str, ...] = ()
     since_us: int | None = None
     session_id: int | None = None
     strict: bool = False
+    until_us: int | None = None
 
     @property
     def from_us(self) -> int | None:
@@ -70,13 +74,15 @@ class TopicReader:
         self._consumer = consumer
         self._decoder = decoder
         self._topics = {name: topic for topic, name in settings.topics.items()}
-        self._schemas = schemas.load()
-        self._header_readers = {topic: HeaderReader(self._schemas[topic], decoder) for topic in MARKET_DATA}
+        known = schemas.load()
+        self._header_readers = {topic: HeaderReader(topic, known[topic], decoder) for topic in MARKET_DATA}
         self._checks: dict[TopicPartition, PartitionCheck] = {}
         self._next: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         #: Partitions that are read from before the time asked for.
         self._skipping: set[TopicPartition] = set()
+        #: Partitions that are read beyond the time asked for.
+        self._untils: dict[TopicPartition, int] = {}
 
     @property
     def left(self) -> int:
@@ -93,7 +99,9 @@ class TopicReader:
             beginnings = await self._consumer.beginning_offsets(partitions)
             self._next = await self._starts(beginnings)
         counts = Counter(self._topics[partition.topic] for partition in partitions)
-        scope = Scope(counts, not selection.topics, selection.session_id, selection.strict)
+        # Control is read on to explain the last of the data, so that it counts more than what is read.
+        reads_all = not selection.topics and selection.until_us is None
+        scope = Scope(counts, reads_all, selection.session_id, selection.strict)
         self.checker = Checker(names, scope)
         for partition, start in self._next.items():
             self._consumer.seek(partition, start)
@@ -123,16 +131,8 @@ class TopicReader:
         from_us = self._selection.from_us
         if from_us is None:
             return dict(beginnings)
-        found = await self._consumer.offsets_for_times(dict.fromkeys(beginnings, from_us // 1000))
-        indexed = await self._consumer.offsets_for_times(dict.fromkeys(beginnings, 0))
-        starts = await self._consumer.end_offsets(list(beginnings))
-        for partition, beginning in beginnings.items():
-            if (at := found.get(partition)) is not None:
-                starts[partition] = at.offset
-            elif indexed.get(partition) is None:  # the embedded broker has no index of times
-                starts[partition] = beginning
-                self._skipping.add(partition)
-        return dict(starts)
+        starts, self._skipping = await find_time(self._consumer, beginnings.keys(), from_us // 1000)
+        return starts
 
     def _complete_from_us(self, beginning: int, start: int) -> float:
         """Return from when on a partition is read that begins here: see ``PartitionCheck``."""
@@ -145,6 +145,12 @@ class TopicReader:
         for topics in ((Topic.CONTROL,), MARKET_DATA, (Topic.DLQ,)):
             partitions = [partition for partition in self._next if self._topics[partition.topic] in topics]
             self._ends |= await self._consumer.end_offsets(partitions)
+            if (until_us := self._selection.until_us) is not None:
+                explained_us = until_us if topics == MARKET_DATA else until_us + EXPLAINED_WITHIN_US
+                places = await find_time(self._consumer, partitions, math.ceil(explained_us / 1000))
+                self._untils |= dict.fromkeys(places.unindexed, explained_us)
+                stops = {at: offset for at, offset in places.offsets.items() if at not in places.unindexed}
+                self._ends |= {at: max(offset, self._next[at]) for at, offset in stops.items()}
         for partition, end in self._ends.items():
             if end < self._next[partition]:  # the topic was deleted and created again
                 self._checks[partition].restart()
@@ -175,7 +181,9 @@ class TopicReader:
             beginnings = await self._consumer.beginning_offsets([partition])
             if beginnings[partition] > self._next[partition]:  # deleted before it was read
                 check.restart()
-        messages = [message for message in messages if message.offset < self._ends[partition]]
+        until_us = self._untils.get(partition, math.inf)
+        end = self._ends[partition]
+        messages = [message for message in messages if message.offset < end and message.timestamp * 1000 < until_us]
         if partition in self._skipping:
             from_ms = (self._selection.from_us or 0) // 1000
             messages = list(dropwhile(lambda message: message.timestamp < from_ms, messages))
@@ -205,15 +213,13 @@ class TopicReader:
         """Take a control record or a dead letter."""
         place, topic = _place(message), partition.topic
         try:
-            name, record = await self._decoder.decode(message.value)
-            if name != self._schemas[topic].name:
-                raise Undecodable(f"the value is a {name}, not a {self._schemas[topic].name}")  # noqa: TRY301 - the same
+            record: dict[str, Any] = await self._decoder.decode_as(topic, message.value)
         except Undecodable as error:
             self.checker.undecodable(topic, place, str(error))
             return
         is_control = topic is Topic.CONTROL
-        due: Any = record["instance"] if is_control else record["symbol"]
-        due_us: Any = record["time_us"] if is_control else record["ingest_time_us"]
+        due = record["instance"] if is_control else record["symbol"]
+        due_us = record["time_us"] if is_control else record["ingest_time_us"]
         partition.check_frame(message.offset, (message.key, due.encode() if due else None), message.timestamp, due_us)
         if is_control:
             self.checker.control(place, record)

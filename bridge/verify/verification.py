@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from bridge.clock import wall_us
 from bridge.errors import KafkaUnreachable
 from bridge.kafka.client_options import CapturedKafkaLog
-from bridge.kafka.consumer import open_consumer, open_deserializer
+from bridge.kafka.consumer import open_consumer
+from bridge.serialization.decoding import open_deserializer
 from bridge.verify.report import Report, report
 from bridge.verify.topic_reader import PARTITION_FETCH_BYTES, TopicReader
 

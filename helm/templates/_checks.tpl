@@ -251,15 +251,36 @@
 {{- $limit := (.Values.resources.limits | default dict).memory -}}
 {{- if not (kindIs "invalid" $limit) }}
 {{- $bytes := include "aries-bridge.bytes" $limit -}}
-{{- $wanted := add (int64 .Values.bridge.bufferBytes) (mul 150 1048576) -}}
+{{- $capture := .Values.bridge.capture -}}
+{{- $flight := ternary (int64 $capture.flightRecorderBytes) 0 (ne $capture.dir "") -}}
+{{- $wanted := add (int64 .Values.bridge.bufferBytes) (mul 150 1048576) (mul 2 $flight) -}}
 {{- if not $bytes }}
 - resources.limits.memory is {{ toJson $limit }}: write it like 512Mi or 1Gi.
 {{- else if lt (int64 $bytes) $wanted }}
 - resources.limits.memory is {{ $limit }}, but bridge.bufferBytes ({{ int64 .Values.bridge.bufferBytes }}) and the rest of the process need {{ div (add $wanted 1048575) 1048576 }}Mi: raise the limit, or lower bridge.bufferBytes.
 {{- end }}
 {{- end }}
+{{- include "aries-bridge.check.capture" . }}
 {{- if has .Values.bridge.http.host (list "127.0.0.1" "::1" "localhost") }}
 - bridge.http.host is {{ .Values.bridge.http.host }}, where the kubelet's probes cannot reach it: use ::, or 0.0.0.0 for IPv4 alone.
+{{- end }}
+{{- end -}}
+
+{{- define "aries-bridge.check.capture" -}}
+{{- $c := .Values.bridge.capture -}}
+{{- $limit := index (.Values.resources.limits | default dict) "ephemeral-storage" -}}
+{{- if and $c.dir (not (kindIs "invalid" $limit)) (or (not $c.volume) (hasKey $c.volume "emptyDir")) }}
+{{- $bytes := include "aries-bridge.bytes" $limit -}}
+{{- $wanted := add (int64 $c.maxBytes) (mul 64 1048576) -}}
+{{- if and $bytes (lt (int64 $bytes) $wanted) }}
+- resources.limits.ephemeral-storage is {{ $limit }}, but bridge.capture.maxBytes ({{ int64 $c.maxBytes }}) in an emptyDir and the logs need {{ div (add $wanted 1048575) 1048576 }}Mi, and the pod would be evicted: raise the limit, lower bridge.capture.maxBytes, or set bridge.capture.volume.
+{{- end }}
+{{- end }}
+{{- if and $c.dir (eq $c.mode "incidents") (eq (int64 $c.flightRecorderBytes) 0) }}
+- bridge.capture.mode is incidents, but bridge.capture.flightRecorderBytes is 0: nothing would be written.
+{{- end }}
+{{- if gt (int64 $c.flightRecorderBytes) (div (int64 $c.maxBytes) 2) }}
+- bridge.capture.flightRecorderBytes ({{ int64 $c.flightRecorderBytes }}) exceeds half of bridge.capture.maxBytes ({{ int64 $c.maxBytes }}): raise the latter.
 {{- end }}
 {{- end -}}
 

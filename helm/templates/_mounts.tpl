@@ -78,6 +78,8 @@
 {{- toYaml (dict "mounts" $used) -}}
 {{- end -}}
 
+{{/* Called as the container is; with `captures` the volume of captures is the one that is wanted, which a pod beside the
+     bridge must not mount, as it may be for one pod only. */}}
 {{- define "aries-bridge.volumes" -}}
 {{- range (include "aries-bridge.mounts" . | fromYaml).mounts }}
 - name: {{ .name }}
@@ -105,6 +107,10 @@
       {{- end }}
   {{- end }}
 {{- end }}
+{{- if .root.Values.bridge.capture.dir }}
+- name: captures
+  {{- toYaml (and .captures .root.Values.bridge.capture.volume | default (dict "emptyDir" dict)) | nindent 2 }}
+{{- end }}
 {{- with .root.Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -115,6 +121,10 @@
 - name: {{ .name }}
   mountPath: /etc/aries-bridge/{{ .name }}
   readOnly: true
+{{- end }}
+{{- with .root.Values.bridge.capture.dir }}
+- name: captures
+  mountPath: {{ . | quote }}
 {{- end }}
 {{- with .root.Values.extraVolumeMounts }}
 {{ toYaml . }}

@@ -120,7 +120,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  {{- include "aries-bridge.podSettings" (dict "root" .) | trim | nindent 2 }}
+  {{- include "aries-bridge.podSettings" (dict "root" . "captures" true) | trim | nindent 2 }}
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds | default (include "aries-bridge.leastGraceSeconds" .) | int }}
   {{- with .Values.topologySpreadConstraints }}
   topologySpreadConstraints:

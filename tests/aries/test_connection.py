@@ -127,10 +127,12 @@ def received_by_the_library(stream: bytes) -> tuple[list[bytes], bytes, State, o
     return messages, unmasked(b"".join(protocol.data_to_send())), protocol.state, protocol.close_sent
 
 
-async def received(stream: bytes, cuts: list[int], *, late: bool) -> tuple[list[bytes], bytes, State, object]:
+async def received(
+    stream: bytes, cuts: list[int], *, late: bool, kind: type[Connection] = Connection
+) -> tuple[list[bytes], bytes, State, object]:
     """Return the same of the connection under test, which receives the stream in pieces."""
     protocol = ClientProtocol(URI, max_size=MAX_SIZE)
-    connection, wire = Connection(protocol), Wire()
+    connection, wire = kind(protocol), Wire()
     messages: list[bytes] = []
     stream = answered(protocol) + stream
     connection.connection_made(wire)

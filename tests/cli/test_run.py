@@ -35,7 +35,7 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 NOT_IMPORTED = {
     *("typer", "rich", "pygments", "confluent_kafka", "watchfiles", "anyio"),
     *("bridge.cli.commands", "bridge.check", "bridge.dev", "bridge.simulator", "bridge.verify"),
-    *("bridge.kafka.embedded_broker", "bridge.serialization.deserializer"),
+    "bridge.kafka.embedded_broker",
 }
 
 

@@ -19,6 +19,7 @@ from tests.support.fake_registry import FakeRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 SCHEMAS = schemas.load()
 HEARTBEAT = {"kind": "HEARTBEAT", "instance": "me", "time_us": 5, "counts": {}}
@@ -193,3 +194,23 @@ def test_other_settings_are_ignored() -> None:
         assert name in text
     assert "ARIES" not in text
     assert "KAFKA_BOOTSTRAP_SERVERS" not in text
+
+
+def test_export_writes_all_files(tmp_path: Path) -> None:
+    """Each schema is a file of its own in the directory, which is created; the content is that of the package."""
+    directory = tmp_path / "new" / "avro"
+    result = run("export", str(directory))
+
+    assert result.exit_code == 0
+    assert result.output.endswith(f" schemas written to {directory}.\n")
+    written = {path.name: schemas.parse_schema(path.read_text("utf-8")) for path in directory.glob("*.avsc")}
+    assert written == {schemas.FILES[topic]: schema for topic, schema in SCHEMAS.items()}
+
+
+def test_export_to_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """A file in the way is one sentence."""
+    (tmp_path / "avro").write_text("")
+    result = run("export", str(tmp_path / "avro"))
+
+    assert isinstance(result.exception, BridgeError)
+    assert str(result.exception) == f"{tmp_path / 'avro'} cannot be written: File exists."

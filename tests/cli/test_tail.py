@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from bridge.cli.tail import print_records
+from bridge.cli.tail import Printing
+from bridge.cli.undecodable import NothingDecodable
+from bridge.clock import wall_us
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.embedded_broker import EmbeddedBroker
 from bridge.kafka.tail import Selection
@@ -26,6 +29,7 @@ from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
 from tests.support.background import in_background
 from tests.support.fake_registry import FakeRegistry
+from tests.support.printed import print_records
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -174,6 +178,48 @@ class TestRecords:
         )
         assert reported[1].endswith("offset 1: the value is empty")
 
+    async def test_each_cause_is_reported_once_and_counted(
+        self, settings: Settings, writer: Writer, topic_prefix: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Of many values that cannot be decoded the first of each cause is shown, and at the end their number."""
+        for number in range(20):
+            await writer.raw(Topic.QUOTES, "AAPL", b"junk%d" % number)
+            await writer.raw(Topic.QUOTES, "AAPL", b"\xc3\x01" + bytes([number] * 8))
+        await writer.raw(Topic.TRADES, "AAPL", None)
+        await writer.quote("AAPL", 0)
+
+        await print_records(settings, all_of("quotes", "trades", timeout_seconds=1), json_line)
+
+        out, err = capsys.readouterr()
+        assert len(out.splitlines()) == 1
+        assert len([line for line in err.splitlines() if " offset " in line]) == 3
+        assert err.splitlines()[-1] == (
+            f"aries-bridge: 41 records could not be decoded: 20 in another format ({topic_prefix}.quotes), "
+            f"20 of an unknown schema ({topic_prefix}.quotes), 1 empty ({topic_prefix}.trades)."
+        )
+
+    @pytest.mark.parametrize("more", [{"count": 5}, {}, {"timeout_seconds": 0.3}])
+    async def test_nothing_but_undecodable_records_is_an_error(
+        self, more: dict[str, Any], settings: Settings, writer: Writer, topic_prefix: str
+    ) -> None:
+        """If none of the records that a topic holds can be decoded, it ends and says so."""
+        for _ in range(3):
+            await writer.raw(Topic.QUOTES, "AAPL", b"junk")
+
+        message = rf"none of the records could be decoded: 3 in another format \({topic_prefix}\.quotes\)\. "
+        with pytest.raises(NothingDecodable, match=message):
+            await print_records(settings, all_of("quotes", **more), json_line)
+
+    async def test_undecodable_records_do_not_end_following(self, settings: Settings, writer: Writer) -> None:
+        """Who follows what comes goes on after a record that cannot be decoded."""
+        printing = Printing(settings, Selection(("quotes",), count=1), json_line)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(printing.run())
+            while not printing._undecodable:
+                await writer.raw(Topic.QUOTES, "AAPL", b"junk")
+            await writer.quote("AAPL", 1)
+        assert printing._printed == 1
+
     async def test_confluent_values_are_decoded_by_the_registry(
         self, broker: EmbeddedBroker, topic_prefix: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -192,6 +238,45 @@ class TestRecords:
 
         shown = [json.loads(line)["record"]["bid_price"] for line in capsys.readouterr().out.splitlines()]
         assert shown == ["0.000000001", "187.25"]
+
+
+class TestTimes:
+    async def test_since_and_until(
+        self, settings: Settings, writer: Writer, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Records from a time on and before another are shown, by their timestamps; then it ends."""
+        for seq in range(6):
+            await writer.quote("AAPL", seq)
+        selection = Selection(("quotes",), since_us=FIRST_US + 2_000, until_us=FIRST_US + 4_000)
+
+        await print_records(settings, selection, json_line)
+
+        assert shown_seqs(capsys) == [2, 3]
+
+    async def test_on_real_kafka(self, kafka: RealKafka, topic_prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """Only the records between are fetched; a topic without later ones ends, too."""
+        kafka.create_topic(f"{topic_prefix}.quotes")
+        async with writing(kafka.bootstrap_servers, topic_prefix) as writer:
+            for seq in range(6):
+                await writer.quote("AAPL", seq)
+        settings = kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix})
+        for since, until, expected in ((2, 4, [2, 3]), (0, 1, [0]), (4, 900, [4, 5]), (700, 900, [])):
+            selection = Selection(since_us=FIRST_US + since * 1000, until_us=FIRST_US + until * 1000)
+            await print_records(settings, selection, json_line)
+            assert shown_seqs(capsys) == expected
+
+    async def test_until_a_time_to_come(
+        self, settings: Settings, writer: Writer, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It follows until then."""
+        await writer.quote("AAPL", 0)
+        await print_records(settings, all_of("quotes", until_us=wall_us() + 300_000), json_line)
+
+        assert shown_seqs(capsys) == [0]
+
+
+def shown_seqs(capsys: pytest.CaptureFixture[str]) -> list[int]:
+    return [json.loads(line)["record"]["seq"] for line in capsys.readouterr().out.splitlines()]
 
 
 class TestEnd:
@@ -267,9 +352,13 @@ class Command:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        assert process.stdout is not None
         assert process.stderr is not None
-        self.stdout, self.stderr = process.stdout, process.stderr
+        self.stderr = process.stderr
+
+    @property
+    def stdout(self) -> asyncio.StreamReader:
+        assert self._process.stdout is not None
+        return self._process.stdout
 
     async def following(self) -> None:
         """Wait until it has its positions in the topics."""
@@ -294,7 +383,7 @@ class Command:
 
 
 @asynccontextmanager
-async def command(*arguments: str, prefix: str) -> AsyncIterator[Command]:
+async def command(*arguments: str, prefix: str, stdout: int = subprocess.PIPE) -> AsyncIterator[Command]:
     """Run ``aries-bridge tail`` until the block ends."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -303,7 +392,7 @@ async def command(*arguments: str, prefix: str) -> AsyncIterator[Command]:
         "tail",
         *arguments,
         env={"KAFKA_TOPIC_PREFIX": prefix},
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
     )
     try:
@@ -338,6 +427,55 @@ class TestCommand:
 
             assert await tail.ended() == 0
             assert await tail.note() == b""
+
+    async def test_a_closed_pipe_ends_it_on_idle_topics(
+        self, broker: EmbeddedBroker, writer: Writer, topic_prefix: str
+    ) -> None:
+        """It also ends if nothing arrives that it could write."""
+        async with command("-b", broker.bootstrap_servers, prefix=topic_prefix) as tail:
+            await tail.following()
+            tail.close_pipe()
+
+            assert await tail.ended() == 0
+            assert await tail.note() == b""
+
+    async def test_a_full_disk_is_one_sentence(self, broker: EmbeddedBroker, writer: Writer, topic_prefix: str) -> None:
+        """Output that cannot be written ends it with 1 and a message without a traceback."""
+        await writer.quote("AAPL", 0)
+        with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230 - a device
+            arguments = ("--from-beginning", "-b", broker.bootstrap_servers)
+            async with command(*arguments, prefix=topic_prefix, stdout=full.fileno()) as tail:
+                await tail.following()
+                assert await tail.ended() == 1
+                notes = await tail.stderr.read()
+        assert notes == b"aries-bridge: the output cannot be written: No space left on device.\n"
+
+    async def test_nothing_decodable_is_exit_code_1(
+        self, broker: EmbeddedBroker, writer: Writer, topic_prefix: str
+    ) -> None:
+        """One line for the cause and one for the end."""
+        await writer.raw(Topic.QUOTES, "AAPL", b"junk")
+        async with command("--from-beginning", "-b", broker.bootstrap_servers, prefix=topic_prefix) as tail:
+            await tail.following()
+            assert await tail.ended() == 1
+            notes = (await tail.stderr.read()).splitlines()
+        assert [b" offset 0: " in notes[0], b"none of the records could be decoded" in notes[1]] == [True, True]
+        assert len(notes) == 2
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("--since", "yesterday"), "is not a time"),
+            (("--since", "2026-01-31T14:00:00Z", "--until", "2026-01-31T14:00:00+01:00"), "is not after"),
+            (("--since", "1h", "--from-beginning"), "leave one out"),
+            (("--until", "1h"), "is past"),
+        ],
+    )
+    async def test_invalid_times_are_exit_code_2(self, arguments: tuple[str, ...], words: str) -> None:
+        """A value that is no time, or selects nothing, is an error of usage."""
+        async with command("-b", NOWHERE, *arguments, prefix="aries") as tail:
+            assert await tail.ended() == 2
+            assert words in " ".join((await tail.stderr.read()).decode().replace("│", "").split())
 
     async def test_a_signal_ends_it_while_kafka_is_unreachable(self, topic_prefix: str) -> None:
         """While Kafka is unreachable it says so once and retries; a signal still ends it with 0."""

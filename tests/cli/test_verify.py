@@ -324,6 +324,17 @@ class TestSelection:
         assert other.records
         assert later.records
 
+    async def test_until_a_time(self, broker: EmbeddedBroker, written: str) -> None:
+        """What was written before a time is verified, without a violation for what comes later."""
+        whole = await verified(broker.bootstrap_servers, written)
+        second = max(await sessions(broker, written))
+        until = await verified(broker.bootstrap_servers, written, Selection(until_us=second))
+        between = await verified(broker.bootstrap_servers, written, Selection(since_us=second, until_us=second + 1_000))
+
+        assert until.violations == between.violations == []
+        assert 0 < until.records < whole.records
+        assert between.records < until.records
+
 
 async def sessions(broker: EmbeddedBroker, prefix: str) -> set[int]:
     settings = kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": prefix})
@@ -368,7 +379,8 @@ class TestTheProcess:
             assert await command.ended() == 0
 
         lines = command.output.splitlines()
-        assert " ".join(lines[0].split()) == "topic records symbols sessions explained holes repeats order other"
+        headings = "topic records symbols sessions explained holes repeats redriven order other"
+        assert " ".join(lines[0].split()) == headings
         assert lines[-1].startswith("PROVEN: ")
         assert command.text == []
 
@@ -401,7 +413,9 @@ class TestTheProcess:
     @pytest.mark.parametrize(
         ("arguments", "code", "words"),
         [
-            (("--since", "yesterday"), 2, "is neither ISO-8601 nor a number"),
+            (("--since", "yesterday"), 2, "is not a time"),
+            (("--since", "1h", "--until", "2h"), 2, "is not after"),
+            (("--until", "1h", "--follow"), 2, "leave one out"),
             (("nothing",), 1, "Kafka has no topic nothing"),
             (("-b", ""), 2, "problem"),
         ],
@@ -413,7 +427,25 @@ class TestTheProcess:
         async with process(of(broker, written), "verify", *arguments) as command:
             assert await command.ended() == code
 
-        assert words in "".join(command.text)
+        assert words in " ".join("".join(command.text).replace("│", "").split())
+
+    async def test_a_full_disk_is_one_sentence(self, broker: EmbeddedBroker, written: str) -> None:
+        """Output that cannot be written ends it with 1 and a message without a traceback."""
+        redirect = "import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"
+        async with process(of(broker, written), "verify", sabotage=redirect) as command:
+            assert await command.ended() == 1
+
+        assert command.text == ["aries-bridge: the output cannot be written: No space left on device.\n"]
+
+    async def test_a_closed_pipe_ends_following(self, broker: EmbeddedBroker, written: str) -> None:
+        """It ends without a message when nobody reads its output any more, though nothing is written."""
+        async with process(of(broker, written), "verify", "--follow") as command:
+            await eventually(lambda: any("following new records" in line for line in command.text), "the first round")
+            noted = len(command.text)
+            command.close_output()
+            assert await command.ended() == 1
+
+        assert command.text[noted:] == []
 
 
 def of(broker: EmbeddedBroker, prefix: str) -> dict[str, str]:

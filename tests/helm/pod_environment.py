@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trustme
 
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 
+#: The volume that a bridge may write to.
+CAPTURES: Final = "captures"
+
+
 class Files:
     """A directory with the contents of the pods' volumes."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._captures: str | None = None
         authority = trustme.CA()
         issued = authority.issue_cert("bridge.example")
         self._pems = {
@@ -36,9 +41,14 @@ class Files:
             if mount["mountPath"].startswith(MOUNTS):
                 assert mount["readOnly"]
                 self._fill(objects, volumes[mount["name"]], self.here(mount["mountPath"]))
+            elif mount["name"] == CAPTURES:
+                self._captures = mount["mountPath"]
+                (self._directory / CAPTURES).mkdir(exist_ok=True)
 
     def here(self, text: str) -> str:
         """Return a path in the container as one in the directory; leave other texts unchanged."""
+        if text == self._captures:
+            return str(self._directory / CAPTURES)
         return text.replace(MOUNTS, f"{self._directory}/", 1) if text.startswith(MOUNTS) else text
 
     def _fill(self, objects: Objects, volume: Json, directory: str) -> None:

@@ -41,6 +41,25 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "memory too small": ({"resources": {"limits": {"memory": "300Mi"}}}, ("resources.limits.memory is 300Mi", "406Mi")),
     "buffer too large": ({"bridge": {"bufferBytes": 1 << 30}}, ("resources.limits.memory is 512Mi", "1174Mi")),
     "memory in decimal units": ({"resources": {"limits": {"memory": "0.4G"}}}, ("is 0.4G",)),
+    "memory without the flight recorder": (
+        {
+            "resources": {"limits": {"memory": "407Mi"}},
+            "bridge": {"capture": {"dir": "/captures", "maxBytes": 100 << 20}},
+        },
+        ("resources.limits.memory is 407Mi", "422Mi"),
+    ),
+    "captures larger than the pod's storage": (
+        {"bridge": {"capture": {"dir": "/captures"}}},
+        ("ephemeral-storage is 512Mi, but bridge.capture.maxBytes (1073741824) in an emptyDir", "1088Mi"),
+    ),
+    "captures of nothing": (
+        {"bridge": {"capture": {"dir": "/captures", "mode": "incidents", "flightRecorderBytes": 0}}},
+        ("nothing would be written",),
+    ),
+    "incidents larger than all captures": (
+        {"bridge": {"capture": {"maxBytes": 16 << 20, "flightRecorderBytes": 9 << 20}}},
+        ("bridge.capture.flightRecorderBytes (9437184) exceeds half of bridge.capture.maxBytes (16777216)",),
+    ),
     "invalid memory": ({"resources": {"limits": {"memory": "lots"}}}, ("write it like 512Mi",)),
     "shards that roll": ({"shards": 3, "strategy": {"type": "RollingUpdate"}}, ("Leave strategy.type at Recreate",)),
     "shards of one name": ({"shards": 3, "bridge": {"instance": "one"}}, ("bridge.instance is one",)),

@@ -187,6 +187,22 @@ def test_memory_holds_the_buffer(helm: Helm) -> None:
     assert Settings.model_fields["bridge_buffer_bytes"].default + (150 << 20) <= 512 << 20
 
 
+def test_captures_have_a_volume_of_their_own(helm: Helm) -> None:
+    """An emptyDir unless another is named, which is the bridge's alone; without a directory there is none."""
+    assert "captures" not in [volume["name"] for volume in helm.render(example("minimal")).pod.spec["volumes"]]
+    claim = {"persistentVolumeClaim": {"claimName": "captures"}}
+    storage = {"resources": {"limits": {"ephemeral-storage": "2Gi"}}}
+    for volume, source in (({}, {"emptyDir": {}}), (claim, claim)):
+        values = {"bridge": {"capture": {"dir": "/captures", "volume": volume}}, **storage}
+        pod = helm.render(example("minimal"), values).pod
+        assert {"name": "captures", **source} in pod.spec["volumes"]
+        assert {"name": "captures", "mountPath": "/captures"} in pod.container()["volumeMounts"]
+        others = [other for other in helm.render(example("minimal"), values).pods if other.spec != pod.spec]
+        assert others, "the pod of helm test"
+        for other in others:
+            assert {"name": "captures", "emptyDir": {}} in other.spec["volumes"]
+
+
 # -- what rolls a pod -------------------------------------------------------------------------------------------------
 
 

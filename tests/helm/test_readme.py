@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Maps whose keys are the users' own, or Kubernetes'.
-OPEN = {"affinity", "dnsConfig", "global", "podSecurityContext", "securityContext"}
+OPEN = {"affinity", "dnsConfig", "global", "podSecurityContext", "securityContext", "volume"}
 #: Parts of a probe.
 OPEN |= {"exec", "grpc", "httpGet", "tcpSocket"}
 #: What a chart above this one may say: values for all, and whether this one is wanted.
@@ -92,3 +94,20 @@ def test_write_and_check_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path.write_text("", encoding="utf-8")
     with pytest.raises(SystemExit, match="must both be there"):
         values_table.main(["--check"])
+
+
+def test_the_installation_in_the_readme_is_valid(helm: Helm, tmp_path: Path) -> None:
+    """What is pasted makes the Secret from the token alone, and values that the chart accepts; the Service exists."""
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+    install, *_, forward = re.findall(r"```bash\n(.*?)```", readme, re.DOTALL)
+    for program, does in (("kubectl", "cat > token"), ("helm", "true")):
+        stub = tmp_path / program
+        stub.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        stub.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ARIES_ACCESS_TOKEN": "secret"}
+    subprocess.run(["bash", "-euc", install], cwd=tmp_path, env=environ, check=True)
+    assert (tmp_path / "token").read_text(encoding="utf-8") == "secret"
+
+    rendered = helm.run("template", "bridge", str(CHART), "--values", str(tmp_path / "values.yaml"))
+    (service,) = (one for one in yaml.safe_load_all(rendered) if one and one["kind"] == "Service")
+    assert f"service/{service['metadata']['name']} " in forward

@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from bridge.check import kafka as kafka_check
 from bridge.check.report import Status
-from bridge.cli.tail import print_records
 from bridge.cli.topics import create_or_compare
 from bridge.errors import KafkaUnreachable
 from bridge.kafka import advertised_listeners
@@ -25,6 +24,7 @@ from bridge.topics import Topic
 from bridge.verify.topic_reader import Selection as Verified
 from bridge.verify.verification import Verification
 from tests.check.results import NO_ARIES, run_preflight
+from tests.support.printed import print_records
 from tests.support.service import environment, eventually, serving
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import pytest
 from bridge.check import kafka as kafka_check
 from bridge.check import topics as topics_check
 from bridge.check.report import Status
-from bridge.cli.tail import print_records
 from bridge.cli.topics import create_or_compare
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.broker_support import INIT_PRODUCER_ID, METADATA, PRODUCE, missing_request, unsupported_compression
@@ -24,6 +23,7 @@ from bridge.settings.kafka_side import kafka_settings
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.check.results import NO_ARIES, Results, run_preflight
+from tests.support.printed import print_records
 from tests.support.service import environment, eventually, serving
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import fastavro
 import pytest
 
 from bridge.errors import Undecodable
-from bridge.kafka.consumer import open_deserializer
 from bridge.serialization import schemas
+from bridge.serialization.decoding import open_deserializer
 from bridge.serialization.serializer import single_object_prefix
 from bridge.settings.kafka_side import kafka_settings
 from bridge.topics import Topic
@@ -50,7 +50,7 @@ async def test_records_of_earlier_releases_are_read(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(schemas, "_folder", lambda: tmp_path)
     async with open_deserializer(SETTINGS) as deserializer:
         name, record = await deserializer.decode(value_of(earlier))
-        header = await HeaderReader(schemas.load()[Topic.QUOTES], deserializer).decode(value_of(earlier))
+        header = await HeaderReader(Topic.QUOTES, schemas.load()[Topic.QUOTES], deserializer).decode(value_of(earlier))
     assert name == "aries.marketdata.Quote"
     assert QUOTE.items() <= record.items()
     assert "cleared" not in record

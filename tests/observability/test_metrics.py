@@ -81,6 +81,8 @@ CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "conflation_held": ("gauge", (), ONE),
     "control_records_total": ("counter", (), ONE),
     "control_records_rejected_total": ("counter", (), ONE),
+    "latest_published_total": ("counter", ("topic",), {("aries.quotes.latest",), ("aries.trades.latest",)}),
+    "latest_rejected_total": ("counter", (), ONE),
     "symbols": ("gauge", (), ONE),
     "refused_symbols": ("gauge", (), ONE),
     "market_open": ("gauge", (), None),
@@ -91,6 +93,9 @@ CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "kafka_topics_missing": ("gauge", (), ONE),
     "buffer_budget_bytes": ("gauge", (), ONE),
     "overloaded": ("gauge", (), ONE),
+    "capture_frames_total": ("counter", (), ONE),
+    "capture_frames_dropped_total": ("counter", (), ONE),
+    "capture_incidents_total": ("counter", (), ONE),
 }
 LEAST = {"ARIES_ACCESS_TOKEN": "token", "ARIES_SYMBOLS": "AAPL", "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092"}
 

@@ -67,6 +67,30 @@ async def test_a_registry_id_identifies_the_schema(server: FakeRegistry) -> None
     assert len(server.requests) == 1
 
 
+async def test_an_id_without_a_schema_is_asked_for_once(server: FakeRegistry) -> None:
+    """However many values have it, each is rejected, and the registry gets one request."""
+    async with Registry(server.url) as registry:
+        deserializer = Deserializer(SCHEMAS, registry)
+        for _ in range(3):
+            with pytest.raises(Undecodable, match="the schema registry has no schema 77"):
+                await deserializer.decode(confluent_value(77))
+    assert len(server.requests) == 1
+
+
+def test_values_are_decoded_without_an_event_loop(deserializer: Deserializer) -> None:
+    """By fingerprint no registry is needed, and nothing to wait for."""
+    assert deserializer.decode_known(VALUE).record["bid_size"] == 5
+    with pytest.raises(Undecodable, match="schema id 3: set SCHEMA_REGISTRY_URL"):
+        deserializer.decode_known(confluent_value(3))
+
+
+async def test_a_record_of_another_topic(deserializer: Deserializer) -> None:
+    """A topic has the records of its schema only."""
+    assert (await deserializer.decode_as(Topic.QUOTES, VALUE))["seq"] == 7
+    with pytest.raises(Undecodable, match=r"is a aries\.marketdata\.Quote, not a aries\.marketdata\.Trade"):
+        await deserializer.decode_as(Topic.TRADES, VALUE)
+
+
 async def test_schemas_of_other_applications(server: FakeRegistry) -> None:
     """Any record schema of the registry is used: other versions of the bridge's, or another application's."""
     schema_id = server.add("x-value", '{"type":"record","name":"Other","fields":[{"name":"n","type":"int"}]}')

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sysconfig
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import BytesIO
@@ -34,9 +37,8 @@ if TYPE_CHECKING:
 
 SCHEMAS = load()
 PREFIXES = single_object_prefixes(SCHEMAS)
-STATE_EXAMPLE, LEVEL2_EXAMPLE, *PYTHON_EXAMPLES = re.findall(
-    r"```python\n(.*?)```", (ROOT / "avro" / "README.md").read_text("utf-8"), re.DOTALL
-)
+README = (ROOT / "avro" / "README.md").read_text("utf-8")
+STATE_EXAMPLE, LEVEL2_EXAMPLE, *PYTHON_EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 METADATA = IngestMetadata(ingest_time_us=1701450000123456, session_id=1701440000000000, seq=2**40, after_gap=False)
 PREFIX_BYTES = 10
 
@@ -242,10 +244,22 @@ def test_a_record_without_a_required_field_is_a_bad_line(serializer: Serializer)
         serializer.encode(Topic.QUOTES, {"seq": 1})
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory in which the shell example of avro/README.md has run."""
+    directory = tmp_path_factory.mktemp("schemas")
+    (example,) = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    subprocess.run(["bash", "-euc", example], cwd=directory, env={"PATH": path}, check=True)
+    return directory
+
+
 @pytest.mark.parametrize("example", PYTHON_EXAMPLES)
-def test_the_examples_in_the_readme(serializer: Serializer, example: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python examples in avro/README.md read a quote exactly."""
-    monkeypatch.chdir(ROOT)
+def test_the_examples_in_the_readme(
+    serializer: Serializer, example: str, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Python examples in avro/README.md read a quote exactly, with the schemas that its command has written."""
+    monkeypatch.chdir(exported)
     consumer: dict[str, Any] = {}
     exec(example, consumer)
     record = consumer["read"](serializer.encode(Topic.QUOTES, record_of(Topic.QUOTES, {"bidPrice": "101.25"})))
@@ -255,10 +269,10 @@ def test_the_examples_in_the_readme(serializer: Serializer, example: str, monkey
 @pytest.mark.parametrize("example", PYTHON_EXAMPLES)
 @pytest.mark.parametrize("prefix", [b"\xc3\x01" + bytes(8), b"\x00" + bytes(9), b""])
 def test_the_examples_in_the_readme_reject_other_schemas(
-    serializer: Serializer, example: str, prefix: bytes, monkeypatch: pytest.MonkeyPatch
+    serializer: Serializer, example: str, prefix: bytes, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A value of an unknown schema or encoding is an error, not a wrong record."""
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(exported)
     consumer: dict[str, Any] = {}
     exec(example, consumer)
     value = serializer.encode(Topic.QUOTES, record_of(Topic.QUOTES, {"bidPrice": "101.25"}))

@@ -425,3 +425,50 @@ def test_auto_reads_the_shard_from_the_host_name(host: str, shard: int, monkeypa
     monkeypatch.setattr("socket.gethostname", lambda: host)
     found = problems({"BRIDGE_SHARDS": "3", "BRIDGE_SHARD": "auto"})
     assert bool(found) == (shard < 0)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"BRIDGE_CAPTURE_MODE": "INCIDENTS", "BRIDGE_CAPTURE_MAX_BYTES": "16777216"},
+        {"BRIDGE_FLIGHT_RECORDER_BYTES": "0"},
+    ],
+)
+def test_captures_are_written_to_a_directory(tmp_path: Path, extra: dict[str, str]) -> None:
+    """All other settings have defaults; without a directory, the flight recorder may be off all the same."""
+    assert problems({"BRIDGE_CAPTURE_DIR": str(tmp_path), **extra}) == ()
+    assert problems({"BRIDGE_FLIGHT_RECORDER_BYTES": "0"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"BRIDGE_CAPTURE_MODE": "incidents", "BRIDGE_FLIGHT_RECORDER_BYTES": "0"}, "nothing would be written"),
+        (
+            {"BRIDGE_CAPTURE_MAX_BYTES": "16777216", "BRIDGE_FLIGHT_RECORDER_BYTES": "8388609"},
+            "(8388609) exceeds half of BRIDGE_CAPTURE_MAX_BYTES (16777216)",
+        ),
+        ({"BRIDGE_CAPTURE_MAX_BYTES": "16777215"}, "should be greater than or equal to 16777216"),
+        ({"BRIDGE_CAPTURE_MODE": "some"}, "should be 'all' or 'incidents'"),
+    ],
+)
+def test_captures_that_cannot_be_meant_are_a_problem(tmp_path: Path, extra: dict[str, str], message: str) -> None:
+    """The text names the settings that contradict each other."""
+    [problem] = problems({"BRIDGE_CAPTURE_DIR": str(tmp_path), **extra})
+    assert message in problem
+
+
+@pytest.mark.parametrize("name", ["none", "file"])
+def test_a_directory_for_captures_that_is_none_is_a_problem(tmp_path: Path, name: str) -> None:
+    """It is found at start, and not with the first frame."""
+    (tmp_path / "file").touch()
+    [problem] = problems({"BRIDGE_CAPTURE_DIR": str(tmp_path / name)})
+    assert f"{name}': not a directory that the bridge may write to; create it" in problem
+
+
+def test_settings_of_captures_need_their_directory() -> None:
+    """Without it nothing is captured, which cannot be meant; a default may be written out."""
+    assert problems({"BRIDGE_CAPTURE_MODE": "all", "BRIDGE_FLIGHT_RECORDER_BYTES": "8388608"}) == ()
+    [problem] = problems({"BRIDGE_CAPTURE_MODE": "incidents", "BRIDGE_CAPTURE_MAX_BYTES": "99999999"})
+    assert problem.startswith("BRIDGE_CAPTURE_MODE and BRIDGE_CAPTURE_MAX_BYTES set without BRIDGE_CAPTURE_DIR: set")

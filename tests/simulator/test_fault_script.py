@@ -61,7 +61,7 @@ def test_invalid_steps(step: object, problem: str) -> None:
     with pytest.raises(SettingsError) as error:
         parse_script([step])
     assert error.value.problems[0].startswith(problem)
-    assert "the known faults are: accept_tokens, bad_frame, binary, burst, close" in error.value.problems[-1]
+    assert "the known faults are: accept_tokens, arrays, bad_frame, binary, burst, close" in error.value.problems[-1]
 
 
 def test_all_problems_at_once() -> None:

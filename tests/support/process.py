@@ -33,6 +33,12 @@ class Process:
         """Return its process id."""
         return self._subprocess.pid
 
+    def close_output(self) -> None:
+        """Close the pipe that it writes its output to, as ``head`` does."""
+        assert self._subprocess.stdout is not None
+        self._reading[1].cancel()
+        self._subprocess.stdout._transport.close()  # type: ignore[attr-defined] # asyncio has no public way to it
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._subprocess.send_signal(number)
@@ -54,7 +60,7 @@ class Process:
         """Wait for the end and return the exit code."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             code = await self._subprocess.wait()
-            await asyncio.gather(*self._reading)
+            await asyncio.gather(*self._reading, return_exceptions=True)
         return code
 
     async def kill(self) -> None:
@@ -62,7 +68,7 @@ class Process:
         with suppress(ProcessLookupError):
             self._subprocess.kill()
         await self._subprocess.wait()
-        await asyncio.gather(*self._reading)
+        await asyncio.gather(*self._reading, return_exceptions=True)
 
     async def _read_logs(self) -> None:
         assert self._subprocess.stderr is not None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from bridge.serialization.schema_registry import Registry
+    from bridge.simulator.replay import Replay
     from bridge.simulator.server import Simulator
 
 #: Time for anything that should happen; only a failing test waits so long.
@@ -48,7 +49,7 @@ class Published:
     record: dict[str, Any]
 
 
-def environment(simulator: Simulator, bootstrap_servers: str, prefix: str, **more: str) -> dict[str, str]:
+def environment(simulator: Simulator | Replay, bootstrap_servers: str, prefix: str, **more: str) -> dict[str, str]:
     """Return the environment of a bridge between a simulator and a broker."""
     return {
         **QUICK,

@@ -244,6 +244,18 @@ class TestJumps:
 
         assert [violation.split(":")[0] for violation in scenario.found()] == ["hole"]
 
+    def test_a_dead_letter_of_unknown_kind_explains_no_jump(self, scenario: Scenario) -> None:
+        """Its line belongs to no topic, so that no ``seq`` is missing because of it."""
+        scenario.trades(0)
+        scenario.record(Topic.TRADES, 2, after_gap=True)
+        scenario.accounts.lines_received += 1
+        scenario.accounts.dead_lettered["unknown_kind"] += 1
+        scenario.letter("unknown_kind")
+        scenario.control("SESSION_COMPLETED", at=9)
+
+        (violation,) = scenario.found()
+        assert "leave out 1 records" in violation
+
 
 class TestRepeats:
     @pytest.fixture

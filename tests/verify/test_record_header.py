@@ -48,7 +48,7 @@ HEADER: RecordHeader = (b"AAPL", 1_701_450_000_123_456, 1_701_450_000_000_000, 3
 
 
 def reader(topic: Topic = Topic.QUOTES, registry: Registry | None = None) -> HeaderReader:
-    return HeaderReader(SCHEMAS[topic], Deserializer(SCHEMAS, registry))
+    return HeaderReader(topic, SCHEMAS[topic], Deserializer(SCHEMAS, registry))
 
 
 @given(topic=st.sampled_from(MARKET_DATA), record=records)

@@ -11,14 +11,14 @@ from bridge.aries.protocol.classification import classify, correction
 from bridge.aries.protocol.messages import Heartbeat, Ping, Pong
 from bridge.aries.protocol.ndjson import HEARTBEATS
 from bridge.errors import BadLine
-from bridge.market_data import MARKET, MARKET_STATUS, Update
+from bridge.market_data import MARKET, MARKET_STATUS, Update, UpdateKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bridge.aries.protocol.messages import Message
     from bridge.aries.subscriptions import Subscription
-    from bridge.market_data import JsonObject, UpdateKind
+    from bridge.market_data import JsonObject
 
 #: Symbols in one request [A]; the server's limit is not known.
 MAX_SYMBOLS_PER_REQUEST = 200
@@ -121,35 +121,34 @@ def update_of(body: JsonObject, kinds: Mapping[str, UpdateKind], feed_time: str)
     """
     data = body.get("data")
     if type(data) is not dict:
-        raise BadLine("malformed", "an update without an object as its data")
-    wire_type = body.get("type")
-    kind = kinds.get(wire_type) if type(wire_type) is str else None
-    if kind is None:
-        kind = _classified(wire_type, data)
-    if kind is MARKET_STATUS:
-        return Update(kind, MARKET, data, body.get(feed_time))
+        raise BadLine("malformed", "an update without an object as its data", symbol=_valid(body.get("symbol")))
     symbol = data.get("symbol")
     if symbol is None:
         symbol = body.get("symbol")  # [A] beside the fields
     if type(symbol) is int:
         symbol = str(symbol)  # of another country's exchange: 700 in Hong Kong
+    wire_type = body.get("type")
+    kind = kinds.get(wire_type) if type(wire_type) is str else None
+    if kind is None:
+        kind = _classified(wire_type, data, _valid(symbol))
+    if kind is MARKET_STATUS:
+        return Update(kind, MARKET, data, body.get(feed_time))
     update = symbol_update(kind, symbol, data, body.get(feed_time))
     if update is None:
         raise BadLine("bad_symbol", "the update has no symbol, or an invalid one")
     return update
 
 
-def _classified(wire_type: object, data: JsonObject) -> UpdateKind:
+def _classified(wire_type: object, data: JsonObject, symbol: str | None) -> UpdateKind:
     """Return the kind of an update of unknown type; raise ``BadLine`` if it has none, or must not be taken for one."""
     named = text_of(wire_type, "nothing")
     if evidence := correction(wire_type, data):
-        raise BadLine(
-            "unknown_kind",
-            f"an update of unknown type {named!r}, which by {evidence} cancels or corrects an earlier one",
-        )
+        text = f"an update of unknown type {named!r}, which by {evidence} cancels or corrects an earlier one"
+        raise BadLine("unknown_kind", text, symbol=symbol)
     kind = classify(data)
     if kind is None:
-        raise BadLine("unknown_kind", f"an update of unknown type {named!r} and without a known field")
+        text = f"an update of unknown type {named!r} and without a known field"
+        raise BadLine("unknown_kind", text, symbol=symbol)
     return kind
 
 
@@ -160,6 +159,12 @@ def symbol_update(kind: UpdateKind | None, symbol: object, fields: JsonObject, f
     if 0 < len(symbol) <= MAX_SYMBOL_CHARACTERS and symbol.isprintable():
         return Update(kind, symbol, fields, feed_time)
     return None
+
+
+def _valid(symbol: object) -> str | None:
+    """Return a symbol that an update could have, and None for anything else."""
+    update = symbol_update(UpdateKind.QUOTE, symbol, {}, None)
+    return update and update.symbol
 
 
 def ping_id(value: object) -> str | int | None:

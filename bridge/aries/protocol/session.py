@@ -209,15 +209,14 @@ class Session:
             else:
                 framed = [frame]
                 lines_left -= 1  # its bytes are not counted: all such frames together are one read, or one long frame
-            lines_behind = iter(framed)
-            for line in lines_behind:
+            for line in framed:
                 message: Message | BadLine | None = decode_update(line)
                 if message is not None:
                     data_received = True
                 elif not (text := content(line)):
                     continue
                 elif is_array(text) and not in_array and not is_heartbeat(text):
-                    frames.extendleft(reversed(list(lines_behind)))
+                    frames.extendleft(reversed(framed[framed.index(line) + 1 :]))
                     frames.appendleft(text)
                     self._array, self._array_offset = text, 0
                     break

@@ -103,6 +103,38 @@ def test_a_message_that_keeps_the_connection_alive_is_known_by_its_word(text: st
     assert heartbeat_of(json.loads(text)) == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "wire_type"),
+    [
+        ({"x": 1}, "mystery"),
+        ({"price": 1.5, "size": 100, "isBusted": True}, "print"),
+        ({"price": 1.5, "size": 100}, "tradeCancel"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("symbol", "expected"), [("AAPL", "AAPL"), (None, None), (7, "7"), ("x" * 65, None), ("a\nb", None), ("", None)]
+)
+def test_a_line_of_unknown_kind_keeps_its_symbol(
+    fields: dict[str, object], wire_type: str, symbol: object, expected: str | None
+) -> None:
+    """A bad line knows whose it is if its symbol is valid, in its data or beside them."""
+    for dialect, message in _updates(wire_type, {"symbol": symbol, **fields}):
+        found = read(dialect, json.dumps(message).encode())
+        assert isinstance(found, BadLine)
+        assert (found.reason, found.symbol) == ("unknown_kind", expected)
+
+
+@pytest.mark.parametrize("data", [{"x": 1}, [1], None])
+def test_a_bad_line_keeps_the_symbol_beside_its_data(data: object) -> None:
+    """A symbol beside the data counts, also if the data are malformed."""
+    payload = {"action": "update", "type": "mystery", "symbol": "MSFT", "data": data}
+    dialects: list[tuple[Dialect, object]] = [(Action(), payload), (Envelope(), {"type": "event", "payload": payload})]
+    for dialect, message in dialects:
+        found = read(dialect, json.dumps(message).encode())
+        assert isinstance(found, BadLine)
+        assert found.symbol == "MSFT"
+
+
 def _updates(wire_type: str, data: object) -> list[tuple[Dialect, object]]:
     payload = {"action": "update", "type": wire_type, "data": data}
     return [(Action(), {"type": wire_type, "data": data}), (Envelope(), {"type": "event", "payload": payload})]

@@ -20,9 +20,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from bridge.capture.reader import open_capture
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
+from tests.capture.captured import files
 from tests.faults.security import planted
 from tests.support import consumer
 from tests.support.brokers import PASSWORD, USER, Listener
@@ -70,6 +72,12 @@ async def output_of(bridge: Process) -> bytes:
     return "".join(outputs).encode()
 
 
+def content_of(path: Path) -> bytes:
+    """Return all that is in a capture."""
+    with open_capture(path) as capture:
+        return json.dumps(capture.header).encode() + b"".join(entry.data for entry in capture.entries())
+
+
 async def run(environ: Mapping[str, str], *command: str) -> bytes:
     """Run a command to its end and return its output."""
     async with process({**environ, **LOUD}, *command) as running:
@@ -90,9 +98,9 @@ async def records(bootstrap_servers: str, prefix: str) -> bytes:
 
 
 async def test_a_feed_that_echoes_token_and_key_everywhere(
-    broker: EmbeddedBroker, topics: None, topic_prefix: str
+    broker: EmbeddedBroker, topics: None, topic_prefix: str, tmp_path: Path
 ) -> None:
-    """In errors, invalid lines, names and close reasons, cut or whole: neither logs, HTTP nor Kafka repeat it."""
+    """In errors, invalid lines, names and close reasons, cut or whole: no output repeats it."""
     async with Simulator(rate=100, dialect="action", api_key=planted.API_KEY) as simulator:
         environ = environment(
             simulator,
@@ -101,6 +109,7 @@ async def test_a_feed_that_echoes_token_and_key_everywhere(
             ARIES_WS_URL=f"{simulator.url}?{planted.URL_QUERY}",
             ARIES_ACCESS_TOKEN=planted.ACCESS_TOKEN,
             ARIES_API_KEY=planted.API_KEY,
+            BRIDGE_CAPTURE_DIR=str(tmp_path),
             **LOUD,
         )
         token, key = planted.ACCESS_TOKEN, planted.API_KEY
@@ -125,6 +134,9 @@ async def test_a_feed_that_echoes_token_and_key_everywhere(
             outputs.append(await output_of(bridge))
     stored = await records(broker.bootstrap_servers, topic_prefix)
     assert stored.count(b"***") > 10  # the echoes are there, without what they echo
+    captured = b"".join(content_of(path) for path in files(tmp_path))
+    assert captured.count(b"***") > 20
+    outputs.append(captured)
     commands = (("tail", "--json", "--from-beginning", "--count", "50"), ("verify",), ("settings", "--json"))
     outputs += await run_all(environ, *commands)
     assert planted.shown_in(b"".join((*outputs, stored))) == []

@@ -61,7 +61,8 @@ class Consuming:
 
     async def _check(self, expected: Mapping[Topic, Mapping[str, int]]) -> None:
         loaded = schemas.load()
-        readers = {name: HeaderReader(loaded[topic], Deserializer(loaded)) for name, topic in self._topics.items()}
+        decoder = Deserializer(loaded)
+        readers = {name: HeaderReader(topic, loaded[topic], decoder) for name, topic in self._topics.items()}
         found: dict[Topic, Counter[bytes]] = {topic: Counter() for topic in self._topics.values()}
         self._consumer.assign([TopicPartition(one.topic, one.partition, OFFSET_BEGINNING) for one in self._partitions])
         left = sum(sum(counts.values()) for counts in expected.values())

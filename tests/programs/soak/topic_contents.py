@@ -9,8 +9,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bridge.kafka.consumer import assign_topics, fetch, open_consumer, open_deserializer
+from bridge.kafka.consumer import assign_topics, fetch, open_consumer
 from bridge.serialization import schemas
+from bridge.serialization.decoding import open_deserializer
 from bridge.topics import MARKET_DATA, Topic
 from bridge.verify.record_header import HeaderReader
 
@@ -84,7 +85,7 @@ class _PartitionReader:
     def __init__(self, settings: Settings, decoder: Deserializer, contents: TopicContents) -> None:
         loaded = schemas.load()
         self._topics = {name: topic for topic, name in settings.topics.items()}
-        self._readers = {topic: HeaderReader(loaded[topic], decoder) for topic in MARKET_DATA}
+        self._readers = {topic: HeaderReader(topic, loaded[topic], decoder) for topic in MARKET_DATA}
         self._decoder = decoder
         self._contents = contents
 
