@@ -126,7 +126,7 @@ class LatestStates:
                 self._waiting.setdefault(state.queue, []).append(state)
 
     def forget(self, symbol: str, topics: Iterable[Topic]) -> None:
-        """Forget states of which an update was lost, or that nobody wants any more."""
+        """Forget states of which an update was lost, or that are no longer needed."""
         for topic in topics:
             if (state := self._states.get(topic, {}).pop(symbol, None)) is not None:
                 state.is_waiting = False

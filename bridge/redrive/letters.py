@@ -24,7 +24,7 @@ MAX_LETTERS: Final = 100
 
 
 class Letters:
-    """A reader of dead letters, a portion at a time; ``position`` is committed by whoever has dealt with them."""
+    """A reader of dead letters in batches; the caller commits ``position`` when it has processed them."""
 
     def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, group: str) -> None:
         self._settings = settings
