@@ -14,7 +14,7 @@ RUN_READY := $(VENV)/.run-ready
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help dev test test-newest test-kafka-versions soak bench lint types format docs wheel wheel-check lock clean
+.PHONY: help dev test test-newest test-kafka-versions test-engines soak bench lint types format docs wheel wheel-check lock clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1\t/' | expand -t 14
@@ -49,6 +49,9 @@ test-kafka-versions: $(READY) ## Run the tests of delivery and topics on each su
 test-newest: ## Run the tests that need neither Java nor Go nor a browser with NEWEST_PYTHON (python3.13)
 	@$(MAKE) --no-print-directory test PYTHON="$(NEWEST_PYTHON)" VENV=$(NEWEST_VENV) \
 	  ARGS='-m "not kafka and not tools" --ignore tests/test_image.py --ignore tests/helm $(ARGS)'
+
+test-engines: $(READY) ## Run the examples for Flink and Spark, a download of 700 MB (ARGS go to pytest)
+	@$(BIN)/python -m pytest $(ARGS) tests/examples/engines/run.py
 
 soak: $(READY)  ## Inject random faults into Kafka, simulator and bridge, and check the result (ARGS="--minutes 10 --seed 7")
 	@$(BIN)/python -m tests.programs.soak $(ARGS)

@@ -48,6 +48,7 @@ from bridge.kafka.client_options import client_options
 from bridge.kafka.partitioner import partition
 from bridge.kafka.publisher import Publisher
 from bridge.kafka.shard_handover import await_other_shards
+from bridge.market_data import FIELDS, EventType
 from bridge.observability.http_server import HttpServer
 from bridge.observability.latency import LatencyMetrics
 from bridge.observability.symbol_ages import SymbolAges
@@ -59,7 +60,7 @@ from bridge.serialization.schema_registry import Registry
 from bridge.serialization.serializer import confluent_prefix
 from bridge.settings import quiet_limits
 from bridge.settings.field_types import redact_url
-from bridge.topics import ALWAYS, Topic, topics_for
+from bridge.topics import ALWAYS, Topic, latest_topics_for, topics_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.subscriptions import Plan
     from bridge.settings import Settings
+    from bridge.topics import AnyTopic
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +116,7 @@ class Bridge:
         self._ready = asyncio.Event()
         self._pipeline = assemble(
             self.schemas,
-            names=settings.topics,
+            names=settings.written_topics,
             wanted=wanted_topics(self.plan),
             dialect=settings.dialect,
             partition=partition,
@@ -126,6 +128,7 @@ class Bridge:
             conflate_ms=settings.bridge_conflate_ms,
             is_full=settings.is_full,
             redact=redactor.redact,
+            latest=latest_fields(self.plan) if settings.bridge_latest else None,
             on_incident=self.recorder.incident,
         )
         self.accounts = self._pipeline.accounts
@@ -149,8 +152,8 @@ class Bridge:
             self.buffer,
             self.ingest,
             self.latency,
-            names=settings.topics,
-            topics=sorted({*topics_for(self.plan.events), *ALWAYS}),
+            names=settings.written_topics,
+            topics=sorted({*self._topics_of(self.plan), *ALWAYS}),
             options=lambda: producer_options(settings, redactor.learn),
             batching=Batching(settings.kafka_linger_ms / 1000, settings.kafka_batch_bytes, settings.kafka_compression),
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
@@ -246,6 +249,7 @@ class Bridge:
             self.client.run(),
             self._send_heartbeats(),
             self._release_conflated(),
+            self._release_latest(),
             self._check_symbol_ages(),
             self._watch_subscriptions(stop),
             self.chains.run(),
@@ -266,6 +270,7 @@ class Bridge:
             async with asyncio.timeout(self.settings.bridge_drain_seconds):
                 while self.ingest.release_all(wall_us()):
                     await self.publisher.drained()
+                await self._release_latest_once()
                 await self.publisher.drained()
                 self._give_up_records()
                 if self.control.session_id is not None:
@@ -314,6 +319,17 @@ class Bridge:
             while self.ingest.release(wall_us()):  # noqa: ASYNC110 - one turn of the loop between portions
                 await asyncio.sleep(0)
 
+    async def _release_latest(self) -> None:
+        """Queue the latest states that have changed at each interval."""
+        while self.ingest.latest is not None:
+            await asyncio.sleep(self.settings.bridge_latest_interval_ms / 1000)
+            await self._release_latest_once()
+
+    async def _release_latest_once(self) -> None:
+        if self.ingest.latest is not None:
+            for _ in self.ingest.latest.release():
+                await asyncio.sleep(0)
+
     async def _check_symbol_ages(self) -> None:
         """Look for symbols without data, at intervals."""
         ages, now = self.symbol_ages, asyncio.get_running_loop().time
@@ -348,12 +364,19 @@ class Bridge:
         """Keep the prices of the underlyings that chains follow."""
         self.ingest.follow_prices({chain.underlying for chain in self.plan.chains if depends_on_price(chain)})
 
+    def _topics_of(self, plan: Plan) -> frozenset[AnyTopic]:
+        """Return the topics of a plan's data."""
+        topics = topics_for(plan.events)
+        return topics | latest_topics_for(topics) if self.settings.bridge_latest else topics
+
     def _apply(self, plan: Plan) -> None:
         """Change the subscriptions; raise ``KafkaUnreachable`` or ``TopicConfigurationError`` if topics are missing."""
-        self.publisher.open_topics(topics_for(plan.events))
+        self.publisher.open_topics(self._topics_of(plan))
         changed = ChangedSymbols.between(self.plan, plan)
         self.plan, self.plan_applied_us = plan, wall_us()
         self.ingest.set_wanted(wanted_topics(plan))
+        if self.ingest.latest is not None:
+            self.ingest.latest.set_subscribed(latest_fields(plan), self.plan_applied_us)
         self.symbol_ages.watch(quiet_limits.by_topic(self._quiet_limits, plan))
         self._follow_prices()
         self.client.replan(plan)
@@ -466,6 +489,19 @@ def _change_text(plan: Plan, changed: ChangedSymbols) -> str:
     """Return what has changed, and why if option chains are the reason."""
     cause = f" ({plan.cause})" if plan.cause else ""
     return f"{len(plan)} symbols: {changed}{cause}"
+
+
+def latest_fields(plan: Plan) -> dict[str, dict[Topic, frozenset[str]]]:
+    """Return the fields of the feed that make a latest state complete, by symbol and topic."""
+    events = {EventType.QUOTES: Topic.QUOTES, EventType.TRADES: Topic.TRADES}
+    return {
+        symbol: {
+            topic: frozenset(one.fields.get(event) or FIELDS[event])
+            for event, topic in events.items()
+            if event in one.events
+        }
+        for symbol, one in plan.items()
+    }
 
 
 def producer_options(settings: Settings, learn_secret: Callable[[str], None]) -> dict[str, object]:

@@ -96,15 +96,15 @@ class TopicConfigurationError(BridgeError):
 class SchemaMismatch(BridgeError):
     """A subject of the schema registry that does not have the bridge's schema."""
 
-    def __init__(self, subject: str, problem: str, remedy: str, *, missing: bool = False) -> None:
+    def __init__(self, subject: str, problem: str, hint: str, *, missing: bool = False) -> None:
         self.missing = missing
         self.subject = subject
         self.problem = problem
-        self.remedy = remedy
-        super().__init__(subject, problem, remedy)
+        self.hint = hint
+        super().__init__(subject, problem, hint)
 
     def __str__(self) -> str:
-        return f"schema registry, subject {self.subject!r}: {self.problem}. {self.remedy}"
+        return f"schema registry, subject {self.subject!r}: {self.problem}. {self.hint}"
 
 
 class UnsupportedLibrary(BridgeError):
@@ -131,13 +131,13 @@ class KafkaUnreachable(BridgeError):
 class RegistryUnreachable(BridgeError):
     """An unreachable schema registry, one whose responses are unusable, or no credentials for it at the moment."""
 
-    def __init__(self, problem: str, remedy: str = "") -> None:
+    def __init__(self, problem: str, hint: str = "") -> None:
         self.problem = problem
-        self.remedy = remedy
-        super().__init__(problem, remedy)
+        self.hint = hint
+        super().__init__(problem, hint)
 
     def __str__(self) -> str:
-        return f"{self.problem}. {self.remedy}".rstrip()
+        return f"{self.problem}. {self.hint}".rstrip()
 
 
 class PortUnusable(BridgeError):
@@ -154,7 +154,7 @@ class RegistryRefused(BridgeError):
         super().__init__(url, status, check)
 
     @property
-    def remedy(self) -> str:
+    def hint(self) -> str:
         """Return what to do."""
         return (
             f"{self.check} The account must be allowed to read the subjects of the bridge's topics (and to write them, "
@@ -162,7 +162,7 @@ class RegistryRefused(BridgeError):
         ).lstrip()
 
     def __str__(self) -> str:
-        return f"the schema registry at {self.url} denied access (HTTP {self.status}). {self.remedy}"
+        return f"the schema registry at {self.url} denied access (HTTP {self.status}). {self.hint}"
 
 
 class ProxyUnusable(BridgeError):
@@ -170,11 +170,11 @@ class ProxyUnusable(BridgeError):
 
     def __init__(self, variable: str, problem: str, host: str) -> None:
         self.complaint = f"the proxy for {host}, which {variable} names, cannot be used: {problem}"
-        self.remedy = f"Set {variable} to http://host:port, or exempt {host} with NO_PROXY."
+        self.hint = f"Set {variable} to http://host:port, or exempt {host} with NO_PROXY."
         super().__init__(variable, problem, host)
 
     def __str__(self) -> str:
-        return f"{self.complaint}. {self.remedy}"
+        return f"{self.complaint}. {self.hint}"
 
 
 class SecretUnreadable(BridgeError):
@@ -277,21 +277,21 @@ class DisconnectCause(StrEnum):
 class ConnectionLost(BridgeError):
     """A connection to Aries that was closed, became unusable, or could not be established.
 
-    ``remedy`` says what the operator can do, if that is known; ``retry_after_seconds`` is how long the server asks to
+    ``hint`` says what the operator can do, if that is known; ``retry_after_seconds`` is how long the server asks to
     wait, if it does.
     """
 
     def __init__(
-        self, cause: DisconnectCause, reason: str, *, remedy: str = "", retry_after_seconds: float | None = None
+        self, cause: DisconnectCause, reason: str, *, hint: str = "", retry_after_seconds: float | None = None
     ) -> None:
         self.cause = cause
         self.reason = reason
-        self.remedy = remedy
+        self.hint = hint
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(cause, reason, remedy)
+        super().__init__(cause, reason, hint)
 
     def __str__(self) -> str:
-        return f"{self.reason}. {self.remedy}" if self.remedy else self.reason
+        return f"{self.reason}. {self.hint}" if self.hint else self.reason
 
     @property
     def blames_token(self) -> bool:
@@ -312,12 +312,12 @@ class HandshakeRefused(ConnectionLost):
         cause: DisconnectCause,
         reason: str,
         *,
-        remedy: str = "",
+        hint: str = "",
         retry_after_seconds: float | None = None,
         date: str | None = None,
         status: int | None = None,
     ) -> None:
-        super().__init__(cause, reason, remedy=remedy, retry_after_seconds=retry_after_seconds)
+        super().__init__(cause, reason, hint=hint, retry_after_seconds=retry_after_seconds)
         self.status = status
         self.date = date
 

@@ -5,6 +5,7 @@ The names are the feed's own (protocol §5); ``bridge.serialization.field_mappin
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, final
@@ -61,7 +62,7 @@ SHARED_FIELDS = ("instrumentType",)
 _CORRECTED = ("price", "size", "seq", "id", "timestamp", "exchange", "tick")
 _CORRECTION_WORDS = (
     *("cancel", "canceled", "cancelled", "cancellation", "cancelerror", "correction", "corrected"),
-    *("bust", "busted", "reversal", "reversed", "void", "voided"),
+    *("bust", "busted", "break", "broken", "reversal", "reversed", "void", "voided", "cxl"),
 )
 #: Fields by which an update cancels or corrects an execution, in lower case and without underscores: [A], as no page
 #: shows one.
@@ -81,24 +82,46 @@ CORRECTION_FIELDS = frozenset(
         ),
     }
 )
-#: Values by which such a field says that the update is none, in lower case.
+#: Fields that say what happened, in lower case and without underscores: an update is a cancel or correction if their
+#: value says so [A].
+_EVENT_FIELDS = frozenset(
+    {
+        *("action", "event", "kind", "op", "operation", "state", "status", "type"),
+        *(f"{what}{word}" for what in ("trade", "update", "event") for word in ("action", "state", "status", "type")),
+    }
+)
+#: A word by which a type or a value says that an update is about an earlier one [A].
+CORRECTION_WORD = re.compile(
+    r"cancel|cxl|correct|bust|break|broken|error|void|revers|revok|rescind|retract|delet|amend", re.IGNORECASE
+)
+#: Values by which a field of a correction says that the update is none, in lower case.
 _NO_CORRECTION = frozenset({"", "0", "false", "n", "no", "none", "null", "new"})
 
 
 def correction_fields(names: Iterable[str]) -> tuple[str, ...]:
     """Return those names that are fields of a cancel or correction; whether it is one depends on their values."""
-    return tuple(name for name in names if name.replace("_", "").lower() in CORRECTION_FIELDS)
+    return tuple(name for name in names if _plain(name) in CORRECTION_FIELDS or _plain(name) in _EVENT_FIELDS)
 
 
 def correction_field(fields: JsonObject, names: Iterable[str] | None = None) -> str | None:
     """Return the field by which an update cancels or corrects an execution; None if none does.
 
-    A field that is null, false, 0, or a text that means the same, does not count. ``names`` are the result of
-    ``correction_fields``, if it is known already.
+    A field that is null, false, 0, or a text that means the same, does not count, and one that says what happened
+    counts if its value has such a word. ``names`` are the result of ``correction_fields``, if it is known already.
     """
     if names is None:
         names = correction_fields(fields)
-    return next((name for name in names if _is_set(fields[name])), None)
+    return next((name for name in names if _says_correction(name, fields[name])), None)
+
+
+def _says_correction(name: str, value: object) -> bool:
+    if _plain(name) in CORRECTION_FIELDS:
+        return _is_set(value)
+    return type(value) is str and CORRECTION_WORD.search(value) is not None
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _is_set(value: object) -> bool:

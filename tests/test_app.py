@@ -114,7 +114,7 @@ async def test_a_bad_line_affects_no_other(broker: EmbeddedBroker, topic_prefix:
         b'"text"': "not_an_object",
         b'{"type":null}': "unknown_message",
         update % (b"quote", b'{"symbol":null,"bidPrice":1}'): "bad_symbol",
-        update % (b"quote", b'{"symbol":7,"bidPrice":1}'): "bad_symbol",
+        update % (b"quote", b'{"symbol":true,"bidPrice":1}'): "bad_symbol",
         update % (b"quote", b'{"symbol":"AAPL","bidPrice":[]}'): "bad_field",
         update % (b"quote", b'{"symbol":"AAPL","bidSize":%s}' % (b"9" * 40)): "bad_field",
         update % (b"quote", b'{"symbol":"AAPL","bidSize":%s}' % (b"9" * 5000)): "not_json",

@@ -35,6 +35,15 @@ def test_no_field_of_ordinary_market_data_is_one() -> None:
     assert all(name == name.replace("_", "").lower() for name in CORRECTION_FIELDS)
 
 
+@pytest.mark.parametrize("name", ["action", "status", "tradeType", "update_status", "op"])
+def test_a_field_that_says_what_happened_counts_by_its_word(name: str) -> None:
+    """Any other value is ordinary."""
+    for word in ("cancel", "BUSTED", "tradeCorrection", "broken", "cxl"):
+        assert correction_field({"price": "1.5", name: word}) == name
+    for value in ("new", "regular", True, 1, None, ["cancel"]):
+        assert correction_field({"price": "1.5", name: value}) is None
+
+
 @pytest.mark.parametrize("value", [None, False, 0, "", " ", "0", "false", "N", "No", "none", "NULL", "NEW", [], {}])
 def test_a_field_that_says_no_does_not_count(value: object) -> None:
     """A feed may send the field with each execution."""

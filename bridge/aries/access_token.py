@@ -154,7 +154,7 @@ class RefreshingToken:
         if newest != self._refresh_token and self._refresh_token == self._configured_value:
             log.warning(
                 log_events.REFRESH_TOKEN_ROTATED,
-                remedy="after a restart the one in ARIES_REFRESH_TOKEN may be rejected: replace it before",
+                hint="after a restart the one in ARIES_REFRESH_TOKEN may be rejected: replace it before",
             )
         self._refresh_token = newest
 

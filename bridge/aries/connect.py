@@ -40,6 +40,18 @@ class _Connect(websockets.connect):
         return exc
 
 
+class _ProxyConnection(websockets.HTTPProxyConnection):
+    """A connection to a proxy that may close it: the library reports the end twice, which its own reader rejects."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report the end, unless ``eof_received`` did."""
+        if not self.reader.eof:
+            super().connection_lost(exc)
+
+
+websockets.HTTPProxyConnection = _ProxyConnection  # type: ignore[misc]  # what ``websockets.connect`` creates
+
+
 async def connect(
     url: str, connection: type[ConnectionT], timeout_seconds: float, cafile: PathLike[str] | None = None
 ) -> ConnectionT:

@@ -53,7 +53,7 @@ _HANDSHAKE_HINTS: Final[Mapping[int, str]] = MappingProxyType(
 def not_tried(error: BridgeError) -> ConnectionLost:
     """Return the loss that something stands for that prevents even the attempt to connect."""
     if isinstance(error, ProxyUnusable):
-        return ConnectionLost(DisconnectCause.NETWORK, error.complaint, remedy=error.remedy)
+        return ConnectionLost(DisconnectCause.NETWORK, error.complaint, hint=error.hint)
     problem = "; ".join(error.problems) if isinstance(error, SettingsError) else str(error)
     return ConnectionLost(DisconnectCause.NETWORK, problem)
 
@@ -65,7 +65,7 @@ def proxy_failed(error: Exception, url: str, proxy: Proxy) -> ConnectionLost:
         fault = proxy_refused(proxy, error.response.status_code, host)
     else:
         fault = proxy_unreachable(proxy, error, host, AUTHORITIES_SETTING)
-    return ConnectionLost(DisconnectCause.NETWORK, f"the proxy {proxy} {fault.problem}", remedy=fault.remedy)
+    return ConnectionLost(DisconnectCause.NETWORK, f"the proxy {proxy} {fault.problem}", hint=fault.hint)
 
 
 def connect_failed(error: Exception, url: str, timeout_seconds: float) -> ConnectionLost:
@@ -78,7 +78,7 @@ def connect_failed(error: Exception, url: str, timeout_seconds: float) -> Connec
             return handshake_rejected(response.status_code, parts.path, headers.get("Retry-After"), headers.get("Date"))
         case ssl.SSLError():
             fault = tls_fault(error, url_setting=URL_SETTING, authorities_setting=AUTHORITIES_SETTING)
-            problem, hint = f"{host} {fault.problem}", fault.remedy
+            problem, hint = f"{host} {fault.problem}", fault.hint
         case TimeoutError():
             problem = f"{host} did not answer within {timeout_seconds:g} s"
         case InvalidMessage() if parts.scheme == "ws":
@@ -94,7 +94,7 @@ def connect_failed(error: Exception, url: str, timeout_seconds: float) -> Connec
             problem = f"{host} closed the connection in the TLS handshake"
         case _:
             problem = f"{host} cannot be reached: {os_reason(error)}"
-    return ConnectionLost(cause, problem, remedy=hint)
+    return ConnectionLost(cause, problem, hint=hint)
 
 
 def _host(url: str) -> str:
@@ -107,7 +107,7 @@ def handshake_rejected(status: int, path: str, retry_after: str | None, date: st
     return HandshakeRefused(
         _handshake_cause(status, seconds),
         f"Aries answered with HTTP {status} for {path or '/'} instead of a WebSocket",
-        remedy=_handshake_hint(status, path),
+        hint=_handshake_hint(status, path),
         retry_after_seconds=seconds,
         date=date,
         status=status,

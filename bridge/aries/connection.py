@@ -35,7 +35,16 @@ MAX_FRAMES_PER_TURN: Final = 1024
 MAX_PASSED_FRAMES_PER_TURN: Final = 64
 
 
-class Connection(ClientConnection):
+class PlainConnection(ClientConnection):
+    """A client connection that may be lost before it is made: when a proxy's tunnel ends during the TLS handshake."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Clean up what ``connection_made`` has set up; uvloop calls this without that."""
+        if hasattr(self, "recv_messages"):
+            super().connection_lost(exc)
+
+
+class Connection(PlainConnection):
     """A client connection that delivers the messages of each read at once, instead of by ``recv``.
 
     While messages are left, reading is paused: libuv would read eight megabytes, some 20,000 lines, before any other

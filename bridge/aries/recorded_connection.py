@@ -25,7 +25,7 @@ def recorded(recorder: Recorder) -> type[Connection]:
         _is_recorded = True
 
         def discard(self) -> None:
-            """Discard messages from now on, and capture no more: nobody handles them."""
+            """Discard messages from now on, and stop capturing: they are not processed."""
             self._is_recorded = False
             super().discard()
 

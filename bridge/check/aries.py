@@ -7,10 +7,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from websockets.asyncio.client import ClientConnection
-
 from bridge.aries.connect import close, connect
 from bridge.aries.connect_errors import OTHER_PATHS
+from bridge.aries.connection import PlainConnection
 from bridge.check.chains import CHAINS, check_chains
 from bridge.check.clock_skew import check_clock
 from bridge.check.endpoint import Endpoint, check_endpoint, report_certificate
@@ -64,15 +63,15 @@ async def check_aries(
         report.ok(AUTHENTICATION, "not tried (--no-session)")
 
 
-async def _connect(report: CheckReport, settings: Settings, timeout_seconds: float) -> ClientConnection | None:
+async def _connect(report: CheckReport, settings: Settings, timeout_seconds: float) -> PlainConnection | None:
     url, sent_at = settings.aries_ws_url, time.time()
     try:
-        socket = await connect(url, ClientConnection, timeout_seconds, settings.aries_ssl_cafile)
+        socket = await connect(url, PlainConnection, timeout_seconds, settings.aries_ssl_cafile)
     except ConnectionLost as lost:
         date = lost.date if isinstance(lost, HandshakeRefused) else None
         check_clock(report, date, sent_at, time.time())
-        remedy = await _remedy_by_other_path(lost, settings, timeout_seconds) or lost.remedy or _CHECK_URL
-        report.fail(CONNECTION, lost.reason, remedy)
+        hint = await _hint_by_other_path(lost, settings, timeout_seconds) or lost.hint or _CHECK_URL
+        report.fail(CONNECTION, lost.reason, hint)
         return None
     assert socket.response is not None
     check_clock(report, socket.response.headers.get("Date"), sent_at, time.time())
@@ -82,7 +81,7 @@ async def _connect(report: CheckReport, settings: Settings, timeout_seconds: flo
     return socket
 
 
-async def _remedy_by_other_path(lost: ConnectionLost, settings: Settings, timeout_seconds: float) -> str | None:
+async def _hint_by_other_path(lost: ConnectionLost, settings: Settings, timeout_seconds: float) -> str | None:
     """Try the other dialect's path of a server that does not know this one; nothing is sent there."""
     parts = urlsplit(settings.aries_ws_url)
     other = OTHER_PATHS.get(parts.path.rstrip("/"))
@@ -90,7 +89,7 @@ async def _remedy_by_other_path(lost: ConnectionLost, settings: Settings, timeou
         return None
     try:
         other_url = urlunsplit(parts._replace(path=other))
-        socket = await connect(other_url, ClientConnection, timeout_seconds, settings.aries_ssl_cafile)
+        socket = await connect(other_url, PlainConnection, timeout_seconds, settings.aries_ssl_cafile)
     except ConnectionLost as also_lost:
         return f"Check ARIES_WS_URL: the path of the other dialect, {other}, does not work either: {also_lost.reason}."
     await close(socket)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CLOCK = "Clock"
 WARN_SECONDS = 1.0
 FAIL_SECONDS = 30.0
-_REMEDY = (
+_HINT = (
     "Synchronize this machine's clock with NTP (chrony, systemd-timesyncd): it is used for the times in records, the "
     "ages in metrics and the expiry of tokens."
 )
@@ -33,9 +33,9 @@ def check_clock(report: CheckReport, date: str | None, sent_at: float, received_
     off = max(ahead, behind)
     finding = f"{duration_text(off)} {'ahead of' if ahead > behind else 'behind'} that of Aries"
     if off > FAIL_SECONDS:
-        report.fail(CLOCK, finding, _REMEDY)
+        report.fail(CLOCK, finding, _HINT)
     elif off > WARN_SECONDS:
-        report.warn(CLOCK, finding, _REMEDY)
+        report.warn(CLOCK, finding, _HINT)
     else:
         report.ok(CLOCK, f"agrees with that of Aries within {received_at - sent_at + 1:.1f} s")
 

@@ -46,14 +46,14 @@ class Endpoint:
 
 
 async def check_endpoint(
-    report: CheckReport, check: str, endpoint: Endpoint, remedy: str, timeout_seconds: float
+    report: CheckReport, check: str, endpoint: Endpoint, hint: str, timeout_seconds: float
 ) -> None:
     """Report whether a server accepts a connection, and when its certificate expires."""
     try:
         async with asyncio.timeout(timeout_seconds):
             _, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=endpoint.tls)
     except (OSError, UnicodeError, TimeoutError) as error:  # UnicodeError: an impossible host name
-        report.fail(check, f"{endpoint} {_problem(error, timeout_seconds)}", remedy)
+        report.fail(check, f"{endpoint} {_problem(error, timeout_seconds)}", hint)
         return
     tls = writer.get_extra_info("ssl_object")
     writer.transport.abort()
@@ -77,7 +77,7 @@ def report_certificate(report: CheckReport, check: str, address: str, certificat
     left_seconds = expires_at - time.time()
     expiry = f"expires in {duration_text(left_seconds)} ({datetime.fromtimestamp(expires_at, UTC):%Y-%m-%d})"
     if left_seconds < WARN_DAYS * _DAY_SECONDS:
-        remedy = f"It must be renewed by whoever runs {address}: connections fail from then on."
-        report.warn(check, f"the certificate of {address} {expiry}", remedy)
+        hint = f"It must be renewed by whoever runs {address}: connections fail from then on."
+        report.warn(check, f"the certificate of {address} {expiry}", hint)
     else:
         report.ok(check, f"the certificate of {address} {expiry}")

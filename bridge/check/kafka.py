@@ -12,7 +12,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from bridge.check.endpoint import Endpoint, check_endpoint
 from bridge.check.kafka_login import account, login
 from bridge.check.topics import check_topics
-from bridge.kafka.advertised_listeners import REMEDY
+from bridge.kafka.advertised_listeners import HINT
 from bridge.kafka.broker_support import missing_request, unsupported_compression
 from bridge.kafka.client_options import CONNECT_ERRORS, VERSION_ERRORS, VERSION_HINT, CapturedKafkaLog, client_options
 from bridge.kafka.cluster import describe_topics, open_client, send_to_any_broker
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bridge.check.report import CheckReport
     from bridge.kafka.aiokafka_internals import Client
     from bridge.settings import Settings
-    from bridge.topics import Topic
+    from bridge.topics import AnyTopic
 
 CONNECTION, BROKERS, TLS = "Kafka connection", "Kafka brokers", "Kafka TLS"
 REQUESTS, COMPRESSION = "Kafka requests", "Kafka compression"
@@ -38,7 +38,7 @@ _CHECK_BROKERS = "Check that the brokers are healthy, and that their advertised.
 async def check_kafka(
     report: CheckReport,
     settings: Settings,
-    needed: Collection[Topic],
+    needed: Collection[AnyTopic],
     learn_secret: Callable[[str], None],
     timeout_seconds: float,
 ) -> None:
@@ -97,7 +97,7 @@ async def _reach_brokers(
         endpoint = Endpoint(broker.host, broker.port, tls)
         if not await client.ready(broker.nodeId):
             finding = f"advertised address {endpoint}, as {client.answered_by} answered: {client.last_failure}"
-            report.fail(BROKERS, finding, REMEDY)
+            report.fail(BROKERS, finding, HINT)
             continue
         reached += 1
         if tls is not None:
@@ -108,11 +108,11 @@ async def _reach_brokers(
 
 
 async def _check_cluster(
-    report: CheckReport, client: Client, settings: Settings, needed: Collection[Topic], timeout_seconds: float
+    report: CheckReport, client: Client, settings: Settings, needed: Collection[AnyTopic], timeout_seconds: float
 ) -> None:
     try:
         async with asyncio.timeout(timeout_seconds):
-            check_topics(report, settings, needed, await describe_topics(client, settings.topics.values()))
+            check_topics(report, settings, needed, await describe_topics(client, settings.written_topics.values()))
             await _request_producer_id(report, client, settings)
     except VERSION_ERRORS as error:
         report.fail(TOPICS, f"a request is not supported ({error})", VERSION_HINT)

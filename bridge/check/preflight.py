@@ -12,7 +12,7 @@ from bridge.check.registry import check_registry
 from bridge.check.report import CheckReport, run_concurrently
 from bridge.check.settings import Side, check_settings, is_valid
 from bridge.errors import BridgeError
-from bridge.topics import ALWAYS, Topic, topics_for
+from bridge.topics import ALWAYS, AnyTopic, latest_topics_for, topics_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -39,10 +39,12 @@ async def preflight(
     report = CheckReport(on_result)
     settings = check_settings(report, environ)
     answer_timeout = min(answer_timeout_seconds, timeout_seconds)
-    needed = set(Topic)
+    needed: set[AnyTopic] = set(settings.written_topics)
     sides: dict[str, Callable[[CheckReport], Awaitable[None]]] = {}
     if is_valid(environ, Side.ARIES):
         needed = {*topics_for(settings.plan().events), *ALWAYS}
+        if settings.bridge_latest:
+            needed |= latest_topics_for(needed)
         sides["Aries"] = lambda report: check_aries(report, settings, learn_secret, answer_timeout, session=session)
     if is_valid(environ, Side.KAFKA):
         sides["Kafka"] = lambda report: check_kafka(report, settings, needed, learn_secret, answer_timeout)

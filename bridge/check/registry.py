@@ -45,10 +45,10 @@ async def _compare(
                 for subject, schema in subjects(settings.topics, settings.schema_registry_context)
             ]
     except RegistryRefused as error:
-        report.fail(REGISTRY, f"{error.url} denies access (HTTP {error.status})", error.remedy)
+        report.fail(REGISTRY, f"{error.url} denies access (HTTP {error.status})", error.hint)
         return None
     except RegistryUnreachable as error:
-        report.fail(REGISTRY, error.problem, error.remedy)
+        report.fail(REGISTRY, error.problem, error.hint)
         return None
     endpoint = Endpoint.of_url(url)
     report.ok(REGISTRY, f"{endpoint} answers, and lets us read")
@@ -67,4 +67,4 @@ def _report_subjects(report: CheckReport, settings: Settings, compared: list[Sub
         report.ok(SUBJECTS, f"the bridge registers its schemas at start (SCHEMA_REGISTRY_AUTO_REGISTER) for {names}")
     else:
         for result in wrong:
-            report.fail(f"Schema registry subject {result.subject}", result.details, result.remedy)
+            report.fail(f"Schema registry subject {result.subject}", result.details, result.hint)

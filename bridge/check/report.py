@@ -23,15 +23,15 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found; ``remedy`` is empty if nothing needs to be done."""
+    """What one check found; ``hint`` is empty if nothing needs to be done."""
 
     check: str
     status: Status
     finding: str
-    remedy: str = ""
+    hint: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.finding}. {self.remedy}" if self.remedy else self.finding
+        text = f"{self.finding}. {self.hint}" if self.hint else self.finding
         return f"{self.status:<4}  {self.check}: {text}"
 
 
@@ -45,13 +45,13 @@ class CheckReport:
         """Report a check that passed, or that was not possible."""
         self.on_result(CheckResult(check, Status.OK, finding))
 
-    def warn(self, check: str, finding: str, remedy: str) -> None:
+    def warn(self, check: str, finding: str, hint: str) -> None:
         """Report something that works, but needs attention."""
-        self.on_result(CheckResult(check, Status.WARN, finding.rstrip(" ."), remedy))
+        self.on_result(CheckResult(check, Status.WARN, finding.rstrip(" ."), hint))
 
-    def fail(self, check: str, finding: str, remedy: str) -> None:
+    def fail(self, check: str, finding: str, hint: str) -> None:
         """Report something that does not work."""
-        self.on_result(CheckResult(check, Status.FAIL, finding.rstrip(" ."), remedy))
+        self.on_result(CheckResult(check, Status.FAIL, finding.rstrip(" ."), hint))
 
 
 async def run_concurrently(report: CheckReport, *checks: Callable[[CheckReport], Awaitable[None]]) -> None:

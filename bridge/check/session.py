@@ -39,7 +39,7 @@ AUTHENTICATION, SUBSCRIPTION = "Aries authentication", "Aries subscription"
 #: data came (there may be none).
 SECOND_EVENT_SECONDS = 1.0
 _REJECTIONS = (SymbolRejected, SymbolLimitReached, ServerError)
-REMEDIES = MappingProxyType(
+CHECK_HINTS = MappingProxyType(
     {
         **HINTS,
         DisconnectCause.EVICTED: "Another session of this account took over: stop it, or use --no-session beside it.",
@@ -100,7 +100,7 @@ async def check_session(
         _report_subscribed(report, conversation, next(iter(plan)))
         await _unsubscribe(conversation)
     except TimeoutError:
-        report.fail(check, f"no answer within {timeout_seconds:g} s", REMEDIES[DisconnectCause.AUTH_TIMEOUT])
+        report.fail(check, f"no answer within {timeout_seconds:g} s", CHECK_HINTS[DisconnectCause.AUTH_TIMEOUT])
     except ConnectionClosed as error:
         _report_lost(report, check, closed(error))
     except ConnectionLost as lost:
@@ -142,8 +142,8 @@ def _report_subscribed(report: CheckReport, conversation: _Conversation, symbol:
     )
     rejection = next(filter(None, rejections), None)
     if isinstance(rejection, SymbolRejected | SymbolLimitReached | ServerError):
-        remedy = "Fix ARIES_SYMBOLS or the subscriptions, or ask Aries whether the account is entitled to the symbol."
-        report.fail(SUBSCRIPTION, f"Aries rejected {symbol}: {rejection.error}", remedy)
+        hint = "Fix ARIES_SYMBOLS or the subscriptions, or ask Aries whether the account is entitled to the symbol."
+        report.fail(SUBSCRIPTION, f"Aries rejected {symbol}: {rejection.error}", hint)
     elif conversation.first(DataStarted):
         report.ok(SUBSCRIPTION, f"data of {symbol} came in")
     else:
@@ -151,8 +151,8 @@ def _report_subscribed(report: CheckReport, conversation: _Conversation, symbol:
 
 
 def _report_lost(report: CheckReport, check: str, lost: ConnectionLost) -> None:
-    remedy = lost.remedy or REMEDIES.get(lost.cause, "Try again; if this persists, check ARIES_WS_URL.")
-    report.fail(check, lost.reason, remedy)
+    hint = lost.hint or CHECK_HINTS.get(lost.cause, "Try again; if this persists, check ARIES_WS_URL.")
+    report.fail(check, lost.reason, hint)
 
 
 def _now() -> float:

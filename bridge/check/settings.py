@@ -21,7 +21,7 @@ SHARDS = "Shards"
 MAX_LISTED_SHARDS = 16
 #: How much more than the average the largest shard may get.
 MAX_TIMES_AVERAGE = 2
-_REMEDY = "`aries-bridge settings` shows the meaning and the value of each setting."
+_HINT = "`aries-bridge settings` shows the meaning and the value of each setting."
 
 
 class Side(StrEnum):
@@ -36,9 +36,9 @@ def check_settings(report: CheckReport, environ: Mapping[str, str]) -> Settings:
     """Report each problem and warning; return the settings, with defaults in place of invalid values."""
     settings, problems = examine(environ)
     for problem in problems:
-        report.fail(SETTINGS, problem.text, _REMEDY)
+        report.fail(SETTINGS, problem.text, _HINT)
     for warning in warnings(settings, environ):
-        report.warn(SETTINGS, warning, _REMEDY)
+        report.warn(SETTINGS, warning, _HINT)
     if not problems:
         report.ok(SETTINGS, f"{len(settings.model_fields_set)} are set, the others have their defaults")
         if settings.bridge_shards > 1:

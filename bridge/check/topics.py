@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bridge.check.report import CheckReport
     from bridge.kafka.cluster import TopicDescription, TopicDescriptions
     from bridge.settings import Settings
+    from bridge.topics import AnyTopic
 
 PARTITIONS, LEADERS, REPLICATION = "Kafka partition counts", "Kafka leaders", "Kafka replication"
 MIN_INSYNC, BATCHES, CLEANUP = "Kafka min.insync.replicas", "Kafka max.message.bytes", "Kafka cleanup policy"
@@ -29,12 +30,14 @@ READING = "Kafka read permission"
 
 
 def check_topics(
-    report: CheckReport, settings: Settings, needed: Collection[Topic], described: TopicDescriptions
+    report: CheckReport, settings: Settings, needed: Collection[AnyTopic], described: TopicDescriptions
 ) -> None:
     """Report on each topic, and then on the properties of all that are needed."""
-    for topic in settings.topics:
+    for topic in settings.written_topics:
         _check_existence(report, settings, topic, described, needed=topic in needed)
-    existing = {topic: described.topics[name] for topic, name in settings.topics.items() if name in described.topics}
+    existing = {
+        topic: described.topics[name] for topic, name in settings.written_topics.items() if name in described.topics
+    }
     used = [description for topic, description in existing.items() if topic in needed]
     if not used:
         return
@@ -42,11 +45,11 @@ def check_topics(
     _check_leaders(report, used)
     _check_replication(report, used)
     if hidden := [topic for topic in used if topic.config is None]:
-        remedy = (
+        hint = (
             "To have min.insync.replicas, max.message.bytes and cleanup.policy checked, grant DescribeConfigs on the "
             f"topics to {account(settings)}; the bridge itself does not need it."
         )
-        report.warn(CONFIG, f"not reported for {_names(hidden, used)}", remedy)
+        report.warn(CONFIG, f"not reported for {_names(hidden, used)}", hint)
     else:
         _check_min_insync(report, used)
         _check_max_message_bytes(report, settings, used)
@@ -58,9 +61,9 @@ def check_topics(
 
 
 def _check_existence(
-    report: CheckReport, settings: Settings, topic: Topic, described: TopicDescriptions, *, needed: bool
+    report: CheckReport, settings: Settings, topic: AnyTopic, described: TopicDescriptions, *, needed: bool
 ) -> None:
-    name = settings.topics[topic]
+    name = settings.written_topics[topic]
     check = f"Kafka topic {name}"
     rename = f"name another with KAFKA_TOPIC_PREFIX or KAFKA_TOPIC_{topic.setting}."
     if (existing := described.topics.get(name)) is not None:
@@ -77,7 +80,7 @@ def _check_existence(
 def _check_partitions(report: CheckReport, settings: Settings, used: Sequence[TopicDescription]) -> None:
     counts = {topic.name: len(topic.partitions) for topic in used}
     data = [counts[name] for topic in SUBSCRIBABLE if (name := settings.topics[topic]) in counts]
-    if unequal := unequal_partition_counts(settings.topics, counts):
+    if unequal := unequal_partition_counts(settings.written_topics, counts):
         report.fail(
             PARTITIONS,
             f"the data topics differ ({unequal}), so a symbol does not have the same partition on each",
@@ -90,8 +93,8 @@ def _check_partitions(report: CheckReport, settings: Settings, used: Sequence[To
 
 def _check_leaders(report: CheckReport, used: Sequence[TopicDescription]) -> None:
     if leaderless := [topic for topic in used if any(partition.leader is None for partition in topic.partitions)]:
-        remedy = "Restore the brokers that have their replicas: these partitions cannot be written to until then."
-        report.fail(LEADERS, f"partitions without a leader in {_names(leaderless, used)}", remedy)
+        hint = "Restore the brokers that have their replicas: these partitions cannot be written to until then."
+        report.fail(LEADERS, f"partitions without a leader in {_names(leaderless, used)}", hint)
     else:
         report.ok(LEADERS, "every partition has one")
 
@@ -112,15 +115,15 @@ def _check_min_insync(report: CheckReport, used: Sequence[TopicDescription]) -> 
     minimum = {topic.name: topic.config_number(MIN_INSYNC_REPLICAS) or 1 for topic in used}
     replicated = [topic for topic in used if topic.replication_factor > 1]
     if short := [topic for topic in used if any(part.in_sync < minimum[topic.name] for part in topic.partitions)]:
-        remedy = "Restore the missing brokers, or lower min.insync.replicas: Kafka rejects all records until then."
-        report.fail(MIN_INSYNC, f"not enough in-sync replicas: {_names(short, used)}", remedy)
+        hint = "Restore the missing brokers, or lower min.insync.replicas: Kafka rejects all records until then."
+        report.fail(MIN_INSYNC, f"not enough in-sync replicas: {_names(short, used)}", hint)
     elif strict := [topic for topic in replicated if minimum[topic.name] == topic.replication_factor]:
-        remedy = "Set it to one less (kafka-configs.sh --alter), or nothing can be written while any broker is down."
-        report.warn(MIN_INSYNC, f"equal to the replication factor: {_names(strict, used)}", remedy)
+        hint = "Set it to one less (kafka-configs.sh --alter), or nothing can be written while any broker is down."
+        report.warn(MIN_INSYNC, f"equal to the replication factor: {_names(strict, used)}", hint)
     elif loose := [topic for topic in replicated if minimum[topic.name] == 1]:
         finding = f"1, so that an acknowledged record can be lost with one broker: {_names(loose, used)}"
-        remedy = "Set it to 2 (kafka-configs.sh --alter; for new topics `aries-bridge topics --min-insync-replicas 2`)."
-        report.warn(MIN_INSYNC, finding, remedy)
+        hint = "Set it to 2 (kafka-configs.sh --alter; for new topics `aries-bridge topics --min-insync-replicas 2`)."
+        report.warn(MIN_INSYNC, finding, hint)
     else:
         report.ok(MIN_INSYNC, "every topic has enough in-sync replicas")
 
@@ -133,24 +136,24 @@ def _check_max_message_bytes(report: CheckReport, settings: Settings, used: Sequ
         return
     listed = ", ".join(f"{name} ({limit})" for name, limit in small.items())
     finding = f"less than KAFKA_BATCH_BYTES ({batch}) on {listed}"
-    remedy = f"Set KAFKA_BATCH_BYTES to {min(small.values())} or less, or raise max.message.bytes of the topics."
+    hint = f"Set KAFKA_BATCH_BYTES to {min(small.values())} or less, or raise max.message.bytes of the topics."
     if settings.kafka_compression == "none":
-        report.fail(BATCHES, finding, remedy)
+        report.fail(BATCHES, finding, hint)
     else:
-        report.warn(BATCHES, f"{finding}; compressed batches may still fit", remedy)
+        report.warn(BATCHES, f"{finding}; compressed batches may still fit", hint)
 
 
-def _check_cleanup(report: CheckReport, settings: Settings, existing: Mapping[Topic, TopicDescription]) -> None:
+def _check_cleanup(report: CheckReport, settings: Settings, existing: Mapping[AnyTopic, TopicDescription]) -> None:
     options = TopicOptions()
     differences = [
         f"{wanted.name}: {difference}"
-        for wanted in specify_topics(settings.topics, options, {})
+        for wanted in specify_topics(settings.written_topics, options, {})
         if wanted.topic in existing
         for difference in find_differences(options, wanted, existing[wanted.topic])
     ]
     if differences:
-        remedy = "Set it with kafka-configs.sh --alter: compaction keeps only the newest record of a symbol."
-        report.warn(CLEANUP, "; ".join(differences), remedy)
+        hint = "Set it with kafka-configs.sh --alter: compaction keeps only the newest record of a symbol."
+        report.warn(CLEANUP, "; ".join(differences), hint)
     else:
         report.ok(CLEANUP, "as specified on every topic")
 
@@ -158,8 +161,8 @@ def _check_cleanup(report: CheckReport, settings: Settings, existing: Mapping[To
 def _check_format(report: CheckReport, used: Sequence[TopicDescription]) -> None:
     """Report topics of old brokers that take no idempotent batches; newer ones report no such setting."""
     if old := [topic for topic in used if _is_old_format((topic.config or {}).get(MESSAGE_FORMAT, ""))]:
-        remedy = "Set it to 0.11.0 or newer (kafka-configs.sh --alter): Kafka rejects every record until then."
-        report.fail(FORMAT, f"message.format.version is older than 0.11 on {_names(old, used)}", remedy)
+        hint = "Set it to 0.11.0 or newer (kafka-configs.sh --alter): Kafka rejects every record until then."
+        report.fail(FORMAT, f"message.format.version is older than 0.11 on {_names(old, used)}", hint)
 
 
 def _is_old_format(version: str) -> bool:
@@ -169,12 +172,12 @@ def _is_old_format(version: str) -> bool:
 def _check_write_permission(report: CheckReport, settings: Settings, used: Sequence[TopicDescription]) -> None:
     """Report the authorized operations (KIP-430): trying them would write."""
     if forbidden := [topic for topic in used if topic.may_write is False]:
-        remedy = f"Grant Write on the topics to {account(settings)}."
-        report.fail(WRITING, f"none for {_names(forbidden, used)}", remedy)
+        hint = f"Grant Write on the topics to {account(settings)}."
+        report.fail(WRITING, f"none for {_names(forbidden, used)}", hint)
     elif unknown := [topic for topic in used if topic.may_write is None]:
         finding = f"not reported by this Kafka for {_names(unknown, used)}, and not tried, since that would write"
-        remedy = f"Make sure that {account(settings)} has Write on the topics; Kafka 2.3 and newer report it."
-        report.warn(WRITING, finding, remedy)
+        hint = f"Make sure that {account(settings)} has Write on the topics; Kafka 2.3 and newer report it."
+        report.warn(WRITING, finding, hint)
     else:
         report.ok(WRITING, "granted on every topic, as the brokers report")
 

@@ -29,8 +29,8 @@ class ValueNames:
 
     def name_in(self, result: CheckResult) -> CheckResult:
         """Return a result that names the value beside each setting."""
-        finding, remedy = (_SETTING.sub(self._name, text) for text in (result.finding, result.remedy))
-        return replace(result, finding=finding, remedy=remedy)
+        finding, hint = (_SETTING.sub(self._name, text) for text in (result.finding, result.hint))
+        return replace(result, finding=finding, hint=hint)
 
     def _name(self, match: re.Match[str]) -> str:
         setting = match[0]

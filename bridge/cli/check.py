@@ -35,9 +35,7 @@ def check(
         ),
     ] = True,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for all checks.")] = DEFAULT_TIMEOUT_SECONDS,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON list of check, status, finding, remedy.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of check, status, finding, hint.")] = False,
 ) -> None:
     """Check everything the bridge needs; print a line for each check, with what to do if it fails.
 
@@ -68,10 +66,10 @@ def check(
 
 def redact(result: CheckResult, redactor: Redactor) -> CheckResult:
     """Return a result without secrets and line breaks."""
-    check, finding, remedy = (
-        " ".join(redactor.redact(text).split()) for text in (result.check, result.finding, result.remedy)
+    check, finding, hint = (
+        " ".join(redactor.redact(text).split()) for text in (result.check, result.finding, result.hint)
     )
-    return CheckResult(check, result.status, finding, remedy)
+    return CheckResult(check, result.status, finding, hint)
 
 
 def exit_code(results: Iterable[CheckResult]) -> int:

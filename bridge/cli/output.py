@@ -19,7 +19,7 @@ _FAILURES: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO
 
 
 async def while_output_is_open(work: Coroutine[Any, Any, None]) -> None:
-    """Run until the work is done; raise BrokenPipeError as soon as the reader of standard output is gone."""
+    """Run until the work is done; raise BrokenPipeError as soon as the reader of standard output has closed it."""
     working = asyncio.ensure_future(work)
     try:
         while not working.done():
@@ -51,7 +51,7 @@ def discard(*streams: TextIO) -> None:
 
 
 def _is_closed() -> bool:
-    """Return whether standard output is a pipe, a socket or a terminal whose other end is gone."""
+    """Return whether standard output is a pipe, a socket or a terminal whose other end is closed."""
     if sys.stdout is None:
         return False
     poll = select.poll()

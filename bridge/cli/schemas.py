@@ -137,7 +137,7 @@ async def _for_each_subject(action: Action) -> None:
     async with Registry.of(settings, url) as registry:
         for subject, schema in found.items():
             result = await action(registry, subject, schema)
-            details = f"{result.details}. {result.remedy}" if result.status is SubjectStatus.FAILED else result.details
+            details = f"{result.details}. {result.hint}" if result.status is SubjectStatus.FAILED else result.details
             typer.echo(f"{result.status:<11} {subject:<{width}}  {details}")
             failed = failed or result.status not in _SUCCESS
     if failed:

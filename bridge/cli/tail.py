@@ -112,7 +112,7 @@ class Printing:
         settings, selection = self._settings, self._selection
         async with open_deserializer(settings) as decoder, open_consumer(settings, "tail") as consumer:
             async with readable_errors(client_options(settings, "tail")):
-                if not await seek(consumer, settings.topics, selection):
+                if not await seek(consumer, settings.written_topics, selection):
                     note("some partitions have no leader yet; their records are shown once they have one.")
             note(_start(consumer, settings, selection))
             with CapturedKafkaLog(ThrottledNotes().add):

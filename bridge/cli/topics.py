@@ -85,8 +85,9 @@ def topics(
     Connects with the KAFKA_* settings; KAFKA_TOPIC_PREFIX and KAFKA_TOPIC_<TYPE>
     name the topics. The ARIES_* settings are not needed. The data topics (quotes,
     trades, timesales, l2, greeks) get equal partition counts, so that a symbol has
-    the same partition on each; market-status is compacted, too. Existing topics
-    are never changed.
+    the same partition on each; market-status is compacted, too. With
+    BRIDGE_LATEST=true there are the compacted topics quotes.latest and
+    trades.latest. Existing topics are never changed.
     """
     options = TopicOptions(partitions, replication_factor, retention_hours, min_insync_replicas)
     if strimzi:
@@ -104,7 +105,7 @@ def _print_manifest(options: TopicOptions, cluster: str | None, api: StrimziApi)
             "required with --strimzi: the name of the Kafka resource that the topics belong to", param_hint="--cluster"
         )
     # Only the topics' names matter: the connection settings may be unknown here.
-    names = load_only(os.environ, "KAFKA_TOPIC_").topics
+    names = load_only(os.environ, "KAFKA_TOPIC_", "BRIDGE_LATEST").written_topics
     typer.echo(manifest(specify_topics(names, options, {}), cluster, api), nl=False)
 
 
@@ -124,7 +125,7 @@ async def create_or_compare(
     difference.
     """
     deadline = time.monotonic() + wait_seconds
-    compared = await _retried(lambda: compare_topics(settings, settings.topics, options), deadline)
+    compared = await _retried(lambda: compare_topics(settings, settings.written_topics, options), deadline)
     _print_existing(compared)
     if dry_run or check:
         _print_topics("missing" if check else "would create", compared.missing)

@@ -63,6 +63,18 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
+class Redriven:
+    """A record of a dead letter, published late: an execution that counts, but no part of any state.
+
+    A run that was killed may repeat it, with the same header ``aries.dead-letter``.
+    """
+
+    topic: Topic
+    symbol: str
+    record: AvroRecord
+
+
+@dataclass(frozen=True, slots=True)
 class FeedLost:
     """``GAP``: the bridge has lost its connection, and the records of this session are stale from now on."""
 
@@ -122,6 +134,7 @@ Event = (
     | Restarted
     | Merged
     | Missed
+    | Redriven
     | FeedLost
     | FeedResumed
     | BridgeStopped

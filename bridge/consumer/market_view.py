@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.consumer.bridges import Bridges
-from bridge.consumer.events import Event, Merged, Missed, Restarted, Updated
+from bridge.consumer.events import Event, Merged, Missed, Redriven, Restarted, Updated
 from bridge.consumer.symbol_state import SymbolState
 from bridge.pipeline.routing import CONFLATED
-from bridge.topics import MARKET_DATA, Topic
+from bridge.topics import MARKET_DATA, NOT_PLACED, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,6 +65,8 @@ class MarketView:
     def _take_market(self, topic: Topic, record: AvroRecord) -> list[Event]:
         fields: dict[str, Any] = record
         symbol, position = fields["symbol"], (fields["session_id"], fields["seq"])
+        if position[1] == NOT_PLACED:
+            return [Redriven(topic, symbol, record)]
         state = self._states[topic].get(symbol)
         if state is None:
             state = self._states[topic][symbol] = SymbolState(topic, symbol)

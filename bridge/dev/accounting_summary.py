@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bridge.topics import MARKET_DATA, Topic
+from bridge.topics import MARKET_DATA, Topic, TopicCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ def accounting_summary(
     *,
     seconds: float,
     sent_lines: int | None,
-    read_back: Mapping[Topic, int],
+    read_back: TopicCounts,
 ) -> Iterator[str]:
     """Yield the lines that are printed at the end of a run.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bridge.app import Bridge
     from bridge.serialization.deserializer import Deserializer
-    from bridge.topics import Topic
+    from bridge.topics import AnyTopic
 
 UPDATE_TIMEOUT_SECONDS: Final = 2.0
 
@@ -44,9 +44,9 @@ class TopicReader:
     """A consumer of the topics that a bridge writes to; records with a timestamp before ``since_ms`` are ignored."""
 
     def __init__(self, bridge: Bridge, since_ms: int) -> None:
-        self.newest: dict[Topic, Newest] = {}
+        self.newest: dict[AnyTopic, Newest] = {}
         #: Number of records in each topic, of any writer.
-        self.counts: Counter[Topic] = Counter()
+        self.counts: Counter[AnyTopic] = Counter()
         #: Why the last update failed.
         self.problem: str | None = None
         self._bridge = bridge
@@ -78,7 +78,7 @@ class TopicReader:
         except (KafkaError, BridgeError, OSError) as error:
             self.problem = str(error) or type(error).__name__
 
-    async def _update(self, topics: Mapping[TopicPartition, Topic]) -> None:
+    async def _update(self, topics: Mapping[TopicPartition, AnyTopic]) -> None:
         if self._consumer is None:
             self._consumer = await self._opened.enter_async_context(open_consumer(self._bridge.settings, "dev"))
         if topics.keys() != self._consumer.assignment():
@@ -94,7 +94,7 @@ class TopicReader:
             self._read[partition] = ends[partition]
             await self._set_newest(topics[partition], message)
 
-    async def _set_newest(self, topic: Topic, message: ConsumerRecord) -> None:
+    async def _set_newest(self, topic: AnyTopic, message: ConsumerRecord) -> None:
         current = self.newest.get(topic)
         if message.timestamp < (self._since_ms if current is None else current.timestamp_ms):
             return

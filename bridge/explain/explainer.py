@@ -120,9 +120,9 @@ class Explainer:
         buffer = self._pipeline.buffer
         for queue in buffer.take_ready():
             for _, key, value, _ in queue.waiting:
-                record = self._serializer.decode(queue.topic, value)
+                record = self._serializer.decode(queue.line_topic, value)
                 yield ExplainedRecord(
-                    queue.topic, queue.name, queue.partition, key, self._schema_names[queue.topic], record
+                    queue.line_topic, queue.name, queue.partition, key, self._schema_names[queue.line_topic], record
                 )
             buffer.start_batch(queue, len(queue.waiting), 0)
             buffer.acknowledge(queue)

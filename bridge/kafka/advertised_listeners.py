@@ -18,7 +18,7 @@ CONNECT_TIMEOUT_SECONDS: Final = 3.0
 _CLOSE_TIMEOUT_SECONDS: Final = 3.0
 #: Brokers that are tried and named, at most.
 MAX_BROKERS: Final = 5
-REMEDY: Final = (
+HINT: Final = (
     "Clients connect to the addresses in the brokers' advertised.listeners: set these to ones that can be resolved and "
     "reached from here, or use the port of a listener that is meant for this network."
 )

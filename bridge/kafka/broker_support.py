@@ -45,10 +45,10 @@ class Lack(NamedTuple):
     """Something that a cluster does not support, and what to do about it."""
 
     finding: str
-    remedy: str
+    hint: str
 
     def __str__(self) -> str:
-        return f"{self.finding}. {self.remedy}"
+        return f"{self.finding}. {self.hint}"
 
 
 def missing_request(versions: Mapping[int, tuple[int, int]], needs: Sequence[_Need] = WRITING) -> Lack | None:

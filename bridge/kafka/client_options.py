@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 
 from bridge.errors import KafkaUnreachable
-from bridge.kafka.advertised_listeners import REMEDY, unreachable_listeners
+from bridge.kafka.advertised_listeners import HINT, unreachable_listeners
 from bridge.kafka.aiokafka_internals import client_of
 from bridge.kafka.broker_support import UnusableBrokers
 from bridge.kafka.error_hints import error_hint
@@ -118,7 +118,7 @@ async def _explain(options: Mapping[str, object], captured: CapturedKafkaLog, er
     if isinstance(error, VERSION_ERRORS):
         return f"its brokers do not support a request ({error})", VERSION_HINT
     if not any(text in str(error) for text in _NO_BOOTSTRAP) and (unreachable := await unreachable_listeners(options)):
-        return unreachable, REMEDY
+        return unreachable, HINT
     return reason, error_hint(reason)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-    from bridge.topics import Topic
+    from bridge.topics import AnyTopic, TopicNames
 
 # Limits of one response: a few thousand records, also if 100 partitions are read from the beginning.
 FETCH_BYTES = 8 << 20
@@ -41,12 +41,20 @@ class ReadingSettings(KafkaSettings, DecodingSettings, Protocol):
 
 @asynccontextmanager
 async def open_consumer(
-    settings: KafkaSettings, name: str, *, partition_fetch_bytes: int = PARTITION_FETCH_BYTES
+    settings: KafkaSettings,
+    name: str,
+    *,
+    partition_fetch_bytes: int = PARTITION_FETCH_BYTES,
+    group: str | None = None,
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """Start a consumer without a group and close it at the end; raises KafkaUnreachable."""
+    """Start a consumer and close it at the end; raises KafkaUnreachable.
+
+    It is no member of a group, but may commit the offsets of one.
+    """
     options = client_options(settings, name)
     consumer = Consumer(
         options,
+        group_id=group,
         enable_auto_commit=False,
         # If a record was deleted before it was read, continue with the oldest that is left.
         auto_offset_reset="earliest",
@@ -70,7 +78,11 @@ def _check_versions(client: Client) -> None:
 
 
 async def assign_topics(
-    consumer: AIOKafkaConsumer, names: Mapping[Topic, str], requested: tuple[str, ...], *, also: tuple[Topic, ...] = ()
+    consumer: AIOKafkaConsumer,
+    names: TopicNames,
+    requested: tuple[str, ...],
+    *,
+    also: tuple[AnyTopic, ...] = (),
 ) -> list[TopicPartition]:
     """Assign all partitions of the requested topics, or of the bridge's topics that exist if none is requested.
 
@@ -119,7 +131,7 @@ async def fetch(
     return records
 
 
-def _select_topics(requested: tuple[str, ...], names: Mapping[Topic, str], existing: set[str]) -> list[str]:
+def _select_topics(requested: tuple[str, ...], names: TopicNames, existing: set[str]) -> list[str]:
     """Return the full names of the topics to read; raise TopicConfigurationError if one is missing."""
     by_short_name = {topic.value: name for topic, name in names.items()}
     selected = [by_short_name.get(name, name) for name in requested]

@@ -14,7 +14,7 @@ from aiokafka import errors as kafka_errors
 from bridge.clock import wall_us
 from bridge.errors import SecretUnreadable, SettingsError
 from bridge.kafka.batch_sender import ProducerLost
-from bridge.topics import Topic
+from bridge.topics import OWN_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -117,7 +117,7 @@ class MetadataWatchdog:
             elif queue.is_stalled and not len(queue) and not self._sender.is_blocked(queue):
                 # One that has records recovers when Kafka takes some, not when they may be sent again.
                 self._buffer.set_stalled(queue, is_stalled=False)
-            if queue.is_stalled and queue.waiting and queue.topic is not Topic.CONTROL:
+            if queue.is_stalled and queue.waiting and queue.topic not in OWN_RECORDS:
                 self._ingest.shed(queue, MAX_SHED_RECORDS)
 
     def _silent_seconds(self) -> float:

@@ -24,7 +24,7 @@ CHECK_SECONDS: Final = 0.5
 HIDDEN_SECONDS: Final = 5.0
 #: How often the same topics are named again in the log.
 REMINDER_SECONDS: Final = 60.0
-REMEDY: Final = (
+HINT: Final = (
     "topics are never created implicitly: create them with `aries-bridge topics`, or rename them with "
     "KAFKA_TOPIC_PREFIX and KAFKA_TOPIC_<TYPE>"
 )
@@ -45,7 +45,7 @@ async def wait_for_topics(producer: Producer, names: Collection[str], state: Del
             state.missing_topics = tuple(missing)
             if not is_hidden and (missing != logged or now >= remind_at):
                 logged, remind_at = missing, now + REMINDER_SECONDS
-                log.warning(log_events.TOPICS_MISSING, topics=missing, remedy=REMEDY)
+                log.warning(log_events.TOPICS_MISSING, topics=missing, hint=HINT)
             producer.refresh_metadata()
             await asyncio.sleep(CHECK_SECONDS)
             if silence := await producer.why_silent():

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.errors import TopicConfigurationError
-from bridge.topics import SUBSCRIBABLE, Topic
+from bridge.topics import SUBSCRIBABLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from bridge.kafka.producer import Producer
+    from bridge.topics import AnyTopic, TopicCounts, TopicNames
 
 
-def partition_counts(producer: Producer, names: Mapping[Topic, str], topics: Collection[Topic]) -> dict[Topic, int]:
+def partition_counts(producer: Producer, names: TopicNames, topics: Collection[AnyTopic]) -> dict[AnyTopic, int]:
     """Return the partition count of each topic.
 
     Raises ``TopicConfigurationError`` if a topic is missing, or if the data topics have unequal counts.
@@ -30,7 +31,7 @@ def partition_counts(producer: Producer, names: Mapping[Topic, str], topics: Col
     return counts
 
 
-def check_equal_partition_counts(names: Mapping[Topic, str], counts: Mapping[Topic, int]) -> None:
+def check_equal_partition_counts(names: TopicNames, counts: TopicCounts) -> None:
     """Raise ``TopicConfigurationError`` if the data topics have unequal counts."""
     if unequal := unequal_partition_counts(names, {names[topic]: count for topic, count in counts.items()}):
         raise TopicConfigurationError(
@@ -39,7 +40,7 @@ def check_equal_partition_counts(names: Mapping[Topic, str], counts: Mapping[Top
         )
 
 
-def unequal_partition_counts(names: Mapping[Topic, str], counts: Mapping[str, int]) -> str:
+def unequal_partition_counts(names: TopicNames, counts: Mapping[str, int]) -> str:
     """Return the data topics with their partition counts if these differ, else an empty string.
 
     With unequal counts a symbol would not have the same partition on each data topic, and consumers could not join

@@ -21,7 +21,7 @@ from bridge.kafka.aiokafka_internals import check_version
 from bridge.kafka.batch_sender import BatchSender, ProducerLost
 from bridge.kafka.delivery_state import ACK_OVERDUE_SECONDS, DeliveryState
 from bridge.kafka.metadata_watchdog import MetadataWatchdog
-from bridge.kafka.missing_topics import REMEDY, wait_for_topics
+from bridge.kafka.missing_topics import HINT, wait_for_topics
 from bridge.kafka.partition_counts import check_equal_partition_counts, partition_counts
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.topic_backoff import TopicBackoff
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bridge.observability.latency import LatencyMetrics
     from bridge.pipeline.ingest import Ingest
     from bridge.pipeline.record_buffer import RecordBuffer
-    from bridge.topics import Topic
+    from bridge.topics import AnyTopic, TopicNames
 
     StartProducer = Callable[[Mapping[str, object], Collection[str], float], Awaitable[Producer]]
 
@@ -56,8 +56,8 @@ class Publisher:
         ingest: Ingest,
         latency: LatencyMetrics,
         *,
-        names: Mapping[Topic, str],
-        topics: Collection[Topic],
+        names: TopicNames,
+        topics: Collection[AnyTopic],
         options: Callable[[], Mapping[str, object]],
         batching: Batching,
         delivery_timeout_seconds: float,
@@ -103,7 +103,7 @@ class Publisher:
             self._producer = await self._started_producer()
         self._buffer.open(partition_counts(self._producer, self._names, self._topics))
 
-    def open_topics(self, topics: Collection[Topic]) -> None:
+    def open_topics(self, topics: Collection[AnyTopic]) -> None:
         """Open queues for topics that were not needed before; the others are not looked at.
 
         Raises ``KafkaUnreachable`` or ``TopicConfigurationError``; a later call may succeed, with newer metadata.
@@ -162,7 +162,7 @@ class Publisher:
         if not state.connected:
             return f"not connected: {state.last_error or 'connecting'}"
         if state.missing_topics:
-            return f"waiting for topics: {', '.join(state.missing_topics)} ({REMEDY})"
+            return f"waiting for topics: {', '.join(state.missing_topics)} ({HINT})"
         if not state.acking:
             return f"connected, but nothing is acknowledged yet; last error: {state.last_error or 'none'}"
         oldest = self._buffer.oldest_unanswered()

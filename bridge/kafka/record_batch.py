@@ -46,6 +46,12 @@ class RecordBatch:
         self._count = count
         return count
 
+    def append(self, time_us: int, key: bytes | None, value: bytes, headers: list[tuple[str, bytes | None]]) -> bool:
+        """Take one record with headers if it fits, or is the first; return whether it was taken."""
+        taken = self._builder.append(self._count, time_us // 1000, key, value, headers) is not None
+        self._count += taken
+        return taken
+
     def record_count(self) -> int:
         """Return how many records it has."""
         return self._count

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-    from bridge.topics import Topic
+    from bridge.topics import TopicNames
 
 #: How long to wait for the offsets of all partitions; one without a leader has none.
 OFFSETS_TIMEOUT_SECONDS: Final = 5.0
@@ -61,7 +61,7 @@ class Selection:
         return not self.keys or message.key in self.keys
 
 
-async def seek(consumer: AIOKafkaConsumer, topics: Mapping[Topic, str], selection: Selection) -> bool:
+async def seek(consumer: AIOKafkaConsumer, topics: TopicNames, selection: Selection) -> bool:
     """Assign all partitions of the selected topics, at their beginnings, ends, or at a time.
 
     Returns False if some partitions have no offsets yet; they are followed once they have.

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from aiokafka.client import AIOKafkaClient
 
-    from bridge.topics import Topic
+    from bridge.topics import TopicNames
 
 CREATE_TIMEOUT_SECONDS = 20.0
 #: How long to wait until created topics appear in metadata, so that `aries-bridge run` finds them.
@@ -66,7 +66,7 @@ class NoController(TopicConfigurationError):
 class TopicComparison:
     """The bridge's topics as they are specified and as they exist."""
 
-    names: Mapping[Topic, str]
+    names: TopicNames
     options: TopicOptions
     existing: TopicDescriptions
 
@@ -105,7 +105,7 @@ class TopicComparison:
         return {name: len(topic.partitions) for name, topic in self.existing.topics.items()}
 
 
-async def compare_topics(settings: KafkaSettings, names: Mapping[Topic, str], options: TopicOptions) -> TopicComparison:
+async def compare_topics(settings: KafkaSettings, names: TopicNames, options: TopicOptions) -> TopicComparison:
     """Return how existing topics compare with their specifications; raises KafkaUnreachable."""
     connection = client_options(settings, "topics")
     async with (

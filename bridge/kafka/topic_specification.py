@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridge.kafka.cluster import CLEANUP_POLICY, MIN_INSYNC_REPLICAS, RETENTION_MS
-from bridge.topics import SUBSCRIBABLE, Topic
+from bridge.topics import SUBSCRIBABLE, LatestTopic, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from bridge.kafka.cluster import TopicDescription
+    from bridge.topics import AnyTopic, TopicNames
 
 DEFAULT_PARTITIONS = 12
 #: Makes a broker use its own default (KIP-464).
 BROKER_DEFAULT = -1
 _HOUR_MS = 60 * 60 * 1000
+#: Topics whose partitions depend on the symbol, the same on each.
+_BY_SYMBOL = frozenset({*SUBSCRIBABLE, *LatestTopic})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class TopicOptions:
 class TopicSpecification:
     """How one topic is created if it is missing."""
 
-    topic: Topic
+    topic: AnyTopic
     name: str
     partitions: int
     replication_factor: int
@@ -49,7 +52,7 @@ class TopicSpecification:
 
 
 def specify_topics(
-    names: Mapping[Topic, str], options: TopicOptions, existing: Mapping[str, int]
+    names: TopicNames, options: TopicOptions, existing: Mapping[str, int]
 ) -> tuple[TopicSpecification, ...]:
     """Return the specification of each topic (design §4); ``existing`` maps topic names to partition counts."""
     partitions = options.partitions or _data_partitions(names, existing)
@@ -57,7 +60,7 @@ def specify_topics(
         TopicSpecification(
             topic,
             name,
-            partitions if topic in SUBSCRIBABLE else 1,
+            partitions if topic in _BY_SYMBOL else 1,
             options.replication_factor,
             tuple(_config(topic, options)),
         )
@@ -72,7 +75,7 @@ def find_differences(options: TopicOptions, wanted: TopicSpecification, existing
     skipped.
     """
     partitions = len(existing.partitions)
-    if options.partitions and wanted.topic in SUBSCRIBABLE and partitions != wanted.partitions:
+    if options.partitions and wanted.topic in _BY_SYMBOL and partitions != wanted.partitions:
         yield f"{partition_count(partitions)}, should be {wanted.partitions}"
     if wanted.replication_factor not in (BROKER_DEFAULT, existing.replication_factor):
         yield f"replication factor is {existing.replication_factor}, should be {wanted.replication_factor}"
@@ -87,15 +90,16 @@ def partition_count(partitions: int) -> str:
     return f"{partitions} partition{'s' if partitions != 1 else ''}"
 
 
-def _config(topic: Topic, options: TopicOptions) -> Iterator[tuple[str, str]]:
-    yield CLEANUP_POLICY, "compact,delete" if topic is Topic.MARKET_STATUS else "delete"
-    if options.retention_hours is not None:
+def _config(topic: AnyTopic, options: TopicOptions) -> Iterator[tuple[str, str]]:
+    is_latest = isinstance(topic, LatestTopic)  # kept however old: a quiet symbol has no newer state
+    yield CLEANUP_POLICY, "compact" if is_latest else "compact,delete" if topic is Topic.MARKET_STATUS else "delete"
+    if options.retention_hours is not None and not is_latest:
         yield RETENTION_MS, str(options.retention_hours * _HOUR_MS)
     if options.min_insync_replicas is not None:
         yield MIN_INSYNC_REPLICAS, str(options.min_insync_replicas)
 
 
-def _data_partitions(names: Mapping[Topic, str], existing: Mapping[str, int]) -> int:
+def _data_partitions(names: TopicNames, existing: Mapping[str, int]) -> int:
     counts = {existing[names[topic]] for topic in SUBSCRIBABLE if names[topic] in existing}
     return counts.pop() if len(counts) == 1 else DEFAULT_PARTITIONS
 

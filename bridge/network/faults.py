@@ -41,7 +41,7 @@ class Fault:
     """Why a connection failed: a predicate that follows the server's name, and what to do."""
 
     problem: str
-    remedy: str
+    hint: str
 
 
 def os_reason(error: Exception) -> str:
@@ -55,8 +55,8 @@ def tls_fault(error: Exception, *, url_setting: str, authorities_setting: str) -
     """Return what a TLS error means; the settings are those of the server's URL and of the authorities to trust."""
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message.rstrip(". ") or "not valid"
-        remedy = _certificate_remedy(error.verify_code, url_setting, authorities_setting)
-        return Fault(f"has a certificate that is not accepted: {reason}", remedy)
+        hint = _certificate_hint(error.verify_code, url_setting, authorities_setting)
+        return Fault(f"has a certificate that is not accepted: {reason}", hint)
     reason = (getattr(error, "reason", None) or "").upper()
     problem = next((text for part, text in _HANDSHAKE_PROBLEMS.items() if part in reason), "")
     if not problem:
@@ -64,7 +64,7 @@ def tls_fault(error: Exception, *, url_setting: str, authorities_setting: str) -
     return Fault(problem, f"Check {url_setting}: its scheme and port, as the port may speak no TLS.")
 
 
-def _certificate_remedy(code: int, url_setting: str, authorities_setting: str) -> str:
+def _certificate_hint(code: int, url_setting: str, authorities_setting: str) -> str:
     match code:
         case 9:  # X509_V_ERR_CERT_NOT_YET_VALID
             return "Check this machine's clock."
@@ -85,11 +85,11 @@ def proxy_refused(proxy: Proxy, status: int, host: str) -> Fault:
     """Return what a proxy's response to a request for ``host`` means."""
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         problem = "rejects the user and password" if proxy.has_credentials else "requires a user and a password"
-        remedy = f"Put the right ones into {proxy.variable} (http://user:password@{proxy}), percent-encoded"
+        hint = f"Put the right ones into {proxy.variable} (http://user:password@{proxy}), percent-encoded"
     else:
         problem = _PROXY_PROBLEMS.get(status, "refused to connect to {host}").format(host=host)
-        remedy = f"Ask the proxy's operator to allow {host}, and check its name"
-    return Fault(f"{problem} (HTTP {status})", f"{remedy}; or exempt {host} with NO_PROXY.")
+        hint = f"Ask the proxy's operator to allow {host}, and check its name"
+    return Fault(f"{problem} (HTTP {status})", f"{hint}; or exempt {host} with NO_PROXY.")
 
 
 def proxy_unreachable(proxy: Proxy, error: Exception, host: str, authorities_setting: str) -> Fault:

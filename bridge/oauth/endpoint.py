@@ -198,7 +198,7 @@ class TokenEndpoint:
         try:
             return proxy_for(self.url)
         except ProxyUnusable as error:
-            raise self._error(f"cannot be requested, as {error.complaint}", error.remedy, permanent=True) from None
+            raise self._error(f"cannot be requested, as {error.complaint}", error.hint, permanent=True) from None
         except ValueError:
             return None  # the request reports the invalid URL
 
@@ -234,10 +234,10 @@ class TokenEndpoint:
 
     def _tls_error(self, cause: Exception) -> TokenEndpointError:
         fault = tls_fault(cause, url_setting=self.setting, authorities_setting=self._authorities_setting)
-        return self._error(fault.problem, fault.remedy)
+        return self._error(fault.problem, fault.hint)
 
     def _behind(self, proxy: Proxy, fault: Fault) -> TokenEndpointError:
-        return self._error(f"cannot be reached: the proxy {proxy} {fault.problem}", fault.remedy)
+        return self._error(f"cannot be reached: the proxy {proxy} {fault.problem}", fault.hint)
 
     @property
     def _host(self) -> str:

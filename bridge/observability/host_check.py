@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Domains that cannot be registered (RFC 6761, 6762 and 8375, ICANN's ``internal``), and those of Kubernetes' Services.
 PRIVATE_DOMAINS: Final = (".home.arpa", ".internal", ".local", ".localhost", ".svc", ".test")
-REMEDY: Final = (
+HINT: Final = (
     "this host name may be of the public DNS (DNS rebinding): use an IP address, localhost, a name without dots, or "
     "one that ends with .svc, .local or .internal; or reach it by HTTPS with a browser, through a proxy"
 )

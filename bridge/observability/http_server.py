@@ -16,7 +16,7 @@ from bridge.network.listening import ALL_ADDRESSES, listen_on_all_addresses
 from bridge.observability import page
 from bridge.observability.connection_limit import ConnectionLimit
 from bridge.observability.health import liveness, readiness
-from bridge.observability.host_check import REMEDY, HostCheck
+from bridge.observability.host_check import HINT, HostCheck
 from bridge.observability.metrics import BridgeCollector, exposition, registry
 from bridge.observability.rate_history import RateHistory
 from bridge.observability.status import check_results, status
@@ -127,7 +127,7 @@ class HttpServer:
     @web.middleware
     async def _check_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in BROWSED_PATHS and not self._host_check.permits(request.headers):
-            return _error(403, REMEDY, {})
+            return _error(403, HINT, {})
         return await handler(request)
 
     def _probe(self, key: str, probe: Callable[[BridgeView, float], tuple[Check, ...]]) -> Handler:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Histogram
 
-from bridge.topics import Topic
+from bridge.topics import OWN_RECORDS, AnyTopic, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ class LatencyMetrics:
     """The latencies of the batches that Kafka has acknowledged."""
 
     def __init__(self) -> None:
-        #: Not for control records: they were not received.
+        #: Not for records of our own: they were not received.
         self.receive_to_ack = _histogram(
             "receive_to_ack_seconds",
             "Time from reading a line to Kafka's acknowledgement of its record, for the oldest record of each batch.",
@@ -41,14 +41,14 @@ class LatencyMetrics:
         self.produce_ack = _histogram(
             "produce_ack_seconds", "Time from sending a batch to Kafka's acknowledgement of it."
         )
-        self._recent: Mapping[Topic, deque[tuple[float, float]]] = {
+        self._recent: Mapping[AnyTopic, deque[tuple[float, float]]] = {
             topic: deque(maxlen=MAX_RECENT_BATCHES) for topic in Topic
         }
 
     def acknowledged(self, queue: PartitionQueue, now: float, now_us: int) -> None:
         """Observe a queue's batch in flight, acknowledged now (monotonic seconds, and µs since the epoch)."""
         self.produce_ack.observe(now - queue.sent_at)
-        if queue.topic is not Topic.CONTROL:
+        if queue.topic not in OWN_RECORDS:
             seconds = max(0.0, (now_us - queue.in_flight[0][0]) / 1e6)  # the wall clock may have been set back
             self.receive_to_ack.observe(seconds)
             self._recent[queue.topic].append((now, seconds))

@@ -158,6 +158,19 @@ class BridgeCollector(Collector):
             accounts.control_rejected,
         )
 
+        latest = self._bridge.settings.latest_topics
+        yield _counters(
+            "latest_published",
+            "Latest states acknowledged by Kafka, by topic; they are copies, and in no account of lines.",
+            ("topic",),
+            {(name,): accounts.latest_published[topic] for topic, name in latest.items()},
+        )
+        yield _counter(
+            "latest_rejected",
+            "Latest states that were not published: Kafka rejected them, or they were too large.",
+            accounts.latest_rejected,
+        )
+
     def _aries(self) -> Iterator[Metric]:
         bridge, client = self._bridge, self._bridge.client
         session = client.session

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.record_buffer import RecordBuffer
     from bridge.secrets.secret import Secret
     from bridge.serialization.decimals import DecimalEncoder
-    from bridge.topics import Topic
+    from bridge.topics import LatestTopic, Topic
 
 
 class SettingsView(Protocol):
@@ -42,6 +42,8 @@ class SettingsView(Protocol):
     def aries_access_token(self) -> Secret | None: ...
     @property
     def topics(self) -> Mapping[Topic, str]: ...
+    @property
+    def latest_topics(self) -> Mapping[LatestTopic, str]: ...
     @property
     def kafka_bootstrap_servers(self) -> Collection[str]: ...
     @property

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from bridge.topics import Topic
+    from bridge.topics import LatestTopic, Topic
 
 #: Why a dead letter is dropped that is beyond the rate limit.
 RATE_LIMIT: Final = "rate_limit"
@@ -38,6 +38,9 @@ class Accounts:
     #: Records of our own, on ``aries.control``: acknowledged, and rejected by Kafka.
     announced: int = 0
     control_rejected: int = 0
+    #: Latest states: acknowledged, and rejected by Kafka or too large. They are copies.
+    latest_published: Counter[LatestTopic] = field(default_factory=Counter)
+    latest_rejected: int = 0
 
     def totals(self) -> dict[str, int]:
         """Return each account's total, by the names that ``aries.control`` carries."""

@@ -12,6 +12,7 @@ from bridge.pipeline.dead_letter_limit import DeadLetterLimit
 from bridge.pipeline.dead_letters import DeadLetters
 from bridge.pipeline.incidents import ignore_incident
 from bridge.pipeline.ingest import Ingest
+from bridge.pipeline.latest import LatestStates
 from bridge.pipeline.overload import Overload
 from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.serialization.decimals import DecimalEncoder
@@ -21,8 +22,9 @@ from bridge.serialization.serializer import Serializer, single_object_prefixes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bridge.pipeline.latest import Subscribed
     from bridge.serialization.schemas import Schemas
-    from bridge.topics import Topic
+    from bridge.topics import Topic, TopicNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Pipeline:
 def assemble(
     schemas: Schemas,
     *,
-    names: Mapping[Topic, str],
+    names: TopicNames,
     wanted: Mapping[str, frozenset[Topic]],
     dialect: str,
     partition: Callable[[bytes, int], int],
@@ -59,13 +61,15 @@ def assemble(
     is_full: bool | None = None,
     redact: Callable[[str], str] = str,
     clock: Callable[[], float] = time.monotonic,
+    latest: Subscribed | None = None,
     on_incident: Callable[[str, str], None] = ignore_incident,
 ) -> Pipeline:
     """Return a pipeline whose queues are not open yet.
 
     ``names`` are the topics' names in Kafka, ``wanted`` the topics of each symbol; see :class:`RecordBuffer` for
     ``partition`` and ``on_ready``. ``is_full``: whether a level-2 message has all rows, if that is known. ``clock``
-    returns monotonic seconds. ``on_incident`` is called with the cause and the detail of each incident.
+    returns monotonic seconds. ``latest``: the fields of each symbol whose latest state is published; None: of none.
+    ``on_incident`` is called with the cause and the detail of each incident.
     """
     prefixes = single_object_prefixes(schemas)
     decimals = DecimalEncoder()
@@ -96,6 +100,7 @@ def assemble(
         market_status=market_status,
         conflate_ms=conflate_ms,
         is_full=is_full,
+        latest=None if latest is None else LatestStates(serializer, buffer, accounts, decimals, latest),
         on_incident=on_incident,
     )
     return Pipeline(accounts, buffer, control, ingest, decimals, serializer, fast_serializer)

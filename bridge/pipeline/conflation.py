@@ -152,7 +152,7 @@ class Conflation:
     def give_up(self) -> None:
         """Count what still waits as undelivered."""
         for queue, waiting in self._waiting.items():
-            self._accounts.undelivered[queue.topic] += len(waiting)
+            self._accounts.undelivered[queue.line_topic] += len(waiting)
             self._accounts.pending -= len(waiting)
             self._buffer.charge(queue, -sum(conflated.cost_bytes for conflated in waiting.values()))
             queue.has_conflated = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import bridge
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 #: A longer line is cut, and the error says so: Kafka would not take it whole.
 MAX_RAW_BYTES: Final = 512 * 1024
+#: The reason of dead letters that hold the value of a record which Kafka rejected, and no line.
+RECORD_REJECTED: Final = "record_refused"
+_CUT: Final = re.compile(r" \(the line has \d+ bytes, of which the first \d+ are kept\)$")
+
+
+def is_cut(error: str) -> bool:
+    """Return whether a dead letter with this error holds only the beginning of its line."""
+    return _CUT.search(error) is not None
 
 
 class DeadLetters:

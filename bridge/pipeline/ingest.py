@@ -18,12 +18,13 @@ from bridge.pipeline.bad_fields import BadFields
 from bridge.pipeline.conflation import Conflation
 from bridge.pipeline.incidents import ignore_incident
 from bridge.pipeline.last_prices import LastPrices
+from bridge.pipeline.partition_queue import MAX_RECORD_BYTES
 from bridge.pipeline.routing import Router, skip
 from bridge.serialization.fast import FieldLayoutCache, encode_long
 from bridge.serialization.field_mappings import REQUIRED_FIELDS
 from bridge.serialization.readable_fields import readable
 from bridge.serialization.records import IngestMetadata, build_record, is_empty
-from bridge.topics import MARKET_DATA, Topic
+from bridge.topics import MARKET_DATA, LatestTopic, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bridge.market_data import Line
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.dead_letters import DeadLetters
+    from bridge.pipeline.latest import LatestStates
     from bridge.pipeline.overload import Overload
     from bridge.pipeline.partition_queue import PartitionQueue, Record
     from bridge.pipeline.record_buffer import RecordBuffer
@@ -41,8 +43,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Kafka's default ``max.message.bytes`` is 1 MiB + 12; the rest is for the key and the batch's own header.
-MAX_RECORD_BYTES: Final = 1_000_000
 #: Names of unknown fields that are counted one by one, and how much of each is kept; the rest share one name.
 MAX_UNKNOWN_FIELDS: Final = 100
 MAX_FIELD_NAME_CHARACTERS: Final = 100
@@ -66,6 +66,7 @@ class Ingest:
         market_status: bool = True,
         conflate_ms: int = 0,
         is_full: bool | None = None,
+        latest: LatestStates | None = None,
         on_incident: Callable[[str, str], None] = ignore_incident,
     ) -> None:
         self.unknown_fields: dict[str, int] = {}
@@ -73,6 +74,7 @@ class Ingest:
         self.last_data_us: dict[Topic, int] = {}
         self.session_id = 0
         self.overload = overload
+        self.latest = latest
         self._is_full = is_full
         self.conflation = Conflation(serializer, buffer, accounts, overload, conflate_ms)
         self._router = Router(buffer, wanted, market_status=market_status)
@@ -94,6 +96,8 @@ class Ingest:
         self.session_id = self._dead_letters.session_id = session_id
         self._session_bytes = encode_long(session_id)
         self._router.start_session()
+        if self.latest is not None:
+            self.latest.start_session(session_id)
 
     def set_wanted(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
         """Publish the records of these symbols on these topics from now on."""
@@ -155,10 +159,12 @@ class Ingest:
         if queue.topic in MARKET_DATA:
             assert key is not None  # a symbol, as for every market record
             error.symbol = key.decode()
-            self._dead_letters.queue(value, error, ingest_us, self._session_of(queue.topic, value))
+            self._dead_letters.queue(value, error, ingest_us, self._session_of(queue.line_topic, value))
             self.overload.announce()
         elif queue.topic is Topic.DLQ:
             self._accounts.dropped[Topic.DLQ, error.reason] += 1
+        elif isinstance(queue.topic, LatestTopic):
+            self._accounts.latest_rejected += 1
         else:
             self._count_rejected_control_record(error)
         return error.symbol
@@ -167,7 +173,7 @@ class Ingest:
         """Drop the newest records of a stalled queue that are beyond what stalled queues may hold."""
         for _ in range(self._buffer.excess_records(queue, max_records)):
             _, key, _, _ = self._buffer.remove_waiting(queue, len(queue.waiting) - 1)
-            self._accounts.dropped[queue.topic, "overload"] += 1
+            self._accounts.dropped[queue.line_topic, "overload"] += 1
             self.overload.begin(queue)
             if key is not None and queue.topic in MARKET_DATA:
                 self._mark_unqueued_gap(queue, key.decode())
@@ -257,6 +263,8 @@ class Ingest:
             values = [self._serialize(stream, update, layout, ingest_us) for stream in streams]
         except BadLine as error:
             skip(streams)
+            if self.latest is not None:
+                self.latest.forget(update.symbol, [stream.topic for stream in streams])
             error.records = len(streams)
             raise
         self.bad_fields.add(unreadable, update.symbol, ingest_us)
@@ -290,6 +298,8 @@ class Ingest:
     def _queue_all(
         self, streams: tuple[SymbolStream, ...], values: list[bytes], update: Update, ingest_us: int
     ) -> None:
+        if self.latest is not None:
+            self.latest.note(streams, update, ingest_us)
         for stream, value in zip(streams, values):  # noqa: B905 - equally many; strict= costs as much as a look-up
             self._queue(stream, value, update, ingest_us)
         self._accounts.split += len(streams) - 1
@@ -336,13 +346,15 @@ class Ingest:
 
     def _gap_marker(self, queue: PartitionQueue) -> Callable[[bytes], bytes]:
         """Return what sets ``after_gap`` in a record of a queue."""
+        if isinstance(queue.topic, LatestTopic):
+            return bytes  # as it is: the next state is whole without the one before
         return partial(self._serializer.replace_fields, queue.topic, after_gap=True)
 
     def _mark_unqueued_gap(self, queue: PartitionQueue, symbol: str) -> None:
         """Let the next record of a symbol that is not queued yet say that one before it is missing."""
         if self.conflation.mark_gap(queue, symbol):
             return
-        if (stream := self._router.known_stream(queue.topic, symbol)) is not None:
+        if (stream := self._router.known_stream(queue.line_topic, symbol)) is not None:
             stream.after_gap = True
 
     def _count_rejected_control_record(self, error: BadLine) -> None:

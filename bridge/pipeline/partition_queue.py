@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from bridge.topics import LatestTopic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from bridge.topics import Topic
+    from bridge.topics import AnyTopic, Topic
 
 #: (time of reading in µs since the epoch, key, value, reason of a dead letter)
 Record = tuple[int, bytes | None, bytes, str | None]
@@ -17,6 +19,10 @@ Record = tuple[int, bytes | None, bytes, str | None]
 RECORD_OVERHEAD_BYTES = 192
 #: Batches that are acknowledged before a limit that bisecting set is lifted.
 BATCHES_BEFORE_FULL = 16
+#: Kafka's default ``max.message.bytes`` is 1 MiB + 12; the rest is for the key and the batch's own header.
+MAX_RECORD_BYTES: Final = 1_000_000
+#: The value of a record that is sent without one: on a compacted topic it removes its key.
+TOMBSTONE: Final = b""
 
 
 class PartitionQueue:
@@ -30,6 +36,7 @@ class PartitionQueue:
         "_replaced",
         "bytes",
         "has_conflated",
+        "has_tombstones",
         "in_flight",
         "is_overloaded",
         "is_ready",
@@ -43,7 +50,7 @@ class PartitionQueue:
         "waiting",
     )
 
-    def __init__(self, topic: Topic, name: str, number: int) -> None:
+    def __init__(self, topic: AnyTopic, name: str, number: int) -> None:
         self.topic = topic
         self.name = name
         self.partition = number
@@ -51,6 +58,7 @@ class PartitionQueue:
         self.in_flight: list[Record] = []
         #: Whether conflated records wait beside the queue; see ``Conflation``.
         self.has_conflated = False
+        self.has_tombstones = isinstance(topic, LatestTopic)
         #: What all of them take from the budget.
         self.bytes = 0
         self.is_ready = False
@@ -73,11 +81,18 @@ class PartitionQueue:
     def __len__(self) -> int:
         return len(self.waiting) + len(self.in_flight) + len(self.suspects)
 
+    @property
+    def line_topic(self) -> Topic:
+        """Return the topic of a queue that has records made of lines."""
+        assert not isinstance(self.topic, LatestTopic)
+        return self.topic
+
     # -- batches ------------------------------------------------------------------------------------------------
 
     def next_batch(self) -> Iterable[Record]:
         """Return the records that the next batch may have, oldest first."""
-        return islice(self.waiting, self._max_batch_records or None)
+        records = islice(self.waiting, self._max_batch_records or None)
+        return map(_with_tombstone, records) if self.has_tombstones else records
 
     def start_batch(self, count: int, now: float) -> None:
         """Put the first ``count`` waiting records in flight."""
@@ -178,6 +193,12 @@ class PartitionQueue:
     def _unmark(self) -> None:
         if self._replaced is not None:
             self.waiting[0], self._replaced = self._replaced, None
+
+
+def _with_tombstone(record: Record) -> Record:
+    """Return a record as Kafka gets it: null in place of an empty value, which no other record has."""
+    ingest_us, key, value, reason = record
+    return ingest_us, key, value or None, reason  # type: ignore[return-value]  # only here, and not to be accounted for
 
 
 def size_of(record: Record) -> int:

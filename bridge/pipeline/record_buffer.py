@@ -13,13 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bridge.pipeline.partition_queue import RECORD_OVERHEAD_BYTES, PartitionQueue, size_of
-from bridge.topics import Topic
+from bridge.topics import OWN_RECORDS, LatestTopic, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.partition_queue import Record
+    from bridge.topics import AnyTopic, TopicCounts, TopicNames
 
 #: The part of the budget that stalled queues may hold together. In an outage of all of Kafka it is all that is used.
 STALLED_SHARE: Final = 0.75
@@ -36,7 +37,7 @@ class RecordBuffer:
 
     def __init__(
         self,
-        names: Mapping[Topic, str],
+        names: TopicNames,
         accounts: Accounts,
         budget_bytes: int,
         *,
@@ -50,20 +51,20 @@ class RecordBuffer:
         self._accounts = accounts
         self._partition = partition
         self._on_ready = on_ready
-        self._queues: dict[Topic, list[PartitionQueue]] = {}
+        self._queues: dict[AnyTopic, list[PartitionQueue]] = {}
         self._ready: list[PartitionQueue] = []
         self._deferred: list[PartitionQueue] = []
 
-    def open(self, partition_counts: Mapping[Topic, int]) -> None:
+    def open(self, partition_counts: TopicCounts) -> None:
         """Create the queues; the counts stay as they are from then on, so that no symbol changes its partition."""
         for topic, count in partition_counts.items():
             self._queues[topic] = [PartitionQueue(topic, self._names[topic], number) for number in range(count)]
 
-    def partitions(self, topic: Topic) -> int:
+    def partitions(self, topic: AnyTopic) -> int:
         """Return how many queues a topic has."""
         return len(self._queues[topic])
 
-    def queue_for(self, topic: Topic, key: bytes | None) -> PartitionQueue:
+    def queue_for(self, topic: AnyTopic, key: bytes | None) -> PartitionQueue:
         """Return the queue of a key's partition; without a key the first."""
         queues = self._queues[topic]
         return queues[self._partition(key, len(queues))] if key is not None else queues[0]
@@ -91,7 +92,7 @@ class RecordBuffer:
         """Append a record to its queue, also beyond the budget."""
         queue.waiting.append(record)
         self.charge(queue, size_of(record))
-        if queue.topic is not Topic.CONTROL:
+        if queue.topic not in OWN_RECORDS:
             self._accounts.pending += 1
         if not queue.is_ready and not queue.in_flight:
             self._make_ready(queue)
@@ -187,7 +188,7 @@ class RecordBuffer:
     def forget(self, queue: PartitionQueue, record: Record) -> None:
         """Give back what a record takes from the budget; the caller has it, and accounts for it."""
         self.charge(queue, -size_of(record))
-        if queue.topic is not Topic.CONTROL:
+        if queue.topic not in OWN_RECORDS:
             self._accounts.pending -= 1
 
     def excess_records(self, queue: PartitionQueue, max_records: int) -> int:
@@ -207,7 +208,9 @@ class RecordBuffer:
         control_records = 0
         for queue in [queue for queue in self.queues() if queue.topic is not keep]:
             queue.restore_suspects()
-            if queue.topic is Topic.CONTROL:
+            if isinstance(queue.topic, LatestTopic):
+                pass  # copies: the lines that they are made of have accounts of their own
+            elif queue.topic is Topic.CONTROL:
                 control_records += len(queue)
             elif len(queue):
                 self._accounts.pending -= len(queue)
@@ -251,9 +254,12 @@ class RecordBuffer:
         self._ready.append(queue)
         self._on_ready()
 
-    def _account(self, topic: Topic, records: list[Record]) -> None:
+    def _account(self, topic: AnyTopic, records: list[Record]) -> None:
         if topic is Topic.CONTROL:
             self._accounts.announced += len(records)
+            return
+        if isinstance(topic, LatestTopic):
+            self._accounts.latest_published[topic] += len(records)
             return
         self._accounts.pending -= len(records)
         if topic is Topic.DLQ:

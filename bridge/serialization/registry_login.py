@@ -25,10 +25,10 @@ class Authorization:
 
 
 class Login(Protocol):
-    """A way to log in; ``remedy`` says what to check if the registry rejects it."""
+    """A way to log in; ``hint`` says what to check if the registry rejects it."""
 
     @property
-    def remedy(self) -> str: ...
+    def hint(self) -> str: ...
 
     async def authorization(self) -> Authorization | None:
         """Return what to send, read or renewed for this request; raises TokenUnavailable and SecretUnreadable."""
@@ -40,7 +40,7 @@ class Login(Protocol):
 class NoLogin:
     """Requests without an Authorization header: the registry is open, or knows the client by its certificate."""
 
-    remedy = f"If it wants a login, set {_LOGINS}."
+    hint = f"If it wants a login, set {_LOGINS}."
 
     async def authorization(self) -> None:
         """Return nothing to send."""
@@ -57,7 +57,7 @@ class BasicLogin:
     password: Revealable = field(repr=False)
 
     @property
-    def remedy(self) -> str:
+    def hint(self) -> str:
         """Return the settings to check."""
         return "Check SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD."
 
@@ -89,7 +89,7 @@ class TokenLogin:
     check: str
 
     @property
-    def remedy(self) -> str:
+    def hint(self) -> str:
         """Return the settings to check."""
         return (
             f"{self.check} Confluent Cloud also needs SCHEMA_REGISTRY_LOGICAL_CLUSTER, and for an identity pool "

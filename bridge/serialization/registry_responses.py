@@ -31,10 +31,10 @@ CHECK_SERVER: Final = "Check SCHEMA_REGISTRY_URL, and that the registry is runni
 class ServerError(Exception):
     """A failed request to one of the servers, after which the next one is tried."""
 
-    def __init__(self, problem: str, remedy: str = CHECK_SERVER) -> None:
+    def __init__(self, problem: str, hint: str = CHECK_SERVER) -> None:
         self.problem = problem
-        self.remedy = remedy
-        super().__init__(problem, remedy)
+        self.hint = hint
+        super().__init__(problem, hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,13 +137,18 @@ class RegistryTransport:
                 if proxy is not None and response.status == _PROXY_LOGIN_REQUIRED:
                     raise _behind(proxy, proxy_refused(proxy, response.status, url.host or ""))
                 return self._parse(server, response, await _read_body(response))
+        except ServerError as error:
+            if proxy is None or str(proxy) in error.problem:
+                raise
+            # Of a plain http URL the answer may be the proxy's own.
+            raise ServerError(f"{error.problem}, through the proxy {proxy}", error.hint) from None
         except (aiohttp.ClientError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
             raise _connection_error(url, proxy, error, self._timeout) from None
 
     def _parse(self, server: str, response: aiohttp.ClientResponse, data: bytes) -> Response:
         status = response.status
         if status in (_UNAUTHORIZED, _FORBIDDEN):
-            raise RegistryRefused(server, status, self._login.remedy)
+            raise RegistryRefused(server, status, self._login.hint)
         if status != OK:  # servers repeat what they were sent in their messages
             data = self._redactor.redact(data.decode(errors="replace")).encode()
         return registry_responses.parse(
@@ -161,8 +166,8 @@ def server_urls(urls: str) -> list[str]:
 
 def _unreachable(problems: Mapping[str, ServerError]) -> RegistryUnreachable:
     found = "; ".join(f"{server}: {error.problem}" for server, error in problems.items())
-    remedies = " ".join(dict.fromkeys(error.remedy for error in problems.values()))
-    return RegistryUnreachable(f"the schema registry cannot be used ({found})", remedies)
+    hints = " ".join(dict.fromkeys(error.hint for error in problems.values()))
+    return RegistryUnreachable(f"the schema registry cannot be used ({found})", hints)
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:
@@ -178,11 +183,11 @@ def _proxy(url: URL) -> Proxy | None:
     try:
         return proxy_for(str(url))
     except ProxyUnusable as error:
-        raise ServerError(error.complaint, error.remedy) from None
+        raise ServerError(error.complaint, error.hint) from None
 
 
 def _behind(proxy: Proxy, fault: Fault) -> ServerError:
-    return ServerError(f"the proxy {proxy} {fault.problem}", fault.remedy)
+    return ServerError(f"the proxy {proxy} {fault.problem}", fault.hint)
 
 
 def _connection_error(url: URL, proxy: Proxy | None, error: Exception, timeout: aiohttp.ClientTimeout) -> ServerError:
@@ -208,7 +213,7 @@ def _connection_error(url: URL, proxy: Proxy | None, error: Exception, timeout: 
 def _tls_error(cause: Exception) -> ServerError:
     fault = tls_fault(cause, url_setting="SCHEMA_REGISTRY_URL", authorities_setting=_AUTHORITIES)
     wants_certificate = "certificate" in fault.problem and not isinstance(cause, ssl.SSLCertVerificationError)
-    return ServerError(fault.problem, _CLIENT_CERTIFICATE if wants_certificate else fault.remedy)
+    return ServerError(fault.problem, _CLIENT_CERTIFICATE if wants_certificate else fault.hint)
 
 
 def _servers(urls: str) -> list[str]:

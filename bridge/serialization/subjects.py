@@ -30,12 +30,12 @@ class SubjectStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SubjectResult:
-    """The result of comparing or registering one subject; ``remedy`` is empty if it has the bridge's schema."""
+    """The result of comparing or registering one subject; ``hint`` is empty if it has the bridge's schema."""
 
     subject: str
     status: SubjectStatus
     details: str
-    remedy: str = ""
+    hint: str = ""
 
 
 def subjects(names: Mapping[Topic, str], context: str | None = None) -> Iterator[tuple[str, Schema]]:
@@ -51,7 +51,7 @@ async def compare_subject(registry: Registry, subject: str, schema: Schema) -> S
         return SubjectResult(subject, SubjectStatus.SAME, f"id {await registry.lookup(subject, schema)}")
     except SchemaMismatch as mismatch:
         status = SubjectStatus.MISSING if mismatch.missing else SubjectStatus.DIFFERENT
-        return SubjectResult(subject, status, mismatch.problem, mismatch.remedy)
+        return SubjectResult(subject, status, mismatch.problem, mismatch.hint)
 
 
 async def register_subject(registry: Registry, subject: str, schema: Schema) -> SubjectResult:
@@ -62,4 +62,4 @@ async def register_subject(registry: Registry, subject: str, schema: Schema) -> 
     try:
         return SubjectResult(subject, SubjectStatus.REGISTERED, f"id {await registry.register(subject, schema)}")
     except SchemaMismatch as mismatch:
-        return SubjectResult(subject, SubjectStatus.FAILED, mismatch.problem, mismatch.remedy)
+        return SubjectResult(subject, SubjectStatus.FAILED, mismatch.problem, mismatch.hint)

@@ -41,7 +41,7 @@ from bridge.settings.field_types import (
     is_secret,
 )
 from bridge.settings.pem import AuthoritiesFile, PemFile
-from bridge.topics import Topic, topic_names
+from bridge.topics import AnyTopic, LatestTopic, Topic, latest_topic_names, topic_names
 
 if TYPE_CHECKING:
     from bridge.aries.subscriptions import Plan
@@ -176,6 +176,10 @@ class Settings(BaseSettings):
     """Topic of control events."""
     kafka_topic_dlq: TopicPart | None = _topic("dlq")
     """Topic of dead letters."""
+    kafka_topic_quotes_latest: TopicPart | None = _topic("quotes.latest")
+    """Topic of the latest quotes (`BRIDGE_LATEST`)."""
+    kafka_topic_trades_latest: TopicPart | None = _topic("trades.latest")
+    """Topic of the latest trades (`BRIDGE_LATEST`)."""
     kafka_compression: Annotated[Literal["none", "gzip", "snappy", "lz4", "zstd"], LOWER] = "zstd"
     """Compression of record batches."""
     kafka_linger_ms: Milliseconds = 2
@@ -225,6 +229,10 @@ class Settings(BaseSettings):
     bridge_conflate_ms: Milliseconds = 0
     """At most one quote and one greeks record per symbol in this many milliseconds, merged to the newest state;
     0 = off."""
+    bridge_latest: bool = False
+    """Whether to publish each symbol's merged latest quote and trade on compacted topics."""
+    bridge_latest_interval_ms: int = Field(default=1000, ge=10, le=60_000)
+    """At most one latest record per symbol in this many milliseconds."""
     bridge_capture_dir: Annotated[Path, TypeName("directory")] | None = None
     """Directory for captures of the feed: frames as they are received, with secrets replaced; unset = none are written.
     It must exist."""
@@ -304,6 +312,18 @@ class Settings(BaseSettings):
         """Return the Kafka name of every topic."""
         renamed = {topic: getattr(self, f"kafka_topic_{topic.setting.lower()}") for topic in Topic}
         return topic_names(self.kafka_topic_prefix, renamed)
+
+    @property
+    def latest_topics(self) -> dict[LatestTopic, str]:
+        """Return the Kafka name of every topic of latest states, also if they are off."""
+        renamed = {topic: getattr(self, f"kafka_topic_{topic.setting.lower()}") for topic in LatestTopic}
+        return latest_topic_names(self.kafka_topic_prefix, renamed)
+
+    @property
+    def written_topics(self) -> dict[AnyTopic, str]:
+        """Return the Kafka name of every topic that may be written."""
+        latest = self.latest_topics.items() if self.bridge_latest else ()
+        return dict[AnyTopic, str]([*self.topics.items(), *latest])
 
     @property
     def secrets(self) -> tuple[Secret, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from bridge.settings.fields import Settings
+    from bridge.topics import AnyTopic
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +288,8 @@ _MAX_TOPIC_LENGTH = 249
 
 def _topics(settings: Settings) -> Iterator[Problem]:
     fields_by_name = defaultdict(list)
-    for topic, name in settings.topics.items():
+    every: dict[AnyTopic, str] = dict([*settings.topics.items(), *settings.latest_topics.items()])
+    for topic, name in every.items():
         fields_by_name[name].append(f"kafka_topic_{topic.setting.lower()}")
     if any(len(name) > _MAX_TOPIC_LENGTH for name in fields_by_name):
         yield Problem.of(

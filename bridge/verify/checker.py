@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from bridge.pipeline.dead_letters import RECORD_REJECTED
 from bridge.topics import MARKET_DATA, SUBSCRIBABLE, Topic
 from bridge.verify.observations import JumpCause, Observations
 from bridge.verify.partition_check import PartitionCheck
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 SESSION_GRACE_US: Final = 30_000_000
 #: A composite line holds a quote, a trade and greeks.
 MAX_RECORDS_PER_LINE: Final = 3
-#: The reason of dead letters that hold a record which Kafka rejected.
-REJECTED: Final = "record_refused"
 #: The reason of dead letters whose lines would have been no record of a known topic: no ``seq`` is missing.
 UNKNOWN_KIND: Final = "unknown_kind"
 
@@ -80,7 +79,8 @@ class Checker:
         self.dead_letters += 1
         self._letters[letter["session_id"]] += 1
         if letter["symbol"] and letter["reason"] != UNKNOWN_KIND:
-            self._records_lost[letter["session_id"]] += 1 if letter["reason"] == REJECTED else MAX_RECORDS_PER_LINE
+            most = 1 if letter["reason"] == RECORD_REJECTED else MAX_RECORDS_PER_LINE
+            self._records_lost[letter["session_id"]] += most
 
     def undecodable(self, topic: Topic, place: Place, why: str) -> None:
         """Report a record that cannot be decoded, or is not one of its topic."""

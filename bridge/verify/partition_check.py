@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge.kafka.partitioner import partition as partition_of
 from bridge.pipeline.routing import CONFLATED
-from bridge.topics import Topic
+from bridge.topics import NOT_PLACED, Topic
 from bridge.verify.observations import Jump, JumpCause, RepeatRun
 from bridge.verify.overlap import Overlap
 from bridge.verify.violations import Place, Violation, ViolationKind
@@ -76,7 +76,7 @@ class PartitionCheck:
         self.topic = topic
         self.name = name
         self.complete_from_us = complete_from_us
-        self.records = self.repeats = self.jumps = 0
+        self.records = self.repeats = self.jumps = self.redriven = 0
         #: Records that compaction has removed.
         self.removed = 0
         self.sessions: set[int] = set()
@@ -143,6 +143,9 @@ class PartitionCheck:
     # -- what is not simply the next record -----------------------------------------------------------------------
 
     def _check_order(self, state: SymbolState | None, came: Arrival) -> None:
+        if came.seq == NOT_PLACED:
+            self.redriven += 1
+            return
         if state is None:
             self.begin_at(max(came.ingest_us + SESSION_LEAD_US, came.session_id))
             state = self.symbols[came.symbol] = SymbolState()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rich.table import Table
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from bridge.verify.checker import Checker
     from bridge.verify.partition_check import PartitionCheck
     from bridge.verify.violations import Violation
+
+_HEADINGS: Final = (
+    *("topic", "records", "symbols", "sessions", "explained", "holes", "repeats", "redriven", "order", "other"),
+)
 
 
 class Row(NamedTuple):
@@ -25,6 +29,7 @@ class Row(NamedTuple):
     jumps_explained: int
     holes: int
     repeats: int
+    redriven: int
     order_breaks: int
     other_findings: int
 
@@ -60,6 +65,8 @@ class Report(NamedTuple):
         repeats = sum(row.repeats for row in self.rows)
         verdict = f"PROVEN: {self.records:,} records, each symbol in order, every jump explained"
         verdict += f", {repeats:,} repeats after a producer was replaced" if repeats else ", no repeats"
+        if redriven := sum(row.redriven for row in self.rows):
+            verdict += f"; {redriven:,} of them redriven, which have no place in the order"
         if self.awaiting:
             verdict += f"; {self.awaiting:,} missing or repeated lately, which the next control records must explain"
         return verdict + "."
@@ -81,7 +88,7 @@ class Report(NamedTuple):
     def table(self) -> Table:
         """Return the rows for a terminal."""
         table = Table(box=None, pad_edge=False)
-        for heading in ("topic", "records", "symbols", "sessions", "explained", "holes", "repeats", "order", "other"):
+        for heading in _HEADINGS:
             table.add_column(heading, justify="left" if heading == "topic" else "right", no_wrap=True)
         for name, *counts in self.rows:
             table.add_row(name, *(f"{count:,}" for count in counts))
@@ -116,6 +123,7 @@ def _row(checker: Checker, name: str, partitions: list[PartitionCheck]) -> Row:
         jumps_explained=sum(partition.jumps for partition in partitions),
         holes=violations.pop(ViolationKind.HOLE),
         repeats=sum(partition.repeats for partition in partitions),
+        redriven=sum(partition.redriven for partition in partitions),
         order_breaks=violations.pop(ViolationKind.OUT_OF_ORDER) + violations.pop(ViolationKind.OVERLAP),
         other_findings=sum(violations.values()),
     )

@@ -115,8 +115,11 @@ helm.sh/hook-output-log-policy: hook-failed
 {{/* Kafka's names of the topics, by their names in `kafka.topics.names`. */}}
 {{- define "aries-bridge.topics" -}}
 {{- $prefix := .Values.kafka.topics.prefix -}}
+{{- $suffixes := dict "marketStatus" "market-status" "quotesLatest" "quotes.latest" "tradesLatest" "trades.latest" -}}
 {{- range $topic, $name := .Values.kafka.topics.names }}
-{{ $topic }}: {{ $name | default (printf "%s.%s" $prefix (ternary "market-status" $topic (eq $topic "marketStatus"))) | quote }}
+{{- if or $.Values.bridge.latest (not (hasSuffix "Latest" $topic)) }}
+{{ $topic }}: {{ $name | default (printf "%s.%s" $prefix (get $suffixes $topic | default $topic)) | quote }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

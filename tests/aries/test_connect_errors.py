@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from websockets.asyncio.client import ClientConnection
 
 from bridge.aries.connect import connect
 from bridge.aries.connect_errors import handshake_rejected
+from bridge.aries.connection import Connection, PlainConnection
 from bridge.errors import ConnectionLost, DisconnectCause
+from bridge.network.event_loop import EventLoop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,12 +82,38 @@ def test_a_retry_after_date_without_a_date_to_compare_is_ignored(date: str | Non
     assert handshake_rejected(429, "/", "Wed, 21 Oct 2015 07:28:30 GMT", date).retry_after_seconds is None
 
 
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"SSH-2.0-OpenSSH\r\n"])
+def test_a_proxy_that_closes_the_connection_is_no_unexpected_error(
+    answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a lost connection; nothing is raised in a callback, where only a traceback would tell of it."""
+
+    async def close_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    async def connect_twice() -> None:
+        async with await asyncio.start_server(close_at_once, "127.0.0.1", 0) as server:
+            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            for connection in (PlainConnection, Connection):
+                with pytest.raises(ConnectionLost):
+                    await connect("wss://aries.example/v1/market/ws", connection, 10)
+
+    unexpected: list[dict[str, Any]] = []
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
+        runner.get_loop().set_exception_handler(lambda _, context: unexpected.append(context))
+        runner.run(connect_twice())
+    assert unexpected == []
+
+
 @pytest.mark.parametrize("proxy", ["gopher://user:secret-word@proxy.example:1", "socks5h://user:secret-word@proxy:1"])
 async def test_a_proxy_that_cannot_be_used_is_a_lost_connection(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its text names the variable, and nothing of it shows the password."""
     monkeypatch.setenv("https_proxy", proxy)
     with pytest.raises(ConnectionLost) as raised:
-        await connect("wss://aries.example/v1/market/ws", ClientConnection, 5)
+        await connect("wss://aries.example/v1/market/ws", PlainConnection, 5)
     assert raised.value.cause is DisconnectCause.NETWORK
     assert "HTTPS_PROXY" in str(raised.value)
     assert "secret" not in f"{raised.value!r} {raised.value.__cause__!r}"
@@ -95,7 +122,7 @@ async def test_a_proxy_that_cannot_be_used_is_a_lost_connection(proxy: str, monk
 async def test_a_ca_file_that_is_gone_is_a_lost_connection(tmp_path: Path) -> None:
     """The file is read at each connection, and named if it cannot be."""
     with pytest.raises(ConnectionLost, match=r"ARIES_SSL_CAFILE: .*gone.pem cannot be read"):
-        await connect("wss://127.0.0.1:1/", ClientConnection, 5, tmp_path / "gone.pem")
+        await connect("wss://127.0.0.1:1/", PlainConnection, 5, tmp_path / "gone.pem")
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x46", b""])
@@ -111,5 +138,5 @@ async def test_the_wrong_scheme_is_named(scheme: str, answer: bytes) -> None:
     async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ConnectionLost) as raised:
-            await connect(f"{scheme}://127.0.0.1:{port}/v1/market/ws", ClientConnection, 5)
+            await connect(f"{scheme}://127.0.0.1:{port}/v1/market/ws", PlainConnection, 5)
     assert "ARIES_WS_URL" in str(raised.value)

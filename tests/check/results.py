@@ -54,12 +54,12 @@ class Results:
         return bool(self.named(check))
 
     def expect(self, check: str, status: Status, *parts: str) -> None:
-        """Assert the status of a check and parts of its line; only a check that passed has no remedy."""
+        """Assert the status of a check and parts of its line; only a check that passed has no hint."""
         result = self[check]
         assert result.status is status, result
         for part in parts:
             assert part in str(result), result
-        assert bool(result.remedy) is (status is not Status.OK), result
+        assert bool(result.hint) is (status is not Status.OK), result
 
 
 async def run_preflight(

@@ -105,7 +105,7 @@ async def test_the_other_path_is_tried_after_404(dialect: str, other: str) -> No
     ],
 )
 async def test_a_session_refused_for_another_reason_than_the_token(fault: faults.Fault, words: tuple[str, ...]) -> None:
-    """The remedy is about that reason."""
+    """The hint is about that reason."""
     async with Simulator() as simulator:
         await simulator.inject(fault)
         results = await run_preflight(environ(simulator.url))
@@ -126,7 +126,7 @@ async def test_an_account_without_room_for_a_symbol() -> None:
     [(403, "this machine's address"), (429, "other clients"), (503, "try again later"), (410, "ARIES_WS_URL")],
 )
 async def test_rejected_handshakes(status: int, words: str) -> None:
-    """Each status has its own remedy."""
+    """Each status has its own hint."""
     async with Simulator() as simulator:
         simulator.active_faults.add(faults.Http(status=status))
         results = await run_preflight(environ(simulator.url))
@@ -181,7 +181,7 @@ async def test_a_server_that_acknowledges_nothing() -> None:
 
 
 async def test_an_eviction() -> None:
-    """If another session takes over, the remedy is to check without a session."""
+    """If another session takes over, the hint is to check without a session."""
     async with Simulator() as simulator:
         simulator.active_faults.add(faults.IgnoreAuth())
         looking = asyncio.create_task(run_preflight(environ(simulator.url)))
@@ -228,7 +228,7 @@ async def test_a_certificate_that_expires_soon(tmp_path: Path) -> None:
 async def test_certificates_that_are_not_accepted(
     name: str, days: tuple[int, int], words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each reason has its own remedy."""
+    """Each reason has its own hint."""
     authority = trustme.CA()
     monkeypatch.setenv("SSL_CERT_FILE", authority_file(authority, tmp_path))
     from_, until = (datetime.now(UTC) + timedelta(days=number) for number in days)
@@ -239,7 +239,7 @@ async def test_certificates_that_are_not_accepted(
 
 
 async def test_a_certificate_of_an_unknown_authority() -> None:
-    """The remedy names the setting for it."""
+    """The hint names the setting for it."""
     async with Simulator(ssl=server_tls(trustme.CA())) as simulator:
         results = await run_preflight(environ(simulator.url))
 
@@ -279,7 +279,7 @@ async def test_a_port_without_a_server() -> None:
 
 
 async def test_an_impossible_host_name() -> None:
-    """A name that the DNS cannot resolve is a failure, and the remedy names the DNS."""
+    """A name that the DNS cannot resolve is a failure, and the hint names the DNS."""
     results = await run_preflight(environ(f"ws://{'x' * 70}/v1/market/ws"))
 
     results.expect(aries.CONNECTION, Status.FAIL, "x" * 70, "ARIES_WS_URL", "DNS")
@@ -313,7 +313,7 @@ async def test_clock_skew_is_measured_by_the_handshake() -> None:
 
 
 async def test_an_unreachable_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The remedy names the proxy and its variable, without its password."""
+    """The hint names the proxy and its variable, without its password."""
     monkeypatch.setenv("http_proxy", "http://user:secret-word@127.0.0.1:1")
     results = await run_preflight(environ("ws://aries.example/v1/market/ws"))
 

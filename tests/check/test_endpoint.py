@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 NOW = datetime.now(UTC)
-CHECK, REMEDY = "Server", "Check SERVER_URL."
+CHECK, HINT = "Server", "Check SERVER_URL."
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def endpoint(port: int, authority: trustme.CA | None = None, host: str = "127.0.
 
 async def checked(at: Endpoint, timeout_seconds: float = 5) -> Results:
     results = Results()
-    await check_endpoint(results.report, CHECK, at, REMEDY, timeout_seconds)
+    await check_endpoint(results.report, CHECK, at, HINT, timeout_seconds)
     return results
 
 
@@ -83,7 +83,7 @@ async def test_an_impossible_host_name() -> None:
     """A name that the DNS cannot hold is a failure, not a crash."""
     results = await checked(endpoint(1, host="x" * 70))
 
-    results.expect(CHECK, Status.FAIL, "x" * 70, REMEDY)
+    results.expect(CHECK, Status.FAIL, "x" * 70, HINT)
 
 
 async def test_a_port_without_a_server(authority: trustme.CA) -> None:
@@ -92,7 +92,7 @@ async def test_a_port_without_a_server(authority: trustme.CA) -> None:
         pass
     results = await checked(endpoint(port, authority))
 
-    results.expect(CHECK, Status.FAIL, f"127.0.0.1:{port} cannot be reached", "Connection refused", REMEDY)
+    results.expect(CHECK, Status.FAIL, f"127.0.0.1:{port} cannot be reached", "Connection refused", HINT)
 
 
 async def test_a_certificate_that_expires_soon(authority: trustme.CA) -> None:
@@ -109,7 +109,7 @@ async def test_a_certificate_of_an_unknown_authority(authority: trustme.CA) -> N
     async with server(server_tls(authority)) as port:
         results = await checked(endpoint(port, trustme.CA()))
 
-    results.expect(CHECK, Status.FAIL, "has a certificate that is not accepted", REMEDY)
+    results.expect(CHECK, Status.FAIL, "has a certificate that is not accepted", HINT)
 
 
 async def test_a_port_that_does_not_use_tls(authority: trustme.CA) -> None:
@@ -117,7 +117,7 @@ async def test_a_port_that_does_not_use_tls(authority: trustme.CA) -> None:
     async with server() as port:
         results = await checked(endpoint(port, authority), 0.2)
 
-    results.expect(CHECK, Status.FAIL, "does not answer within 0.2 s", REMEDY)
+    results.expect(CHECK, Status.FAIL, "does not answer within 0.2 s", HINT)
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ class TestReaching:
         assert {refused.status, unresolved.status} == {Status.FAIL}
         assert "127.0.0.1:1" in refused.finding
         assert "x" * 70 in unresolved.finding
-        assert "KAFKA_BOOTSTRAP_SERVERS" in refused.remedy
-        assert "DNS" in unresolved.remedy
+        assert "KAFKA_BOOTSTRAP_SERVERS" in refused.hint
+        assert "DNS" in unresolved.hint
         assert kafka_check.BROKERS not in results
 
     async def test_one_server_that_answers_is_enough(self, broker: EmbeddedBroker, topic_prefix: str) -> None:
@@ -152,7 +152,7 @@ class TestOnRealKafka:
         assert PASSWORD not in str(results.all)
 
     async def test_a_wrong_password(self, kafka: RealKafka) -> None:
-        """The remedy names the settings of the login."""
+        """The hint names the settings of the login."""
         wrong = {**LOGIN, "KAFKA_SASL_PASSWORD": "wrong horse"}
         results = await run_preflight(environ(kafka.addresses(Listener.SASL), **wrong))
 
@@ -160,7 +160,7 @@ class TestOnRealKafka:
         assert "wrong horse" not in str(results.all)
 
     async def test_a_port_that_requires_a_login(self, kafka: RealKafka) -> None:
-        """The remedy of plaintext on a port that requires TLS or SASL is the security protocol."""
+        """The hint of plaintext on a port that requires TLS or SASL is the security protocol."""
         results = await run_preflight(environ(kafka.addresses(Listener.MTLS)))
 
         results.expect(kafka_check.CONNECTION, Status.FAIL, "KAFKA_SECURITY_PROTOCOL")
@@ -215,7 +215,7 @@ class TestOnRealKafka:
         results.expect(kafka_check.CONNECTION, Status.OK, "the certificate (SSL)")
 
     async def test_brokers_of_an_unknown_authority(self, kafka: RealKafka) -> None:
-        """The remedy is the setting for it."""
+        """The hint is the setting for it."""
         results = await run_preflight(
             environ(kafka.addresses(Listener.SASL_TLS), **LOGIN | {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"})
         )

@@ -36,7 +36,7 @@ BEARER = {"kafka_security_protocol": "SASL_SSL", "kafka_sasl_mechanism": "OAUTHB
     ],
 )
 def test_a_login_and_its_account(changed: dict[str, str], accepted: str, named: str) -> None:
-    """The result of a check names the account, its remedies the setting of the account."""
+    """The result of a check names the account, its hints the setting of the account."""
     settings = Settings(**changed)  # type: ignore[arg-type]  # validated by pydantic
     assert login(settings) == accepted
     assert named in account(settings)

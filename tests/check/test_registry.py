@@ -66,7 +66,7 @@ async def test_missing_schemas_that_the_bridge_will_register() -> None:
 
 
 async def test_rejected_credentials() -> None:
-    """The remedy names both settings; neither value is shown."""
+    """The hint names both settings; neither value is shown."""
     async with filled(credentials="bridge:right").serving() as fake:
         login = {"SCHEMA_REGISTRY_USERNAME": "bridge", "SCHEMA_REGISTRY_PASSWORD": "wrong-word"}
         results = await checked(fake.url, **login)
@@ -76,7 +76,7 @@ async def test_rejected_credentials() -> None:
 
 
 async def test_a_rejected_token() -> None:
-    """The remedy names the login that is set, and no other; the token is not shown."""
+    """The hint names the login that is set, and no other; the token is not shown."""
     async with filled(credentials="bridge:right").serving() as fake:
         results = await checked(fake.url, SCHEMA_REGISTRY_BEARER_TOKEN="wrong-word")
 
@@ -109,7 +109,7 @@ async def test_a_context() -> None:
 
 
 async def test_a_server_that_is_not_a_registry() -> None:
-    """The remedy is to check the path."""
+    """The hint is to check the path."""
     fake = filled()
     fake.refuse(404)
     async with fake.serving():
@@ -129,7 +129,7 @@ async def test_an_http_error() -> None:
 
 
 async def test_an_unreachable_registry() -> None:
-    """The remedy names the setting with the address, and no subject is reported."""
+    """The hint names the setting with the address, and no subject is reported."""
     results = await checked("http://127.0.0.1:1")
 
     results.expect(registry.REGISTRY, Status.FAIL, "127.0.0.1:1", "SCHEMA_REGISTRY_URL")

@@ -10,8 +10,8 @@ from bridge.check.report import CheckReport, CheckResult, Status, duration_text,
 from tests.check.results import Results
 
 
-def test_a_line_has_status_check_finding_and_remedy() -> None:
-    """Statuses are aligned; a remedy is a separate sentence."""
+def test_a_line_has_status_check_finding_and_hint() -> None:
+    """Statuses are aligned; a hint is a separate sentence."""
     assert str(CheckResult("Aries TCP", Status.OK, "reached")) == "ok    Aries TCP: reached"
     assert str(CheckResult("Clock", Status.WARN, "2 s behind", "Run NTP.")) == "warn  Clock: 2 s behind. Run NTP."
 

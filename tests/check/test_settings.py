@@ -39,13 +39,13 @@ def test_the_sizes_of_shards_are_reported(symbols: str, shards: int, status: Sta
 
 
 def test_each_problem_and_each_warning_is_a_line() -> None:
-    """A problem is a failure, a suspicious setting a warning, and both have a remedy."""
+    """A problem is a failure, a suspicious setting a warning, and both have a hint."""
     results = Results()
     check_settings(results.report, {**BOTH, "KAFKA_LINGER_MS": "soon", "KAFKA_TOPIC": "x", "ARIES_SYMBOLS": ""})
 
     statuses = {result.finding.split()[0].split("=")[0]: result.status for result in results.all}
     assert statuses == {"KAFKA_LINGER_MS": Status.FAIL, "no": Status.FAIL, "KAFKA_TOPIC": Status.WARN}
-    assert all(result.remedy for result in results.all)
+    assert all(result.hint for result in results.all)
 
 
 @pytest.mark.parametrize(

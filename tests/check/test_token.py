@@ -110,7 +110,7 @@ class TestRefreshed:
     async def test_a_rejected_refresh_token(
         self, endpoint: FakeTokenEndpoint, status: int, error: str, words: str
     ) -> None:
-        """Each error code has its remedy."""
+        """Each error code has its hint."""
         endpoint.will_answer(status, {"error": error})
         got, results, _ = await obtained(self.settings(endpoint))
 

@@ -1,4 +1,4 @@
-"""Topics are checked, and each fault has its remedy."""
+"""Topics are checked, and each fault has its hint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bridge.check import topics
 from bridge.check.report import Status
 from bridge.kafka.cluster import PartitionDescription, TopicDescription, TopicDescriptions
 from bridge.settings import Settings, load
-from bridge.topics import Topic
+from bridge.topics import LatestTopic, Topic
 from tests.check.results import NO_ARIES, NO_KAFKA, Results
 
 NEEDED = tuple(topic for topic in Topic if topic is not Topic.GREEKS)
@@ -76,8 +76,21 @@ def test_good_topics_are_all_ok() -> None:
     ]
 
 
+def test_topics_of_latest_states_are_checked_if_they_are_written() -> None:
+    """With BRIDGE_LATEST a missing one is a failure, and one that is not compacted a warning."""
+    loose = TopicDescription("aries.trades.latest", (WELL,) * 6, CONFIG, may_write=True)
+    assert checked().exit_code == 0
+    results = Results()
+    there = {one.name: one for one in (*(good(topic) for topic in Topic), loose)}
+    topics.check_topics(
+        results.report, settings(BRIDGE_LATEST="true"), (*NEEDED, *LatestTopic), TopicDescriptions(there)
+    )
+    assert results["Kafka topic aries.quotes.latest"].status is Status.FAIL
+    assert results[topics.CLEANUP].finding == "aries.trades.latest: cleanup.policy is delete, should be compact"
+
+
 def test_a_missing_topic() -> None:
-    """The remedy is a command that creates it, or a setting that names another."""
+    """The hint is a command that creates it, or a setting that names another."""
     results = checked(without="aries.l2")
 
     results.expect("Kafka topic aries.l2", Status.FAIL, "does not exist", "`aries-bridge topics`", "KAFKA_TOPIC_L2")
@@ -90,7 +103,7 @@ def test_a_topic_that_is_not_needed_may_be_missing() -> None:
 
 
 def test_a_topic_that_may_not_be_described() -> None:
-    """The remedy names the right and the account."""
+    """The hint names the right and the account."""
     login = {
         "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
         "KAFKA_SASL_MECHANISM": "PLAIN",

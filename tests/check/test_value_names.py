@@ -17,7 +17,7 @@ def test_a_value_is_named_beside_its_setting() -> None:
     """A secret has the value that names its key; a setting without a value stays as it is."""
     named = ValueNames({VALUE_NAMES: NAMES}).name_in(RESULT)
     assert named.finding == "kafka.bootstrapServers (KAFKA_BOOTSTRAP_SERVERS) is not set"
-    assert named.remedy == "Set kafka.secretKeys.password (KAFKA_SASL_PASSWORD) and KAFKA_TOPIC_PREFIX."
+    assert named.hint == "Set kafka.secretKeys.password (KAFKA_SASL_PASSWORD) and KAFKA_TOPIC_PREFIX."
 
 
 @pytest.mark.parametrize("environ", [{}, {VALUE_NAMES: "{"}, {VALUE_NAMES: "[1]"}])

@@ -49,15 +49,15 @@ async def test_json(broker: EmbeddedBroker, topic_prefix: str) -> None:
             assert await check.ended() == 1
         assert not simulator.received_counts
     results = json.loads(check.output)
-    assert {tuple(result) for result in results} == {("check", "status", "finding", "remedy")}
+    assert {tuple(result) for result in results} == {("check", "status", "finding", "hint")}
     failed = [result for result in results if result["status"] == "fail"]
     assert {
         "check": "Aries authentication",
         "status": "ok",
         "finding": "not tried (--no-session)",
-        "remedy": "",
+        "hint": "",
     } in results
-    assert all("`aries-bridge topics`" in result["remedy"] for result in failed)
+    assert all("`aries-bridge topics`" in result["hint"] for result in failed)
     assert len(failed) == len(Topic) - 1
 
 

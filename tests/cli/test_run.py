@@ -250,7 +250,7 @@ async def test_missing_topics_are_waited_for(broker: EmbeddedBroker, topic_prefi
             line = await bridge.logged("topics missing, waiting for them")
             assert f"{topic_prefix}.trades" in line["topics"]
             assert f"{topic_prefix}.quotes" not in line["topics"]
-            assert "aries-bridge topics" in line["remedy"]
+            assert "aries-bridge topics" in line["hint"]
             assert not bridge.all("Kafka connected")
             assert not simulator.received_counts
             broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)

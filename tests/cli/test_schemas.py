@@ -158,7 +158,7 @@ async def test_register_adds_what_is_missing_and_nothing_else() -> None:
 
 
 async def test_register_continues_after_a_rejected_schema() -> None:
-    """A rejected schema is listed with its remedy, the others are registered, and the exit code is 1."""
+    """A rejected schema is listed with its hint, the others are registered, and the exit code is 1."""
     registry = FakeRegistry(frozen={"mine.trades-value"})
     async with registry.serving():
         result = await run_beside(registry, "register", KAFKA_TOPIC_PREFIX="mine")

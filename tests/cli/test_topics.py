@@ -40,7 +40,7 @@ class TestCreationProblems:
         assert creation_problem(code) == ""
 
     @pytest.mark.parametrize("code", [29, 31])
-    def test_missing_rights_have_a_remedy(self, code: int) -> None:
+    def test_missing_rights_have_a_hint(self, code: int) -> None:
         """The problem names the right that is missing."""
         assert "Grant Create" in creation_problem(code, None)
 
@@ -196,6 +196,19 @@ class TestStrimzi:
         specs = [document["spec"] for document in yaml.safe_load_all(done.stdout)]
         assert [spec["topicName"] for spec in specs] == [f"Md.{topic}" for topic in Topic]
         assert {spec["replicas"] for spec in specs} == {3}
+
+    def test_topics_of_latest_states_are_compacted(self) -> None:
+        """With BRIDGE_LATEST they are printed, too: as many partitions as the data, and kept however old."""
+        options = ("--partitions", "6", "--retention-hours", "2")
+        done = topics_command(
+            *("--strimzi", "--cluster", "main", *options), BRIDGE_LATEST="true", KAFKA_TOPIC_TRADES_LATEST="last"
+        )
+        specs = [document["spec"] for document in yaml.safe_load_all(done.stdout)]
+        latest = {"partitions": 6, "config": {"cleanup.policy": "compact"}}
+        assert specs[len(Topic) :] == [
+            {"topicName": "aries.quotes.latest", **latest},
+            {"topicName": "last", **latest},
+        ]
 
     def test_cluster_and_strimzi_belong_together(self) -> None:
         """Either option without the other is an error."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.consumer import MarketView, Merged, Missed, Restarted, SymbolState
+from bridge.consumer import MarketView, Merged, Missed, Redriven, Restarted, SymbolState
 from bridge.topics import Topic
 from tests.consumer.records import notable, record
 
@@ -51,6 +51,18 @@ class TestState:
         ]
         assert state(view).fields == {"ask_price": Decimal(10)}
         assert state(view).is_complete
+
+    def test_ignores_redriven_records(self) -> None:
+        """A record without a place in the sequence is an event of its own, whatever its session; no state has it."""
+        view = MarketView()
+        late = [quote(-1, session=session, after_gap=False, bidPrice="1") for session in (6, 7, 8)]
+        take(view, Topic.QUOTES, quote(0, bidPrice="9"))
+        assert [event for one in late for event in view.take(Topic.QUOTES, one, 0)] == [
+            Redriven(Topic.QUOTES, "AAPL", one) for one in late
+        ]
+        assert take(view, Topic.QUOTES, quote(1, askPrice="10")) == []
+        assert state(view).fields == {"bid_price": Decimal(9), "ask_price": Decimal(10)}
+        assert (view.repeats, view.outdated) == (0, 0)
 
     def test_is_incomplete_until_a_record_after_a_gap(self) -> None:
         """Who joins late knows a symbol in part, until a record says that nothing before it counts."""

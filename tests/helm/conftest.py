@@ -20,7 +20,9 @@ REQUIRE_HELM = "TESTS_REQUIRE_HELM"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Extend the timeout of tests that may have to build a tool first."""
     for item in items:
-        tools = {"helm", "helm_4", "promtool"} & set(getattr(item, "fixturenames", ()))
+        parameters = getattr(getattr(item, "callspec", None), "params", {}).values()  # a parameter may name a fixture
+        names = {*getattr(item, "fixturenames", ()), *(one for one in parameters if isinstance(one, str))}
+        tools = {"helm", "helm_4", "promtool"} & names
         if tools and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(len(tools) * (go_tools.BUILD_DEADLINE_SECONDS + 30)))
 

@@ -13,7 +13,7 @@ import yaml
 import bridge
 from bridge.kafka import strimzi
 from bridge.kafka.topic_specification import TopicOptions, specify_topics
-from bridge.topics import Topic, topic_names
+from bridge.topics import Topic, latest_topic_names, topic_names
 from tests.helm import custom_resources
 from tests.helm.chart import CHART, EXAMPLES, NEWEST_KUBERNETES, Helm, example
 
@@ -144,6 +144,23 @@ def test_strimzi_gets_the_topics_that_the_command_prints(helm: Helm) -> None:
     assert len(printed) == len(rendered) == len(Topic)
     specs = {one["metadata"]["name"]: one["spec"] for one in rendered}
     assert specs == {one["metadata"]["name"]: one["spec"] for one in printed}
+
+
+def test_strimzi_gets_the_topics_of_latest_states_if_they_are_on(helm: Helm) -> None:
+    """`bridge.latest` adds them as the command prints them, to the topics and to the user's rights."""
+    values = {
+        "bridge": {"latest": True},
+        "strimzi": {"topics": {"partitions": 7, "replicas": 2, "minInsyncReplicas": 1, "retentionHours": 24}},
+    }
+    objects = helm.render(example("strimzi"), values)
+    names = latest_topic_names("aries", {})
+    designs = specify_topics(names, TopicOptions(7, 2, 24, 1), {})
+    printed = {one["metadata"]["name"]: one["spec"] for one in yaml.safe_load_all(strimzi.manifest(designs, "market"))}
+    rendered = {one["metadata"]["name"]: one["spec"] for one in objects.of("KafkaTopic")}
+    assert {name: spec for name, spec in rendered.items() if name.endswith(".latest")} == printed
+    assert len(rendered) == len(Topic) + len(names)
+    acls = objects.one("KafkaUser")["spec"]["authorization"]["acls"]
+    assert {acl["resource"]["name"] for acl in acls if acl["resource"]["type"] == "topic"} == set(rendered)
 
 
 def test_strimzis_user_may_write_to_every_topic_and_no_more(helm: Helm) -> None:

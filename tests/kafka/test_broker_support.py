@@ -35,7 +35,7 @@ INVALID_REPLICATION_FACTOR, UNKNOWN_SERVER_ERROR = 38, -1
 
 
 @pytest.mark.parametrize(
-    ("versions", "finding", "remedy"),
+    ("versions", "finding", "hint"),
     [
         ({INIT_PRODUCER_ID: NONE}, "InitProducerId requests .* do not support them", "Use Apache Kafka 2.1"),
         ({PRODUCE: (0, 2)}, "Produce requests of version 3 to 8 .* only up to version 2", "Use Apache Kafka 2.1"),
@@ -43,12 +43,12 @@ INVALID_REPLICATION_FACTOR, UNKNOWN_SERVER_ERROR = 38, -1
         ({METADATA: (9, 14)}, "Metadata requests .* only from version 9", "newer aries-bridge"),
     ],
 )
-def test_a_request_that_is_missing_is_named(versions: dict[int, tuple[int, int]], finding: str, remedy: str) -> None:
+def test_a_request_that_is_missing_is_named(versions: dict[int, tuple[int, int]], finding: str, hint: str) -> None:
     """With the versions on both sides, what it is needed for, and which side to change."""
     lack = missing_request(ENOUGH | versions)
     assert lack is not None
     assert re.search(finding, lack.finding)
-    assert remedy in lack.remedy
+    assert hint in lack.hint
 
 
 def test_only_zstd_needs_a_newer_produce_request() -> None:
@@ -58,7 +58,7 @@ def test_only_zstd_needs_a_newer_produce_request() -> None:
     assert unsupported_compression(ENOUGH, "zstd") is unsupported_compression(old, "lz4") is None
     lack = unsupported_compression(old, "zstd")
     assert lack is not None
-    assert "KAFKA_COMPRESSION" in lack.remedy
+    assert "KAFKA_COMPRESSION" in lack.hint
 
 
 @pytest.mark.parametrize("request_name", ["InitProducerId", "Produce"])
@@ -161,15 +161,15 @@ class TestTopics:
 
 
 @pytest.mark.parametrize(
-    ("request_name", "versions", "remedy"),
+    ("request_name", "versions", "hint"),
     [("ListOffsets", NONE, "Use Apache Kafka 2"), ("Fetch", (50, 60), "newer aries-bridge")],
 )
 async def test_a_command_that_reads_says_what_it_lacks(
-    scripted_broker: ScriptedBroker, request_name: str, versions: tuple[int, int], remedy: str
+    scripted_broker: ScriptedBroker, request_name: str, versions: tuple[int, int], hint: str
 ) -> None:
     """It is one sentence, not a traceback."""
     scripted_broker.create_topic("aries.quotes")
     scripted_broker.add_rule("ApiVersions", versions={request_name: versions})
     settings = kafka_settings(scripted_broker.bootstrap_servers, {})
-    with pytest.raises(KafkaUnreachable, match=f"needs {request_name} requests .* {remedy}"):
+    with pytest.raises(KafkaUnreachable, match=f"needs {request_name} requests .* {hint}"):
         await print_records(settings, Selection(("quotes",)), json_line)

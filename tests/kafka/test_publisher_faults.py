@@ -492,7 +492,7 @@ class TestMissingTopics:
             ("topics missing, waiting for them", [QUOTES, SALES]),
             ("topics missing, waiting for them", [SALES]),
         ]
-        assert "aries-bridge topics" in logs[0]["remedy"]
+        assert "aries-bridge topics" in logs[0]["hint"]
         assert list(kafka.publisher.state.missing_topics) == []
         assert kafka.pipeline.buffer.partitions(Topic.TIMESALES) == 1
 

@@ -118,14 +118,14 @@ async def test_faults_of_certificates(tmp_path: Path) -> None:
         words for words, one in found.items() if words not in one.problem.replace("self signed", "self-signed")
     ] == []
     hints = ["renewed", "clock", "ANY_URL", SETTING, SETTING]
-    assert [one for one, hint in zip(found.values(), hints, strict=True) if hint not in one.remedy] == []
+    assert [one for one, hint in zip(found.values(), hints, strict=True) if hint not in one.hint] == []
 
 
 async def test_a_port_without_tls(tmp_path: Path) -> None:
     """It is said to be one, with the setting of the URL."""
     found = await fault(None, trusting(SETTING, authority_file(trustme.CA(), tmp_path)))
     assert found.problem == "answers without TLS"
-    assert "ANY_URL" in found.remedy
+    assert "ANY_URL" in found.hint
 
 
 @pytest.mark.parametrize(

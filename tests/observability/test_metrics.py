@@ -81,6 +81,8 @@ CONTRACT: Mapping[str, tuple[str, tuple[str, ...], Labels | None]] = {
     "conflation_held": ("gauge", (), ONE),
     "control_records_total": ("counter", (), ONE),
     "control_records_rejected_total": ("counter", (), ONE),
+    "latest_published_total": ("counter", ("topic",), {("aries.quotes.latest",), ("aries.trades.latest",)}),
+    "latest_rejected_total": ("counter", (), ONE),
     "symbols": ("gauge", (), ONE),
     "refused_symbols": ("gauge", (), ONE),
     "market_open": ("gauge", (), None),

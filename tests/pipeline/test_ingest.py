@@ -23,7 +23,7 @@ from bridge.serialization.decimals import DecimalEncoder
 from bridge.serialization.deserializer import Deserializer
 from bridge.serialization.fast import FastSerializer
 from bridge.serialization.serializer import Serializer, single_object_prefixes
-from bridge.topics import Topic, topic_names
+from bridge.topics import AnyTopic, Topic, latest_topic_names, topic_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,9 +50,8 @@ class Table:
         redact: Callable[[str], str] = str,
     ) -> None:
         self.accounts = Accounts()
-        self.buffer = RecordBuffer(
-            topic_names("t", {}), self.accounts, budget_bytes, partition=partition, on_ready=lambda: None
-        )
+        names: dict[AnyTopic, str] = dict([*topic_names("t", {}).items(), *latest_topic_names("t", {}).items()])
+        self.buffer = RecordBuffer(names, self.accounts, budget_bytes, partition=partition, on_ready=lambda: None)
         self.buffer.open(dict.fromkeys(Topic, 1))
         prefixes = single_object_prefixes(SCHEMAS)
         serializer = Serializer(SCHEMAS, prefixes)

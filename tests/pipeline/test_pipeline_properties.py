@@ -139,7 +139,7 @@ class Core(RuleBasedStateMachine):
     def acknowledge(self, data: st.DataObject) -> None:
         queue = data.draw(st.sampled_from(self.in_flight()))
         for record in queue.in_flight:
-            self.arrive(queue.topic, record)
+            self.arrive(queue.line_topic, record)
         self.table.buffer.acknowledge(queue)
         self.table.ingest.release_after_overload(self.now_us)
 
@@ -163,7 +163,7 @@ class Core(RuleBasedStateMachine):
     def refuse(self, queue: PartitionQueue) -> dict[str, Any]:
         record = queue.waiting[0]
         self.table.ingest.reject_waiting(queue, 0, BadLine("record_refused", "too large"))
-        return decoded(queue.topic, record[2])
+        return decoded(queue.line_topic, record[2])
 
     @rule(topic=st.sampled_from([Topic.QUOTES, Topic.TIMESALES]), is_stalled=st.booleans())
     def stall(self, *, topic: Topic, is_stalled: bool) -> None:
@@ -212,7 +212,7 @@ class Core(RuleBasedStateMachine):
             self.send(1 << 20)
             for queue in self.in_flight():
                 for record in queue.in_flight:
-                    self.arrive(queue.topic, record)
+                    self.arrive(queue.line_topic, record)
                 self.table.buffer.acknowledge(queue)
                 self.table.ingest.release_after_overload(self.now_us)
         self.nothing_is_missed_in_silence()

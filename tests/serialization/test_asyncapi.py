@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from bridge.serialization import schemas
-from bridge.topics import Topic
+from bridge.topics import LATEST_OF, LatestTopic, Topic
 from tests.programs.docs import asyncapi
 
 Json = dict[str, Any]
@@ -89,6 +89,14 @@ def test_each_topic_has_a_channel_with_both_encodings(topic: Topic) -> None:
     assert (binding["schemaIdLocation"], binding["schemaIdPayloadEncoding"]) == ("payload", "confluent")
 
 
+def test_latest_states_are_the_records_of_their_topic() -> None:
+    """Their channels are compacted, and have the messages of quotes and trades."""
+    for topic, latest in LATEST_OF.items():
+        [found] = [one for one in DOCUMENT["channels"].values() if one["address"] == f"{{prefix}}.{latest}"]
+        assert found["messages"] == channel(topic)["messages"]
+        assert found["bindings"]["kafka"]["topicConfiguration"] == {"cleanup.policy": ["compact"]}
+
+
 @topics
 def test_keys_are_those_of_the_readme(topic: Topic) -> None:
     """A key is text, that of a dead letter may be missing, and its meaning is in the table of topics."""
@@ -102,4 +110,6 @@ def test_the_bridge_sends_what_each_channel_has() -> None:
     """From the bridge's point of view each channel is written."""
     operations = DOCUMENT["operations"].values()
     assert {one["action"] for one in operations} == {"send"}
-    assert [resolved(one["channel"])["address"] for one in operations] == [f"{{prefix}}.{topic}" for topic in Topic]
+    assert [resolved(one["channel"])["address"] for one in operations] == [
+        f"{{prefix}}.{topic}" for topic in (*Topic, *LatestTopic)
+    ]

@@ -287,6 +287,14 @@ def test_wrong_types_name_their_field(topic: Topic, fields: dict[str, Any]) -> N
     assert bad_field(topic, fields) == next(iter(fields))
 
 
+@pytest.mark.parametrize("value", ["", "N/A", "nan", "NULL"])
+def test_a_text_that_means_none_is_a_bad_field(value: str) -> None:
+    """It is replaced by null, as it is where a number is due; a dash is a tick."""
+    with pytest.raises(BadField, match="bidExchange"):
+        built(Topic.QUOTES, {"bidExchange": value})
+    assert built(Topic.TIMESALES, {"price": 1, "tick": "-"})["tick"] == "-"
+
+
 def test_a_number_where_a_text_is_due_becomes_its_text() -> None:
     """Exchanges are numbers in the vendor's other answers; statuses and flags may come as texts and numbers, too."""
     quote = built(Topic.QUOTES, {"askExchange": 308, "bidExchange": "301.5", "instrumentType": 1})

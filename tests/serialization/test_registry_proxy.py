@@ -64,6 +64,16 @@ async def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch, scheme: str
     assert "hunter2" not in str(caught.value)
 
 
+async def test_an_answer_that_may_be_the_proxys_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the proxy, as it may be the one at fault."""
+    async with proxy(monkeypatch) as server, Registry("http://registry.example") as client:
+        server.answers.append(web.Response(status=502, text="<html>Bad Gateway</html>"))
+        address = server.url.removeprefix("http://")
+        with pytest.raises(RegistryUnreachable, match=rf"HTTP 502, through the proxy {address}\)") as caught:
+            await client.lookup(SUBJECT, QUOTE)
+    assert "hunter2" not in str(caught.value)
+
+
 async def test_a_proxy_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the proxy, not the registry's host alone."""
     monkeypatch.setenv("http_proxy", "http://user:hunter2@127.0.0.1:1")

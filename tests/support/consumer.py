@@ -24,6 +24,7 @@ class Message:
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def read_all(
@@ -122,4 +123,5 @@ def _poll(consumer: Any, done: Callable[[list[Message]], bool], deadline_seconds
 def _message(raw: Any) -> Message:
     if raw.error() is not None:
         raise KafkaException(raw.error())
-    return Message(raw.topic(), raw.partition(), raw.offset(), raw.key(), raw.value(), raw.timestamp()[1])
+    place = raw.topic(), raw.partition(), raw.offset()
+    return Message(*place, raw.key(), raw.value(), raw.timestamp()[1], tuple(raw.headers() or ()))

@@ -186,7 +186,7 @@ class Authentication:
         """Keep a live session, and send the token again later; else give it up."""
         if not self.authenticated or self._is_expired(now):
             problem = f"Aries refused the session for another reason than the access token: {error}"
-            return ConnectionLost(cause, problem, remedy=HINTS[cause])
+            return ConnectionLost(cause, problem, hint=HINTS[cause])
         self._reauthenticate_at = now + MIN_RENEWAL_SECONDS
         return ServerError(error)
 

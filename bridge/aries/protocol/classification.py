@@ -5,10 +5,9 @@ A cancel or correction has the fields of an execution, and consumers would count
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from bridge.market_data import FIELDS, MARKET_STATUS_FIELDS, EventType, UpdateKind, correction_field
+from bridge.market_data import CORRECTION_WORD, FIELDS, MARKET_STATUS_FIELDS, EventType, UpdateKind, correction_field
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,13 +19,11 @@ _FIELDS = {event: frozenset(names) for event, names in FIELDS.items()}
 _ONLY_IN_TRADES = _FIELDS[EventType.TRADES] - _FIELDS[EventType.TIMESALES]
 #: The field names of a market status are common words, so that a single one proves little.
 _MIN_STATUS_FIELDS = 2
-#: Words in the ``type`` of an update that is about an earlier one [A].
-_CORRECTION = re.compile(r"cancel|correct|bust|error|void|revers|revok|retract|delet|amend", re.IGNORECASE)
 
 
 def correction(wire_type: object, fields: JsonObject) -> str | None:
     """Return what says that an update of unknown type cancels or corrects an earlier one; None if nothing does [A]."""
-    if type(wire_type) is str and _CORRECTION.search(wire_type):
+    if type(wire_type) is str and CORRECTION_WORD.search(wire_type):
         return "its type"
     name = correction_field(fields)
     return None if name is None else f"its field {name}"

@@ -69,7 +69,8 @@ def closed(code: int | None, reason: str) -> ConnectionLost:
     if code is None or code == 1006:  # noqa: PLR2004 - RFC 6455 section 7.1.5: no closing handshake
         return ConnectionLost(DisconnectCause.NETWORK, "the connection broke off without a closing handshake")
     text = f"Aries closed the connection ({code}{f': {reason}' if reason else ''})"
+    words = refusals.plain(reason)
     for cause, pattern in REASONS.items():
-        if pattern.search(reason):
+        if pattern.search(words):
             return ConnectionLost(cause, text)
     return ConnectionLost(CAUSES.get(code, DisconnectCause.CLOSED), text)

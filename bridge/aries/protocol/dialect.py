@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import msgspec
 
 from bridge.aries.protocol.classification import classify, correction
+from bridge.aries.protocol.messages import Heartbeat, Ping, Pong
+from bridge.aries.protocol.ndjson import HEARTBEATS
 from bridge.errors import BadLine
 from bridge.market_data import MARKET, MARKET_STATUS, Update, UpdateKind
 
@@ -25,6 +27,8 @@ MAX_SYMBOL_CHARACTERS = 64
 #: A longer text of the server is truncated in logs and errors.
 MAX_TEXT_CHARACTERS = 200
 _MAX_ID_BITS = 63
+#: Keys whose value may be the word of a ping or heartbeat [A].
+_WORD_KEYS = ("type", "action", "event", "op", "method")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -91,6 +95,25 @@ def batched(subscriptions: Sequence[Subscription]) -> Iterator[tuple[Subscriptio
         yield tuple(subscriptions[start : start + MAX_SYMBOLS_PER_REQUEST])
 
 
+def heartbeat_of(message: JsonObject) -> Ping | Pong | Heartbeat | None:
+    """Return what a message that no dialect knows is if it only keeps the connection alive [A]; else None.
+
+    Its type, its action or another such key says so by a word, or its only key is that word.
+    """
+    payload = message.get("payload")
+    body = payload if type(payload) is dict and payload else message
+    words = (*(body.get(key) for key in _WORD_KEYS), *(body if len(body) == 1 else ()))
+    word = next((word for word in words if type(word) is str and word.lower().encode() in HEARTBEATS), None)
+    if word is None:
+        return None
+    match word.lower():
+        case "ping":
+            return Ping(ping_id(body.get("id", message.get("id"))))
+        case "pong":
+            return Pong()
+    return Heartbeat()
+
+
 def update_of(body: JsonObject, kinds: Mapping[str, UpdateKind], feed_time: str) -> Update:
     """Return the update in the object that holds its ``type`` and ``data``; raise ``BadLine`` if it is invalid.
 
@@ -102,6 +125,8 @@ def update_of(body: JsonObject, kinds: Mapping[str, UpdateKind], feed_time: str)
     symbol = data.get("symbol")
     if symbol is None:
         symbol = body.get("symbol")  # [A] beside the fields
+    if type(symbol) is int:
+        symbol = str(symbol)  # of another country's exchange: 700 in Hong Kong
     wire_type = body.get("type")
     kind = kinds.get(wire_type) if type(wire_type) is str else None
     if kind is None:

@@ -21,6 +21,7 @@ def _words(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
+_WORD_LIMIT: Final = re.compile(r"[_-]+|(?<=[a-z])(?=[A-Z])")
 _TOKEN: Final = _words(
     r"(invalid|expired|revoked|malformed|unknown) (access[ _])?token"
     r"|token( is| was| has| has been)? (invalid|expired|timed out|revoked|malformed|unknown|required)"
@@ -29,38 +30,50 @@ _TOKEN: Final = _words(
 CAUSES: Final[Mapping[DisconnectCause, re.Pattern[str]]] = MappingProxyType(
     {
         DisconnectCause.CONNECTION_LIMIT: _words(
-            r"(max(imum)?|too many|limit (of|on)) .{0,30}\b(connection|session|login)s?\b"
-            r"|\b(connection|session|login)s? (count |limit|quota|exceed)"
+            r"(max(imum)?|too many|limit (of|on)|exceed(s|ed)?|only (one|1|a)) .{0,30}"
+            r"\b(connection|session|login|socket)s?\b"
+            r"|\b(connection|session|login|socket)s? (count |limit|quota|exceed)"
             r"|already (connected|logged in|in use)|concurrent"
+            r"|another (session|connection|device|client)|logged in (elsewhere|from|on)"
         ),
         DisconnectCause.THROTTLED: _words(
-            r"rate.?limit|too many (request|message|attempt|call|frame)s?|(request|message) (limit|quota)"
-            r"|throttl|slow down|too (fast|frequent)"
+            r"rate.?(limit|exceed)|too many (request|message|attempt|call|frame)s?|(request|message) (limit|quota)"
+            r"|throttl|slow down|too (fast|frequent)|flood|wait \d+ ?(s|m)|^(http |error |code )*429\b"
         ),
         DisconnectCause.MAINTENANCE: _words(
-            r"maintenance|temporarily|(try|retry) (again )?(later|in |after )|(be|come) back|scheduled outage|downtime"
+            r"maintenance|temporarily|restarting|(try|retry|connect) (again )?(later|in |after )"
+            r"|(be|come) back|scheduled outage|downtime"
         ),
         DisconnectCause.SERVER_ERROR: _words(
-            r"internal.{0,10}(error|fail|problem|exception)|server (error|fail|busy|overload)|overloaded|time(d )?.?out"
-            r"|(service|server|system)( is)? (currently )?(unavailable|down|not available)|unexpected error"
+            r"^internal$|internal.{0,10}(error|fail|problem|exception)|(server|system) (error|fail)|overload"
+            r"|time(d )?.?out|error occurred|went wrong|^(http |error |code )*50[0-4]\b"
+            r"|(service|server|system|database|cluster)( is)? (currently )?(unavailable|down|busy|not available)"
+            r"|(unexpected|unknown) (error|condition|exception)"
             r"|bad gateway|gateway (error|fail)|upstream|backend"
         ),
     }
 )
 _SYMBOL_LIMIT: Final = _words(
     r"\b(symbol|subscription|instrument|ticker)s?( count)? (limit|quota|cap\b|maximum)"
+    r"|(at most|only|limited to) .{0,20}\d .{0,20}\b(symbol|subscription|instrument|ticker)s?\b"
     r"|\b(symbol|subscription|instrument|ticker)s? exceed"
     r"|(max(imum)?|too many|(limit|quota) (of|for|on)|more than) .{0,30}\b(symbol|subscription|instrument|ticker)s?\b"
 )
 
 
+def plain(text: str) -> str:
+    """Return a text with spaces between its words, as a code like ``TOO_MANY_REQUESTS`` or ``maxSymbols`` has none."""
+    return _WORD_LIMIT.sub(" ", text)
+
+
 def cause_of(text: str) -> DisconnectCause | None:
     """Return why something was refused, if that is not the fault of the token or the request; else None."""
-    if _TOKEN.search(text):
+    words = plain(text)
+    if _TOKEN.search(words):
         return None
-    return next((cause for cause, pattern in CAUSES.items() if pattern.search(text)), None)
+    return next((cause for cause, pattern in CAUSES.items() if pattern.search(words)), None)
 
 
 def is_symbol_limit(text: str) -> bool:
     """Return whether more symbols were requested than the server serves."""
-    return _SYMBOL_LIMIT.search(text) is not None
+    return _SYMBOL_LIMIT.search(plain(text)) is not None

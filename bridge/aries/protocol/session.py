@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bridge.aries.protocol import refusals
 from bridge.aries.protocol.authentication import Authentication
 from bridge.aries.protocol.close_codes import HINTS
-from bridge.aries.protocol.dialect import RequestIds
+from bridge.aries.protocol.dialect import RequestIds, heartbeat_of
 from bridge.aries.protocol.keep_alive import KeepAlive
 from bridge.aries.protocol.messages import (
     Ack,
@@ -31,7 +31,7 @@ from bridge.aries.protocol.outgoing import Outgoing, Priority
 from bridge.aries.protocol.session_events import Authenticated, DataMissing, DataStarted
 from bridge.aries.protocol.subscribing import Subscribing
 from bridge.errors import BadLine, ConnectionLost, DisconnectCause
-from bridge.market_data import MARKET_STATUS, Line, Update
+from bridge.market_data import MARKET_STATUS, JsonObject, Line, Update
 
 if TYPE_CHECKING:
     from bridge.aries.protocol.authentication import Outcome
@@ -157,7 +157,7 @@ class Session:
         refused_at, cause, error = self._refused
         if now - refused_at > EXPLAINED_WITHIN_SECONDS:
             return lost
-        return ConnectionLost(cause, f"{lost.reason}, after the error: {error}", remedy=HINTS[cause])
+        return ConnectionLost(cause, f"{lost.reason}, after the error: {error}", hint=HINTS[cause])
 
     def tick(self, now: float) -> None:
         """Do what is due at this time."""
@@ -247,10 +247,14 @@ class Session:
     def _handle_line(self, text: bytes, now: float) -> Message | BadLine:
         if is_heartbeat(text):
             return Heartbeat()
+        document: JsonObject = {}
         try:
-            message = self._read_message(parse(text))
+            document = parse(text)
+            message = self._read_message(document)
         except BadLine as error:
-            return error
+            if (heartbeat := heartbeat_of(document)) is None:
+                return error
+            message = heartbeat
         if type(message) is Update:
             return self._handle_update(message, now)
         self._handle_message(message, now)

@@ -41,7 +41,18 @@ def test_the_fields_decide_the_kind(names: str, kind: UpdateKind | None) -> None
 
 @pytest.mark.parametrize(
     "wire_type",
-    ["tradeCancel", "cancelError", "TRADE_CORRECTION", "correctedTrade", "bustedTrade", "error", "void", "reversal"],
+    [
+        "tradeCancel",
+        "cancelError",
+        "TRADE_CORRECTION",
+        "correctedTrade",
+        "bustedTrade",
+        "error",
+        "void",
+        "reversal",
+        "tradeBreak",
+        "CXL",
+    ],
 )
 def test_the_type_says_that_an_update_is_a_correction(wire_type: str) -> None:
     """A word in it is enough, in any case."""

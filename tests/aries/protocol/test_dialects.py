@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.aries.protocol.action import Action
+from bridge.aries.protocol.dialect import heartbeat_of
 from bridge.aries.protocol.envelope import Envelope
-from bridge.aries.protocol.messages import Message
+from bridge.aries.protocol.messages import Heartbeat, Message, Ping, Pong
 from bridge.aries.protocol.ndjson import parse
 from bridge.errors import BadLine
 from bridge.market_data import Update, UpdateKind
@@ -70,6 +71,38 @@ def test_an_execution_of_unknown_type_is_still_one() -> None:
         assert found.kind is UpdateKind.TIMESALE
 
 
+def test_a_symbol_that_is_a_number_is_its_text() -> None:
+    """Symbols of other countries are digits: a server may send them as numbers, in the fields or beside them."""
+    for dialect, message in _updates("quote", {"symbol": 700, "bidPrice": "1.5"}):
+        found = read(dialect, json.dumps(message).encode())
+        assert isinstance(found, Update)
+        assert found.symbol == "700"
+    beside = read(Action(), b'{"type":"level2","symbol":5,"data":{"orderBook":[]}}')
+    assert isinstance(beside, Update)
+    assert beside.symbol == "5"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"type":"PING","id":7}', Ping(7)),
+        ('{"op":"ping"}', Ping()),
+        ('{"ping":1764239640123}', Ping()),
+        ('{"event":"pong"}', Pong()),
+        ('{"type":"heartbeat","time":5}', Heartbeat()),
+        ('{"type":"event","payload":{"action":"Keep-Alive"}}', Heartbeat()),
+        ('{"type":"event","payload":{"action":"update","type":"heartbeat","data":{}}}', Heartbeat()),
+        ('{"type":"hello"}', None),
+        ('{"h":1,"s":"AAPL"}', None),
+        ('{"type":["ping"]}', None),
+        ("{}", None),
+    ],
+)
+def test_a_message_that_keeps_the_connection_alive_is_known_by_its_word(text: str, expected: Message | None) -> None:
+    """Servers write it in ways that are none of the dialect's."""
+    assert heartbeat_of(json.loads(text)) == expected
+
+
 @pytest.mark.parametrize(
     ("fields", "wire_type"),
     [
@@ -79,7 +112,7 @@ def test_an_execution_of_unknown_type_is_still_one() -> None:
     ],
 )
 @pytest.mark.parametrize(
-    ("symbol", "expected"), [("AAPL", "AAPL"), (None, None), (7, None), ("x" * 65, None), ("a\nb", None), ("", None)]
+    ("symbol", "expected"), [("AAPL", "AAPL"), (None, None), (7, "7"), ("x" * 65, None), ("a\nb", None), ("", None)]
 )
 def test_a_line_of_unknown_kind_keeps_its_symbol(
     fields: dict[str, object], wire_type: str, symbol: object, expected: str | None

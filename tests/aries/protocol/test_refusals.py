@@ -32,14 +32,33 @@ LIMIT, BUSY, AWAY, FAILED = (
         ("Connection limit exceeded", LIMIT),
         ("max number of connections: 1", LIMIT),
         ("authentication failed: too many connections", LIMIT),
+        ("connection_limit_exceeded", LIMIT),
+        ("MAX_CONNECTIONS", LIMIT),
+        ("only one connection allowed", LIMIT),
+        ("account has too many open sockets", LIMIT),
+        ("you have been logged in elsewhere", LIMIT),
+        ("another session is active", LIMIT),
         ("rate limit exceeded", BUSY),
         ("RATE_LIMITED", BUSY),
+        ("TOO_MANY_REQUESTS", BUSY),
+        ("too-many-requests", BUSY),
+        ("rate exceeded", BUSY),
+        ("please wait 30 seconds", BUSY),
+        ("429", BUSY),
         ("too many requests", BUSY),
         ("request throttled", BUSY),
         ("under maintenance", AWAY),
         ("temporarily unavailable", AWAY),
         ("please try again later", AWAY),
+        ("server is restarting", AWAY),
+        ("please reconnect later", AWAY),
         ("internal error", FAILED),
+        ("INTERNAL", FAILED),
+        ("system busy", FAILED),
+        ("database unavailable", FAILED),
+        ("unknown error", FAILED),
+        ("an error occurred", FAILED),
+        ("Error 503", FAILED),
         ("Internal Server Error", FAILED),
         ("service unavailable", FAILED),
         ("auth backend timeout", FAILED),
@@ -56,6 +75,8 @@ LIMIT, BUSY, AWAY, FAILED = (
         ("number of sessions exceeded", LIMIT),
         ("INTERNAL_SERVER_ERROR", FAILED),
         ("unknown symbol: AAPL", None),
+        ("max 500 symbols", None),
+        ("jwt expired", None),
         ("symbol unavailable", None),
         ("", None),
     ],
@@ -64,6 +85,12 @@ def test_a_cause_is_known_by_its_words(text: str, cause: DisconnectCause | None)
     """What blames the token has none of these causes, whatever else it says."""
     assert cause_of(text) is cause
     assert cause_of(text.upper()) is cause
+
+
+def test_a_code_in_the_reason_of_a_close_is_understood() -> None:
+    """Its words are joined in any way."""
+    for reason in ("TOO_MANY_REQUESTS", "tooManyRequests", "too-many-requests"):
+        assert closed(4000, reason).cause is BUSY
 
 
 def test_each_cause_has_a_hint() -> None:
@@ -77,6 +104,8 @@ def test_each_cause_has_a_hint() -> None:
         *("symbol limit exceeded", "maximum number of symbols", "subscription limit", "Too many symbols"),
         *("max 500 symbols", "you may not subscribe to more than 100 instruments", "subscriptions quota reached"),
         *("number of symbols exceeded", "limit of 100 symbols", "exceeded the quota for subscriptions"),
+        *("SYMBOL_LIMIT_EXCEEDED", "maxSymbols exceeded", "you can subscribe to at most 137 symbols"),
+        "you may only watch 50 symbols",
     ],
 )
 def test_a_limit_of_symbols_is_known_by_its_words(text: str) -> None:

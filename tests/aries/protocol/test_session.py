@@ -235,7 +235,7 @@ def test_the_work_for_an_array_grows_with_its_elements(wire: Wire) -> None:
         assert driver.session._array_offset == 1 + 2 * BATCH_LINES * turn
 
 
-@pytest.mark.parametrize("word", [b"pong", b"h", b"\x01", b"1", b"[]", b'"heartbeat"'])
+@pytest.mark.parametrize("word", [b"pong", b"h", b"\x01", b"1", b"[]", b'"heartbeat"', b'{"type":"Heartbeat"}'])
 def test_a_heartbeat_is_filtered(wire: Wire, word: bytes) -> None:
     """Whether the session is authenticated or not, it is a line without market data, and no dead letter."""
     driver = drive(wire)

@@ -77,7 +77,7 @@ class Core:
             for record in queue.waiting:
                 _, key, value, *_ = record
                 assert key is not None
-                yield queue.topic, key, value
+                yield queue.line_topic, key, value
 
     def acknowledge(self) -> None:
         """Mark everything queued as published."""

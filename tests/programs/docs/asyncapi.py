@@ -14,7 +14,7 @@ import yaml
 
 import bridge
 from bridge.serialization import schemas
-from bridge.topics import Topic
+from bridge.topics import LATEST_OF, AnyTopic, LatestTopic, Topic
 from tests.programs.docs.reference import meaning_and_unit
 from tests.support import generated as generated_part
 from tests.support.paths import ROOT
@@ -48,8 +48,14 @@ def document() -> Json:
         },
         "defaultContentType": "avro/binary",
         "servers": _servers(),
-        "channels": {_camel(topic): _channel(topic) for topic in Topic},
-        "operations": {f"publish{_camel(topic, first=True)}": _operation(topic) for topic in Topic},
+        "channels": {
+            **{_camel(topic): _channel(topic) for topic in Topic},
+            **{_camel(latest): _latest_channel(topic, latest) for topic, latest in LATEST_OF.items()},
+        },
+        "operations": {
+            **{f"publish{_camel(topic, first=True)}": _operation(topic, topic) for topic in Topic},
+            **{f"publish{_camel(latest, first=True)}": _operation(latest, of) for of, latest in LATEST_OF.items()},
+        },
         "components": {
             "schemas": {_record(topic): _schema(topic) for topic in Topic},
             "messages": {name: message for topic in Topic for name, message in _messages(topic).items()},
@@ -93,13 +99,29 @@ def _channel(topic: Topic) -> Json:
     }
 
 
-def _operation(topic: Topic) -> Json:
+def _latest_channel(topic: Topic, latest: LatestTopic) -> Json:
+    description = (
+        f"The merged latest state of each symbol on {topic}, compacted, if BRIDGE_LATEST is on; after_gap says that it "
+        "is not complete, a null value that the symbol was unsubscribed. "
+        f"KAFKA_TOPIC_{latest.setting} renames the topic."
+    )
+    return _channel(topic) | {
+        "address": f"{{prefix}}.{latest}",
+        "title": latest.value,
+        "description": description,
+        "bindings": {
+            "kafka": {"topicConfiguration": {"cleanup.policy": ["compact"]}, "bindingVersion": BINDING_VERSION}
+        },
+    }
+
+
+def _operation(topic: AnyTopic, of: Topic) -> Json:
     channel = f"#/channels/{_camel(topic)}"
     return {
         "action": "send",
         "channel": {"$ref": channel},
         "summary": f"The bridge publishes a record of {topic}.",
-        "messages": [{"$ref": f"{channel}/messages/{name}"} for name in _messages(topic)],
+        "messages": [{"$ref": f"{channel}/messages/{name}"} for name in _messages(of)],
     }
 
 
@@ -164,9 +186,9 @@ def _record(topic: Topic) -> str:
     return SCHEMAS[topic].name.rpartition(".")[2]
 
 
-def _camel(topic: Topic, *, first: bool = False) -> str:
+def _camel(topic: AnyTopic, *, first: bool = False) -> str:
     """Return a topic's short name as a word, for a reference."""
-    start, *rest = topic.split("-")
+    start, *rest = re.split("[-.]", topic)
     return "".join((start.capitalize() if first else start, *(part.capitalize() for part in rest)))
 
 

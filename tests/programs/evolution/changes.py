@@ -29,10 +29,10 @@ class BrokenRule:
 
     where: str
     rule: str
-    remedy: str
+    hint: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.rule}. {self.remedy}."
+        return f"{self.where}: {self.rule}. {self.hint}."
 
 
 def avro_allows(reader: Schema, writer: Schema) -> bool:

@@ -203,7 +203,7 @@ def _resize(fields: list[Json]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "where", "rule", "remedy"),
+    ("change", "where", "rule", "hint"),
     [
         (_add, "Tick.venue", "added without a default", "Give it one"),
         (_add_within, "Row.size", "added without a default", "Give it one"),
@@ -227,13 +227,13 @@ def _resize(fields: list[Json]) -> None:
     ],
 )
 def test_what_breaks_readers_is_reported(
-    schemas: Schemas, change: Callable[[list[Json]], object], where: str, rule: str, remedy: str
+    schemas: Schemas, change: Callable[[list[Json]], object], where: str, rule: str, hint: str
 ) -> None:
     """The file, the release, the field, the rule and what to do are named, whether Avro sees the change or not."""
     found = schemas.change(change)
     line = next(line for line in found if line.startswith(f"tick.avsc, against release 1.2.0: {where}: "))
     assert rule in line
-    assert remedy in line
+    assert hint in line
 
 
 def test_an_enum_with_a_default_takes_more_symbols(schemas: Schemas) -> None:

@@ -90,7 +90,7 @@ def test_a_loss_cuts_the_account() -> None:
 
 
 def test_sessions_may_share_a_connection() -> None:
-    """A session that lapses and is renewed on the open socket makes two of one connection."""
+    """A session that expires and is renewed on the open socket makes two of one connection."""
     process = replace(PROCESS, sessions=(FIRST + 10, SECOND + 10))
     found = contents(first=3, second=4)
     found.control.append(ControlRecord("GAP", FIRST + 10, 4_000, {"lines_received": 5}))
