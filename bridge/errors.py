@@ -242,16 +242,16 @@ class ChainUnavailable(BridgeError):
     """An option chain that cannot be resolved at the moment; ``retry_after_seconds`` is what the server asks for."""
 
     def __init__(
-        self, failure: ChainFailure, problem: str, remedy: str = "", *, retry_after_seconds: float | None = None
+        self, failure: ChainFailure, problem: str, hint: str = "", *, retry_after_seconds: float | None = None
     ) -> None:
         self.failure = failure
         self.problem = problem
-        self.remedy = remedy
+        self.hint = hint
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(failure, problem, remedy)
+        super().__init__(failure, problem, hint)
 
     def __str__(self) -> str:
-        return f"{self.problem}. {self.remedy}".rstrip()
+        return f"{self.problem}. {self.hint}".rstrip()
 
 
 class DisconnectCause(StrEnum):

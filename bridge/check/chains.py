@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bridge.settings import Settings
 
 CHAINS = "Option chains"
-_REMEDY = "Until then the bridge runs without these contracts, is not ready, and keeps trying."
+_HINT = "Until then the bridge runs without these contracts, is not ready, and keeps trying."
 
 
 async def check_chains(report: CheckReport, settings: Settings, access_token: str) -> Plan:
@@ -30,7 +30,7 @@ async def check_chains(report: CheckReport, settings: Settings, access_token: st
     endpoints = chain_endpoints(settings, FixedToken(Secret.fixed("ARIES_ACCESS_TOKEN", access_token)))
     resolved, selections, problems = await resolve_once(plan, endpoints, time.time())
     for underlying, problem in problems.items():
-        report.fail(CHAINS, f"{underlying}: {problem.rstrip('.')}", _REMEDY)
+        report.fail(CHAINS, f"{underlying}: {problem.rstrip('.')}", _HINT)
     for chain, selection in selections.items():
         text = f"{chain.underlying}: {_text(selection.symbols)}"
         if selection.left_out:

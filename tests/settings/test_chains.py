@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 
@@ -41,12 +42,12 @@ def test_a_token_in_the_clear() -> None:
 
 
 def test_without_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that does not know the zone of the exchange is a problem with a remedy; without chains it is none."""
+    """A machine that does not know the zone of the exchange is a problem with a hint; without chains it is none."""
 
     def unknown() -> ZoneInfo:
-        raise times.ZoneInfoNotFoundError(times.EXCHANGE_ZONE)
+        raise ZoneInfoNotFoundError(times.EXCHANGE_ZONE)
 
     monkeypatch.setattr(times, "_zone", unknown)
     with pytest.raises(SettingsError, match="tzdata"):
         settings.load(LEAST)
-    assert settings.load({**LEAST, "ARIES_SUBSCRIPTIONS": '["AAPL"]'})
+    assert list(settings.load({**LEAST, "ARIES_SUBSCRIPTIONS": '["AAPL"]'}).plan()) == ["AAPL"]

@@ -183,7 +183,7 @@ class ChainEndpoints:
             ) as response:
                 if proxy is not None and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
                     fault = proxy_refused(proxy, response.status, self._host)
-                    raise self._failed(ChainFailure.NETWORK, f"is behind {proxy}, which {fault.problem}", fault.remedy)
+                    raise self._failed(ChainFailure.NETWORK, f"is behind {proxy}, which {fault.problem}", fault.hint)
                 if response.status != HTTPStatus.OK:
                     raise self._refused(response)
                 return await self._body(response)
@@ -226,9 +226,7 @@ class ChainEndpoints:
         try:
             return proxy_for(self._base_url)
         except ProxyUnusable as error:
-            raise self._failed(
-                ChainFailure.NETWORK, f"cannot be requested, as {error.complaint}", error.remedy
-            ) from None
+            raise self._failed(ChainFailure.NETWORK, f"cannot be requested, as {error.complaint}", error.hint) from None
 
     def _tls(self, proxy: Proxy | None) -> ssl.SSLContext | bool:
         """Return what to trust, with the file read again; nothing if there is no TLS."""
@@ -243,7 +241,7 @@ class ChainEndpoints:
 
     def _unreachable(self, error: Exception, proxy: Proxy | None) -> ChainUnavailable:
         if proxy is not None and (fault := proxy_fault(error, proxy, self._host, _AUTHORITIES)):
-            return self._failed(ChainFailure.NETWORK, f"is behind {proxy}, which {fault.problem}", fault.remedy)
+            return self._failed(ChainFailure.NETWORK, f"is behind {proxy}, which {fault.problem}", fault.hint)
         through = "" if proxy is None else f" through the proxy {proxy}"
         match error:
             case TimeoutError():
@@ -269,9 +267,9 @@ class ChainEndpoints:
 
     def _tls_failed(self, cause: Exception) -> ChainUnavailable:
         fault = tls_fault(cause, url_setting=_SETTING, authorities_setting=_AUTHORITIES)
-        return self._failed(ChainFailure.NETWORK, fault.problem, fault.remedy)
+        return self._failed(ChainFailure.NETWORK, fault.problem, fault.hint)
 
     def _failed(
-        self, failure: ChainFailure, problem: str, remedy: str, *, retry_after_seconds: float | None = None
+        self, failure: ChainFailure, problem: str, hint: str, *, retry_after_seconds: float | None = None
     ) -> ChainUnavailable:
-        return ChainUnavailable(failure, f"{self._host} {problem}", remedy, retry_after_seconds=retry_after_seconds)
+        return ChainUnavailable(failure, f"{self._host} {problem}", hint, retry_after_seconds=retry_after_seconds)
