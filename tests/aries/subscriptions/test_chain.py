@@ -1,4 +1,4 @@
-"""Entries with an underlying: valid ones become chains, and every mistake is named with its place and its remedy."""
+"""Entries with an underlying: valid ones become chains, and every mistake is named with its place and its hint."""
 
 from __future__ import annotations
 
