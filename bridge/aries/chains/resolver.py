@@ -277,6 +277,14 @@ class ChainResolver:
             self._causes[f"{chain.underlying}: {reason}"] = None
         anchor = None if is_new or has_moved else before.anchor
         state.selection = select(chain, listing.contracts, price, today, anchor=anchor)
+        if state.selection.left_out and not before.left_out:
+            log.warning(
+                log_events.CHAIN_LIMITED,
+                underlying=chain.underlying,
+                max_contracts=chain.max_contracts,
+                left_out=state.selection.left_out,
+                hint="raise it, or narrow the expirations or strikes",
+            )
         state.listing, state.today = listing, today
         return True
 

@@ -301,6 +301,17 @@ async def test_resolved_once() -> None:
     assert (await resolve_once(plan_of(ALL), exchange, START)).problems == {"AAPL": "no scope. Ask for it."}
 
 
+async def test_too_many_contracts_are_logged_once() -> None:
+    """The warning comes when it begins, not with every resolution."""
+    with structlog.testing.capture_logs() as logs:
+        async with running(plan_of('[{"underlying":"AAPL","expires_within_days":7,"max_contracts":2}]')) as scene:
+            await scene.until(lambda: len(scene.symbols) == 2, "the nearest contracts")
+            scene.resolver.resolve_now("SIGHUP")
+            await scene.until(lambda: len([one for one in logs if one["event"] == "option chain resolved"]) == 2, "two")
+    [warning] = [line for line in logs if line["log_level"] == "warning"]
+    assert (warning["max_contracts"], warning["left_out"]) == (2, 4)
+
+
 async def test_too_many_contracts() -> None:
     """The plan has a warning that says what was left out, and what to do."""
     text = '[{"underlying":"AAPL","expires_within_days":7,"max_contracts":2}]'
