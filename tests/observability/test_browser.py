@@ -269,7 +269,7 @@ async def test_it_can_be_used_with_keyboard_and_screen_reader(
     for role in ("banner", "main", "contentinfo", "navigation", "status", "button", "meter"):
         assert roles.count(role) == 1, role
     assert roles.count("region") == 6
-    assert roles.count("table") == 4
+    assert roles.count("table") == 5
     assert roles.count("rowheader") >= len(Topic)
     assert named["meter"] == "Buffer in use"
     assert named["navigation"]
