@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import settings as hypothesis_settings
 
 from bridge.kafka.embedded_broker import EmbeddedBroker
@@ -144,3 +146,19 @@ def _real_kafka(
             yield kafka
     finally:
         running.remove(kafka)
+
+
+@pytest.fixture
+def log_config_restored() -> Iterator[None]:
+    """Let a test configure logging, and undo it."""
+    root = logging.getLogger()
+    loggers = [root, *map(logging.getLogger, ("aiohttp", "aiokafka", "asyncio", "watchfiles", "websockets"))]
+    handlers, levels = root.handlers[:], [logger.level for logger in loggers]
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 QUOTE = b'{"type":"event","payload":{"action":"update","type":"quote","data":{"symbol":"AAPL","bidPrice":"1.25"}}}\n'
 OLDER = b'{"action":"update","type":"quote","data":{"symbol":"AAPL","bidPrice":"1.25"}}\n'
 
+#: The command sets up logging in this process.
+pytestmark = pytest.mark.usefixtures("log_config_restored")
+
 
 def explain(*arguments: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None) -> Result:
     """Run the command in this process."""

@@ -31,8 +31,12 @@ PROMISED = (
 )
 #: What a PodMonitor or ServiceMonitor adds.
 TARGET_LABELS = {"namespace", "pod"}
-#: Metrics whose labels a bridge with good data does not show.
-WITHOUT_SAMPLES = {"aries_bridge_bad_fields_total": {"topic", "field"}}
+#: Metrics whose labels a bridge with good data, or without option chains, does not show.
+WITHOUT_SAMPLES = {
+    "aries_bridge_bad_fields_total": {"topic", "field"},
+    "aries_bridge_chain_contracts": {"underlying"},
+    "aries_bridge_chain_resolved_timestamp_seconds": {"underlying"},
+}
 _SELECTED = re.compile(r"(?P<metric>[a-zA-Z_:][a-zA-Z0-9_:]*)\{(?P<matchers>[^}]*)\}")
 _LABEL = re.compile(r"(\w+)(?:=~|!~|!=|=)")
 _GROUPED = re.compile(r"\b(?:by|on) \(([^)]*)\)")

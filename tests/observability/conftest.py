@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 
 from tests.observability.chromium import ChromiumMissing, browser
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.observability.chromium import Browser
@@ -29,19 +27,3 @@ async def window(tmp_path: Path) -> AsyncIterator[Browser]:
         if os.environ.get(REQUIRE_BROWSER) == "1":
             pytest.fail(f"{REQUIRE_BROWSER}=1, but there is no browser: {missing}")
         pytest.skip(f"NOT TESTED IN A BROWSER: {missing}")
-
-
-@pytest.fixture
-def log_config_restored() -> Iterator[None]:
-    """Let a test configure logging, and undo it."""
-    root = logging.getLogger()
-    loggers = [root, *map(logging.getLogger, ("aiohttp", "aiokafka", "asyncio", "watchfiles", "websockets"))]
-    handlers, levels = root.handlers[:], [logger.level for logger in loggers]
-    yield
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()

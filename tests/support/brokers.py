@@ -49,7 +49,7 @@ LOGIN = {
     "KAFKA_SASL_USERNAME": USER,
     "KAFKA_SASL_PASSWORD": PASSWORD,
 }
-_JAVA = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+_JAVA = ("java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 #: The versions from which on a new cluster has users (KIP-900), and since which a tool has another name.
 SCRAM_SINCE = "3.5"
 _CONFIG_TOOL_MOVED = "4.2"
