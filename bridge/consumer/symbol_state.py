@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.consumer.level2_book import Level2Book
+from bridge.serialization.field_mappings import CHANGE_FIELDS
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 _OF_THE_RECORD: Final = frozenset({"symbol", "ingest_time_us", "session_id", "seq", "after_gap", "cleared"})
 #: Fields of level 2 that are in the book.
 _OF_THE_BOOK: Final = frozenset({"book", "quotes", "is_full"})
-#: Fields of a quote that are relative to the feed's message before, so that they do not hold.
-_CHANGES: Final = frozenset({"bid_change", "bid_size_change", "ask_change", "ask_size_change"})
-_NOT_MERGED: Final = _OF_THE_RECORD | _OF_THE_BOOK | _CHANGES
+_NOT_MERGED: Final = _OF_THE_RECORD | _OF_THE_BOOK | CHANGE_FIELDS
 
 
 class SymbolState:

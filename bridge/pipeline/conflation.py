@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from bridge.pipeline.partition_queue import RECORD_OVERHEAD_BYTES
+from bridge.serialization.field_mappings import CHANGE_FIELDS
 
 if TYPE_CHECKING:
     from bridge.pipeline.accounts import Accounts
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 #: Records that are released before the event loop gets to run something else: each is serialized by the reference.
 MAX_RELEASED: Final = 500
-
-
-#: Fields that are relative to the feed's message before.
-_CHANGES = frozenset({"bid_change", "bid_size_change", "ask_change", "ask_size_change"})
 
 
 class _ConflatedRecord:
@@ -50,7 +47,7 @@ class _ConflatedRecord:
             merged = self.fields | present | dict.fromkeys(cleared) | {"after_gap": self.fields["after_gap"]}
             earlier: list[str] = self.fields["cleared"]  # type: ignore[assignment]
             merged["cleared"] = [name for name in dict.fromkeys([*earlier, *cleared]) if merged.get(name) is None]
-            newer = merged | dict.fromkeys(_CHANGES & merged.keys())
+            newer = merged | dict.fromkeys(CHANGE_FIELDS & merged.keys())
         self.fields, self.stream = newer, stream
 
 

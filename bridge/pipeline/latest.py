@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from bridge.errors import BadLine
 from bridge.market_data import FIELDS, EventType, Update, UpdateKind
 from bridge.pipeline.partition_queue import MAX_RECORD_BYTES, TOMBSTONE
-from bridge.serialization.field_mappings import RECORD_MAPPINGS
+from bridge.serialization.field_mappings import CHANGES, RECORD_MAPPINGS
 from bridge.serialization.records import IngestMetadata, build_record
 from bridge.topics import LATEST_OF, Topic
 
@@ -32,13 +32,11 @@ if TYPE_CHECKING:
 MAX_RELEASED: Final = 500
 #: Tombstones that wait for room; far above the symbols of any subscription.
 MAX_TOMBSTONES: Final = 100_000
-#: Fields that are relative to the feed's message before, so that they are no part of a state.
-_CHANGES: Final = frozenset({"bidChange", "bidSizeChange", "askChange", "askSizeChange"})
 _KINDS: Final = {Topic.QUOTES: UpdateKind.QUOTE, Topic.TRADES: UpdateKind.TRADE}
-_FIELDS: Final = {topic: frozenset(RECORD_MAPPINGS[topic]) - _CHANGES for topic in LATEST_OF}
+_FIELDS: Final = {topic: frozenset(RECORD_MAPPINGS[topic]) - CHANGES for topic in LATEST_OF}
 #: Of a symbol without a list of fields.
 _ALL: Final = {
-    Topic.QUOTES: frozenset(FIELDS[EventType.QUOTES]) - _CHANGES,
+    Topic.QUOTES: frozenset(FIELDS[EventType.QUOTES]) - CHANGES,
     Topic.TRADES: frozenset(FIELDS[EventType.TRADES]),
 }
 
@@ -105,7 +103,7 @@ class LatestStates:
             for topic, fields in wanted.items():
                 self._tombstones.pop((topic, symbol), None)
                 if (state := self._states[topic].get(symbol)) is not None:
-                    state.missing = (fields - _CHANGES).difference(state.fields)
+                    state.missing = (fields - CHANGES).difference(state.fields)
 
     def note(self, streams: Iterable[SymbolStream], update: Update, ingest_us: int) -> None:
         """Merge an update of which the next record of each stream is made."""
@@ -150,7 +148,7 @@ class LatestStates:
         topic = stream.topic
         queue = self._buffer.queue_for(LATEST_OF[topic], stream.key)
         wanted = self._subscribed.get(stream.symbol, {}).get(topic)
-        missing = _ALL[topic] if wanted is None else wanted - _CHANGES
+        missing = _ALL[topic] if wanted is None else wanted - CHANGES
         return _State(topic, stream.symbol, stream.key, queue, missing)
 
     def _release_state(self, state: _State) -> None:

@@ -90,6 +90,10 @@ RECORD_MAPPINGS: Mapping[Topic, Mapping[str, FieldMapping]] = {
     topic: {**mappings, **({} if topic is Topic.MARKET_STATUS else SHARED_FIELD_MAPPINGS)}
     for topic, mappings in FIELD_MAPPINGS.items()
 }
+#: Fields of a quote that are relative to the feed's message before, so that they are no part of a state; by the names
+#: of the feed, and by those of the record.
+CHANGES = frozenset({"bidChange", "bidSizeChange", "askChange", "askSizeChange"})
+CHANGE_FIELDS = frozenset(FIELD_MAPPINGS[Topic.QUOTES][name].record_field for name in CHANGES)
 #: The field without which an update is no event of its topic.
 REQUIRED_FIELDS: Mapping[Topic, str] = {Topic.TIMESALES: "price"}
 #: Topics whose records name, in ``cleared``, the fields whose last known value no longer holds.
