@@ -18,7 +18,7 @@ from bridge.serialization.timestamps import epoch_ms
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from bridge.market_data import JsonObject, Update
     from bridge.serialization.decimals import DecimalEncoder
@@ -40,7 +40,6 @@ _KNOWN_FIELDS = {
     kind: frozenset({"symbol", *SHARED_FIELD_MAPPINGS}.union(*(FIELD_MAPPINGS[topic] for topic in topics)))
     for kind, topics in _TOPICS.items()
 }
-_NONE: frozenset[str] = frozenset()
 
 
 class IngestMetadata(msgspec.Struct, frozen=True, gc=False):
@@ -56,12 +55,12 @@ class IngestMetadata(msgspec.Struct, frozen=True, gc=False):
     is_full: bool | None = None
 
 
-def record_topics(update: Update) -> tuple[Topic, ...]:
-    """Return the topics that get a record of this update: those for which it has a field.
+def record_topics(kind: UpdateKind, names: Collection[str]) -> tuple[Topic, ...]:
+    """Return the topics that get a record of an update with fields of these names: those that have one of them.
 
     The fields of a quote, trade or greeks update decide, whichever of these kinds it says it is.
     """
-    return tuple(topic for topic in _TOPICS[update.kind] if not _TOPIC_FIELDS[topic].isdisjoint(update.fields))
+    return tuple(topic for topic in _TOPICS[kind] if not _TOPIC_FIELDS[topic].isdisjoint(names))
 
 
 def is_empty(topic: Topic, fields: JsonObject) -> bool:
@@ -69,13 +68,12 @@ def is_empty(topic: Topic, fields: JsonObject) -> bool:
     return topic is Topic.MARKET_STATUS and all(fields.get(name) is None for name in _TOPIC_FIELDS[topic])
 
 
-def unknown_fields(update: Update) -> frozenset[str]:
-    """Return the names of this update's fields that fill no record.
+def unknown_fields(kind: UpdateKind, names: Collection[str]) -> frozenset[str]:
+    """Return those of an update's field names that fill no record.
 
     The sender chooses them: bound their number and length before storing them.
     """
-    known = _KNOWN_FIELDS[update.kind]
-    return _NONE if known.issuperset(update.fields) else frozenset(update.fields) - known
+    return frozenset(names) - _KNOWN_FIELDS[kind]
 
 
 def build_record(topic: Topic, update: Update, metadata: IngestMetadata, decimals: DecimalEncoder) -> AvroRecord:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bridge.market_data import Update, UpdateKind, correction_fields
+from bridge.market_data import UpdateKind, correction_fields
 from bridge.serialization.records import record_topics, unknown_fields
 from bridge.topics import Topic
 
@@ -51,8 +51,7 @@ class FieldLayoutCache:
 
     def new(self, names: tuple[str, ...]) -> FieldLayout:
         """Return a layout that is not in the cache, and add it unless its names are too many or too long."""
-        example = Update(self._kind, "", dict.fromkeys(names, ""))
-        topics, unknown = record_topics(example), unknown_fields(example)
+        topics, unknown = record_topics(self._kind, names), unknown_fields(self._kind, names)
         corrections = () if _EXECUTIONS.isdisjoint(topics) else correction_fields(unknown)
         encoder = self._fast_serializer.encoder
         if len(names) > _MAX_NAMES or sum(map(len, names)) > _MAX_CHARACTERS:
