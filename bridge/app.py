@@ -57,7 +57,6 @@ from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind, Shard
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry
-from bridge.serialization.serializer import confluent_prefix
 from bridge.settings import quiet_limits
 from bridge.settings.field_types import redact_url
 from bridge.topics import ALWAYS, Topic, latest_topics_for, topics_for
@@ -403,7 +402,7 @@ class Bridge:
         async with Registry.of(settings, registry_url) as registry:
             while True:
                 try:
-                    ids = await registry.pin(
+                    return await registry.prefixes(
                         settings.topics, self.schemas, auto_register=settings.schema_registry_auto_register
                     )
                 except RegistryUnreachable as error:
@@ -414,8 +413,6 @@ class Bridge:
                         retry_seconds=round(delay, 2),
                     )
                     await asyncio.sleep(delay)
-                else:
-                    return {topic: confluent_prefix(schema_id) for topic, schema_id in ids.items()}
 
 
 class Service:

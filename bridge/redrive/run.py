@@ -27,7 +27,6 @@ from bridge.redrive.reprocessing import Outcome, Reprocessing, Result
 from bridge.serialization import schemas
 from bridge.serialization.decoding import open_deserializer
 from bridge.serialization.schema_registry import Registry
-from bridge.serialization.serializer import confluent_prefix
 from bridge.topics import SUBSCRIBABLE, Topic, topics_for
 
 if TYPE_CHECKING:
@@ -192,10 +191,9 @@ class Redrive:
         if settings.schema_registry_url is None:
             return None
         async with Registry.of(settings, settings.schema_registry_url) as registry:
-            ids = await registry.pin(
+            return await registry.prefixes(
                 settings.topics, self._schemas, auto_register=settings.schema_registry_auto_register
             )
-        return {topic: confluent_prefix(schema_id) for topic, schema_id in ids.items()}
 
     async def _open_publisher(self, stack: AsyncExitStack, counts: Mapping[Topic, int]) -> RecordPublisher:
         settings = self._settings

@@ -18,6 +18,7 @@ from bridge.serialization.registry_responses import (
 )
 from bridge.serialization.registry_transport import RegistryTransport
 from bridge.serialization.schemas import INVALID_SCHEMA_ERRORS, parse_schema
+from bridge.serialization.serializer import confluent_prefix
 
 if TYPE_CHECKING:
     import ssl
@@ -86,6 +87,13 @@ class Registry:
             topic: await self._pin_one(subject_of(name, self._context), schemas[topic], auto_register=auto_register)
             for topic, name in names.items()
         }
+
+    async def prefixes(
+        self, names: Mapping[Topic, str], schemas: Schemas, *, auto_register: bool
+    ) -> dict[Topic, bytes]:
+        """Return the prefixes of the topics' values, with the ids that ``pin`` returns; raise what it raises."""
+        ids = await self.pin(names, schemas, auto_register=auto_register)
+        return {topic: confluent_prefix(schema_id) for topic, schema_id in ids.items()}
 
     async def lookup(self, subject: str, schema: Schema) -> int:
         """Return the id of this schema, however it is written; raise SchemaMismatch if the subject does not have it."""
