@@ -6,7 +6,6 @@ description are shown, truncated, and only if they contain no secret.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from bridge.network.authorities import trusting
 from bridge.network.faults import os_reason, proxy_refused, tls_fault
 from bridge.network.proxied_requests import proxy_fault
 from bridge.network.proxies import proxy_for
+from bridge.network.response_body import read_limited
 
 if TYPE_CHECKING:
     import ssl
@@ -183,7 +183,7 @@ class TokenEndpoint:
                     raise self._behind(proxy, proxy_refused(proxy, response.status, self._host))
                 return Response(
                     status=response.status,
-                    body=await _read_limited(response.content),
+                    body=await read_limited(response.content, MAX_RESPONSE_BYTES),
                     content_type=response.content_type,
                     retry_after_seconds=retry_after_seconds(
                         response.headers.get("Retry-After"), response.headers.get("Date")
@@ -273,14 +273,6 @@ def _headers(basic: tuple[str, str] | None) -> dict[str, str]:
         # Not URL-encoded first, like Kafka's own client: few servers decode that (KAFKA-16345).
         headers["Authorization"] = "Basic " + base64.b64encode(":".join(basic).encode()).decode()
     return headers
-
-
-async def _read_limited(stream: aiohttp.StreamReader) -> bytes:
-    """Return the body, of a body over the limit its beginning, one byte longer than the limit."""
-    try:
-        return await stream.readexactly(MAX_RESPONSE_BYTES + 1)
-    except asyncio.IncompleteReadError as error:
-        return error.partial
 
 
 def _json_object(body: bytes) -> Mapping[str, object]:

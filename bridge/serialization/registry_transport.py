@@ -20,6 +20,7 @@ from bridge.errors import (
 from bridge.network.faults import os_reason, proxy_refused, tls_fault
 from bridge.network.proxied_requests import proxy_fault
 from bridge.network.proxies import proxy_for
+from bridge.network.response_body import read_limited
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import registry_responses
 from bridge.serialization.registry_login import NoLogin
@@ -171,11 +172,9 @@ def _unreachable(problems: Mapping[str, ServerError]) -> RegistryUnreachable:
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> bytes:
-    body = b""
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > _MAX_RESPONSE_BYTES:
-            raise ServerError(f"HTTP {response.status} with more than {_MAX_RESPONSE_BYTES} bytes")
+    body = await read_limited(response.content, _MAX_RESPONSE_BYTES)
+    if len(body) > _MAX_RESPONSE_BYTES:
+        raise ServerError(f"HTTP {response.status} with more than {_MAX_RESPONSE_BYTES} bytes")
     return body
 
 

@@ -23,6 +23,7 @@ from bridge.network.authorities import trusting
 from bridge.network.faults import os_reason, proxy_refused, tls_fault
 from bridge.network.proxied_requests import proxy_fault
 from bridge.network.proxies import proxy_for
+from bridge.network.response_body import read_limited
 
 if TYPE_CHECKING:
     import ssl
@@ -191,14 +192,12 @@ class ChainEndpoints:
             raise self._unreachable(error, proxy) from None
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > answers.MAX_ANSWER_BYTES:
-                raise self._failed(
-                    ChainFailure.ANSWER, f"answered with more than {answers.MAX_ANSWER_BYTES} bytes", _CHECK_URL
-                )
-        return bytes(body)
+        body = await read_limited(response.content, answers.MAX_ANSWER_BYTES)
+        if len(body) > answers.MAX_ANSWER_BYTES:
+            raise self._failed(
+                ChainFailure.ANSWER, f"answered with more than {answers.MAX_ANSWER_BYTES} bytes", _CHECK_URL
+            )
+        return body
 
     def _refused(self, response: aiohttp.ClientResponse) -> ChainUnavailable:
         status = response.status
