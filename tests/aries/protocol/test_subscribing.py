@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.aries.protocol.session_events import ServerError, Subscribed, SymbolRejected
-from bridge.aries.protocol.subscribing import GRACE_SECONDS
 from bridge.aries.subscriptions import plan
 from tests.aries.protocol.wire import (
     ActionWire,
@@ -68,14 +67,7 @@ class Server:
 
     def serve(self, requests: list[dict[str, object]]) -> None:
         """Answer requests until nothing happens any more."""
-        quiet_seconds = 0.0
-        while quiet_seconds < GRACE_SECONDS + 1:
-            for request in requests:
-                self._answer(request)
-            self.driver.wait(0.3)
-            requests, events = self.driver.sent(), self.driver.events()
-            quiet_seconds = 0.0 if requests or events else quiet_seconds + 0.3
-            self.events += events
+        self.events += self.driver.serve(requests, self._answer)
 
     def _answer(self, request: dict[str, object]) -> None:
         self.requests += 1

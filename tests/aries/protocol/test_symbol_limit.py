@@ -7,7 +7,6 @@ import pytest
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.session import Session
 from bridge.aries.protocol.session_events import ServerError, Subscribed, SymbolLimitReached, SymbolRejected
-from bridge.aries.protocol.subscribing import GRACE_SECONDS
 from bridge.aries.protocol.symbol_limit import FORGET_AFTER_SECONDS, MAX_REJECTIONS, SymbolLimit
 from bridge.aries.subscriptions import plan
 from tests.aries.protocol.wire import UNHURRIED, ActionWire, SessionDriver, Wire, drive, symbols_of
@@ -32,14 +31,7 @@ class LimitedServer:
 
     def serve(self, requests: list[dict[str, object]]) -> None:
         """Answer requests until nothing happens any more."""
-        quiet_seconds = 0.0
-        while quiet_seconds < GRACE_SECONDS + 1:
-            for request in requests:
-                self._answer(request)
-            self.driver.wait(0.3)
-            requests, events = self.driver.sent(), self.driver.events()
-            quiet_seconds = 0.0 if requests or events else quiet_seconds + 0.3
-            self.events += events
+        self.events += self.driver.serve(requests, self._answer)
 
     def _answer(self, request: dict[str, object]) -> None:
         self.requests += 1

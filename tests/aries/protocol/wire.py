@@ -9,9 +9,12 @@ from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.session import Session
+from bridge.aries.protocol.subscribing import GRACE_SECONDS
 from bridge.aries.subscriptions import plan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.protocol.session_events import SessionEvent
     from bridge.aries.subscriptions import Plan
@@ -184,6 +187,21 @@ class SessionDriver:
             self.now = min(self.now + step, until)
             self.session.tick(self.now)
             self._frames += self.session.take_outgoing(self.now)
+
+    def serve(
+        self, requests: list[dict[str, object]], answer: Callable[[dict[str, object]], None]
+    ) -> list[SessionEvent]:
+        """Let requests be answered, and those that follow, until nothing happens any more; return the events."""
+        found: list[SessionEvent] = []
+        quiet_seconds = 0.0
+        while quiet_seconds < GRACE_SECONDS + 1:
+            for request in requests:
+                answer(request)
+            self.wait(0.3)
+            requests, events = self.sent(), self.events()
+            quiet_seconds = 0.0 if requests or events else quiet_seconds + 0.3
+            found += events
+        return found
 
     def events(self) -> list[SessionEvent]:
         """Return the session events since the last call."""
