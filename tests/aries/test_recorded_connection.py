@@ -88,7 +88,7 @@ async def test_frames_of_one_read_are_recorded_with_one_call() -> None:
 
 
 async def test_nothing_is_recorded_once_messages_are_discarded() -> None:
-    """Nobody handles what is received while the connection is being closed."""
+    """What is received while the connection is being closed is not handled."""
     kept = Kept()
     protocol = ClientProtocol(URI)
     connection = recorded(kept)(protocol)

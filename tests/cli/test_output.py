@@ -1,4 +1,4 @@
-"""Output that nobody takes: every command ends without a traceback."""
+"""Output whose reader is gone: every command ends without a traceback."""
 
 from __future__ import annotations
 

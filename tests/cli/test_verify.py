@@ -438,7 +438,7 @@ class TestTheProcess:
         assert command.text == ["aries-bridge: the output cannot be written: No space left on device.\n"]
 
     async def test_a_closed_pipe_ends_following(self, broker: EmbeddedBroker, written: str) -> None:
-        """It ends without a message when nobody reads its output any more, though nothing is written."""
+        """It ends without a message when its output is not read any more, though nothing is written."""
         async with process(of(broker, written), "verify", "--follow") as command:
             await eventually(lambda: any("following new records" in line for line in command.text), "the first round")
             noted = len(command.text)

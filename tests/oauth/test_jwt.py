@@ -11,7 +11,7 @@ from bridge.oauth.jwt import expires_at
 
 
 def jwt(**claims: object) -> str:
-    """Return a JWT with a signature of nobody."""
+    """Return a JWT with an invalid signature."""
     parts = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims))
     return ".".join([*parts, "signature"])
 

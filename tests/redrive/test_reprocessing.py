@@ -106,7 +106,7 @@ async def test_a_line_of_which_the_end_is_missing_is_skipped() -> None:
 
 
 async def test_what_must_not_or_cannot_become_a_record_is_skipped() -> None:
-    """A redacted line, market status (its topic is compacted), a line without data, a topic that nobody wants."""
+    """A redacted line, market status (its topic is compacted), a line without data, a topic without a subscription."""
     status = b'{"type":"event","payload":{"action":"update","type":"marketStatus","data":{"market":"open"}}}'
     quotes = {"AAPL": frozenset({Topic.QUOTES})}
     assert [

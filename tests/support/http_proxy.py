@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
-#: Variables that name a proxy that nobody can reach, as programs write them.
+#: Variables that name a proxy that cannot be reached, as programs write them.
 DEAD_PROXIES: Final = dict.fromkeys(
     ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9"
 )

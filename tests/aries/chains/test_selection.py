@@ -122,7 +122,7 @@ def test_the_price_swings_around_a_strike() -> None:
 
 
 def test_the_price_runs_away() -> None:
-    """The strikes are selected anew around it once more than half of a side is crossed."""
+    """The strikes are selected again around it once more than half of a side is crossed."""
     listed = contracts([SOON], STRIKES)
     first = select(around(4), listed, 99.5, TODAY)
     assert select(around(4), listed, 101.5, TODAY, anchor=first.anchor) == first
