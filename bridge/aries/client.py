@@ -29,6 +29,7 @@ from bridge.aries.protocol.session_events import (
 )
 from bridge.aries.protocol.silence import SilencePolicy
 from bridge.aries.protocol.symbol_limit import SymbolLimit
+from bridge.aries.receiving import Receiver
 from bridge.capture.recorder import NoRecorder
 from bridge.clock import SessionIds, wall_us
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable, TokenUnavailable
@@ -169,9 +170,15 @@ class AriesClient:
         """Handle messages in the socket's own callback until the socket is closed or the session is lost."""
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+        def on_events() -> None:
+            self._handle_events(session)
+            wake.set()
+
+        receiver = Receiver(session, self._ingest, on_events)
+
         def on_messages(messages: deque[bytes]) -> None:
             try:
-                self._on_messages(messages, session, wake)
+                self._on_messages(messages, session, receiver)
             except BaseException as error:  # noqa: BLE001 - raised again below, as it ends this task
                 socket.discard()
                 failed.set_exception(error)
@@ -187,15 +194,9 @@ class AriesClient:
             failed.result()
         raise socket.protocol.close_exc
 
-    def _on_messages(self, messages: deque[bytes], session: Session, wake: asyncio.Event) -> None:
+    def _on_messages(self, messages: deque[bytes], session: Session, receiver: Receiver) -> None:
         ingest_us = wall_us()
-        lines, before_event = session.receive_some(messages, _now())
-        self._ingest.ingest(lines[:before_event], ingest_us)
-        if before_event < len(lines):
-            self._handle_events(session)  # first, as the session of the lines behind may start here
-            wake.set()
-            self._ingest.ingest(lines[before_event:], ingest_us)
-        if session.keep_alive.data_in_frames:
+        if receiver.receive(messages, ingest_us, _now()):
             self._last_data_us = ingest_us  # after the events: one may announce a gap since the data before
         if session.lost is not None:
             raise session.lost

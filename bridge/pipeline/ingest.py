@@ -27,6 +27,7 @@ from bridge.serialization.records import IngestMetadata, build_record, is_empty
 from bridge.topics import MARKET_DATA, LatestTopic, Topic
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from bridge.market_data import Line
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from bridge.serialization.decimals import DecimalEncoder
     from bridge.serialization.fast import FastSerializer, FieldLayout
     from bridge.serialization.serializer import Serializer
+
+    #: As the session's, but for the time of reading (µs since the epoch), which comes first.
+    TakeLines = Callable[[int, deque[bytes], int, int, int], tuple[int, int, int]]
 
 log = structlog.get_logger(__name__)
 
@@ -78,15 +82,16 @@ class Ingest:
         self._is_full = is_full
         self.conflation = Conflation(serializer, buffer, accounts, overload, conflate_ms)
         self._router = Router(buffer, wanted, market_status=market_status)
-        self._routes = self._router.routes
+        self.routes = self._router.routes
         self.last_prices = LastPrices()
         self._serializer = serializer
         self._layouts = {kind: FieldLayoutCache(kind, fast_serializer) for kind in UpdateKind}
-        self._session_bytes = b""
         self._decimals = decimals
         self._buffer = buffer
         self._accounts = accounts
         self._dead_letters = dead_letters
+        #: Takes usual lines from frames (``bridge.pipeline.compiled``); None: all lines are to be given to ``ingest``.
+        self.take_lines: TakeLines | None = None
         self._on_incident = on_incident
         #: How many control records were acknowledged when a rejected one was last logged.
         self._announced_when_rejected = -1
@@ -94,8 +99,7 @@ class Ingest:
     def start_session(self, session_id: int) -> None:
         """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
         self.session_id = self._dead_letters.session_id = session_id
-        self._session_bytes = encode_long(session_id)
-        self._router.start_session()
+        self._router.start_session(encode_long(session_id))
         if self.latest is not None:
             self.latest.start_session(session_id)
 
@@ -219,7 +223,7 @@ class Ingest:
     # -- one update ---------------------------------------------------------------------------------------------
 
     def _update(self, update: Update, ingest_us: int, ingest_bytes: bytes) -> None:
-        fields, feed_time, session_bytes = update.fields, update.feed_time, self._session_bytes
+        fields, feed_time = update.fields, update.feed_time
         layouts = self._layouts[update.kind]
         names = tuple(fields)
         layout = layouts.known.get(names) or layouts.new(names)
@@ -227,13 +231,13 @@ class Ingest:
             self._count_unknown_fields(layout.unknown)
             if layout.corrections and (name := correction_field(fields, layout.corrections)) is not None:
                 raise BadLine("unknown_kind", f"{name}: a cancel or correction is not published as an execution")
-        streams = self._routes[layout.topics].get(update.symbol) or self._route(layout.topics, update)
+        streams = self.routes[layout.topics].get(update.symbol) or self._route(layout.topics, update)
         rounded = self._decimals.rounded
         # All records of a line are made before the first is queued: a line is dead-lettered whole or not at all.
         values = []
         for stream in streams:
             value = layout.encode[stream.topic](
-                fields, feed_time, stream.symbol_bytes, ingest_bytes, session_bytes, stream.seq, stream.after_gap
+                fields, feed_time, stream.symbol_bytes, ingest_bytes, stream.session_bytes, stream.seq, stream.after_gap
             )
             if value is None or len(value) > MAX_RECORD_BYTES:
                 break
@@ -281,7 +285,7 @@ class Ingest:
             update.feed_time,
             stream.symbol_bytes,
             encode_long(ingest_us),
-            self._session_bytes,
+            stream.session_bytes,
             stream.seq,
             stream.after_gap,
         )

@@ -24,14 +24,19 @@ MAX_SYMBOLS = 100_000
 class SymbolStream:
     """What the records of one symbol on one topic have in common during a session."""
 
-    __slots__ = ("after_gap", "conflates", "interval", "key", "queue", "seq", "symbol", "symbol_bytes", "topic")
+    __slots__ = (
+        *("after_gap", "conflates", "interval", "key", "queue", "seq", "session_bytes", "symbol", "symbol_bytes"),
+        "topic",
+    )
 
-    def __init__(self, topic: Topic, symbol: str, queue: PartitionQueue) -> None:
+    def __init__(self, topic: Topic, symbol: str, queue: PartitionQueue, session_bytes: bytes) -> None:
         self.topic = topic
         self.symbol = symbol
         self.conflates = topic in CONFLATED
         self.key = symbol.encode()
         self.symbol_bytes = encode_string(symbol)
+        #: The encoded id of the session.
+        self.session_bytes = session_bytes
         self.queue = queue
         #: ``seq`` and ``after_gap`` of the next record.
         self.seq = 0
@@ -58,11 +63,12 @@ class Router:
         self._wanted: Mapping[str, frozenset[Topic]] = {}
         #: Symbols that are wanted no more, oldest first, with their topics: none.
         self._removed: dict[str, frozenset[Topic]] = {}
-        self.start_session()
+        self.start_session(b"")
         self.set_wanted(wanted)
 
-    def start_session(self) -> None:
-        """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
+    def start_session(self, session_bytes: bytes) -> None:
+        """Count ``seq`` from 0 again in a session with this encoded id; each symbol's first record is after a gap."""
+        self._session_bytes = session_bytes
         self._streams = {topic: {} for topic in MARKET_DATA}
         self.routes.clear()
 
@@ -123,7 +129,7 @@ class Router:
             if len(streams) >= MAX_SYMBOLS:
                 raise BadLine("too_many_symbols", f"more than {MAX_SYMBOLS} symbols on {topic}")
             queue = self._buffer.queue_for(topic, symbol.encode())
-            stream = streams[symbol] = SymbolStream(topic, symbol, queue)
+            stream = streams[symbol] = SymbolStream(topic, symbol, queue, self._session_bytes)
         return stream
 
 
