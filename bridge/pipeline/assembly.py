@@ -77,8 +77,8 @@ def assemble(
     ``names`` are the topics' names in Kafka, ``wanted`` the topics of each symbol; see :class:`RecordBuffer` for
     ``partition`` and ``on_ready``. ``is_full``: whether a level-2 message has all rows, if that is known. ``clock``
     returns monotonic seconds. ``latest``: the fields of each symbol whose latest state is published; None: of none.
-    ``on_incident`` is called with the cause and the detail of each incident. ``compiled_shape``: the shape of lines that
-    the compiled step takes; None: Python takes all.
+    ``on_incident`` is called with the cause and the detail of each incident. ``compiled_shape``: the shape of lines
+    that the compiled step takes; None: Python takes all.
     """
     prefixes = single_object_prefixes(schemas)
     decimals = DecimalEncoder()

@@ -210,9 +210,7 @@ class Session:
             self.keep_alive.data_received(now)
         return taken
 
-    def receive_some(
-        self, frames: deque[bytes], now: float, max_lines: int = BATCH_LINES
-    ) -> tuple[list[Line], int]:
+    def receive_some(self, frames: deque[bytes], now: float, max_lines: int = BATCH_LINES) -> tuple[list[Line], int]:
         """Handle a batch of lines; return them with their messages, and how many precede the first session event.
 
         The frames that were handled are taken from ``frames``. A batch ends with the frame that reaches ``max_lines``

@@ -1,5 +1,6 @@
 from collections import deque
 from collections.abc import Mapping
+from typing import Self
 
 from bridge.pipeline.accounts import Accounts
 from bridge.pipeline.overload import Overload
@@ -7,6 +8,8 @@ from bridge.pipeline.record_buffer import RecordBuffer
 from bridge.pipeline.routing import SymbolStream
 from bridge.topics import Topic
 
+#: The hash of the sources that it was compiled from.
+SOURCES: str
 # How a value is read and encoded.
 SYMBOL: int
 PRICE: int
@@ -43,7 +46,7 @@ class LineEncoder:
         accounts: Accounts,
         overload: Overload,
         last_data: dict[Topic, int],
-    ) -> LineEncoder: ...
+    ) -> Self: ...
     def take(
         self, ingest_us: int, frames: deque[bytes], offset: int, max_lines: int, max_bytes: int, /
     ) -> tuple[int, int, int]: ...

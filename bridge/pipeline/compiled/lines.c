@@ -1685,7 +1685,7 @@ PyMODINIT_FUNC PyInit__lines(void) {
     for (size_t place = 0; done && place < sizeof CONSTANTS / sizeof *CONSTANTS; place++) {
         done = PyModule_AddIntConstant(created, CONSTANTS[place].name, CONSTANTS[place].value) == 0;
     }
-    if (!done) {
+    if (!done || PyModule_AddStringConstant(created, "SOURCES", SOURCES) < 0) {
         Py_XDECREF(created);
         return NULL;
     }

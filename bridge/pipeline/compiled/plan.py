@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.market_data import UpdateKind
+from bridge.pipeline.compiled import is_built
 from bridge.pipeline.partition_queue import MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES
 from bridge.pipeline.routing import CONFLATED
 from bridge.serialization import converters, level2_rows
@@ -14,12 +15,8 @@ from bridge.serialization.field_mappings import FIELD_MAPPINGS, RECORD_MAPPINGS,
 from bridge.serialization.records import record_topics
 from bridge.topics import LATEST_OF, Topic
 
-try:
+if is_built():
     from bridge.pipeline.compiled import _lines
-except ImportError:
-    IS_AVAILABLE = False
-else:
-    IS_AVAILABLE = True
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,7 +70,7 @@ def line_encoder(
     accounts: Accounts,
     is_full: bool | None,
 ) -> LineEncoder:
-    """Return the compiled step of a dialect for this pipeline; raise ImportError if it was not built.
+    """Return the compiled step of a dialect for this pipeline; it must have been built (``is_built``).
 
     It leaves to Python what is merged: latest states, and what conflates at intervals.
     """
@@ -83,7 +80,9 @@ def line_encoder(
     topics = [*dict.fromkeys(layouts.values())]
     return _lines.LineEncoder(
         shape=_shape(shape),
-        kinds=tuple((word.encode(), topics.index(layouts[kind])) for word, kind in shape.kinds.items() if kind in layouts),
+        kinds=tuple(
+            (word.encode(), topics.index(layouts[kind])) for word, kind in shape.kinds.items() if kind in layouts
+        ),
         layouts=tuple(_layout(one, schemas, prefixes, left_to_python, is_full=is_full) for one in topics),
         no_texts=tuple(text.encode() for text in converters.NO_TEXT),
         max_rows=level2_rows.MAX_ROWS,
