@@ -29,7 +29,7 @@ from bridge.aries.protocol.session_events import (
 )
 from bridge.aries.protocol.silence import SilencePolicy
 from bridge.aries.protocol.symbol_limit import SymbolLimit
-from bridge.aries.receiving import Receiver
+from bridge.aries.receiving import receiver
 from bridge.capture.recorder import NoRecorder
 from bridge.clock import SessionIds, wall_us
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable, TokenUnavailable
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.protocol.keep_alive import Timing
     from bridge.aries.protocol.session_events import SessionEvent
+    from bridge.aries.receiving import Receiver
     from bridge.aries.reconnect import ReconnectPolicy
     from bridge.aries.subscriptions import Plan
     from bridge.capture.recorder import Recorder
@@ -174,11 +175,11 @@ class AriesClient:
             self._handle_events(session)
             wake.set()
 
-        receiver = Receiver(session, self._ingest, on_events)
+        through = receiver(session, self._ingest, on_events)
 
         def on_messages(messages: deque[bytes]) -> None:
             try:
-                self._on_messages(messages, session, receiver)
+                self._on_messages(messages, session, through)
             except BaseException as error:  # noqa: BLE001 - raised again below, as it ends this task
                 socket.discard()
                 failed.set_exception(error)
@@ -194,9 +195,10 @@ class AriesClient:
             failed.result()
         raise socket.protocol.close_exc
 
-    def _on_messages(self, messages: deque[bytes], session: Session, receiver: Receiver) -> None:
+    def _on_messages(self, messages: deque[bytes], session: Session, through: Receiver) -> None:
         ingest_us = wall_us()
-        if receiver.receive(messages, ingest_us, _now()):
+        through.receive(messages, ingest_us, _now())
+        if session.keep_alive.data_in_frames:
             self._last_data_us = ingest_us  # after the events: one may announce a gap since the data before
         if session.lost is not None:
             raise session.lost

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.aries.protocol.session import Session
-    from bridge.pipeline.ingest import Ingest
+    from bridge.pipeline.ingest import Ingest, TakeLines
 
 #: How many usual lines the compiled step takes in the time of one that the session takes.
 _COMPILED_LINES: Final = 8
+#: Lines one after the other that it may leave to the session before it is tried less often.
+_PATIENCE: Final = 4
 
 
 class Receiver:
@@ -32,35 +34,51 @@ class Receiver:
         self._session = session
         self._ingest = ingest
         self._on_events = on_events
-        #: Lines that the session takes before the compiled step is tried again: more, the more it left untouched.
-        self._session_lines = 1
 
-    def receive(self, frames: deque[bytes], ingest_us: int, now: float) -> bool:
-        """Handle lines of one turn, and remove their frames; return whether there was market data among them."""
-        take = self._ingest.take_lines
-        if take is None:
-            self._receive_some(frames, ingest_us, now, BATCH_LINES)
-            return self._session.keep_alive.data_in_frames
-        data_received, take_lines = False, partial(take, ingest_us)
-        lines_left = BATCH_LINES * _COMPILED_LINES
-        while frames and lines_left > 0:
-            taken = self._session.take_lines(frames, take_lines, lines_left, now)
-            lines_left -= taken
-            if taken:
-                data_received |= self._session.keep_alive.data_in_frames
-                self._session_lines = 1
-            if frames and lines_left > 0:
-                lines_left -= self._receive_some(frames, ingest_us, now, self._session_lines) * _COMPILED_LINES
-                data_received |= self._session.keep_alive.data_in_frames
-                self._session_lines = min(2 * self._session_lines, BATCH_LINES)
-            if self._session.lost is not None:
-                break
-        return data_received
+    def receive(self, frames: deque[bytes], ingest_us: int, now: float, max_lines: int = BATCH_LINES) -> int:
+        """Handle lines of one turn, and remove their frames; return how many lines had a message.
 
-    def _receive_some(self, frames: deque[bytes], ingest_us: int, now: float, max_lines: int) -> int:
+        ``data_in_frames`` of the session's keep-alive says whether there was market data among them.
+        """
         lines, before_event = self._session.receive_some(frames, now, max_lines)
         self._ingest.ingest(lines[:before_event], ingest_us)
         if before_event < len(lines):
             self._on_events()  # first, as the session of the lines behind may start here
             self._ingest.ingest(lines[before_event:], ingest_us)
-        return max(1, len(lines))
+        return len(lines)
+
+
+class CompiledReceiver(Receiver):
+    """The same, where ``take`` of the compiled step is tried first."""
+
+    def __init__(self, session: Session, ingest: Ingest, on_events: Callable[[], None], take: TakeLines) -> None:
+        super().__init__(session, ingest, on_events)
+        self._take = take
+        #: How often the compiled step was tried in vain since it took a line.
+        self._failures = 0
+
+    def receive(self, frames: deque[bytes], ingest_us: int, now: float, max_lines: int = BATCH_LINES) -> int:
+        """Handle lines as ``Receiver`` does, but of usual ones many more, as they take less time."""
+        session, keep_alive, take = self._session, self._session.keep_alive, partial(self._take, ingest_us)
+        data_in_frames, budget = False, max_lines * _COMPILED_LINES
+        left = budget
+        while frames and left > 0 and session.lost is None:
+            taken = session.take_lines(frames, take, left, now)
+            left -= taken
+            if taken:
+                data_in_frames |= keep_alive.data_in_frames
+                self._failures = 0
+            if frames and left > 0:
+                lines = min(BATCH_LINES, 1 << max(0, self._failures - _PATIENCE))
+                left -= max(1, super().receive(frames, ingest_us, now, lines)) * _COMPILED_LINES
+                data_in_frames |= keep_alive.data_in_frames
+                self._failures = min(self._failures + 1, BATCH_LINES)
+        keep_alive.data_in_frames = data_in_frames
+        return budget - left
+
+
+def receiver(session: Session, ingest: Ingest, on_events: Callable[[], None]) -> Receiver:
+    """Return the receiver of a connection, with the compiled step if ingest has it."""
+    if ingest.take_lines is None:
+        return Receiver(session, ingest, on_events)
+    return CompiledReceiver(session, ingest, on_events, ingest.take_lines)

@@ -9,4 +9,4 @@ def stale_step() -> str:
     """Return what is wrong with the compiled step if it was built of other sources than there are now."""
     from bridge.pipeline.compiled import _lines  # noqa: PLC0415 - it may not exist
 
-    return "" if _lines.SOURCES == build.fingerprint() else "it was built of other sources: run `make compiled`"
+    return "" if build.fingerprint() == _lines.SOURCES else "it was built of other sources: run `make compiled`"

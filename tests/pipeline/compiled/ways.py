@@ -11,7 +11,7 @@ from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.session import Session
 from bridge.aries.protocol.session_events import Authenticated
-from bridge.aries.receiving import Receiver
+from bridge.aries.receiving import receiver
 from bridge.aries.subscriptions import plan
 from bridge.kafka.partitioner import partition
 from bridge.pipeline.assembly import assemble
@@ -65,7 +65,7 @@ class Way:
             latest={"A": {Topic.QUOTES: frozenset({"bidPrice"})}} if latest else None,
             compiled_shape=self.dialect.update_shape if compiled else None,
         )
-        self.pipeline.buffer.open(dict[AnyTopic, int]({**dict.fromkeys(Topic, 2), **dict.fromkeys(LatestTopic, 2)}))
+        self.pipeline.buffer.open(dict.fromkeys((*Topic, *LatestTopic), 2))
         self.ingest, self.buffer = self.pipeline.ingest, self.pipeline.buffer
         self.ingest.follow_prices(("D",))
         self.now_us = START_US
@@ -87,7 +87,7 @@ class Way:
         """Start a connection, with a token sent."""
         self.session = Session(self.dialect, plan(SYMBOLS, ("quotes",)), Timing(), 0.0)
         self.session.authenticate("a-good-token", 0.0)
-        self._receiver = Receiver(self.session, self.ingest, self._handle_events)
+        self._receiver = receiver(self.session, self.ingest, self._handle_events)
 
     def receive(self, *frames: bytes) -> None:
         """Handle these frames, in as many turns as that takes."""
@@ -180,6 +180,11 @@ class Both:
         for way in self:
             way.receive(*frames)
         self.compare()
+
+    def acknowledge(self) -> None:
+        """Let Kafka take what waits, once, in both ways."""
+        for way in self:
+            way.acknowledge()
 
     def compare(self) -> None:
         """Raise ``AssertionError`` unless both have come to the same."""

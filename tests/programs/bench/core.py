@@ -11,7 +11,7 @@ from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.session import Session
-from bridge.aries.receiving import Receiver
+from bridge.aries.receiving import receiver
 from bridge.aries.subscriptions import plan
 from bridge.kafka.partitioner import partition
 from bridge.pipeline.assembly import assemble
@@ -63,7 +63,7 @@ class Core:
         self.ingest.start_session(SESSION_ID)
         self.session = Session(dialect, subscriptions, Timing(30, 10, 60), _NOW)
         self.session.authenticate("a-good-token", _NOW)
-        self._receiver = Receiver(self.session, self.ingest, lambda: None)
+        self._receiver = receiver(self.session, self.ingest, lambda: None)
 
     def take(self, frame: bytes) -> None:
         """Take in one frame, as ``Feed`` does it."""
