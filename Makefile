@@ -54,9 +54,9 @@ test-kafka-versions: $(READY) ## Run the tests of delivery and topics on each su
 	@for version in $$($(BIN)/python -m tests.support.kafka_distribution); do echo "Apache Kafka $$version"; \
 	  TESTS_REQUIRE_KAFKA=1 TESTS_KAFKA_VERSION=$$version $(BIN)/python -m pytest -m kafka $(ARGS) $(KAFKA_TESTS) || exit 1; done
 
-# A virtual environment of its own, beside the one for development.
+# A virtual environment of its own, beside the one for development. Here the bridges of tests do without the compiled step.
 test-newest: ## Run the tests that need neither Java nor Go nor a browser with NEWEST_PYTHON (python3.13)
-	@$(MAKE) --no-print-directory test PYTHON="$(NEWEST_PYTHON)" VENV=$(NEWEST_VENV) \
+	@TESTS_ENCODER=python $(MAKE) --no-print-directory test PYTHON="$(NEWEST_PYTHON)" VENV=$(NEWEST_VENV) \
 	  ARGS='-m "not kafka and not tools" --ignore tests/test_image.py --ignore tests/helm $(ARGS)'
 
 test-engines: $(READY) ## Run the examples for Flink and Spark, a download of 700 MB (ARGS go to pytest)

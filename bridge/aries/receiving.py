@@ -69,7 +69,7 @@ class CompiledReceiver(Receiver):
                 data_in_frames |= keep_alive.data_in_frames
                 self._failures = 0
             if frames and left > 0:
-                lines = min(BATCH_LINES, 1 << max(0, self._failures - _PATIENCE))
+                lines = min(1 << max(0, self._failures - _PATIENCE), -(-left // _COMPILED_LINES))
                 left -= max(1, super().receive(frames, ingest_us, now, lines)) * _COMPILED_LINES
                 data_in_frames |= keep_alive.data_in_frames
                 self._failures = min(self._failures + 1, BATCH_LINES)
