@@ -42,7 +42,7 @@ def subscriptions(
     redactor = log_config.configure("WARNING", "console", loaded.secrets)
     plan, _, problems = event_loop.run(_resolved(loaded, redactor.learn))
     if own:
-        plan = own_share(plan, loaded.shard, loaded.bridge_shards)
+        plan = own_share(plan, [loaded.shard], loaded.bridge_shards)
     typer.echo(as_json_text(plan) if as_json else "\n".join(_lines(plan)))
     for warning in plan.warnings:
         note(f"warning: {redactor.redact(warning)}")

@@ -467,7 +467,8 @@ class ShardLocks:
     def _mark(self, kind: MarkKind, shard: int) -> Mark:
         last = self._partition(shard).last  # what a compacted topic keeps must name the last session in any case
         known = (None, None) if last is None else (last.session_id, last.last_data_us)
-        session_id, last_data_us = self.facts.get(shard, known)
+        facts = self.facts.get(shard, (None, None))
+        session_id, last_data_us = facts[0] or known[0], facts[1] or known[1]
         return Mark(
             kind=kind,
             shard=shard,
