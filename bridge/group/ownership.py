@@ -364,7 +364,7 @@ class Ownership:
             instance=self._instance,
             process=self._process,
             shards=self._settings.bridge_shards,
-            owned=tuple(self.locks.owned()),
+            owned=tuple(self.locks.held()),
             fingerprint=self._publishing.plan_fingerprint,
             fit=self.is_fit,
             version=package.__version__,

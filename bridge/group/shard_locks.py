@@ -207,6 +207,10 @@ class ShardLocks:
         ours = (LockState.OWNED, LockState.SUSPENDED, LockState.RELEASING)
         return sorted(shard for shard, lock in self._locks.items() if lock.state in ours)
 
+    def held(self) -> list[int]:
+        """Return the shards that are ours and stay so: their leases last, and nobody has claimed them."""
+        return sorted(shard for shard, lock in self._locks.items() if lock.state is LockState.OWNED)
+
     def state(self, shard: int) -> LockState | None:
         """Return what we do with a shard, None if nothing."""
         lock = self._locks.get(shard)
