@@ -19,6 +19,7 @@ from bridge.group.description import (
     shard_count,
 )
 from bridge.group.marks import LEASE_SECONDS, MarkKind, decode
+from bridge.group.marks_topic import TAIL_MARKS
 from bridge.kafka.aiokafka_internals import client_of
 from bridge.kafka.client_options import KafkaSettings, client_options, readable_errors
 from bridge.kafka.consumer import assign_topics, fetch, open_consumer
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from bridge.kafka.aiokafka_internals import Client
     from bridge.kafka.consumer_groups import GroupDescription
 
-#: How many of the newest marks of a shard are read: a quarter of an hour.
-TAIL_MARKS: Final = 1000
 #: How long a rebalance is waited for, in which the coordinator does not show what members say.
 REBALANCE_SECONDS: Final = 3.0
 _COORDINATOR_SECONDS: Final = 15.0

@@ -154,6 +154,8 @@ class ShardLocks:
                 if mark.process not in partition.holders:
                     partition.holders[mark.process] = mark, now
             case MarkKind.HOLD:
+                if mark.epoch > partition.epoch:  # its claim has been compacted away, or is older than what is read
+                    partition.newest_claim = mark
                 partition.holders[mark.process] = mark, now
                 if partition.last is not None and _tenure(partition.last) != _tenure(mark):
                     partition.former = partition.last
