@@ -12,11 +12,14 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from confluent_kafka import Producer
+from confluent_kafka.admin import AclOperation, ResourceType  # type: ignore[attr-defined] # public all the same
 
 from bridge.clock import wall_us
 from bridge.group.marks import Mark, MarkKind, encode
 from bridge.group.member_data import Member
 from bridge.group.member_data import encode as encode_member
+from tests.check.test_kafka import allow
+from tests.support.brokers import LOGIN, Listener, needs_users
 from tests.support.process import process
 from tests.support.service import eventually
 
@@ -212,3 +215,25 @@ async def test_a_missing_topic(kafka: RealKafka, topic_prefix: str) -> None:
         code, _, notes = await run(kafka, topic_prefix)
         assert code == 1
         assert f"Kafka has no topic {topic_prefix}.shards" in notes
+
+
+@needs_users
+async def test_rights_that_are_missing(kafka_with_acls: RealKafka, topic_prefix: str) -> None:
+    """The error names the right, first on the topic, then on the group; with both, the shards are shown."""
+    kafka, topic = kafka_with_acls, f"{topic_prefix}.shards"
+    kafka.create_topic(topic, partitions=1)
+    login = {**LOGIN, "KAFKA_BOOTSTRAP_SERVERS": kafka.addresses(Listener.SASL)}
+
+    async def noted_once(words: str) -> None:
+        async with asyncio.timeout(60):  # a broker learns of a right a moment after it was granted
+            while words not in (await run(kafka, topic_prefix, **login))[2]:
+                pass
+
+    await noted_once(f"not authorized to describe the consumer group {topic}: grant Describe on it")
+    allow(kafka, ResourceType.GROUP, topic, AclOperation.DESCRIBE)
+    await noted_once(f"Kafka has no topic {topic} (or this user may not describe it)")
+    allow(kafka, ResourceType.TOPIC, topic, AclOperation.DESCRIBE)
+    write(kafka, topic, mark(MarkKind.CLAIM, 0, "a"))
+    await noted_once(f"not authorized to read the Kafka topic {topic}: grant Read on it")
+    allow(kafka, ResourceType.TOPIC, topic, AclOperation.READ)
+    await noted_once("shard 0 has no owner: a has claimed it and has not begun")
