@@ -18,6 +18,7 @@ from bridge.group import marks
 from bridge.kafka.aiokafka_internals import client_of
 from bridge.kafka.client_options import CONNECT_TIMEOUT_SECONDS
 from bridge.kafka.consumer import fetch
+from bridge.kafka.partition_counts import shards_topic_problem
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.record_batch import batch_maker
 
@@ -73,11 +74,8 @@ class MarkReader:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             cluster = await client.fetch_all_metadata()
         numbers = sorted(cluster.partitions_for_topic(self._topic) or ())
-        if len(numbers) < self._shards:
-            raise TopicConfigurationError(
-                f"the Kafka topic {self._topic} has {len(numbers)} partitions, but BRIDGE_SHARDS={self._shards} needs "
-                "one for each shard: `aries-bridge topics` creates or extends it."
-            )
+        if problem := shards_topic_problem(len(numbers), self._shards, self._topic):
+            raise TopicConfigurationError(problem)
         partitions = [TopicPartition(self._topic, number) for number in numbers]
         if partitions == self._partitions:
             return
