@@ -1,4 +1,8 @@
-"""The shards topic: marks are read from all partitions from their beginning on, and written to the shard's own."""
+"""The shards topic: the newest marks of all partitions are read and those that follow, and written to the shard's own.
+
+An owner writes a mark a second, and a segment is not compacted before it is closed, a week later by default: a topic
+may have 600,000 marks of a shard.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.5
 WRITE_TIMEOUT_SECONDS: Final = 3.0
 _BATCH_BYTES: Final = 16 << 10
+#: How many of the newest marks of a shard are read, those of a quarter of an hour: a lease lasts seconds.
+TAIL_MARKS: Final = 1000
 
 
 class MarkReader:
@@ -68,7 +74,7 @@ class MarkReader:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             cluster = await client.fetch_all_metadata()
         numbers = sorted(cluster.partitions_for_topic(self._topic) or ())
-        if (problem := shards_topic_problem(len(numbers), self._shards, self._topic)) is not None:
+        if problem := shards_topic_problem(len(numbers), self._shards, self._topic):
             raise TopicConfigurationError(problem)
         partitions = [TopicPartition(self._topic, number) for number in numbers]
         if partitions == self._partitions:
@@ -76,8 +82,12 @@ class MarkReader:
         positions = {known: await self._consumer.position(known) for known in self._partitions if known in partitions}
         self._consumer.assign(partitions)
         client.set_topics([])  # a request that names a topic could create it; see bridge.kafka.consumer
-        for known, position in positions.items():
-            self._consumer.seek(known, position)
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            ends = await self._consumer.end_offsets(partitions)
+            beginnings = await self._consumer.beginning_offsets(partitions)
+        for partition in partitions:
+            tail = max(beginnings[partition], ends[partition] - TAIL_MARKS)
+            self._consumer.seek(partition, positions.get(partition, tail))
         self._partitions = partitions
 
 

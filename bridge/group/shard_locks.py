@@ -146,14 +146,16 @@ class ShardLocks:
     def note(self, mark: Mark, now: float) -> None:
         """Take a mark that was read at a monotonic time, in the order of its partition."""
         partition = self._partitions.setdefault(mark.shard, _Partition())
+        if mark.epoch > partition.epoch:  # a claim; or it is no longer read, and this mark stands for it
+            partition.newest_claim = mark
         match mark.kind:
             case MarkKind.CLAIM:
-                if mark.epoch > partition.epoch:
-                    partition.newest_claim = mark
                 # One who may have begun since: what a compacted topic has left may be no more than a claim.
                 if mark.process not in partition.holders:
                     partition.holders[mark.process] = mark, now
             case MarkKind.HOLD:
+                if mark.epoch > partition.epoch:  # its claim has been compacted away, or is older than what is read
+                    partition.newest_claim = mark
                 partition.holders[mark.process] = mark, now
                 if partition.last is not None and _tenure(partition.last) != _tenure(mark):
                     partition.former = partition.last

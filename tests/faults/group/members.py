@@ -11,7 +11,7 @@ from tests.support.process import process
 from tests.support.service import environment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from typing import Any
 
     from bridge.simulator.server import Simulator
@@ -52,11 +52,11 @@ async def joined(bridge: Process) -> None:
     await bridge.logged("joined the group")
 
 
-async def publishes(bridge: Process, records: int) -> dict[str, Any]:
+async def publishes(bridge: Process, records: int) -> Mapping[str, Any]:
     """Wait until a process has published so many records more; return its status."""
     before: dict[str, Any] = {}
 
-    def more(now: dict[str, Any]) -> bool:
+    def more(now: Mapping[str, Any]) -> bool:
         before.setdefault("published", now["accounts"]["published"])
         return bool(now["accounts"]["published"] >= before["published"] + records)
 
