@@ -53,6 +53,8 @@ class ShardGroup:
         self.partitions = {topic: self.checker.partition(topic, 0) for topic in COUNTS}
         self.owners = {shard: Owner() for shard in range(SHARDS)}
         self.now_us = START
+        #: The number of shards in force.
+        self.shards = SHARDS
         self._offset = 0
 
     # -- the owner's doing -----------------------------------------------------------------------------------------
@@ -158,7 +160,7 @@ class ShardGroup:
             "instance": process.name,
             "group": "g",
             "shard": shard,
-            "shards": SHARDS,
+            "shards": self.shards,
             "session_id": session,
             "time_us": self.time_us(process),
             "reason": reason,
