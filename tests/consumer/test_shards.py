@@ -41,7 +41,7 @@ class Control:
 
     def start(self, instance: str, shard: int, session: int, **more: object) -> list[Event]:
         events = self.take(instance, "SHARD_CLAIMED", shard, None, **more)
-        return events + self.take(instance, "SESSION_STARTED", shard, session)
+        return events + self.take(instance, "SESSION_STARTED", shard, session, **more)
 
     def quote(self, symbol: str, session: int, seq: int = 0) -> list[Event]:
         quote = record(Topic.QUOTES, {"bidSize": 1}, session=session, seq=seq, symbol=symbol)
@@ -185,14 +185,18 @@ def test_another_number_of_shards_ends_all_that_was_before(group: Control) -> No
     assert group.stale() == {ZERO, ONE}
 
 
-def test_the_market_status_is_of_the_first_shard(group: Control) -> None:
-    """Its symbol is in no subscription; shard 0 publishes it."""
-    status = record(Topic.MARKET_STATUS, {"market": "open"}, session=7)
-    group.view.take(Topic.MARKET_STATUS, status, 0)
+def test_the_market_status_is_of_the_first_shard() -> None:
+    """Its symbol is in no subscription, and has no hash that counts; shard 0 publishes it."""
+    assert shard_of(MARKET, 3) != 0
+    group = Control()
+    group.view.take(Topic.MARKET_STATUS, record(Topic.MARKET_STATUS, {"market": "open"}, session=7), 0)
+    for shard in (0, 1, 2):
+        group.start("a", shard, 7, shards=3)
+    group.take("a", "SHARD_RELEASED", shard_of(MARKET, 3), 7, shards=3)
     assert group.stale() == set()
-    group.take("a", "SHARD_RELEASED", 0, 7)
+    group.take("a", "SHARD_RELEASED", 0, 7, shards=3)
 
-    assert group.stale() == {ZERO, MARKET}
+    assert group.stale() == {MARKET}
 
 
 def test_a_release_is_understood_by_who_comes_late() -> None:

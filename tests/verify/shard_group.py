@@ -55,6 +55,8 @@ class ShardGroup:
         self.now_us = START
         #: The number of shards in force.
         self.shards = SHARDS
+        #: All records in the order in which they were written.
+        self.written: list[tuple[Topic, dict[str, object]]] = []
         self._offset = 0
 
     # -- the owner's doing -----------------------------------------------------------------------------------------
@@ -148,6 +150,8 @@ class ShardGroup:
         if process is not None:
             process.accounts.lines_received += 1
             process.accounts.published[topic] += 1
+        names = ("ingest_time_us", "session_id", "seq", "after_gap")
+        self.written.append((topic, {"symbol": header[0].decode(), **dict(zip(names, header[1:], strict=True))}))
         self.partitions[topic].check(self._offset, header[1] // 1000, header[0], repr(header).encode(), header)
 
     def control(
@@ -155,7 +159,7 @@ class ShardGroup:
     ) -> None:
         self.now_us += 1000
         self._offset += 1
-        record = {
+        record: dict[str, object] = {
             "kind": kind,
             "instance": process.name,
             "group": "g",
@@ -167,6 +171,7 @@ class ShardGroup:
             "counts": process.accounts.totals(),
             **more,
         }
+        self.written.append((Topic.CONTROL, record))
         self.checker.control(Place("aries.control", 0, self._offset), record)
 
     # -- facts -----------------------------------------------------------------------------------------------------
