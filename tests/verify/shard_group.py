@@ -184,7 +184,7 @@ class ShardGroup:
     def time_us(self, process: Process) -> int:
         return self.now_us + process.clock_us
 
-    def found(self) -> list[str]:
-        """Settle, and return all violations as text."""
-        self.checker.settle(self.now_us + 3600 * SECOND)
+    def found(self, after_us: int = 3600 * SECOND) -> list[str]:
+        """Settle so long after the last record, and return all violations as text."""
+        self.checker.settle(self.now_us + after_us)
         return [str(violation) for violation in self.checker.violations.kept]

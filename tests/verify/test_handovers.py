@@ -204,6 +204,19 @@ class TestExpiredLeases:
         assert result.to_json()["topics"][0]["late_records"] == 2
         assert result.to_json()["handovers"]["expired"] == 1
 
+    def test_late_records_await_what_control_says_of_the_new_session(self, group: ShardGroup) -> None:
+        """Data may be there a moment before control is, on another partition."""
+        former, session = group.owner(0), group.now_us + 6 * SECOND
+        in_flight = group.read(former, 0)
+        group.expire(0)
+        new = Process("b", sessions={0: session})
+        for record in [*group.read(new, 0), *in_flight]:
+            group.write(*record)
+
+        assert group.found(after_us=0) == []
+        assert group.checker.awaiting == 4
+        assert "Two bridges had these symbols at once" in group.found()[0]
+
     def test_none_is_accepted_if_the_check_is_strict(self) -> None:
         """With --strict late records are a violation."""
         group = begun(strict=True)
