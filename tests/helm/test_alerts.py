@@ -281,7 +281,7 @@ def test_the_selector_can_be_replaced(helm: Helm) -> None:
         assert "pod=~" not in rule["expr"]
 
 
-@pytest.mark.parametrize("name", ["monitoring", "full"])
+@pytest.mark.parametrize("name", ["monitoring", "full", "standby"])
 def test_the_rules_are_valid(helm: Helm, promtool: Path, tmp_path: Path, name: str) -> None:
     """`promtool check rules` finds no error in expressions and texts."""
     _check_rules(promtool, rules(helm, tmp_path, name))
