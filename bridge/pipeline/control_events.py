@@ -40,6 +40,8 @@ class ControlKind(StrEnum):
     OVERLOAD = "OVERLOAD"
     PLAN_CHANGED = "PLAN_CHANGED"
     STALE_SYMBOLS = "STALE_SYMBOLS"
+    SHARD_CLAIMED = "SHARD_CLAIMED"
+    SHARD_RELEASED = "SHARD_RELEASED"
 
 
 class ShardIdentity(NamedTuple):

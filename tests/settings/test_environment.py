@@ -364,6 +364,18 @@ def test_the_dialect_follows_the_path_unless_it_is_set(dialect: str, url: str, e
     assert load({**REQUIRED, "ARIES_DIALECT": dialect, "ARIES_WS_URL": url}).dialect == expected
 
 
+def test_the_names_of_a_group() -> None:
+    """Group and consumer group are named after the prefix of the topics unless BRIDGE_GROUP names them."""
+    alone = load({**REQUIRED, "KAFKA_TOPIC_PREFIX": "p"})
+    assert (alone.is_grouped, alone.group, alone.shards_topic) == (False, None, "p.shards")
+    grouped = load({**REQUIRED, "KAFKA_TOPIC_PREFIX": "p", "BRIDGE_SHARD": "group"})
+    assert (grouped.is_grouped, grouped.shard, grouped.group, grouped.group_id) == (True, 0, "p", "p.shards")
+    named = {"BRIDGE_GROUP": "team/us", "KAFKA_TOPIC_SHARDS": "marks"}
+    renamed = load({**REQUIRED, "BRIDGE_SHARD": "group", **named})
+    assert (renamed.group, renamed.group_id, renamed.shards_topic) == ("team/us", "team/us.shards", "marks")
+    assert load({**REQUIRED, "BRIDGE_GROUP": "g"}).group == "g"
+
+
 def test_topics_have_the_prefix_unless_they_are_renamed() -> None:
     """Each topic has a setting for another name."""
     assert load({**REQUIRED, "KAFKA_TOPIC_PREFIX": "p"}).topics == {topic: f"p.{topic}" for topic in Topic}

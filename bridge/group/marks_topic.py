@@ -1,0 +1,130 @@
+"""The shards topic: marks are read from all partitions from their beginning on, and written to the shard's own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from bridge.errors import KafkaUnreachable, TopicConfigurationError
+from bridge.group import marks
+from bridge.kafka.aiokafka_internals import client_of
+from bridge.kafka.client_options import CONNECT_TIMEOUT_SECONDS
+from bridge.kafka.consumer import fetch
+from bridge.kafka.producer import AiokafkaProducer
+from bridge.kafka.record_batch import batch_maker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from aiokafka import AIOKafkaConsumer
+
+    from bridge.group.marks import Mark
+    from bridge.kafka.producer import Producer
+
+#: The longest wait for records, and how long a mark may take: others see no renewal meanwhile.
+POLL_SECONDS: Final = 0.5
+WRITE_TIMEOUT_SECONDS: Final = 3.0
+_BATCH_BYTES: Final = 16 << 10
+
+
+class MarkReader:
+    """The marks of all shards, through a consumer that is a member of no group."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, topic: str, shards: int) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._shards = shards
+        self._partitions: list[TopicPartition] = []
+
+    async def read(self, timeout_seconds: float = POLL_SECONDS) -> Iterable[Mark]:
+        """Return the marks that arrive within the timeout; raise ``KafkaUnreachable``."""
+        found: list[Mark] = []
+        for records in (await fetch(self._consumer, timeout_seconds)).values():
+            found += (mark for record in records if (mark := marks.decode(record.value)) is not None)
+        return found
+
+    async def ends(self) -> Mapping[TopicPartition, int]:
+        """Return the present ends of all partitions, those that were added since, too.
+
+        Raises ``TopicConfigurationError`` if the topic is missing or has too few partitions, and ``KafkaError``.
+        """
+        await self._assign()
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(self._partitions)
+        return ends
+
+    async def has_read(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Return whether everything before these ends has been read."""
+        return all([await self._consumer.position(partition) >= end for partition, end in ends.items()])
+
+    async def _assign(self) -> None:
+        """Read all partitions that there are; those that are read already go on where they are."""
+        client = client_of(self._consumer)
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            cluster = await client.fetch_all_metadata()
+        numbers = sorted(cluster.partitions_for_topic(self._topic) or ())
+        if len(numbers) < self._shards:
+            raise TopicConfigurationError(
+                f"the Kafka topic {self._topic} has {len(numbers)} partitions, but BRIDGE_SHARDS={self._shards} needs "
+                "one for each shard: `aries-bridge topics` creates or extends it."
+            )
+        partitions = [TopicPartition(self._topic, number) for number in numbers]
+        if partitions == self._partitions:
+            return
+        positions = {known: await self._consumer.position(known) for known in self._partitions if known in partitions}
+        self._consumer.assign(partitions)
+        client.set_topics([])  # a request that names a topic could create it; see bridge.kafka.consumer
+        for known, position in positions.items():
+            self._consumer.seek(known, position)
+        self._partitions = partitions
+
+
+class MarkWriter:
+    """A producer for marks: one mark of a shard on its way at a time, and a new connection after each failure."""
+
+    def __init__(self, topic: str, options: Callable[[], Mapping[str, object]]) -> None:
+        self._topic = topic
+        self._options = options
+        self._new_batch = batch_maker("none", _BATCH_BYTES)
+        self._producer: Producer | None = None
+        self._starting = asyncio.Lock()
+        self._order: dict[int, asyncio.Lock] = {}
+
+    async def write(self, mark: Mark) -> None:
+        """Write a mark; raise ``KafkaUnreachable`` if it is not known to be written."""
+        async with self._order.setdefault(mark.shard, asyncio.Lock()):
+            producer = await self._started()
+            batch = self._new_batch()
+            key, value = marks.encode(mark)
+            batch.fill([(time.time_ns() // 1000, key, value, None)])
+            try:
+                async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+                    await producer.send(batch, self._topic, mark.shard)
+            except (KafkaError, TimeoutError, asyncio.CancelledError) as error:
+                await self._abandon(producer)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                raise KafkaUnreachable(
+                    f"{self._topic} cannot be written: {str(error) or type(error).__name__}"
+                ) from error
+
+    async def close(self) -> None:
+        """Close the connections; nothing is on its way."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.close()
+
+    async def _started(self) -> Producer:
+        async with self._starting:
+            if self._producer is None:
+                self._producer = await AiokafkaProducer.start(self._options(), [self._topic], WRITE_TIMEOUT_SECONDS)
+            return self._producer
+
+    async def _abandon(self, producer: Producer) -> None:
+        if self._producer is producer:
+            self._producer = None
+            await producer.abandon()
