@@ -28,6 +28,7 @@ PAIR: Final = {"shards": 1}
 OWNER_POD = "r-aries-bridge-5d8f9c7b6d-aaaaa"
 STANDBY_POD = "r-aries-bridge-5d8f9c7b6d-bbbbb"
 OWNED = 'aries_bridge_shard_owned{shard="0"}'
+LEASE = 'aries_bridge_shard_lease_seconds{shard="0"}'
 STANDBY = "aries_bridge_group_standby"
 AUTHENTICATED = "aries_bridge_authenticated"
 MARKET = "aries_bridge_market_open"
@@ -36,7 +37,7 @@ ACKING = "aries_bridge_kafka_acking"
 TOKEN = "aries_bridge_token_expiry_timestamp_seconds"
 DIFFERENT = "aries_bridge_plan_mismatch_members"
 CLAIMED = 'aries_bridge_shard_claims_total{cause="expired"}'
-OWNER: Final = {OWNED: "1x240", STANDBY: "0x240", DIFFERENT: "0x240", CLAIMED: "0x240"}
+OWNER: Final = {OWNED: "1x240", LEASE: "3.5x240", STANDBY: "0x240", DIFFERENT: "0x240", CLAIMED: "0x240"}
 #: A standby says of its session what would be a fault of an owner: there is none.
 WITHOUT_SHARD: Final = {
     OWNED: "0x240",
@@ -99,6 +100,12 @@ MOMENTS: Final = {
     "an owner that Kafka does not answer": Moment("3m", {"DeliveryFailing"}, {ACKING: "0x240"}),
     "a lease that has ended with records in the buffer": Moment(
         "1m30s", {"DeliveryFailing", "ShardWithoutOwner"}, {ACKING: "0x240", OWNED: "0x240", STANDBY: "1x240"}
+    ),
+    "a lease that has ended while nobody else owns the shard": Moment(
+        "1m30s", {"DeliveryFailing", "ShardWithoutOwner"}, {ACKING: "0x240", LEASE: "-1-15x240"}
+    ),
+    "a former owner that has not heard of it yet": Moment(
+        "1m30s", {"DeliveryFailing"}, {ACKING: "0x240", LEASE: "-1-15x240"}, {**HEALTHY, **OWNER}
     ),
     "different subscriptions": Moment("6m", {"PlansDiffer"}, {}, {DIFFERENT: "1x240"}),
     "different subscriptions for minutes": Moment("20m", set(), {}, {DIFFERENT: "0x20 1x16 0x200"}),
@@ -175,7 +182,8 @@ def test_each_shard_has_an_alert(helm: Helm, promtool: Path, tmp_path: Path) -> 
                         "exp_labels": {"severity": "critical", "namespace": "market-data", "shard": str(shard)},
                         "exp_annotations": {
                             "summary": "A shard has no owner.",
-                            "description": f"No pod owns shard {shard}: none of its market data reaches Kafka.",
+                            "description": f"No pod owns shard {shard} and holds its lease: "
+                            "none of its market data reaches Kafka.",
                             "runbook_url": "https://git.example.com/aries-bridge/blob/main/helm/README.md"
                             "#ariesbridgeshardwithoutowner",
                         },
