@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
+from bridge.kafka import strimzi
+from bridge.kafka.topic_specification import TopicOptions, specify_shards_topic
 from tests.helm.chart import ChartRefused, Helm, Objects, example
 from tests.helm.cluster import cluster
 from tests.helm.test_notes import notes
@@ -102,10 +105,11 @@ def test_a_changed_list_is_mounted_in_all_pods(helm: Helm) -> None:
 
 
 def test_strimzi_gets_the_topic_of_shards(helm: Helm) -> None:
-    """It is compacted and has a partition for each shard, or as many as it once had."""
-    topic = helm.render(example("standby")).one("KafkaTopic", "aries.owners")["spec"]
-    assert topic["partitions"] == 3
-    assert topic["config"] == {"cleanup.policy": "compact", "min.insync.replicas": 2}
+    """It has a partition for each shard, as `aries-bridge topics --strimzi` prints it, or as many as it once had."""
+    topic = helm.render(example("standby")).one("KafkaTopic", "aries.owners")
+    options = TopicOptions(replication_factor=3, min_insync_replicas=2)
+    printed = yaml.safe_load(strimzi.manifest([specify_shards_topic("aries.owners", 3, options)], "market"))
+    assert topic["spec"] == printed["spec"]
     more = helm.render(example("standby"), {"shards": 2, "strimzi": {"topics": {"shardPartitions": 3}}})
     assert more.one("KafkaTopic", "aries.owners")["spec"]["partitions"] == 3
     default = helm.render(example("standby"), {"kafka": {"topics": {"names": {"shards": ""}}}})
