@@ -29,6 +29,7 @@ SYMBOLS_RECOVERED: Final = "stale symbols have data again"
 LIFETIME_IGNORED: Final = "implausible lifetime ignored"
 CONNECTION_LOST: Final = "Aries connection lost"
 GAP_ENDED: Final = "data resumed after gap"
+TOKEN_UNAVAILABLE: Final = "no access token at the moment"  # noqa: S105 - no password
 TOKEN_REFRESH_FAILED: Final = "token refresh failed, using current token"  # noqa: S105 - no password
 REFRESH_TOKEN_ROTATED: Final = "refresh token rotated by the server"  # noqa: S105 - no password
 SUBSCRIPTIONS_CHANGED: Final = "subscriptions changed"

@@ -68,6 +68,7 @@ class ClientState(StrEnum):
     SUBSCRIBING = "subscribing"
     STREAMING = "streaming"
     WAITING = "waiting"  # for the next connection attempt
+    STANDBY = "standby"  # without a shard, and so without a connection
 
 
 class AriesClient:
@@ -114,6 +115,15 @@ class AriesClient:
         self._ignored_life_logged = False
         #: When market data was last received, or what was missing before has ended (µs since the epoch).
         self._last_data_us = 0
+        #: The next session must be larger: those of the former owners of our shards.
+        self.session_floor = 0
+        #: Shards without data since their former owner received some (µs since the epoch).
+        self._claimed_from: dict[int, int] = {}
+
+    @property
+    def last_data_us(self) -> int:
+        """Return when market data was last received (µs since the epoch), 0 if it never was."""
+        return self._last_data_us
 
     async def run(self) -> None:
         """Connect and reconnect until cancelled; raise ``CredentialsRefused`` if that cannot succeed."""
@@ -128,6 +138,36 @@ class AriesClient:
         self.plan = plan
         if self.session is not None:
             self.session.replan(plan, _now())
+
+    def claim(self, shard: int, gap_from_us: int | None, includes: Callable[[str], bool]) -> None:
+        """Have another shard: on the open connection with a session of its own, or from the next one on.
+
+        ``gap_from_us`` is since when its data is missing, ``includes`` returns whether a symbol belongs to it.
+        """
+        if gap_from_us is not None:
+            self._claimed_from[shard] = gap_from_us
+        if self.session is not None and self.session.authenticated and self._control.has_session:
+            session_id = self._session_ids.next(self.session_floor)
+            self._ingest.start_session(session_id, includes)
+            self._control.start_session(session_id, [shard])
+            log.info(log_events.SESSION_STARTED, session_id=session_id, dialect=self._dialect.name, shard=shard)
+            self._control.announce(ControlKind.SESSION_STARTED, shard=shard)
+
+    def resume_claimed(self) -> None:
+        """Announce that claimed shards have data again, where nothing had to be subscribed."""
+        if self.state is ClientState.STREAMING:
+            self._end_gap()
+
+    def forget(self, shard: int) -> None:
+        """Have a shard no more."""
+        self._claimed_from.pop(shard, None)
+
+    def stand_by(self) -> None:
+        """Note that there is no connection, as no shard is ours."""
+        self.state = ClientState.STANDBY
+        self.next_attempt_us = None
+        self.connection_history.end_gap(wall_us())
+        self._claimed_from.clear()
 
     # -- one connection -----------------------------------------------------------------------------------------
 
@@ -286,7 +326,8 @@ class AriesClient:
                     refused=list(rejected[:MAX_LISTED_SYMBOLS]),
                     refused_symbols=len(rejected),
                 )
-                self._control.announce(ControlKind.SUBSCRIBED, reason=f"{symbols} symbols, {len(rejected)} refused")
+                reason = f"{symbols} symbols, {len(rejected)} refused"
+                self._control.announce_each(ControlKind.SUBSCRIBED, reason=reason)
                 self._end_gap()
             case DataStarted():
                 self._end_gap()
@@ -321,11 +362,11 @@ class AriesClient:
             self._start_session(event)
 
     def _start_session(self, event: Authenticated) -> None:
-        if self._control.session_id is None:
+        if not self._control.has_session:
             self._last_data_us = wall_us()  # nothing was missed before the first session
-        session_id = self._session_ids.next()
+        session_id = self._session_ids.next(self.session_floor)
         self._ingest.start_session(session_id)
-        self._control.session_id = session_id
+        self._control.start_session(session_id)
         self._recorder.mark("session started", session_id=session_id)
         self.connection_history.session_started()
         self.state = ClientState.SUBSCRIBING
@@ -337,7 +378,7 @@ class AriesClient:
             expires_in_seconds=event.expires_in_seconds,
             answered=not event.implied,
         )
-        self._control.announce(ControlKind.SESSION_STARTED)
+        self._control.announce_each(ControlKind.SESSION_STARTED)
 
     def _end_session(self, session: Session) -> None:
         self.session = None
@@ -350,9 +391,9 @@ class AriesClient:
 
     def _begin_gap(self, cause: DisconnectCause, reason: str) -> None:
         """Announce that data is missing since the last that was received, whenever and however that was noticed."""
-        if self._control.session_id is not None and self.connection_history.open_gap is None:
+        if self._control.has_session and self.connection_history.open_gap is None:
             self.connection_history.begin_gap(self._last_data_us, cause)
-            self._control.announce(ControlKind.GAP, gap_from_us=self._last_data_us, reason=f"{cause}: {reason}")
+            self._control.announce_each(ControlKind.GAP, gap_from_us=self._last_data_us, reason=f"{cause}: {reason}")
             self._recorder.incident("gap", f"{cause}: {reason}")
 
     def _end_gap(self) -> None:
@@ -363,7 +404,10 @@ class AriesClient:
         if gap is not None:
             self._last_data_us = now_us
             log.info(log_events.GAP_ENDED, gap_seconds=round(gap.seconds(now_us), 3))
-            self._control.announce(ControlKind.RESUMED, gap_from_us=gap.from_us, gap_to_us=gap.to_us)
+            self._control.announce_each(ControlKind.RESUMED, gap_from_us=gap.from_us, gap_to_us=gap.to_us)
+        for shard, from_us in self._claimed_from.items():
+            self._control.announce(ControlKind.RESUMED, shard=shard, gap_from_us=from_us, gap_to_us=now_us)
+        self._claimed_from.clear()
 
     async def _wait_before_reconnect(self, lost: ConnectionLost) -> None:
         self.state = ClientState.WAITING

@@ -1,4 +1,8 @@
-"""The shards topic: marks are read from all partitions from their beginning on, and written to the shard's own."""
+"""The shards topic: the newest marks of all partitions are read and those that follow, and written to the shard's own.
+
+An owner writes a mark a second, and a segment is not compacted before it is closed, a week later by default: a topic
+may have 600,000 marks of a shard.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from bridge.group import marks
 from bridge.kafka.aiokafka_internals import client_of
 from bridge.kafka.client_options import CONNECT_TIMEOUT_SECONDS
 from bridge.kafka.consumer import fetch
+from bridge.kafka.partition_counts import shards_topic_problem
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.record_batch import batch_maker
 
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.5
 WRITE_TIMEOUT_SECONDS: Final = 3.0
 _BATCH_BYTES: Final = 16 << 10
+#: How many of the newest marks of a shard are read, those of a quarter of an hour: a lease lasts seconds.
+TAIL_MARKS: Final = 1000
 
 
 class MarkReader:
@@ -67,19 +74,20 @@ class MarkReader:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             cluster = await client.fetch_all_metadata()
         numbers = sorted(cluster.partitions_for_topic(self._topic) or ())
-        if len(numbers) < self._shards:
-            raise TopicConfigurationError(
-                f"the Kafka topic {self._topic} has {len(numbers)} partitions, but BRIDGE_SHARDS={self._shards} needs "
-                "one for each shard: `aries-bridge topics` creates or extends it."
-            )
+        if problem := shards_topic_problem(len(numbers), self._shards, self._topic):
+            raise TopicConfigurationError(problem)
         partitions = [TopicPartition(self._topic, number) for number in numbers]
         if partitions == self._partitions:
             return
         positions = {known: await self._consumer.position(known) for known in self._partitions if known in partitions}
         self._consumer.assign(partitions)
         client.set_topics([])  # a request that names a topic could create it; see bridge.kafka.consumer
-        for known, position in positions.items():
-            self._consumer.seek(known, position)
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            ends = await self._consumer.end_offsets(partitions)
+            beginnings = await self._consumer.beginning_offsets(partitions)
+        for partition in partitions:
+            tail = max(beginnings[partition], ends[partition] - TAIL_MARKS)
+            self._consumer.seek(partition, positions.get(partition, tail))
         self._partitions = partitions
 
 

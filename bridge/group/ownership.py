@@ -262,8 +262,15 @@ class Ownership:
 
     def _write(self, mark: Mark) -> None:
         task = asyncio.create_task(self._write_and_note(mark, time.monotonic()), name=f"group {mark.kind}")
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        self._follow_task(task, self._writing)
+
+    def _follow_task(self, task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            tasks.discard(task)
+            self._wake.set()
+
+        tasks.add(task)
+        task.add_done_callback(ended)
 
     async def _write_and_note(self, mark: Mark, sent_at: float) -> None:
         try:
@@ -302,8 +309,7 @@ class Ownership:
                 self._on_claimed(event)
             case ReleaseRequested():
                 task = asyncio.create_task(self._release(event), name=f"release of shard {event.shard}")
-                self._releasing.add(task)
-                task.add_done_callback(self._releasing.discard)
+                self._follow_task(task, self._releasing)
             case Lost(shard=shard, other=other):
                 self._note_handover(shard, "released", Cause.LEASE_EXPIRED, other)
                 log.warning(log_events.SHARD_LOST, shard=shard, claimed_by=other or None)
@@ -358,7 +364,7 @@ class Ownership:
             instance=self._instance,
             process=self._process,
             shards=self._settings.bridge_shards,
-            owned=tuple(self.locks.owned()),
+            owned=tuple(self.locks.held()),
             fingerprint=self._publishing.plan_fingerprint,
             fit=self.is_fit,
             version=package.__version__,

@@ -146,14 +146,16 @@ class ShardLocks:
     def note(self, mark: Mark, now: float) -> None:
         """Take a mark that was read at a monotonic time, in the order of its partition."""
         partition = self._partitions.setdefault(mark.shard, _Partition())
+        if mark.epoch > partition.epoch:  # a claim; or it is no longer read, and this mark stands for it
+            partition.newest_claim = mark
         match mark.kind:
             case MarkKind.CLAIM:
-                if mark.epoch > partition.epoch:
-                    partition.newest_claim = mark
                 # One who may have begun since: what a compacted topic has left may be no more than a claim.
                 if mark.process not in partition.holders:
                     partition.holders[mark.process] = mark, now
             case MarkKind.HOLD:
+                if mark.epoch > partition.epoch:  # its claim has been compacted away, or is older than what is read
+                    partition.newest_claim = mark
                 partition.holders[mark.process] = mark, now
                 if partition.last is not None and _tenure(partition.last) != _tenure(mark):
                     partition.former = partition.last
@@ -206,6 +208,10 @@ class ShardLocks:
         """Return the shards that are ours, also those that are being released."""
         ours = (LockState.OWNED, LockState.SUSPENDED, LockState.RELEASING)
         return sorted(shard for shard, lock in self._locks.items() if lock.state in ours)
+
+    def held(self) -> list[int]:
+        """Return the shards that are ours and stay so: their leases last, and nobody has claimed them."""
+        return sorted(shard for shard, lock in self._locks.items() if lock.state is LockState.OWNED)
 
     def state(self, shard: int) -> LockState | None:
         """Return what we do with a shard, None if nothing."""
@@ -467,7 +473,8 @@ class ShardLocks:
     def _mark(self, kind: MarkKind, shard: int) -> Mark:
         last = self._partition(shard).last  # what a compacted topic keeps must name the last session in any case
         known = (None, None) if last is None else (last.session_id, last.last_data_us)
-        session_id, last_data_us = self.facts.get(shard, known)
+        facts = self.facts.get(shard, (None, None))
+        session_id, last_data_us = facts[0] or known[0], facts[1] or known[1]
         return Mark(
             kind=kind,
             shard=shard,

@@ -17,6 +17,8 @@ from bridge.kafka.error_policy import BatchRejected, Reaction, reaction
 from bridge.kafka.record_batch import batch_maker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.kafka.delivery_state import DeliveryState
     from bridge.kafka.producer import Producer
     from bridge.kafka.topic_backoff import TopicBackoff
@@ -80,6 +82,7 @@ class BatchSender:
         *,
         batching: Batching,
         ready: asyncio.Event,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self.producer: Producer | None = None
         #: Names of topics of which a partition that we have records for has no leader, or is gone.
@@ -93,6 +96,7 @@ class BatchSender:
         self._batching = batching
         self._new_batch = batch_maker(batching.compression, batching.batch_bytes)
         self._ready = ready
+        self._may_send = may_send
         self._hurry = asyncio.Event()
         self._draining = False
         #: When a batch was last acknowledged, or a drain saw that there is one to wait for (monotonic seconds).
@@ -214,6 +218,9 @@ class BatchSender:
 
     def _send_batch(self, producer: Producer, queue: PartitionQueue) -> int:
         """Send the next batch of a queue; return how many records it has, 0 if the queue is blocked."""
+        if self._failure is not None or not self._may_send():
+            self._buffer.defer(queue)
+            return 0
         if self.is_blocked(queue):
             self._buffer.defer(queue)
             if not self.is_writable(queue):  # else it only waits a moment to be sent again

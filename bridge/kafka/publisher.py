@@ -47,6 +47,10 @@ START_TIMEOUT_MIN_SECONDS: Final = 5.0
 START_TIMEOUT_MAX_SECONDS: Final = 30.0
 
 
+class ConnectionsCut(TimeoutError):
+    """The reason why a producer is replaced without waiting for what it has in flight."""
+
+
 class Publisher:
     """The supervisor of producers: it starts them, lets the sender use them, and replaces those that are lost."""
 
@@ -63,8 +67,12 @@ class Publisher:
         delivery_timeout_seconds: float,
         ready: asyncio.Event,
         start_producer: StartProducer = AiokafkaProducer.start,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``options`` reads secrets and certificates again; ``ready`` is set when a queue has something to send."""
+        """``options`` reads secrets and certificates again; ``ready`` is set when a queue has something to send.
+
+        ``may_send`` is asked before each batch, whether anything may be sent now.
+        """
         self.state = DeliveryState()
         self._buffer = buffer
         self._names = names
@@ -76,7 +84,7 @@ class Publisher:
         self._topic_backoff = TopicBackoff()
         self._producer: Producer | None = None
         self._sender = BatchSender(
-            buffer, ingest, latency, self._topic_backoff, self.state, batching=batching, ready=ready
+            buffer, ingest, latency, self._topic_backoff, self.state, batching=batching, ready=ready, may_send=may_send
         )
         self._watchdog = MetadataWatchdog(
             self._sender,
@@ -123,6 +131,14 @@ class Publisher:
             raise
         self._buffer.open(counts)
         self._topics = sorted({*self._topics, *new})
+
+    def cut(self, reason: str) -> None:
+        """Replace the producer at once: its connections are cut, and what was in flight may be sent again."""
+        self._sender.fail(ProducerLost(ConnectionsCut(reason)))
+
+    def resume(self) -> None:
+        """Send what could not be sent while ``may_send`` said no."""
+        self._buffer.resume_deferred()
 
     def partition_drift(self) -> dict[str, int]:
         """Return the topics whose number of partitions has changed, with the new number."""

@@ -71,8 +71,8 @@ def specify_topics(
 def specify_shards_topic(name: str, shards: int, options: TopicOptions) -> TopicSpecification:
     """Return the specification of the topic in which a group marks the owners of its shards, a partition for each.
 
-    Only a shard's newest marks are read, so that segments need not roll earlier than the brokers' default: services
-    limit ``segment.ms``, and a mark a second is a megabyte an hour.
+    Only a shard's newest marks are read, so that segments, a megabyte an hour, need not roll earlier than by default:
+    not every service lets ``segment.ms`` be set (docs.aws.amazon.com/msk/latest/developerguide/serverless-config.html).
     """
     config = [(CLEANUP_POLICY, "compact")]
     if options.min_insync_replicas is not None:

@@ -13,7 +13,7 @@ from bridge.pipeline.accounts import RATE_LIMIT
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.partition_queue import PartitionQueue
@@ -45,9 +45,12 @@ class ControlKind(StrEnum):
 
 
 class ShardIdentity(NamedTuple):
-    """The shard of a bridge: its number, of how many, and the name of the bridges that share the symbols."""
+    """The shard of a bridge: its number, of how many, and the name of the bridges that share the symbols.
 
-    number: int
+    A bridge without a number owns no shard until it claims one.
+    """
+
+    number: int | None
     shards: int
     group: str | None = None
 
@@ -68,7 +71,10 @@ class ControlEvents:
         redact: Callable[[str], str] = str,
         shard: ShardIdentity = ONLY_SHARD,
     ) -> None:
-        self.session_id: int | None = None
+        #: The shards that this instance publishes, and the session of each; None before its first.
+        self.sessions: dict[int, int | None] = {} if shard.number is None else {shard.number: None}
+        #: The shard and the session of what concerns no shard: the latest there were.
+        self._latest: tuple[int, int | None] = shard.number or 0, None
         self._serializer = serializer
         self._buffer = buffer
         self._accounts = accounts
@@ -76,7 +82,33 @@ class ControlEvents:
         self._redact = redact
         self._shard = shard
 
-    def announce(
+    @property
+    def session_id(self) -> int | None:
+        """Return the newest session, None before the first."""
+        return max((session for session in self.sessions.values() if session is not None), default=self._latest[1])
+
+    @property
+    def has_session(self) -> bool:
+        """Return whether a shard that is published has, or has had, a session."""
+        return any(session is not None for session in self.sessions.values())
+
+    def start_session(self, session_id: int, shards: Iterable[int] | None = None) -> None:
+        """Let these shards, or all that are published, have a new session from now on."""
+        for shard in list(self.sessions) if shards is None else shards:
+            self.sessions[shard] = session_id
+            self._latest = shard, session_id
+
+    def claim(self, shard: int, *, reason: str, gap_from_us: int | None) -> None:
+        """Announce that this instance publishes a shard from now on."""
+        self.sessions[shard] = None
+        self.announce(ControlKind.SHARD_CLAIMED, shard=shard, reason=reason, gap_from_us=gap_from_us)
+
+    def release(self, shard: int, *, reason: str) -> None:
+        """Announce that nothing of a shard's session follows."""
+        self.announce(ControlKind.SHARD_RELEASED, shard=shard, reason=reason)
+        del self.sessions[shard]
+
+    def announce_each(
         self,
         kind: ControlKind,
         *,
@@ -84,15 +116,31 @@ class ControlEvents:
         gap_from_us: int | None = None,
         gap_to_us: int | None = None,
     ) -> None:
-        """Queue one control record."""
+        """Queue one control record for each shard that has a session."""
+        for shard in sorted(shard for shard, session_id in self.sessions.items() if session_id is not None):
+            self.announce(kind, shard=shard, reason=reason, gap_from_us=gap_from_us, gap_to_us=gap_to_us)
+
+    def announce(
+        self,
+        kind: ControlKind,
+        *,
+        shard: int | None = None,
+        reason: str | None = None,
+        gap_from_us: int | None = None,
+        gap_to_us: int | None = None,
+    ) -> None:
+        """Queue one control record, of one shard or of the process."""
         now_us = wall_us()
+        number, session_id = self._latest
+        if shard is not None:
+            number, session_id = shard, self.sessions.get(shard)
         record: dict[str, object] = {
             "kind": kind.value,
             "instance": self._instance,
-            "shard": self._shard.number,
+            "shard": number,
             "shards": self._shard.shards,
             "group": self._shard.group,
-            "session_id": self.session_id,
+            "session_id": session_id,
             "time_us": now_us,
             "gap_from_us": gap_from_us,
             "gap_to_us": gap_to_us,
@@ -110,7 +158,7 @@ class ControlEvents:
     def heartbeat(self, producer_rebuilds: int) -> None:
         """Announce the accounts, unless an earlier record still waits."""
         if self.is_idle:
-            self.announce(ControlKind.HEARTBEAT, reason=self._reason(producer_rebuilds) or None)
+            self.announce_each(ControlKind.HEARTBEAT, reason=self._reason(producer_rebuilds) or None)
 
     def complete(self, producer_rebuilds: int) -> None:
         """Announce that the process ends with every record acknowledged."""

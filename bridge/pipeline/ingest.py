@@ -82,7 +82,6 @@ class Ingest:
         self.last_prices = LastPrices()
         self._serializer = serializer
         self._layouts = {kind: FieldLayoutCache(kind, fast_serializer) for kind in UpdateKind}
-        self._session_bytes = b""
         self._decimals = decimals
         self._buffer = buffer
         self._accounts = accounts
@@ -91,13 +90,30 @@ class Ingest:
         #: How many control records were acknowledged when a rejected one was last logged.
         self._announced_when_rejected = -1
 
-    def start_session(self, session_id: int) -> None:
-        """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
+    def start_session(self, session_id: int, includes: Callable[[str], bool] | None = None) -> None:
+        """Count ``seq`` from 0 again; the first record of each symbol is after a gap.
+
+        ``includes`` returns whether a symbol has part in the session, if not all have.
+        """
         self.session_id = self._dead_letters.session_id = session_id
-        self._session_bytes = encode_long(session_id)
-        self._router.start_session()
+        self._router.start_session(session_id, includes)
         if self.latest is not None:
-            self.latest.start_session(session_id)
+            self.latest.start_session(includes)
+
+    def set_market_status(self, *, wanted: bool) -> None:
+        """Publish the market status from now on, or not."""
+        self._router.set_market_status(wanted=wanted)
+
+    def drop(self, includes: Callable[[str], bool], reason: str) -> int:
+        """Drop all records of these symbols that are not acknowledged; return how many.
+
+        Those in flight may have been published. What copies them (latest states) is forgotten, too.
+        """
+        dropped = self.conflation.drop(includes, reason) + self._buffer.drop(includes, reason)
+        if self.latest is not None:
+            self.latest.start_session(includes)
+        self.overload.announce()
+        return dropped
 
     def set_wanted(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
         """Publish the records of these symbols on these topics from now on."""
@@ -219,7 +235,7 @@ class Ingest:
     # -- one update ---------------------------------------------------------------------------------------------
 
     def _update(self, update: Update, ingest_us: int, ingest_bytes: bytes) -> None:
-        fields, feed_time, session_bytes = update.fields, update.feed_time, self._session_bytes
+        fields, feed_time = update.fields, update.feed_time
         layouts = self._layouts[update.kind]
         names = tuple(fields)
         layout = layouts.known.get(names) or layouts.new(names)
@@ -233,7 +249,7 @@ class Ingest:
         values = []
         for stream in streams:
             value = layout.encode[stream.topic](
-                fields, feed_time, stream.symbol_bytes, ingest_bytes, session_bytes, stream.seq, stream.after_gap
+                fields, feed_time, stream.symbol_bytes, ingest_bytes, stream.session_bytes, stream.seq, stream.after_gap
             )
             if value is None or len(value) > MAX_RECORD_BYTES:
                 break
@@ -281,7 +297,7 @@ class Ingest:
             update.feed_time,
             stream.symbol_bytes,
             encode_long(ingest_us),
-            self._session_bytes,
+            stream.session_bytes,
             stream.seq,
             stream.after_gap,
         )
@@ -292,7 +308,7 @@ class Ingest:
         return value
 
     def _record(self, stream: SymbolStream, update: Update, ingest_us: int) -> dict[str, object]:
-        metadata = IngestMetadata(ingest_us, self.session_id, stream.seq, stream.after_gap, self._is_full)
+        metadata = IngestMetadata(ingest_us, stream.session_id, stream.seq, stream.after_gap, self._is_full)
         return build_record(stream.topic, update, metadata, self._decimals)
 
     def _queue_all(

@@ -10,10 +10,11 @@ answer) share a part of the budget, so that they leave room for the others.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from bridge.pipeline.partition_queue import RECORD_OVERHEAD_BYTES, PartitionQueue, size_of
-from bridge.topics import OWN_RECORDS, LatestTopic, Topic
+from bridge.topics import MARKET_DATA, OWN_RECORDS, LatestTopic, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -190,6 +191,36 @@ class RecordBuffer:
         self.charge(queue, -size_of(record))
         if queue.topic not in OWN_RECORDS:
             self._accounts.pending -= 1
+
+    def holds(self, includes: Callable[[str], bool]) -> bool:
+        """Return whether a market record of these symbols is not acknowledged yet."""
+        return any(
+            key is not None and includes(key.decode())
+            for queue in self.queues()
+            if queue.topic in MARKET_DATA
+            for _, key, _, _ in chain(queue.suspects, queue.in_flight, queue.waiting)
+        )
+
+    def holds_any(self, topic: AnyTopic) -> bool:
+        """Return whether a record of a topic is not acknowledged yet."""
+        return any(map(len, self._queues[topic]))
+
+    def drop(self, includes: Callable[[str], bool], reason: str) -> int:
+        """Remove the market records of these symbols, those in flight, too; return how many were counted as dropped.
+
+        What is in flight may have been published; the rest of its batch stays.
+        """
+        dropped = 0
+        for queue in self.queues():
+            topic = queue.topic
+            if topic in MARKET_DATA or isinstance(topic, LatestTopic):
+                removed = queue.remove(lambda key: key is not None and includes(key.decode()))
+                self.charge(queue, -sum(map(size_of, removed)))
+                if removed and not isinstance(topic, LatestTopic):
+                    self._accounts.pending -= len(removed)
+                    self._accounts.dropped[topic, reason] += len(removed)
+                    dropped += len(removed)
+        return dropped
 
     def excess_records(self, queue: PartitionQueue, max_records: int) -> int:
         """Return how many of a stalled queue's newest records are beyond what stalled queues may hold."""

@@ -39,6 +39,7 @@ async def test_a_replaced_producer_and_a_flood_of_dead_letters_are_announced(
     buffer.open({Topic.CONTROL: 1})
     serializer = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS))
     control = ControlEvents(serializer, buffer, accounts, instance="b")
+    control.start_session(7)
 
     control.heartbeat(rebuilds)
     control.heartbeat(rebuilds)

@@ -53,6 +53,10 @@ class ShardGroup:
         self.partitions = {topic: self.checker.partition(topic, 0) for topic in COUNTS}
         self.owners = {shard: Owner() for shard in range(SHARDS)}
         self.now_us = START
+        #: The number of shards in force.
+        self.shards = SHARDS
+        #: All records in the order in which they were written.
+        self.written: list[tuple[Topic, dict[str, object]]] = []
         self._offset = 0
 
     # -- the owner's doing -----------------------------------------------------------------------------------------
@@ -146,6 +150,8 @@ class ShardGroup:
         if process is not None:
             process.accounts.lines_received += 1
             process.accounts.published[topic] += 1
+        names = ("ingest_time_us", "session_id", "seq", "after_gap")
+        self.written.append((topic, {"symbol": header[0].decode(), **dict(zip(names, header[1:], strict=True))}))
         self.partitions[topic].check(self._offset, header[1] // 1000, header[0], repr(header).encode(), header)
 
     def control(
@@ -153,18 +159,19 @@ class ShardGroup:
     ) -> None:
         self.now_us += 1000
         self._offset += 1
-        record = {
+        record: dict[str, object] = {
             "kind": kind,
             "instance": process.name,
             "group": "g",
             "shard": shard,
-            "shards": SHARDS,
+            "shards": self.shards,
             "session_id": session,
             "time_us": self.time_us(process),
             "reason": reason,
             "counts": process.accounts.totals(),
             **more,
         }
+        self.written.append((Topic.CONTROL, record))
         self.checker.control(Place("aries.control", 0, self._offset), record)
 
     # -- facts -----------------------------------------------------------------------------------------------------

@@ -314,6 +314,48 @@ def test_an_owner_that_knew_of_no_other_is_found(group: ShardGroup) -> None:
     assert "The newer one claimed the shard, but the older one had not released it" in found
 
 
+def test_an_expiry_after_that_excuses_nothing(group: ShardGroup) -> None:
+    """Two owners were there at once before the lease of one of them was claimed."""
+    former = group.owner(0)
+    group.owners[0].former = None
+    group.claim(Process("b"), 0)
+    group.publish(0)
+    for record in group.read(former, 0):
+        group.write(*record, former)
+    group.now_us += 10 * SECOND
+    group.owners[0].former, group.owners[0].is_expired = "a", True
+    group.claim(Process("c"), 0)
+
+    [found] = group.found()
+    assert "The newer one claimed the shard, but the older one had not released it" in found
+
+
+@pytest.mark.parametrize("is_released", [False, True])
+def test_symbols_that_go_to_another_shard(*, is_released: bool) -> None:
+    """If the number of shards changes, the end of the only shard is that of a symbol which is in another one now."""
+    group = ShardGroup()
+    group.shards = 1
+    group.claim(Process("a"), 0)
+    group.publish(0)
+    former = group.owner(0)
+    in_flight, *_ = group.read(former, 0, "A0")
+    if is_released:
+        group.release(0)
+    else:
+        group.expire(0)
+    group.shards = 3
+    group.owners[0].process = None
+    group.claim(Process("b"), 0)
+    group.claim(new := Process("c"), 1)
+    group.publish(1, "A0")
+    group.write(*in_flight)
+    group.heartbeat(new)
+
+    found = group.found()
+    assert len(found) == is_released
+    assert all("The older one had announced before that it released the shard" in text for text in found)
+
+
 # -- whatever a group does ---------------------------------------------------------------------------------------------
 
 STEPS = st.lists(
