@@ -38,10 +38,12 @@ TAIL_MARKS: Final = 1000
 
 
 class MarkReader:
-    """The marks of all shards, through a consumer that is a member of no group."""
+    """The marks of all shards, through consumers that are members of no group."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, topic: str, shards: int) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, asking: AIOKafkaConsumer, topic: str, shards: int) -> None:
+        """``asking`` asks for ends: a broker answers a connection in order, and a fetch waits for records."""
         self._consumer = consumer
+        self._asking = asking
         self._topic = topic
         self._shards = shards
         self._partitions: list[TopicPartition] = []
@@ -60,7 +62,7 @@ class MarkReader:
         """
         await self._assign()
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(self._partitions)
+            ends: Mapping[TopicPartition, int] = await self._asking.end_offsets(self._partitions)
         return ends
 
     async def has_read(self, ends: Mapping[TopicPartition, int]) -> bool:
@@ -69,9 +71,8 @@ class MarkReader:
 
     async def _assign(self) -> None:
         """Read all partitions that there are; those that are read already go on where they are."""
-        client = client_of(self._consumer)
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            cluster = await client.fetch_all_metadata()
+            cluster = await client_of(self._asking).fetch_all_metadata()
         numbers = sorted(cluster.partitions_for_topic(self._topic) or ())
         if problem := shards_topic_problem(len(numbers), self._shards, self._topic):
             raise TopicConfigurationError(problem)
@@ -79,11 +80,14 @@ class MarkReader:
         if partitions == self._partitions:
             return
         positions = {known: await self._consumer.position(known) for known in self._partitions if known in partitions}
+        client = client_of(self._consumer)
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await client.fetch_all_metadata()
         self._consumer.assign(partitions)
         client.set_topics([])  # a request that names a topic could create it; see bridge.kafka.consumer
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            ends = await self._consumer.end_offsets(partitions)
-            beginnings = await self._consumer.beginning_offsets(partitions)
+            ends = await self._asking.end_offsets(partitions)
+            beginnings = await self._asking.beginning_offsets(partitions)
         for partition in partitions:
             tail = max(beginnings[partition], ends[partition] - TAIL_MARKS)
             self._consumer.seek(partition, positions.get(partition, tail))

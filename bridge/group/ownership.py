@@ -232,8 +232,11 @@ class Ownership:
         backoff = Backoff(0.1, 5.0)
         while True:
             try:
-                async with open_consumer(self._settings, self._instance) as consumer:
-                    reader = MarkReader(consumer, self._settings.shards_topic, self._settings.bridge_shards)
+                async with (
+                    open_consumer(self._settings, self._instance) as consumer,
+                    open_consumer(self._settings, self._instance) as asking,
+                ):
+                    reader = MarkReader(consumer, asking, self._settings.shards_topic, self._settings.bridge_shards)
                     await self._follow(reader, backoff)
             except (BridgeError, KafkaError, TimeoutError, OSError) as error:
                 if not self.marks_problem:
