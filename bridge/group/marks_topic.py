@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from bridge.group.marks import Mark
     from bridge.kafka.producer import Producer
 
-#: The longest wait for records, and how long a mark may take: others see no renewal meanwhile.
-POLL_SECONDS: Final = 0.5
+#: How long a mark may take: others see no renewal meanwhile.
 WRITE_TIMEOUT_SECONDS: Final = 3.0
 _BATCH_BYTES: Final = 16 << 10
 #: How many of the newest marks of a shard are read, those of a quarter of an hour: a lease lasts seconds.
@@ -47,7 +46,7 @@ class MarkReader:
         self._shards = shards
         self._partitions: list[TopicPartition] = []
 
-    async def read(self, timeout_seconds: float = POLL_SECONDS) -> Iterable[Mark]:
+    async def read(self, timeout_seconds: float) -> Iterable[Mark]:
         """Return the marks that arrive within the timeout; raise ``KafkaUnreachable``."""
         found: list[Mark] = []
         for records in (await fetch(self._consumer, timeout_seconds)).values():
