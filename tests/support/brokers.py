@@ -216,8 +216,8 @@ class RealKafka:
 
     def coordinator_of(self, group: str) -> int:
         """Return the number of the broker that coordinates a consumer group."""
-        described = self.admin().describe_consumer_groups([group])[group].result(timeout=10)
-        return int(described.coordinator.id)
+        admin = self.admin()  # the request ends with its client
+        return int(admin.describe_consumer_groups([group])[group].result(timeout=20).coordinator.id)
 
     def kill(self, number: int = 1) -> None:
         """End a broker at once (SIGKILL); its records stay on disk."""
