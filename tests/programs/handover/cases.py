@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ class Group:
         await joined(process)
         return process
 
+    def coordinator(self) -> int:
+        """Return the number of the broker that coordinates the group."""
+        return self.kafka.coordinator_of(f"{self.prefix}.shards")
+
 
 async def stopped(group: Group, repeats: int) -> None:
     """SIGTERM: the owner releases its shard."""
@@ -85,11 +90,11 @@ async def without_coordinator(group: Group, repeats: int) -> None:
     owner, _ = await group.start(), await group.start()
     for _ in range(repeats):
         await publishes(owner, RATE)
-        number = _coordinator(group)
+        number = await asyncio.to_thread(group.coordinator)
         group.kafka.kill(number)
         await publishes(owner, 10 * RATE)
         group.kafka.launch(number)
-        group.kafka.wait_until_ready()
+        await asyncio.to_thread(group.kafka.wait_until_ready)  # the simulator runs in this process
 
 
 async def killed_without_coordinator(group: Group, repeats: int) -> None:
@@ -97,13 +102,13 @@ async def killed_without_coordinator(group: Group, repeats: int) -> None:
     owner, standby = await group.start(), await group.start()
     for _ in range(repeats):
         await publishes(owner, RATE)
-        number = _coordinator(group)
+        number = await asyncio.to_thread(group.coordinator)
         group.kafka.kill(number)
         owner.signal(KILL)
         await owner.ended()
         await publishes(standby, RATE)
         group.kafka.launch(number)
-        group.kafka.wait_until_ready()
+        await asyncio.to_thread(group.kafka.wait_until_ready)  # the simulator runs in this process
         owner, standby = standby, await group.start()
 
 
@@ -156,7 +161,3 @@ async def _any_publishes(processes: list[Process]) -> None:
     await eventually(lambda: any(process.all("shard claimed") for process in processes), "an owner")
     [owner] = [process for process in processes if process.all("shard claimed")]
     await publishes(owner, RATE // 10)
-
-
-def _coordinator(group: Group) -> int:
-    return group.kafka.coordinator_of(f"{group.prefix}.shards")
