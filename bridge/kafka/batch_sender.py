@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,12 +13,17 @@ from aiokafka import errors as kafka_errors
 
 from bridge.clock import wall_us
 from bridge.kafka.batch_recovery import BatchRecovery
-from bridge.kafka.error_policy import BatchRejected, Reaction, reaction
+from bridge.kafka.error_policy import BatchRejected, NotSent, Reaction, reaction
+from bridge.kafka.produce_requests import MAX_REQUEST_BYTES, OutgoingBatch
 from bridge.kafka.record_batch import batch_maker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from bridge.kafka.delivery_state import DeliveryState
+    from bridge.kafka.produce_requests import BatchAnswer, Place
     from bridge.kafka.producer import Producer
+    from bridge.kafka.record_batch import RecordBatch
     from bridge.kafka.topic_backoff import TopicBackoff
     from bridge.observability.latency import LatencyMetrics
     from bridge.pipeline.ingest import Ingest
@@ -59,14 +64,6 @@ class Batching:
     compression: str
 
 
-@dataclass(slots=True)
-class _InFlight:
-    """The batches that a producer has not answered yet."""
-
-    queues: dict[asyncio.Future[object], PartitionQueue] = field(default_factory=dict)
-    none_left: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class BatchSender:
     """The loop that sends what the queues hold, and what becomes of each batch."""
 
@@ -80,7 +77,9 @@ class BatchSender:
         *,
         batching: Batching,
         ready: asyncio.Event,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``may_send`` says whether anything may be sent at the moment; the producer asks it again."""
         self.producer: Producer | None = None
         #: Names of topics of which a partition that we have records for has no leader, or is gone.
         self.leaderless: set[str] = set()
@@ -98,12 +97,15 @@ class BatchSender:
         #: When a batch was last acknowledged, or a drain saw that there is one to wait for (monotonic seconds).
         self._progress_at = 0.0
         self._failure: ProducerLost | None = None
-        self._in_flight = _InFlight()
+        self._may_send = may_send
+        #: The queues whose batches the producer has not answered yet.
+        self._in_flight: dict[Place, PartitionQueue] = {}
+        self._none_in_flight = asyncio.Event()
 
     @property
     def has_in_flight(self) -> bool:
         """Return whether a batch waits for its acknowledgement."""
-        return bool(self._in_flight.queues)
+        return bool(self._in_flight)
 
     async def run(self, producer: Producer) -> None:
         """Send through a producer until it is lost; raise ``ProducerLost``."""
@@ -116,9 +118,11 @@ class BatchSender:
             self._ready.clear()
             if self._failure is not None:
                 raise self._failure
-            for queue in self._buffer.take_ready():
-                if self._send_batch(producer, queue) > RECORDS_PER_TURN:
-                    await asyncio.sleep(0)
+            if self._may_send():
+                await self._send_round(producer)
+            else:
+                for queue in self._buffer.take_ready():
+                    self._buffer.defer(queue)
 
     def fail(self, failure: ProducerLost) -> None:
         """Let ``run`` end with the first failure that there was."""
@@ -136,10 +140,10 @@ class BatchSender:
             self._progress_at = time.monotonic()
         self._hurry.set()
         while not self._buffer.empty:
-            self._in_flight.none_left.clear()
+            self._none_in_flight.clear()
             try:
                 async with asyncio.timeout(DRAIN_CHECK_SECONDS):
-                    await self._in_flight.none_left.wait()
+                    await self._none_in_flight.wait()
             except TimeoutError:
                 pass
             else:
@@ -173,14 +177,17 @@ class BatchSender:
 
     async def settle(self) -> None:
         """Give the batches in flight a moment to be acknowledged after one has failed."""
-        if self._in_flight.queues:
-            await asyncio.wait(self._in_flight.queues, timeout=SETTLE_SECONDS)
+        if self._in_flight:
+            self._none_in_flight.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await self._none_in_flight.wait()
 
     def release_producer(self) -> Producer | None:
         """Return the producer; what it has in flight is no longer waited for, and its answers are ignored."""
         producer, self.producer = self.producer, None
-        self._in_flight.queues.clear()
-        self._in_flight.none_left.set()
+        self._in_flight.clear()
+        self._none_in_flight.set()
         self._failure = None
         if not self._draining:
             self._hurry.clear()
@@ -212,41 +219,73 @@ class BatchSender:
                 async with asyncio.timeout(left_seconds):
                     await self._hurry.wait()
 
-    def _send_batch(self, producer: Producer, queue: PartitionQueue) -> int:
-        """Send the next batch of a queue; return how many records it has, 0 if the queue is blocked."""
+    async def _send_round(self, producer: Producer) -> None:
+        """Send the next batch of every queue that has one and whose broker takes it now."""
+        batches: list[OutgoingBatch] = []
+        size = 0
+        for queue in self._buffer.take_ready():
+            if (batch := self._next_batch(producer, queue)) is None:
+                continue
+            if size and size + batch.size_bytes > MAX_REQUEST_BYTES:
+                self._send(producer, batches)
+                batches, size = [], 0
+            batches.append(OutgoingBatch(queue.name, queue.partition, batch))
+            size += batch.size_bytes
+            if batch.record_count() > RECORDS_PER_TURN:
+                await asyncio.sleep(0)
+        if batches:
+            self._send(producer, batches)
+
+    def _next_batch(self, producer: Producer, queue: PartitionQueue) -> RecordBatch | None:
+        """Put the next batch of a queue in flight and return it; None if the queue has none, or must wait."""
         if self.is_blocked(queue):
             self._buffer.defer(queue)
             if not self.is_writable(queue):  # else it only waits a moment to be sent again
                 self._buffer.set_stalled(queue, is_stalled=True)
-            return 0
+            return None
         if not queue.waiting:
             self._buffer.pass_over(queue)
-            return 0
+            return None
+        if producer.is_busy(queue.name, queue.partition):
+            self._buffer.wait_for_broker(queue, time.monotonic())
+            return None
         batch = self._new_batch()
         count = batch.fill(queue.next_batch())
-        try:
-            acknowledgement = producer.send(batch, queue.name, queue.partition)
-        except kafka_errors.KafkaError as error:
-            raise ProducerLost(error, queue) from error
         self._buffer.start_batch(queue, count, self._state.note_activity())
-        self._in_flight.queues[acknowledgement] = queue
-        acknowledgement.add_done_callback(partial(self._on_answer, producer))
-        return count
+        self._in_flight[queue.name, queue.partition] = queue
+        return batch
 
-    def _on_answer(self, producer: Producer, acknowledgement: asyncio.Future[object]) -> None:
-        queue = self._in_flight.queues.pop(acknowledgement, None)
-        error = None if acknowledgement.cancelled() else acknowledgement.exception()
-        if producer is not self.producer or queue is None:
+    def _send(self, producer: Producer, batches: Sequence[OutgoingBatch]) -> None:
+        try:
+            producer.send(batches, partial(self._on_answers, producer))
+        except kafka_errors.KafkaError as error:
+            raise ProducerLost(error, self._in_flight.get(batches[0][:2])) from error
+
+    def _on_answers(self, producer: Producer, answers: Sequence[BatchAnswer]) -> None:
+        """Deal with each batch, then let the queues go on that waited for the broker."""
+        if producer is not self.producer:
             return  # of a producer that was replaced: its records are requeued already
-        if error is None:
-            self._on_acknowledgement(queue)
-        else:
-            self._on_failure(producer, queue, error)
-        if not self._in_flight.queues:
-            self._in_flight.none_left.set()
-
-    def _on_acknowledgement(self, queue: PartitionQueue) -> None:
         now, now_us = self._state.note_activity(), wall_us()
+        is_sent = False
+        for topic, partition, error in answers:
+            queue = self._in_flight.pop((topic, partition), None)
+            if queue is None:
+                continue
+            if error is None:
+                self._on_acknowledgement(queue, now, now_us)
+            elif isinstance(error, NotSent):
+                self._on_not_sent(producer, queue)
+                continue
+            else:
+                self._on_failure(producer, queue, error)
+            is_sent = True
+        if is_sent:
+            self._ingest.release_after_overload(now_us)
+            self._buffer.resume_deferred()
+        if not self._in_flight:
+            self._none_in_flight.set()
+
+    def _on_acknowledgement(self, queue: PartitionQueue, now: float, now_us: int) -> None:
         self._progress_at = now
         self._state.note_answer()
         self._state.acking = True
@@ -258,7 +297,11 @@ class BatchSender:
         if self._topic_backoff and queue.name not in self.leaderless and not self._recovery.is_refused(queue.name):
             self._topic_backoff.unblock(queue.name)
         self._buffer.set_stalled(queue, is_stalled=False)
-        self._ingest.release_after_overload(now_us)
+
+    def _on_not_sent(self, producer: Producer, queue: PartitionQueue) -> None:
+        """Put a batch back that was not sent after all; the queue waits for ``RecordBuffer.resume_deferred``."""
+        producer.rewind(queue.name, queue.partition, len(queue.in_flight))
+        self._buffer.withdraw_batch(queue)
 
     def _on_failure(self, producer: Producer, queue: PartitionQueue, error: BaseException) -> None:
         """Requeue the batch and do what its error asks for; only what poisons the producer replaces it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -62,21 +63,33 @@ class Publisher:
         batching: Batching,
         delivery_timeout_seconds: float,
         ready: asyncio.Event,
-        start_producer: StartProducer = AiokafkaProducer.start,
+        may_send: Callable[[], bool] = lambda: True,
+        start_producer: StartProducer | None = None,
     ) -> None:
-        """``options`` reads secrets and certificates again; ``ready`` is set when a queue has something to send."""
+        """``options`` reads secrets and certificates again; ``ready`` is set when a queue has something to send.
+
+        ``may_send`` says whether anything may be sent at the moment: it is asked before batches are made, and again
+        immediately before each request is written. When it says yes again, call ``RecordBuffer.resume_deferred``.
+        """
         self.state = DeliveryState()
         self._buffer = buffer
         self._names = names
         self._topics = topics
         self._options = options
-        self._start_producer = start_producer
+        self._start_producer = start_producer or partial(AiokafkaProducer.start, may_send=may_send)
         self._compression = batching.compression
         self._backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
         self._topic_backoff = TopicBackoff()
         self._producer: Producer | None = None
         self._sender = BatchSender(
-            buffer, ingest, latency, self._topic_backoff, self.state, batching=batching, ready=ready
+            buffer,
+            ingest,
+            latency,
+            self._topic_backoff,
+            self.state,
+            batching=batching,
+            ready=ready,
+            may_send=may_send,
         )
         self._watchdog = MetadataWatchdog(
             self._sender,

@@ -26,14 +26,13 @@ _LENGTH, _BEHIND_LENGTH, _CRC, _ATTRIBUTES, _RECORDS = 8, 12, 17, 21, 61
 
 
 class RecordBatch:
-    """Be to aiokafka's producer what it asks of a ``BatchBuilder`` that is full."""
+    """The records of a batch, up to its size."""
 
     def __init__(self, batch_bytes: int, codec: int, zstd: ZstdCompressor | None) -> None:
         codec = codec if zstd is None else CODECS["none"]
         self._builder = DefaultRecordBatchBuilder(_MAGIC, codec, 0, -1, -1, 0, batch_bytes)
         self._zstd = zstd
         self._count = 0
-        self._built: bytearray | None = None
 
     def fill(self, records: Iterable[Record]) -> int:
         """Take as many records as fit, at least one; return how many."""
@@ -62,19 +61,13 @@ class RecordBatch:
         size: int = self._builder.size()
         return size
 
-    def closed(self) -> bool:
-        """Return that it takes no more."""
-        return True
-
-    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
-        self._builder.set_producer_state(producer_id, producer_epoch, base_sequence)
-
-    def _build(self) -> bytearray:
-        if self._built is None:  # it is asked for again where it is sent again
-            self._built = self._builder.build()
-            if self._zstd is not None:
-                _compress(self._built, self._zstd)
-        return self._built
+    def encode(self, producer_id: int, producer_epoch: int, sequence: int) -> bytearray:
+        """Return it as it goes over the wire, compressed; call it once."""
+        self._builder.set_producer_state(producer_id, producer_epoch, sequence)
+        encoded: bytearray = self._builder.build()
+        if self._zstd is not None:
+            _compress(encoded, self._zstd)
+        return encoded
 
 
 def batch_maker(compression: str, batch_bytes: int) -> Callable[[], RecordBatch]:

@@ -617,7 +617,7 @@ async def test_close_is_graceful_only_if_nothing_is_in_flight() -> None:
 
 async def test_a_library_without_a_name_that_is_used_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The start fails with the version that is needed, instead of failing later."""
-    names: dict[str, Any] = {"client": ("_conns",), "accumulator": ("_gone",), "sender": ()}
+    names: dict[str, Any] = {"client": ("_conns",), "connection": ("_gone",)}
     monkeypatch.setattr(aiokafka_internals, "REQUIRED", names)
-    with pytest.raises(UnsupportedLibrary, match=r"lacks accumulator\._gone.*install aiokafka 0\.14\.0"):
+    with pytest.raises(UnsupportedLibrary, match=r"lacks connection\._gone.*install aiokafka 0\.14\.0"):
         await Kafka(delivery_timeout_seconds=60).publisher.connect()
