@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.errors import KafkaUnreachable
+from bridge.kafka import produce_requests
 from bridge.kafka.produce_requests import OutgoingBatch
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.record_batch import batch_maker
 from tests.faults.proxy import Direction, Proxy
+from tests.support.consumer import read_all
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
@@ -50,6 +52,19 @@ def cut(producer: AiokafkaProducer) -> None:
 def name_of_error(answers: list[BatchAnswer]) -> set[str]:
     """Return the names of the errors of batches."""
     return {type(answer.error).__name__ for answer in answers}
+
+
+async def publish(producer: AiokafkaProducer, topic: str) -> None:
+    """Send a batch until Kafka has it, and close the producer; a broker that was paused may have to come back first."""
+    answers: list[BatchAnswer] = []
+    while not answers or answers[-1].error is not None:
+        before = len(answers)
+        producer.send([batch(topic)], answers.extend)
+        await eventually(lambda before=before: len(answers) > before, "an answer")  # type: ignore[misc]
+        if answers[-1].error is not None:
+            producer.rewind(topic, 0, 1)
+            await producer._client.force_metadata_update()
+    await producer.close()
 
 
 @asynccontextmanager
@@ -149,3 +164,27 @@ async def test_a_cut_connection_fails_its_batches_at_once(kafka: RealKafka, topi
         assert not producer.has_ended()
         await producer.abandon()
         assert len(answers) == PARTITIONS
+
+
+async def test_what_was_not_sent_when_a_producer_is_abandoned_never_leaves(
+    kafka: RealKafka, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a request that is larger than what the sockets hold, the rest is discarded; a broker takes no part of it."""
+    monkeypatch.setattr(produce_requests, "MAX_REQUEST_BYTES", 1 << 26)
+    kafka.create_topic(topic_prefix, 2 * PARTITIONS)
+    options = {"bootstrap_servers": kafka.bootstrap_servers}
+    producer = await AiokafkaProducer.start(options, [topic_prefix])
+    answers: list[BatchAnswer] = []
+    kafka.pause()
+    try:
+        large = [OutgoingBatch(topic_prefix, number, batch_maker("none", 1)()) for number in range(2 * PARTITIONS)]
+        for one in large:
+            one.batch.fill([(1, None, bytes(900_000), None)])
+        producer.send(large, answers.extend)
+        await asyncio.sleep(0)
+        await producer.abandon()
+        assert name_of_error(answers) == {"ProducerClosed"}
+    finally:
+        kafka.resume()
+    await publish(await AiokafkaProducer.start(options, [topic_prefix]), topic_prefix)
+    assert [one.value for one in await asyncio.to_thread(read_all, kafka.bootstrap_servers, [topic_prefix])] == [b"0"]
