@@ -19,7 +19,6 @@ OLDEST_VERSION: Final = 3
 NEWEST_VERSION: Final = 8
 #: From this version on a broker answers at once, and the client is to wait (KIP-219).
 _CLIENT_WAITS_SINCE: Final = 6
-_LOG_START_SINCE: Final = 5
 _RECORD_ERRORS_SINCE: Final = 8
 _ALL_IN_SYNC: Final = -1
 _NO_TRANSACTION: Final = -1
@@ -30,9 +29,11 @@ _SHORT: Final = struct.Struct(">h")
 _INT: Final = struct.Struct(">i")
 #: A partition of a request: its number, and how long its batch is.
 _BATCH: Final = struct.Struct(">ii")
-#: A partition of an answer: its number, the error's code, offset and time (and the start of the log).
-_ANSWER: Final = struct.Struct(">ihqq")
-_LOG_START_BYTES: Final = 8
+#: A partition of an answer, as it is without an error: number, code, offset, time; since version 5 the start of the
+#: log; since version 8 how many records are named, and the length of the message.
+_PLAIN_ANSWERS: Final = ((8, struct.Struct(">ihqqqih")), (5, struct.Struct(">ihqqq")), (3, struct.Struct(">ihqq")))
+_RECORDS_AND_MESSAGE_BYTES: Final = 6
+_NONE_NAMED, _NO_MESSAGE = 0, -1
 
 
 class ProduceAnswer(NamedTuple):
@@ -79,19 +80,19 @@ def decode(version: int, answer: bytes, at: int) -> ProduceAnswer:
     Raises ``struct.error`` or ``ValueError`` if it is not one.
     """
     errors: dict[tuple[str, int], BatchRejected | None] = {}
-    between = _LOG_START_BYTES if version >= _LOG_START_SINCE else 0
+    plain = next(answer for since, answer in _PLAIN_ANSWERS if version >= since)
     names_records = version >= _RECORD_ERRORS_SINCE
     topics, at = _int(answer, at)
     for _ in range(topics):
         topic, at = _text(answer, at)
         partitions, at = _int(answer, at)
         for _ in range(partitions):
-            number, code, *_ = _ANSWER.unpack_from(answer, at)
-            at += _ANSWER.size + between
+            number, code, *more = plain.unpack_from(answer, at)
+            at += plain.size
             indices: tuple[int, ...] = ()
             message = None
-            if names_records:
-                indices, at = _record_indices(answer, at)
+            if names_records and more[-2:] != [_NONE_NAMED, _NO_MESSAGE]:
+                indices, at = _record_indices(answer, at - _RECORDS_AND_MESSAGE_BYTES)
                 message, at = _text(answer, at)
             is_there = code in (NO_ERROR, DUPLICATE_SEQUENCE_NUMBER)
             errors[topic or "", number] = None if is_there else BatchRejected(code, message or "", indices)
