@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 #: How long the other batches in flight may take to be acknowledged when one has failed: each that is, is no repeat.
 SETTLE_SECONDS: Final = 1.0
-#: By how much uvloop's timers are late in the mean: they count whole milliseconds.
-TIMER_LATENESS_SECONDS: Final = 0.0005
+#: The shortest time to linger: uvloop's timers count whole milliseconds.
+MIN_LINGER_SECONDS: Final = 0.0005
 #: How often a drain looks for blocked queues, and how long it waits if no others have records left.
 DRAIN_CHECK_SECONDS: Final = 0.1
 BLOCKED_DRAIN_SECONDS: Final = 3.0
@@ -57,7 +57,10 @@ class ProducerLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How records become batches."""
+    """How records become batches; ``linger_seconds`` pass between two rounds of batches, unless more waits than that.
+
+    ``batch_bytes`` is the size of a batch, before compression.
+    """
 
     linger_seconds: float
     batch_bytes: int
@@ -94,6 +97,8 @@ class BatchSender:
         self._ready = ready
         self._hurry = asyncio.Event()
         self._draining = False
+        #: When the last round of batches was made (monotonic seconds).
+        self._round_at = 0.0
         #: When a batch was last acknowledged, or a drain saw that there is one to wait for (monotonic seconds).
         self._progress_at = 0.0
         self._failure: ProducerLost | None = None
@@ -113,7 +118,7 @@ class BatchSender:
         while True:
             await self._ready.wait()
             self._state.note_activity()
-            if self._may_linger:
+            if self._failure is None:
                 await self._linger()
             self._ready.clear()
             if self._failure is not None:
@@ -200,24 +205,16 @@ class BatchSender:
         now = time.monotonic()
         return self._topic_backoff.is_held(queue.name, now) or self._recovery.not_before(queue) > now
 
-    @property
-    def _may_linger(self) -> bool:
-        return (
-            self._batching.linger_seconds > 0
-            and self._failure is None
-            and self._buffer.ready_bytes < self._batching.batch_bytes
-        )
-
     async def _linger(self) -> None:
-        """Wait for more records to join the oldest that waits (Kafka's ``linger.ms``)."""
-        age_seconds = (wall_us() - self._buffer.oldest_ready_us()) / 1e6
-        linger_seconds = self._batching.linger_seconds
-        left_seconds = min(linger_seconds - age_seconds, linger_seconds)  # the clock may have been set back
-        left_seconds -= TIMER_LATENESS_SECONDS
-        if left_seconds > 0:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left_seconds):
-                    await self._hurry.wait()
+        """Let rounds of batches be some time apart: after a pause records go at once, in a stream they go together."""
+        left_seconds = self._round_at + self._batching.linger_seconds - time.monotonic()
+        if left_seconds < MIN_LINGER_SECONDS or self._buffer.ready_bytes >= self._batching.batch_bytes:
+            return
+        timer = asyncio.get_running_loop().call_later(left_seconds, self._hurry.set)
+        await self._hurry.wait()
+        timer.cancel()
+        if not self._draining:
+            self._hurry.clear()
 
     async def _send_round(self, producer: Producer) -> None:
         """Send the next batch of every queue that has one and whose broker takes it now."""
@@ -234,6 +231,7 @@ class BatchSender:
             if batch.record_count() > RECORDS_PER_TURN:
                 await asyncio.sleep(0)
         if batches:
+            self._round_at = time.monotonic()
             self._send(producer, batches)
 
     def _next_batch(self, producer: Producer, queue: PartitionQueue) -> RecordBatch | None:

@@ -252,10 +252,6 @@ class RecordBuffer:
         """Return how much the queues hold that wait to be sent and can be."""
         return sum(queue.bytes for queue in self._ready)
 
-    def oldest_ready_us(self) -> int:
-        """Return when the oldest record that waits to be sent was read (µs since the epoch); 0 if none waits."""
-        return min((queue.waiting[0][0] for queue in self._ready if queue.waiting), default=0)
-
     def oldest_unanswered(self) -> float | None:
         """Return since when a batch has had no answer from any broker, sent again or not (monotonic seconds)."""
         waiting = (queue.unanswered_since for queue in self.queues())
