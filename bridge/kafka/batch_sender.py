@@ -322,4 +322,6 @@ class BatchSender:
         producer.refresh_metadata()
         self._buffer.requeue_batch(queue)
         delay_seconds = self._recovery.failed(queue, error, reacting, records, now)
+        if reacting is Reaction.FIND_RECORD:
+            self._round_at = 0.0  # a search takes many rounds, and nothing may change meanwhile
         asyncio.get_running_loop().call_later(delay_seconds, self._buffer.resume_deferred)
