@@ -169,6 +169,9 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         #: Topics that may not be described.
         self.hidden_topics: set[str] = set()
         self._topics = set(topics)
+        #: The leaders that were asked for, of the newest metadata.
+        self._leaders: dict[tuple[str, int], int | None] = {}
+        self.cluster.add_listener(lambda _: self._leaders.clear())
         self.cluster.need_all_topic_metadata = True  # a missing topic is not logged at each update
         self._connection_options = {name: options[name] for name in _CONNECTION_OPTIONS if name in options}
 
@@ -279,8 +282,11 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
 
     def leader(self, topic: str, partition: int) -> int | None:
         """Return the number of the broker that takes a partition's records; None if it has none, or none is known."""
-        leader: int | None = self.cluster.leader_for_partition(TopicPartition(topic, partition))
-        return None if leader is None or leader < 0 else leader
+        place = topic, partition
+        if place not in self._leaders:
+            leader: int | None = self.cluster.leader_for_partition(TopicPartition(topic, partition))
+            self._leaders[place] = None if leader is None or leader < 0 else leader
+        return self._leaders[place]
 
     @property
     def client_id(self) -> str:

@@ -202,6 +202,8 @@ class BatchSender:
         """Return whether a queue cannot be sent: no leader, its topic is held, or it failed a moment ago."""
         if self.producer is None or not self.producer.has_leader(queue.name, queue.partition):
             return True
+        if not self._topic_backoff and not self._recovery:
+            return False
         now = time.monotonic()
         return self._topic_backoff.is_held(queue.name, now) or self._recovery.not_before(queue) > now
 
@@ -223,12 +225,13 @@ class BatchSender:
         for queue in self._buffer.take_ready():
             if (batch := self._next_batch(producer, queue)) is None:
                 continue
-            if size and size + batch.size_bytes > MAX_REQUEST_BYTES:
+            size_bytes = batch.size_bytes
+            if size and size + size_bytes > MAX_REQUEST_BYTES:
                 self._send(producer, batches)
                 batches, size = [], 0
             batches.append(OutgoingBatch(queue.name, queue.partition, batch))
-            size += batch.size_bytes
-            if batch.record_count() > RECORDS_PER_TURN:
+            size += size_bytes
+            if batch.records > RECORDS_PER_TURN:
                 await asyncio.sleep(0)
         if batches:
             self._round_at = time.monotonic()

@@ -19,6 +19,7 @@ OLDEST_VERSION: Final = 3
 NEWEST_VERSION: Final = 8
 #: From this version on a broker answers at once, and the client is to wait (KIP-219).
 _CLIENT_WAITS_SINCE: Final = 6
+_LOG_START_SINCE: Final = 5
 _RECORD_ERRORS_SINCE: Final = 8
 _ALL_IN_SYNC: Final = -1
 _NO_TRANSACTION: Final = -1
@@ -31,7 +32,9 @@ _INT: Final = struct.Struct(">i")
 _BATCH: Final = struct.Struct(">ii")
 #: A partition of an answer, as it is without an error: number, code, offset, time; since version 5 the start of the
 #: log; since version 8 how many records are named, and the length of the message.
-_PLAIN_ANSWERS: Final = ((8, struct.Struct(">ihqqqih")), (5, struct.Struct(">ihqqq")), (3, struct.Struct(">ihqq")))
+_PLAIN_SINCE_3: Final = struct.Struct(">ihqq")
+_PLAIN_SINCE_5: Final = struct.Struct(">ihqqq")
+_PLAIN_SINCE_8: Final = struct.Struct(">ihqqqih")
 _RECORDS_AND_MESSAGE_BYTES: Final = 6
 _NONE_NAMED, _NO_MESSAGE = 0, -1
 
@@ -80,8 +83,8 @@ def decode(version: int, answer: bytes, at: int) -> ProduceAnswer:
     Raises ``struct.error`` or ``ValueError`` if it is not one.
     """
     errors: dict[tuple[str, int], BatchRejected | None] = {}
-    plain = next(answer for since, answer in _PLAIN_ANSWERS if version >= since)
     names_records = version >= _RECORD_ERRORS_SINCE
+    plain = _PLAIN_SINCE_8 if names_records else _PLAIN_SINCE_5 if version >= _LOG_START_SINCE else _PLAIN_SINCE_3
     topics, at = _int(answer, at)
     for _ in range(topics):
         topic, at = _text(answer, at)

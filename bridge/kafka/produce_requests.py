@@ -197,7 +197,7 @@ class ProduceRequests:
         brokers: dict[int, _Broker] = {}
         for topic, partition, batch in batches:
             place = topic, partition
-            pending = _Pending(place, batch, self._sequences.take(place, batch.record_count()), on_answers)
+            pending = _Pending(place, batch, self._sequences.take(place, batch.records), on_answers)
             leader = self._client.leader(topic, partition)
             if leader is None:
                 leaderless.append(pending)

@@ -35,7 +35,8 @@ class RecordBatch:
         codec = codec if zstd is None else CODECS["none"]
         self._builder = DefaultRecordBatchBuilder(_MAGIC, codec, 0, -1, -1, 0, batch_bytes)
         self._zstd = zstd
-        self._count = 0
+        #: How many records it has.
+        self.records = 0
 
     def fill(self, records: Iterable[Record]) -> int:
         """Take as many records as fit, at least one; return how many."""
@@ -45,18 +46,14 @@ class RecordBatch:
             if append(count, ingest_us // 1000, key, value, no_headers) is None:
                 break
             count += 1
-        self._count = count
+        self.records = count
         return count
 
     def append(self, time_us: int, key: bytes | None, value: bytes, headers: list[tuple[str, bytes | None]]) -> bool:
         """Take one record with headers if it fits, or is the first; return whether it was taken."""
-        taken = self._builder.append(self._count, time_us // 1000, key, value, headers) is not None
-        self._count += taken
+        taken = self._builder.append(self.records, time_us // 1000, key, value, headers) is not None
+        self.records += taken
         return taken
-
-    def record_count(self) -> int:
-        """Return how many records it has."""
-        return self._count
 
     @property
     def size_bytes(self) -> int:

@@ -91,7 +91,7 @@ class RecordPublisher:
             for marked in list(queue)[:limit]:
                 if not batch.append(*marked.record[1:], marked.headers):
                     break
-            count = batch.record_count()
+            count = batch.records
             try:
                 await self._send(batch, name, number)
             except KafkaError as error:

@@ -57,7 +57,7 @@ class FakeProducer:
         """Record the batches, for the test to answer."""
         if self.ended:
             raise ProducerClosed
-        self.sent += [SentBatch(topic, number, batch.record_count(), on_answers) for topic, number, batch in batches]
+        self.sent += [SentBatch(topic, number, batch.records, on_answers) for topic, number, batch in batches]
 
     def is_busy(self, topic: str, partition: int) -> bool:
         """Return what the test says."""

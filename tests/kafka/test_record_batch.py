@@ -35,7 +35,7 @@ def _read(data: bytearray) -> tuple[DefaultRecordBatch, list[tuple[int, int, byt
 def test_a_batch_holds_what_it_was_filled_with(compression: str, records: list[Record]) -> None:
     """Whatever the codec, a reader finds offsets, times, keys and values, an intact checksum and the producer."""
     made = batch_maker(compression, _ROOM)()
-    assert made.fill(records) == len(records) == made.record_count()
+    assert made.fill(records) == len(records) == made.records
     batch, found = _read(made.encode(7, 3, 41))
     assert found == [(place, us // 1000, key, value) for place, (us, key, value, _) in enumerate(records)]
     assert (batch.producer_id, batch.producer_epoch, batch.base_sequence) == (7, 3, 41)
