@@ -119,6 +119,8 @@ class _Lock:
     #: When the lease ends, and when the hold was acknowledged that must be read back.
     lease_end: float = 0.0
     acknowledged_at: float | None = None
+    #: What it becomes once a lease that has ended is renewed.
+    resumes_as: LockState = LockState.OWNED
     cause: Cause = Cause.CLAIMED
     other: str = ""
 
@@ -306,21 +308,27 @@ class ShardLocks:
                 case LockState.SUSPENDED:
                     self._step_suspended(shard, lock, now)
                 case LockState.RELEASING if lock.lease_end <= now:
-                    self._lose(shard, lock.other)
+                    self._step_lapsed_release(shard, lock, now)
         self._step_together(now)
         events, self._events = self._events, []
         return events
 
     def give_back(self, shards: Iterable[int], cause: Cause) -> None:
-        """Release shards of our own will, as at a stop; shards that are only claimed are given up."""
+        """Release shards of our own will, as at a stop; shards that are only claimed are given up.
+
+        A shard whose lease has ended is released once it is renewed: what was read of it may still be published then.
+        """
         for shard in shards:
             lock = self._locks.get(shard)
-            if lock is None or lock.state is LockState.RELEASING:
+            if lock is None or LockState.RELEASING in (lock.state, lock.resumes_as):
                 continue
             if lock.state in (LockState.CLAIMING, LockState.HOLDING):
                 self._end(shard)
             else:
+                state = lock.state
                 self._request_release(shard, lock, cause, "")
+                if state is LockState.SUSPENDED:
+                    lock.state, lock.resumes_as = LockState.SUSPENDED, LockState.RELEASING
 
     def released(self, shard: int) -> None:
         """Note that everything of a shard has been published that will be: the next owner may begin."""
@@ -355,7 +363,16 @@ class ShardLocks:
             self._claimed_at[shard] = now
             self._lose(shard, other)
         elif lock.acknowledged_at is not None and self._has_read_since(lock.acknowledged_at) and now < lock.lease_end:
-            lock.state, lock.acknowledged_at = LockState.OWNED, None
+            lock.state, lock.acknowledged_at = lock.resumes_as, None
+            lock.resumes_as = LockState.OWNED
+
+    def _step_lapsed_release(self, shard: int, lock: _Lock, now: float) -> None:
+        """Give up a shard whose lease has ended while it was released, unless nobody waits for it."""
+        if lock.cause is Cause.CLAIMED or self._superseded_by(shard, lock) is not None:
+            self._lose(shard, lock.other)
+        else:
+            lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
+            lock.resumes_as = LockState.RELEASING
 
     def _step_together(self, now: float) -> None:
         """Suspend while all leases have ended; if only some have, their shards are given up, and the others go on."""

@@ -11,7 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
+import struct
 from collections import defaultdict
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,6 +69,8 @@ _ALL_IN_SYNC: Final = -1
 MAX_REQUEST_BYTES: Final = 4 << 20
 _SEQUENCES: Final = 1 << 31
 _RETRY_BACKOFF_MS: Final = 100
+#: A lingering time of zero.
+_DISCARD: Final = struct.pack("ii", 1, 0)
 _CONNECTION_OPTIONS: Final = (
     *("client_id", "request_timeout_ms", "ssl_context", "security_protocol", "sasl_mechanism", "sasl_plain_username"),
     *("sasl_plain_password", "sasl_oauth_token_provider"),
@@ -214,10 +219,16 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         return reason or "no broker is known"
 
     def abort_connections(self) -> None:
-        """Close all connections at once, with what they have not sent yet: it would arrive late."""
+        """Close all connections at once, with what they have not sent yet: it would arrive late.
+
+        A lingering time of zero makes the kernel discard its part of that, too (socket(7), SO_LINGER): by default it
+        goes on to send that of a closed socket, minutes later if the network comes back then.
+        """
         for connection in self._conns.values():
             writer = connection._writer  # noqa: SLF001 - this is the module for it
             if writer is not None:
+                with suppress(OSError):  # it is closed already
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
                 writer.transport.abort()
 
     def detach_synchronizer(self) -> asyncio.Task[None] | None:
