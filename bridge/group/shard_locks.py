@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ARBITER: Final = 0
 #: After how long without success a shard that is still assigned is claimed again.
 CLAIM_AGAIN_SECONDS: Final = 3.0
+#: How long after a mark could not be written it is tried again.
+WRITE_AGAIN_SECONDS: Final = 0.25
 #: For how long the lease of one shard may have ended while others hold theirs, until the shard is given up.
 PARTIAL_LAPSE_SECONDS: Final = 1.0
 
@@ -116,6 +118,8 @@ class _Lock:
     #: When the last mark was sent that is not acknowledged, and the last one that was.
     sending_since: float | None = None
     sent_at: float | None = None
+    #: When the next hold is due after one that could not be written.
+    not_before: float = 0.0
     #: When the lease ends, and when the hold was acknowledged that must be read back.
     lease_end: float = 0.0
     acknowledged_at: float | None = None
@@ -159,14 +163,16 @@ class ShardLocks:
                 if mark.epoch > partition.epoch:  # its claim has been compacted away, or is older than what is read
                     partition.newest_claim = mark
                 partition.holders[mark.process] = mark, now
-                if partition.last is not None and _tenure(partition.last) != _tenure(mark):
+                if partition.last is not None and not _is_of(mark, partition.last):
                     partition.former = partition.last
                 partition.last = mark
             case MarkKind.RELEASE:
                 held = partition.holders.get(mark.process)
                 if held is not None and held[0].epoch <= mark.epoch:
                     del partition.holders[mark.process]
-                if partition.last is None or _tenure(partition.last) == _tenure(mark):
+                # Not of one who had only claimed it: nobody would know that there was no owner before.
+                is_owners = mark.session_id is not None if partition.last is None else _is_of(mark, partition.last)
+                if is_owners:
                     partition.last = mark
         partition.epoch = max(partition.epoch, mark.epoch)
         partition.newest_session_id = max(partition.newest_session_id, mark.session_id or 0)
@@ -255,7 +261,7 @@ class ShardLocks:
                 self._locks[shard] = _Lock(self._partition(shard).epoch + 1, LockState.CLAIMING, now)
                 marks.append(self._mark(MarkKind.CLAIM, shard))
         for shard, lock in self._locks.items():
-            if lock.sending_since is None and self._is_hold_due(shard, lock, now):
+            if lock.sending_since is None and lock.not_before <= now and self._is_hold_due(shard, lock, now):
                 lock.sending_since = now
                 marks.append(self._mark(MarkKind.HOLD, shard))
         return marks
@@ -267,7 +273,8 @@ class ShardLocks:
             if lock.state is LockState.CLAIMING:
                 times.extend(self._ends(shard))
             else:
-                times.append((lock.sent_at or now) + HOLD_INTERVAL_SECONDS)
+                if lock.sending_since is None:
+                    times.append(max((lock.sent_at or now) + HOLD_INTERVAL_SECONDS, lock.not_before))
                 if lock.lease_end > now:
                     times.append(lock.lease_end)
         return max(0.01, min(times) - now)
@@ -286,12 +293,12 @@ class ShardLocks:
         else:
             lock.lease_end, lock.acknowledged_at = end, now
 
-    def failed(self, mark: Mark) -> None:
+    def failed(self, mark: Mark, now: float) -> None:
         """Note that a mark could not be written, or that this is not known."""
         lock = self._locks.get(mark.shard)
         if lock is None or lock.epoch != mark.epoch:
             return
-        lock.sending_since = None
+        lock.sending_since, lock.not_before = None, now + WRITE_AGAIN_SECONDS
         if mark.kind is MarkKind.CLAIM and lock.state is LockState.CLAIMING and not self._is_newest(mark.shard, lock):
             del self._locks[mark.shard]
 
@@ -505,6 +512,6 @@ class ShardLocks:
         )
 
 
-def _tenure(mark: Mark) -> tuple[str, int]:
-    """Return what the marks of one owner have in common from claim to release."""
-    return mark.process, mark.epoch
+def _is_of(mark: Mark, other: Mark) -> bool:
+    """Return whether two marks are of the same owner, between its claim and its release."""
+    return (mark.process, mark.epoch) == (other.process, other.epoch)

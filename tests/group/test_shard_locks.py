@@ -5,16 +5,26 @@ from __future__ import annotations
 import pytest
 
 from bridge.group.marks import LEASE_SECONDS, Mark, MarkKind
-from bridge.group.shard_locks import Cause, LockState, Lost, ReleaseRequested, Resumed, ShardLocks, Suspended
+from bridge.group.shard_locks import (
+    WRITE_AGAIN_SECONDS,
+    Cause,
+    Claimed,
+    LockState,
+    Lost,
+    ReleaseRequested,
+    Resumed,
+    ShardLocks,
+    Suspended,
+)
 
 
 def mark(kind: MarkKind, shard: int, owner: str, epoch: int = 1) -> Mark:
-    return Mark(kind=kind, shard=shard, shards=2, epoch=epoch, owner=owner, process=owner)
+    return Mark(kind=kind, shard=shard, shards=2, epoch=epoch, owner=owner, process=owner, session_id=1)
 
 
 def owner_of_shard_0(now: float) -> ShardLocks:
     """Return the locks of a process that owns shard 0."""
-    locks = ShardLocks(process="a", owner="a", shards=2)
+    locks = ShardLocks(process="a", owner="a", shards=2, wall_clock=lambda: 0)
     locks.note(mark(MarkKind.RELEASE, 0, "z", 0), now)
     locks.caught_up(now, now)
     locks.want([0])
@@ -86,3 +96,26 @@ def test_a_claim_that_compaction_has_removed() -> None:
     locks.want([1])
     assert locks.count_in_force == 2
     assert [(one.kind, one.shard) for one in locks.due(now)] == [(MarkKind.CLAIM, 1)]
+
+
+def test_a_process_that_had_only_claimed_a_shard_is_no_former_owner() -> None:
+    """Of two that claim a new shard at the same time one gives way; the other one is its first owner all the same."""
+    locks = ShardLocks(process="b", owner="b", shards=1)
+    given_up = Mark(kind=MarkKind.RELEASE, shard=0, shards=1, epoch=1, owner="a", process="a")
+    locks.note(given_up, 100.0)
+    locks.caught_up(100.0, 100.0)
+    locks.want([0])
+    write_all(locks, 100.0)
+    write_all(locks, 100.0 + LEASE_SECONDS)  # an owner whose marks were deleted with their topic would have stopped
+    locks.caught_up(105.1, 105.1)
+    assert locks.step(105.1) == [Claimed(0, Cause.FIRST, None, 0)]
+
+
+def test_a_mark_that_cannot_be_written_is_tried_again_after_a_pause() -> None:
+    """Kafka that refuses at once is not asked without a pause."""
+    locks = owner_of_shard_0(100.0)
+    [hold] = locks.due(101.0)
+    locks.failed(hold, 101.0)
+    assert locks.due(101.0) == []
+    assert 0 < locks.next_due(101.0) <= WRITE_AGAIN_SECONDS
+    assert locks.due(101.0 + WRITE_AGAIN_SECONDS) == [hold]

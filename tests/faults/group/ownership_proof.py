@@ -1,4 +1,4 @@
-"""A reader of the raw topics that does not know how ``verify`` works: one owner at a time, and gaps that are announced."""
+"""A reader of the raw topics that knows nothing of ``verify``: one owner at a time, and gaps that are announced."""
 
 from __future__ import annotations
 

@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge import log_events
-from tests.faults.group.members import Group, group, owned, publishes
-from tests.faults.process.ends import status, until
+from tests.faults.group.members import Group, group, owned, publishes, reads
 from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.support.brokers import RealKafka
-    from tests.support.process import Process
 
 TERM = signal.SIGTERM
 
 
 @asynccontextmanager
-async def cut_off(kafka: RealKafka, prefix: str, **settings: str) -> AsyncIterator[tuple[Group, Proxy]]:
+async def cut_off(kafka: RealKafka, prefix: str) -> AsyncIterator[tuple[Group, Proxy]]:
     """Run an owner behind a network of its own, and a standby."""
     behind, port = kafka.proxied()
-    async with Proxy(behind, port=port) as network, group(kafka, prefix, **settings) as running:
+    async with Proxy(behind, port=port) as network, group(kafka, prefix) as running:
         await running.start_owner(servers=f"localhost:{port}")
         await running.start_standby()
         yield running, network
@@ -67,9 +65,3 @@ async def test_an_owner_cut_off_for_a_moment_goes_on(kafka: RealKafka, kafka_top
         await running.stop_all(TERM)
     report = await running.proven()
     assert report.handovers.released == report.handovers.expired == 0
-
-
-async def reads(bridge: Process, lines: int) -> None:
-    """Wait until a process has read so many lines more."""
-    target = (await status(bridge))["accounts"]["lines_received"] + lines
-    await until(bridge, lambda now: now["accounts"]["lines_received"] >= target, f"{lines} more lines")
