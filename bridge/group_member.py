@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, shard_of
 from bridge.clock import wall_us
 from bridge.group.ownership import Ownership
-from bridge.group.shard_locks import Cause
+from bridge.group.shard_locks import Cause, LockState
 from bridge.market_data import MARKET
 from bridge.pipeline.control_events import LEASE_EXPIRED, LEASE_OF_EXPIRED, RELEASED_BY, ControlKind
 from bridge.topics import Topic
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MAX_DRAIN_SECONDS: Final = 10.0
 #: How long the announcement that a shard is released may take.
 ANNOUNCE_SECONDS: Final = 1.0
+#: How long before the end of a stop's drain what is left of a shard is given up, so that the next owner need not wait.
+STOP_MARGIN_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
 #: Reasons of dropped records: the lease had ended, or they were not published in time.
 LEASE_LOST: Final = "lease_lost"
@@ -95,10 +97,19 @@ class GroupMember:
 
     async def release(self, shard: int, cause: Cause, other: str) -> None:
         """Stop reading a shard, and wait until what was read of it is published, or given up."""
-        includes = self._includes(shard)
+        includes, locks = self._includes(shard), self.ownership.locks
         self._end(shard)
-        seconds = min(self._settings.bridge_drain_seconds, MAX_DRAIN_SECONDS)
+        seconds = self._settings.bridge_drain_seconds
+        if cause is Cause.STOPPED:  # nobody waits for it yet; but that it is released should still be said in time
+            seconds = max(seconds / 2, seconds - STOP_MARGIN_SECONDS)
+        else:
+            seconds = min(seconds, MAX_DRAIN_SECONDS)
         await self._wait_while(lambda: self._ingest.release_all(wall_us()) or self._buffer.holds(includes), seconds)
+        while locks.state(shard) is LockState.SUSPENDED:  # Kafka is away: to the end of the drain, as any bridge
+            await self._wait_while(lambda: locks.state(shard) is LockState.SUSPENDED, seconds)
+            await self._wait_while(lambda: self._buffer.holds(includes), seconds)
+        if locks.state(shard) is not LockState.RELEASING:
+            return  # it was lost meanwhile, and that is announced
         self._ingest.drop(includes, HANDED_OVER)
         self._announce_release(shard, _REASONS.get(cause, f"claimed by {other}"))
         await self._wait_while(lambda: self._buffer.holds_any(Topic.CONTROL), ANNOUNCE_SECONDS)

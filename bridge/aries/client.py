@@ -406,7 +406,8 @@ class AriesClient:
             log.info(log_events.GAP_ENDED, gap_seconds=round(gap.seconds(now_us), 3))
             self._control.announce_each(ControlKind.RESUMED, gap_from_us=gap.from_us, gap_to_us=gap.to_us)
         for shard, from_us in self._claimed_from.items():
-            self._control.announce(ControlKind.RESUMED, shard=shard, gap_from_us=from_us, gap_to_us=now_us)
+            gap_to_us = max(now_us, from_us)  # the clock of the former owner may be ahead
+            self._control.announce(ControlKind.RESUMED, shard=shard, gap_from_us=from_us, gap_to_us=gap_to_us)
         self._claimed_from.clear()
 
     async def _wait_before_reconnect(self, lost: ConnectionLost) -> None:

@@ -7,7 +7,6 @@ may have 600,000 marks of a shard.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
 #: How long a mark may take: others see no renewal meanwhile.
 WRITE_TIMEOUT_SECONDS: Final = 3.0
 _BATCH_BYTES: Final = 16 << 10
+#: Kafka's NO_TIMESTAMP: brokers reject records an hour ahead (message.timestamp.after.max.ms), and a lease must not end
+#: because the wall clock was set forward.
+_NO_TIME_US: Final = -1000
 #: How many of the newest marks of a shard are read, those of a quarter of an hour: a lease lasts seconds.
 TAIL_MARKS: Final = 1000
 
@@ -113,7 +115,7 @@ class MarkWriter:
             producer = await self._started()
             batch = self._new_batch()
             key, value = marks.encode(mark)
-            batch.fill([(time.time_ns() // 1000, key, value, None)])
+            batch.fill([(_NO_TIME_US, key, value, None)])
             try:
                 async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
                     await self._send(producer, OutgoingBatch(self._topic, mark.shard, batch))

@@ -11,8 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
+import struct
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +52,8 @@ log = logging.getLogger("aiokafka.client")
 #: How long a bootstrap server may take before the next one is asked, too: several round trips for TLS and SASL.
 BOOTSTRAP_DELAY_SECONDS: Final = 1.0
 _SIZE_BYTES: Final = 4
+#: A lingering time of zero.
+_DISCARD: Final = struct.pack("ii", 1, 0)
 _CONNECTION_OPTIONS: Final = (
     *("client_id", "request_timeout_ms", "ssl_context", "security_protocol", "sasl_mechanism", "sasl_plain_username"),
     *("sasl_plain_password", "sasl_oauth_token_provider"),
@@ -114,8 +119,14 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no
         self._requests.append((correlation_id, exchange, exchange))
 
     def abort(self) -> None:
-        """Close it at once, with what it has not sent yet."""
+        """Close it at once, with what it has not sent yet.
+
+        A lingering time of zero makes the kernel discard its part of that, too (socket(7), SO_LINGER): by default it
+        goes on to send that of a closed socket, minutes later if the network comes back then.
+        """
         if self._writer is not None:
+            with suppress(OSError):  # it is closed already
+                self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
             self._writer.transport.abort()
 
     def _receive(self, data: bytes) -> None:
