@@ -11,6 +11,7 @@ from bridge.clock import wall_us
 from bridge.group.ownership import Ownership
 from bridge.group.shard_locks import Cause
 from bridge.market_data import MARKET
+from bridge.pipeline.accounts import HANDED_OVER, LEASE_LOST
 from bridge.pipeline.control_events import ControlKind
 from bridge.topics import Topic
 
@@ -29,9 +30,6 @@ MAX_DRAIN_SECONDS: Final = 10.0
 #: How long the announcement that a shard is released may take.
 ANNOUNCE_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.005
-#: Reasons of dropped records: the lease had ended, or they were not published in time.
-LEASE_LOST: Final = "lease_lost"
-HANDED_OVER: Final = "handed_over"
 _REASONS: Final = {
     Cause.STOPPED: "stopped",
     Cause.UNREACHABLE: "Aries cannot be reached",

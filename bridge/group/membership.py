@@ -104,6 +104,8 @@ class Membership:
         None while there is none, as during a rebalance.
         """
         self.assignment: Assignment | None = None
+        #: The newest assignment, also during a rebalance; None before the first, and once the membership is lost.
+        self.last_assignment: Assignment | None = None
         self.rebalances = 0
         #: When the coordinator last confirmed the membership (monotonic seconds of the request), and what is wrong.
         self.confirmed_at: float | None = None
@@ -269,6 +271,7 @@ class Membership:
 
     def _set_assignment(self, assignment: Assignment | None) -> None:
         self.assignment = assignment
+        self.last_assignment = assignment or self.last_assignment
         self._on_assignment(assignment)
 
     # -- heartbeats ---------------------------------------------------------------------------------------------
@@ -306,3 +309,4 @@ class Membership:
         now = time.monotonic()
         if self.confirmed_at is None or now - self.confirmed_at > SESSION_TIMEOUT_SECONDS:
             self._set_assignment(None)
+            self.last_assignment = None

@@ -35,6 +35,7 @@ from bridge.group.shard_locks import (
     ShardLocks,
     Suspended,
 )
+from bridge.group.shard_status import shard_status, shards_without_owner
 from bridge.kafka.client_options import KafkaSettings
 from bridge.kafka.consumer import open_consumer
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from bridge.group.marks import Mark
     from bridge.group.membership import Assignment
     from bridge.group.shard_locks import LockEvent
+    from bridge.group.shard_status import ShardStatus
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +65,8 @@ class GroupSettings(Protocol):
     def bridge_instance(self) -> str: ...
     @property
     def bridge_shards(self) -> int: ...
+    @property
+    def group(self) -> str | None: ...
     @property
     def group_id(self) -> str: ...
     @property
@@ -133,8 +137,8 @@ class Ownership:
         self.locks = ShardLocks(
             process=process, owner=settings.bridge_instance, shards=settings.bridge_shards, wall_clock=wall_us
         )
-        self.claims: Counter[Cause] = Counter()
-        self.releases: Counter[Cause] = Counter()
+        self.claims: Counter[str] = Counter()
+        self.releases: Counter[str] = Counter()
         self.handovers: deque[Handover] = deque(maxlen=KEPT_HANDOVERS)
         self.marks_problem = ""
         self.is_fit = True
@@ -203,17 +207,67 @@ class Ownership:
         """Tell the others of another plan of ours."""
         self.membership.rejoin()
 
+    # -- what is shown ------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Return the name of the group."""
+        return self._settings.group or ""
+
+    @property
+    def id(self) -> str:
+        """Return the id of the consumer group."""
+        return self._settings.group_id
+
+    @property
+    def topic(self) -> str:
+        """Return the name of the topic of the shards."""
+        return self._settings.shards_topic
+
     @property
     def role(self) -> str:
-        """Return what this process is in its group: ``owner``, ``standby`` or ``joining``."""
+        """Return what this process is in its group: ``owner``, ``standby`` or ``joining``; a rebalance changes none."""
         if self.locks.owned():
             return "owner"
-        return "joining" if self.membership.assignment is None or not self.locks.has_caught_up else "standby"
+        return "joining" if self.membership.last_assignment is None or not self.locks.has_caught_up else "standby"
+
+    @property
+    def is_suspended(self) -> bool:
+        """Return whether nothing is published for now, as leases have ended."""
+        return self.locks.is_suspended
+
+    @property
+    def problem(self) -> str:
+        """Return what keeps this process from claiming shards, or from keeping them; empty if nothing does."""
+        if not self.locks.has_caught_up:
+            return self.marks_problem or f"{self.topic} is being read"
+        problem = self.membership.problem or self.marks_problem
+        return problem or ("" if self.membership.last_assignment else "waiting for an assignment")
+
+    @property
+    def generation(self) -> int | None:
+        """Return the generation of the group, None while this process is no member."""
+        assignment = self.membership.last_assignment
+        return None if assignment is None else assignment.generation
+
+    @property
+    def rebalances(self) -> int:
+        """Return how many assignments this process has got."""
+        return self.membership.rebalances
+
+    def shards(self) -> list[ShardStatus]:
+        """Return all shards of the number that this process is configured with."""
+        now = time.monotonic()
+        return [shard_status(self.locks, self._instance, shard, now) for shard in self._all_shards()]
+
+    def shards_without_owner(self) -> int:
+        """Return how many shards of the number in force have no owner."""
+        return shards_without_owner(self.locks, self._settings.bridge_shards, time.monotonic())
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """Return the members of the group as the leader saw them, none while they are not known."""
-        assignment = self.membership.assignment
+        """Return the members of the group as the leader of the last generation saw them, none while we are none."""
+        assignment = self.membership.last_assignment
         return () if assignment is None else assignment.members
 
     @property
