@@ -106,7 +106,8 @@ class GroupMember:
         self._publisher.cut("the lease of a shard has ended")
         self._end(shard)
         self._ingest.drop(self._includes(shard), LEASE_LOST)
-        self._announce_release(shard, _REASONS[Cause.LEASE_EXPIRED])
+        if shard in self._control.sessions:  # else its release was just announced
+            self._announce_release(shard, _REASONS[Cause.LEASE_EXPIRED])
 
     def suspend(self) -> None:
         """Cut the connections to Kafka: the leases have ended, and nothing may arrive late."""

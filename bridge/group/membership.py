@@ -120,6 +120,7 @@ class Membership:
         self._member_id = ""
         self._generation = -1
         self._must_join = asyncio.Event()
+        self._is_leaving = False
         self._hurried_until = 0.0
         self._wake = asyncio.Event()
 
@@ -127,7 +128,7 @@ class Membership:
         """Be a member until cancelled."""
         backoff = Backoff(0.1, 5.0)
         try:
-            while True:
+            while not self._is_leaving:
                 try:
                     await self._connect()
                     await self._join()
@@ -138,6 +139,8 @@ class Membership:
                     if not isinstance(error, _OTHER_COORDINATOR):
                         await self._close_client()  # all brokers may have moved: ask the bootstrap servers again
                     await asyncio.sleep(backoff.next_seconds())
+            await self._send_leave()  # it may have joined after that
+            await asyncio.Event().wait()  # until cancelled: the request to leave needs the connection
         finally:
             await self._close_client()
 
@@ -152,7 +155,11 @@ class Membership:
         self._wake.set()
 
     async def leave(self) -> None:
-        """Leave the group, so that its members need not wait for the session timeout."""
+        """Leave the group for good, so that its members need not wait for the session timeout."""
+        self._is_leaving = True
+        await self._send_leave()
+
+    async def _send_leave(self) -> None:
         client, coordinator, member_id = self._client, self._coordinator, self._member_id
         if client is None or coordinator is None or not member_id:
             return
@@ -278,12 +285,14 @@ class Membership:
 
     async def _heartbeat_until_rejoin(self) -> None:
         """Send heartbeats until the group rebalances, or this member has something new to say."""
-        while not self._must_join.is_set():
+        while not (self._must_join.is_set() or self._is_leaving):
             hurried = time.monotonic() < self._hurried_until
             self._wake.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(HURRIED_HEARTBEAT_SECONDS if hurried else HEARTBEAT_SECONDS):
                     await self._wake.wait()
+            if self._is_leaving:
+                return
             sent_at = time.monotonic()
             try:
                 request = HeartbeatRequest(self._group_id, self._generation, self._member_id)

@@ -28,7 +28,6 @@ from bridge.group.membership import Membership
 from bridge.group.shard_locks import (
     Cause,
     Claimed,
-    LockState,
     Lost,
     ReleaseRequested,
     Resumed,
@@ -151,7 +150,7 @@ class Ownership:
         self._turned = asyncio.Event()
         self._caught_up = asyncio.Event()
         self._writing: set[asyncio.Task[None]] = set()
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._releasing: dict[int, asyncio.Task[None]] = {}
         self._writer = MarkWriter(settings.shards_topic, options)
         self._without_session_since: float | None = None
         self._unfit_since: float | None = None
@@ -179,25 +178,33 @@ class Ownership:
                 tasks.create_task(self._check_members(), name="group members")
                 await self._drive()
         finally:
-            for task in (*self._writing, *self._releasing):
+            tasks_left = (*self._writing, *self._releasing.values())
+            for task in tasks_left:
                 task.cancel()
-            await asyncio.gather(*self._writing, *self._releasing, return_exceptions=True)
+            await asyncio.gather(*tasks_left, return_exceptions=True)
             await self._writer.close()
 
     async def stop(self, timeout_seconds: float) -> None:
         """Release all shards in order, and leave the group at once; ``run`` must go on meanwhile."""
         self._is_stopping = True
         self.locks.want(())
-        self.locks.give_back(self._all_shards(), Cause.STOPPED)
-        self._wake.set()
         try:
             async with asyncio.timeout(timeout_seconds):
-                while self.locks.owned() or self._releasing or self._writing:
+                while True:
+                    self.locks.give_back(self._all_shards(), Cause.STOPPED)  # again: one may have been suspended
+                    if not self._has_work:
+                        break
                     self._turned.clear()
+                    self._wake.set()
                     await self._turned.wait()
         except TimeoutError:
             pass
         await self.membership.leave()
+
+    @property
+    def _has_work(self) -> bool:
+        """Return whether a shard is ours, or a mark is not written that says that one no longer is."""
+        return bool(self.locks.owned() or self._releasing or self._writing or self.locks.has_releases_to_write)
 
     def may_publish(self) -> bool:
         """Return whether the leases last of all shards that are ours; it is asked before each write."""
@@ -316,15 +323,12 @@ class Ownership:
 
     def _write(self, mark: Mark) -> None:
         task = asyncio.create_task(self._write_and_note(mark, time.monotonic()), name=f"group {mark.kind}")
-        self._follow_task(task, self._writing)
+        self._writing.add(task)
+        task.add_done_callback(self._written)
 
-    def _follow_task(self, task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:
-        def ended(task: asyncio.Task[None]) -> None:
-            tasks.discard(task)
-            self._wake.set()
-
-        tasks.add(task)
-        task.add_done_callback(ended)
+    def _written(self, task: asyncio.Task[None]) -> None:
+        self._writing.discard(task)
+        self._wake.set()
 
     async def _write_and_note(self, mark: Mark, sent_at: float) -> None:
         try:
@@ -362,9 +366,10 @@ class Ownership:
             case Claimed():
                 self._on_claimed(event)
             case ReleaseRequested():
-                task = asyncio.create_task(self._release(event), name=f"release of shard {event.shard}")
-                self._follow_task(task, self._releasing)
+                self._begin_release(event)
             case Lost(shard=shard, other=other):
+                if (releasing := self._releasing.get(shard)) is not None:
+                    releasing.cancel()
                 self._note_handover(shard, "released", Cause.LEASE_EXPIRED, other)
                 log.warning(log_events.SHARD_LOST, shard=shard, claimed_by=other or None)
                 self._publishing.lose(shard, other)
@@ -389,11 +394,20 @@ class Ownership:
         )
         self._publishing.claim(event)
 
+    def _begin_release(self, event: ReleaseRequested) -> None:
+        task = asyncio.create_task(self._release(event), name=f"release of shard {event.shard}")
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if self._releasing.get(event.shard) is task:
+                del self._releasing[event.shard]
+            self._wake.set()
+
+        self._releasing[event.shard] = task
+        task.add_done_callback(ended)
+
     async def _release(self, event: ReleaseRequested) -> None:
         cause = event.cause if self.is_fit or event.cause is not Cause.CLAIMED else Cause.UNREACHABLE
         await self._publishing.release(event.shard, cause, event.other)
-        if self.locks.state(event.shard) is not LockState.RELEASING:
-            return  # its lease has ended meanwhile: it was lost
         self.locks.facts[event.shard] = self._publishing.facts(event.shard)
         self.locks.released(event.shard)
         self._note_handover(event.shard, "released", cause, event.other)

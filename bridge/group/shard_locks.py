@@ -164,7 +164,9 @@ class ShardLocks:
                 held = partition.holders.get(mark.process)
                 if held is not None and held[0].epoch <= mark.epoch:
                     del partition.holders[mark.process]
-                if partition.last is None or _tenure(partition.last) == _tenure(mark):
+                # Without a hold before it the release is of a claimant that has given up, unless it has a session.
+                is_former = partition.last is None and mark.session_id is not None
+                if is_former or (partition.last is not None and _tenure(partition.last) == _tenure(mark)):
                     partition.last = mark
         partition.epoch = max(partition.epoch, mark.epoch)
         partition.newest_session_id = max(partition.newest_session_id, mark.session_id or 0)
@@ -197,6 +199,11 @@ class ShardLocks:
             for lock in self._locks.values()
             if lock.state in (LockState.HOLDING, LockState.SUSPENDED)
         )
+
+    @property
+    def has_releases_to_write(self) -> bool:
+        """Return whether ``due`` will return releases, for which others may wait."""
+        return bool(self._releases)
 
     @property
     def count_in_force(self) -> int | None:
@@ -325,10 +332,13 @@ class ShardLocks:
         return events
 
     def give_back(self, shards: Iterable[int], cause: Cause) -> None:
-        """Release shards of our own will, as at a stop; shards that are only claimed are given up."""
+        """Release shards of our own will, as at a stop; shards that are only claimed are given up.
+
+        A suspended shard stays: nothing of it can be published now, and may not be dropped while nobody has claimed it.
+        """
         for shard in shards:
             lock = self._locks.get(shard)
-            if lock is None or lock.state is LockState.RELEASING:
+            if lock is None or lock.state in (LockState.RELEASING, LockState.SUSPENDED):
                 continue
             if lock.state in (LockState.CLAIMING, LockState.HOLDING):
                 self._end(shard)

@@ -135,7 +135,7 @@ async def test_it_shows_the_group(broker: EmbeddedBroker, topic_prefix: str, win
     async with Simulator(rate=200) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
         async with serving({**environ, "BRIDGE_SHARD": "group", "BRIDGE_SHARDS": "2"}) as service:
-            await eventually(lambda: service.bridge.client.state == "streaming", "both shards are owned")
+            await eventually(lambda: service.bridge.group and len(service.bridge.group.shards) == 2, "both are owned")
             assert service.http.url is not None
             await window.open(service.http.url)
             await window.holds(READY)
