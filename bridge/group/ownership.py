@@ -188,14 +188,12 @@ class Ownership:
         """Release all shards in order, and leave the group at once; ``run`` must go on meanwhile."""
         self._is_stopping = True
         self.locks.want(())
+        self.locks.give_back(self._all_shards(), Cause.STOPPED)
+        self._wake.set()
         try:
             async with asyncio.timeout(timeout_seconds):
-                while True:
-                    self.locks.give_back(self._all_shards(), Cause.STOPPED)  # again: one may have been suspended
-                    if not self._has_work:
-                        break
+                while self._has_work:
                     self._turned.clear()
-                    self._wake.set()
                     await self._turned.wait()
         except TimeoutError:
             pass

@@ -332,13 +332,10 @@ class ShardLocks:
         return events
 
     def give_back(self, shards: Iterable[int], cause: Cause) -> None:
-        """Release shards of our own will, as at a stop; shards that are only claimed are given up.
-
-        A suspended shard stays: nothing of it can be published now, and may not be dropped while nobody has claimed it.
-        """
+        """Release shards of our own will, as at a stop; shards that are only claimed are given up."""
         for shard in shards:
             lock = self._locks.get(shard)
-            if lock is None or lock.state in (LockState.RELEASING, LockState.SUSPENDED):
+            if lock is None or lock.state is LockState.RELEASING:
                 continue
             if lock.state in (LockState.CLAIMING, LockState.HOLDING):
                 self._end(shard)
