@@ -12,7 +12,7 @@ from bridge.group.ownership import Ownership
 from bridge.group.shard_locks import Cause
 from bridge.market_data import MARKET
 from bridge.pipeline.accounts import HANDED_OVER, LEASE_LOST
-from bridge.pipeline.control_events import ControlKind
+from bridge.pipeline.control_events import LEASE_EXPIRED, LEASE_OF_EXPIRED, RELEASED_BY, ControlKind
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _POLL_SECONDS: Final = 0.005
 _REASONS: Final = {
     Cause.STOPPED: "stopped",
     Cause.UNREACHABLE: "Aries cannot be reached",
-    Cause.LEASE_EXPIRED: "lease expired",
+    Cause.LEASE_EXPIRED: LEASE_EXPIRED,
 }
 
 
@@ -77,7 +77,8 @@ class GroupMember:
         """Begin to publish a shard."""
         shard, former = claimed.shard, claimed.former
         gap_from_us = None if former is None else former.last_data_us
-        self._client.session_floor = max(self._client.session_floor, claimed.newest_session_id)
+        # Two processes may take shards of one owner whose clock was ahead: their sessions must differ, too.
+        self._client.session_floor = max(self._client.session_floor, claimed.newest_session_id + shard)
         reason = _claim_reason(claimed)
         self._control.claim(shard, reason=reason, gap_from_us=gap_from_us)
         if gap_from_us is not None:
@@ -178,5 +179,5 @@ def _claim_reason(claimed: Claimed) -> str:
     """Return why a shard is claimed, as control says it."""
     if claimed.former is None:
         return "first owner"
-    how = f"released by {claimed.former.owner}"
-    return how if claimed.cause is Cause.RELEASED else f"lease of {claimed.former.owner} expired"
+    wording = RELEASED_BY if claimed.cause is Cause.RELEASED else LEASE_OF_EXPIRED
+    return wording.format(claimed.former.owner)

@@ -113,8 +113,7 @@ async def _check_cluster(
 ) -> None:
     try:
         async with asyncio.timeout(timeout_seconds):
-            names = {*settings.written_topics.values(), *([settings.shards_topic] if settings.is_grouped else [])}
-            check_topics(report, settings, needed, await describe_topics(client, names))
+            check_topics(report, settings, needed, await describe_topics(client, settings.used_topics))
             await _request_producer_id(report, client, settings)
             if settings.is_grouped:
                 await check_group(report, client, settings, timeout_seconds / 2)

@@ -76,7 +76,7 @@ def _member_row(member: MemberDescription) -> tuple[str, ...]:
     assigned = ",".join(map(str, member.assigned)) or "standby"
     if member.instance is None:
         return (member.name, member.host, "?", "?", "?", "?", assigned)
-    reach = "reached" if member.fit else "unreachable"
+    reach = "ok" if member.fit else "unreachable"  # as far as it knows: a standby has not tried
     return (
         *(member.name, member.host, member.version or "?", str(member.shards), member.fingerprint or "?", reach),
         assigned,

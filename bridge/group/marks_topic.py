@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from bridge.group.marks import Mark
     from bridge.kafka.producer import Producer
 
-#: The longest wait for records, and how long a mark may take: others see no renewal meanwhile.
-POLL_SECONDS: Final = 0.5
+#: How long a mark may take: others see no renewal meanwhile.
 WRITE_TIMEOUT_SECONDS: Final = 3.0
 _BATCH_BYTES: Final = 16 << 10
 #: How many of the newest marks of a shard are read, those of a quarter of an hour: a lease lasts seconds.
@@ -39,15 +38,17 @@ TAIL_MARKS: Final = 1000
 
 
 class MarkReader:
-    """The marks of all shards, through a consumer that is a member of no group."""
+    """The marks of all shards, through consumers that are members of no group."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, topic: str, shards: int) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, asking: AIOKafkaConsumer, topic: str, shards: int) -> None:
+        """``asking`` asks for ends: a broker answers a connection in order, and a fetch waits for records."""
         self._consumer = consumer
+        self._asking = asking
         self._topic = topic
         self._shards = shards
         self._partitions: list[TopicPartition] = []
 
-    async def read(self, timeout_seconds: float = POLL_SECONDS) -> Iterable[Mark]:
+    async def read(self, timeout_seconds: float) -> Iterable[Mark]:
         """Return the marks that arrive within the timeout; raise ``KafkaUnreachable``."""
         found: list[Mark] = []
         for records in (await fetch(self._consumer, timeout_seconds)).values():
@@ -61,7 +62,7 @@ class MarkReader:
         """
         await self._assign()
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(self._partitions)
+            ends: Mapping[TopicPartition, int] = await self._asking.end_offsets(self._partitions)
         return ends
 
     async def has_read(self, ends: Mapping[TopicPartition, int]) -> bool:
@@ -70,9 +71,8 @@ class MarkReader:
 
     async def _assign(self) -> None:
         """Read all partitions that there are; those that are read already go on where they are."""
-        client = client_of(self._consumer)
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            cluster = await client.fetch_all_metadata()
+            cluster = await client_of(self._asking).fetch_all_metadata()
         numbers = sorted(cluster.partitions_for_topic(self._topic) or ())
         if problem := shards_topic_problem(len(numbers), self._shards, self._topic):
             raise TopicConfigurationError(problem)
@@ -80,11 +80,14 @@ class MarkReader:
         if partitions == self._partitions:
             return
         positions = {known: await self._consumer.position(known) for known in self._partitions if known in partitions}
+        client = client_of(self._consumer)
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await client.fetch_all_metadata()
         self._consumer.assign(partitions)
         client.set_topics([])  # a request that names a topic could create it; see bridge.kafka.consumer
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            ends = await self._consumer.end_offsets(partitions)
-            beginnings = await self._consumer.beginning_offsets(partitions)
+            ends = await self._asking.end_offsets(partitions)
+            beginnings = await self._asking.beginning_offsets(partitions)
         for partition in partitions:
             tail = max(beginnings[partition], ends[partition] - TAIL_MARKS)
             self._consumer.seek(partition, positions.get(partition, tail))

@@ -163,11 +163,15 @@ class Membership:
         client, coordinator, member_id = self._client, self._coordinator, self._member_id
         if client is None or coordinator is None or not member_id:
             return
-        with suppress(kafka_errors.KafkaError, TimeoutError, OSError):
+        request = LeaveGroupRequest(self._group_id, member_id)
+        try:
             async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
-                await client.send(
-                    coordinator, LeaveGroupRequest(self._group_id, member_id), group=ConnectionGroup.DEFAULT
-                )
+                response = await client.send(coordinator, request, group=ConnectionGroup.DEFAULT)
+        except (kafka_errors.KafkaError, TimeoutError, OSError) as error:
+            log.warning(log_events.GROUP_NOT_LEFT, reason=str(error) or type(error).__name__)
+        else:
+            if response.error_code:
+                log.warning(log_events.GROUP_NOT_LEFT, reason=kafka_errors.for_code(response.error_code).__name__)
 
     # -- connection ---------------------------------------------------------------------------------------------
 

@@ -55,6 +55,9 @@ UNFIT_SECONDS: Final = 300.0
 PLANS_DIFFER_SECONDS: Final = 30.0
 KEPT_HANDOVERS: Final = 20
 _FIT_CHECK_SECONDS: Final = 1.0
+#: The longest wait for marks, and while a shard is about to become ours, so that the log is read to its end in time.
+POLL_SECONDS: Final = 0.5
+CLAIMING_POLL_SECONDS: Final = 0.02
 
 
 class GroupSettings(Protocol):
@@ -288,8 +291,11 @@ class Ownership:
         backoff = Backoff(0.1, 5.0)
         while True:
             try:
-                async with open_consumer(self._settings, self._instance) as consumer:
-                    reader = MarkReader(consumer, self._settings.shards_topic, self._settings.bridge_shards)
+                async with (
+                    open_consumer(self._settings, self._instance) as consumer,
+                    open_consumer(self._settings, self._instance) as asking,
+                ):
+                    reader = MarkReader(consumer, asking, self._settings.shards_topic, self._settings.bridge_shards)
                     await self._follow(reader, backoff)
             except (BridgeError, KafkaError, TimeoutError, OSError) as error:
                 if not self.marks_problem:
@@ -304,12 +310,12 @@ class Ownership:
             self.marks_problem = ""
             backoff.reset()
             while not await reader.has_read(ends):
-                self._note(await reader.read())
+                self._note(await reader.read(CLAIMING_POLL_SECONDS))
             self.locks.caught_up(since, time.monotonic())
             self._caught_up.set()
             self._wake.set()
             while not self.locks.needs_reading:
-                self._note(await reader.read())
+                self._note(await reader.read(CLAIMING_POLL_SECONDS if self.locks.is_claiming else POLL_SECONDS))
 
     def _note(self, marks: Iterable[Mark]) -> None:
         now = time.monotonic()

@@ -206,6 +206,11 @@ class ShardLocks:
         return bool(self._releases)
 
     @property
+    def is_claiming(self) -> bool:
+        """Return whether a shard is about to become ours, so that what others write is needed at once."""
+        return any(lock.state is not LockState.OWNED for lock in self._locks.values())
+
+    @property
     def count_in_force(self) -> int | None:
         """Return the number of shards that is in force, None if no shard was ever claimed."""
         claim = self._partition(ARBITER).newest_claim

@@ -26,6 +26,12 @@ HEARTBEAT_SECONDS: Final = 10.0
 #: In the reason of HEARTBEAT and SESSION_COMPLETED once the process has replaced its Kafka producer: from then on
 #: records may be repeated, and ``verify`` accepts that from such processes only.
 PRODUCER_REPLACED: Final = "producer replaced"
+#: Reasons that ``verify`` looks at. Of SHARD_CLAIMED, with the name of the former owner: it has released the shard, or
+#: its lease has expired; anything else is the first owner.
+RELEASED_BY: Final = "released by {}"
+LEASE_OF_EXPIRED: Final = "lease of {} expired"
+#: Of SHARD_RELEASED: an owner has noticed that its own lease had expired.
+LEASE_EXPIRED: Final = "lease expired"
 
 
 class ControlKind(StrEnum):

@@ -354,6 +354,11 @@ class Settings(BaseSettings):
         return dict[AnyTopic, str]([*self.topics.items(), *latest])
 
     @property
+    def used_topics(self) -> tuple[str, ...]:
+        """Return the Kafka name of every topic that this bridge may write or read."""
+        return (*self.written_topics.values(), *((self.shards_topic,) if self.is_grouped else ()))
+
+    @property
     def secrets(self) -> tuple[Secret, ...]:
         """Return every secret that is set."""
         values = (getattr(self, name) for name in Settings.model_fields)

@@ -101,9 +101,8 @@ class Checker:
 
     def settle(self, now_us: int, *, final: bool = True) -> None:
         """Judge what is known so far; ``final``: no record will follow that could explain it."""
-        self.awaiting = 0
         self.observations.report_holes()
-        self.handovers.settle(final=final)
+        self.awaiting = self.handovers.settle(lambda session_id: self._is_new(session_id, now_us), final=final)
         for statistics in self.observations.sessions.values():
             process = self.histories.of_session(statistics.session_id)
             if process is None:
@@ -129,7 +128,11 @@ class Checker:
         """Return whether control, if it is read at all, must have announced this session by now."""
         if Topic.CONTROL not in self._scope.counts:
             return True
-        return self._complete_from_us(Topic.CONTROL) < session_id and abs(now_us - session_id) >= SESSION_GRACE_US
+        return self._complete_from_us(Topic.CONTROL) < session_id and not self._is_new(session_id, now_us)
+
+    def _is_new(self, session_id: int, now_us: int) -> bool:
+        """Return whether control may still not know this session, as its records are on another partition."""
+        return Topic.CONTROL in self._scope.counts and abs(now_us - session_id) < SESSION_GRACE_US
 
     def _settle_repeats(
         self, statistics: SessionStatistics, process: ProcessHistory | None, now_us: int, *, final: bool

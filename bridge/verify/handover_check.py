@@ -14,7 +14,7 @@ from bridge.verify.shard_owners import CLOCK_TOLERANCE_US, ClaimCause, ShardOwne
 from bridge.verify.violations import Violation, ViolationKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from bridge.topics import Topic
     from bridge.verify.observations import Observations, Transition
@@ -54,9 +54,16 @@ class HandoverCheck:
         """Take a control record of a process."""
         self._owners.note(process, record)
 
-    def settle(self, *, final: bool) -> None:
-        """Report what no hand-over explains of the overlaps that have ended (``final``: of all), and two owners."""
+    def settle(self, is_new: Callable[[int], bool], *, final: bool) -> int:
+        """Report what no hand-over explains of the overlaps that have ended (``final``: of all), and two owners.
+
+        Return how many records await what control says of a session that ``is_new``.
+        """
+        awaiting = 0
         for overlap in self._observations.ended_overlaps(final=final):
+            if self._histories.of_session(overlap.newer) is None and is_new(overlap.newer):
+                awaiting += overlap.records
+                continue
             why = self._objection(overlap)
             overlap.is_explained = not why
             if why:
@@ -67,6 +74,7 @@ class HandoverCheck:
         for (older, newer), seen in self._observations.transitions.items():
             if not seen.is_reported:
                 self._check_owners(older, newer, seen)
+        return awaiting
 
     def late_records(self, topic: Topic) -> int:
         """Return how many records of a topic are the last ones of former owners, and came late."""

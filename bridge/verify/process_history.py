@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge.pipeline.accounts import Accounts
-from bridge.pipeline.control_events import PRODUCER_REPLACED, ControlKind
+from bridge.pipeline.control_events import LEASE_EXPIRED, PRODUCER_REPLACED, ControlKind
 from bridge.topics import Topic
 from bridge.verify.violations import Violation, ViolationKind
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from bridge.verify.violations import Place, Violations
 
 _SHARD_KINDS: Final = (ControlKind.SHARD_CLAIMED, ControlKind.SHARD_RELEASED)
-#: The reason of SHARD_RELEASED by a former owner that has noticed that its lease had expired.
-LEASE_EXPIRED: Final = "lease expired"
 _READ: Final = ("lines_received", "split")
 _ACCOUNTS: Final = tuple(Accounts().totals())
 _GROWING: Final = tuple(name for name in _ACCOUNTS if name != "pending")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bridge.pipeline.control_events import ControlKind
-from bridge.verify.process_history import LEASE_EXPIRED
+from bridge.pipeline.control_events import LEASE_EXPIRED, LEASE_OF_EXPIRED, RELEASED_BY, ControlKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 #: By how much the clocks of two nodes may differ: milliseconds where they are synchronized, so this is ample. It hides
 #: little: two owners that publish the same symbols for less are still seen by the order of their records.
 CLOCK_TOLERANCE_US: Final = 2_000_000
-_RELEASED_BY: Final = "released by "
-_LEASE_OF, _EXPIRED = "lease of ", " expired"
-
 #: A shard: the group, the number of its shards, and which of them.
 Shard = tuple[str | None, int, int]
 
@@ -145,8 +141,8 @@ def _latest(ending: Ending) -> tuple[bool, int]:
 
 def _cause(reason: str) -> tuple[ClaimCause, str | None]:
     """Return the cause and the former owner that the reason of a claim names."""
-    if reason.startswith(_RELEASED_BY):
-        return ClaimCause.RELEASED, reason.removeprefix(_RELEASED_BY)
-    if reason.startswith(_LEASE_OF) and reason.endswith(_EXPIRED):
-        return ClaimCause.EXPIRED, reason.removeprefix(_LEASE_OF).removesuffix(_EXPIRED)
+    for cause, wording in ((ClaimCause.RELEASED, RELEASED_BY), (ClaimCause.EXPIRED, LEASE_OF_EXPIRED)):
+        before, after = wording.split("{}")
+        if reason.startswith(before) and reason.endswith(after):
+            return cause, reason.removeprefix(before).removesuffix(after)
     return ClaimCause.FIRST, None

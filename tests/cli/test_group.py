@@ -8,25 +8,22 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer
-from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from confluent_kafka import Producer
 from confluent_kafka.admin import AclOperation, ResourceType  # type: ignore[attr-defined] # public all the same
 
 from bridge.clock import wall_us
 from bridge.group.marks import Mark, MarkKind, encode
 from bridge.group.member_data import Member
-from bridge.group.member_data import encode as encode_member
+from bridge.group.membership import Membership
+from bridge.kafka.client_options import client_options
+from bridge.settings.kafka_side import kafka_settings
 from tests.check.test_kafka import allow
 from tests.support.brokers import LOGIN, Listener, needs_users
 from tests.support.process import process
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
-
-    from aiokafka.cluster import ClusterMetadata
+    from collections.abc import AsyncIterator
 
     from tests.support.brokers import RealKafka
 
@@ -73,45 +70,33 @@ async def holding(kafka: RealKafka, topic: str, *owners: tuple[int, str], behind
 
 
 @asynccontextmanager
-async def member(kafka: RealKafka, topic: str, own: Member) -> AsyncIterator[AIOKafkaConsumer]:
-    """Join the group as a bridge does, by a client of aiokafka; the leader gives everything to the first by name."""
-
-    class Assignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka ships no types
-        name = "aries-shards"
-
-        @classmethod
-        def metadata(cls, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-            return ConsumerProtocolMemberMetadata(0, list(topics), encode_member(own))
-
-        @classmethod
-        def assign(
-            cls, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
-        ) -> dict[str, ConsumerProtocolMemberAssignment]:
-            first = min(members, key=lambda one: members[one].user_data)
-            partitions = sorted(cluster.partitions_for_topic(topic))
-            return {
-                one: ConsumerProtocolMemberAssignment(0, [(topic, partitions if one == first else [])], b"")
-                for one in members
-            }
-
-        @classmethod
-        def on_assignment(cls, assignment: ConsumerProtocolMemberAssignment) -> None: ...
-
-    consumer = AIOKafkaConsumer(
-        topic,
-        bootstrap_servers=kafka.bootstrap_servers,
+async def member(kafka: RealKafka, topic: str, own: Member) -> AsyncIterator[Membership]:
+    """Join the group as a bridge does."""
+    settings = kafka_settings(kafka.bootstrap_servers, {})
+    membership = Membership(
         group_id=topic,
-        client_id=f"client-{own.instance}",
-        partition_assignment_strategy=(Assignor,),
-        enable_auto_commit=False,
-        session_timeout_ms=6000,
-        heartbeat_interval_ms=500,
+        topic=topic,
+        instance_id=None,
+        options=lambda: client_options(settings, own.instance),
+        about=lambda: own,
+        count_in_force=lambda: None,
+        on_assignment=lambda _: None,
     )
-    await consumer.start()
+    running = asyncio.create_task(membership.run())
     try:
-        yield consumer
+        yield membership
+        await membership.leave()
     finally:
-        await consumer.stop()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def shards_of(*members: Membership) -> list[int]:
+    """Return all shards that are assigned, once each member is of the same generation."""
+    assignments = [one.assignment for one in members]
+    if len({one.generation for one in assignments if one}) != 1 or not all(assignments):
+        return []
+    return sorted(shard for one in assignments if one for shard in one.shards)
 
 
 def bridge(name: str, fingerprint: str = "f1") -> Member:
@@ -136,31 +121,32 @@ async def test_members_shards_and_owners(kafka: RealKafka, topic_prefix: str) ->
     """A standby is a member without a shard; each shard has its owner, and there is nothing to warn of."""
     topic = f"{topic_prefix}.shards"
     kafka.create_topic(topic, partitions=3)
-    write(kafka, topic, *(mark(MarkKind.CLAIM, shard, "a") for shard in (0, 1)))
+    write(kafka, topic, mark(MarkKind.CLAIM, 0, "a"), mark(MarkKind.CLAIM, 1, "b"))
     async with (
-        member(kafka, topic, bridge("a")) as owner,
-        member(kafka, topic, bridge("b")) as standby,
-        holding(kafka, topic, (0, "a"), (1, "a")),
+        member(kafka, topic, bridge("a")) as one,
+        member(kafka, topic, bridge("b")) as other,
+        member(kafka, topic, bridge("c")) as standby,
+        holding(kafka, topic, (0, "a"), (1, "b")),
     ):
-        await eventually(lambda: len(owner.assignment()) == 3 and not standby.assignment(), "the assignment")
+        await eventually(lambda: shards_of(one, other, standby) == [0, 1], "the assignment")
         code, found = await as_json(kafka, topic_prefix)
         text = (await run(kafka, topic_prefix))[1]
 
     assert code == 0
     assert (found["state"], found["id"], found["partitions"], found["shard_count"]) == ("Stable", topic, 3, 2)
     assert found["warnings"] == []
-    a, b = found["members"]
-    assert (a["instance"], a["client_id"], a["version"], a["fingerprint"]) == ("a", "client-a", "1.2.3", "f1")
-    assert (a["assigned"], b["instance"], b["assigned"]) == ([0, 1, 2], "b", [])
+    a, _, c = found["members"]
+    assert (a["instance"], a["client_id"], a["version"], a["fingerprint"]) == ("a", "aries-bridge-a", "1.2.3", "f1")
+    assert (a["assigned"], c["instance"], c["assigned"]) == ([0], "c", [])
     assert a["host"] == "127.0.0.1"
-    assert [(one["shard"], one["owner"], one["state"], one["epoch"]) for one in found["shards"]] == [
+    assert [(shard["shard"], shard["owner"], shard["state"], shard["epoch"]) for shard in found["shards"]] == [
         (0, "a", "owned", 1),
-        (1, "a", "owned", 1),
+        (1, "b", "owned", 1),
     ]
-    assert all(one["since_us"] for one in found["shards"])
+    assert all(shard["since_us"] for shard in found["shards"])
     lines = text.splitlines()
-    assert f"group {topic}: Stable, 2 members, 2 shards" in lines
-    assert any(line.split()[0] == "b" and line.endswith("standby") for line in lines if line)
+    assert f"group {topic}: Stable, 3 members, 2 shards" in lines
+    assert any(line.split()[0] == "c" and line.endswith("standby") for line in lines if line)
 
 
 async def test_a_shard_without_owner(kafka: RealKafka, topic_prefix: str) -> None:
@@ -198,11 +184,11 @@ async def test_members_with_different_plans(kafka: RealKafka, topic_prefix: str)
     """The report names both; a group that is not named after the topics is found by BRIDGE_GROUP."""
     kafka.create_topic(topic := f"{topic_prefix}.shards", partitions=2)
     async with (
-        member(kafka, topic, bridge("a")) as owner,
-        member(kafka, topic, bridge("b", "f2")) as standby,
-        holding(kafka, topic, (0, "a"), (1, "a")),
+        member(kafka, topic, bridge("a")) as one,
+        member(kafka, topic, bridge("b", "f2")) as other,
+        holding(kafka, topic, (0, "a"), (1, "b")),
     ):
-        await eventually(lambda: owner.assignment() and not standby.assignment(), "the assignment")
+        await eventually(lambda: shards_of(one, other) == [0, 1], "the assignment")
         _, found = await as_json(
             kafka, "elsewhere", BRIDGE_GROUP=topic_prefix, KAFKA_TOPIC_SHARDS=topic, BRIDGE_SHARD="group"
         )

@@ -40,7 +40,7 @@ async def test_only_the_newest_marks_are_read(broker: EmbeddedBroker, topic_pref
     broker.create_topics([topic])
     write(broker, topic, range(TAIL_MARKS + 500))
     async with open_consumer(kafka_settings(broker.bootstrap_servers, {}), "test") as consumer:
-        reader = MarkReader(consumer, topic, 1)
+        reader = MarkReader(consumer, consumer, topic, 1)
         assert await read_to_end(reader) == list(range(500, TAIL_MARKS + 500))
         write(broker, topic, range(9000, 9000 + TAIL_MARKS + 7))
         assert await read_to_end(reader) == list(range(9000, 9000 + TAIL_MARKS + 7))

@@ -374,6 +374,8 @@ def test_the_names_of_a_group() -> None:
     renamed = load({**REQUIRED, "BRIDGE_SHARD": "group", **named})
     assert (renamed.group, renamed.group_id, renamed.shards_topic) == ("team/us", "team/us.shards", "marks")
     assert load({**REQUIRED, "BRIDGE_GROUP": "g"}).group == "g"
+    assert set(grouped.used_topics) - set(grouped.topics.values()) == {"p.shards"}
+    assert set(alone.used_topics) == set(alone.topics.values())
 
 
 def test_topics_have_the_prefix_unless_they_are_renamed() -> None:

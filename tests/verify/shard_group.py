@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bridge.aries.subscriptions.shards import shard_of
 from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
 from bridge.verify.checker import Checker, Scope
@@ -14,7 +15,9 @@ SECOND = 1_000_000
 NAMES = {topic: f"aries.{topic}" for topic in Topic}
 COUNTS = {Topic.TRADES: 1, Topic.TIMESALES: 1, Topic.CONTROL: 1}
 SHARDS = 3
-SYMBOLS = {shard: (f"A{shard}", f"B{shard}") for shard in range(SHARDS)}
+_NAMES = [f"S{number}" for number in range(20)]
+#: Two symbols of each shard.
+SYMBOLS = {shard: [name for name in _NAMES if shard_of(name, SHARDS) == shard][:2] for shard in range(SHARDS)}
 
 Header = tuple[bytes, int, int, int, bool]
 
@@ -167,6 +170,8 @@ class ShardGroup:
             "shards": self.shards,
             "session_id": session,
             "time_us": self.time_us(process),
+            "gap_from_us": None,
+            "gap_to_us": None,
             "reason": reason,
             "counts": process.accounts.totals(),
             **more,
@@ -184,7 +189,7 @@ class ShardGroup:
     def time_us(self, process: Process) -> int:
         return self.now_us + process.clock_us
 
-    def found(self) -> list[str]:
-        """Settle, and return all violations as text."""
-        self.checker.settle(self.now_us + 3600 * SECOND)
+    def found(self, after_us: int = 3600 * SECOND) -> list[str]:
+        """Settle so long after the last record, and return all violations as text."""
+        self.checker.settle(self.now_us + after_us)
         return [str(violation) for violation in self.checker.violations.kept]
