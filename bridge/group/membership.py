@@ -17,13 +17,14 @@ import structlog
 from aiokafka import errors as kafka_errors
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.coordinator.protocol import ConsumerProtocol
-from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
+from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 
 from bridge import log_events
 from bridge.backoff import Backoff
 from bridge.errors import KafkaUnreachable
 from bridge.group import member_data
 from bridge.group.assignment import assign
+from bridge.group.heartbeat import HeartbeatRequest
 from bridge.group.member_data import Member, Members
 from bridge.kafka.aiokafka_internals import Client
 from bridge.kafka.client_options import CONNECT_TIMEOUT_SECONDS, readable_errors
@@ -163,6 +164,7 @@ class Membership:
         client, coordinator, member_id = self._client, self._coordinator, self._member_id
         if client is None or coordinator is None or not member_id:
             return
+        self._member_id = ""
         request = LeaveGroupRequest(self._group_id, member_id)
         try:
             async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
@@ -299,7 +301,7 @@ class Membership:
                 return
             sent_at = time.monotonic()
             try:
-                request = HeartbeatRequest(self._group_id, self._generation, self._member_id)
+                request = HeartbeatRequest(self._group_id, self._generation, self._member_id, self._instance_id)
                 await self._send(request, ANSWER_TIMEOUT_SECONDS)
             except _REJOIN as error:
                 if isinstance(error, kafka_errors.UnknownMemberIdError):
@@ -318,7 +320,8 @@ class Membership:
         self.problem = reason
         self._coordinator = None
         if isinstance(error, FencedInstanceId):
-            self._member_id = ""
+            # Under the same name the two would drive each other out for ever: this one goes on as a dynamic member.
+            self._member_id, self._instance_id = "", None
         now = time.monotonic()
         if self.confirmed_at is None or now - self.confirmed_at > SESSION_TIMEOUT_SECONDS:
             self._set_assignment(None)
