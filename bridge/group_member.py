@@ -97,6 +97,9 @@ class GroupMember:
         self._end(shard)
         seconds = min(self._settings.bridge_drain_seconds, MAX_DRAIN_SECONDS)
         await self._wait_while(lambda: self._ingest.release_all(wall_us()) or self._buffer.holds(includes), seconds)
+        if self._buffer.holds(includes):
+            # What is in flight may not arrive after the release, and its queue must not send on beside it.
+            self._publisher.cut("records of a released shard were not acknowledged in time")
         self._ingest.drop(includes, HANDED_OVER)
         self._announce_release(shard, _REASONS.get(cause, f"claimed by {other}"))
         await self._wait_while(lambda: self._buffer.holds_any(Topic.CONTROL), ANNOUNCE_SECONDS)
