@@ -11,6 +11,7 @@ from bridge.clock import wall_us
 from bridge.group.ownership import Ownership
 from bridge.group.shard_locks import Cause, LockState
 from bridge.market_data import MARKET
+from bridge.pipeline.accounts import HANDED_OVER, LEASE_LOST
 from bridge.pipeline.control_events import LEASE_EXPIRED, LEASE_OF_EXPIRED, RELEASED_BY, ControlKind
 from bridge.topics import Topic
 
@@ -31,9 +32,6 @@ ANNOUNCE_SECONDS: Final = 1.0
 #: How long before the end of a stop's drain what is left of a shard is given up, so that the next owner need not wait.
 STOP_MARGIN_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
-#: Reasons of dropped records: the lease had ended, or they were not published in time.
-LEASE_LOST: Final = "lease_lost"
-HANDED_OVER: Final = "handed_over"
 _REASONS: Final = {
     Cause.STOPPED: "stopped",
     Cause.UNREACHABLE: "Aries cannot be reached",
@@ -108,8 +106,11 @@ class GroupMember:
         while locks.state(shard) is LockState.SUSPENDED:  # Kafka is away: to the end of the drain, as any bridge
             await self._wait_while(lambda: locks.state(shard) is LockState.SUSPENDED, seconds)
             await self._wait_while(lambda: self._buffer.holds(includes), seconds)
-        if locks.state(shard) is not LockState.RELEASING:
+        if shard not in self._control.sessions:
             return  # it was lost meanwhile, and that is announced
+        if self._buffer.holds(includes):
+            # What is in flight may not arrive after the release, and its queue must not send on beside it.
+            self._publisher.cut("records of a released shard were not acknowledged in time")
         self._ingest.drop(includes, HANDED_OVER)
         self._announce_release(shard, _REASONS.get(cause, f"claimed by {other}"))
         await self._wait_while(lambda: self._buffer.holds_any(Topic.CONTROL), ANNOUNCE_SECONDS)
@@ -120,7 +121,8 @@ class GroupMember:
         self._publisher.cut("the lease of a shard has ended")
         self._end(shard)
         self._ingest.drop(self._includes(shard), LEASE_LOST)
-        self._announce_release(shard, _REASONS[Cause.LEASE_EXPIRED])
+        if shard in self._control.sessions:  # else its release was just announced
+            self._announce_release(shard, _REASONS[Cause.LEASE_EXPIRED])
 
     def suspend(self) -> None:
         """Cut the connections to Kafka: the leases have ended, and nothing may arrive late."""

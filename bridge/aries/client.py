@@ -117,8 +117,8 @@ class AriesClient:
         self._last_data_us = 0
         #: The next session must be larger: those of the former owners of our shards.
         self.session_floor = 0
-        #: Shards without data since their former owner received some (µs since the epoch).
-        self._claimed_from: dict[int, int] = {}
+        #: Shards of which a gap was announced, and since when their data is missing (µs since the epoch).
+        self._missing_since: dict[int, int] = {}
 
     @property
     def last_data_us(self) -> int:
@@ -145,7 +145,7 @@ class AriesClient:
         ``gap_from_us`` is since when its data is missing, ``includes`` returns whether a symbol belongs to it.
         """
         if gap_from_us is not None:
-            self._claimed_from[shard] = gap_from_us
+            self._missing_since[shard] = gap_from_us
         if self.session is not None and self.session.authenticated and self._control.has_session:
             session_id = self._session_ids.next(self.session_floor)
             self._ingest.start_session(session_id, includes)
@@ -160,14 +160,13 @@ class AriesClient:
 
     def forget(self, shard: int) -> None:
         """Have a shard no more."""
-        self._claimed_from.pop(shard, None)
+        self._missing_since.pop(shard, None)
 
     def stand_by(self) -> None:
         """Note that there is no connection, as no shard is ours."""
         self.state = ClientState.STANDBY
         self.next_attempt_us = None
         self.connection_history.end_gap(wall_us())
-        self._claimed_from.clear()
 
     # -- one connection -----------------------------------------------------------------------------------------
 
@@ -394,6 +393,9 @@ class AriesClient:
         if self._control.has_session and self.connection_history.open_gap is None:
             self.connection_history.begin_gap(self._last_data_us, cause)
             self._control.announce_each(ControlKind.GAP, gap_from_us=self._last_data_us, reason=f"{cause}: {reason}")
+            for shard, session_id in self._control.sessions.items():
+                if session_id is not None:  # of one that was just claimed data is missing for longer
+                    self._missing_since.setdefault(shard, self._last_data_us)
             self._recorder.incident("gap", f"{cause}: {reason}")
 
     def _end_gap(self) -> None:
@@ -404,11 +406,10 @@ class AriesClient:
         if gap is not None:
             self._last_data_us = now_us
             log.info(log_events.GAP_ENDED, gap_seconds=round(gap.seconds(now_us), 3))
-            self._control.announce_each(ControlKind.RESUMED, gap_from_us=gap.from_us, gap_to_us=gap.to_us)
-        for shard, from_us in self._claimed_from.items():
+        for shard, from_us in sorted(self._missing_since.items()):
             gap_to_us = max(now_us, from_us)  # the clock of the former owner may be ahead
             self._control.announce(ControlKind.RESUMED, shard=shard, gap_from_us=from_us, gap_to_us=gap_to_us)
-        self._claimed_from.clear()
+        self._missing_since.clear()
 
     async def _wait_before_reconnect(self, lost: ConnectionLost) -> None:
         self.state = ClientState.WAITING

@@ -17,13 +17,14 @@ import structlog
 from aiokafka import errors as kafka_errors
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.coordinator.protocol import ConsumerProtocol
-from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
+from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 
 from bridge import log_events
 from bridge.backoff import Backoff
 from bridge.errors import KafkaUnreachable
 from bridge.group import member_data
 from bridge.group.assignment import assign
+from bridge.group.heartbeat import HeartbeatRequest
 from bridge.group.member_data import Member, Members
 from bridge.kafka.aiokafka_internals import Client
 from bridge.kafka.client_options import CONNECT_TIMEOUT_SECONDS, readable_errors
@@ -104,6 +105,8 @@ class Membership:
         None while there is none, as during a rebalance.
         """
         self.assignment: Assignment | None = None
+        #: The newest assignment, also during a rebalance; None before the first, and once the membership is lost.
+        self.last_assignment: Assignment | None = None
         self.rebalances = 0
         #: When the coordinator last confirmed the membership (monotonic seconds of the request), and what is wrong.
         self.confirmed_at: float | None = None
@@ -118,6 +121,7 @@ class Membership:
         self._member_id = ""
         self._generation = -1
         self._must_join = asyncio.Event()
+        self._is_leaving = False
         self._hurried_until = 0.0
         self._wake = asyncio.Event()
 
@@ -125,7 +129,7 @@ class Membership:
         """Be a member until cancelled."""
         backoff = Backoff(0.1, 5.0)
         try:
-            while True:
+            while not self._is_leaving:
                 try:
                     await self._connect()
                     await self._join()
@@ -136,6 +140,8 @@ class Membership:
                     if not isinstance(error, _OTHER_COORDINATOR):
                         await self._close_client()  # all brokers may have moved: ask the bootstrap servers again
                     await asyncio.sleep(backoff.next_seconds())
+            await self._send_leave()  # it may have joined after that
+            await asyncio.Event().wait()  # until cancelled: the request to leave needs the connection
         finally:
             await self._close_client()
 
@@ -150,10 +156,15 @@ class Membership:
         self._wake.set()
 
     async def leave(self) -> None:
-        """Leave the group, so that its members need not wait for the session timeout."""
+        """Leave the group for good, so that its members need not wait for the session timeout."""
+        self._is_leaving = True
+        await self._send_leave()
+
+    async def _send_leave(self) -> None:
         client, coordinator, member_id = self._client, self._coordinator, self._member_id
         if client is None or coordinator is None or not member_id:
             return
+        self._member_id = ""
         request = LeaveGroupRequest(self._group_id, member_id)
         try:
             async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
@@ -273,21 +284,24 @@ class Membership:
 
     def _set_assignment(self, assignment: Assignment | None) -> None:
         self.assignment = assignment
+        self.last_assignment = assignment or self.last_assignment
         self._on_assignment(assignment)
 
     # -- heartbeats ---------------------------------------------------------------------------------------------
 
     async def _heartbeat_until_rejoin(self) -> None:
         """Send heartbeats until the group rebalances, or this member has something new to say."""
-        while not self._must_join.is_set():
+        while not (self._must_join.is_set() or self._is_leaving):
             hurried = time.monotonic() < self._hurried_until
             self._wake.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(HURRIED_HEARTBEAT_SECONDS if hurried else HEARTBEAT_SECONDS):
                     await self._wake.wait()
+            if self._is_leaving:
+                return
             sent_at = time.monotonic()
             try:
-                request = HeartbeatRequest(self._group_id, self._generation, self._member_id)
+                request = HeartbeatRequest(self._group_id, self._generation, self._member_id, self._instance_id)
                 await self._send(request, ANSWER_TIMEOUT_SECONDS)
             except _REJOIN as error:
                 if isinstance(error, kafka_errors.UnknownMemberIdError):
@@ -306,7 +320,9 @@ class Membership:
         self.problem = reason
         self._coordinator = None
         if isinstance(error, FencedInstanceId):
-            self._member_id = ""
+            # Under the same name the two would drive each other out for ever: this one goes on as a dynamic member.
+            self._member_id, self._instance_id = "", None
         now = time.monotonic()
         if self.confirmed_at is None or now - self.confirmed_at > SESSION_TIMEOUT_SECONDS:
             self._set_assignment(None)
+            self.last_assignment = None

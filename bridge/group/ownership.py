@@ -28,13 +28,13 @@ from bridge.group.membership import Membership
 from bridge.group.shard_locks import (
     Cause,
     Claimed,
-    LockState,
     Lost,
     ReleaseRequested,
     Resumed,
     ShardLocks,
     Suspended,
 )
+from bridge.group.shard_status import shard_status, shards_without_owner
 from bridge.kafka.client_options import KafkaSettings
 from bridge.kafka.consumer import open_consumer
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from bridge.group.marks import Mark
     from bridge.group.membership import Assignment
     from bridge.group.shard_locks import LockEvent
+    from bridge.group.shard_status import ShardStatus
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +67,8 @@ class GroupSettings(Protocol):
     def bridge_instance(self) -> str: ...
     @property
     def bridge_shards(self) -> int: ...
+    @property
+    def group(self) -> str | None: ...
     @property
     def group_id(self) -> str: ...
     @property
@@ -136,8 +139,8 @@ class Ownership:
         self.locks = ShardLocks(
             process=process, owner=settings.bridge_instance, shards=settings.bridge_shards, wall_clock=wall_us
         )
-        self.claims: Counter[Cause] = Counter()
-        self.releases: Counter[Cause] = Counter()
+        self.claims: Counter[str] = Counter()
+        self.releases: Counter[str] = Counter()
         self.handovers: deque[Handover] = deque(maxlen=KEPT_HANDOVERS)
         self.marks_problem = ""
         self.is_fit = True
@@ -150,7 +153,7 @@ class Ownership:
         self._turned = asyncio.Event()
         self._caught_up = asyncio.Event()
         self._writing: set[asyncio.Task[None]] = set()
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._releasing: dict[int, asyncio.Task[None]] = {}
         self._writer = MarkWriter(settings.shards_topic, options)
         self._without_session_since: float | None = None
         self._unfit_since: float | None = None
@@ -178,9 +181,10 @@ class Ownership:
                 tasks.create_task(self._check_members(), name="group members")
                 await self._drive()
         finally:
-            for task in (*self._writing, *self._releasing):
+            tasks_left = (*self._writing, *self._releasing.values())
+            for task in tasks_left:
                 task.cancel()
-            await asyncio.gather(*self._writing, *self._releasing, return_exceptions=True)
+            await asyncio.gather(*tasks_left, return_exceptions=True)
             await self._writer.close()
 
     async def stop(self, timeout_seconds: float) -> None:
@@ -191,12 +195,17 @@ class Ownership:
         self._wake.set()
         try:
             async with asyncio.timeout(timeout_seconds):
-                while self.locks.owned() or self._releasing or self._writing:
+                while self._has_work:
                     self._turned.clear()
                     await self._turned.wait()
         except TimeoutError:
             pass
         await self.membership.leave()
+
+    @property
+    def _has_work(self) -> bool:
+        """Return whether a shard is ours, or a mark is not written that says that one no longer is."""
+        return bool(self.locks.owned() or self._releasing or self._writing or self.locks.has_releases_to_write)
 
     def may_publish(self) -> bool:
         """Return whether the leases last of all shards that are ours; it is asked before each write."""
@@ -206,17 +215,67 @@ class Ownership:
         """Tell the others of another plan of ours."""
         self.membership.rejoin()
 
+    # -- what is shown ------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Return the name of the group."""
+        return self._settings.group or ""
+
+    @property
+    def id(self) -> str:
+        """Return the id of the consumer group."""
+        return self._settings.group_id
+
+    @property
+    def topic(self) -> str:
+        """Return the name of the topic of the shards."""
+        return self._settings.shards_topic
+
     @property
     def role(self) -> str:
-        """Return what this process is in its group: ``owner``, ``standby`` or ``joining``."""
+        """Return what this process is in its group: ``owner``, ``standby`` or ``joining``; a rebalance changes none."""
         if self.locks.owned():
             return "owner"
-        return "joining" if self.membership.assignment is None or not self.locks.has_caught_up else "standby"
+        return "joining" if self.membership.last_assignment is None or not self.locks.has_caught_up else "standby"
+
+    @property
+    def is_suspended(self) -> bool:
+        """Return whether nothing is published for now, as leases have ended."""
+        return self.locks.is_suspended
+
+    @property
+    def problem(self) -> str:
+        """Return what keeps this process from claiming shards, or from keeping them; empty if nothing does."""
+        if not self.locks.has_caught_up:
+            return self.marks_problem or f"{self.topic} is being read"
+        problem = self.membership.problem or self.marks_problem
+        return problem or ("" if self.membership.last_assignment else "waiting for an assignment")
+
+    @property
+    def generation(self) -> int | None:
+        """Return the generation of the group, None while this process is no member."""
+        assignment = self.membership.last_assignment
+        return None if assignment is None else assignment.generation
+
+    @property
+    def rebalances(self) -> int:
+        """Return how many assignments this process has got."""
+        return self.membership.rebalances
+
+    def shards(self) -> list[ShardStatus]:
+        """Return all shards of the number that this process is configured with."""
+        now = time.monotonic()
+        return [shard_status(self.locks, self._instance, shard, now) for shard in self._all_shards()]
+
+    def shards_without_owner(self) -> int:
+        """Return how many shards of the number in force have no owner."""
+        return shards_without_owner(self.locks, self._settings.bridge_shards, time.monotonic())
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """Return the members of the group as the leader saw them, none while they are not known."""
-        assignment = self.membership.assignment
+        """Return the members of the group as the leader of the last generation saw them, none while we are none."""
+        assignment = self.membership.last_assignment
         return () if assignment is None else assignment.members
 
     @property
@@ -266,15 +325,12 @@ class Ownership:
 
     def _write(self, mark: Mark) -> None:
         task = asyncio.create_task(self._write_and_note(mark, time.monotonic()), name=f"group {mark.kind}")
-        self._follow_task(task, self._writing)
+        self._writing.add(task)
+        task.add_done_callback(self._written)
 
-    def _follow_task(self, task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:
-        def ended(task: asyncio.Task[None]) -> None:
-            tasks.discard(task)
-            self._wake.set()
-
-        tasks.add(task)
-        task.add_done_callback(ended)
+    def _written(self, task: asyncio.Task[None]) -> None:
+        self._writing.discard(task)
+        self._wake.set()
 
     async def _write_and_note(self, mark: Mark, sent_at: float) -> None:
         try:
@@ -317,9 +373,10 @@ class Ownership:
             case Claimed():
                 self._on_claimed(event)
             case ReleaseRequested():
-                task = asyncio.create_task(self._release(event), name=f"release of shard {event.shard}")
-                self._follow_task(task, self._releasing)
+                self._begin_release(event)
             case Lost(shard=shard, other=other):
+                if (releasing := self._releasing.get(shard)) is not None:
+                    releasing.cancel()
                 self._note_handover(shard, "released", Cause.LEASE_EXPIRED, other)
                 log.warning(log_events.SHARD_LOST, shard=shard, claimed_by=other or None)
                 self._publishing.lose(shard, other)
@@ -344,11 +401,20 @@ class Ownership:
         )
         self._publishing.claim(event)
 
+    def _begin_release(self, event: ReleaseRequested) -> None:
+        task = asyncio.create_task(self._release(event), name=f"release of shard {event.shard}")
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if self._releasing.get(event.shard) is task:
+                del self._releasing[event.shard]
+            self._wake.set()
+
+        self._releasing[event.shard] = task
+        task.add_done_callback(ended)
+
     async def _release(self, event: ReleaseRequested) -> None:
         cause = event.cause if self.is_fit or event.cause is not Cause.CLAIMED else Cause.UNREACHABLE
         await self._publishing.release(event.shard, cause, event.other)
-        if self.locks.state(event.shard) is not LockState.RELEASING:
-            return  # its lease has ended meanwhile: it was lost
         self.locks.facts[event.shard] = self._publishing.facts(event.shard)
         self.locks.released(event.shard)
         self._note_handover(event.shard, "released", cause, event.other)

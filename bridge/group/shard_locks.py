@@ -207,6 +207,11 @@ class ShardLocks:
         )
 
     @property
+    def has_releases_to_write(self) -> bool:
+        """Return whether ``due`` will return releases, for which others may wait."""
+        return bool(self._releases)
+
+    @property
     def is_claiming(self) -> bool:
         """Return whether a shard is about to become ours, so that what others write is needed at once."""
         return any(lock.state is not LockState.OWNED for lock in self._locks.values())
@@ -236,11 +241,24 @@ class ShardLocks:
         lock = self._locks.get(shard)
         return None if lock is None or not lock.lease_end else lock.lease_end - now
 
-    def holder(self, shard: int, now: float) -> Mark | None:
-        """Return the newest mark of the process that holds a shard, None if none does."""
-        holders = [one for one in self._partition(shard).holders.items() if not self._is_over(*one[1], now)]
-        holding = [mark for _, (mark, _) in holders if mark.kind is MarkKind.HOLD]
-        return max(holding, key=lambda mark: mark.epoch, default=None)
+    def other_holder(self, shard: int, now: float) -> tuple[Mark, float] | None:
+        """Return the newest mark of another process that holds a shard, and how long its lease lasts; None if none."""
+        holding = [
+            (mark, read_at + mark.lease_ms / 1000 - now)
+            for process, (mark, read_at) in self._partition(shard).holders.items()
+            if process != self._process and mark.kind is MarkKind.HOLD and not self._is_over(mark, read_at, now)
+        ]
+        return max(holding, key=lambda held: held[0].epoch, default=None)
+
+    def epoch(self, shard: int) -> int | None:
+        """Return the epoch of our claim to a shard, else the newest that there is; None if it was never claimed."""
+        lock = self._locks.get(shard)
+        return (self._partition(shard).epoch or None) if lock is None else lock.epoch
+
+    @property
+    def is_suspended(self) -> bool:
+        """Return whether nothing may be published, as leases have ended."""
+        return self._is_suspended
 
     def may_publish(self, now: float) -> bool:
         """Return whether the leases of all shards that are ours last; it is asked before each write."""

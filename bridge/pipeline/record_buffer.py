@@ -220,7 +220,8 @@ class RecordBuffer:
     def drop(self, includes: Callable[[str], bool], reason: str) -> int:
         """Remove the market records of these symbols, those in flight, too; return how many were counted as dropped.
 
-        What is in flight may have been published; the rest of its batch stays.
+        What is in flight may have been published; the rest of its batch stays. The producer must be replaced if a queue
+        may have nothing of its batch left: it would look as if it had none in flight.
         """
         dropped = 0
         for queue in self.queues():
