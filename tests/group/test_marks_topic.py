@@ -92,7 +92,8 @@ async def test_partitions_that_are_added_are_read(kafka: RealKafka, topic_prefix
     write(kafka.bootstrap_servers, topic, [1, 2])
     async with reading(kafka.bootstrap_servers, topic) as reader:
         assert await read_to_end(reader) == [1, 2]
-        for added in kafka.admin().create_partitions([NewPartitions(topic, 3)]).values():
+        admin = kafka.admin()
+        for added in admin.create_partitions([NewPartitions(topic, 3)]).values():
             added.result(timeout=20)
         write(kafka.bootstrap_servers, topic, [3])
         write(kafka.bootstrap_servers, topic, [7], shard=2)

@@ -62,6 +62,7 @@ def join(ownership: Ownership, *others: Member, assigned: tuple[int, ...] = ()) 
 def own(ownership: Ownership, shard: int, since: float) -> None:
     """Let the process own a shard, by the marks that it would write and read."""
     locks = ownership.locks
+    locks.caught_up(since - 60, since - 60)
     locks.want([shard])
     for _ in range(2):  # claim, hold
         for mark in locks.due(since):
