@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from bridge import log_events
 from bridge.group.member_data import Member
-from bridge.group.membership import SESSION_TIMEOUT_SECONDS, Assignment, Membership
+from bridge.group.membership import HEARTBEAT_SECONDS, SESSION_TIMEOUT_SECONDS, Assignment, Membership
 from bridge.kafka.client_options import client_options
 from bridge.settings.kafka_side import kafka_settings
 from tests.check.test_kafka import allow
@@ -116,7 +116,8 @@ async def test_a_member_that_leaves_is_missed_at_once(kafka: RealKafka, group: s
             await becomes(second, (0, 1), "b")
             rejoined_at = second.membership.confirmed_at or 0
             assert rejoined_at < left_at + SESSION_TIMEOUT_SECONDS  # before that, the request alone can have removed it
-            await eventually(lambda: (second.membership.confirmed_at or 0) > rejoined_at, "a later heartbeat")
+            later = left_at + 3 * HEARTBEAT_SECONDS
+            await eventually(lambda: (second.membership.confirmed_at or 0) > later, "some heartbeats")
             assert second.members == ["b"]
         assert log_events.GROUP_NOT_LEFT not in [line["event"] for line in logs]
 

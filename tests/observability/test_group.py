@@ -24,6 +24,7 @@ from tests.observability.test_metrics import LEAST, parsed, values
 from tests.support.service import environment, eventually, serving
 
 if TYPE_CHECKING:
+    from bridge.app import Service
     from bridge.group.ownership import Ownership
     from tests.support.brokers import RealKafka
 
@@ -62,6 +63,7 @@ def join(ownership: Ownership, *others: Member, assigned: tuple[int, ...] = ()) 
 def own(ownership: Ownership, shard: int, since: float) -> None:
     """Let the process own a shard, by the marks that it would write and read."""
     locks = ownership.locks
+    locks.caught_up(since - 60, since - 60)
     locks.want([shard])
     for _ in range(2):  # claim, hold
         for mark in locks.due(since):
@@ -246,6 +248,11 @@ def is_joined(answer: Answer) -> bool:
     return len(group["members"]) == 2 and group["shards"][0]["owner"] is not None
 
 
+def roles_of(*services: Service) -> dict[str, str]:
+    bridges = [service.bridge for service in services]
+    return {bridge.settings.bridge_instance: bridge.group.ownership.role for bridge in bridges if bridge.group}
+
+
 async def test_owner_and_standby_on_apache_kafka(kafka: RealKafka, topic_prefix: str) -> None:
     """Two processes of a group show the same members and owners, and a hand-over after the first has ended."""
     for topic in (*Topic, SHARDS_TOPIC):
@@ -257,12 +264,8 @@ async def test_owner_and_standby_on_apache_kafka(kafka: RealKafka, topic_prefix:
                 services = {"first": (first, of_first), "second": (second, of_second)}
                 for _, http in services.values():
                     await http.comes("/status", is_joined, "both are members, and the shard has an owner")
-                roles = {
-                    name: service.bridge.group.ownership.role
-                    for name, (service, _) in services.items()
-                    if service.bridge.group is not None
-                }
-                assert sorted(roles.values()) == ["owner", "standby"]
+                await eventually(lambda: sorted(roles_of(first, second).values()) == ["owner", "standby"], "an owner")
+                roles = roles_of(first, second)
                 for _, http in services.values():
                     await http.becomes(200)
                     document = (await http.get("/status")).document["group"]
