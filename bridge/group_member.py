@@ -96,6 +96,7 @@ class GroupMember:
     async def release(self, shard: int, cause: Cause, other: str) -> None:
         """Stop reading a shard, and wait until what was read of it is published, or given up."""
         includes, locks = self._includes(shard), self.ownership.locks
+        received = self._received(shard)
         self._end(shard)
         seconds = self._settings.bridge_drain_seconds
         if cause is Cause.STOPPED:  # nobody waits for it yet; but that it is released should still be said in time
@@ -111,7 +112,8 @@ class GroupMember:
         if self._buffer.holds(includes):
             # What is in flight may not arrive after the release, and its queue must not send on beside it.
             self._publisher.cut("records of a released shard were not acknowledged in time")
-        self._ingest.drop(includes, HANDED_OVER)
+        if not self._ingest.drop(includes, HANDED_OVER):
+            self._facts[shard] = received
         self._announce_release(shard, _REASONS.get(cause, f"claimed by {other}"))
         await self._wait_while(lambda: self._buffer.holds_any(Topic.CONTROL), ANNOUNCE_SECONDS)
 
@@ -134,10 +136,13 @@ class GroupMember:
 
     def facts(self, shard: int) -> tuple[int | None, int | None]:
         """Return the latest session of a shard, and when its data was last received (µs since the epoch)."""
-        if shard in self._control.sessions:
-            session_id = self._control.sessions[shard]
-            return session_id, (self._client.last_data_us or None) if session_id is not None else None
-        return self._facts.get(shard, (None, None))
+        if shard not in self.shards:
+            return self._facts.get(shard, (None, None))
+        session_id, received_us = self._received(shard)
+        waiting_us = self._buffer.oldest_unacknowledged_us()
+        if received_us is not None and waiting_us is not None:
+            received_us = min(received_us, waiting_us)  # what is not acknowledged is missing if this process ends now
+        return session_id, received_us
 
     @property
     def plan_fingerprint(self) -> str:
@@ -152,6 +157,11 @@ class GroupMember:
     def note_different_plans(self, text: str) -> None:
         """Announce that members of the group have different plans."""
         self._control.announce_each(ControlKind.PLAN_CHANGED, reason=text)
+
+    def _received(self, shard: int) -> tuple[int | None, int | None]:
+        """Return the session of a shard that is ours, and when its data was last received; None before the first."""
+        session_id = self._control.sessions[shard]
+        return session_id, None if session_id is None else self._client.data_until_us(shard)
 
     # -- one shard ----------------------------------------------------------------------------------------------
 

@@ -120,10 +120,9 @@ class AriesClient:
         #: Shards of which a gap was announced, and since when their data is missing (µs since the epoch).
         self._missing_since: dict[int, int] = {}
 
-    @property
-    def last_data_us(self) -> int:
-        """Return when market data was last received (µs since the epoch), 0 if it never was."""
-        return self._last_data_us
+    def data_until_us(self, shard: int) -> int | None:
+        """Return until when a shard's data was received, by its former owner if none was since; None if never."""
+        return self._claimed_from.get(shard, self._last_data_us) or None
 
     async def run(self) -> None:
         """Connect and reconnect until cancelled; raise ``CredentialsRefused`` if that cannot succeed."""

@@ -51,6 +51,7 @@ class MarkReader:
         self._topic = topic
         self._shards = shards
         self._partitions: list[TopicPartition] = []
+        self._ends: Mapping[TopicPartition, int] = {}
 
     async def read(self, timeout_seconds: float) -> Iterable[Mark]:
         """Return the marks that arrive within the timeout; raise ``KafkaUnreachable``."""
@@ -62,11 +63,15 @@ class MarkReader:
     async def ends(self) -> Mapping[TopicPartition, int]:
         """Return the present ends of all partitions, those that were added since, too.
 
-        Raises ``TopicConfigurationError`` if the topic is missing or has too few partitions, and ``KafkaError``.
+        Raises ``TopicConfigurationError`` if the topic is missing or has too few partitions, ``KafkaUnreachable``
+        if it was created again, and ``KafkaError``.
         """
         await self._assign()
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             ends: Mapping[TopicPartition, int] = await self._asking.end_offsets(self._partitions)
+        if any(ends[partition] < before for partition, before in self._ends.items() if partition in ends):
+            raise KafkaUnreachable(f"{self._topic} was deleted and created again; it is read from its beginning")
+        self._ends = ends
         return ends
 
     async def has_read(self, ends: Mapping[TopicPartition, int]) -> bool:

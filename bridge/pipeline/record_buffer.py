@@ -284,6 +284,15 @@ class RecordBuffer:
         """Return how much the queues hold that wait to be sent and can be."""
         return sum(queue.bytes for queue in self._ready)
 
+    def oldest_unacknowledged_us(self) -> int | None:
+        """Return when the oldest market record was read that is not acknowledged (µs since 1970), or None."""
+        heads = (
+            next(chain(queue.suspects, queue.in_flight, queue.waiting), None)
+            for queue in self.queues()
+            if queue.topic in MARKET_DATA
+        )
+        return min((head[0] for head in heads if head is not None), default=None)
+
     def oldest_unanswered(self) -> float | None:
         """Return since when a batch has had no answer from any broker, sent again or not (monotonic seconds)."""
         waiting = (queue.unanswered_since for queue in self.queues())
