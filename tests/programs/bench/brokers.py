@@ -38,6 +38,7 @@ class Tls:
             "KAFKA_SECURITY_PROTOCOL": "SSL",
             "KAFKA_SSL_CAFILE": str(self.authority),
             "KAFKA_SSL_CERTFILE": str(self.client),
+            "KAFKA_SSL_KEYFILE": str(self.client),
         }
 
 

@@ -158,7 +158,7 @@ def _quiet_table(quiet: QuietRates) -> Table:
     table = Table(title="Hardly any lines, of a few symbols: thousandths of a core, median (range)")
     for heading in ("case", ""):
         table.add_column(heading, no_wrap=True)
-    for heading in ("pairs", "millicores", "wake-ups/s", "µs CPU a record", "MB"):
+    for heading in ("pairs", "millicores", "wake-ups/s", "µs CPU a record", "MB", "feed late, ms"):
         table.add_column(heading, justify="right")
     for one in quiet:
         for side in (side.name for side in one.case.sides):
@@ -174,6 +174,7 @@ def _quiet_table(quiet: QuietRates) -> Table:
                 one.spread(side, lambda run: run.wake_ups_per_second).text(0),
                 one.spread(side, lambda run: run.cpu_seconds / run.records * 1e6).text(0) if records else "-",
                 f"{one.spread(side, lambda run: run.rss_bytes).highest / 1e6:.0f}",
+                one.spread(side, lambda run: run.late_seconds * 1e3).text(0),
             )
     return table
 

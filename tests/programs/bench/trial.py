@@ -97,6 +97,8 @@ class Quiet:
     cpu_seconds: float
     wake_ups: int
     rss_bytes: int
+    #: How late the feed was at worst: late lines come several at a time, and cost less.
+    late_seconds: float
 
     @property
     def millicores(self) -> float:
@@ -183,10 +185,11 @@ class Trials:
         """Send a feed at a low rate, or nothing; raise Void if the records are wrong."""
         with self._between(side, feed, saved) as (subject, feeder, _, consuming):
             time.sleep(SETTLE_SECONDS)
+            late_seconds = 0.0
             wake_ups, before, started = subject.wake_ups(), subject.cpu_seconds(), time.monotonic()
             if per_second:
                 feeder.tell(f"go {per_second}")
-                feeder.hear(FEED_DEADLINE_SECONDS)
+                late_seconds = feeder.hear(FEED_DEADLINE_SECONDS)["late_seconds"]
             else:
                 time.sleep(seconds)
             cpu_seconds, ended = subject.cpu_seconds() - before, time.monotonic()
@@ -195,7 +198,7 @@ class Trials:
             rss_bytes = subject.memory_bytes()
             consuming.check(feed.records)
             _end(subject)
-        return Quiet(feed.recipe.lines, ended - started, cpu_seconds, wake_ups, rss_bytes)
+        return Quiet(feed.recipe.lines, ended - started, cpu_seconds, wake_ups, rss_bytes, late_seconds)
 
     @contextmanager
     def subscribed(self, side: Side, feed: Feed, saved: Path) -> Iterator[tuple[Child, Child, Consuming]]:
