@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The percentiles that are shown of a bridge that tells its latencies.
 SHOWN: Final = ("p50", "p99")
+#: What is less, in µs a record or millicores, is not divided by.
+NEGLIGIBLE: Final = 0.1
 #: How much of a reason is shown.
 _REASON_CHARACTERS: Final = 60
 _OWN: Final = frozenset(side.name for side in SIDES)
@@ -45,11 +47,15 @@ class _Figures:
             str(len(rounds.pairs)),
             f"{rounds.spread(name, self.cpu).text(1)} {self.unit}",
             rounds.spread("bridge", self.cpu).text(1),
-            str(rounds.ratio(self.cpu, name)),
-            str(rounds.ratio(self.cpu, "bridge", name)),
+            self._ratio(name, "bridge"),
+            self._ratio("bridge", name),
             self._latencies(name),
             self._latencies("bridge"),
         ]
+
+    def _ratio(self, name: str, to: str) -> str:
+        least = self.rounds.spread(to, self.cpu).lowest
+        return str(self.rounds.ratio(self.cpu, name, to)) if least > NEGLIGIBLE else "-"
 
     def _latencies(self, name: str) -> str:
         found: list[Mapping[str, float]] = [getattr(pair[name], "percentiles", {}) for pair in self.rounds.pairs]

@@ -28,6 +28,8 @@ FEED_DEADLINE_SECONDS: Final = 400.0
 CALM: Final = 0.01
 #: How long a bridge has been connected before a quiet run is measured.
 SETTLE_SECONDS: Final = 2.0
+#: The delay of a quiet feed above which a run is repeated.
+PUNCTUAL_SECONDS: Final = 0.02
 #: How often it is looked whether a bridge that has not subscribed yet still runs.
 LOOK_SECONDS: Final = 0.1
 MAX_RUNS: Final = 4
@@ -182,7 +184,16 @@ class Trials:
         )
 
     def quiet(self, side: Side, feed: Feed, saved: Path, per_second: int, seconds: float) -> Quiet:
-        """Send a feed at a low rate, or nothing; raise Void if the records are wrong."""
+        """Send a feed at a low rate, or nothing; raise Void if the records are wrong.
+
+        A feed that is late sends several lines at a time: of a few runs, the one with the least delay counts.
+        """
+        runs: list[Quiet] = []
+        while len(runs) < MAX_RUNS and all(run.late_seconds > PUNCTUAL_SECONDS for run in runs):
+            runs.append(self._quiet(side, feed, saved, per_second, seconds))
+        return min(runs, key=lambda run: run.late_seconds)
+
+    def _quiet(self, side: Side, feed: Feed, saved: Path, per_second: int, seconds: float) -> Quiet:
         with self._between(side, feed, saved) as (subject, feeder, _, consuming):
             time.sleep(SETTLE_SECONDS)
             late_seconds = 0.0
