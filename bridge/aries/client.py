@@ -127,7 +127,7 @@ class AriesClient:
 
     def data_until_us(self, shard: int) -> int | None:
         """Return until when a shard's data was received, by its former owner if none was since; None if never."""
-        return self._claimed_from.get(shard, self._last_data_us) or None
+        return self._missing_since.get(shard, self._last_data_us) or None
 
     async def run(self) -> None:
         """Connect and reconnect until cancelled; raise ``CredentialsRefused`` if that cannot succeed."""
