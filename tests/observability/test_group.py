@@ -212,6 +212,18 @@ async def test_a_suspended_owner_is_not_ready_and_not_stuck() -> None:
     assert grouped(bridge)["shards"][0]["lease_seconds"] < 0
 
 
+async def test_an_owner_that_goes_on_is_not_stuck() -> None:
+    """However long it was suspended: what waits is sent from now on."""
+    bridge, _ = unstarted()
+    bridge.buffer.open({Topic.QUOTES: 1})
+    bridge.buffer.add(bridge.buffer.queue_for(Topic.QUOTES, b"A"), (0, b"A", b"x", None))
+    bridge.publisher.state.active_at = time.monotonic() - 1e6
+    assert not check_results(liveness(bridge, time.monotonic()))["publisher"]["ok"]
+    assert bridge.group is not None
+    bridge.group.resume()
+    assert check_results(liveness(bridge, time.monotonic()))["publisher"]["ok"]
+
+
 async def test_hand_overs_are_listed_and_counted() -> None:
     """The newest is first; causes without any start at 0."""
     bridge, ownership = unstarted()
