@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, shard_of
 from bridge.clock import wall_us
 from bridge.group.ownership import Ownership
-from bridge.group.shard_locks import Cause
+from bridge.group.shard_locks import Cause, LockState
 from bridge.market_data import MARKET
 from bridge.pipeline.accounts import HANDED_OVER, LEASE_LOST
 from bridge.pipeline.control_events import LEASE_EXPIRED, LEASE_OF_EXPIRED, RELEASED_BY, ControlKind
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_DRAIN_SECONDS: Final = 10.0
 #: How long the announcement that a shard is released may take.
 ANNOUNCE_SECONDS: Final = 1.0
+#: How long before the end of a stop's drain what is left of a shard is given up, so that the next owner need not wait.
+STOP_MARGIN_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.005
 _REASONS: Final = {
     Cause.STOPPED: "stopped",
@@ -93,14 +95,25 @@ class GroupMember:
 
     async def release(self, shard: int, cause: Cause, other: str) -> None:
         """Stop reading a shard, and wait until what was read of it is published, or given up."""
-        includes = self._includes(shard)
+        includes, locks = self._includes(shard), self.ownership.locks
+        received = self._received(shard)
         self._end(shard)
-        seconds = min(self._settings.bridge_drain_seconds, MAX_DRAIN_SECONDS)
+        seconds = self._settings.bridge_drain_seconds
+        if cause is Cause.STOPPED:  # nobody waits for it yet; but that it is released should still be said in time
+            seconds = max(seconds / 2, seconds - STOP_MARGIN_SECONDS)
+        else:
+            seconds = min(seconds, MAX_DRAIN_SECONDS)
         await self._wait_while(lambda: self._ingest.release_all(wall_us()) or self._buffer.holds(includes), seconds)
+        while locks.state(shard) is LockState.SUSPENDED:  # Kafka is away: to the end of the drain, as any bridge
+            await self._wait_while(lambda: locks.state(shard) is LockState.SUSPENDED, seconds)
+            await self._wait_while(lambda: self._buffer.holds(includes), seconds)
+        if shard not in self._control.sessions:
+            return  # it was lost meanwhile, and that is announced
         if self._buffer.holds(includes):
             # What is in flight may not arrive after the release, and its queue must not send on beside it.
             self._publisher.cut("records of a released shard were not acknowledged in time")
-        self._ingest.drop(includes, HANDED_OVER)
+        if not self._ingest.drop(includes, HANDED_OVER):
+            self._facts[shard] = received
         self._announce_release(shard, _REASONS.get(cause, f"claimed by {other}"))
         await self._wait_while(lambda: self._buffer.holds_any(Topic.CONTROL), ANNOUNCE_SECONDS)
 
@@ -123,10 +136,13 @@ class GroupMember:
 
     def facts(self, shard: int) -> tuple[int | None, int | None]:
         """Return the latest session of a shard, and when its data was last received (µs since the epoch)."""
-        if shard in self._control.sessions:
-            session_id = self._control.sessions[shard]
-            return session_id, (self._client.last_data_us or None) if session_id is not None else None
-        return self._facts.get(shard, (None, None))
+        if shard not in self.shards:
+            return self._facts.get(shard, (None, None))
+        session_id, received_us = self._received(shard)
+        waiting_us = self._buffer.oldest_unacknowledged_us()
+        if received_us is not None and waiting_us is not None:
+            received_us = min(received_us, waiting_us)  # what is not acknowledged is missing if this process ends now
+        return session_id, received_us
 
     @property
     def plan_fingerprint(self) -> str:
@@ -141,6 +157,11 @@ class GroupMember:
     def note_different_plans(self, text: str) -> None:
         """Announce that members of the group have different plans."""
         self._control.announce_each(ControlKind.PLAN_CHANGED, reason=text)
+
+    def _received(self, shard: int) -> tuple[int | None, int | None]:
+        """Return the session of a shard that is ours, and when its data was last received; None before the first."""
+        session_id = self._control.sessions[shard]
+        return session_id, None if session_id is None else self._client.data_until_us(shard)
 
     # -- one shard ----------------------------------------------------------------------------------------------
 

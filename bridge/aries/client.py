@@ -6,8 +6,10 @@ Kafka never pauses this loop: what is received goes into the byte budget or an a
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -54,7 +56,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-TICK_SECONDS = 0.1
+#: Shorter waits are not worth a timer, as uvloop counts whole milliseconds.
+MIN_TICK_SECONDS = 0.001
 #: Symbols that a log line names; all of them are counted.
 MAX_LISTED_SYMBOLS = 10
 
@@ -104,6 +107,8 @@ class AriesClient:
         self._timing = timing
         self._silence = SilencePolicy(timing.stale_after_seconds)
         self._symbol_limit = SymbolLimit()
+        #: Set when the session is to do something before its next tick is due.
+        self._wake = asyncio.Event()
         self._tokens = tokens
         self._learn_secret = learn_secret
         self._reconnect_policy = reconnect_policy
@@ -120,10 +125,9 @@ class AriesClient:
         #: Shards of which a gap was announced, and since when their data is missing (µs since the epoch).
         self._missing_since: dict[int, int] = {}
 
-    @property
-    def last_data_us(self) -> int:
-        """Return when market data was last received (µs since the epoch), 0 if it never was."""
-        return self._last_data_us
+    def data_until_us(self, shard: int) -> int | None:
+        """Return until when a shard's data was received, by its former owner if none was since; None if never."""
+        return self._missing_since.get(shard, self._last_data_us) or None
 
     async def run(self) -> None:
         """Connect and reconnect until cancelled; raise ``CredentialsRefused`` if that cannot succeed."""
@@ -138,6 +142,7 @@ class AriesClient:
         self.plan = plan
         if self.session is not None:
             self.session.replan(plan, _now())
+            self._wake.set()
 
     def claim(self, shard: int, gap_from_us: int | None, includes: Callable[[str], bool]) -> None:
         """Have another shard: on the open connection with a session of its own, or from the next one on.
@@ -192,10 +197,9 @@ class AriesClient:
         Not in a TaskGroup: before Python 3.13 it forgets that it was cancelled if one of its tasks fails at the same
         time (CPython gh-116720), and a bridge that is being stopped would reconnect.
         """
-        wake = asyncio.Event()
         tasks = [
-            asyncio.create_task(self._keep_alive(socket, session, wake), name="aries keep-alive"),
-            asyncio.create_task(self._receive(socket, session, wake), name="aries receiver"),
+            asyncio.create_task(self._keep_alive(socket, session), name="aries keep-alive"),
+            asyncio.create_task(self._receive(socket, session), name="aries receiver"),
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -204,13 +208,13 @@ class AriesClient:
         error = _primary_error(errors)
         raise session.explain(error, _now()) if isinstance(error, ConnectionLost) else error
 
-    async def _receive(self, socket: Connection, session: Session, wake: asyncio.Event) -> None:
+    async def _receive(self, socket: Connection, session: Session) -> None:
         """Handle messages in the socket's own callback until the socket is closed or the session is lost."""
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def on_messages(messages: deque[bytes]) -> None:
             try:
-                self._on_messages(messages, session, wake)
+                self._on_messages(messages, session)
             except BaseException as error:  # noqa: BLE001 - raised again below, as it ends this task
                 socket.discard()
                 failed.set_exception(error)
@@ -226,20 +230,21 @@ class AriesClient:
             failed.result()
         raise socket.protocol.close_exc
 
-    def _on_messages(self, messages: deque[bytes], session: Session, wake: asyncio.Event) -> None:
+    def _on_messages(self, messages: deque[bytes], session: Session) -> None:
         ingest_us = wall_us()
         lines, before_event = session.receive_some(messages, _now())
         self._ingest.ingest(lines[:before_event], ingest_us)
         if before_event < len(lines):
             self._handle_events(session)  # first, as the session of the lines behind may start here
-            wake.set()
             self._ingest.ingest(lines[before_event:], ingest_us)
         if session.keep_alive.data_in_frames:
             self._last_data_us = ingest_us  # after the events: one may announce a gap since the data before
         if session.lost is not None:
             raise session.lost
+        if session.wants_tick:
+            self._wake.set()
 
-    async def _keep_alive(self, socket: Connection, session: Session, wake: asyncio.Event) -> None:
+    async def _keep_alive(self, socket: Connection, session: Session) -> None:
         """Do what is due and send the session's output, so that receiving never waits for sending."""
         renewal: asyncio.Task[None] | None = None
         try:
@@ -254,13 +259,22 @@ class AriesClient:
                     renewal = None
                 if session.token_required and renewal is None:
                     renewal = asyncio.create_task(self._reauthenticate(session), name="aries reauthentication")
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_SECONDS):
-                        await wake.wait()
-                wake.clear()
+                    renewal.add_done_callback(self._on_renewal)
+                await self._wait_for_tick(session)
         finally:
             if renewal is not None:
                 await _cancel_and_wait(renewal)
+
+    def _on_renewal(self, _: asyncio.Task[None]) -> None:
+        self._wake.set()
+
+    async def _wait_for_tick(self, session: Session) -> None:
+        """Wait until the session has something to do; a clock that ticks meanwhile would cost most of a quiet core."""
+        seconds = max(session.next_tick - _now(), MIN_TICK_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds if seconds < inf else None):
+                await self._wake.wait()
+        self._wake.clear()
 
     async def _send(self, socket: Connection, session: Session) -> None:
         if session.take_protocol_ping(_now()):
@@ -407,7 +421,8 @@ class AriesClient:
             self._last_data_us = now_us
             log.info(log_events.GAP_ENDED, gap_seconds=round(gap.seconds(now_us), 3))
         for shard, from_us in sorted(self._missing_since.items()):
-            self._control.announce(ControlKind.RESUMED, shard=shard, gap_from_us=from_us, gap_to_us=now_us)
+            gap_to_us = max(now_us, from_us)  # the clock of the former owner may be ahead
+            self._control.announce(ControlKind.RESUMED, shard=shard, gap_from_us=from_us, gap_to_us=gap_to_us)
         self._missing_since.clear()
 
     async def _wait_before_reconnect(self, lost: ConnectionLost) -> None:
@@ -448,5 +463,5 @@ def _on_protocol_pong(session: Session, done: asyncio.Future[float]) -> None:
         session.keep_alive.protocol_pong_received(_now())
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+#: The clock of sessions: the loop's own, but not rounded to the milliseconds of its last iteration.
+_now = time.monotonic

@@ -7,7 +7,6 @@ may have 600,000 marks of a shard.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
@@ -19,20 +18,25 @@ from bridge.kafka.aiokafka_internals import client_of
 from bridge.kafka.client_options import CONNECT_TIMEOUT_SECONDS
 from bridge.kafka.consumer import fetch
 from bridge.kafka.partition_counts import shards_topic_problem
+from bridge.kafka.produce_requests import OutgoingBatch
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.record_batch import batch_maker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from aiokafka import AIOKafkaConsumer
 
     from bridge.group.marks import Mark
+    from bridge.kafka.produce_requests import BatchAnswer
     from bridge.kafka.producer import Producer
 
 #: How long a mark may take: others see no renewal meanwhile.
 WRITE_TIMEOUT_SECONDS: Final = 3.0
 _BATCH_BYTES: Final = 16 << 10
+#: Kafka's NO_TIMESTAMP: brokers reject records an hour ahead (message.timestamp.after.max.ms), and a lease must not end
+#: because the wall clock was set forward.
+_NO_TIME_US: Final = -1000
 #: How many of the newest marks of a shard are read, those of a quarter of an hour: a lease lasts seconds.
 TAIL_MARKS: Final = 1000
 
@@ -47,6 +51,7 @@ class MarkReader:
         self._topic = topic
         self._shards = shards
         self._partitions: list[TopicPartition] = []
+        self._ends: Mapping[TopicPartition, int] = {}
 
     async def read(self, timeout_seconds: float) -> Iterable[Mark]:
         """Return the marks that arrive within the timeout; raise ``KafkaUnreachable``."""
@@ -58,11 +63,15 @@ class MarkReader:
     async def ends(self) -> Mapping[TopicPartition, int]:
         """Return the present ends of all partitions, those that were added since, too.
 
-        Raises ``TopicConfigurationError`` if the topic is missing or has too few partitions, and ``KafkaError``.
+        Raises ``TopicConfigurationError`` if the topic is missing or has too few partitions, ``KafkaUnreachable``
+        if it was created again, and ``KafkaError``.
         """
         await self._assign()
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             ends: Mapping[TopicPartition, int] = await self._asking.end_offsets(self._partitions)
+        if any(ends[partition] < before for partition, before in self._ends.items() if partition in ends):
+            raise KafkaUnreachable(f"{self._topic} was deleted and created again; it is read from its beginning")
+        self._ends = ends
         return ends
 
     async def has_read(self, ends: Mapping[TopicPartition, int]) -> bool:
@@ -111,10 +120,10 @@ class MarkWriter:
             producer = await self._started()
             batch = self._new_batch()
             key, value = marks.encode(mark)
-            batch.fill([(time.time_ns() // 1000, key, value, None)])
+            batch.fill([(_NO_TIME_US, key, value, None)])
             try:
                 async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                    await producer.send(batch, self._topic, mark.shard)
+                    await self._send(producer, OutgoingBatch(self._topic, mark.shard, batch))
             except (KafkaError, TimeoutError, asyncio.CancelledError) as error:
                 await self._abandon(producer)
                 if isinstance(error, asyncio.CancelledError):
@@ -122,6 +131,23 @@ class MarkWriter:
                 raise KafkaUnreachable(
                     f"{self._topic} cannot be written: {str(error) or type(error).__name__}"
                 ) from error
+
+    @staticmethod
+    def _send(producer: Producer, batch: OutgoingBatch) -> asyncio.Future[None]:
+        """Send a batch, and return its acknowledgement to come; raise ``KafkaError`` if the producer has ended."""
+        acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_answers(answers: Sequence[BatchAnswer]) -> None:
+            if acknowledged.done():
+                return  # it was waited for no longer
+            error = answers[0].error
+            if error is None:
+                acknowledged.set_result(None)
+            else:
+                acknowledged.set_exception(error)
+
+        producer.send([batch], on_answers)
+        return acknowledged
 
     async def close(self) -> None:
         """Close the connections; nothing is on its way."""

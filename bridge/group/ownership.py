@@ -298,9 +298,7 @@ class Ownership:
                     reader = MarkReader(consumer, asking, self._settings.shards_topic, self._settings.bridge_shards)
                     await self._follow(reader, backoff)
             except (BridgeError, KafkaError, TimeoutError, OSError) as error:
-                if not self.marks_problem:
-                    log.warning(log_events.MARKS_UNAVAILABLE, reason=str(error) or type(error).__name__)
-                self.marks_problem = str(error) or type(error).__name__
+                self._note_marks_problem(str(error) or type(error).__name__)
                 await asyncio.sleep(backoff.next_seconds())
 
     async def _follow(self, reader: MarkReader, backoff: Backoff) -> None:
@@ -338,12 +336,17 @@ class Ownership:
         try:
             await self._writer.write(mark)
         except KafkaUnreachable as error:
-            self.locks.failed(mark)
-            self.marks_problem = str(error)
+            self.locks.failed(mark, time.monotonic())
+            self._note_marks_problem(str(error))
         else:
             self.locks.written(mark, sent_at, time.monotonic())
             self.marks_problem = ""
         self._wake.set()
+
+    def _note_marks_problem(self, reason: str) -> None:
+        if not self.marks_problem:
+            log.warning(log_events.MARKS_UNAVAILABLE, reason=reason)
+        self.marks_problem = reason
 
     # -- decisions ----------------------------------------------------------------------------------------------
 

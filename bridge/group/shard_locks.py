@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ARBITER: Final = 0
 #: After how long without success a shard that is still assigned is claimed again.
 CLAIM_AGAIN_SECONDS: Final = 3.0
+#: How long after a mark could not be written it is tried again.
+WRITE_AGAIN_SECONDS: Final = 0.25
 #: For how long the lease of one shard may have ended while others hold theirs, until the shard is given up.
 PARTIAL_LAPSE_SECONDS: Final = 1.0
 
@@ -116,9 +118,13 @@ class _Lock:
     #: When the last mark was sent that is not acknowledged, and the last one that was.
     sending_since: float | None = None
     sent_at: float | None = None
+    #: When the next hold is due after one that could not be written.
+    not_before: float = 0.0
     #: When the lease ends, and when the hold was acknowledged that must be read back.
     lease_end: float = 0.0
     acknowledged_at: float | None = None
+    #: What it becomes once a lease that has ended is renewed.
+    resumes_as: LockState = LockState.OWNED
     cause: Cause = Cause.CLAIMED
     other: str = ""
 
@@ -157,16 +163,16 @@ class ShardLocks:
                 if mark.epoch > partition.epoch:  # its claim has been compacted away, or is older than what is read
                     partition.newest_claim = mark
                 partition.holders[mark.process] = mark, now
-                if partition.last is not None and _tenure(partition.last) != _tenure(mark):
+                if partition.last is not None and not _is_of(mark, partition.last):
                     partition.former = partition.last
                 partition.last = mark
             case MarkKind.RELEASE:
                 held = partition.holders.get(mark.process)
                 if held is not None and held[0].epoch <= mark.epoch:
                     del partition.holders[mark.process]
-                # Without a hold before it the release is of a claimant that has given up, unless it has a session.
-                is_former = partition.last is None and mark.session_id is not None
-                if is_former or (partition.last is not None and _tenure(partition.last) == _tenure(mark)):
+                # Not of one who had only claimed it: nobody would know that there was no owner before.
+                is_owners = mark.session_id is not None if partition.last is None else _is_of(mark, partition.last)
+                if is_owners:
                     partition.last = mark
         partition.epoch = max(partition.epoch, mark.epoch)
         partition.newest_session_id = max(partition.newest_session_id, mark.session_id or 0)
@@ -278,7 +284,7 @@ class ShardLocks:
                 self._locks[shard] = _Lock(self._partition(shard).epoch + 1, LockState.CLAIMING, now)
                 marks.append(self._mark(MarkKind.CLAIM, shard))
         for shard, lock in self._locks.items():
-            if lock.sending_since is None and self._is_hold_due(shard, lock, now):
+            if lock.sending_since is None and lock.not_before <= now and self._is_hold_due(shard, lock, now):
                 lock.sending_since = now
                 marks.append(self._mark(MarkKind.HOLD, shard))
         return marks
@@ -290,7 +296,8 @@ class ShardLocks:
             if lock.state is LockState.CLAIMING:
                 times.extend(self._ends(shard))
             else:
-                times.append((lock.sent_at or now) + HOLD_INTERVAL_SECONDS)
+                if lock.sending_since is None:
+                    times.append(max((lock.sent_at or now) + HOLD_INTERVAL_SECONDS, lock.not_before))
                 if lock.lease_end > now:
                     times.append(lock.lease_end)
         return max(0.01, min(times) - now)
@@ -309,12 +316,12 @@ class ShardLocks:
         else:
             lock.lease_end, lock.acknowledged_at = end, now
 
-    def failed(self, mark: Mark) -> None:
+    def failed(self, mark: Mark, now: float) -> None:
         """Note that a mark could not be written, or that this is not known."""
         lock = self._locks.get(mark.shard)
         if lock is None or lock.epoch != mark.epoch:
             return
-        lock.sending_since = None
+        lock.sending_since, lock.not_before = None, now + WRITE_AGAIN_SECONDS
         if mark.kind is MarkKind.CLAIM and lock.state is LockState.CLAIMING and not self._is_newest(mark.shard, lock):
             del self._locks[mark.shard]
 
@@ -331,21 +338,27 @@ class ShardLocks:
                 case LockState.SUSPENDED:
                     self._step_suspended(shard, lock, now)
                 case LockState.RELEASING if lock.lease_end <= now:
-                    self._lose(shard, lock.other)
+                    self._step_lapsed_release(shard, lock, now)
         self._step_together(now)
         events, self._events = self._events, []
         return events
 
     def give_back(self, shards: Iterable[int], cause: Cause) -> None:
-        """Release shards of our own will, as at a stop; shards that are only claimed are given up."""
+        """Release shards of our own will, as at a stop; shards that are only claimed are given up.
+
+        A shard whose lease has ended is released once it is renewed: what was read of it may still be published then.
+        """
         for shard in shards:
             lock = self._locks.get(shard)
-            if lock is None or lock.state is LockState.RELEASING:
+            if lock is None or LockState.RELEASING in (lock.state, lock.resumes_as):
                 continue
             if lock.state in (LockState.CLAIMING, LockState.HOLDING):
                 self._end(shard)
             else:
+                state = lock.state
                 self._request_release(shard, lock, cause, "")
+                if state is LockState.SUSPENDED:
+                    lock.state, lock.resumes_as = LockState.SUSPENDED, LockState.RELEASING
 
     def released(self, shard: int) -> None:
         """Note that everything of a shard has been published that will be: the next owner may begin."""
@@ -380,7 +393,16 @@ class ShardLocks:
             self._claimed_at[shard] = now
             self._lose(shard, other)
         elif lock.acknowledged_at is not None and self._has_read_since(lock.acknowledged_at) and now < lock.lease_end:
-            lock.state, lock.acknowledged_at = LockState.OWNED, None
+            lock.state, lock.acknowledged_at = lock.resumes_as, None
+            lock.resumes_as = LockState.OWNED
+
+    def _step_lapsed_release(self, shard: int, lock: _Lock, now: float) -> None:
+        """Give up a shard whose lease has ended while it was released, unless nobody waits for it."""
+        if lock.cause is Cause.CLAIMED or self._superseded_by(shard, lock) is not None:
+            self._lose(shard, lock.other)
+        else:
+            lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
+            lock.resumes_as = LockState.RELEASING
 
     def _step_together(self, now: float) -> None:
         """Suspend while all leases have ended; if only some have, their shards are given up, and the others go on."""
@@ -513,6 +535,6 @@ class ShardLocks:
         )
 
 
-def _tenure(mark: Mark) -> tuple[str, int]:
-    """Return what the marks of one owner have in common from claim to release."""
-    return mark.process, mark.epoch
+def _is_of(mark: Mark, other: Mark) -> bool:
+    """Return whether two marks are of the same owner, between its claim and its release."""
+    return (mark.process, mark.epoch) == (other.process, other.epoch)

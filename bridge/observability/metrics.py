@@ -28,7 +28,6 @@ from bridge.topics import MARKET_DATA, Topic
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from prometheus_client import Histogram
     from prometheus_client.metrics_core import Metric
 
     from bridge.observability.rate_history import RateHistory
@@ -292,8 +291,8 @@ class BridgeCollector(Collector):
             "1 while the buffer is full, so that records are conflated or dropped.",
             bridge.ingest.overload.active,
         )
-        yield _samples(bridge.latency.receive_to_ack)
-        yield _samples(bridge.latency.produce_ack)
+        yield bridge.latency.receive_to_ack.collect()
+        yield bridge.latency.produce_ack.collect()
         yield _counter("producer_rebuilds", "Producers replaced after a failure.", state.rebuilds)
 
     def _capture(self) -> Iterator[Metric]:
@@ -392,9 +391,3 @@ def _counters(name: str, text: str, labels: tuple[str, ...], counts: Mapping[tup
     for values, count in counts.items():
         family.add_metric(values, count)
     return family
-
-
-def _samples(histogram: Histogram) -> Metric:
-    [metric] = histogram.collect()
-    metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]  # no metrics of ours
-    return metric

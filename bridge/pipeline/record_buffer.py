@@ -131,6 +131,12 @@ class RecordBuffer:
         """Keep a queue that cannot be sent now until ``resume_deferred``."""
         self._deferred.append(queue)
 
+    def wait_for_broker(self, queue: PartitionQueue, now: float) -> None:
+        """Keep a queue whose broker has something to answer first until ``resume_deferred``."""
+        if queue.unanswered_since is None:
+            queue.unanswered_since = now
+        self._deferred.append(queue)
+
     def resume_deferred(self) -> None:
         """Let deferred queues be returned by ``take_ready`` again."""
         if self._deferred:
@@ -141,6 +147,7 @@ class RecordBuffer:
     def pass_over(self, queue: PartitionQueue) -> None:
         """Leave a queue that ``take_ready`` returned: its last record was removed."""
         queue.is_ready = False
+        queue.unanswered_since = None
 
     def start_batch(self, queue: PartitionQueue, count: int, now: float) -> None:
         """Put the first ``count`` waiting records of a queue in flight."""
@@ -163,6 +170,11 @@ class RecordBuffer:
         if not queue.is_ready:
             queue.is_ready = True
             self._deferred.append(queue)
+
+    def withdraw_batch(self, queue: PartitionQueue) -> None:
+        """Put a batch back that was not sent after all; the queue waits for ``resume_deferred``."""
+        queue.unanswered_since = None
+        self.requeue_batch(queue)
 
     def requeue(self) -> int:
         """Put everything in flight back at the heads of its queues; return how many records that is."""
@@ -272,9 +284,14 @@ class RecordBuffer:
         """Return how much the queues hold that wait to be sent and can be."""
         return sum(queue.bytes for queue in self._ready)
 
-    def oldest_ready_us(self) -> int:
-        """Return when the oldest record that waits to be sent was read (µs since the epoch); 0 if none waits."""
-        return min((queue.waiting[0][0] for queue in self._ready if queue.waiting), default=0)
+    def oldest_unacknowledged_us(self) -> int | None:
+        """Return when the oldest market record was read that is not acknowledged (µs since 1970), or None."""
+        heads = (
+            next(chain(queue.suspects, queue.in_flight, queue.waiting), None)
+            for queue in self.queues()
+            if queue.topic in MARKET_DATA
+        )
+        return min((head[0] for head in heads if head is not None), default=None)
 
     def oldest_unanswered(self) -> float | None:
         """Return since when a batch has had no answer from any broker, sent again or not (monotonic seconds)."""

@@ -118,7 +118,7 @@ class SimulatedGroup:
             if succeeded:
                 locks.written(mark, sent_at, clock)
             else:
-                locks.failed(mark)
+                locks.failed(mark, clock)
         if process.cut_until <= self.now:
             self._read(process, clock)
         self._handle_events(process, clock)

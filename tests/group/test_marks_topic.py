@@ -104,6 +104,22 @@ async def test_partitions_that_are_added_are_read(kafka: RealKafka, topic_prefix
         assert sorted(found) == [3, 7]
 
 
+async def test_a_topic_that_was_created_again_is_read_from_its_beginning(kafka: RealKafka, topic_prefix: str) -> None:
+    """The reader does not take itself to be at the end of the new topic because it was farther in the old one."""
+    topic = f"{topic_prefix}.shards"
+    kafka.create_topic(topic, partitions=1)
+    write(kafka.bootstrap_servers, topic, range(5))
+    async with reading(kafka.bootstrap_servers, topic) as reader:
+        assert await read_to_end(reader) == list(range(5))
+        admin = kafka.admin()
+        for deleted in admin.delete_topics([topic], operation_timeout=20).values():
+            deleted.result(timeout=20)
+        kafka.create_topic(topic, partitions=1)
+        write(kafka.bootstrap_servers, topic, [9])
+        with pytest.raises(KafkaUnreachable, match="created again"):
+            await reader.ends()
+
+
 async def test_a_topic_that_is_missing_or_too_small(kafka: RealKafka, topic_prefix: str) -> None:
     """The error says what creates it, and it is not created by asking for it."""
     topic = f"{topic_prefix}.shards"

@@ -10,6 +10,7 @@ from bridge.group.marks import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKi
 from bridge.group.shard_locks import (
     CLAIM_AGAIN_SECONDS,
     PARTIAL_LAPSE_SECONDS,
+    WRITE_AGAIN_SECONDS,
     Cause,
     Claimed,
     LockEvent,
@@ -90,7 +91,7 @@ class Log:
             if one.shard in shards:
                 self.locks.written(one, self.now, self.now)
             else:
-                self.locks.failed(one)
+                self.locks.failed(one, self.now)
         return self.locks.step(self.now)
 
 
@@ -135,7 +136,7 @@ class TestClaiming:
         """An error of Kafka ends the attempt at once, the next one comes after a while."""
         log = Log()
         log.locks.want([0])
-        log.locks.failed(log.due()[0])
+        log.locks.failed(log.due()[0], log.now)
         assert log.locks.state(0) is None
         assert log.due() == []
         log.pass_seconds(CLAIM_AGAIN_SECONDS)
@@ -147,7 +148,8 @@ class TestClaiming:
         log.locks.want([0])
         [claim] = log.due()
         log.locks.note(claim, log.now)
-        log.locks.failed(claim)
+        log.locks.failed(claim, log.now)
+        log.pass_seconds(WRITE_AGAIN_SECONDS)
         assert kinds(log.due()) == [(HOLD, 0, 1)]
 
     def test_of_two_claims_with_the_same_epoch_the_first_counts(self) -> None:
@@ -167,7 +169,7 @@ class TestClaiming:
         """The group has assigned it to another."""
         log = Log()
         log.locks.want([0])
-        log.locks.failed(log.due()[0])
+        log.locks.failed(log.due()[0], log.now)
         log.locks.want([])
         log.pass_seconds(CLAIM_AGAIN_SECONDS)
         assert log.due() == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.group.shard_locks import LockState
+from bridge.group.shard_locks import Cause, LockState
 from tests.group.simulated_group import SimulatedGroup
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ def _disturb(group: SimulatedGroup, random: Random, counts: list[int]) -> None:
             process.cut_until = group.now + random.uniform(0.1, 15)
         case "kill" if len(group.processes) > 1:
             group.kill(process)
+        case "stop":
+            process.locks.want(())
+            process.locks.give_back(range(process.shards), Cause.STOPPED)
         case "start" if len(group.processes) < 5:
             group.start(random.choice(counts)).locks.want(range(max(counts)))
         case _:

@@ -22,7 +22,7 @@ from bridge.kafka import (
 )
 from bridge.kafka.batch_sender import Batching
 from bridge.kafka.broker_support import Lack
-from bridge.kafka.error_policy import BatchRejected
+from bridge.kafka.error_policy import BatchRejected, NotSent
 from bridge.kafka.publisher import Publisher
 from bridge.market_data import Update, UpdateKind
 from bridge.observability.latency import LatencyMetrics
@@ -65,6 +65,8 @@ class Kafka:
     """The producers that a publisher has started, one after the other, and the records that it is given."""
 
     def __init__(self, *, delivery_timeout_seconds: float) -> None:
+        #: Whether anything may be sent.
+        self.may_send = True
         self.producers: list[FakeProducer] = []
         #: Raised by the next attempts to start a producer.
         self.refusals: list[Exception] = []
@@ -90,6 +92,7 @@ class Kafka:
             batching=Batching(linger_seconds=0, batch_bytes=1 << 16, compression="none"),
             delivery_timeout_seconds=delivery_timeout_seconds,
             ready=ready,
+            may_send=lambda: self.may_send,
             start_producer=self._start,
         )
 
@@ -464,6 +467,68 @@ async def test_kafka_that_cannot_be_reached_is_tried_again() -> None:
         assert kafka.publisher.state.connected
 
 
+async def test_records_of_a_busy_broker_wait_and_go_together() -> None:
+    """A batch is filled when its broker takes it, and counts as unanswered from when it could have gone."""
+    async with publishing() as kafka:
+        kafka.add(Topic.TIMESALES, b"1")
+        other = await kafka.batch(0)
+        kafka.producers[0].busy = {QUOTES}
+        kafka.add(Topic.QUOTES, b"1")
+        queue = kafka.pipeline.buffer.queue_for(Topic.QUOTES, b"AAPL")
+        await eventually(lambda: queue.unanswered_since is not None, "the queue waits")
+        kafka.add(Topic.QUOTES, b"2")
+        assert len(kafka.producers[0].sent) == 1
+        kafka.producers[0].busy = set()
+        other.acknowledge()
+        later = await kafka.batch(0, 1)
+        assert (later.topic, later.records) == (QUOTES, 2)
+        later.acknowledge()
+        assert queue.unanswered_since is None
+
+
+async def test_nothing_is_sent_while_it_may_not_be() -> None:
+    """Records wait in their queues, for which nobody is overdue, and go out when it is allowed."""
+    async with publishing() as kafka:
+        kafka.may_send = False
+        kafka.add(Topic.QUOTES, b"1")
+        kafka.add(Topic.TIMESALES, b"2")
+        buffer = kafka.pipeline.buffer
+        await eventually(lambda: buffer.ready_bytes == 0, "the queues are deferred")
+        assert kafka.producers[0].sent == []
+        assert buffer.oldest_unanswered() is None
+        kafka.may_send = True
+        buffer.resume_deferred()
+        await kafka.batch(0, 1)
+        assert {one.topic for one in kafka.producers[0].sent} == {QUOTES, SALES}
+
+
+async def test_a_batch_that_was_not_sent_after_all_is_as_if_it_never_had_been() -> None:
+    """Its records are the first again, under the same sequence numbers, and its topic and broker are not at fault."""
+    async with publishing() as kafka:
+        kafka.add(Topic.QUOTES, b"1", b"2")
+        first = await kafka.batch(0)
+        kafka.may_send = False
+        kafka.add(Topic.QUOTES, b"3")
+        before = kafka.publisher.state.last_error
+        first.reject(NotSent())
+        buffer = kafka.pipeline.buffer
+        assert kafka.producers[0].rewound == [(QUOTES, 0, 2)]
+        assert kafka.values(Topic.QUOTES) == [b"1", b"2", b"3"]
+        assert (buffer.oldest_unanswered(), kafka.is_held) == (None, False)
+        assert (kafka.publisher.state.last_error, kafka.publisher.state.rebuilds) == (before, 0)
+        assert kafka.producers[0].metadata_requests == 0
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(kafka.producers[0].sent) == 1
+        kafka.may_send = True
+        buffer.resume_deferred()
+        again = await kafka.batch(0, 1)
+        assert again.records == 3
+        again.acknowledge()
+        await kafka.publisher.drained()
+        assert kafka.pipeline.accounts.published[Topic.QUOTES] == 3
+
+
 class TestMissingTopics:
     """Topics that do not exist when the bridge starts."""
 
@@ -617,7 +682,7 @@ async def test_close_is_graceful_only_if_nothing_is_in_flight() -> None:
 
 async def test_a_library_without_a_name_that_is_used_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The start fails with the version that is needed, instead of failing later."""
-    names: dict[str, Any] = {"client": ("_conns",), "accumulator": ("_gone",), "sender": ()}
+    names: dict[str, Any] = {"client": ("_conns",), "connection": ("_gone",)}
     monkeypatch.setattr(aiokafka_internals, "REQUIRED", names)
-    with pytest.raises(UnsupportedLibrary, match=r"lacks accumulator\._gone.*install aiokafka 0\.14\.0"):
+    with pytest.raises(UnsupportedLibrary, match=r"lacks connection\._gone.*install aiokafka 0\.14\.0"):
         await Kafka(delivery_timeout_seconds=60).publisher.connect()

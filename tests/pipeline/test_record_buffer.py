@@ -46,6 +46,23 @@ def test_a_queue_is_ready_once_until_its_batch_is_acknowledged() -> None:
     assert accounts.published[Topic.QUOTES] == 1
 
 
+def test_the_oldest_record_that_is_not_acknowledged() -> None:
+    """It counts until its batch is acknowledged, also if that is sent again; control records do not."""
+    buffer, _ = opened()
+    queue = buffer.queue_for(Topic.QUOTES, b"AAPL")
+    buffer.add(buffer.queue_for(Topic.CONTROL, b"me"), (1, b"me", b"x", None))
+    assert buffer.oldest_unacknowledged_us() is None
+    for time_us in (5, 6):
+        buffer.add(queue, (time_us, b"AAPL", b"1", None))
+    buffer.take_ready()
+    buffer.start_batch(queue, 1, now=0)
+    assert buffer.oldest_unacknowledged_us() == 5
+    buffer.requeue()
+    buffer.start_batch(queue, 1, now=0)
+    buffer.acknowledge(queue)
+    assert buffer.oldest_unacknowledged_us() == 6
+
+
 def test_the_same_key_always_has_the_same_lane() -> None:
     """A symbol stays on its partition."""
     buffer, _ = opened()

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
-from tests.faults.group.members import joined, member, proven_handovers, publishes
+from tests.faults.group.members import joined, publishes
+from tests.faults.proof import verified
 from tests.programs.handover.gaps import Gaps, between_sessions, longest_silence
-from tests.support.service import eventually, read
+from tests.support.process import process as started
+from tests.support.service import environment, eventually, read
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,9 +41,10 @@ class Group:
         """Start one more process, and wait until it is a member."""
         name = f"bridge {self.started}"
         self.started += 1
-        servers, wanted = self.kafka.bootstrap_servers, {"ARIES_SYMBOLS": SYMBOLS, "ARIES_EVENTS": "quotes"}
-        bridge = member(self.simulator, servers, self.prefix, name, shards=1, **wanted)
-        process = await self.stack.enter_async_context(bridge)
+        wanted = {"ARIES_SYMBOLS": SYMBOLS, "ARIES_EVENTS": "quotes"}
+        grouped = {"BRIDGE_SHARD": "group", "BRIDGE_INSTANCE": name, **wanted}
+        environ = environment(self.simulator, self.kafka.bootstrap_servers, self.prefix, **grouped)
+        process = await self.stack.enter_async_context(started(environ, "run"))
         await joined(process)
         return process
 
@@ -141,7 +144,7 @@ async def measure(case: Case, kafka: RealKafka, prefix: str) -> Gaps:
     async with Simulator(rate=RATE, lines_per_frame=2) as simulator, AsyncExitStack() as stack:
         group = Group(simulator, kafka, prefix, stack)
         await case.run(group, case.repeats)
-    await proven_handovers(kafka, prefix)
+    assert (await verified(kafka.bootstrap_servers, prefix)).violations == []
     found = await read(kafka.bootstrap_servers, prefix, Topic.QUOTES)
     return case.gaps([(one.record["session_id"], one.record["ingest_time_us"]) for one in found])
 
