@@ -19,6 +19,7 @@ from bridge.observability.rate_history import RateHistory
 from bridge.observability.status import check_results, status
 from bridge.simulator.server import Simulator
 from bridge.topics import SHARDS_TOPIC, Topic
+from tests.helm.test_monitoring import OF_A_GROUP
 from tests.observability.http_client import Answer, client
 from tests.observability.test_metrics import LEAST, parsed, values
 from tests.support.service import environment, eventually, serving
@@ -222,6 +223,22 @@ async def test_an_owner_that_goes_on_is_not_stuck() -> None:
     assert bridge.group is not None
     bridge.group.resume()
     assert check_results(liveness(bridge, time.monotonic()))["publisher"]["ok"]
+
+
+async def test_the_metrics_are_those_of_dashboard_and_alerts() -> None:
+    """Names and labels are what the chart uses; without a group there is none of them."""
+    bridge, ownership = unstarted()
+    join(ownership)
+    own(ownership, 0, time.monotonic())
+    collector = BridgeCollector(bridge, RateHistory(bridge.accounts), str)
+    plain = Bridge(settings.load(LEAST))
+    of_plain = parsed(exposition(registry(BridgeCollector(plain, RateHistory(plain.accounts), str)))[0].decode())
+    found = {
+        f"aries_bridge_{name}": {label for sample in family.samples for label in sample.labels}
+        for name, family in parsed(exposition(registry(collector))[0].decode()).items()
+        if name not in of_plain
+    }
+    assert found == OF_A_GROUP
 
 
 async def test_hand_overs_are_listed_and_counted() -> None:
