@@ -45,7 +45,7 @@ def _run(core: Core, lines: Sequence[bytes]) -> None:
         if queue.waiting:
             batch = new_batch()
             batch.fill(queue.waiting)
-            batch._build()
+            batch.encode(1, 0, 0)
     core.acknowledge()
 
 
