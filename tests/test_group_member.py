@@ -216,6 +216,22 @@ async def test_each_gap_that_was_announced_ends_once() -> None:
     assert resumed == [(0, 7_000_000), (1, 5_000_000)]
 
 
+async def test_a_connection_that_is_lost_before_a_claimed_shard_has_data() -> None:
+    """Its gap goes on: it ends once, and began with the former owner."""
+    begun = Begun()
+    client = begun.bridge.client
+    begun.member.claim(claimed(0))
+    begun.start_session(100)
+    begun.member.claim(claimed(1, Cause.EXPIRED, former(HOLD)))
+    begun.bridge.control.start_session(200, [1])
+    client._last_data_us = 7_000_000
+    client._begin_gap(DisconnectCause.NETWORK, "lost")
+    begun.start_session(300)
+    client._end_gap()
+    resumed = [(one["shard"], one["gap_from_us"]) for one in await begun.announced() if one["kind"] == "RESUMED"]
+    assert resumed == [(0, 7_000_000), (1, 5_000_000)]
+
+
 async def test_a_shard_without_a_former_owner_has_no_gap_to_end() -> None:
     """It was claimed while the connection was lost, and nothing of it was missed."""
     begun = Begun()

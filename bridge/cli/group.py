@@ -64,12 +64,17 @@ def _show(report: GroupReport) -> None:
     for shard in report.shards:
         shards.add_row(*_shard_row(shard, now_us))
     with console.capture() as text:  # rich handles a closed pipe in its own way
-        console.print(f"group {report.id}: {report.state}, {len(report.members)} members, {report.shard_count} shards")
+        counts = f"{_counted(len(report.members), 'member')}, {_counted(report.shard_count, 'shard')}"
+        console.print(f"group {report.id}: {report.state}, {counts}")
         console.print(members)
         console.print()
-        console.print(f"topic {report.topic}: {report.partitions} partitions")
+        console.print(f"topic {report.topic}: {_counted(report.partitions, 'partition')}")
         console.print(shards)
     typer.echo("\n".join(line.rstrip() for line in text.get().rstrip("\n").splitlines()))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _member_row(member: MemberDescription) -> tuple[str, ...]:

@@ -151,6 +151,7 @@ class Publisher:
 
     def resume(self) -> None:
         """Send what could not be sent while ``may_send`` said no."""
+        self.state.note_activity()
         self._buffer.resume_deferred()
 
     def _may_send_now(self) -> bool:

@@ -164,6 +164,7 @@ async def test_a_shard_without_owner(kafka: RealKafka, topic_prefix: str) -> Non
 
     assert code == 1
     assert "lapsed" in output
+    assert f"topic {topic}: 2 partitions" in output
     assert "the group has no members" in notes
     assert "shard 0 has no owner: a does not renew its lease" in notes
     assert "shard 1 has no owner: b has released it" in notes
@@ -193,6 +194,16 @@ async def test_members_with_different_plans(kafka: RealKafka, topic_prefix: str)
             kafka, "elsewhere", BRIDGE_GROUP=topic_prefix, KAFKA_TOPIC_SHARDS=topic, BRIDGE_SHARD="group"
         )
     assert found["warnings"] == ["the members have different subscriptions (fingerprints a f1, b f2)."]
+
+
+async def test_one_shard(kafka: RealKafka, topic_prefix: str) -> None:
+    """Nobody has claimed it yet; what there is one of is not many."""
+    topic = f"{topic_prefix}.shards"
+    kafka.create_topic(topic, partitions=1)
+    code, output, _ = await run(kafka, topic_prefix)
+    assert code == 1
+    assert output.splitlines()[0] == f"group {topic}: Dead, 0 members, 1 shard"
+    assert f"topic {topic}: 1 partition\n" in output
 
 
 async def test_a_missing_topic(kafka: RealKafka, topic_prefix: str) -> None:

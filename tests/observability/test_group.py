@@ -19,6 +19,7 @@ from bridge.observability.rate_history import RateHistory
 from bridge.observability.status import check_results, status
 from bridge.simulator.server import Simulator
 from bridge.topics import SHARDS_TOPIC, Topic
+from tests.helm.test_monitoring import OF_A_GROUP
 from tests.observability.http_client import Answer, client
 from tests.observability.test_metrics import LEAST, parsed, values
 from tests.support.service import environment, eventually, serving
@@ -210,6 +211,34 @@ async def test_a_suspended_owner_is_not_ready_and_not_stuck() -> None:
     assert shown["shard_lease_seconds"]["0",] < 0
     assert shown["shards_without_owner"] == {(): 2}
     assert grouped(bridge)["shards"][0]["lease_seconds"] < 0
+
+
+async def test_an_owner_that_goes_on_is_not_stuck() -> None:
+    """However long it was suspended: what waits is sent from now on."""
+    bridge, _ = unstarted()
+    bridge.buffer.open({Topic.QUOTES: 1})
+    bridge.buffer.add(bridge.buffer.queue_for(Topic.QUOTES, b"A"), (0, b"A", b"x", None))
+    bridge.publisher.state.active_at = time.monotonic() - 1e6
+    assert not check_results(liveness(bridge, time.monotonic()))["publisher"]["ok"]
+    assert bridge.group is not None
+    bridge.group.resume()
+    assert check_results(liveness(bridge, time.monotonic()))["publisher"]["ok"]
+
+
+async def test_the_metrics_are_those_of_dashboard_and_alerts() -> None:
+    """Names and labels are what the chart uses; without a group there is none of them."""
+    bridge, ownership = unstarted()
+    join(ownership)
+    own(ownership, 0, time.monotonic())
+    collector = BridgeCollector(bridge, RateHistory(bridge.accounts), str)
+    plain = Bridge(settings.load(LEAST))
+    of_plain = parsed(exposition(registry(BridgeCollector(plain, RateHistory(plain.accounts), str)))[0].decode())
+    found = {
+        f"aries_bridge_{name}": {label for sample in family.samples for label in sample.labels}
+        for name, family in parsed(exposition(registry(collector))[0].decode()).items()
+        if name not in of_plain
+    }
+    assert found == OF_A_GROUP
 
 
 async def test_hand_overs_are_listed_and_counted() -> None:
