@@ -16,6 +16,7 @@ from bridge.kafka import aiokafka_internals
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.record_batch import batch_maker
 from tests.faults.proxy import Direction, Proxy
+from tests.support.consumer import read_all
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
@@ -182,3 +183,35 @@ async def test_sequence_numbers_begin_again_at_zero() -> None:
     assert state.sequence_number(partition) == 3
     accumulator.rewind("t", 0, 5)
     assert state.sequence_number(partition) == (1 << 31) - 2
+
+
+async def test_what_the_kernel_holds_of_an_abandoned_producer_never_arrives(
+    kafka: RealKafka, topic_prefix: str
+) -> None:
+    """Packets are lost while a batch is sent, and the producer is abandoned: nothing of it is sent afterwards."""
+    behind, port = kafka.proxied()
+    kafka.create_topic(topic_prefix, 1)
+    async with Proxy(behind, port=port, window_bytes=4096) as network:
+        producer = await AiokafkaProducer.start({"bootstrap_servers": f"localhost:{port}"}, [topic_prefix])
+        acknowledgement = send(producer, topic_prefix, 0)
+        await acknowledgement  # the connection for batches is open now
+        network.black_hole()
+        batch = batch_maker("none", 1_000_000)()
+        batch.fill([(1, None, b"x" * 900_000, None)])
+        acknowledgement = producer.send(batch, topic_prefix, 0)
+        await eventually(lambda: is_in_the_kernel(producer), "it was handed to the kernel")
+        await producer.abandon()
+        network.heal()
+        await eventually(lambda: network.connections == 0, "the connections have ended")
+    assert await errors([acknowledgement]) == {"ProducerClosed"}
+    other = await AiokafkaProducer.start({"bootstrap_servers": kafka.bootstrap_servers}, [topic_prefix])
+    await send(other, topic_prefix, 0)
+    await other.close()
+    found = await asyncio.to_thread(read_all, kafka.bootstrap_servers, [topic_prefix])
+    assert [message.value for message in found] == [b"1", b"1"]
+
+
+def is_in_the_kernel(producer: AiokafkaProducer) -> bool:
+    """Return whether a batch is on its way, and nothing of it is left to be handed to the kernel."""
+    transports = [connection._writer.transport for connection in producer._client._conns.values()]
+    return accumulated(producer) == (0, 1) and not any(one.get_write_buffer_size() for one in transports)
