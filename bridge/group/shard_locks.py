@@ -107,6 +107,17 @@ class _Partition:
     former: Mark | None = None
     newest_session_id: int = 0
 
+    def forget_former_holders(self, begun: Mark) -> None:
+        """Take those for stopped that held the shard before a process that has begun a session since.
+
+        It has waited for them, and they cannot go on, as they find its claim. A process that reads the log only now
+        would else wait for the lease of one that was killed long ago.
+        """
+        claimant = None if self.newest_claim is None else self.newest_claim.process
+        for process, (mark, _) in list(self.holders.items()):
+            if mark.epoch < begun.epoch and process != claimant:
+                del self.holders[process]
+
 
 @dataclass(slots=True)
 class _Lock:
@@ -160,8 +171,8 @@ class ShardLocks:
                 if mark.process not in partition.holders:
                     partition.holders[mark.process] = mark, now
             case MarkKind.HOLD:
-                if mark.epoch > partition.epoch:  # its claim has been compacted away, or is older than what is read
-                    partition.newest_claim = mark
+                if (mark.session_id or 0) > partition.newest_session_id:
+                    partition.forget_former_holders(mark)
                 partition.holders[mark.process] = mark, now
                 if partition.last is not None and not _is_of(mark, partition.last):
                     partition.former = partition.last

@@ -119,3 +119,40 @@ def test_a_mark_that_cannot_be_written_is_tried_again_after_a_pause() -> None:
     assert locks.due(101.0) == []
     assert 0 < locks.next_due(101.0) <= WRITE_AGAIN_SECONDS
     assert locks.due(101.0 + WRITE_AGAIN_SECONDS) == [hold]
+
+
+def of(owner: str, kind: MarkKind, epoch: int, session_id: int) -> Mark:
+    """Return a mark of the only shard."""
+    return Mark(kind=kind, shard=0, shards=1, epoch=epoch, owner=owner, process=owner, session_id=session_id)
+
+
+def test_a_process_that_was_killed_long_ago_is_not_waited_for() -> None:
+    """Somebody else has begun a session since: a process that starts now takes over as soon as that one releases."""
+    locks = ShardLocks(process="c", owner="c", shards=1)
+    locks.note(of("killed", MarkKind.HOLD, 1, 5), 100.0)
+    locks.note(of("owner", MarkKind.CLAIM, 2, 5), 100.0)
+    locks.note(of("owner", MarkKind.HOLD, 2, 5), 100.0)
+    locks.note(of("owner", MarkKind.HOLD, 2, 6), 100.0)
+    locks.caught_up(100.0, 100.0)
+    locks.want([0])
+    write_all(locks, 100.0)
+    locks.note(of("owner", MarkKind.RELEASE, 2, 6), 100.1)
+    write_all(locks, 100.1)
+    locks.caught_up(100.2, 100.2)
+    assert [type(one) for one in locks.step(100.2)] == [Claimed]
+
+
+def test_a_process_that_has_claimed_only_does_not_end_the_lease_of_the_owner() -> None:
+    """It names the last session that it knows of; until it has one of its own, the owner may still publish."""
+    locks = ShardLocks(process="c", owner="c", shards=1)
+    locks.note(of("owner", MarkKind.HOLD, 1, 5), 100.0)
+    locks.note(of("claimant", MarkKind.CLAIM, 2, 5), 100.0)
+    locks.note(of("claimant", MarkKind.HOLD, 2, 5), 100.0)
+    locks.note(of("claimant", MarkKind.RELEASE, 2, 5), 100.0)
+    locks.caught_up(100.0, 100.0)
+    locks.want([0])
+    write_all(locks, 100.0)
+    assert locks.due(100.1) == []
+    write_all(locks, 105.0)
+    locks.caught_up(105.1, 105.1)
+    assert [type(one) for one in locks.step(105.1)] == [Claimed]

@@ -188,3 +188,40 @@ async def test_what_was_not_sent_when_a_producer_is_abandoned_never_leaves(
         kafka.resume()
     await publish(await AiokafkaProducer.start(options, [topic_prefix]), topic_prefix)
     assert [one.value for one in await asyncio.to_thread(read_all, kafka.bootstrap_servers, [topic_prefix])] == [b"0"]
+
+
+async def test_what_the_kernel_holds_of_an_abandoned_producer_never_arrives(
+    kafka: RealKafka, topic_prefix: str
+) -> None:
+    """Packets are lost while a batch is sent, and the producer is abandoned: nothing of it is sent afterwards."""
+    behind, port = kafka.proxied()
+    kafka.create_topic(topic_prefix, 1)
+    answers: list[BatchAnswer] = []
+    async with Proxy(behind, port=port, window_bytes=4096) as network:
+        producer = await AiokafkaProducer.start({"bootstrap_servers": f"localhost:{port}"}, [topic_prefix])
+        producer.send([_outgoing(topic_prefix, b"1")], answers.extend)
+        await eventually(lambda: answers, "the connection for batches is open")
+        network.black_hole()
+        producer.send([_outgoing(topic_prefix, bytes(900_000))], answers.extend)
+        await eventually(lambda: is_in_the_kernel(producer), "it was handed to the kernel")
+        await producer.abandon()
+        network.heal()
+        await eventually(lambda: network.connections == 0, "the connections have ended")
+    assert [None if one.error is None else type(one.error).__name__ for one in answers] == [None, "ProducerClosed"]
+    await publish(
+        await AiokafkaProducer.start({"bootstrap_servers": kafka.bootstrap_servers}, [topic_prefix]), topic_prefix
+    )
+    found = await asyncio.to_thread(read_all, kafka.bootstrap_servers, [topic_prefix])
+    assert [message.value for message in found] == [b"1", b"0"]
+
+
+def _outgoing(topic: str, value: bytes) -> OutgoingBatch:
+    batch = batch_maker("none", 1_000_000)()
+    batch.fill([(1, None, value, None)])
+    return OutgoingBatch(topic, 0, batch)
+
+
+def is_in_the_kernel(producer: AiokafkaProducer) -> bool:
+    """Return whether a batch is on its way, and nothing of it is left to be handed to the kernel."""
+    transports = [connection._writer.transport for connection in producer._client._conns.values()]
+    return in_flight(producer) == 1 and not any(one.get_write_buffer_size() for one in transports)

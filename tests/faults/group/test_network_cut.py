@@ -57,7 +57,7 @@ async def test_an_owner_cut_off_for_a_moment_goes_on(kafka: RealKafka, kafka_top
     async with cut_off(kafka, topic_prefix) as (running, network):
         owner, standby = running.processes.values()
         network.black_hole()
-        await reads(owner, 500)
+        await reads(owner, 300)
         network.heal()
         await publishes(owner, 600)
         assert standby.all(log_events.SHARD_CLAIMED) == owner.all(log_events.LEASES_ENDED) == []

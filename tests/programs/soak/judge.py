@@ -26,6 +26,8 @@ SPARE_FILES = 10
 #: Threads that Python starts for name resolution.
 SPARE_THREADS = 8
 SPARE_TASKS = 12
+#: … and in a group, where a standby that becomes an owner has a connection to Aries, and more of them to brokers.
+SPARE_TASKS_OF_MEMBERS = 30
 #: Samples in the steady state that are compared at the beginning and the end of a process.
 SAMPLES = 5
 #: Accounts of what was sent and numbered, and is not on its topic.
@@ -106,7 +108,7 @@ def judge_group(
         found = [
             *_judge_end(process, exit_seconds),
             *_judge_last_accounts(process, contents, dropped="dropped"),
-            *_judge_resource_usage(process),
+            *_judge_resource_usage(process, spare_tasks=SPARE_TASKS_OF_MEMBERS),
             *process.unexpected_output,
         ]
         problems += [f"process {process.number}: {problem}" for problem in found]
@@ -253,7 +255,7 @@ def _judge_unknown_sessions(processes: Sequence[ProcessRecord], contents: TopicC
 # -- memory, files, threads --------------------------------------------------------------------------------------------
 
 
-def _judge_resource_usage(process: ProcessRecord) -> Iterable[str]:
+def _judge_resource_usage(process: ProcessRecord, *, spare_tasks: int = SPARE_TASKS) -> Iterable[str]:
     steady = [seen for seen in process.usage if seen.steady]
     if len(steady) < 2 * SAMPLES:
         return
@@ -262,7 +264,7 @@ def _judge_resource_usage(process: ProcessRecord) -> Iterable[str]:
         ("rss_bytes", process.budget_bytes + SPARE_BYTES),
         ("files", SPARE_FILES),
         ("threads", SPARE_THREADS),
-        ("tasks", SPARE_TASKS),
+        ("tasks", spare_tasks),
     ):
         then, now = _typical(first, what), _typical(last, what)
         if then is not None and now is not None and now > then + spare:

@@ -33,7 +33,7 @@ async def test_a_short_soak_passes(kafka: RealKafka, topic_prefix: str) -> None:
 async def test_a_short_soak_of_a_group_passes(kafka: RealKafka, topic_prefix: str) -> None:
     """Two processes that share shards are killed, stopped and rebalanced, with nothing lost in silence."""
     options = Options(
-        seed=5, seconds=15, rate=300, symbols=10, brokers=1, group=2, prefix=topic_prefix, warm_up_seconds=0.5
+        seed=5, seconds=25, rate=300, symbols=10, brokers=1, group=2, prefix=topic_prefix, warm_up_seconds=0.5
     )
     told: list[str] = []
 
@@ -42,4 +42,4 @@ async def test_a_short_soak_of_a_group_passes(kafka: RealKafka, topic_prefix: st
     assert verdict.problems == []
     assert verdict.unrecovered == []
     assert verdict.passed, verdict.verified
-    assert len(verdict.tried) == len(OF_GROUPS)
+    assert verdict.totals["processes"] >= 3
