@@ -101,6 +101,10 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no
         versions: Mapping[int, tuple[int, int]] = self._versions
         return versions
 
+    def connected(self) -> bool:
+        """Return whether it is open, and is not being cut."""
+        return bool(super().connected()) and not self._writer.transport.is_closing()
+
     def next_correlation_id(self) -> int:
         """Return the id of the next request."""
         number: int = self._next_correlation_id()
@@ -108,7 +112,7 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no
 
     def write(self, frame: bytes, correlation_id: int, exchange: Exchange) -> None:
         """Send a request; raise ``KafkaConnectionError`` if the connection is closed."""
-        if self._writer is None:
+        if not self.connected():
             raise KafkaConnectionError(f"No connection to broker at {self.host}:{self.port}")
         self._writer.write(frame)
         self._requests.append((correlation_id, exchange, exchange))

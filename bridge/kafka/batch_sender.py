@@ -259,8 +259,9 @@ class BatchSender:
     def _send(self, producer: Producer, batches: Sequence[OutgoingBatch]) -> None:
         try:
             producer.send(batches, partial(self._on_answers, producer))
-        except kafka_errors.KafkaError as error:
-            raise ProducerLost(error, self._in_flight.get(batches[0][:2])) from error
+        except kafka_errors.KafkaError as error:  # none of them was taken, so nothing is to be waited for
+            queues = [self._in_flight.pop((topic, partition)) for topic, partition, _ in batches]
+            raise ProducerLost(error, queues[0]) from error
 
     def _on_answers(self, producer: Producer, answers: Sequence[BatchAnswer]) -> None:
         """Deal with each batch, then let the queues go on that waited for the broker."""

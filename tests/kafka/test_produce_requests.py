@@ -186,6 +186,17 @@ async def test_a_lost_answer_costs_no_repeat(quotes: ScriptedBroker) -> None:
     assert values(quotes) == [b"1"]
 
 
+async def test_a_connection_that_is_being_cut_takes_nothing(quotes: ScriptedBroker) -> None:
+    """What is sent in the moment before its end is noticed goes out on a new one."""
+    answers = Answers()
+    async with started(quotes) as producer:
+        connection_of(producer).abort()
+        producer.send([batch(0)], answers.extend)
+        await answers.arrive(1)
+    assert answers.errors == [None]
+    assert len(produced(quotes)) == 1
+
+
 async def test_an_answer_that_does_not_come_in_time_ends_the_connection(quotes: ScriptedBroker) -> None:
     """Whatever waits for the broker goes out on a new one."""
     quotes.add_rule("Produce", delay_seconds=LONG_SECONDS, times=1)

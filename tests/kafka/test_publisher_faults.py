@@ -443,6 +443,18 @@ async def test_a_producer_whose_task_has_ended_is_replaced() -> None:
         assert (await kafka.batch(1)).records == 1
 
 
+async def test_a_producer_that_takes_nothing_is_replaced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is in flight that could still be acknowledged."""
+    monkeypatch.setattr(batch_sender, "SETTLE_SECONDS", 600.0)
+    monkeypatch.setattr(metadata_watchdog, "METADATA_CHECK_SECONDS", 600.0)
+    async with publishing() as kafka:
+        kafka.producers[0].ended = True
+        kafka.add(Topic.QUOTES, b"1", b"2")
+        again = await kafka.batch(1)
+        assert (again.records, kafka.values(Topic.QUOTES)) == (2, [b"1", b"2"])
+        assert kafka.producers[0].abandoned
+
+
 async def test_brokers_that_have_moved_replace_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that stays unanswered while Kafka answers at its bootstrap servers is sent again."""
     monkeypatch.setattr(metadata_watchdog, "UNREACHABLE_AFTER_SECONDS", QUICK)
