@@ -124,15 +124,15 @@ async def test_a_broker_has_one_request_at_a_time(quotes: ScriptedBroker) -> Non
     answers = Answers()
     rule = quotes.add_rule("Produce", delay_seconds=LONG_SECONDS, times=1)
     async with started(quotes) as producer:
-        assert not producer.is_busy(QUOTES, 3)
+        assert producer.busy_since(QUOTES, 3) is None
         producer.send([batch(0)], answers.extend)
-        assert producer.is_busy(QUOTES, 3)
+        assert producer.busy_since(QUOTES, 3) is not None
         for number in (1, 2, 3):
             producer.send([batch(number)], answers.extend)
         await eventually(lambda: produced(quotes), "the first request")
         rule.remove()
         await answers.arrive(4)
-        assert not producer.is_busy(QUOTES, 3)
+        assert producer.busy_since(QUOTES, 3) is None
     assert [len(request.batches) for request in produced(quotes)] == [1, 3]
     assert answers.errors == [None] * 4
 
@@ -219,7 +219,7 @@ async def test_a_broker_that_throttles_gets_nothing_meanwhile(quotes: ScriptedBr
         producer.send([batch(0)], answers.extend)
         await answers.arrive(1)
         producer.send([batch(1)], answers.extend)
-        assert producer.is_busy(QUOTES, 1)
+        assert producer.busy_since(QUOTES, 1) is not None
         await answers.arrive(2)
     first, second = produced(quotes)
     assert second.time - first.time >= 0.3
@@ -240,7 +240,7 @@ async def test_nothing_is_written_if_nothing_may_be_sent(quotes: ScriptedBroker)
         await answers.arrive(2)
         producer.send([batch(2), batch(3)], answers.extend)
         assert answers.errors == [None, "NotSent", "NotSent", "NotSent"]
-        assert not producer.is_busy(QUOTES, 0)
+        assert producer.busy_since(QUOTES, 0) is None
         for number in (1, 2, 3):
             producer.rewind(QUOTES, number, 1)
         assert len(produced(quotes)) == 1
