@@ -172,6 +172,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         self.last_failure = ""
         #: Topics that may not be described.
         self.hidden_topics: set[str] = set()
+        self._is_closed = False
         self._topics = set(topics)
         #: The leaders that were asked for, of the newest metadata.
         self._leaders: dict[tuple[str, int], int | None] = {}
@@ -254,6 +255,8 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         if broker is None:
             self.force_metadata_update()
             return None
+        if self._is_closed:
+            return None
         try:
             async with self._get_conn_lock:
                 if (open_already := self.open_connection(node_id, group)) is not None:
@@ -265,6 +268,9 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
                     on_close=self._on_connection_closed,
                     max_idle_ms=self._connections_max_idle_ms,
                 )
+                if self._is_closed:  # meanwhile
+                    connection.abort()
+                    return None
                 self._conns[node_id, group] = connection
         except (OSError, TimeoutError, KafkaError, UnicodeError) as error:  # the last is an impossible host name
             reason = str(error) or "no answer in time"
@@ -330,9 +336,15 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         return reason or "no broker is known"
 
     def abort_connections(self) -> None:
-        """Close all connections at once, with what they have not sent yet: it would arrive late."""
+        """Close all connections at once, with what they have not sent yet: it would arrive late; open no other."""
+        self._is_closed = True
         for connection in self._conns.values():
             connection.abort()
+
+    async def close(self) -> None:
+        """Close all connections, and open no other."""
+        self._is_closed = True
+        await super().close()
 
     def detach_synchronizer(self) -> set[asyncio.Task[None]]:
         """Return the task that updates metadata, if any, and keep ``close()`` from awaiting it: it may have failed."""

@@ -313,6 +313,20 @@ async def test_a_batch_ends_once_when_its_producer_is_abandoned(quotes: Scripted
     assert len(produced(quotes)) == 1
 
 
+async def test_a_connection_that_is_opened_meanwhile_does_not_outlive_its_producer(quotes: ScriptedBroker) -> None:
+    """Whoever asks the brokers while the producer is abandoned leaves nothing open."""
+    async with started(quotes) as producer:
+        connection_of(producer).close()
+        rule = quotes.add_rule("ApiVersions", delay_seconds=LONG_SECONDS)
+        mark = quotes.request_count
+        asking = asyncio.create_task(producer.why_silent())
+        await eventually(lambda: quotes.requests("ApiVersions", mark), "a new connection")
+        await producer.abandon()
+        rule.remove()
+        assert await asking
+        await eventually(lambda: quotes.connections()[1] == 0, "all connections are closed")
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
