@@ -112,7 +112,7 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no
 
     def write(self, frame: bytes, correlation_id: int, exchange: Exchange) -> None:
         """Send a request; raise ``KafkaConnectionError`` if the connection is closed."""
-        if not self.connected():
+        if self._writer is None:
             raise KafkaConnectionError(f"No connection to broker at {self.host}:{self.port}")
         self._writer.write(frame)
         self._requests.append((correlation_id, exchange, exchange))
