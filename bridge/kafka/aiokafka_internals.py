@@ -106,6 +106,10 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no
         versions: Mapping[int, tuple[int, int]] = self._versions
         return versions
 
+    def connected(self) -> bool:
+        """Return whether it is open, and is not being cut."""
+        return bool(super().connected()) and not self._writer.transport.is_closing()
+
     def next_correlation_id(self) -> int:
         """Return the id of the next request."""
         number: int = self._next_correlation_id()
@@ -179,6 +183,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         self.last_failure = ""
         #: Topics that may not be described.
         self.hidden_topics: set[str] = set()
+        self._is_closed = False
         self._topics = set(topics)
         #: The leaders that were asked for, of the newest metadata.
         self._leaders: dict[tuple[str, int], int | None] = {}
@@ -261,6 +266,8 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         if broker is None:
             self.force_metadata_update()
             return None
+        if self._is_closed:
+            return None
         try:
             async with self._get_conn_lock:
                 if (open_already := self.open_connection(node_id, group)) is not None:
@@ -272,6 +279,9 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
                     on_close=self._on_connection_closed,
                     max_idle_ms=self._connections_max_idle_ms,
                 )
+                if self._is_closed:  # meanwhile
+                    connection.abort()
+                    return None
                 self._conns[node_id, group] = connection
         except (OSError, TimeoutError, KafkaError, UnicodeError) as error:  # the last is an impossible host name
             reason = str(error) or "no answer in time"
@@ -337,9 +347,15 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         return reason or "no broker is known"
 
     def abort_connections(self) -> None:
-        """Close all connections at once, with what they have not sent yet: it would arrive late."""
+        """Close all connections at once, with what they have not sent yet: it would arrive late; open no other."""
+        self._is_closed = True
         for connection in self._conns.values():
             connection.abort()
+
+    async def close(self) -> None:
+        """Close all connections, and open no other."""
+        self._is_closed = True
+        await super().close()
 
     def detach_synchronizer(self) -> set[asyncio.Task[None]]:
         """Return the task that updates metadata, if any, and keep ``close()`` from awaiting it: it may have failed."""

@@ -180,6 +180,10 @@ class BatchSender:
             and not self._topic_backoff.is_blocked(queue.name)
         )
 
+    def waits_since(self, queue: PartitionQueue) -> float | None:
+        """Return since when the broker of a queue has something to answer first (monotonic seconds), if it has."""
+        return None if self.producer is None else self.producer.busy_since(queue.name, queue.partition)
+
     async def settle(self) -> None:
         """Give the batches in flight a moment to be acknowledged after one has failed."""
         if self._in_flight:
@@ -247,8 +251,8 @@ class BatchSender:
         if not queue.waiting:
             self._buffer.pass_over(queue)
             return None
-        if producer.is_busy(queue.name, queue.partition):
-            self._buffer.wait_for_broker(queue, time.monotonic())
+        if producer.busy_since(queue.name, queue.partition) is not None:
+            self._buffer.defer(queue)  # a later batch is a larger one
             return None
         batch = self._new_batch()
         count = batch.fill(queue.next_batch())
@@ -259,8 +263,9 @@ class BatchSender:
     def _send(self, producer: Producer, batches: Sequence[OutgoingBatch]) -> None:
         try:
             producer.send(batches, partial(self._on_answers, producer))
-        except kafka_errors.KafkaError as error:
-            raise ProducerLost(error, self._in_flight.get(batches[0][:2])) from error
+        except kafka_errors.KafkaError as error:  # none of them was taken, so nothing is to be waited for
+            queues = [self._in_flight.pop((topic, partition)) for topic, partition, _ in batches]
+            raise ProducerLost(error, queues[0]) from error
 
     def _on_answers(self, producer: Producer, answers: Sequence[BatchAnswer]) -> None:
         """Deal with each batch, then let the queues go on that waited for the broker."""

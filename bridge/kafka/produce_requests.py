@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -95,6 +96,8 @@ class _Broker:
     """What is sent to one broker, and what waits for it."""
 
     node: int
+    #: Since when it has something to answer (monotonic seconds).
+    busy_since: float = 0.0
     waiting: list[_Pending] = field(default_factory=list)
     request: _Request | None = None
     #: Opens the connection, if none is open.
@@ -205,6 +208,8 @@ class ProduceRequests:
             if (broker := self._brokers.get(leader)) is None:
                 broker = self._brokers[leader] = _Broker(leader)
             brokers[leader] = broker
+            if broker.request is None and not broker.waiting:
+                broker.busy_since = time.monotonic()
             broker.waiting.append(pending)
         for broker in brokers.values():
             self._send_next(broker)
@@ -215,11 +220,13 @@ class ProduceRequests:
         """Let the next batch of a partition have the sequence number of the last one, which failed."""
         self._sequences.rewind(place, records)
 
-    def is_busy(self, topic: str, partition: int) -> bool:
-        """Return whether the leader of a partition has something to answer first."""
+    def busy_since(self, topic: str, partition: int) -> float | None:
+        """Return since when the leader of a partition has something to answer first (monotonic seconds), if it has."""
         leader = self._client.leader(topic, partition)
         broker = None if leader is None else self._brokers.get(leader)
-        return broker is not None and (broker.request is not None or bool(broker.waiting))
+        if broker is None or (broker.request is None and not broker.waiting):
+            return None
+        return broker.busy_since
 
     def abandon(self) -> set[asyncio.Task[Connection | None]]:
         """End every batch, sent or not, with ``ProducerClosed``; return tasks that were cancelled.
@@ -300,6 +307,7 @@ class ProduceRequests:
     def _on_end(self, broker: _Broker, request: _Request, outcome: ProduceAnswer | BaseException) -> None:
         """Tell how a request has ended, and send the next one."""
         broker.request = None
+        broker.busy_since = time.monotonic()
         if isinstance(outcome, BaseException):
             _end_all(request.portion, outcome)
         else:

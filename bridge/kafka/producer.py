@@ -35,8 +35,8 @@ class Producer(Protocol):
         Each is answered once, with others or alone. One that was not sent after all has the error ``NotSent``.
         """
 
-    def is_busy(self, topic: str, partition: int) -> bool:
-        """Return whether the broker of a partition has something to answer first; a later batch can be a larger one."""
+    def busy_since(self, topic: str, partition: int) -> float | None:
+        """Return since when the broker of a partition has something to answer first (monotonic seconds), if it has."""
 
     def rewind(self, topic: str, partition: int, records: int) -> None:
         """Let the next batch of a partition have the sequence number of the last one, which failed."""
@@ -128,9 +128,9 @@ class AiokafkaProducer:
         """Send batches, of which no partition has another in flight; raise ``KafkaError`` if the producer has ended."""
         self._requests.send(batches, on_answers)
 
-    def is_busy(self, topic: str, partition: int) -> bool:
-        """Return whether the broker of a partition has something to answer first; a later batch can be a larger one."""
-        return self._requests.is_busy(topic, partition)
+    def busy_since(self, topic: str, partition: int) -> float | None:
+        """Return since when the broker of a partition has something to answer first (monotonic seconds), if it has."""
+        return self._requests.busy_since(topic, partition)
 
     def rewind(self, topic: str, partition: int, records: int) -> None:
         """Let the next batch of a partition have the sequence number of the last one, which failed."""

@@ -66,8 +66,7 @@ class PartitionQueue:
         self.is_stalled = False
         #: Whether a record found no room since the queue last had room for all.
         self.is_overloaded = False
-        #: When the batch in flight was sent, and since when no broker has answered a batch, or taken it (monotonic
-        #: seconds).
+        #: When the batch in flight was sent, and since when no broker has answered a batch (monotonic seconds).
         self.sent_at = 0.0
         self.unanswered_since: float | None = None
         #: Records that were rejected alone, set aside while the next one shows whether it is the topic's fault.

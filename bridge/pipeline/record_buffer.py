@@ -131,12 +131,6 @@ class RecordBuffer:
         """Keep a queue that cannot be sent now until ``resume_deferred``."""
         self._deferred.append(queue)
 
-    def wait_for_broker(self, queue: PartitionQueue, now: float) -> None:
-        """Keep a queue whose broker has something to answer first until ``resume_deferred``."""
-        if queue.unanswered_since is None:
-            queue.unanswered_since = now
-        self._deferred.append(queue)
-
     def resume_deferred(self) -> None:
         """Let deferred queues be returned by ``take_ready`` again."""
         if self._deferred:
@@ -147,7 +141,6 @@ class RecordBuffer:
     def pass_over(self, queue: PartitionQueue) -> None:
         """Leave a queue that ``take_ready`` returned: its last record was removed."""
         queue.is_ready = False
-        queue.unanswered_since = None
 
     def start_batch(self, queue: PartitionQueue, count: int, now: float) -> None:
         """Put the first ``count`` waiting records of a queue in flight."""

@@ -36,13 +36,16 @@ class SentBatch:
 
 @dataclass(slots=True)
 class FakeProducer:
-    """A producer of topics with one partition each; ``missing`` topics have none, ``leaderless`` ones no leader."""
+    """A producer of topics with one partition each; ``missing`` topics have none, ``leaderless`` ones no leader.
+
+    The brokers of ``busy`` ones have something to answer since then.
+    """
 
     sent: list[SentBatch] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     leaderless: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
-    busy: set[str] = field(default_factory=set)
+    busy: dict[str, float] = field(default_factory=dict)
     silence: str = ""
     last_failure: str = ""
     lack: Lack | None = None
@@ -59,9 +62,9 @@ class FakeProducer:
             raise ProducerClosed
         self.sent += [SentBatch(topic, number, batch.records, on_answers) for topic, number, batch in batches]
 
-    def is_busy(self, topic: str, partition: int) -> bool:
+    def busy_since(self, topic: str, partition: int) -> float | None:
         """Return what the test says."""
-        return topic in self.busy
+        return self.busy.get(topic)
 
     def rewind(self, topic: str, partition: int, records: int) -> None:
         """Record which batch's sequence number is used again."""

@@ -124,15 +124,15 @@ async def test_a_broker_has_one_request_at_a_time(quotes: ScriptedBroker) -> Non
     answers = Answers()
     rule = quotes.add_rule("Produce", delay_seconds=LONG_SECONDS, times=1)
     async with started(quotes) as producer:
-        assert not producer.is_busy(QUOTES, 3)
+        assert producer.busy_since(QUOTES, 3) is None
         producer.send([batch(0)], answers.extend)
-        assert producer.is_busy(QUOTES, 3)
+        assert producer.busy_since(QUOTES, 3) is not None
         for number in (1, 2, 3):
             producer.send([batch(number)], answers.extend)
         await eventually(lambda: produced(quotes), "the first request")
         rule.remove()
         await answers.arrive(4)
-        assert not producer.is_busy(QUOTES, 3)
+        assert producer.busy_since(QUOTES, 3) is None
     assert [len(request.batches) for request in produced(quotes)] == [1, 3]
     assert answers.errors == [None] * 4
 
@@ -186,6 +186,17 @@ async def test_a_lost_answer_costs_no_repeat(quotes: ScriptedBroker) -> None:
     assert values(quotes) == [b"1"]
 
 
+async def test_a_connection_that_is_being_cut_takes_nothing(quotes: ScriptedBroker) -> None:
+    """What is sent in the moment before its end is noticed goes out on a new one."""
+    answers = Answers()
+    async with started(quotes) as producer:
+        connection_of(producer).abort()
+        producer.send([batch(0)], answers.extend)
+        await answers.arrive(1)
+    assert answers.errors == [None]
+    assert len(produced(quotes)) == 1
+
+
 async def test_an_answer_that_does_not_come_in_time_ends_the_connection(quotes: ScriptedBroker) -> None:
     """Whatever waits for the broker goes out on a new one."""
     quotes.add_rule("Produce", delay_seconds=LONG_SECONDS, times=1)
@@ -208,7 +219,7 @@ async def test_a_broker_that_throttles_gets_nothing_meanwhile(quotes: ScriptedBr
         producer.send([batch(0)], answers.extend)
         await answers.arrive(1)
         producer.send([batch(1)], answers.extend)
-        assert producer.is_busy(QUOTES, 1)
+        assert producer.busy_since(QUOTES, 1) is not None
         await answers.arrive(2)
     first, second = produced(quotes)
     assert second.time - first.time >= 0.3
@@ -229,7 +240,7 @@ async def test_nothing_is_written_if_nothing_may_be_sent(quotes: ScriptedBroker)
         await answers.arrive(2)
         producer.send([batch(2), batch(3)], answers.extend)
         assert answers.errors == [None, "NotSent", "NotSent", "NotSent"]
-        assert not producer.is_busy(QUOTES, 0)
+        assert producer.busy_since(QUOTES, 0) is None
         for number in (1, 2, 3):
             producer.rewind(QUOTES, number, 1)
         assert len(produced(quotes)) == 1
@@ -300,6 +311,20 @@ async def test_a_batch_ends_once_when_its_producer_is_abandoned(quotes: Scripted
         assert producer.has_ended()
     assert len(answers) == 2
     assert len(produced(quotes)) == 1
+
+
+async def test_a_connection_that_is_opened_meanwhile_does_not_outlive_its_producer(quotes: ScriptedBroker) -> None:
+    """Whoever asks the brokers while the producer is abandoned leaves nothing open."""
+    async with started(quotes) as producer:
+        connection_of(producer).close()
+        rule = quotes.add_rule("ApiVersions", delay_seconds=LONG_SECONDS)
+        mark = quotes.request_count
+        asking = asyncio.create_task(producer.why_silent())
+        await eventually(lambda: quotes.requests("ApiVersions", mark), "a new connection")
+        await producer.abandon()
+        rule.remove()
+        assert await asking
+        await eventually(lambda: quotes.connections()[1] == 0, "all connections are closed")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -443,6 +444,18 @@ async def test_a_producer_whose_task_has_ended_is_replaced() -> None:
         assert (await kafka.batch(1)).records == 1
 
 
+async def test_a_producer_that_takes_nothing_is_replaced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is in flight that could still be acknowledged."""
+    monkeypatch.setattr(batch_sender, "SETTLE_SECONDS", 600.0)
+    monkeypatch.setattr(metadata_watchdog, "METADATA_CHECK_SECONDS", 600.0)
+    async with publishing() as kafka:
+        kafka.producers[0].ended = True
+        kafka.add(Topic.QUOTES, b"1", b"2")
+        again = await kafka.batch(1)
+        assert (again.records, kafka.values(Topic.QUOTES)) == (2, [b"1", b"2"])
+        assert kafka.producers[0].abandoned
+
+
 async def test_brokers_that_have_moved_replace_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that stays unanswered while Kafka answers at its bootstrap servers is sent again."""
     monkeypatch.setattr(metadata_watchdog, "UNREACHABLE_AFTER_SECONDS", QUICK)
@@ -468,22 +481,33 @@ async def test_kafka_that_cannot_be_reached_is_tried_again() -> None:
 
 
 async def test_records_of_a_busy_broker_wait_and_go_together() -> None:
-    """A batch is filled when its broker takes it, and counts as unanswered from when it could have gone."""
+    """A batch is filled when its broker takes it."""
     async with publishing() as kafka:
         kafka.add(Topic.TIMESALES, b"1")
         other = await kafka.batch(0)
-        kafka.producers[0].busy = {QUOTES}
+        kafka.producers[0].busy = {QUOTES: time.monotonic()}
         kafka.add(Topic.QUOTES, b"1")
-        queue = kafka.pipeline.buffer.queue_for(Topic.QUOTES, b"AAPL")
-        await eventually(lambda: queue.unanswered_since is not None, "the queue waits")
+        buffer = kafka.pipeline.buffer
+        await eventually(lambda: buffer.ready_bytes == 0, "the queue waits")
         kafka.add(Topic.QUOTES, b"2")
         assert len(kafka.producers[0].sent) == 1
-        kafka.producers[0].busy = set()
+        kafka.producers[0].busy = {}
         other.acknowledge()
         later = await kafka.batch(0, 1)
         assert (later.topic, later.records) == (QUOTES, 2)
-        later.acknowledge()
-        assert queue.unanswered_since is None
+
+
+async def test_a_queue_whose_broker_is_silent_is_stalled() -> None:
+    """It shares the budget of stalled queues, though none of its batches was sent, until its broker takes one."""
+    async with publishing() as kafka:
+        queue = kafka.pipeline.buffer.queue_for(Topic.QUOTES, b"AAPL")
+        kafka.producers[0].busy = {QUOTES: time.monotonic() - metadata_watchdog.STALLED_AFTER_SECONDS}
+        kafka.add(Topic.QUOTES, b"1")
+        await eventually(lambda: queue.is_stalled, "the queue is stalled")
+        assert kafka.pipeline.buffer.oldest_unanswered() is None
+        kafka.producers[0].busy = {}
+        (await kafka.batch(0)).acknowledge()
+        assert not queue.is_stalled
 
 
 async def test_nothing_is_sent_while_it_may_not_be() -> None:
