@@ -12,8 +12,10 @@
 # A tag, so that a rebuild has the base image's security fixes. For reproducible builds, or a mirror:
 # --build-arg PYTHON_IMAGE=registry.example/python:3.13-slim-trixie@sha256:...
 ARG PYTHON_IMAGE=python:3.13-slim-trixie
+# The same with a C compiler, for the compiled step: nothing of it but what is built gets into the image.
+ARG BUILD_IMAGE=python:3.13-trixie
 
-FROM ${PYTHON_IMAGE} AS build
+FROM ${BUILD_IMAGE} AS build
 # Package index for wheels; the default is the public one.
 ARG PIP_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -50,7 +52,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY avro ./avro
 COPY bridge ./bridge
 # Compiled here, since nothing can be written at run time. Unchecked hashes, since these files never change.
-RUN /opt/build/bin/python -m hatchling build --target wheel --directory /dist \
+RUN COMPILED_STEP=required /opt/build/bin/python -m hatchling build --target wheel --directory /dist \
  && python -m pip --python /opt/aries-bridge/bin/python install --no-compile --no-deps --no-index /dist/*.whl \
  && /opt/aries-bridge/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/aries-bridge/lib
 # Not used, but some builders warn of arguments that a stage does not declare. Last, as they would invalidate the cache.

@@ -14,7 +14,11 @@ RUN_READY := $(VENV)/.run-ready
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help dev test test-newest test-kafka-versions test-engines soak bench lint types format docs wheel wheel-check lock clean
+# The compiled step, of the sources as they are now: without a C compiler there is none, and Python does its work.
+STEP := bridge/pipeline/compiled
+COMPILED := $(STEP)/_lines.abi3.so
+
+.PHONY: help dev compiled test test-newest test-kafka-versions test-engines soak bench lint types format docs wheel wheel-check lock clean
 
 help:           ## List the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*##/\1\t/' | expand -t 14
@@ -31,10 +35,15 @@ $(READY): requirements-test.lock $(RUN_READY)
 	$(PIP) --require-hashes -r requirements-test.lock
 	@touch $@
 
-dev: $(RUN_READY) ## Run simulator, bridge and embedded broker, and show what is published
+$(COMPILED): $(wildcard $(STEP)/*.[ch]) $(STEP)/build.py | $(RUN_READY)
+	@$(BIN)/python $(STEP)/build.py
+
+compiled: $(COMPILED) ## Build the compiled step in place, if there is a C compiler
+
+dev: $(RUN_READY) $(COMPILED) ## Run simulator, bridge and embedded broker, and show what is published
 	@$(BIN)/aries-bridge dev $(ARGS)
 
-test: $(READY)  ## Run all tests (ARGS go to pytest)
+test: $(READY) $(COMPILED) ## Run all tests (ARGS go to pytest)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 # Delivery, order, topics and replaced producers; all of them run on the newest version in `make test`.
@@ -45,18 +54,18 @@ test-kafka-versions: $(READY) ## Run the tests of delivery and topics on each su
 	@for version in $$($(BIN)/python -m tests.support.kafka_distribution); do echo "Apache Kafka $$version"; \
 	  TESTS_REQUIRE_KAFKA=1 TESTS_KAFKA_VERSION=$$version $(BIN)/python -m pytest -m kafka $(ARGS) $(KAFKA_TESTS) || exit 1; done
 
-# A virtual environment of its own, beside the one for development.
+# A virtual environment of its own, beside the one for development. Here the bridges of tests do without the compiled step.
 test-newest: ## Run the tests that need neither Java nor Go nor a browser with NEWEST_PYTHON (python3.13)
-	@$(MAKE) --no-print-directory test PYTHON="$(NEWEST_PYTHON)" VENV=$(NEWEST_VENV) \
+	@TESTS_ENCODER=python $(MAKE) --no-print-directory test PYTHON="$(NEWEST_PYTHON)" VENV=$(NEWEST_VENV) \
 	  ARGS='-m "not kafka and not tools" --ignore tests/test_image.py --ignore tests/helm $(ARGS)'
 
 test-engines: $(READY) ## Run the examples for Flink and Spark, a download of 700 MB (ARGS go to pytest)
 	@$(BIN)/python -m pytest $(ARGS) tests/examples/engines/run.py
 
-soak: $(READY)  ## Inject random faults into Kafka, simulator and bridge, and check the result (ARGS="--minutes 10 --seed 7")
+soak: $(READY) $(COMPILED) ## Inject random faults into Kafka, simulator and bridge, and check the result (ARGS="--minutes 10 --seed 7")
 	@$(BIN)/python -m tests.programs.soak $(ARGS)
 
-bench: $(READY) ## Compare the bridge with a simple implementation (ARGS="--full")
+bench: $(READY) $(COMPILED) ## Compare the bridge with a simple implementation (ARGS="--full")
 	@$(BIN)/python -m tests.programs.bench $(ARGS)
 
 lint: $(READY)  ## Check style, import layers, and the schemas against those of every release
@@ -99,4 +108,4 @@ lock:           ## Resolve dependencies again (needs uv), for running, developme
 	$(LOCK) --extra dev --extra msk-iam --group test -c requirements-dev.lock -c requirements-msk-iam.lock -o requirements-test.lock pyproject.toml
 
 clean:          ## Remove the virtual environment, builds and caches
-	rm -rf $(VENV) $(NEWEST_VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NEWEST_VENV) $(COMPILED) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -134,6 +134,7 @@ class Bridge:
             redact=redactor.redact,
             latest=latest_fields(self.plan) if settings.bridge_latest else None,
             on_incident=self.recorder.incident,
+            compiled_shape=dialect(settings).update_shape if settings.encoder == "compiled" else None,
         )
         self.accounts = self._pipeline.accounts
         self.buffer = self._pipeline.buffer

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, final
 
 import msgspec
 
@@ -142,6 +142,21 @@ class UpdateKind(StrEnum):
 
 #: A constant, as each line needs it twice and the look-up of an enum's member takes 0.15 µs.
 MARKET_STATUS = UpdateKind.MARKET_STATUS
+
+
+class UpdateShape(NamedTuple):
+    """Where the lines of a dialect have what, for a reader that is faster than a decoder of JSON.
+
+    ``words``: keys of the line that must have one of some words, where None stands for null and for no such key;
+    ``update_words`` the same of the object that holds the update, with ``type``, ``data`` and the key ``feed_time``.
+    Without ``holder``, its key, the line itself is that object. ``kinds`` maps the types of updates.
+    """
+
+    kinds: Mapping[str, UpdateKind]
+    feed_time: str
+    holder: str | None
+    words: Mapping[str, tuple[str | None, ...]]
+    update_words: Mapping[str, tuple[str | None, ...]]
 
 
 @final

@@ -9,8 +9,10 @@ import structlog
 from hypothesis import settings as hypothesis_settings
 
 from bridge.kafka.embedded_broker import EmbeddedBroker
+from bridge.pipeline.compiled import is_built
 from bridge.topics import Topic
 from tests.support.brokers import RealKafka, unique
+from tests.support.compiled_step import stale_step
 from tests.support.go_tools import ToolMissing
 from tests.support.kafka_distribution import KafkaMissing
 from tests.support.scripted_broker import ScriptedBroker
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 REQUIRE_KAFKA = "TESTS_REQUIRE_KAFKA"
 #: Set to 1 where what Go builds must be tested with: its absence is then a failure.
 REQUIRE_GO = "TESTS_REQUIRE_GO"
+#: Set to 1 where the compiled step must be tested: its absence is then a failure.
+REQUIRE_COMPILED = "TESTS_REQUIRE_COMPILED"
 #: The first run fetches Kafka; a broker's start takes seconds on a busy machine.
 KAFKA_TIMEOUT_SECONDS = 300
 #: The first run builds the scripted broker; later ones start it in milliseconds.
@@ -75,6 +79,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for kafka in item.config.stash[running_kafkas]:
             report.sections.append(("Kafka's log", kafka.log_tail()))
     return report
+
+
+@pytest.fixture(scope="session")
+def compiled_step() -> None:
+    """Require the compiled step, of the sources as they are now."""
+    problem = "it is not built: run `make compiled`, which needs a C compiler" if not is_built() else stale_step()
+    if problem and os.environ.get(REQUIRE_COMPILED) == "1":
+        pytest.fail(f"{REQUIRE_COMPILED}=1, but the compiled step cannot be tested: {problem}")
+    if problem:
+        pytest.skip(f"THE COMPILED STEP IS NOT TESTED: {problem}")
 
 
 @pytest.fixture(scope="module")

@@ -29,9 +29,18 @@ def settled(bridge: Bridge, lines: int) -> bool:
     return bridge.accounts.lines_received >= lines and bridge.accounts.pending == 0
 
 
+@pytest.fixture(params=["python", "compiled"])
+def encoder(request: pytest.FixtureRequest) -> str:
+    """Return what turns usual lines into records; the compiled step must have been built."""
+    if request.param == "compiled":
+        request.getfixturevalue("compiled_step")
+    chosen: str = request.param
+    return chosen
+
+
 @pytest.mark.parametrize("dialect", ["envelope", "action"])
 async def test_every_line_ends_as_a_decoded_record_in_order(
-    dialect: str, broker: EmbeddedBroker, topic_prefix: str
+    dialect: str, encoder: str, broker: EmbeddedBroker, topic_prefix: str
 ) -> None:
     """In either dialect all that the server sent is on Kafka, numbered without a hole, keyed, and accounted for."""
     async with Simulator(dialect=dialect, lines_per_frame=3, seed=5) as simulator:  # type: ignore[arg-type]
@@ -41,8 +50,10 @@ async def test_every_line_ends_as_a_decoded_record_in_order(
             topic_prefix,
             ARIES_SYMBOLS=f"AAPL,MSFT,SPX,{OPTION}",
             ARIES_EVENTS="quotes,trades,l2,timesales,greeks",
+            BRIDGE_ENCODER=encoder,
         )
         async with running(environ) as bridge:
+            assert (bridge.ingest.take_lines is not None) is (encoder == "compiled")
             await simulator.subscribed("AAPL", "MSFT", "SPX", OPTION)
             await eventually(lambda: bridge.client.state == "streaming", "streaming")
             await simulator.emit(2_000)

@@ -47,10 +47,11 @@ BUILD_TIMEOUT_SECONDS = 600
 # -- what the Dockerfile says -----------------------------------------------------------------------------------------
 
 
-def test_each_stage_has_the_one_base_with_a_version() -> None:
-    """Both stages use the same Python image, with a tag that is not `latest`."""
-    assert {stage.base for stage in STAGES} == {DEFAULTS["PYTHON_IMAGE"]}
+def test_the_stages_have_one_python_with_a_version() -> None:
+    """Both stages use the same Python and system, with a tag that is not `latest`; only the first has a compiler."""
+    assert [stage.base for stage in STAGES] == [DEFAULTS["BUILD_IMAGE"], DEFAULTS["PYTHON_IMAGE"]]
     assert re.fullmatch(r"python:3\.1[1-9]-slim-\w+(@sha256:[0-9a-f]{64})?", DEFAULTS["PYTHON_IMAGE"])
+    assert DEFAULTS["BUILD_IMAGE"] == DEFAULTS["PYTHON_IMAGE"].replace("-slim", "")
 
 
 def test_the_user_is_a_number_other_than_root() -> None:
@@ -219,6 +220,13 @@ def test_the_program_runs_as_any_user_on_a_read_only_root(image: Image) -> None:
     assert settings.returncode == 0, settings.stderr
     assert "KAFKA_BOOTSTRAP_SERVERS" in settings.stdout
     assert image.run(*image.entrypoint, "schemas", "list").returncode == 0
+
+
+@built
+def test_the_image_has_the_compiled_step(image: Image) -> None:
+    """The step that takes a fraction of the CPU time was built for the image's Python."""
+    program = "from bridge.pipeline.compiled import is_built; raise SystemExit(not is_built())"
+    assert image.run("python", "-c", program).returncode == 0
 
 
 @built

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import yaml
 
+from bridge.pipeline.compiled import build
 from tests.support import go_tools
 from tests.support.paths import ROOT
 
@@ -26,6 +27,7 @@ WRITES: Final = {
     ("release.yml", "image"): {"packages", "id-token", "attestations"},
     ("release.yml", "chart"): {"packages", "id-token"},
     ("release.yml", "wheel"): {"id-token", "attestations"},
+    ("release.yml", "platform-wheel"): {"id-token", "attestations"},
     ("release.yml", "release"): {"contents"},
 }
 each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -149,9 +151,9 @@ def test_nothing_is_released_that_was_not_checked() -> None:
         for name, job in jobs(RELEASE).items()
     }
     assert jobs(RELEASE)["check"]["uses"] == "./.github/workflows/ci.yml"
-    assert {"version", "check"} <= needed["image"] & needed["wheel"]
+    assert {"version", "check"} <= needed["image"] & needed["wheel"] & needed["platform-wheel"]
     assert "image" in needed["chart"]
-    assert {"image", "chart", "wheel"} <= needed["release"]
+    assert {"image", "chart", "wheel", "platform-wheel"} <= needed["release"]
 
 
 @pytest.fixture
@@ -228,6 +230,16 @@ def test_the_image_gets_all_arguments_of_its_labels() -> None:
     runtime = (ROOT / "Dockerfile").read_text(encoding="utf-8").rpartition("FROM ")[2]
     given = step(RELEASE, "image", "docker/build-push-action")["build-args"]
     assert set(re.findall(r"^(\w+)=", given, re.MULTILINE)) == set(re.findall(r"^ARG (\w+)=", runtime, re.MULTILINE))
+
+
+def test_wheels_with_the_compiled_step_are_for_both_architectures() -> None:
+    """One wheel for each serves all versions of Python, and none is released without the compiled step."""
+    job = jobs(RELEASE)["platform-wheel"]
+    assert job["strategy"]["matrix"]["runner"] == jobs(CI)["image"]["strategy"]["matrix"]["runner"]
+    [built] = [one for one in job["steps"] if one.get("uses", "").startswith("pypa/cibuildwheel@")]
+    oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    assert built["env"]["CIBW_BUILD"] == f"cp{oldest.replace('.', '')}-manylinux_*"
+    assert built["env"]["CIBW_ENVIRONMENT"] == f"{build.SWITCH}=required"
 
 
 def test_the_chart_is_packaged_by_the_helm_that_the_tests_use() -> None:

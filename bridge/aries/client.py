@@ -9,6 +9,7 @@ import asyncio
 import time
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,6 +32,7 @@ from bridge.aries.protocol.session_events import (
 )
 from bridge.aries.protocol.silence import SilencePolicy
 from bridge.aries.protocol.symbol_limit import SymbolLimit
+from bridge.aries.receiving import receiver
 from bridge.capture.recorder import NoRecorder
 from bridge.clock import SessionIds, wall_us
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable, TokenUnavailable
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.protocol.keep_alive import Timing
     from bridge.aries.protocol.session_events import SessionEvent
+    from bridge.aries.receiving import Receiver
     from bridge.aries.reconnect import ReconnectPolicy
     from bridge.aries.subscriptions import Plan
     from bridge.capture.recorder import Recorder
@@ -212,9 +215,11 @@ class AriesClient:
         """Handle messages in the socket's own callback until the socket is closed or the session is lost."""
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+        through = receiver(session, self._ingest, partial(self._handle_events, session))
+
         def on_messages(messages: deque[bytes]) -> None:
             try:
-                self._on_messages(messages, session)
+                self._on_messages(messages, session, through)
             except BaseException as error:  # noqa: BLE001 - raised again below, as it ends this task
                 socket.discard()
                 failed.set_exception(error)
@@ -230,13 +235,9 @@ class AriesClient:
             failed.result()
         raise socket.protocol.close_exc
 
-    def _on_messages(self, messages: deque[bytes], session: Session) -> None:
+    def _on_messages(self, messages: deque[bytes], session: Session, through: Receiver) -> None:
         ingest_us = wall_us()
-        lines, before_event = session.receive_some(messages, _now())
-        self._ingest.ingest(lines[:before_event], ingest_us)
-        if before_event < len(lines):
-            self._handle_events(session)  # first, as the session of the lines behind may start here
-            self._ingest.ingest(lines[before_event:], ingest_us)
+        through.receive(messages, ingest_us, _now())
         if session.keep_alive.data_in_frames:
             self._last_data_us = ingest_us  # after the events: one may announce a gap since the data before
         if session.lost is not None:

@@ -36,7 +36,7 @@ def run() -> int:
     log = structlog.get_logger(__name__)
     for warning in warnings(loaded):
         log.warning(log_events.SETTINGS_WARNING, warning=warning)
-    log.info(log_events.STARTING, version=bridge.__version__, instance=loaded.bridge_instance)
+    log.info(log_events.STARTING, version=bridge.__version__, instance=loaded.bridge_instance, encoder=loaded.encoder)
     install_hooks()
     # Else each full garbage collection spends milliseconds on imported objects, which are never freed.
     gc.freeze()

@@ -38,6 +38,7 @@ def status(bridge: BridgeView, history: RateHistory, now: float, now_us: int) ->
     alive = liveness(bridge, now)
     return {
         "version": package.__version__,
+        "encoder": settings.encoder,
         "instance": settings.bridge_instance,
         "shard": settings.shard if bridge.group is None else None,
         "shards": settings.bridge_shards,

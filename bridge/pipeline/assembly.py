@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bridge.pipeline.accounts import Accounts
+from bridge.pipeline.compiled import plan
 from bridge.pipeline.control_events import ONLY_SHARD, ControlEvents, ShardIdentity
 from bridge.pipeline.dead_letter_limit import DeadLetterLimit
 from bridge.pipeline.dead_letters import DeadLetters
@@ -22,6 +23,8 @@ from bridge.serialization.serializer import Serializer, single_object_prefixes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bridge.market_data import UpdateShape
+    from bridge.pipeline.compiled._lines import LineEncoder
     from bridge.pipeline.latest import Subscribed
     from bridge.serialization.schemas import Schemas
     from bridge.topics import Topic, TopicNames
@@ -38,11 +41,15 @@ class Pipeline:
     decimals: DecimalEncoder
     _serializer: Serializer
     _fast_serializer: FastSerializer
+    _line_encoder: LineEncoder | None
 
     def use_prefixes(self, prefixes: Mapping[Topic, bytes]) -> None:
         """Name the schemas by other prefixes from now on, such as a registry's ids."""
         self._serializer.set_prefixes(prefixes)
         self._fast_serializer.set_prefixes(prefixes)
+        if self._line_encoder is not None:
+            for topic, prefix in prefixes.items():
+                self._line_encoder.set_prefix(topic, prefix)
 
 
 def assemble(
@@ -63,13 +70,15 @@ def assemble(
     clock: Callable[[], float] = time.monotonic,
     latest: Subscribed | None = None,
     on_incident: Callable[[str, str], None] = ignore_incident,
+    compiled_shape: UpdateShape | None = None,
 ) -> Pipeline:
     """Return a pipeline whose queues are not open yet.
 
     ``names`` are the topics' names in Kafka, ``wanted`` the topics of each symbol; see :class:`RecordBuffer` for
     ``partition`` and ``on_ready``. ``is_full``: whether a level-2 message has all rows, if that is known. ``clock``
     returns monotonic seconds. ``latest``: the fields of each symbol whose latest state is published; None: of none.
-    ``on_incident`` is called with the cause and the detail of each incident.
+    ``on_incident`` is called with the cause and the detail of each incident. ``compiled_shape``: the shape of lines
+    that the compiled step takes; None: Python takes all.
     """
     prefixes = single_object_prefixes(schemas)
     decimals = DecimalEncoder()
@@ -103,4 +112,10 @@ def assemble(
         latest=None if latest is None else LatestStates(serializer, buffer, accounts, decimals, latest),
         on_incident=on_incident,
     )
-    return Pipeline(accounts, buffer, control, ingest, decimals, serializer, fast_serializer)
+    line_encoder = None
+    if compiled_shape is not None:
+        line_encoder = plan.line_encoder(
+            compiled_shape, schemas, prefixes, ingest=ingest, buffer=buffer, accounts=accounts, is_full=is_full
+        )
+        ingest.take_lines = line_encoder.take
+    return Pipeline(accounts, buffer, control, ingest, decimals, serializer, fast_serializer, line_encoder)

@@ -27,6 +27,7 @@ from bridge.serialization.records import IngestMetadata, build_record, is_empty
 from bridge.topics import MARKET_DATA, LatestTopic, Topic
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from bridge.market_data import Line
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from bridge.serialization.decimals import DecimalEncoder
     from bridge.serialization.fast import FastSerializer, FieldLayout
     from bridge.serialization.serializer import Serializer
+
+    #: As the session's, but for the time of reading (µs since the epoch), which comes first.
+    TakeLines = Callable[[int, deque[bytes], int, int, int], tuple[int, int, int]]
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +82,7 @@ class Ingest:
         self._is_full = is_full
         self.conflation = Conflation(serializer, buffer, accounts, overload, conflate_ms)
         self._router = Router(buffer, wanted, market_status=market_status)
-        self._routes = self._router.routes
+        self.routes = self._router.routes
         self.last_prices = LastPrices()
         self._serializer = serializer
         self._layouts = {kind: FieldLayoutCache(kind, fast_serializer) for kind in UpdateKind}
@@ -86,6 +90,8 @@ class Ingest:
         self._buffer = buffer
         self._accounts = accounts
         self._dead_letters = dead_letters
+        #: Takes usual lines from frames (``bridge.pipeline.compiled``); None: all lines are to be given to ``ingest``.
+        self.take_lines: TakeLines | None = None
         self._on_incident = on_incident
         #: How many control records were acknowledged when a rejected one was last logged.
         self._announced_when_rejected = -1
@@ -243,7 +249,7 @@ class Ingest:
             self._count_unknown_fields(layout.unknown)
             if layout.corrections and (name := correction_field(fields, layout.corrections)) is not None:
                 raise BadLine("unknown_kind", f"{name}: a cancel or correction is not published as an execution")
-        streams = self._routes[layout.topics].get(update.symbol) or self._route(layout.topics, update)
+        streams = self.routes[layout.topics].get(update.symbol) or self._route(layout.topics, update)
         rounded = self._decimals.rounded
         # All records of a line are made before the first is queued: a line is dead-lettered whole or not at all.
         values = []

@@ -86,7 +86,7 @@ class RecordBuffer:
         self._accounts.pending += 1
         queue.waiting.append(record)
         if not queue.is_ready and not queue.in_flight:
-            self._make_ready(queue)
+            self.make_ready(queue)
         return True
 
     def add(self, queue: PartitionQueue, record: Record) -> None:
@@ -96,7 +96,13 @@ class RecordBuffer:
         if queue.topic not in OWN_RECORDS:
             self._accounts.pending += 1
         if not queue.is_ready and not queue.in_flight:
-            self._make_ready(queue)
+            self.make_ready(queue)
+
+    def make_ready(self, queue: PartitionQueue) -> None:
+        """Let ``take_ready`` return a queue that has something to send, and nothing in flight."""
+        queue.is_ready = True
+        self._ready.append(queue)
+        self._on_ready()
 
     def charge(self, queue: PartitionQueue, cost_bytes: int) -> None:
         """Take bytes from the budget for what a queue holds; give them back if negative."""
@@ -155,7 +161,7 @@ class RecordBuffer:
         self.charge(queue, -sum([len(value) for _, _, value, _ in records]) - len(records) * RECORD_OVERHEAD_BYTES)
         self._account(queue.topic, records)
         if queue.waiting and not queue.is_ready:
-            self._make_ready(queue)
+            self.make_ready(queue)
 
     def requeue_batch(self, queue: PartitionQueue) -> None:
         """Put the batch in flight of one queue back at its head; the queue waits for ``resume_deferred``."""
@@ -290,11 +296,6 @@ class RecordBuffer:
         """Return since when a batch has had no answer from any broker, sent again or not (monotonic seconds)."""
         waiting = (queue.unanswered_since for queue in self.queues())
         return min((since for since in waiting if since is not None), default=None)
-
-    def _make_ready(self, queue: PartitionQueue) -> None:
-        queue.is_ready = True
-        self._ready.append(queue)
-        self._on_ready()
 
     def _account(self, topic: AnyTopic, records: list[Record]) -> None:
         if topic is Topic.CONTROL:

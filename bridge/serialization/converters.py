@@ -20,8 +20,8 @@ _MAX_SHORT_DIGITS = 18  # any number of so many digits fits into 64 bits
 _DOUBLE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _MAX_DOUBLE_CHARACTERS = 400  # the largest double, written without an exponent, has fewer
 #: Texts that mean "no text", in lower case. A dash is none of them: as a tick it means "down".
-_NO_TEXT = frozenset({"", "n/a", "nan", "null"})
-_MAX_NO_TEXT_CHARACTERS = max(map(len, _NO_TEXT))
+NO_TEXT = frozenset({"", "n/a", "nan", "null"})
+_MAX_NO_TEXT_CHARACTERS = max(map(len, NO_TEXT))
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -70,7 +70,7 @@ def double(value: object, _decimals: DecimalEncoder) -> float:
 
 def string(value: object, _decimals: DecimalEncoder) -> str:
     """Return a string as it is, and a number as it was written: codes of exchanges come as either."""
-    if type(value) is str and (len(value) > _MAX_NO_TEXT_CHARACTERS or value.lower() not in _NO_TEXT):
+    if type(value) is str and (len(value) > _MAX_NO_TEXT_CHARACTERS or value.lower() not in NO_TEXT):
         return value
     if type(value) is int:
         return str(value)

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bridge.aries import subscriptions
 from bridge.aries.subscriptions import file_watch as subscriptions_file
 from bridge.aries.subscriptions import shards
+from bridge.pipeline import compiled
 from bridge.secrets.secret import Secret
 from bridge.settings.field_types import (
     LOWER,
@@ -232,6 +233,9 @@ class Settings(BaseSettings):
     bridge_conflate_ms: Milliseconds = 0
     """At most one quote and one greeks record per symbol in this many milliseconds, merged to the newest state;
     0 = off."""
+    bridge_encoder: Annotated[Literal["auto", "compiled", "python"], LOWER] = "auto"
+    """What turns usual lines into records: the `compiled` step, which takes a fraction of the CPU time, or `python`;
+    `auto` = compiled, if it was built. The records are the same."""
     bridge_latest: bool = False
     """Whether to publish each symbol's merged latest quote and trade on compacted topics."""
     bridge_latest_interval_ms: int = Field(default=1000, ge=10, le=60_000)
@@ -297,6 +301,13 @@ class Settings(BaseSettings):
         if self.aries_dialect != "auto":
             return self.aries_dialect
         return "envelope" if urlsplit(self.aries_ws_url).path.rstrip("/") == "/v1/market/ws" else "action"
+
+    @property
+    def encoder(self) -> Literal["compiled", "python"]:
+        """Return what turns usual lines into records."""
+        if self.bridge_encoder != "auto":
+            return self.bridge_encoder
+        return "compiled" if compiled.is_built() else "python"
 
     @property
     def api_url(self) -> str:

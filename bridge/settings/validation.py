@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bridge.aries.chains import times
 from bridge.errors import ProxyUnusable, SettingsError
 from bridge.network.proxies import proxy_for
+from bridge.pipeline import compiled
 from bridge.secrets import client_certificate
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def broken_rules(settings: Settings) -> Iterator[Problem]:
     """Yield a problem for each broken rule; the caller ignores those about fields that are invalid themselves."""
     rules = (
         *(_brokers, _credentials, _subscriptions, _backoff, _sasl, _tls, _topics, _batch_size, _capture, _shards),
-        *(_registry, _proxies),
+        *(_registry, _proxies, _encoder),
     )
     for rule in rules:
         yield from rule(settings)
@@ -130,6 +131,15 @@ def _backoff(settings: Settings) -> Iterator[Problem]:
         yield Problem.of(
             f"ARIES_BACKOFF_MIN_SECONDS ({minimum:g}) exceeds ARIES_BACKOFF_MAX_SECONDS ({maximum:g}): swap them.",
             *_BACKOFF,
+        )
+
+
+def _encoder(settings: Settings) -> Iterator[Problem]:
+    if settings.bridge_encoder == "compiled" and not compiled.is_built():
+        yield Problem.of(
+            "BRIDGE_ENCODER=compiled, but this installation has no compiled step: install a wheel that has it, build "
+            "it (`make compiled`, with a C compiler), or set BRIDGE_ENCODER to auto.",
+            "bridge_encoder",
         )
 
 

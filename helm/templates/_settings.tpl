@@ -70,6 +70,7 @@
   (list "SCHEMA_REGISTRY_AUTO_REGISTER" $v.schemaRegistry.autoRegister)
   (list "BRIDGE_BUFFER_BYTES" $v.bridge.bufferBytes)
   (list "BRIDGE_CONFLATE_MS" $v.bridge.conflateMs)
+  (list "BRIDGE_ENCODER" $v.bridge.encoder)
   (list "BRIDGE_LATEST" $v.bridge.latest)
   (list "BRIDGE_LATEST_INTERVAL_MS" $v.bridge.latestIntervalMs)
   (list "BRIDGE_CAPTURE_DIR" $v.bridge.capture.dir)

@@ -127,3 +127,4 @@ async def test_a_process_serves_from_its_start(broker: EmbeddedBroker, topic_pre
             assert line["port"] > 0
             await run.logged("subscribed")
     assert [entry["event"] for entry in run.logs][:2] == ["starting", "HTTP server listening"]
+    assert run.logs[0]["encoder"] in ("compiled", "python")

@@ -62,6 +62,7 @@ async def test_it_has_the_values_of_the_accounts(broker: EmbeddedBroker, topic_p
             status: dict[str, Any] = (await http.get("/status")).document
             accounts = bridge.accounts
             totals = accounts.totals()
+    assert status["encoder"] == bridge.settings.encoder
     found = status["accounts"]
     assert {name: found[name] for name in totals} == totals | {"pending": 0}
     assert found["adds_up"] is True

@@ -64,6 +64,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
         "schema_registry_auto_register": False,
         "bridge_buffer_bytes": 268435456,
         "bridge_conflate_ms": 0,
+        "bridge_encoder": "auto",
         "bridge_latest": False,
         "bridge_latest_interval_ms": 1000,
         "bridge_capture_mode": "all",

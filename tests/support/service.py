@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ QUICK = {
     "BRIDGE_HTTP_PORT": "0",
     "BRIDGE_INSTANCE": "test-bridge",
     "BRIDGE_DRAIN_SECONDS": "10",
+    "BRIDGE_ENCODER": os.environ.get("TESTS_ENCODER", "auto"),
 }
 
 

@@ -33,7 +33,7 @@ from bridge.aries.protocol.messages import (
 from bridge.aries.protocol.ndjson import line_decoder
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import BadLine
-from bridge.market_data import FIELDS, EventType, JsonObject, Update, UpdateKind
+from bridge.market_data import FIELDS, EventType, JsonObject, Update, UpdateKind, UpdateShape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,6 +91,9 @@ class Action:
     name: ClassVar[str] = "action"
     pong_is_documented: ClassVar[bool] = True
     subscriptions_add_up: ClassVar[bool] = True  # [A] one for each type
+    update_shape: ClassVar[UpdateShape] = UpdateShape(
+        KINDS, FEED_TIME, holder=None, words={}, update_words={"action": UPDATES}
+    )
 
     def __init__(self, api_key: Callable[[], str] | None = None) -> None:
         self._api_key = api_key

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bridge.aries.protocol.messages import Message
     from bridge.aries.subscriptions import Subscription
-    from bridge.market_data import JsonObject
+    from bridge.market_data import JsonObject, UpdateShape
 
 #: Symbols in one request [A]; the server's limit is not known.
 MAX_SYMBOLS_PER_REQUEST = 200
@@ -63,6 +63,8 @@ class Dialect(Protocol):
     #: Whether a second subscription to a symbol adds to the first (then to get less takes an unsubscribe), or replaces
     #: it.
     subscriptions_add_up: ClassVar[bool]
+    #: What ``decode_update`` takes for an update, as a table.
+    update_shape: ClassVar[UpdateShape]
 
     def auth(self, request_id: str, token: str) -> bytes:
         """Compose an authentication request; raise ``SecretUnreadable`` if another credential cannot be read."""

@@ -23,7 +23,7 @@ from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRequired, Mess
 from bridge.aries.protocol.ndjson import line_decoder
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import BadLine
-from bridge.market_data import EventType, JsonObject, Update, UpdateKind
+from bridge.market_data import EventType, JsonObject, Update, UpdateKind, UpdateShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,6 +86,9 @@ class Envelope:
     name: ClassVar[str] = "envelope"
     pong_is_documented: ClassVar[bool] = False  # [S] only
     subscriptions_add_up: ClassVar[bool] = False  # [A] a symbol's last request replaces the ones before
+    update_shape: ClassVar[UpdateShape] = UpdateShape(
+        KINDS, FEED_TIME, holder="payload", words={"type": (EVENT,)}, update_words={"action": (UPDATE,)}
+    )
 
     def auth(self, request_id: str, token: str) -> bytes:
         """Compose an authentication request [D]."""

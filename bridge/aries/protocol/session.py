@@ -36,6 +36,8 @@ from bridge.errors import BadLine, ConnectionLost, DisconnectCause
 from bridge.market_data import MARKET_STATUS, JsonObject, Line, Update
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.aries.protocol.authentication import Outcome
     from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.protocol.keep_alive import Timing
@@ -43,6 +45,10 @@ if TYPE_CHECKING:
     from bridge.aries.protocol.silence import SilencePolicy
     from bridge.aries.protocol.symbol_limit import SymbolLimit
     from bridge.aries.subscriptions import Plan
+
+    #: Takes usual lines from the left of frames, given the offset of the first, and how many lines and bytes at most;
+    #: returns how many lines it has taken, how many of them had data, and the offset in what is the first frame then.
+    TakeLines = Callable[[deque[bytes], int, int, int], tuple[int, int, int]]
 
 #: Lines (blank ones included) and bytes after which other tasks get their turn: some milliseconds of work, whatever a
 #: read or a frame holds.
@@ -203,23 +209,40 @@ class Session:
             lines += self.receive_some(frames, now)[0]
         return lines
 
-    def receive_some(self, frames: deque[bytes], now: float) -> tuple[list[Line], int]:
+    def take_lines(self, frames: deque[bytes], take: TakeLines, max_lines: int, now: float) -> int:
+        """Let the next lines be taken that only market data may be in; return how many were.
+
+        Before the first data, and around an array, none is: ``receive_some`` is to handle the lines.
+        """
+        first, unfinished = frames[0], self._unfinished
+        if self.keep_alive.first_data is None or first is self._array or (unfinished and unfinished is not first):
+            return 0
+        start = self._offset if unfinished else 0
+        taken, data_lines, end = take(frames, start, max_lines, BATCH_BYTES)
+        self._unfinished, self._offset = (frames[0], end) if end else (None, 0)
+        if taken:
+            self.keep_alive.frame_received(now)
+        if data_lines:
+            self.keep_alive.data_received(now)
+        return taken
+
+    def receive_some(self, frames: deque[bytes], now: float, max_lines: int = BATCH_LINES) -> tuple[list[Line], int]:
         """Handle a batch of lines; return them with their messages, and how many precede the first session event.
 
-        The frames that were handled are taken from ``frames``. A batch ends with the frame that reaches
-        ``BATCH_LINES`` or ``BATCH_BYTES``, or makes ``has_pending_work`` true; a longer frame is left there until all
-        of its lines were handled.
+        The frames that were handled are taken from ``frames``. A batch ends with the frame that reaches ``max_lines``
+        or ``BATCH_BYTES``, or makes ``has_pending_work`` true; a longer frame is left there until all of its lines
+        were handled.
         """
         self.keep_alive.frame_received(now)
         decode_update = _none if self.keep_alive.first_data is None else self._decode_update
         lines: list[Line] = []
         before_event, data_received = 0, False
-        lines_left, bytes_left = BATCH_LINES, BATCH_BYTES
+        lines_left, bytes_left = max_lines, BATCH_BYTES
         while frames and lines_left > 0 and bytes_left > 0:
             frame, only_updates = frames.popleft(), True
             in_array = frame is self._array
             if in_array or frame is self._unfinished or b"\n" in frame:
-                framed, size = self._split(frame, frames)
+                framed, size = self._split(frame, frames, max_lines)
                 lines_left -= len(framed)
                 bytes_left -= size
             else:
@@ -246,15 +269,15 @@ class Session:
             self.keep_alive.data_received(now)
         return lines, before_event
 
-    def _split(self, frame: bytes, frames: deque[bytes]) -> tuple[list[bytes], int]:
+    def _split(self, frame: bytes, frames: deque[bytes], max_lines: int) -> tuple[list[bytes], int]:
         """Return the next lines of a frame, or of an array, and their size; if more are left, so is the frame."""
         if frame is self._array:
             start = self._array_offset
-            framed, end = split_array(frame, start, BATCH_LINES, BATCH_BYTES)
+            framed, end = split_array(frame, start, max_lines, BATCH_BYTES)
             self._array, self._array_offset = (frame, end) if end < len(frame) else (None, 0)
         else:
             start = self._offset if frame is self._unfinished else 0
-            framed, end = split_lines(frame, start, BATCH_LINES, BATCH_BYTES)
+            framed, end = split_lines(frame, start, max_lines, BATCH_BYTES)
             self._unfinished, self._offset = (frame, end) if end < len(frame) else (None, 0)
         if end < len(frame):
             frames.appendleft(frame)

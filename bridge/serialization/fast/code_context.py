@@ -74,13 +74,13 @@ class CodeContext:
 
     def field_expression(self, declared: AvroType, convert: Converter, value: str) -> str:
         """Return the expression for an encoded field, given its Avro type and the expression for its value."""
-        inner, may_be_null = _branch(declared)
+        inner, may_be_null = branch(declared)
         name = self._name(convert)
         if inner.get("logicalType") == _TIMESTAMP:
             encode_time = self._encode_time
             return self._number_expression(name, value, (encode_time, encode_time, TOO_LARGE, _MAX_TIMES))
-        branch = nullable if may_be_null else empty_by_default
-        encode = branch(_BINARY_ENCODERS[inner["type"]], convert, self._decimals)
+        encoder_of = nullable if may_be_null else empty_by_default
+        encode = encoder_of(_BINARY_ENCODERS[inner["type"]], convert, self._decimals)
         if inner["type"] == "long":
             return self._number_expression(name, value, (encode, large_longs(encode), _LARGE, _MAX_ENTRIES))
         if convert is converters.quantity:  # most are whole numbers
@@ -92,10 +92,10 @@ class CodeContext:
 
     def column_expression(self, declared: AvroType, convert: Converter, text: str) -> str:
         """Return the expression for an encoded column of a row, given its Avro type and the expression for its text."""
-        inner, may_be_null = _branch(declared)
+        inner, may_be_null = branch(declared)
         name = f"{self._name(convert)}_{'or_null' if may_be_null else 'column'}"
-        branch = nullable_column if may_be_null else required_column
-        encode = branch(_BINARY_ENCODERS[inner["type"]], convert, self._decimals)
+        encoder_of = nullable_column if may_be_null else required_column
+        encode = encoder_of(_BINARY_ENCODERS[inner["type"]], convert, self._decimals)
         return self._text_expression(name, text, encode, _max_entries(inner))
 
     def _number_expression(self, name: str, value: str, cached: tuple[ValueEncoder, ValueEncoder, int, int]) -> str:
@@ -127,7 +127,7 @@ class CodeContext:
         return name
 
 
-def _branch(declared: AvroType) -> tuple[Mapping[str, Any], bool]:
+def branch(declared: AvroType) -> tuple[Mapping[str, Any], bool]:
     """Return the type without null, as an object, and whether it may be null."""
     may_be_null = isinstance(declared, list)
     inner = declared[1] if may_be_null else declared

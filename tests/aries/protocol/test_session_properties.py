@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.messages import Message
+from bridge.aries.protocol.ndjson import content
 from bridge.aries.protocol.session_events import SessionEvent
 from bridge.aries.protocol.subscribing import SubscribeState
 from bridge.aries.subscriptions import plan
@@ -63,10 +64,10 @@ def test_receive_never_raises_and_loses_no_line(wire: Wire, frames: list[bytes])
     driver.authenticate()
     for frame in frames:
         found = driver.session.receive(frame, driver.now)
-        if any(line.strip(b"\0 \r\t\v\f").startswith(b"[") for line in frame.split(b"\n")):
+        if any(content(line).startswith(b"[") for line in frame.split(b"\n")):
             assert without_delimiters(b"".join(line for line, _ in found)) == without_delimiters(frame)
         else:
-            assert [line for line, _ in found] == [line for line in frame.split(b"\n") if not is_blank(line)]
+            assert [line for line, _ in found] == [line for line in frame.split(b"\n") if content(line)]
         assert all(isinstance(event, (*get_args(Message), BadLine)) for _, event in found)
         driver.wait(1)
 

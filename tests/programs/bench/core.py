@@ -11,6 +11,7 @@ from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.protocol.session import Session
+from bridge.aries.receiving import receiver
 from bridge.aries.subscriptions import plan
 from bridge.kafka.partitioner import partition
 from bridge.pipeline.assembly import assemble
@@ -42,6 +43,7 @@ class Core:
         *,
         redact: Callable[[str], str] = str,
         clock: Callable[[], float] = time.monotonic,
+        compiled: bool = False,
     ) -> None:
         subscriptions = plan(symbols(recipe.symbols), _EVENTS)
         dialect = Envelope() if recipe.dialect == "envelope" else Action()
@@ -54,12 +56,14 @@ class Core:
             budget_bytes=1 << 30,
             redact=redact,
             clock=clock,
+            compiled_shape=dialect.update_shape if compiled else None,
         )
         self.buffer, self.ingest, self.accounts = pipeline.buffer, pipeline.ingest, pipeline.accounts
         self.buffer.open({topic: PARTITIONS if topic in SUBSCRIBABLE else 1 for topic in Topic})
         self.ingest.start_session(SESSION_ID)
         self.session = Session(dialect, subscriptions, Timing(30, 10, 60), _NOW)
         self.session.authenticate("a-good-token", _NOW)
+        self._receiver = receiver(self.session, self.ingest, lambda: None)
 
     def take(self, frame: bytes) -> None:
         """Take in one frame, as ``Feed`` does it."""
@@ -69,7 +73,7 @@ class Core:
         """Take in the frames of one read, as ``Feed`` does it."""
         rest = deque(frames)
         while rest:
-            self.ingest.ingest(self.session.receive_some(rest, _NOW)[0], INGEST_US)
+            self._receiver.receive(rest, INGEST_US, _NOW)
 
     def waiting(self) -> Iterator[tuple[Topic, bytes, bytes]]:
         """Yield topic, key and value of the queued records, queue by queue."""

@@ -69,10 +69,12 @@ class Calls:
             self.c += 1
 
 
-def warm_core(happenings: Happenings, dialect: DialectName, lines_per_frame: int = 1) -> tuple[Core, list[bytes]]:
+def warm_core(
+    happenings: Happenings, dialect: DialectName, lines_per_frame: int = 1, *, compiled: bool = False
+) -> tuple[Core, list[bytes]]:
     """Return a core that has seen some of a feed, and frames of the rest."""
     recipe = Recipe(happenings, WARM + COUNTED, lines_per_frame, dialect)
-    core, lines = Core(recipe), list(lines_of(recipe))
+    core, lines = Core(recipe, compiled=compiled), list(lines_of(recipe))
     for line in lines[:WARM]:
         core.take(line)
     core.acknowledge()
@@ -107,6 +109,19 @@ def test_calls_per_record_stay_few(
         take(core, frames)
     assert calls.python.total() / COUNTED <= most_python
     assert calls.c / COUNTED <= most_c
+
+
+@pytest.mark.usefixtures("compiled_step")
+@pytest.mark.parametrize("dialect", ["envelope", "action"])
+@pytest.mark.parametrize("happenings", [QUOTES, LEVEL2], ids=["quotes", "books"])
+def test_the_compiled_step_leaves_hardly_any_calls(happenings: Happenings, dialect: DialectName) -> None:
+    """Python's functions are called for each read and each batch, but for no record of a usual line."""
+    calls = Calls()
+    core, frames = warm_core(happenings, dialect, compiled=True)
+    with calls.counting():
+        take(core, frames)
+    assert calls.python.total() / COUNTED <= 0.5
+    assert calls.c / COUNTED <= 2.1  # what takes the records out of their queue again
 
 
 @pytest.mark.parametrize(
