@@ -229,9 +229,9 @@ class Session:
     def receive_some(self, frames: deque[bytes], now: float, max_lines: int = BATCH_LINES) -> tuple[list[Line], int]:
         """Handle a batch of lines; return them with their messages, and how many precede the first session event.
 
-        The frames that were handled are taken from ``frames``. A batch ends with the frame that reaches ``max_lines``
-        or ``BATCH_BYTES``, or makes ``has_pending_work`` true; a longer frame is left there until all of its lines
-        were handled.
+        The frames that were handled are taken from ``frames``. A batch ends with the line that has an event, with the
+        frame that reaches ``max_lines`` or ``BATCH_BYTES``, or makes ``has_pending_work`` true; what is left of a frame
+        stays there until all of its lines were handled. An array counts as one line.
         """
         self.keep_alive.frame_received(now)
         decode_update = _none if self.keep_alive.first_data is None else self._decode_update
@@ -248,19 +248,22 @@ class Session:
             else:
                 framed = [frame]
                 lines_left -= 1  # its bytes are not counted: all such frames together are one read, or one long frame
-            for line in framed:
+            for line in (rest := iter(framed)):
                 message: Message | BadLine | None = decode_update(line)
                 if message is not None:
                     data_received = True
                 elif not (text := content(line)):
                     continue
                 elif is_array(text) and not in_array and not is_heartbeat(text):
-                    frames.extendleft(reversed(framed[framed.index(line) + 1 :]))
+                    frames.extendleft(reversed([*rest]))
                     frames.appendleft(text)
                     self._array, self._array_offset = text, 0
                     break
                 else:
                     message, only_updates = self._handle_line(text, now), False
+                    if self._events and not in_array:  # the lines behind may belong to another session
+                        before_event = len(lines)
+                        frames.extendleft(reversed([*rest]))
                 lines.append((line, message))
             if not only_updates and self.has_pending_work:
                 break
@@ -273,7 +276,7 @@ class Session:
         """Return the next lines of a frame, or of an array, and their size; if more are left, so is the frame."""
         if frame is self._array:
             start = self._array_offset
-            framed, end = split_array(frame, start, max_lines, BATCH_BYTES)
+            framed, end = split_array(frame, start, BATCH_LINES, BATCH_BYTES)
             self._array, self._array_offset = (frame, end) if end < len(frame) else (None, 0)
         else:
             start = self._offset if frame is self._unfinished else 0

@@ -186,11 +186,15 @@ static Outcome take_rows(LineEncoder *self, Cursor *cursor, const Field *field, 
     return take(cursor, ']') ? PLAIN : UNUSUAL;
 }
 
-/* Find a field by its name, first where it was in the last line. */
-static inline int find_field(Layout *layout, Text name, int before) {
+/* Take the name of a field; return which it is, or -1. It is probably the one that it was in the last line. */
+static inline int take_field_name(Layout *layout, Cursor *cursor, int before) {
     unsigned *guess = before < 0 ? &layout->first : &layout->fields[before].next;
-    if (equals(layout->fields[*guess].name.text, name)) {
+    Text name;
+    if (take_this(cursor, layout->fields[*guess].name.text)) {
         return (int)*guess;
+    }
+    if (!take_text(cursor, &name)) {
+        return -1;
     }
     for (unsigned place = 0; place < layout->field_count; place++) {
         if (equals(layout->fields[place].name.text, name)) {
@@ -210,12 +214,8 @@ static Outcome take_data(LineEncoder *self, Cursor *cursor) {
         return UNUSUAL;
     }
     do {
-        Text name;
-        if (!take_text(cursor, &name) || !take(cursor, ':')) {
-            return UNUSUAL;
-        }
-        place = find_field(layout, name, place);
-        if (place < 0 || line->seen >> place & 1) {
+        place = take_field_name(layout, cursor, place);
+        if (place < 0 || line->seen >> place & 1 || !take(cursor, ':')) {
             return UNUSUAL; /* unknown, or for the second time */
         }
         const Field *field = &layout->fields[place];

@@ -47,20 +47,57 @@ static inline char next_byte(Cursor *cursor) {
 
 static inline bool is_plain(unsigned char byte) { return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\'; }
 
+#define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Mark the bytes of a word that are not plain, by their highest bit; above the lowest such byte others may be marked. */
+static inline uint64_t mark_odd_bytes(uint64_t word) {
+    uint64_t quotes = word ^ EACH_BYTE('"'), escapes = word ^ EACH_BYTE('\\'), deletes = word ^ EACH_BYTE(0x7f);
+    uint64_t marks = (word - EACH_BYTE(0x20)) & ~word;
+    marks |= ((quotes - EACH_BYTE(1)) & ~quotes) | ((escapes - EACH_BYTE(1)) & ~escapes);
+    marks |= ((deletes - EACH_BYTE(1)) & ~deletes) | word;
+    return marks & EACH_BYTE(0x80);
+}
+
+/* Return where the plain bytes from here on end. */
+static inline const char *end_of_plain(const char *at, const char *end) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    for (; end - at >= 8; at += 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        uint64_t marks = mark_odd_bytes(word);
+        if (marks) {
+            return at + __builtin_ctzll(marks) / 8;
+        }
+    }
+#endif
+    while (at < end && is_plain((unsigned char)*at)) {
+        at++;
+    }
+    return at;
+}
+
 /* Take a text of printable ASCII without escapes. */
 static bool take_text(Cursor *cursor, Text *text) {
     if (!take(cursor, '"')) {
         return false;
     }
-    const char *at = cursor->at;
-    while (at < cursor->end && is_plain((unsigned char)*at)) {
-        at++;
-    }
-    if (at == cursor->end || *at != '"') {
+    const char *end = end_of_plain(cursor->at, cursor->end);
+    if (end == cursor->end || *end != '"') {
         return false;
     }
-    *text = (Text){cursor->at, (size_t)(at - cursor->at)};
-    cursor->at = at + 1;
+    *text = (Text){cursor->at, (size_t)(end - cursor->at)};
+    cursor->at = end + 1;
+    return true;
+}
+
+/* Take a text if it is this one, which is plain; otherwise leave it there. */
+static inline bool take_this(Cursor *cursor, Text text) {
+    const char *at = cursor->at;
+    if ((size_t)(cursor->end - at) < text.size + 2 || *at != '"' || memcmp(at + 1, text.at, text.size) != 0 ||
+        at[text.size + 1] != '"') {
+        return false;
+    }
+    cursor->at = at + text.size + 2;
     return true;
 }
 

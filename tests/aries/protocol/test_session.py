@@ -86,8 +86,8 @@ def test_many_lines_are_handled_in_batches(wire: Wire) -> None:
         assert [event.symbol for _, event in received if isinstance(event, Update)] == symbols
 
 
-def test_a_frame_with_a_session_event_ends_the_batch(wire: Wire) -> None:
-    """Its lines are distinguished from those before it, and the frames behind it are left."""
+def test_a_line_with_a_session_event_ends_the_batch(wire: Wire) -> None:
+    """It is distinguished from the lines before it, and those behind it are left: they may be of another session."""
     driver = drive(wire)
     driver.settle()
     driver.receive(wire.quote("AAPL"))
@@ -96,9 +96,9 @@ def test_a_frame_with_a_session_event_ends_the_batch(wire: Wire) -> None:
     mixed = b"\n".join((wire.quote("B"), wire.error(None, "something is wrong"), wire.quote("C")))
     frames = deque((wire.quote("A"), mixed, wire.quote("D")))
     lines, before_event = driver.session.receive_some(frames, driver.now)
-    assert (len(lines), before_event) == (4, 1)
+    assert (len(lines), before_event) == (3, 2)
     assert driver.events() == [ServerError("something is wrong")]
-    assert list(frames) == [wire.quote("D")]
+    assert list(frames) == [wire.quote("C"), wire.quote("D")]
 
 
 class CountedFrame(bytes):
