@@ -47,7 +47,7 @@ test: $(READY) $(COMPILED) ## Run all tests (ARGS go to pytest)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 # Delivery, order, topics and replaced producers; all of them run on the newest version in `make test`.
-KAFKA_TESTS := tests/support/test_brokers.py tests/kafka tests/check/test_kafka.py tests/cli/test_topics.py \
+KAFKA_TESTS := tests/support/test_brokers.py tests/kafka tests/check/test_kafka.py tests/cli/test_topics.py tests/cli/test_group.py \
   tests/verify/test_rebuilds.py $(addprefix tests/faults/kafka/test_,brokers_fail.py producers_die.py topics_change.py \
   records_refused.py subscriptions_change.py)
 test-kafka-versions: $(READY) ## Run the tests of delivery and topics on each supported version of Kafka (ARGS go to pytest)

@@ -39,10 +39,8 @@ from bridge.capture.directory import CaptureDirectory
 from bridge.capture.recorder import REQUESTED, CaptureRecorder, NoRecorder
 from bridge.capture.writer import CaptureWriter
 from bridge.clock import wall_us
-from bridge.errors import (
-    RecordsUndelivered,
-    RegistryUnreachable,
-)
+from bridge.errors import BridgeError, RecordsUndelivered, RegistryUnreachable, TokenUnavailable
+from bridge.group_member import GroupMember
 from bridge.kafka.batch_sender import Batching
 from bridge.kafka.client_options import client_options
 from bridge.kafka.partitioner import partition
@@ -89,9 +87,12 @@ class Bridge:
         self.phase: Literal["starting", "running", "draining"] = "starting"
         #: The bridges of another number of shards that must end before this one opens a session.
         self.waiting_for: Sequence[str] = ()
+        #: The member of a group that this process is in group mode.
+        self.group: GroupMember | None = None
         self._all = settings.plan()
+        self._with_contracts = with_contracts(self._all, {})
         self.symbols_of_all_shards = len(self._all)
-        self.plan = self._own_share(with_contracts(self._all, {}))
+        self.plan = self._own_share(self._with_contracts)
         self.plan_applied_us = self.started_us
         self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
@@ -99,6 +100,8 @@ class Bridge:
         self._open_pipeline(redactor)
         self._open_publisher(redactor)
         self._open_client(redactor)
+        if settings.is_grouped:
+            self._open_group(redactor)
         self.chains = ChainResolver(
             self._all,
             chain_endpoints(settings, self.tokens, redactor.learn),
@@ -122,8 +125,10 @@ class Bridge:
             budget_bytes=settings.bridge_buffer_bytes,
             on_ready=self._ready.set,
             instance=settings.bridge_instance,
-            shard=ShardIdentity(settings.shard, settings.bridge_shards, settings.bridge_group),
-            market_status=settings.shard == MARKET_STATUS_SHARD,
+            shard=ShardIdentity(
+                None if settings.is_grouped else settings.shard, settings.bridge_shards, settings.group
+            ),
+            market_status=settings.shard == MARKET_STATUS_SHARD and not settings.is_grouped,
             conflate_ms=settings.bridge_conflate_ms,
             is_full=settings.is_full,
             redact=redactor.redact,
@@ -153,11 +158,29 @@ class Bridge:
             self.ingest,
             self.latency,
             names=settings.written_topics,
-            topics=sorted({*self._topics_of(self.plan), *ALWAYS}),
+            # A standby opens the topics of all shards, so that it can begin with any at once.
+            topics=sorted({*self._topics_of(self._with_contracts if settings.is_grouped else self.plan), *ALWAYS}),
             options=lambda: producer_options(settings, redactor.learn),
             batching=Batching(settings.kafka_linger_ms / 1000, settings.kafka_batch_bytes, settings.kafka_compression),
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
             ready=self._ready,
+            may_send=self._may_send,
+        )
+
+    def _may_send(self) -> bool:
+        return self.group is None or self.group.ownership.may_publish()
+
+    def _open_group(self, redactor: Redactor) -> None:
+        """Create what decides which shards are ours."""
+        settings = self.settings
+        self.group = GroupMember(
+            settings,
+            pipeline=self._pipeline,
+            publisher=self.publisher,
+            client=self.client,
+            options=lambda: client_options(settings, settings.bridge_instance, redactor.learn),
+            apply_share=self._apply_share,
+            configured_plan=lambda: self._all,
         )
 
     def _open_client(self, redactor: Redactor) -> None:
@@ -224,11 +247,14 @@ class Bridge:
         if not await run_until(stop, self._connect()):
             return
         async with asyncio.TaskGroup() as tasks:
-            publishing = tasks.create_task(self.publisher.run(), name="publisher")
+            beside = [tasks.create_task(self.publisher.run(), name="publisher")]
+            if self.group is not None:
+                beside.append(tasks.create_task(self.group.ownership.run(), name="group"))
             if (failure := await self._stream(stop)) is not None:
                 failures.append(failure)
             await self._drain()
-            publishing.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _connect(self) -> None:
         """Get schema ids if there is a registry, and connect to Kafka."""
@@ -236,7 +262,17 @@ class Bridge:
             self._pipeline.use_prefixes(await self._registry_prefixes(self.settings.schema_registry_url))
         await self.publisher.connect()
         log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
-        await await_other_shards(self.settings, self._wait_for)
+        if self.group is None:
+            await await_other_shards(self.settings, self._wait_for)
+        else:
+            await self._check_token()
+
+    async def _check_token(self) -> None:
+        """Ask for an access token once: what is wrong with it shows before a standby needs it."""
+        try:
+            await self.tokens.token(fresh=False)
+        except TokenUnavailable as error:
+            log.warning(log_events.TOKEN_UNAVAILABLE, reason=str(error))
 
     def _wait_for(self, instances: Sequence[str]) -> None:
         self.waiting_for = instances
@@ -246,7 +282,7 @@ class Bridge:
         self.phase = "running"
         log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(self.settings.aries_ws_url), symbols=len(self.plan))
         tasks: list[Awaitable[None]] = [
-            self.client.run(),
+            self._run_client(),
             self._send_heartbeats(),
             self._release_conflated(),
             self._release_latest(),
@@ -263,11 +299,23 @@ class Bridge:
         log.info(log_events.DRAINING, pending=self.accounts.pending)
         return failure
 
+    async def _run_client(self) -> None:
+        """Run the client, in a group only while shards are ours."""
+        if self.group is None:
+            await self.client.run()
+        else:
+            while True:
+                self.client.stand_by()
+                await self.group.owning.wait()
+                await run_until(self.group.standing_by, self.client.run())
+
     async def _drain(self) -> None:
         """Wait for acknowledgements until the deadline, and announce the end if all came."""
         self.phase = "draining"
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.bridge_drain_seconds):
+                if self.group is not None:
+                    await self.group.stop()
                 while self.ingest.release_all(wall_us()):
                     await self.publisher.drained()
                 await self._release_latest_once()
@@ -304,8 +352,7 @@ class Bridge:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             self.ingest.check_dead_letters()
-            if self.control.session_id is not None:
-                self.control.heartbeat(self.publisher.state.rebuilds)
+            self.control.heartbeat(self.publisher.state.rebuilds)
             found = self.publisher.partition_drift()
             if found != drift:
                 drift = found
@@ -350,15 +397,32 @@ class Bridge:
             return
         listed, events = settings.aries_symbols, settings.aries_events
         async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self._all, stop=stop):
+            self._all = plan
             self.chains.replace(plan)
+            if self.group is not None:
+                self.group.ownership.plan_changed()
 
     def _request_plan(self, plan: Plan) -> None:
         """Hand a plan of all shards to ``PlanChange``."""
+        self._with_contracts = plan
         self.symbols_of_all_shards = len(plan)
         self.plan_change.request(self._own_share(plan))
 
     def _own_share(self, plan: Plan) -> Plan:
-        return with_prices(own_share(plan, self.settings.shard, self.settings.bridge_shards))
+        own = {self.settings.shard} if not self.settings.is_grouped else self.group.shards if self.group else set()
+        return with_prices(own_share(plan, own, self.settings.bridge_shards))
+
+    def _apply_share(self) -> bool:
+        """Subscribe to the symbols of the shards that are ours now; return whether that changes anything."""
+        before, plan = self.plan, self._own_share(self._with_contracts)
+        if self.plan_change.plan is not None:
+            self.plan_change.request(plan)
+        else:
+            try:
+                self._apply(plan, is_handover=True)
+            except BridgeError:  # topics of a newer plan, which are not known yet
+                self.plan_change.request(plan)
+        return any(ChangedSymbols.between(before, plan))
 
     def _follow_prices(self) -> None:
         """Keep the prices of the underlyings that chains follow."""
@@ -369,14 +433,17 @@ class Bridge:
         topics = topics_for(plan.events)
         return topics | latest_topics_for(topics) if self.settings.bridge_latest else topics
 
-    def _apply(self, plan: Plan) -> None:
-        """Change the subscriptions; raise ``KafkaUnreachable`` or ``TopicConfigurationError`` if topics are missing."""
+    def _apply(self, plan: Plan, *, is_handover: bool = False) -> None:
+        """Change the subscriptions; raise ``KafkaUnreachable`` or ``TopicConfigurationError`` if topics are missing.
+
+        ``is_handover``: what is added or removed is published by another process of the group before or from now on.
+        """
         self.publisher.open_topics(self._topics_of(plan))
         changed = ChangedSymbols.between(self.plan, plan)
         self.plan, self.plan_applied_us = plan, wall_us()
         self.ingest.set_wanted(wanted_topics(plan))
         if self.ingest.latest is not None:
-            self.ingest.latest.set_subscribed(latest_fields(plan), self.plan_applied_us)
+            self.ingest.latest.set_subscribed(latest_fields(plan), self.plan_applied_us, others_publish=is_handover)
         self.symbol_ages.watch(quiet_limits.by_topic(self._quiet_limits, plan))
         self._follow_prices()
         self.client.replan(plan)
@@ -393,7 +460,7 @@ class Bridge:
             cause=plan.cause or None,
             warnings=plan.warnings,
         )
-        if any(changed) and self.control.session_id is not None:
+        if any(changed) and self.control.has_session and not is_handover:
             self.control.announce(ControlKind.PLAN_CHANGED, reason=_change_text(plan, changed))
 
     async def _registry_prefixes(self, registry_url: str) -> Mapping[Topic, bytes]:

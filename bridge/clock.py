@@ -16,7 +16,7 @@ class SessionIds:
     def __init__(self) -> None:
         self._last = 0
 
-    def next(self) -> int:
-        """Return a new id, larger than all before."""
-        self._last = max(wall_us(), self._last + 1)
+    def next(self, above: int = 0) -> int:
+        """Return a new id, larger than all before, and than ``above``."""
+        self._last = max(wall_us(), self._last + 1, above + 1)
         return self._last

@@ -51,6 +51,9 @@ TopicCounts = Mapping[Any, int]
 LATEST_OF: Final[Mapping[Topic, LatestTopic]] = MappingProxyType(
     {Topic.QUOTES: LatestTopic.QUOTES, Topic.TRADES: LatestTopic.TRADES}
 )
+#: The topic by which the bridges of a group agree on who owns a shard. It has no market data, and the publisher never
+#: writes to it, so it is no ``Topic``.
+SHARDS_TOPIC: Final = "shards"
 #: Records of our own: they are made of no line, or are copies, and stand outside the accounts of lines.
 OWN_RECORDS: Final = frozenset({Topic.CONTROL, *LatestTopic})
 

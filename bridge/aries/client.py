@@ -6,8 +6,11 @@ Kafka never pauses this loop: what is received goes into the byte budget or an a
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -56,7 +59,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-TICK_SECONDS = 0.1
+#: Shorter waits are not worth a timer, as uvloop counts whole milliseconds.
+MIN_TICK_SECONDS = 0.001
 #: Symbols that a log line names; all of them are counted.
 MAX_LISTED_SYMBOLS = 10
 
@@ -70,6 +74,7 @@ class ClientState(StrEnum):
     SUBSCRIBING = "subscribing"
     STREAMING = "streaming"
     WAITING = "waiting"  # for the next connection attempt
+    STANDBY = "standby"  # without a shard, and so without a connection
 
 
 class AriesClient:
@@ -105,6 +110,8 @@ class AriesClient:
         self._timing = timing
         self._silence = SilencePolicy(timing.stale_after_seconds)
         self._symbol_limit = SymbolLimit()
+        #: Set when the session is to do something before its next tick is due.
+        self._wake = asyncio.Event()
         self._tokens = tokens
         self._learn_secret = learn_secret
         self._reconnect_policy = reconnect_policy
@@ -116,6 +123,14 @@ class AriesClient:
         self._ignored_life_logged = False
         #: When market data was last received, or what was missing before has ended (µs since the epoch).
         self._last_data_us = 0
+        #: The next session must be larger: those of the former owners of our shards.
+        self.session_floor = 0
+        #: Shards of which a gap was announced, and since when their data is missing (µs since the epoch).
+        self._missing_since: dict[int, int] = {}
+
+    def data_until_us(self, shard: int) -> int | None:
+        """Return until when a shard's data was received, by its former owner if none was since; None if never."""
+        return self._missing_since.get(shard, self._last_data_us) or None
 
     async def run(self) -> None:
         """Connect and reconnect until cancelled; raise ``CredentialsRefused`` if that cannot succeed."""
@@ -130,6 +145,36 @@ class AriesClient:
         self.plan = plan
         if self.session is not None:
             self.session.replan(plan, _now())
+            self._wake.set()
+
+    def claim(self, shard: int, gap_from_us: int | None, includes: Callable[[str], bool]) -> None:
+        """Have another shard: on the open connection with a session of its own, or from the next one on.
+
+        ``gap_from_us`` is since when its data is missing, ``includes`` returns whether a symbol belongs to it.
+        """
+        if gap_from_us is not None:
+            self._missing_since[shard] = gap_from_us
+        if self.session is not None and self.session.authenticated and self._control.has_session:
+            session_id = self._session_ids.next(self.session_floor)
+            self._ingest.start_session(session_id, includes)
+            self._control.start_session(session_id, [shard])
+            log.info(log_events.SESSION_STARTED, session_id=session_id, dialect=self._dialect.name, shard=shard)
+            self._control.announce(ControlKind.SESSION_STARTED, shard=shard)
+
+    def resume_claimed(self) -> None:
+        """Announce that claimed shards have data again, where nothing had to be subscribed."""
+        if self.state is ClientState.STREAMING:
+            self._end_gap()
+
+    def forget(self, shard: int) -> None:
+        """Have a shard no more."""
+        self._missing_since.pop(shard, None)
+
+    def stand_by(self) -> None:
+        """Note that there is no connection, as no shard is ours."""
+        self.state = ClientState.STANDBY
+        self.next_attempt_us = None
+        self.connection_history.end_gap(wall_us())
 
     # -- one connection -----------------------------------------------------------------------------------------
 
@@ -155,10 +200,9 @@ class AriesClient:
         Not in a TaskGroup: before Python 3.13 it forgets that it was cancelled if one of its tasks fails at the same
         time (CPython gh-116720), and a bridge that is being stopped would reconnect.
         """
-        wake = asyncio.Event()
         tasks = [
-            asyncio.create_task(self._keep_alive(socket, session, wake), name="aries keep-alive"),
-            asyncio.create_task(self._receive(socket, session, wake), name="aries receiver"),
+            asyncio.create_task(self._keep_alive(socket, session), name="aries keep-alive"),
+            asyncio.create_task(self._receive(socket, session), name="aries receiver"),
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -167,15 +211,11 @@ class AriesClient:
         error = _primary_error(errors)
         raise session.explain(error, _now()) if isinstance(error, ConnectionLost) else error
 
-    async def _receive(self, socket: Connection, session: Session, wake: asyncio.Event) -> None:
+    async def _receive(self, socket: Connection, session: Session) -> None:
         """Handle messages in the socket's own callback until the socket is closed or the session is lost."""
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def on_events() -> None:
-            self._handle_events(session)
-            wake.set()
-
-        through = receiver(session, self._ingest, on_events)
+        through = receiver(session, self._ingest, partial(self._handle_events, session))
 
         def on_messages(messages: deque[bytes]) -> None:
             try:
@@ -202,8 +242,10 @@ class AriesClient:
             self._last_data_us = ingest_us  # after the events: one may announce a gap since the data before
         if session.lost is not None:
             raise session.lost
+        if session.wants_tick:
+            self._wake.set()
 
-    async def _keep_alive(self, socket: Connection, session: Session, wake: asyncio.Event) -> None:
+    async def _keep_alive(self, socket: Connection, session: Session) -> None:
         """Do what is due and send the session's output, so that receiving never waits for sending."""
         renewal: asyncio.Task[None] | None = None
         try:
@@ -218,13 +260,22 @@ class AriesClient:
                     renewal = None
                 if session.token_required and renewal is None:
                     renewal = asyncio.create_task(self._reauthenticate(session), name="aries reauthentication")
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_SECONDS):
-                        await wake.wait()
-                wake.clear()
+                    renewal.add_done_callback(self._on_renewal)
+                await self._wait_for_tick(session)
         finally:
             if renewal is not None:
                 await _cancel_and_wait(renewal)
+
+    def _on_renewal(self, _: asyncio.Task[None]) -> None:
+        self._wake.set()
+
+    async def _wait_for_tick(self, session: Session) -> None:
+        """Wait until the session has something to do; a clock that ticks meanwhile would cost most of a quiet core."""
+        seconds = max(session.next_tick - _now(), MIN_TICK_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds if seconds < inf else None):
+                await self._wake.wait()
+        self._wake.clear()
 
     async def _send(self, socket: Connection, session: Session) -> None:
         if session.take_protocol_ping(_now()):
@@ -289,7 +340,8 @@ class AriesClient:
                     refused=list(rejected[:MAX_LISTED_SYMBOLS]),
                     refused_symbols=len(rejected),
                 )
-                self._control.announce(ControlKind.SUBSCRIBED, reason=f"{symbols} symbols, {len(rejected)} refused")
+                reason = f"{symbols} symbols, {len(rejected)} refused"
+                self._control.announce_each(ControlKind.SUBSCRIBED, reason=reason)
                 self._end_gap()
             case DataStarted():
                 self._end_gap()
@@ -324,11 +376,11 @@ class AriesClient:
             self._start_session(event)
 
     def _start_session(self, event: Authenticated) -> None:
-        if self._control.session_id is None:
+        if not self._control.has_session:
             self._last_data_us = wall_us()  # nothing was missed before the first session
-        session_id = self._session_ids.next()
+        session_id = self._session_ids.next(self.session_floor)
         self._ingest.start_session(session_id)
-        self._control.session_id = session_id
+        self._control.start_session(session_id)
         self._recorder.mark("session started", session_id=session_id)
         self.connection_history.session_started()
         self.state = ClientState.SUBSCRIBING
@@ -340,7 +392,7 @@ class AriesClient:
             expires_in_seconds=event.expires_in_seconds,
             answered=not event.implied,
         )
-        self._control.announce(ControlKind.SESSION_STARTED)
+        self._control.announce_each(ControlKind.SESSION_STARTED)
 
     def _end_session(self, session: Session) -> None:
         self.session = None
@@ -353,9 +405,12 @@ class AriesClient:
 
     def _begin_gap(self, cause: DisconnectCause, reason: str) -> None:
         """Announce that data is missing since the last that was received, whenever and however that was noticed."""
-        if self._control.session_id is not None and self.connection_history.open_gap is None:
+        if self._control.has_session and self.connection_history.open_gap is None:
             self.connection_history.begin_gap(self._last_data_us, cause)
-            self._control.announce(ControlKind.GAP, gap_from_us=self._last_data_us, reason=f"{cause}: {reason}")
+            self._control.announce_each(ControlKind.GAP, gap_from_us=self._last_data_us, reason=f"{cause}: {reason}")
+            for shard, session_id in self._control.sessions.items():
+                if session_id is not None:  # of one that was just claimed data is missing for longer
+                    self._missing_since.setdefault(shard, self._last_data_us)
             self._recorder.incident("gap", f"{cause}: {reason}")
 
     def _end_gap(self) -> None:
@@ -366,7 +421,10 @@ class AriesClient:
         if gap is not None:
             self._last_data_us = now_us
             log.info(log_events.GAP_ENDED, gap_seconds=round(gap.seconds(now_us), 3))
-            self._control.announce(ControlKind.RESUMED, gap_from_us=gap.from_us, gap_to_us=gap.to_us)
+        for shard, from_us in sorted(self._missing_since.items()):
+            gap_to_us = max(now_us, from_us)  # the clock of the former owner may be ahead
+            self._control.announce(ControlKind.RESUMED, shard=shard, gap_from_us=from_us, gap_to_us=gap_to_us)
+        self._missing_since.clear()
 
     async def _wait_before_reconnect(self, lost: ConnectionLost) -> None:
         self.state = ClientState.WAITING
@@ -406,5 +464,5 @@ def _on_protocol_pong(session: Session, done: asyncio.Future[float]) -> None:
         session.keep_alive.protocol_pong_received(_now())
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+#: The clock of sessions: the loop's own, but not rounded to the milliseconds of its last iteration.
+_now = time.monotonic

@@ -10,6 +10,7 @@ from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, NoError
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from bridge.check.endpoint import Endpoint, check_endpoint
+from bridge.check.group import check_group
 from bridge.check.kafka_login import account, login
 from bridge.check.topics import check_topics
 from bridge.kafka.advertised_listeners import HINT
@@ -112,8 +113,10 @@ async def _check_cluster(
 ) -> None:
     try:
         async with asyncio.timeout(timeout_seconds):
-            check_topics(report, settings, needed, await describe_topics(client, settings.written_topics.values()))
+            check_topics(report, settings, needed, await describe_topics(client, settings.used_topics))
             await _request_producer_id(report, client, settings)
+            if settings.is_grouped:
+                await check_group(report, client, settings, timeout_seconds / 2)
     except VERSION_ERRORS as error:
         report.fail(TOPICS, f"a request is not supported ({error})", VERSION_HINT)
     except (KafkaError, TimeoutError) as error:

@@ -23,10 +23,10 @@ def login(settings: Settings) -> str:
     return f"{'the certificate' if settings.kafka_ssl_certfile else 'us without credentials'} ({protocol})"
 
 
-def account(settings: Settings) -> str:
-    """Return the account that the bridge uses, and the setting that names it."""
+def account(settings: Settings, iam_actions: str = "kafka-cluster:WriteData and kafka-cluster:DescribeTopic") -> str:
+    """Return the account that the bridge uses, and the setting that names it; for IAM, what its policy needs."""
     if settings.kafka_sasl_mechanism == "AWS_MSK_IAM":
-        return "the IAM role of the bridge (kafka-cluster:WriteData and kafka-cluster:DescribeTopic in its policy)"
+        return f"the IAM role of the bridge ({iam_actions} in its policy)"
     if settings.kafka_sasl_username is not None:
         return f"{settings.kafka_sasl_username} (KAFKA_SASL_USERNAME)"
     if settings.kafka_oauth_client_id is not None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from websockets.exceptions import ConnectionClosed
 
 from bridge.app import dialect
-from bridge.aries.client import TICK_SECONDS
 from bridge.aries.connect import CLOSE_TIMEOUT_SECONDS, closed
 from bridge.aries.protocol.close_codes import HINTS
 from bridge.aries.protocol.keep_alive import Timing
@@ -38,6 +37,7 @@ AUTHENTICATION, SUBSCRIPTION = "Aries authentication", "Aries subscription"
 #: How long to wait for data after the subscription was accepted (the market may be closed), and for an answer after
 #: data came (there may be none).
 SECOND_EVENT_SECONDS = 1.0
+TICK_SECONDS = 0.1
 _REJECTIONS = (SymbolRejected, SymbolLimitReached, ServerError)
 CHECK_HINTS = MappingProxyType(
     {

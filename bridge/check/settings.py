@@ -41,7 +41,7 @@ def check_settings(report: CheckReport, environ: Mapping[str, str]) -> Settings:
         report.warn(SETTINGS, warning, _HINT)
     if not problems:
         report.ok(SETTINGS, f"{len(settings.model_fields_set)} are set, the others have their defaults")
-        if settings.bridge_shards > 1:
+        if settings.bridge_shards > 1 or settings.is_grouped:
             _check_shards(report, settings)
     return settings
 
@@ -49,12 +49,15 @@ def check_settings(report: CheckReport, environ: Mapping[str, str]) -> Settings:
 def _check_shards(report: CheckReport, settings: Settings) -> None:
     """Report how many symbols each shard gets: few symbols are spread unevenly."""
     symbols, count = settings.plan(), settings.bridge_shards
+    on_shards = f"on {count} shard{'' if count == 1 else 's'}"
+    sharing = f"; the bridges of {settings.group} share the shards, others are standbys" if settings.is_grouped else ""
     if symbols.chains:  # their contracts are not known yet, and there are many
-        report.ok(SHARDS, f"{len(symbols)} symbols and the contracts of {len(symbols.chains)} chains on {count} shards")
+        contracts = f"the contracts of {len(symbols.chains)} chains"
+        report.ok(SHARDS, f"{len(symbols)} symbols and {contracts} {on_shards}{sharing}")
         return
     spread = sizes(symbols, count)
     each = ", ".join(map(str, spread)) if count <= MAX_LISTED_SHARDS else f"{min(spread)} to {max(spread)} each"
-    finding = f"{len(symbols)} symbol{'' if len(symbols) == 1 else 's'} on {count} shards: {each}"
+    finding = f"{len(symbols)} symbol{'' if len(symbols) == 1 else 's'} {on_shards}: {each}{sharing}"
     if not min(spread) or max(spread) * count > MAX_TIMES_AVERAGE * len(symbols):
         report.warn(SHARDS, finding, "Rendezvous hashing spreads few symbols unevenly: use fewer shards.")
     else:

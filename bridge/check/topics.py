@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.check.group import READING, check_shards_topic
 from bridge.check.kafka_login import account
 from bridge.kafka.cluster import MAX_MESSAGE_BYTES, MESSAGE_FORMAT, MIN_INSYNC_REPLICAS
 from bridge.kafka.partition_counts import unequal_partition_counts
@@ -11,12 +12,13 @@ from bridge.kafka.topic_specification import (
     TopicOptions,
     find_differences,
     partition_count,
+    specify_shards_topic,
     specify_topics,
 )
 from bridge.topics import SUBSCRIBABLE, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from bridge.check.report import CheckReport
     from bridge.kafka.cluster import TopicDescription, TopicDescriptions
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 PARTITIONS, LEADERS, REPLICATION = "Kafka partition counts", "Kafka leaders", "Kafka replication"
 MIN_INSYNC, BATCHES, CLEANUP = "Kafka min.insync.replicas", "Kafka max.message.bytes", "Kafka cleanup policy"
 CONFIG, WRITING, FORMAT = "Kafka topic settings", "Kafka write permission", "Kafka message format"
-READING = "Kafka read permission"
 
 
 def check_topics(
@@ -35,6 +36,8 @@ def check_topics(
     """Report on each topic, and then on the properties of all that are needed."""
     for topic in settings.written_topics:
         _check_existence(report, settings, topic, described, needed=topic in needed)
+    if settings.is_grouped:
+        check_shards_topic(report, settings, described)
     existing = {
         topic: described.topics[name] for topic, name in settings.written_topics.items() if name in described.topics
     }
@@ -42,6 +45,9 @@ def check_topics(
     if not used:
         return
     _check_partitions(report, settings, used)
+    data = list(used)
+    if settings.is_grouped and (shards := described.topics.get(settings.shards_topic)) is not None:
+        used.append(shards)  # its marks are tiny
     _check_leaders(report, used)
     _check_replication(report, used)
     if hidden := [topic for topic in used if topic.config is None]:
@@ -52,11 +58,11 @@ def check_topics(
         report.warn(CONFIG, f"not reported for {_names(hidden, used)}", hint)
     else:
         _check_min_insync(report, used)
-        _check_max_message_bytes(report, settings, used)
-        _check_cleanup(report, settings, existing)
+        _check_max_message_bytes(report, settings, data)
+        _check_cleanup(report, settings, described)
         _check_format(report, used)
     _check_write_permission(report, settings, used)
-    if settings.bridge_group is not None and Topic.CONTROL in existing:
+    if settings.bridge_group is not None and not settings.is_grouped and Topic.CONTROL in existing:
         _check_read_permission(report, settings, existing[Topic.CONTROL])
 
 
@@ -143,16 +149,19 @@ def _check_max_message_bytes(report: CheckReport, settings: Settings, used: Sequ
         report.warn(BATCHES, f"{finding}; compressed batches may still fit", hint)
 
 
-def _check_cleanup(report: CheckReport, settings: Settings, existing: Mapping[AnyTopic, TopicDescription]) -> None:
+def _check_cleanup(report: CheckReport, settings: Settings, described: TopicDescriptions) -> None:
     options = TopicOptions()
+    specifications = list(specify_topics(settings.written_topics, options, {}))
+    if settings.is_grouped:
+        specifications.append(specify_shards_topic(settings.shards_topic, settings.bridge_shards, options))
     differences = [
         f"{wanted.name}: {difference}"
-        for wanted in specify_topics(settings.written_topics, options, {})
-        if wanted.topic in existing
-        for difference in find_differences(options, wanted, existing[wanted.topic])
+        for wanted in specifications
+        if wanted.name in described.topics
+        for difference in find_differences(options, wanted, described.topics[wanted.name])
     ]
     if differences:
-        hint = "Set it with kafka-configs.sh --alter: compaction keeps only the newest record of a symbol."
+        hint = "Set it with kafka-configs.sh --alter: compaction keeps only the newest record of a symbol or shard."
         report.warn(CLEANUP, "; ".join(differences), hint)
     else:
         report.ok(CLEANUP, "as specified on every topic")

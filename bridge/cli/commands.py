@@ -10,6 +10,7 @@ import bridge
 from bridge.cli.check import check
 from bridge.cli.dev import dev
 from bridge.cli.explain import explain
+from bridge.cli.group import group
 from bridge.cli.redrive import redrive
 from bridge.cli.replay import replay
 from bridge.cli.schemas import schemas_app
@@ -62,6 +63,7 @@ app.command("settings")(settings_command)
 app.command()(subscriptions)
 app.command()(check)
 app.command()(topics)
+app.command()(group)
 app.command()(verify)
 app.command()(redrive)
 app.add_typer(schemas_app, name="schemas")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge import settings
-from bridge.aries.subscriptions.shards import own_share
+from bridge.aries.subscriptions.shards import own_share, shard_of
 from bridge.cli.terminal import note
 from bridge.errors import BridgeError
 from bridge.network import event_loop
@@ -36,14 +36,22 @@ def subscriptions(
     Only the vendor's REST endpoints are requested, and only if there are chains:
     no session is opened, and Kafka is not needed. Exits with 1 if a chain cannot
     be resolved. A refresh token may be valid only once: beside a running bridge,
-    use an access token.
+    use an access token. With BRIDGE_SHARD=group each line ends with the shard.
     """
     loaded = settings.load_only(os.environ, "ARIES_", "BRIDGE_")
+    if own and loaded.is_grouped:
+        raise typer.BadParameter(
+            "with BRIDGE_SHARD=group no bridge has a shard of its own: without --own each symbol has its shard, and "
+            "`aries-bridge group` shows who owns it",
+            param_hint="--own",
+        )
     redactor = log_config.configure("WARNING", "console", loaded.secrets)
     plan, _, problems = event_loop.run(_resolved(loaded, redactor.learn))
     if own:
-        plan = own_share(plan, loaded.shard, loaded.bridge_shards)
-    typer.echo(as_json_text(plan) if as_json else "\n".join(_lines(plan)))
+        plan = own_share(plan, [loaded.shard], loaded.bridge_shards)
+    typer.echo(
+        as_json_text(plan) if as_json else "\n".join(_lines(plan, loaded.bridge_shards if loaded.is_grouped else None))
+    )
     for warning in plan.warnings:
         note(f"warning: {redactor.redact(warning)}")
     for underlying, problem in problems.items():
@@ -75,6 +83,9 @@ def as_json_text(plan: Plan) -> str:
     return json.dumps(entries, indent=2)
 
 
-def _lines(plan: Plan) -> list[str]:
+def _lines(plan: Plan, shards: int | None) -> list[str]:
+    """Return a line for each symbol, with its shard if the bridges of a group share so many."""
     lines = [f"{one.symbol:<24}{one.type:<8}{','.join(sorted(one.events))}" for one in plan.values()]
+    if shards is not None:
+        lines = [f"{line}  shard {shard_of(symbol, shards)}" for symbol, line in zip(plan, lines, strict=True)]
     return [*lines, f"{len(plan)} symbols"]

@@ -13,17 +13,18 @@ from bridge.cli.options import BootstrapServers  # noqa: TC001 - typer reads ann
 from bridge.cli.terminal import note
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.kafka.strimzi import StrimziApi, manifest
-from bridge.kafka.topic_admin import NoController, compare_topics, create_topics
+from bridge.kafka.topic_admin import NoController, add_partitions, compare_topics, create_topics
 from bridge.kafka.topic_specification import (
     BROKER_DEFAULT,
     DEFAULT_PARTITIONS,
     TopicOptions,
     partition_count,
+    specify_shards_topic,
     specify_topics,
 )
 from bridge.network import event_loop
 from bridge.settings import load_only
-from bridge.settings.kafka_side import kafka_settings
+from bridge.settings.kafka_side import group_prefixes, kafka_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -43,7 +44,7 @@ def topics(
         typer.Option(
             min=1,
             help=f"Partitions of each data topic (default: as the existing ones, else {DEFAULT_PARTITIONS}). "
-            "market-status, control and dlq get 1.",
+            "market-status, control and dlq get 1, shards gets BRIDGE_SHARDS.",
             show_default=False,
         ),
     ] = None,
@@ -87,7 +88,9 @@ def topics(
     trades, timesales, l2, greeks) get equal partition counts, so that a symbol has
     the same partition on each; market-status is compacted, too. With
     BRIDGE_LATEST=true there are the compacted topics quotes.latest and
-    trades.latest. Existing topics are never changed.
+    trades.latest. With BRIDGE_SHARD=group there is the compacted topic shards, with
+    a partition for each of BRIDGE_SHARDS, and missing partitions are added to it.
+    No other topic that exists is changed.
     """
     options = TopicOptions(partitions, replication_factor, retention_hours, min_insync_replicas)
     if strimzi:
@@ -105,8 +108,16 @@ def _print_manifest(options: TopicOptions, cluster: str | None, api: StrimziApi)
             "required with --strimzi: the name of the Kafka resource that the topics belong to", param_hint="--cluster"
         )
     # Only the topics' names matter: the connection settings may be unknown here.
-    names = load_only(os.environ, "KAFKA_TOPIC_", "BRIDGE_LATEST").written_topics
-    typer.echo(manifest(specify_topics(names, options, {}), cluster, api), nl=False)
+    settings = load_only(os.environ, "KAFKA_TOPIC_", "BRIDGE_LATEST", *group_prefixes(os.environ))
+    specifications = (*specify_topics(settings.written_topics, options, {}), *_of_group(settings, options))
+    typer.echo(manifest(specifications, cluster, api), nl=False)
+
+
+def _of_group(settings: Settings, options: TopicOptions) -> tuple[TopicSpecification, ...]:
+    """Return the specification of the topic that only bridges of a group need."""
+    if not settings.is_grouped:
+        return ()
+    return (specify_shards_topic(settings.shards_topic, settings.bridge_shards, options),)
 
 
 async def create_or_compare(
@@ -125,12 +136,22 @@ async def create_or_compare(
     difference.
     """
     deadline = time.monotonic() + wait_seconds
-    compared = await _retried(lambda: compare_topics(settings, settings.written_topics, options), deadline)
+    compared = await _retried(
+        lambda: compare_topics(settings, settings.written_topics, options, _of_group(settings, options)), deadline
+    )
     _print_existing(compared)
     if dry_run or check:
         _print_topics("missing" if check else "would create", compared.missing)
     elif compared.missing:
         await _create(settings, compared.missing, deadline)
+    for topic in compared.too_small:
+        has = partition_count(compared.partitions_of(topic.name))
+        if check:
+            _print_line("differs", f"{topic.name}: {has}, should be at least {topic.partitions}")
+            continue
+        if not dry_run:
+            await _extend(settings, topic, deadline)
+        _print_line("would extend" if dry_run else "extended", f"{topic.name}: {has}, then {topic.partitions}")
     if unequal := compared.unequal_partition_counts:
         note(
             f"the data topics have unequal partition counts ({unequal}): a symbol would not have the same partition on "
@@ -164,6 +185,11 @@ async def _create(settings: Settings, missing: Sequence[TopicSpecification], dea
         raise TopicConfigurationError("\n".join(f"{name} was not created: {why}" for name, why in problems.items()))
 
 
+async def _extend(settings: Settings, topic: TopicSpecification, deadline: float) -> None:
+    if problem := await _retried(lambda: add_partitions(settings, topic), deadline):
+        raise TopicConfigurationError(f"no partitions were added to {topic.name}: {problem}")
+
+
 def _print_existing(compared: TopicComparison) -> None:
     if compared.is_config_hidden:
         note(
@@ -171,7 +197,7 @@ def _print_existing(compared: TopicComparison) -> None:
             "require the right DescribeConfigs on the topics)."
         )
     for name, differences in compared.differences.items():
-        _print_line("exists", f"{name}: {partition_count(len(compared.existing.topics[name].partitions))}")
+        _print_line("exists", f"{name}: {partition_count(compared.partitions_of(name))}")
         for difference in differences:
             _print_line("differs", f"{name}: {difference}")
     if any(compared.differences.values()):
@@ -182,7 +208,8 @@ def _print_existing(compared: TopicComparison) -> None:
 
 
 def _problems(compared: TopicComparison) -> list[str]:
-    missing, different = len(compared.missing), sum(map(bool, compared.differences.values()))
+    differing = {name for name, differences in compared.differences.items() if differences}
+    missing, different = len(compared.missing), len(differing | {topic.name for topic in compared.too_small})
     problems = [f"missing: {missing}"] * bool(missing) + [f"different: {different}"] * bool(different)
     return problems + ["unequal partition counts"] * bool(compared.unequal_partition_counts)
 

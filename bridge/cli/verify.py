@@ -43,7 +43,12 @@ def verify(
     until: Until = None,
     session: Annotated[int | None, typer.Option(metavar="ID", help="Records of this session_id only.")] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Every repeat is a violation, also after a producer was replaced.")
+        bool,
+        typer.Option(
+            "--strict",
+            help="Every repeat is a violation, also after a producer was replaced, and every late record of an owner "
+            "whose lease had expired.",
+        ),
     ] = False,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Continue with new records, and report at once, until Ctrl-C.")
@@ -61,6 +66,11 @@ def verify(
     dead letter; no record out of order; repeats only after a producer was
     replaced. Of each record: key, partition, timestamp. And that the accounts
     add up and match what the topics hold.
+
+    Where processes hand shards to each other: that no owner published what it
+    read after it had released the shard or another had claimed it, and that
+    late are at most the records of one batch for each partition, of an owner
+    whose lease had expired; these are counted.
 
     Memory grows with symbols and sessions, not with records. Exit code: 0 all
     proven, 1 a violation, 2 wrong settings.
@@ -107,6 +117,8 @@ def _show(report: Report) -> None:
     _write(table.get().rstrip("\n"))
     processes = f"{report.processes:,} process{'' if report.processes == 1 else 'es'}"
     _write(f"control: {report.control_records:,} records of {processes}; dlq: {report.dead_letters:,}")
+    if report.handovers.released or report.handovers.expired:
+        _write(f"hand-overs of shards: {report.handovers}")
     _write(report.verdict)
 
 

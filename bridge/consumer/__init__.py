@@ -14,6 +14,8 @@ from bridge.consumer.events import (
     Missed,
     Redriven,
     Restarted,
+    ShardClaimed,
+    ShardReleased,
     Unreadable,
     Updated,
 )
@@ -40,6 +42,8 @@ __all__ = [
     "Missed",
     "Redriven",
     "Restarted",
+    "ShardClaimed",
+    "ShardReleased",
     "SymbolState",
     "Topic",
     "Undecodable",

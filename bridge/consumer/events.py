@@ -95,6 +95,33 @@ class FeedResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardReleased:
+    """``SHARD_RELEASED``: a bridge hands a shard back; of this session nothing more comes for the shard's symbols."""
+
+    instance: str
+    shard: int
+    shards: int
+    session_id: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardClaimed:
+    """``SHARD_CLAIMED``: a bridge takes a shard over; what others wrote of its symbols is stale from now on.
+
+    ``former`` are the bridges that had it until now; none if the last one has released it. ``gap_from_us`` is when data
+    of the shard was last received: it resumes with the next record of each symbol, in a new session.
+    """
+
+    instance: str
+    shard: int
+    shards: int
+    former: tuple[str, ...]
+    gap_from_us: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeStopped:
     """``SESSION_COMPLETED``: a bridge has ended, and its records are stale from now on."""
 
@@ -137,6 +164,8 @@ Event = (
     | Redriven
     | FeedLost
     | FeedResumed
+    | ShardReleased
+    | ShardClaimed
     | BridgeStopped
     | BridgeSilent
     | BridgeHeard

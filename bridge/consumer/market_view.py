@@ -20,7 +20,7 @@ class MarketView:
     """The states of all symbols, from records in the order in which each partition has them.
 
     Repeats, and records of a session after those of a later one, change nothing; they are counted in ``repeats`` and
-    ``outdated``.
+    ``outdated``. The last records of a bridge that has lost a shard may be such records of an earlier session.
     """
 
     def __init__(self) -> None:
@@ -38,8 +38,11 @@ class MarketView:
         return self._states[Topic(topic)].values()
 
     def is_stale(self, state: SymbolState) -> bool:
-        """Return whether the state is out of date: its connection is lost, its bridge has ended or is silent."""
-        return self._bridges.is_stale(state.session_id)
+        """Return whether the state is out of date.
+
+        Its connection is lost, its bridge has ended, is silent or has handed the symbol's shard over.
+        """
+        return self._bridges.is_stale(state.session_id, state.symbol)
 
     def take(self, topic: Topic | str, record: AvroRecord, now_us: int) -> list[Event]:
         """Take a record of a topic (``quotes``, ``control`` …), and return what it means.

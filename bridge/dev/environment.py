@@ -108,7 +108,7 @@ async def dev_environment(options: Options, environ: Mapping[str, str]) -> Async
             effective["KAFKA_BOOTSTRAP_SERVERS"] = broker.bootstrap_servers
         loaded = settings.load(effective)
         if broker is not None:
-            broker.create_topics(loaded.written_topics.values())
+            broker.create_topics(loaded.used_topics)
         yield Environment(effective, loaded, simulator, broker, _notes(options, environ), chain_clock)
 
 

@@ -55,6 +55,7 @@ def _parts(schema: str, record: Record) -> Iterator[str]:
             yield ", ".join(f"{name} {state}" for name, state in states.items() if state is not None)
         case "aries.marketdata.Control":
             yield record["kind"]
+            yield f"shard {record['shard']} of {record['shards']}" if record.get("shards", 1) > 1 else ""
             yield f"({record['reason']})" if record["reason"] else ""
             yield f"after {record['counts']['lines_received']:,} lines" if "lines_received" in record["counts"] else ""
         case "aries.marketdata.DeadLetter":

@@ -65,6 +65,10 @@ class BatchRecovery:
         #: When the newest batch of each topic was sent that Kafka took, by name (monotonic seconds).
         self._accepted_at: dict[str, float] = {}
 
+    def __bool__(self) -> bool:
+        """Return whether a queue has failed since it was last accepted."""
+        return bool(self._retries)
+
     def not_before(self, queue: PartitionQueue) -> float:
         """Return when a queue may be sent again (monotonic seconds)."""
         retry = self._retries.get(queue)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,12 +13,17 @@ from aiokafka import errors as kafka_errors
 
 from bridge.clock import wall_us
 from bridge.kafka.batch_recovery import BatchRecovery
-from bridge.kafka.error_policy import BatchRejected, Reaction, reaction
+from bridge.kafka.error_policy import BatchRejected, NotSent, Reaction, reaction
+from bridge.kafka.produce_requests import MAX_REQUEST_BYTES, OutgoingBatch
 from bridge.kafka.record_batch import batch_maker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from bridge.kafka.delivery_state import DeliveryState
+    from bridge.kafka.produce_requests import BatchAnswer, Place
     from bridge.kafka.producer import Producer
+    from bridge.kafka.record_batch import RecordBatch
     from bridge.kafka.topic_backoff import TopicBackoff
     from bridge.observability.latency import LatencyMetrics
     from bridge.pipeline.ingest import Ingest
@@ -27,8 +32,8 @@ if TYPE_CHECKING:
 
 #: How long the other batches in flight may take to be acknowledged when one has failed: each that is, is no repeat.
 SETTLE_SECONDS: Final = 1.0
-#: By how much uvloop's timers are late in the mean: they count whole milliseconds.
-TIMER_LATENESS_SECONDS: Final = 0.0005
+#: The shortest time to linger: uvloop's timers count whole milliseconds.
+MIN_LINGER_SECONDS: Final = 0.0005
 #: How often a drain looks for blocked queues, and how long it waits if no others have records left.
 DRAIN_CHECK_SECONDS: Final = 0.1
 BLOCKED_DRAIN_SECONDS: Final = 3.0
@@ -52,19 +57,14 @@ class ProducerLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How records become batches."""
+    """How records become batches; ``linger_seconds`` pass between two rounds of batches, unless more waits than that.
+
+    ``batch_bytes`` is the size of a batch, before compression.
+    """
 
     linger_seconds: float
     batch_bytes: int
     compression: str
-
-
-@dataclass(slots=True)
-class _InFlight:
-    """The batches that a producer has not answered yet."""
-
-    queues: dict[asyncio.Future[object], PartitionQueue] = field(default_factory=dict)
-    none_left: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class BatchSender:
@@ -80,7 +80,9 @@ class BatchSender:
         *,
         batching: Batching,
         ready: asyncio.Event,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``may_send`` says whether anything may be sent at the moment; the producer asks it again."""
         self.producer: Producer | None = None
         #: Names of topics of which a partition that we have records for has no leader, or is gone.
         self.leaderless: set[str] = set()
@@ -95,15 +97,20 @@ class BatchSender:
         self._ready = ready
         self._hurry = asyncio.Event()
         self._draining = False
+        #: When the last round of batches was made (monotonic seconds).
+        self._round_at = 0.0
         #: When a batch was last acknowledged, or a drain saw that there is one to wait for (monotonic seconds).
         self._progress_at = 0.0
         self._failure: ProducerLost | None = None
-        self._in_flight = _InFlight()
+        self._may_send = may_send
+        #: The queues whose batches the producer has not answered yet.
+        self._in_flight: dict[Place, PartitionQueue] = {}
+        self._none_in_flight = asyncio.Event()
 
     @property
     def has_in_flight(self) -> bool:
         """Return whether a batch waits for its acknowledgement."""
-        return bool(self._in_flight.queues)
+        return bool(self._in_flight)
 
     async def run(self, producer: Producer) -> None:
         """Send through a producer until it is lost; raise ``ProducerLost``."""
@@ -111,14 +118,16 @@ class BatchSender:
         while True:
             await self._ready.wait()
             self._state.note_activity()
-            if self._may_linger:
+            if self._failure is None:
                 await self._linger()
             self._ready.clear()
             if self._failure is not None:
                 raise self._failure
-            for queue in self._buffer.take_ready():
-                if self._send_batch(producer, queue) > RECORDS_PER_TURN:
-                    await asyncio.sleep(0)
+            if self._may_send():
+                await self._send_round(producer)
+            else:
+                for queue in self._buffer.take_ready():
+                    self._buffer.defer(queue)
 
     def fail(self, failure: ProducerLost) -> None:
         """Let ``run`` end with the first failure that there was."""
@@ -136,10 +145,10 @@ class BatchSender:
             self._progress_at = time.monotonic()
         self._hurry.set()
         while not self._buffer.empty:
-            self._in_flight.none_left.clear()
+            self._none_in_flight.clear()
             try:
                 async with asyncio.timeout(DRAIN_CHECK_SECONDS):
-                    await self._in_flight.none_left.wait()
+                    await self._none_in_flight.wait()
             except TimeoutError:
                 pass
             else:
@@ -171,16 +180,23 @@ class BatchSender:
             and not self._topic_backoff.is_blocked(queue.name)
         )
 
+    def waits_since(self, queue: PartitionQueue) -> float | None:
+        """Return since when the broker of a queue has something to answer first (monotonic seconds), if it has."""
+        return None if self.producer is None else self.producer.busy_since(queue.name, queue.partition)
+
     async def settle(self) -> None:
         """Give the batches in flight a moment to be acknowledged after one has failed."""
-        if self._in_flight.queues:
-            await asyncio.wait(self._in_flight.queues, timeout=SETTLE_SECONDS)
+        if self._in_flight:
+            self._none_in_flight.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await self._none_in_flight.wait()
 
     def release_producer(self) -> Producer | None:
         """Return the producer; what it has in flight is no longer waited for, and its answers are ignored."""
         producer, self.producer = self.producer, None
-        self._in_flight.queues.clear()
-        self._in_flight.none_left.set()
+        self._in_flight.clear()
+        self._none_in_flight.set()
         self._failure = None
         if not self._draining:
             self._hurry.clear()
@@ -190,63 +206,92 @@ class BatchSender:
         """Return whether a queue cannot be sent: no leader, its topic is held, or it failed a moment ago."""
         if self.producer is None or not self.producer.has_leader(queue.name, queue.partition):
             return True
+        if not self._topic_backoff and not self._recovery:
+            return False
         now = time.monotonic()
         return self._topic_backoff.is_held(queue.name, now) or self._recovery.not_before(queue) > now
 
-    @property
-    def _may_linger(self) -> bool:
-        return (
-            self._batching.linger_seconds > 0
-            and self._failure is None
-            and self._buffer.ready_bytes < self._batching.batch_bytes
-        )
-
     async def _linger(self) -> None:
-        """Wait for more records to join the oldest that waits (Kafka's ``linger.ms``)."""
-        age_seconds = (wall_us() - self._buffer.oldest_ready_us()) / 1e6
-        linger_seconds = self._batching.linger_seconds
-        left_seconds = min(linger_seconds - age_seconds, linger_seconds)  # the clock may have been set back
-        left_seconds -= TIMER_LATENESS_SECONDS
-        if left_seconds > 0:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left_seconds):
-                    await self._hurry.wait()
+        """Let rounds of batches be some time apart: after a pause records go at once, in a stream they go together."""
+        left_seconds = self._round_at + self._batching.linger_seconds - time.monotonic()
+        if left_seconds < MIN_LINGER_SECONDS or self._buffer.ready_bytes >= self._batching.batch_bytes:
+            return
+        timer = asyncio.get_running_loop().call_later(left_seconds, self._hurry.set)
+        await self._hurry.wait()
+        timer.cancel()
+        if not self._draining:
+            self._hurry.clear()
 
-    def _send_batch(self, producer: Producer, queue: PartitionQueue) -> int:
-        """Send the next batch of a queue; return how many records it has, 0 if the queue is blocked."""
+    async def _send_round(self, producer: Producer) -> None:
+        """Send the next batch of every queue that has one and whose broker takes it now."""
+        batches: list[OutgoingBatch] = []
+        size = 0
+        for queue in self._buffer.take_ready():
+            if (batch := self._next_batch(producer, queue)) is None:
+                continue
+            size_bytes = batch.size_bytes
+            if size and size + size_bytes > MAX_REQUEST_BYTES:
+                self._send(producer, batches)
+                batches, size = [], 0
+            batches.append(OutgoingBatch(queue.name, queue.partition, batch))
+            size += size_bytes
+            if batch.records > RECORDS_PER_TURN:
+                await asyncio.sleep(0)
+        if batches:
+            self._round_at = time.monotonic()
+            self._send(producer, batches)
+
+    def _next_batch(self, producer: Producer, queue: PartitionQueue) -> RecordBatch | None:
+        """Put the next batch of a queue in flight and return it; None if the queue has none, or must wait."""
         if self.is_blocked(queue):
             self._buffer.defer(queue)
             if not self.is_writable(queue):  # else it only waits a moment to be sent again
                 self._buffer.set_stalled(queue, is_stalled=True)
-            return 0
+            return None
         if not queue.waiting:
             self._buffer.pass_over(queue)
-            return 0
+            return None
+        if producer.busy_since(queue.name, queue.partition) is not None:
+            self._buffer.defer(queue)  # a later batch is a larger one
+            return None
         batch = self._new_batch()
         count = batch.fill(queue.next_batch())
-        try:
-            acknowledgement = producer.send(batch, queue.name, queue.partition)
-        except kafka_errors.KafkaError as error:
-            raise ProducerLost(error, queue) from error
         self._buffer.start_batch(queue, count, self._state.note_activity())
-        self._in_flight.queues[acknowledgement] = queue
-        acknowledgement.add_done_callback(partial(self._on_answer, producer))
-        return count
+        self._in_flight[queue.name, queue.partition] = queue
+        return batch
 
-    def _on_answer(self, producer: Producer, acknowledgement: asyncio.Future[object]) -> None:
-        queue = self._in_flight.queues.pop(acknowledgement, None)
-        error = None if acknowledgement.cancelled() else acknowledgement.exception()
-        if producer is not self.producer or queue is None:
+    def _send(self, producer: Producer, batches: Sequence[OutgoingBatch]) -> None:
+        try:
+            producer.send(batches, partial(self._on_answers, producer))
+        except kafka_errors.KafkaError as error:  # none of them was taken, so nothing is to be waited for
+            queues = [self._in_flight.pop((topic, partition)) for topic, partition, _ in batches]
+            raise ProducerLost(error, queues[0]) from error
+
+    def _on_answers(self, producer: Producer, answers: Sequence[BatchAnswer]) -> None:
+        """Deal with each batch, then let the queues go on that waited for the broker."""
+        if producer is not self.producer:
             return  # of a producer that was replaced: its records are requeued already
-        if error is None:
-            self._on_acknowledgement(queue)
-        else:
-            self._on_failure(producer, queue, error)
-        if not self._in_flight.queues:
-            self._in_flight.none_left.set()
-
-    def _on_acknowledgement(self, queue: PartitionQueue) -> None:
         now, now_us = self._state.note_activity(), wall_us()
+        is_sent = False
+        for topic, partition, error in answers:
+            queue = self._in_flight.pop((topic, partition), None)
+            if queue is None:
+                continue
+            if error is None:
+                self._on_acknowledgement(queue, now, now_us)
+            elif isinstance(error, NotSent):
+                self._on_not_sent(producer, queue)
+                continue
+            else:
+                self._on_failure(producer, queue, error)
+            is_sent = True
+        if is_sent:
+            self._ingest.release_after_overload(now_us)
+            self._buffer.resume_deferred()
+        if not self._in_flight:
+            self._none_in_flight.set()
+
+    def _on_acknowledgement(self, queue: PartitionQueue, now: float, now_us: int) -> None:
         self._progress_at = now
         self._state.note_answer()
         self._state.acking = True
@@ -258,7 +303,11 @@ class BatchSender:
         if self._topic_backoff and queue.name not in self.leaderless and not self._recovery.is_refused(queue.name):
             self._topic_backoff.unblock(queue.name)
         self._buffer.set_stalled(queue, is_stalled=False)
-        self._ingest.release_after_overload(now_us)
+
+    def _on_not_sent(self, producer: Producer, queue: PartitionQueue) -> None:
+        """Put a batch back that was not sent after all; the queue waits for ``RecordBuffer.resume_deferred``."""
+        producer.rewind(queue.name, queue.partition, len(queue.in_flight))
+        self._buffer.withdraw_batch(queue)
 
     def _on_failure(self, producer: Producer, queue: PartitionQueue, error: BaseException) -> None:
         """Requeue the batch and do what its error asks for; only what poisons the producer replaces it."""
@@ -281,4 +330,6 @@ class BatchSender:
         producer.refresh_metadata()
         self._buffer.requeue_batch(queue)
         delay_seconds = self._recovery.failed(queue, error, reacting, records, now)
+        if reacting is Reaction.FIND_RECORD:
+            self._round_at = 0.0  # a search takes many rounds, and nothing may change meanwhile
         asyncio.get_running_loop().call_later(delay_seconds, self._buffer.resume_deferred)

@@ -41,7 +41,7 @@ _NO_ERROR = 0
 #: A topic that was just created may have no leaders yet.
 _EXISTS = (_NO_ERROR, LeaderNotAvailableError.errno)
 #: Position of an operation's bit (``AclOperation`` of Kafka's clients; KIP-430).
-_READ, _WRITE = 3, 4
+READ, WRITE = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,8 @@ def _describe(topic: Mapping[str, Any], config: Mapping[str, str] | None) -> Top
             for partition in topic["partitions"]
         ),
         config,
-        bool(operations >> _WRITE & 1) if is_reported else None,
-        bool(operations >> _READ & 1) if is_reported else None,
+        bool(operations >> WRITE & 1) if is_reported else None,
+        bool(operations >> READ & 1) if is_reported else None,
     )
 
 

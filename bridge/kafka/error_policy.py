@@ -15,6 +15,7 @@ from aiokafka import errors as kafka_errors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+UNKNOWN_SERVER_ERROR: Final = -1
 NO_ERROR: Final = 0
 UNKNOWN_TOPIC_OR_PARTITION: Final = 3
 DUPLICATE_SEQUENCE_NUMBER: Final = 46
@@ -38,7 +39,7 @@ class _Code(NamedTuple):
 _SIZE_HINT: Final = "Compare the topic's max.message.bytes with KAFKA_BATCH_BYTES."
 _CODES: Final[Mapping[int, _Code]] = MappingProxyType(
     {
-        -1: _Code("UNKNOWN_SERVER_ERROR", Reaction.RESEND, "See the broker's log."),
+        UNKNOWN_SERVER_ERROR: _Code("UNKNOWN_SERVER_ERROR", Reaction.RESEND, "See the broker's log."),
         2: _Code("CORRUPT_MESSAGE", Reaction.RESEND),
         UNKNOWN_TOPIC_OR_PARTITION: _Code(
             "UNKNOWN_TOPIC_OR_PARTITION",
@@ -129,6 +130,10 @@ class BatchRejected(kafka_errors.KafkaError):  # type: ignore[misc]  # aiokafka 
         hint = _CODES[self.code].hint if self.code in _CODES else ""
         said = f"{self.name}: {self.message.rstrip('.')}." if self.message else f"{self.name}."
         return f"{said} {hint}".rstrip()
+
+
+class NotSent(kafka_errors.KafkaError):  # type: ignore[misc]  # aiokafka ships no types
+    """A batch that was not sent, as nothing may be sent at the moment: no broker has it."""
 
 
 def reaction(error: BaseException) -> Reaction:

@@ -112,7 +112,9 @@ class MetadataWatchdog:
         """Count queues as stalled that no broker answers, and drop what stalled queues hold beyond their share."""
         overdue = time.monotonic() - STALLED_AFTER_SECONDS
         for queue in self._buffer.queues():
-            if queue.unanswered_since is not None and queue.unanswered_since < overdue:
+            if _is_overdue(queue.unanswered_since, overdue) or (
+                queue.waiting and _is_overdue(self._sender.waits_since(queue), overdue)
+            ):
                 self._buffer.set_stalled(queue, is_stalled=True)
             elif queue.is_stalled and not len(queue) and not self._sender.is_blocked(queue):
                 # One that has records recovers when Kafka takes some, not when they may be sent again.
@@ -144,6 +146,10 @@ class MetadataWatchdog:
         except (SettingsError, SecretUnreadable):
             return False
         return stranded and producer is self._sender.producer
+
+
+def _is_overdue(since: float | None, overdue: float) -> bool:
+    return since is not None and since < overdue
 
 
 def _why_leaderless(queue: PartitionQueue, known: int) -> str:

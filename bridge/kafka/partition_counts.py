@@ -48,3 +48,23 @@ def unequal_partition_counts(names: TopicNames, counts: Mapping[str, int]) -> st
     """
     data = {names[topic]: counts[names[topic]] for topic in SUBSCRIBABLE if names[topic] in counts}
     return ", ".join(f"{name}: {count}" for name, count in data.items()) if len(set(data.values())) > 1 else ""
+
+
+def shards_topic_problem(partitions: int, shards: int, name: str) -> str | None:
+    """Return why a group cannot use the topic of its shards, and what to do; None if it can.
+
+    ``partitions`` is 0 if the topic does not exist.
+    """
+    if partitions >= shards:
+        return None
+    create = "`aries-bridge topics` with BRIDGE_SHARD=group and the same BRIDGE_SHARDS"
+    if not partitions:
+        return (
+            f"Kafka has no topic {name} (or this user may not describe it), in which the bridges of a group mark who "
+            f"owns a shard. Topics are never created implicitly: {create} creates it; or rename it with "
+            "KAFKA_TOPIC_SHARDS."
+        )
+    return (
+        f"the topic {name} has too few partitions: {partitions}, and each of BRIDGE_SHARDS ({shards}) needs its own. "
+        f"{create} adds them."
+    )

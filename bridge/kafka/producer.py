@@ -1,24 +1,25 @@
-"""A Kafka producer as the publisher needs it, and the one that aiokafka's parts make."""
+"""A Kafka producer as the publisher needs it: aiokafka's client with produce requests of our own."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import KafkaError
 
 from bridge.errors import KafkaUnreachable
-from bridge.kafka.aiokafka_internals import assemble, retrieve
+from bridge.kafka.aiokafka_internals import Client, retrieve
 from bridge.kafka.broker_support import UnusableBrokers, missing_request, unsupported_compression
 from bridge.kafka.client_options import readable_errors
+from bridge.kafka.produce_requests import ProduceRequests
+from bridge.kafka.producer_id import new_producer_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from bridge.kafka.broker_support import Lack
-    from bridge.kafka.record_batch import RecordBatch
+    from bridge.kafka.produce_requests import OnAnswers, OutgoingBatch
 
 START_TIMEOUT_SECONDS: Final = 30.0
 CLOSE_TIMEOUT_SECONDS: Final = 3.0
@@ -28,8 +29,14 @@ ANSWER_TIMEOUT_SECONDS: Final = 5.0
 class Producer(Protocol):
     """A started producer: idempotent, ``acks=all``, in order within a partition until it fails."""
 
-    def send(self, batch: RecordBatch, topic: str, partition: int) -> asyncio.Future[object]:
-        """Send a batch, and return its acknowledgement to come; raise ``KafkaError`` if the producer has ended."""
+    def send(self, batches: Sequence[OutgoingBatch], on_answers: OnAnswers) -> None:
+        """Send batches, of which no partition has another in flight; raise ``KafkaError`` if the producer has ended.
+
+        Each is answered once, with others or alone. One that was not sent after all has the error ``NotSent``.
+        """
+
+    def busy_since(self, topic: str, partition: int) -> float | None:
+        """Return since when the broker of a partition has something to answer first (monotonic seconds), if it has."""
 
     def rewind(self, topic: str, partition: int, records: int) -> None:
         """Let the next batch of a partition have the sequence number of the last one, which failed."""
@@ -54,7 +61,7 @@ class Producer(Protocol):
         """Ask for topics, partitions and leaders soon."""
 
     def has_ended(self) -> bool:
-        """Return whether it can send no more: a task of its own has ended."""
+        """Return whether it can send no more, or learns of no new leader."""
 
     async def why_silent(self) -> str:
         """Ask the brokers; return why none of them answers, empty if one does."""
@@ -70,22 +77,36 @@ class Producer(Protocol):
 
 
 class AiokafkaProducer:
-    """A producer made of aiokafka's parts; a fresh one for each attempt to start (aiokafka #759)."""
+    """A producer over aiokafka's connections; a fresh one for each attempt to start."""
 
-    def __init__(self, options: Mapping[str, object], topics: Collection[str] = ()) -> None:
-        """``options`` are those of ``bridge.kafka.client_options``, ``topics`` all names that are ever sent to."""
+    def __init__(
+        self,
+        options: Mapping[str, object],
+        topics: Collection[str] = (),
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``options`` are those of ``bridge.kafka.client_options``, ``topics`` all names that are ever sent to.
+
+        ``may_send`` is asked immediately before each request is written, whether anything may be.
+        """
         self._topics = topics
-        self._client, self._accumulator, self._sender = assemble(options, topics)
+        self._client = Client(options, topics)
+        self._requests = ProduceRequests(self._client, may_send)
 
     @classmethod
     async def start(
-        cls, options: Mapping[str, object], topics: Collection[str] = (), timeout_seconds: float = START_TIMEOUT_SECONDS
+        cls,
+        options: Mapping[str, object],
+        topics: Collection[str] = (),
+        timeout_seconds: float = START_TIMEOUT_SECONDS,
+        *,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> AiokafkaProducer:
         """Return a producer that is connected and knows these topics, or all if none is named.
 
         Raises ``KafkaUnreachable``.
         """
-        producer = cls(options, topics)
+        producer = cls(options, topics, may_send)
         try:
             async with readable_errors(options), asyncio.timeout(timeout_seconds):
                 await producer._connect()
@@ -98,20 +119,22 @@ class AiokafkaProducer:
         await self._client.bootstrap()
         if (lack := missing_request(self._client.versions)) is not None:
             raise UnusableBrokers(str(lack))
-        # Before the sender: it would ask unreachable brokers for its id again and again.
+        # First: else unreachable brokers would be asked for an id again and again.
         if not await self._client.force_metadata_update():
             raise UnusableBrokers(self._client.last_failure or "no broker answered a metadata request")
-        await self._sender.start()
-        # Until its task has begun: to close it at once would else raise that it was cancelled.
-        await asyncio.sleep(0)
+        self._requests.start(*await new_producer_id(self._client))
 
-    def send(self, batch: RecordBatch, topic: str, partition: int) -> asyncio.Future[object]:
-        """Send a batch, and return its acknowledgement to come; raise ``KafkaError`` if the producer has ended."""
-        return self._accumulator.send(batch, topic, partition)
+    def send(self, batches: Sequence[OutgoingBatch], on_answers: OnAnswers) -> None:
+        """Send batches, of which no partition has another in flight; raise ``KafkaError`` if the producer has ended."""
+        self._requests.send(batches, on_answers)
+
+    def busy_since(self, topic: str, partition: int) -> float | None:
+        """Return since when the broker of a partition has something to answer first (monotonic seconds), if it has."""
+        return self._requests.busy_since(topic, partition)
 
     def rewind(self, topic: str, partition: int, records: int) -> None:
         """Let the next batch of a partition have the sequence number of the last one, which failed."""
-        self._accumulator.rewind(topic, partition, records)
+        self._requests.rewind((topic, partition), records)
 
     @property
     def last_failure(self) -> str:
@@ -132,17 +155,15 @@ class AiokafkaProducer:
 
     def has_leader(self, topic: str, partition: int) -> bool:
         """Return whether the broker is known that takes a partition's records."""
-        leader = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
-        return leader is not None and leader >= 0
+        return self._client.leader(topic, partition) is not None
 
     def refresh_metadata(self) -> None:
         """Ask for topics, partitions and leaders soon."""
         self._client.force_metadata_update()
 
     def has_ended(self) -> bool:
-        """Return whether a task has ended that it cannot do without: its sender, or the metadata updates."""
-        tasks = self._sender.sender_task, self._client._sync_task  # noqa: SLF001 - as in aiokafka_internals
-        return any(task is None or task.done() for task in tasks)
+        """Return whether it can send no more, or learns of no new leader."""
+        return self._requests.is_closed or self._client.has_ended()
 
     async def why_silent(self) -> str:
         """Ask the brokers; return why none of them answers, empty if one does."""
@@ -171,8 +192,7 @@ class AiokafkaProducer:
         """Close it; nothing is in flight."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                await self._accumulator.close()
-                await self._sender.close()
+                self._requests.abandon()
                 await self._client.close()
         except (TimeoutError, KafkaError):
             await self.abandon()
@@ -180,13 +200,10 @@ class AiokafkaProducer:
     async def abandon(self) -> None:
         """End it in whatever state, without waiting for acknowledgements.
 
-        The connections are cut first, then every task that works on batches is ended, and only then the batches are
-        failed: a request that still ran would put its failed batches back.
+        The connections are cut first, so that nothing leaves any more, and only then the batches end: once.
         """
         self._client.abort_connections()
-        synchronizer = self._client.detach_synchronizer()
-        await _cancel(lambda: {self._sender.sender_task, synchronizer, *self._sender.requests})
-        self._accumulator.fail_everything(ProducerClosed())
+        await _cancel({*self._client.detach_synchronizer(), *self._requests.abandon()})
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 await self._client.close()
@@ -194,13 +211,11 @@ class AiokafkaProducer:
             logging.getLogger(__name__).debug("closing connections: %s", error)
 
 
-async def _cancel(tasks: Callable[[], set[asyncio.Task[object] | None]]) -> None:
-    """Cancel tasks until all have ended, also those that start meanwhile."""
-    seen: set[asyncio.Task[object]] = set()
-    while pending := {task for task in tasks() if task is not None and not task.done()}:
-        seen |= pending
+async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until all have ended."""
+    while pending := {task for task in tasks if not task.done()}:
         for task in pending:
             task.cancel()
         await asyncio.wait(pending, timeout=0.05)
-    for task in seen | {task for task in tasks() if task is not None}:
+    for task in tasks:
         retrieve(task)

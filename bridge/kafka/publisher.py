@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -47,6 +48,10 @@ START_TIMEOUT_MIN_SECONDS: Final = 5.0
 START_TIMEOUT_MAX_SECONDS: Final = 30.0
 
 
+class ConnectionsCut(TimeoutError):
+    """The reason why a producer is replaced without waiting for what it has in flight."""
+
+
 class Publisher:
     """The supervisor of producers: it starts them, lets the sender use them, and replaces those that are lost."""
 
@@ -62,21 +67,36 @@ class Publisher:
         batching: Batching,
         delivery_timeout_seconds: float,
         ready: asyncio.Event,
-        start_producer: StartProducer = AiokafkaProducer.start,
+        may_send: Callable[[], bool] = lambda: True,
+        start_producer: StartProducer | None = None,
     ) -> None:
-        """``options`` reads secrets and certificates again; ``ready`` is set when a queue has something to send."""
+        """``options`` reads secrets and certificates again; ``ready`` is set when a queue has something to send.
+
+        ``may_send`` says whether anything may be sent at the moment: it is asked before batches are made, and again
+        immediately before each request is written. When it says yes again, call ``RecordBuffer.resume_deferred``.
+        """
         self.state = DeliveryState()
         self._buffer = buffer
         self._names = names
         self._topics = topics
         self._options = options
-        self._start_producer = start_producer
+        #: Whether the producer's connections are cut, until it is replaced.
+        self._is_cut = False
+        self._may_send = may_send
+        self._start_producer = start_producer or partial(AiokafkaProducer.start, may_send=self._may_send_now)
         self._compression = batching.compression
         self._backoff = Backoff(BACKOFF_MIN_SECONDS, BACKOFF_MAX_SECONDS)
         self._topic_backoff = TopicBackoff()
         self._producer: Producer | None = None
         self._sender = BatchSender(
-            buffer, ingest, latency, self._topic_backoff, self.state, batching=batching, ready=ready
+            buffer,
+            ingest,
+            latency,
+            self._topic_backoff,
+            self.state,
+            batching=batching,
+            ready=ready,
+            may_send=self._may_send_now,
         )
         self._watchdog = MetadataWatchdog(
             self._sender,
@@ -123,6 +143,19 @@ class Publisher:
             raise
         self._buffer.open(counts)
         self._topics = sorted({*self._topics, *new})
+
+    def cut(self, reason: str) -> None:
+        """Replace the producer at once: its connections are cut, and what was in flight may be sent again."""
+        self._is_cut = True
+        self._sender.fail(ProducerLost(ConnectionsCut(reason)))
+
+    def resume(self) -> None:
+        """Send what could not be sent while ``may_send`` said no."""
+        self.state.note_activity()
+        self._buffer.resume_deferred()
+
+    def _may_send_now(self) -> bool:
+        return not self._is_cut and self._may_send()
 
     def partition_drift(self) -> dict[str, int]:
         """Return the topics whose number of partitions has changed, with the new number."""
@@ -221,6 +254,7 @@ class Publisher:
         if producer is not None:
             await producer.abandon()
         await asyncio.sleep(self._backoff.next_seconds())
+        self._is_cut = False
         self._producer = await self._started_producer()
         log.info(log_events.PRODUCER_READY, rebuilds=state.rebuilds)
 

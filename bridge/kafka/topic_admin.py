@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     InvalidReplicationAssignmentError,
     InvalidReplicationFactorError,
     InvalidRequestError,
+    KafkaError,
     NoError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
@@ -37,11 +38,12 @@ from bridge.kafka.topic_specification import (
     TopicOptions,
     TopicSpecification,
     find_differences,
+    lacks_partitions,
     specify_topics,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from aiokafka.client import AIOKafkaClient
 
@@ -58,27 +60,38 @@ _DESCRIBE_TIMEOUT_SECONDS = 15.0
 _NO_DEFAULT_REPLICATION = (InvalidReplicationFactorError, InvalidReplicationAssignmentError, InvalidRequestError)
 
 
+_NOT_AUTHORIZED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+_TO_ACCOUNT = "to the account of KAFKA_SASL_USERNAME (or of the client certificate), or let an administrator run this."
+
+
 class NoController(TopicConfigurationError):
     """A cluster without a controller, which creates no topics: it may be electing one."""
 
 
 @dataclass(frozen=True)
 class TopicComparison:
-    """The bridge's topics as they are specified and as they exist."""
+    """The bridge's topics as they are specified and as they exist; ``also`` are further ones."""
 
     names: TopicNames
     options: TopicOptions
     existing: TopicDescriptions
+    also: tuple[TopicSpecification, ...] = ()
 
     @cached_property
     def specifications(self) -> tuple[TopicSpecification, ...]:
         """Return the specification of every topic."""
-        return specify_topics(self.names, self.options, self._partition_counts)
+        return (*specify_topics(self.names, self.options, self._partition_counts), *self.also)
 
     @property
     def missing(self) -> list[TopicSpecification]:
         """Return the specifications of the topics that do not exist."""
         return [wanted for wanted in self.specifications if wanted.name not in self.existing.topics]
+
+    @property
+    def too_small(self) -> list[TopicSpecification]:
+        """Return the specifications of the topics to which partitions are to be added."""
+        topics = self.existing.topics
+        return [one for one in self.also if one.name in topics and lacks_partitions(one, topics[one.name])]
 
     @property
     def differences(self) -> dict[str, list[str]]:
@@ -88,6 +101,10 @@ class TopicComparison:
             for wanted in self.specifications
             if (topic := self.existing.topics.get(wanted.name)) is not None
         }
+
+    def partitions_of(self, name: str) -> int:
+        """Return how many partitions an existing topic has."""
+        return len(self.existing.topics[name].partitions)
 
     @property
     def unequal_partition_counts(self) -> str:
@@ -105,15 +122,18 @@ class TopicComparison:
         return {name: len(topic.partitions) for name, topic in self.existing.topics.items()}
 
 
-async def compare_topics(settings: KafkaSettings, names: TopicNames, options: TopicOptions) -> TopicComparison:
+async def compare_topics(
+    settings: KafkaSettings, names: TopicNames, options: TopicOptions, also: tuple[TopicSpecification, ...] = ()
+) -> TopicComparison:
     """Return how existing topics compare with their specifications; raises KafkaUnreachable."""
+    every = [*names.values(), *(topic.name for topic in also)]
     connection = client_options(settings, "topics")
     async with (
         readable_errors(connection),
         open_client(connection) as client,
         asyncio.timeout(_DESCRIBE_TIMEOUT_SECONDS),
     ):
-        return TopicComparison(names, options, await describe_topics(client, names.values()))
+        return TopicComparison(names, options, await describe_topics(client, every), also)
 
 
 async def create_topics(settings: KafkaSettings, missing: Sequence[TopicSpecification]) -> dict[str, str]:
@@ -126,8 +146,35 @@ async def create_topics(settings: KafkaSettings, missing: Sequence[TopicSpecific
         async with _open_admin_client(connection) as admin:
             problems = await _create(admin, bootstrap_servers(settings), missing)
         async with open_client(connection) as client:
-            await _wait_until_listed(client, [topic.name for topic in missing if topic.name not in problems])
+            await _wait_until_listed(client, {one.name: one.partitions for one in missing if one.name not in problems})
     return problems
+
+
+async def add_partitions(settings: KafkaSettings, topic: TopicSpecification) -> str:
+    """Add partitions to a topic until it has as many as specified; return why Kafka rejected that, empty if not.
+
+    Raises KafkaUnreachable, and TopicConfigurationError if this Kafka cannot add partitions.
+    """
+    connection = client_options(settings, "topics")
+    async with readable_errors(connection):
+        async with _open_admin_client(connection) as admin:
+            await _check_controller(admin, bootstrap_servers(settings))
+            try:
+                await admin.create_partitions(
+                    {topic.name: NewPartitions(topic.partitions)}, timeout_ms=int(CREATE_TIMEOUT_SECONDS * 1000)
+                )
+            except VERSION_ERRORS as error:
+                raise TopicConfigurationError(
+                    f"Kafka at {bootstrap_servers(settings)} does not support requests to add partitions: add them to "
+                    f"{topic.name} with its own tools."
+                ) from error
+            except _NOT_AUTHORIZED:
+                return f"not authorized. Grant Alter on the topic {_TO_ACCOUNT}"
+            except KafkaError as error:
+                return f"{str(error).rstrip('.')}."
+        async with open_client(connection) as client:
+            await _wait_until_listed(client, {topic.name: topic.partitions})
+    return ""
 
 
 def creation_problem(code: int, message: str | None = None, *, replicas: int = BROKER_DEFAULT) -> str:
@@ -135,11 +182,8 @@ def creation_problem(code: int, message: str | None = None, *, replicas: int = B
     error = for_code(code)
     if error in {NoError, TopicAlreadyExistsError}:
         return ""
-    if error in {TopicAuthorizationFailedError, ClusterAuthorizationFailedError}:
-        return (
-            "not authorized. Grant Create on the topic (or the cluster) to the account of KAFKA_SASL_USERNAME "
-            "(or of the client certificate), or let an administrator run this."
-        )
+    if error in _NOT_AUTHORIZED:
+        return f"not authorized. Grant Create on the topic (or the cluster) {_TO_ACCOUNT}"
     problem = f"{(message or error.description).rstrip('.')} ({error.__name__})."
     if replicas == BROKER_DEFAULT and error in _NO_DEFAULT_REPLICATION:
         return (
@@ -164,13 +208,17 @@ async def _open_admin_client(options: Mapping[str, object]) -> AsyncIterator[AIO
                 await admin.close()
 
 
-async def _create(admin: AIOKafkaAdminClient, servers: str, missing: Sequence[TopicSpecification]) -> dict[str, str]:
+async def _check_controller(admin: AIOKafkaAdminClient, servers: str) -> None:
     cluster = await admin.describe_cluster()
     if cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}:
         raise NoController(
             f"Kafka at {servers} cannot create topics, because it has no controller. If this is Apache Kafka, it is "
             "electing one: try again. The embedded broker of `aries-bridge dev` has none: `dev` creates its topics."
         )
+
+
+async def _create(admin: AIOKafkaAdminClient, servers: str, missing: Sequence[TopicSpecification]) -> dict[str, str]:
+    await _check_controller(admin, servers)
     try:
         response = await admin.create_topics(
             [_new_topic(topic) for topic in missing], timeout_ms=int(CREATE_TIMEOUT_SECONDS * 1000)
@@ -194,13 +242,15 @@ def _new_topic(topic: TopicSpecification) -> NewTopic:
     return NewTopic(topic.name, topic.partitions, topic.replication_factor, assignment, dict(topic.config))
 
 
-async def _wait_until_listed(client: AIOKafkaClient, names: Collection[str]) -> None:
+async def _wait_until_listed(client: AIOKafkaClient, partitions: Mapping[str, int]) -> None:
+    """Wait until metadata has topics with so many partitions."""
     with suppress(TimeoutError):
         async with asyncio.timeout(LISTED_TIMEOUT_SECONDS):
-            while not await _are_listed(client, names):  # noqa: ASYNC110 - Kafka sends no notification
+            while not await _are_listed(client, partitions):  # noqa: ASYNC110 - Kafka sends no notification
                 await asyncio.sleep(_LIST_INTERVAL_SECONDS)
 
 
-async def _are_listed(client: AIOKafkaClient, names: Collection[str]) -> bool:
-    described = await describe_topics(client, names)
-    return set(names) <= described.topics.keys() | described.unauthorized
+async def _are_listed(client: AIOKafkaClient, partitions: Mapping[str, int]) -> bool:
+    described = await describe_topics(client, partitions)
+    listed = {name for name, topic in described.topics.items() if len(topic.partitions) >= partitions[name]}
+    return set(partitions) <= listed | described.unauthorized

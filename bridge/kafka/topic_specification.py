@@ -37,9 +37,9 @@ class TopicOptions:
 
 @dataclass(frozen=True, slots=True)
 class TopicSpecification:
-    """How one topic is created if it is missing."""
+    """How one topic is created if it is missing; ``topic`` is None for that of the shards, which has no records."""
 
-    topic: AnyTopic
+    topic: AnyTopic | None
     name: str
     partitions: int
     replication_factor: int
@@ -68,11 +68,28 @@ def specify_topics(
     )
 
 
+def specify_shards_topic(name: str, shards: int, options: TopicOptions) -> TopicSpecification:
+    """Return the specification of the topic in which a group marks the owners of its shards, a partition for each.
+
+    Only a shard's newest marks are read, so that segments, a megabyte an hour, need not roll earlier than by default:
+    not every service lets ``segment.ms`` be set (docs.aws.amazon.com/msk/latest/developerguide/serverless-config.html).
+    """
+    config = [(CLEANUP_POLICY, "compact")]
+    if options.min_insync_replicas is not None:
+        config.append((MIN_INSYNC_REPLICAS, str(options.min_insync_replicas)))
+    return TopicSpecification(None, name, shards, options.replication_factor, tuple(config))
+
+
+def lacks_partitions(wanted: TopicSpecification, existing: TopicDescription) -> bool:
+    """Return whether partitions are to be added: only to the topic of the shards, where no key depends on them."""
+    return wanted.topic is None and len(existing.partitions) < wanted.partitions
+
+
 def find_differences(options: TopicOptions, wanted: TopicSpecification, existing: TopicDescription) -> Iterator[str]:
     """Yield a description of each difference between an existing topic and its specification.
 
-    The topics beside the data topics may have any number of partitions. Settings that Kafka does not report are
-    skipped.
+    The topics beside the data topics may have any number of partitions (see also ``lacks_partitions``). Settings that
+    Kafka does not report are skipped.
     """
     partitions = len(existing.partitions)
     if options.partitions and wanted.topic in _BY_SYMBOL and partitions != wanted.partitions:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from bridge.observability.view import BridgeView
+    from bridge.observability.view import BridgeView, OwnershipView
 
 #: A publisher with work sends, gets an answer, replaces its producer after one delivery timeout, or tries to connect
 #: at least once a minute. One that does none of it for twice as long is stuck.
@@ -35,12 +35,57 @@ def liveness(bridge: BridgeView, now: float) -> tuple[Check, ...]:
 def readiness(bridge: BridgeView, now: float) -> tuple[Check, ...]:
     """Return the checks that fail if data cannot flow: authenticated, subscribed, and Kafka acknowledging.
 
-    If there are option chains, each must have been resolved once.
+    If there are option chains, each must have been resolved once. In a group a process without a shard is ready as a
+    standby, if it could begin at once; it has no session. The last check is that of Kafka.
     """
+    if bridge.group is not None:
+        return _readiness_in_group(bridge, bridge.group.ownership, now)
+    return _readiness_of_publisher(bridge, now)
+
+
+def _readiness_of_publisher(bridge: BridgeView, now: float) -> tuple[Check, ...]:
     return _authenticated(bridge), _subscribed(bridge), *_chains(bridge), _kafka(bridge, now)
 
 
+def _readiness_in_group(bridge: BridgeView, group: OwnershipView, now: float) -> tuple[Check, ...]:
+    if bridge.phase != "running":
+        return Check("group", ok=False, detail=bridge.phase), _kafka(bridge, now)
+    match group.role:
+        case "owner":
+            return _owner(group), *_readiness_of_publisher(bridge, now)
+        case "standby":
+            return _standby(group), *_chains(bridge), _kafka_of_standby(bridge, now)
+        case _:
+            return Check("group", ok=False, detail=f"joining {group.id}: {group.problem}"), _kafka(bridge, now)
+
+
+def _owner(group: OwnershipView) -> Check:
+    if group.is_suspended:
+        why = f": {group.problem}" if group.problem else ""
+        return Check("group", ok=False, detail=f"leases ended, publishing is suspended{why}")
+    owned = ", ".join(str(one.shard) for one in group.shards() if one.is_owned)
+    return Check("group", ok=True, detail=f"owner of shards {owned}{f'; {group.problem}' if group.problem else ''}")
+
+
+def _standby(group: OwnershipView) -> Check:
+    """Return whether a standby could begin: it is a member, and can read and write the topic of the shards."""
+    if group.problem:
+        return Check("standby", ok=False, detail=f"standby that cannot take over: {group.problem}")
+    owners = sorted({one.owner for one in group.shards() if one.owner is not None})
+    return Check("standby", ok=True, detail=f"standby; owners: {', '.join(owners) or 'none'}")
+
+
+def _kafka_of_standby(bridge: BridgeView, now: float) -> Check:
+    """Return whether Kafka is connected: a standby has nothing that could be acknowledged."""
+    state = bridge.publisher.state
+    if bridge.buffer.empty and state.connected and not state.missing_topics:
+        return Check("kafka", ok=True, detail="connected")
+    return _kafka(bridge, now)
+
+
 def _publisher(bridge: BridgeView, now: float) -> Check:
+    if bridge.group is not None and bridge.group.ownership.is_suspended:
+        return Check("publisher", ok=True, detail="suspended: leases ended")
     if bridge.buffer.empty:
         return Check("publisher", ok=True, detail="idle")
     idle_seconds = now - bridge.publisher.state.active_at

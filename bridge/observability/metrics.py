@@ -20,7 +20,7 @@ from bridge.clock import wall_us
 from bridge.errors import ChainFailure, DisconnectCause
 from bridge.observability.health import readiness
 from bridge.observability.latency import NAMESPACE
-from bridge.pipeline.accounts import RATE_LIMIT
+from bridge.pipeline.accounts import HANDED_OVER, LEASE_LOST, RATE_LIMIT
 from bridge.pipeline.routing import CONFLATED
 from bridge.serialization.readable_fields import READ_FIELDS
 from bridge.topics import MARKET_DATA, Topic
@@ -28,11 +28,10 @@ from bridge.topics import MARKET_DATA, Topic
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from prometheus_client import Histogram
     from prometheus_client.metrics_core import Metric
 
     from bridge.observability.rate_history import RateHistory
-    from bridge.observability.view import BridgeView
+    from bridge.observability.view import BridgeView, OwnershipView
 
 PREFIX: Final = f"{NAMESPACE}_"
 #: Why a line or record is dead-lettered.
@@ -48,6 +47,10 @@ DROPS: Final = (
     (Topic.DLQ, "record_refused"),
     (Topic.DLQ, RATE_LIMIT),
 )
+#: Why a shard is claimed or released in a group.
+CLAIM_CAUSES: Final = ("first", "released", "expired")
+RELEASE_CAUSES: Final = ("claimed", "stopped", "unreachable", "lease_expired")
+GROUP_DROPS: Final = tuple((topic, reason) for topic in MARKET_DATA for reason in (LEASE_LOST, HANDED_OVER))
 _MAX_FIELD_NAME_LENGTH: Final = 100
 
 
@@ -71,6 +74,8 @@ class BridgeCollector(Collector):
         yield from self._aries()
         yield from self._delivery()
         yield from self._capture()
+        if self._bridge.group is not None:
+            yield from self._group(self._bridge.group.ownership)
         yield _gauge(
             "event_loop_lag_seconds",
             "Largest delay of an event loop timer in the last 15 s.",
@@ -127,12 +132,14 @@ class BridgeCollector(Collector):
             self._by_topic(accounts.conflated, CONFLATED),
         )
         names = self._bridge.settings.topics
+        drops = DROPS if self._bridge.group is None else (*DROPS, *GROUP_DROPS)
         yield _counters(
             "records_dropped",
             "Records LOST in the bridge, by topic and reason (`overload`: the buffer was full; `rate_limit`: too many "
-            "dead letters; `record_refused`: Kafka rejected a dead letter).",
+            "dead letters; `record_refused`: Kafka rejected a dead letter; in a group also `lease_lost`: another "
+            "process may publish the shard, `handed_over`: not published in time before the shard was released).",
             ("topic", "reason"),
-            {(names[topic], reason): accounts.dropped[topic, reason] for topic, reason in (*DROPS, *accounts.dropped)},
+            {(names[topic], reason): accounts.dropped[topic, reason] for topic, reason in (*drops, *accounts.dropped)},
         )
         yield _counters(
             "records_undelivered",
@@ -284,8 +291,8 @@ class BridgeCollector(Collector):
             "1 while the buffer is full, so that records are conflated or dropped.",
             bridge.ingest.overload.active,
         )
-        yield _samples(bridge.latency.receive_to_ack)
-        yield _samples(bridge.latency.produce_ack)
+        yield bridge.latency.receive_to_ack.collect()
+        yield bridge.latency.produce_ack.collect()
         yield _counter("producer_rebuilds", "Producers replaced after a failure.", state.rebuilds)
 
     def _capture(self) -> Iterator[Metric]:
@@ -297,6 +304,48 @@ class BridgeCollector(Collector):
             recorder.frames_dropped,
         )
         yield _counter("capture_incidents", "Incidents written to captures.", recorder.incidents_written)
+
+    def _group(self, group: OwnershipView) -> Iterator[Metric]:
+        """Yield the metrics of a member of a group; what it does not know before it is a member has no sample."""
+        is_member = group.role != "joining"
+        owned = GaugeMetricFamily(f"{PREFIX}shard_owned", "1 if this process owns the shard.", labels=("shard",))
+        leases = GaugeMetricFamily(
+            f"{PREFIX}shard_lease_seconds",
+            "How long the lease of a shard lasts that this process owns; negative if it has ended.",
+            labels=("shard",),
+        )
+        for one in group.shards():
+            owned.add_metric((str(one.shard),), one.is_owned)
+            if one.is_owned and one.lease_seconds is not None:
+                leases.add_metric((str(one.shard),), one.lease_seconds)
+        yield owned
+        yield leases
+        yield _gauge(
+            "shards_without_owner",
+            "Shards that nobody publishes, as this process reads the topic of the shards.",
+            group.shards_without_owner() if is_member else None,
+        )
+        yield _gauge("group_members", "Members of the group.", len(group.members) if is_member else None)
+        yield _gauge("group_standby", "1 if this process is a member without a shard.", group.role == "standby")
+        yield _counters(
+            "shard_claims",
+            "Shards that this process has begun to publish, by what their former owner did (`first`: there was none).",
+            ("cause",),
+            {(cause,): group.claims.get(cause, 0) for cause in CLAIM_CAUSES},
+        )
+        yield _counters(
+            "shard_releases",
+            "Shards that this process has ceased to publish, by cause (`lease_expired`: its buffered records were "
+            "dropped).",
+            ("cause",),
+            {(cause,): group.releases.get(cause, 0) for cause in RELEASE_CAUSES},
+        )
+        yield _gauge(
+            "plan_mismatch_members",
+            "Other members of the group whose subscriptions differ from those of this process.",
+            len(group.different_plans),
+        )
+        yield _counter("group_rebalances", "Assignments that this process has got from the group.", group.rebalances)
 
     def _by_topic(self, counts: Mapping[Topic, int], topics: Iterable[Topic]) -> dict[tuple[str, ...], float]:
         return {(self._bridge.settings.topics[topic],): counts.get(topic, 0) for topic in topics}
@@ -342,9 +391,3 @@ def _counters(name: str, text: str, labels: tuple[str, ...], counts: Mapping[tup
     for values, count in counts.items():
         family.add_metric(values, count)
     return family
-
-
-def _samples(histogram: Histogram) -> Metric:
-    [metric] = histogram.collect()
-    metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]  # no metrics of ours
-    return metric

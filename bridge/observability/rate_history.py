@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 #: The length of the history, and of the period over which a current rate is the mean.
 HISTORY_SECONDS: Final = 120
 RATE_SECONDS: Final = 10
-#: How often the loop's lag is measured, and for how long the largest is remembered.
+#: How often the loop's lag is measured, how often while no line is read, and for how long the largest is remembered.
 TICK_SECONDS: Final = 0.25
+QUIET_TICK_SECONDS: Final = 1.0
 LAG_WINDOW_SECONDS: Final = 15
 #: The name of the series of lines read; the other series are named by their topics.
 LINES: Final = "lines"
@@ -33,7 +34,9 @@ class RateHistory:
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
         self._samples: deque[tuple[float, Mapping[str, int]]] = deque(maxlen=HISTORY_SECONDS + 1)
-        self._lags: deque[float] = deque(maxlen=round(LAG_WINDOW_SECONDS / TICK_SECONDS))
+        #: When each lag was measured, and the lag.
+        self._lags: deque[tuple[float, float]] = deque(maxlen=round(LAG_WINDOW_SECONDS / TICK_SECONDS))
+        self._lines = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -50,7 +53,7 @@ class RateHistory:
     @property
     def lag_seconds(self) -> float:
         """Return the largest recent delay of a timer."""
-        return max(self._lags, default=0.0)
+        return max((lag for _, lag in self._lags), default=0.0)
 
     def rate(self, series: str) -> float:
         """Return the current rate of a topic's records, or of lines, per second."""
@@ -64,13 +67,17 @@ class RateHistory:
         return [round(_rate(series, one, next_), 1) for one, next_ in pairwise(self._samples)]
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        due = loop.time() + TICK_SECONDS
+        """Look again soon if lines were read since the last time: else there is little that could delay the loop."""
+        before, self._lines = self._lines, self._accounts.lines_received
+        due = loop.time() + (QUIET_TICK_SECONDS if self._lines == before else TICK_SECONDS)
         self._timer = loop.call_at(due, self._tick, loop, due)
 
     def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         self._schedule(loop)
         now = loop.time()
-        self._lags.append(max(0.0, now - due))
+        while self._lags and now - self._lags[0][0] >= LAG_WINDOW_SECONDS:
+            self._lags.popleft()
+        self._lags.append((now, max(0.0, now - due)))
         # Half a tick early is close enough; waiting for another tick would leave a gap.
         if now - self._samples[-1][0] >= 1 - TICK_SECONDS / 2:
             self._sample(now)

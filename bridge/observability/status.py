@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bridge.observability.connection_history import Disconnect, Gap
     from bridge.observability.health import Check
     from bridge.observability.rate_history import RateHistory
-    from bridge.observability.view import BridgeView, ChainStatusView
+    from bridge.observability.view import BridgeView, ChainStatusView, HandoverView, OwnershipView, ShardStatusView
 
     Json = dict[str, Any]
 
@@ -40,8 +40,9 @@ def status(bridge: BridgeView, history: RateHistory, now: float, now_us: int) ->
         "version": package.__version__,
         "encoder": settings.encoder,
         "instance": settings.bridge_instance,
-        "shard": settings.shard,
+        "shard": settings.shard if bridge.group is None else None,
         "shards": settings.bridge_shards,
+        "group": None if bridge.group is None else _group(bridge.group.ownership),
         "symbols": {"own": len(bridge.plan), "of_all_shards": bridge.symbols_of_all_shards},
         "waiting_for": list(bridge.waiting_for),
         "started_at": _iso_time(bridge.started_us),
@@ -84,6 +85,54 @@ def _iso_time(time_us: float | None) -> str | None:
     except (ArithmeticError, ValueError, OSError):  # not finite, or beyond the year 9999: what others sent
         return None
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _group(group: OwnershipView) -> Json:
+    """Return what this process knows of its group: its members, its shards with their owners, and its hand-overs."""
+    return {
+        "name": group.name,
+        "id": group.id,
+        "topic": group.topic,
+        "role": group.role,
+        "problem": group.problem or None,
+        "members": [
+            {
+                "instance": member.instance,
+                "fingerprint": member.fingerprint,
+                "shards": member.shards,
+                "assigned": list(member.assigned),
+                "fit": member.fit,
+            }
+            for member in group.members
+        ],
+        "generation": group.generation,
+        "shards": [_shard(one) for one in group.shards()],
+        "handovers": [_handover(one) for one in reversed(tuple(group.handovers))],
+        "plans_differ": bool(group.different_plans),
+    }
+
+
+def _shard(one: ShardStatusView) -> Json:
+    return {
+        "shard": one.shard,
+        "owner": one.owner,
+        "epoch": one.epoch,
+        "session_id": one.session_id,
+        "owned": one.is_owned,
+        "state": one.state,
+        "lease_seconds": None if one.lease_seconds is None else round(one.lease_seconds, 3),
+    }
+
+
+def _handover(one: HandoverView) -> Json:
+    return {
+        "at": _iso_time(one.time_us),
+        "shard": one.shard,
+        "event": one.event,
+        "cause": one.cause,
+        "other": one.other or None,
+        "gap_seconds": None if one.gap_seconds is None else round(one.gap_seconds, 3),
+    }
 
 
 def _aries(bridge: BridgeView) -> Json:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Why a dead letter is dropped that is beyond the rate limit.
 RATE_LIMIT: Final = "rate_limit"
+#: Reasons of dropped records in a group: another process may publish the shard, or they were not published in time.
+LEASE_LOST: Final = "lease_lost"
+HANDED_OVER: Final = "handed_over"
 
 
 @dataclass(slots=True)

@@ -13,6 +13,8 @@ from bridge.pipeline.partition_queue import RECORD_OVERHEAD_BYTES
 from bridge.serialization.field_mappings import CHANGE_FIELDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.overload import Overload
     from bridge.pipeline.partition_queue import PartitionQueue
@@ -145,6 +147,20 @@ class Conflation:
         if conflated is not None:
             conflated.fields["after_gap"] = True
         return conflated is not None
+
+    def drop(self, includes: Callable[[str], bool], reason: str) -> int:
+        """Drop what waits of these symbols; return how many records that is."""
+        dropped = 0
+        for queue, waiting in list(self._waiting.items()):
+            for symbol in [symbol for symbol in waiting if includes(symbol)]:
+                self._buffer.charge(queue, -waiting.pop(symbol).cost_bytes)
+                self._accounts.dropped[queue.line_topic, reason] += 1
+                self._accounts.pending -= 1
+                dropped += 1
+            if not waiting:
+                del self._waiting[queue]
+                queue.has_conflated = False
+        return dropped
 
     def give_up(self) -> None:
         """Count what still waits as undelivered."""

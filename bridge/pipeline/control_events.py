@@ -13,7 +13,7 @@ from bridge.pipeline.accounts import RATE_LIMIT
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.partition_queue import PartitionQueue
@@ -26,6 +26,12 @@ HEARTBEAT_SECONDS: Final = 10.0
 #: In the reason of HEARTBEAT and SESSION_COMPLETED once the process has replaced its Kafka producer: from then on
 #: records may be repeated, and ``verify`` accepts that from such processes only.
 PRODUCER_REPLACED: Final = "producer replaced"
+#: Reasons that ``verify`` looks at. Of SHARD_CLAIMED, with the name of the former owner: it has released the shard, or
+#: its lease has expired; anything else is the first owner.
+RELEASED_BY: Final = "released by {}"
+LEASE_OF_EXPIRED: Final = "lease of {} expired"
+#: Of SHARD_RELEASED: an owner has noticed that its own lease had expired.
+LEASE_EXPIRED: Final = "lease expired"
 
 
 class ControlKind(StrEnum):
@@ -40,12 +46,17 @@ class ControlKind(StrEnum):
     OVERLOAD = "OVERLOAD"
     PLAN_CHANGED = "PLAN_CHANGED"
     STALE_SYMBOLS = "STALE_SYMBOLS"
+    SHARD_CLAIMED = "SHARD_CLAIMED"
+    SHARD_RELEASED = "SHARD_RELEASED"
 
 
 class ShardIdentity(NamedTuple):
-    """The shard of a bridge: its number, of how many, and the name of the bridges that share the symbols."""
+    """The shard of a bridge: its number, of how many, and the name of the bridges that share the symbols.
 
-    number: int
+    A bridge without a number owns no shard until it claims one.
+    """
+
+    number: int | None
     shards: int
     group: str | None = None
 
@@ -66,7 +77,10 @@ class ControlEvents:
         redact: Callable[[str], str] = str,
         shard: ShardIdentity = ONLY_SHARD,
     ) -> None:
-        self.session_id: int | None = None
+        #: The shards that this instance publishes, and the session of each; None before its first.
+        self.sessions: dict[int, int | None] = {} if shard.number is None else {shard.number: None}
+        #: The shard and the session of what concerns no shard: the latest there were.
+        self._latest: tuple[int, int | None] = shard.number or 0, None
         self._serializer = serializer
         self._buffer = buffer
         self._accounts = accounts
@@ -74,7 +88,33 @@ class ControlEvents:
         self._redact = redact
         self._shard = shard
 
-    def announce(
+    @property
+    def session_id(self) -> int | None:
+        """Return the newest session, None before the first."""
+        return max((session for session in self.sessions.values() if session is not None), default=self._latest[1])
+
+    @property
+    def has_session(self) -> bool:
+        """Return whether a shard that is published has, or has had, a session."""
+        return any(session is not None for session in self.sessions.values())
+
+    def start_session(self, session_id: int, shards: Iterable[int] | None = None) -> None:
+        """Let these shards, or all that are published, have a new session from now on."""
+        for shard in list(self.sessions) if shards is None else shards:
+            self.sessions[shard] = session_id
+            self._latest = shard, session_id
+
+    def claim(self, shard: int, *, reason: str, gap_from_us: int | None) -> None:
+        """Announce that this instance publishes a shard from now on."""
+        self.sessions[shard] = None
+        self.announce(ControlKind.SHARD_CLAIMED, shard=shard, reason=reason, gap_from_us=gap_from_us)
+
+    def release(self, shard: int, *, reason: str) -> None:
+        """Announce that nothing of a shard's session follows."""
+        self.announce(ControlKind.SHARD_RELEASED, shard=shard, reason=reason)
+        del self.sessions[shard]
+
+    def announce_each(
         self,
         kind: ControlKind,
         *,
@@ -82,15 +122,31 @@ class ControlEvents:
         gap_from_us: int | None = None,
         gap_to_us: int | None = None,
     ) -> None:
-        """Queue one control record."""
+        """Queue one control record for each shard that has a session."""
+        for shard in sorted(shard for shard, session_id in self.sessions.items() if session_id is not None):
+            self.announce(kind, shard=shard, reason=reason, gap_from_us=gap_from_us, gap_to_us=gap_to_us)
+
+    def announce(
+        self,
+        kind: ControlKind,
+        *,
+        shard: int | None = None,
+        reason: str | None = None,
+        gap_from_us: int | None = None,
+        gap_to_us: int | None = None,
+    ) -> None:
+        """Queue one control record, of one shard or of the process."""
         now_us = wall_us()
+        number, session_id = self._latest
+        if shard is not None:
+            number, session_id = shard, self.sessions.get(shard)
         record: dict[str, object] = {
             "kind": kind.value,
             "instance": self._instance,
-            "shard": self._shard.number,
+            "shard": number,
             "shards": self._shard.shards,
             "group": self._shard.group,
-            "session_id": self.session_id,
+            "session_id": session_id,
             "time_us": now_us,
             "gap_from_us": gap_from_us,
             "gap_to_us": gap_to_us,
@@ -108,7 +164,7 @@ class ControlEvents:
     def heartbeat(self, producer_rebuilds: int) -> None:
         """Announce the accounts, unless an earlier record still waits."""
         if self.is_idle:
-            self.announce(ControlKind.HEARTBEAT, reason=self._reason(producer_rebuilds) or None)
+            self.announce_each(ControlKind.HEARTBEAT, reason=self._reason(producer_rebuilds) or None)
 
     def complete(self, producer_rebuilds: int) -> None:
         """Announce that the process ends with every record acknowledged."""

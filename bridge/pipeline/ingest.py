@@ -96,12 +96,30 @@ class Ingest:
         #: How many control records were acknowledged when a rejected one was last logged.
         self._announced_when_rejected = -1
 
-    def start_session(self, session_id: int) -> None:
-        """Count ``seq`` from 0 again; the first record of each symbol is after a gap."""
+    def start_session(self, session_id: int, includes: Callable[[str], bool] | None = None) -> None:
+        """Count ``seq`` from 0 again; the first record of each symbol is after a gap.
+
+        ``includes`` returns whether a symbol has part in the session, if not all have.
+        """
         self.session_id = self._dead_letters.session_id = session_id
-        self._router.start_session(encode_long(session_id))
+        self._router.start_session(session_id, includes)
         if self.latest is not None:
-            self.latest.start_session(session_id)
+            self.latest.start_session(includes)
+
+    def set_market_status(self, *, wanted: bool) -> None:
+        """Publish the market status from now on, or not."""
+        self._router.set_market_status(wanted=wanted)
+
+    def drop(self, includes: Callable[[str], bool], reason: str) -> int:
+        """Drop all records of these symbols that are not acknowledged; return how many.
+
+        Those in flight may have been published. What copies them (latest states) is forgotten, too.
+        """
+        dropped = self.conflation.drop(includes, reason) + self._buffer.drop(includes, reason)
+        if self.latest is not None:
+            self.latest.start_session(includes)
+        self.overload.announce()
+        return dropped
 
     def set_wanted(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
         """Publish the records of these symbols on these topics from now on."""
@@ -296,7 +314,7 @@ class Ingest:
         return value
 
     def _record(self, stream: SymbolStream, update: Update, ingest_us: int) -> dict[str, object]:
-        metadata = IngestMetadata(ingest_us, self.session_id, stream.seq, stream.after_gap, self._is_full)
+        metadata = IngestMetadata(ingest_us, stream.session_id, stream.seq, stream.after_gap, self._is_full)
         return build_record(stream.topic, update, metadata, self._decimals)
 
     def _queue_all(

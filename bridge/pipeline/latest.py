@@ -16,7 +16,7 @@ from bridge.serialization.records import IngestMetadata, build_record
 from bridge.topics import LATEST_OF, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.partition_queue import PartitionQueue
@@ -44,7 +44,19 @@ _ALL: Final = {
 class _State:
     """What is known of a symbol on a topic since its session began, under the feed's names."""
 
-    __slots__ = ("feed_time", "fields", "ingest_us", "is_waiting", "key", "missing", "queue", "seq", "symbol", "topic")
+    __slots__ = (
+        "feed_time",
+        "fields",
+        "ingest_us",
+        "is_waiting",
+        "key",
+        "missing",
+        "queue",
+        "seq",
+        "session_id",
+        "symbol",
+        "topic",
+    )
 
     def __init__(self, topic: Topic, symbol: str, key: bytes, queue: PartitionQueue, missing: frozenset[str]) -> None:
         self.topic = topic
@@ -55,7 +67,7 @@ class _State:
         #: The subscribed fields that no update had yet.
         self.missing = missing
         self.feed_time: object = None
-        self.ingest_us = self.seq = 0
+        self.ingest_us = self.seq = self.session_id = 0
         #: Whether it has changed since it was published.
         self.is_waiting = False
 
@@ -76,27 +88,32 @@ class LatestStates:
         self._accounts = accounts
         self._decimals = decimals
         self._subscribed = subscribed
-        self._session_id = 0
         self._states: dict[Topic, dict[str, _State]] = {topic: {} for topic in LATEST_OF}
         self._waiting: dict[PartitionQueue, list[_State]] = {}
         #: By topic and symbol, with the time of the change.
         self._tombstones: dict[tuple[Topic, str], int] = {}
 
-    def start_session(self, session_id: int) -> None:
-        """Forget all states: nothing of an earlier session is merged into this one."""
-        self._session_id = session_id
+    def start_session(self, includes: Callable[[str], bool] | None = None) -> None:
+        """Forget the states of these symbols, or of all: nothing of an earlier session is merged into a new one."""
         for states in self._states.values():
-            for state in states.values():
-                state.is_waiting = False
-            states.clear()
-        self._waiting.clear()
+            for symbol in [symbol for symbol in states if includes is None or includes(symbol)]:
+                states.pop(symbol).is_waiting = False
+        if includes is None:
+            self._waiting.clear()
 
-    def set_subscribed(self, subscribed: Subscribed, now_us: int) -> None:
-        """Change the fields of which a state is complete; what is no longer subscribed gets a tombstone."""
+    def set_subscribed(self, subscribed: Subscribed, now_us: int, *, others_publish: bool = False) -> None:
+        """Change the fields of which a state is complete; what is no longer subscribed gets a tombstone.
+
+        ``others_publish``: what is no longer subscribed here is so by another process, and gets none.
+        """
         before, self._subscribed = self._subscribed, subscribed
         for symbol, topics in before.items():
             for topic in topics:
-                if topic not in subscribed.get(symbol, ()) and len(self._tombstones) < MAX_TOMBSTONES:
+                if topic in subscribed.get(symbol, ()):
+                    continue
+                if others_publish:
+                    self.forget(symbol, [topic])
+                elif len(self._tombstones) < MAX_TOMBSTONES:
                     self._tombstones[topic, symbol] = now_us
                     self.forget(symbol, [topic])
         for symbol, wanted in subscribed.items():
@@ -119,6 +136,7 @@ class LatestStates:
             if state.missing:
                 state.missing = state.missing.difference(update.fields)
             state.feed_time, state.ingest_us, state.seq = update.feed_time, ingest_us, stream.seq
+            state.session_id = stream.session_id
             if not state.is_waiting:
                 state.is_waiting = True
                 self._waiting.setdefault(state.queue, []).append(state)
@@ -155,7 +173,7 @@ class LatestStates:
         state.is_waiting = False
         topic, rounded = state.topic, self._decimals.rounded
         update = Update(_KINDS[topic], state.symbol, state.fields, state.feed_time)
-        metadata = IngestMetadata(state.ingest_us, self._session_id, state.seq, after_gap=bool(state.missing))
+        metadata = IngestMetadata(state.ingest_us, state.session_id, state.seq, after_gap=bool(state.missing))
         try:
             value = self._serializer.encode(topic, build_record(topic, update, metadata, self._decimals))
             is_rejected = len(value) > MAX_RECORD_BYTES

@@ -164,6 +164,16 @@ class PartitionQueue:
                 return True
         return False
 
+    def remove(self, is_removed: Callable[[bytes | None], bool]) -> list[Record]:
+        """Remove the records with these keys, wherever they are, and return them; a search for a bad one ends."""
+        self.restore_suspects()
+        removed = [record for record in (*self.in_flight, *self.waiting) if is_removed(record[1])]
+        if removed:
+            self.in_flight = [record for record in self.in_flight if not is_removed(record[1])]
+            self.waiting = deque(record for record in self.waiting if not is_removed(record[1]))
+            self.lift_limit()
+        return removed
+
     def set_aside_first(self, mark: Callable[[bytes], bytes]) -> None:
         """Set the first record aside with the suspects there are, and limit the next batch to the one behind it.
 

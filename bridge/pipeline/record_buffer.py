@@ -10,10 +10,11 @@ answer) share a part of the budget, so that they leave room for the others.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from bridge.pipeline.partition_queue import RECORD_OVERHEAD_BYTES, PartitionQueue, size_of
-from bridge.topics import OWN_RECORDS, LatestTopic, Topic
+from bridge.topics import MARKET_DATA, OWN_RECORDS, LatestTopic, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -169,6 +170,11 @@ class RecordBuffer:
             queue.is_ready = True
             self._deferred.append(queue)
 
+    def withdraw_batch(self, queue: PartitionQueue) -> None:
+        """Put a batch back that was not sent after all; the queue waits for ``resume_deferred``."""
+        queue.unanswered_since = None
+        self.requeue_batch(queue)
+
     def requeue(self) -> int:
         """Put everything in flight back at the heads of its queues; return how many records that is."""
         requeued = 0
@@ -196,6 +202,37 @@ class RecordBuffer:
         self.charge(queue, -size_of(record))
         if queue.topic not in OWN_RECORDS:
             self._accounts.pending -= 1
+
+    def holds(self, includes: Callable[[str], bool]) -> bool:
+        """Return whether a market record of these symbols is not acknowledged yet."""
+        return any(
+            key is not None and includes(key.decode())
+            for queue in self.queues()
+            if queue.topic in MARKET_DATA
+            for _, key, _, _ in chain(queue.suspects, queue.in_flight, queue.waiting)
+        )
+
+    def holds_any(self, topic: AnyTopic) -> bool:
+        """Return whether a record of a topic is not acknowledged yet."""
+        return any(map(len, self._queues[topic]))
+
+    def drop(self, includes: Callable[[str], bool], reason: str) -> int:
+        """Remove the market records of these symbols, those in flight, too; return how many were counted as dropped.
+
+        What is in flight may have been published; the rest of its batch stays. The producer must be replaced if a queue
+        may have nothing of its batch left: it would look as if it had none in flight.
+        """
+        dropped = 0
+        for queue in self.queues():
+            topic = queue.topic
+            if topic in MARKET_DATA or isinstance(topic, LatestTopic):
+                removed = queue.remove(lambda key: key is not None and includes(key.decode()))
+                self.charge(queue, -sum(map(size_of, removed)))
+                if removed and not isinstance(topic, LatestTopic):
+                    self._accounts.pending -= len(removed)
+                    self._accounts.dropped[topic, reason] += len(removed)
+                    dropped += len(removed)
+        return dropped
 
     def excess_records(self, queue: PartitionQueue, max_records: int) -> int:
         """Return how many of a stalled queue's newest records are beyond what stalled queues may hold."""
@@ -246,9 +283,14 @@ class RecordBuffer:
         """Return how much the queues hold that wait to be sent and can be."""
         return sum(queue.bytes for queue in self._ready)
 
-    def oldest_ready_us(self) -> int:
-        """Return when the oldest record that waits to be sent was read (µs since the epoch); 0 if none waits."""
-        return min((queue.waiting[0][0] for queue in self._ready if queue.waiting), default=0)
+    def oldest_unacknowledged_us(self) -> int | None:
+        """Return when the oldest market record was read that is not acknowledged (µs since 1970), or None."""
+        heads = (
+            next(chain(queue.suspects, queue.in_flight, queue.waiting), None)
+            for queue in self.queues()
+            if queue.topic in MARKET_DATA
+        )
+        return min((head[0] for head in heads if head is not None), default=None)
 
     def oldest_unanswered(self) -> float | None:
         """Return since when a batch has had no answer from any broker, sent again or not (monotonic seconds)."""

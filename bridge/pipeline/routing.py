@@ -6,11 +6,11 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from bridge.errors import BadLine
-from bridge.serialization.fast import encode_string
+from bridge.serialization.fast import encode_long, encode_string
 from bridge.topics import MARKET_DATA, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bridge.pipeline.partition_queue import PartitionQueue
     from bridge.pipeline.record_buffer import RecordBuffer
@@ -25,19 +25,28 @@ class SymbolStream:
     """What the records of one symbol on one topic have in common during a session."""
 
     __slots__ = (
-        *("after_gap", "conflates", "interval", "key", "queue", "seq", "session_bytes", "symbol", "symbol_bytes"),
+        "after_gap",
+        "conflates",
+        "interval",
+        "key",
+        "queue",
+        "seq",
+        "session_bytes",
+        "session_id",
+        "symbol",
+        "symbol_bytes",
         "topic",
     )
 
-    def __init__(self, topic: Topic, symbol: str, queue: PartitionQueue, session_bytes: bytes) -> None:
+    def __init__(self, topic: Topic, symbol: str, queue: PartitionQueue, session_id: int) -> None:
         self.topic = topic
         self.symbol = symbol
         self.conflates = topic in CONFLATED
         self.key = symbol.encode()
         self.symbol_bytes = encode_string(symbol)
-        #: The encoded id of the session.
-        self.session_bytes = session_bytes
         self.queue = queue
+        self.session_id = session_id
+        self.session_bytes = encode_long(session_id)
         #: ``seq`` and ``after_gap`` of the next record.
         self.seq = 0
         self.after_gap = True
@@ -58,19 +67,37 @@ class Router:
         self.routes: defaultdict[tuple[Topic, ...], dict[str, tuple[SymbolStream, ...]]] = defaultdict(dict)
         self._unremembered: frozenset[str] = frozenset()
         self._buffer = buffer
-        self._always = frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
+        self._always = _always(market_status)
+        self._session_id = 0
+        #: Sessions of some of the symbols, newest first.
+        self._sessions: list[tuple[Callable[[str], bool], int]] = []
         self._streams: dict[Topic, dict[str, SymbolStream]] = {}
         self._wanted: Mapping[str, frozenset[Topic]] = {}
         #: Symbols that are wanted no more, oldest first, with their topics: none.
         self._removed: dict[str, frozenset[Topic]] = {}
-        self.start_session(b"")
+        self.start_session(0)
         self.set_wanted(wanted)
 
-    def start_session(self, session_bytes: bytes) -> None:
-        """Count ``seq`` from 0 again in a session with this encoded id; each symbol's first record is after a gap."""
-        self._session_bytes = session_bytes
-        self._streams = {topic: {} for topic in MARKET_DATA}
+    def start_session(self, session_id: int, includes: Callable[[str], bool] | None = None) -> None:
+        """Count ``seq`` from 0 again; the first record of each symbol is after a gap.
+
+        ``includes`` returns whether a symbol has part in the session, if not all have.
+        """
+        if includes is None:
+            self._session_id = session_id
+            self._sessions.clear()
+            self._streams = {topic: {} for topic in MARKET_DATA}
+        else:
+            self._sessions.insert(0, (includes, session_id))
+            for streams in self._streams.values():
+                for symbol in [symbol for symbol in streams if includes(symbol)]:
+                    del streams[symbol]
         self.routes.clear()
+
+    def set_market_status(self, *, wanted: bool) -> None:
+        """Publish the market status from now on, or not."""
+        self._always = _always(wanted)
+        self.set_wanted({symbol: topics for symbol, topics in self._wanted.items() if symbol not in self._removed})
 
     def set_wanted(self, wanted: Mapping[str, frozenset[Topic]]) -> None:
         """Route the records of these symbols to these topics from now on.
@@ -129,8 +156,15 @@ class Router:
             if len(streams) >= MAX_SYMBOLS:
                 raise BadLine("too_many_symbols", f"more than {MAX_SYMBOLS} symbols on {topic}")
             queue = self._buffer.queue_for(topic, symbol.encode())
-            stream = streams[symbol] = SymbolStream(topic, symbol, queue, self._session_bytes)
+            stream = streams[symbol] = SymbolStream(topic, symbol, queue, self._session_of(symbol))
         return stream
+
+    def _session_of(self, symbol: str) -> int:
+        return next((session_id for includes, session_id in self._sessions if includes(symbol)), self._session_id)
+
+
+def _always(market_status: bool) -> frozenset[Topic]:  # noqa: FBT001 - the one fact of it
+    return frozenset({Topic.MARKET_STATUS}) if market_status else frozenset()
 
 
 def skip(streams: Iterable[SymbolStream]) -> None:

@@ -149,9 +149,9 @@ def _header_value(text: str) -> str:
 
 
 def _shard(text: str) -> str:
-    if re.fullmatch(r"auto|\d{1,4}", text):
+    if re.fullmatch(r"auto|group|\d{1,4}", text):
         return text
-    raise ValueError("must be a number from 0, or auto")
+    raise ValueError("must be a number from 0, auto or group")
 
 
 def _secret(value: object, info: ValidationInfo) -> object:
@@ -202,7 +202,7 @@ SecretText = Annotated[InstanceOf[Secret], BeforeValidator(_secret)]
 RenewedSecretText = Annotated[InstanceOf[Secret], BeforeValidator(_secret_to_come)]
 Extensions = Annotated[TextList, AfterValidator(_extensions)]
 TopicPart = Annotated[str, AfterValidator(_topic_part)]
-ShardNumber = Annotated[str, AfterValidator(_shard), TypeName("whole number or auto")]
+ShardNumber = Annotated[str, AfterValidator(_shard), TypeName("whole number, auto or group")]
 QuietLimitsText = Annotated[str, AfterValidator(quiet_limits.checked), TypeName("list")]
 Milliseconds = Annotated[int, Field(ge=0, le=60_000)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]

@@ -42,7 +42,7 @@ from bridge.settings.field_types import (
     is_secret,
 )
 from bridge.settings.pem import AuthoritiesFile, PemFile
-from bridge.topics import AnyTopic, LatestTopic, Topic, latest_topic_names, topic_names
+from bridge.topics import SHARDS_TOPIC, AnyTopic, LatestTopic, Topic, latest_topic_names, topic_names
 
 if TYPE_CHECKING:
     from bridge.aries.subscriptions import Plan
@@ -181,10 +181,13 @@ class Settings(BaseSettings):
     """Topic of the latest quotes (`BRIDGE_LATEST`)."""
     kafka_topic_trades_latest: TopicPart | None = _topic("trades.latest")
     """Topic of the latest trades (`BRIDGE_LATEST`)."""
+    kafka_topic_shards: TopicPart | None = _topic(SHARDS_TOPIC)
+    """Topic in which the bridges of a group mark who owns a shard (`BRIDGE_SHARD=group`)."""
     kafka_compression: Annotated[Literal["none", "gzip", "snappy", "lz4", "zstd"], LOWER] = "zstd"
     """Compression of record batches."""
-    kafka_linger_ms: Milliseconds = 2
-    """How long a batch waits for more records, in milliseconds."""
+    kafka_linger_ms: Milliseconds = 1
+    """How far apart requests with records are, in milliseconds. A record that comes after a longer pause is sent at
+    once; in a stream, records wait at most this long for others."""
     kafka_batch_bytes: int = Field(default=524_288, ge=1024, le=_GIB)
     """Maximum size of a record batch, in bytes."""
     kafka_delivery_timeout_seconds: float = Field(default=120, gt=0, le=_DAY_SECONDS)
@@ -254,12 +257,16 @@ class Settings(BaseSettings):
     )
     """Name of this bridge, on the control topic and in logs."""
     bridge_group: str | None = Field(default=None, min_length=1, max_length=249)
-    """Name of the bridges that share the symbols, equal for all of them; set = at start a bridge waits until those of
-    another `BRIDGE_SHARDS` have ended (needs Read on the control topic)."""
+    """Name of the bridges that share the symbols, equal for all of them. With `BRIDGE_SHARD=group` unset means
+    `KAFKA_TOPIC_PREFIX`; else set = at start a bridge waits until those of another `BRIDGE_SHARDS` have ended (needs
+    Read on the control topic)."""
     bridge_shards: int = Field(default=1, ge=1, le=1024)
-    """Number of bridges that share the symbols; each has its own session."""
+    """Number of shards into which the symbols are divided. Each has a bridge of its own with its own session; with
+    `BRIDGE_SHARD=group` there may be more or fewer bridges than shards."""
     bridge_shard: ShardNumber = "0"
-    """Number of this bridge's shard, from 0; `auto` = the number at the end of the host name (a StatefulSet's pod)."""
+    """Number of this bridge's shard, from 0; `auto` = the number at the end of the host name (a StatefulSet's pod);
+    `group` = the bridges of `BRIDGE_GROUP` share the shards through Kafka's group coordinator, and one without a shard
+    is a standby (needs Read on the group, and Read and Write on the shards topic)."""
     bridge_http_host: str = "::"
     """Address on which probes, metrics and the status page are served; `::` = all of IPv6 and IPv4, `0.0.0.0` = all of
     IPv4."""
@@ -311,8 +318,25 @@ class Settings(BaseSettings):
         return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc.rpartition('@')[2]}"
 
     @property
+    def is_grouped(self) -> bool:
+        """Return whether bridges share the shards through a consumer group; then none has a fixed one."""
+        return self.bridge_shard == "group"
+
+    @property
+    def group(self) -> str | None:
+        """Return the name of the bridges that share the symbols, None if they have none."""
+        return self.bridge_group or (self.kafka_topic_prefix if self.is_grouped else None)
+
+    @property
+    def group_id(self) -> str:
+        """Return the id of the consumer group by which bridges share the shards."""
+        return f"{self.bridge_group or self.kafka_topic_prefix}.shards"
+
+    @property
     def shard(self) -> int:
-        """Return the number of this shard, -1 if it is ``auto`` and the host name has no number."""
+        """Return the number of this shard: -1 if it is ``auto`` and the host name has no number, 0 in a group."""
+        if self.is_grouped:
+            return 0
         if self.bridge_shard != "auto":
             return int(self.bridge_shard)
         number = shards.ordinal(socket.gethostname())
@@ -331,10 +355,20 @@ class Settings(BaseSettings):
         return latest_topic_names(self.kafka_topic_prefix, renamed)
 
     @property
+    def shards_topic(self) -> str:
+        """Return the Kafka name of the topic of the shards' owners, also if there is no group."""
+        return self.kafka_topic_shards or f"{self.kafka_topic_prefix}.{SHARDS_TOPIC}"
+
+    @property
     def written_topics(self) -> dict[AnyTopic, str]:
         """Return the Kafka name of every topic that may be written."""
         latest = self.latest_topics.items() if self.bridge_latest else ()
         return dict[AnyTopic, str]([*self.topics.items(), *latest])
+
+    @property
+    def used_topics(self) -> tuple[str, ...]:
+        """Return the Kafka name of every topic that this bridge may write or read."""
+        return (*self.written_topics.values(), *((self.shards_topic,) if self.is_grouped else ()))
 
     @property
     def secrets(self) -> tuple[Secret, ...]:

@@ -23,7 +23,17 @@ def kafka_settings(
     """
     environ = os.environ if environ is None else environ
     override = {} if bootstrap_servers is None else {"KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers}
-    return load_only({**environ, **override}, "KAFKA_", "SCHEMA_REGISTRY_", "AWS_", "BRIDGE_LATEST", *also)
+    return load_only(
+        {**environ, **override}, "KAFKA_", "SCHEMA_REGISTRY_", "AWS_", "BRIDGE_LATEST", *group_prefixes(environ), *also
+    )
+
+
+def group_prefixes(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the name prefixes of a group's settings, none if the bridge has a shard of its own.
+
+    Then they decide on no topic, and ``auto`` is the host name of a bridge, not of the machine of a command.
+    """
+    return ("BRIDGE_SHARD", "BRIDGE_GROUP") if environ.get("BRIDGE_SHARD", "").strip() == "group" else ()
 
 
 #: What decides to which topics a line goes, and what its record says.

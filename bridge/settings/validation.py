@@ -301,6 +301,7 @@ def _topics(settings: Settings) -> Iterator[Problem]:
     every: dict[AnyTopic, str] = dict([*settings.topics.items(), *settings.latest_topics.items()])
     for topic, name in every.items():
         fields_by_name[name].append(f"kafka_topic_{topic.setting.lower()}")
+    fields_by_name[settings.shards_topic].append("kafka_topic_shards")
     if any(len(name) > _MAX_TOPIC_LENGTH for name in fields_by_name):
         yield Problem.of(
             f"KAFKA_TOPIC_PREFIX is too long: a topic's name has at most {_MAX_TOPIC_LENGTH} characters.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bridge.pipeline.dead_letters import RECORD_REJECTED
 from bridge.topics import MARKET_DATA, SUBSCRIBABLE, Topic
+from bridge.verify.handover_check import HandoverCheck
 from bridge.verify.observations import JumpCause, Observations
 from bridge.verify.partition_check import PartitionCheck
 from bridge.verify.process_history import ProcessHistories
@@ -35,7 +36,7 @@ class Scope(NamedTuple):
     all_data: bool = True
     #: The only session that is read, if not all are.
     session_id: int | None = None
-    #: Whether every repeat is a violation, also after a producer was replaced.
+    #: Whether every repeat is a violation, also after a producer was replaced, and every late record of a former owner.
     strict: bool = False
 
 
@@ -46,6 +47,7 @@ class Checker:
         self.observations = Observations()
         self.violations = self.observations.violations
         self.histories = ProcessHistories(self.violations)
+        self.handovers = HandoverCheck(self.observations, self.histories, strict=scope.strict)
         #: The partitions that are read, also those of control and dead letters.
         self.partitions: list[PartitionCheck] = []
         #: Missing or repeated records that later control records must explain.
@@ -72,7 +74,9 @@ class Checker:
     def control(self, place: Place, record: Mapping[str, Any]) -> None:
         """Take a control record."""
         self.control_records += 1
-        self.histories.note(place, record)
+        process = self.histories.note(place, record)
+        if process is not None:
+            self.handovers.note(process, record)
 
     def dead_letter(self, letter: Mapping[str, Any]) -> None:
         """Take a dead letter."""
@@ -97,9 +101,8 @@ class Checker:
 
     def settle(self, now_us: int, *, final: bool = True) -> None:
         """Judge what is known so far; ``final``: no record will follow that could explain it."""
-        self.awaiting = 0
         self.observations.report_holes()
-        self.observations.report_overlaps(self._bridge_of, final=final)
+        self.awaiting = self.handovers.settle(lambda session_id: self._is_new(session_id, now_us), final=final)
         for statistics in self.observations.sessions.values():
             process = self.histories.of_session(statistics.session_id)
             if process is None:
@@ -107,9 +110,6 @@ class Checker:
             self._settle_repeats(statistics, process, now_us, final=final)
         for process in self.histories.processes:
             self._settle_process(process, final=final)
-
-    def _bridge_of(self, session_id: int) -> str:
-        return str(self.histories.of_session(session_id) or "an unknown bridge").rstrip(",")
 
     def _settle_unknown_session(self, statistics: SessionStatistics, now_us: int, *, final: bool) -> None:
         """Judge a session that control does not know (yet, or any more)."""
@@ -128,7 +128,11 @@ class Checker:
         """Return whether control, if it is read at all, must have announced this session by now."""
         if Topic.CONTROL not in self._scope.counts:
             return True
-        return self._complete_from_us(Topic.CONTROL) < session_id and abs(now_us - session_id) >= SESSION_GRACE_US
+        return self._complete_from_us(Topic.CONTROL) < session_id and not self._is_new(session_id, now_us)
+
+    def _is_new(self, session_id: int, now_us: int) -> bool:
+        """Return whether control may still not know this session, as its records are on another partition."""
+        return Topic.CONTROL in self._scope.counts and abs(now_us - session_id) < SESSION_GRACE_US
 
     def _settle_repeats(
         self, statistics: SessionStatistics, process: ProcessHistory | None, now_us: int, *, final: bool
@@ -154,6 +158,8 @@ class Checker:
         statistics.repeat_runs.clear()
 
     def _settle_process(self, process: ProcessHistory, *, final: bool) -> None:
+        if not process.sessions:
+            return
         sessions = self.observations.sessions
         found = [sessions[session_id] for session_id in process.sessions if session_id in sessions]
         self._compare_losses(process, found)
@@ -213,9 +219,10 @@ class Checker:
     def _compare_published(self, process: ProcessHistory, found: int) -> None:
         published = process.counts.get("published", 0)
         removed = sum(partition.removed for partition in self.partitions)
+        in_flight = process.counts.get("dropped", 0) if process.lease_expired else 0
         if found + removed < published:
             message = f"{published} records were published, but the topics hold {found} of its sessions"
-        elif process.complete and not process.counts.get("pending") and found > published:
+        elif process.complete and not process.counts.get("pending") and found > published + in_flight:
             message = f"{published} records were published in all, but the topics hold {found} of its sessions"
         else:
             return
@@ -237,7 +244,7 @@ class Checker:
             self.violations.add(Violation(ViolationKind.ACCOUNTS, *where, message, session_id=session_id))
 
     def _has_letters_of(self, process: ProcessHistory) -> bool:
-        return Topic.DLQ in self._scope.counts and process.sessions[0] > self._complete_from_us(Topic.DLQ)
+        return Topic.DLQ in self._scope.counts and min(process.sessions) > self._complete_from_us(Topic.DLQ)
 
     def _is_in_view(self, process: ProcessHistory) -> bool:
         """Return whether all that this process published is read."""
@@ -245,7 +252,7 @@ class Checker:
             return False
         if self._scope.session_id is not None and process.sessions != [self._scope.session_id]:
             return False
-        return process.sessions[0] > self._complete_from_us(*MARKET_DATA)
+        return min(process.sessions) > self._complete_from_us(*MARKET_DATA)
 
     def _complete_from_us(self, *topics: Topic) -> float:
         """Return from when on the records of these topics are read."""

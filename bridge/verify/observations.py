@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from bridge.verify.overlap import Overlap
 from bridge.verify.violations import Place, Violation, ViolationKind, Violations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bridge.topics import Topic
-    from bridge.verify.overlap import Overlap
 
 #: Jumps of a session (for each cause) and repeat runs that are kept with their places, and holes kept for a moment.
 MAX_JUMPS: Final = 100
@@ -135,6 +133,22 @@ class SessionStatistics:
             self.repeat_runs.append(run)
 
 
+@dataclass(slots=True)
+class Transition:
+    """The symbols that went from one session to a newer one.
+
+    ``last_us`` is when the older one read its last record of them, ``first_us`` when the newer one read its first. The
+    rest is of the symbol of that last record, and of its first record in the newer session.
+    """
+
+    topic: Topic
+    place: Place
+    symbol: str
+    last_us: int
+    first_us: int
+    is_reported: bool = False
+
+
 class Observations:
     """What the partitions show, by session."""
 
@@ -145,6 +159,8 @@ class Observations:
         self.holes: list[Jump] = []
         #: Records of a session that came after those of a newer one, by both sessions.
         self.overlaps: dict[tuple[int, int], Overlap] = {}
+        #: The symbols that went from a session to a newer one, by both sessions.
+        self.transitions: dict[tuple[int, int], Transition] = {}
 
     def session(self, session_id: int, topic: Topic, place: Place) -> SessionStatistics:
         """Return the statistics of a session; ``place`` is where it is seen."""
@@ -171,17 +187,23 @@ class Observations:
             jump.reported = True
             self._report(ViolationKind.HOLE, jump, f"{jump}; {why}")
 
-    def note_overlap(self, late: Overlap, symbol: str) -> None:
-        """Take the record of an older session with which ``late`` begins."""
-        self.overlaps.setdefault((late.older, late.newer), late).take(symbol, late.from_us)
+    def note_transition(self, older: int, newer: int, seen: Transition) -> None:
+        """Take the step of a symbol from one session to a newer one."""
+        known = self.transitions.setdefault((older, newer), seen)
+        known.first_us = min(known.first_us, seen.first_us)
+        if seen.last_us > known.last_us:
+            known.place, known.topic, known.symbol, known.last_us = seen.place, seen.topic, seen.symbol, seen.last_us
 
-    def report_overlaps(self, bridge_of: Callable[[int], str], *, final: bool) -> None:
-        """Report the overlaps that have ended; ``final``: all."""
-        for sessions, overlap in list(self.overlaps.items()):
-            if overlap.has_ended() or final:
-                message = overlap.text(*map(bridge_of, sessions))
-                self.violations.add(Violation(ViolationKind.OVERLAP, overlap.topic, overlap.place, message))
-                del self.overlaps[sessions]
+    def overlap(self, older: int, newer: int, topic: Topic, place: Place) -> Overlap:
+        """Return what is known of the records of a session after those of a newer one; ``place`` is of the first."""
+        overlap = self.overlaps.get((older, newer))
+        if overlap is None:
+            overlap = self.overlaps[older, newer] = Overlap(topic, place, older, newer)
+        return overlap
+
+    def ended_overlaps(self, *, final: bool) -> list[Overlap]:
+        """Return the overlaps that have ended since the last call; ``final``: all."""
+        return [one for one in list(self.overlaps.values()) if one.has_ended() or final]
 
     def report_repeats(self, run: RepeatRun, why: str) -> None:
         """Report a run of repeats."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from bridge.kafka.partitioner import partition as partition_of
 from bridge.pipeline.routing import CONFLATED
 from bridge.topics import NOT_PLACED, Topic
-from bridge.verify.observations import Jump, JumpCause, RepeatRun
-from bridge.verify.overlap import Overlap
+from bridge.verify.observations import Jump, JumpCause, RepeatRun, Transition
 from bridge.verify.violations import Place, Violation, ViolationKind
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Arrival(NamedTuple):
 class SymbolState:
     """The latest of one symbol: few fields, as there may be 100,000 symbols."""
 
-    __slots__ = ("gap", "history", "next_seq", "previous", "session_id", "statistics")
+    __slots__ = ("gap", "history", "ingest_us", "next_seq", "previous", "session_id", "statistics")
 
     statistics: SessionStatistics
     history: deque[int]
@@ -49,6 +48,7 @@ class SymbolState:
     def __init__(self) -> None:
         self.session_id = -math.inf
         self.next_seq = 0
+        self.ingest_us = 0
         #: The session before, and its next ``seq``.
         self.previous: tuple[float, int] | None = None
         #: The latest jump of the session: what is missing in it may still come, out of order.
@@ -89,6 +89,9 @@ class PartitionCheck:
         #: The hashes of the values of the latest records, without repeats, by session.
         self._histories: dict[int, deque[int]] = {}
         self._run: RepeatRun | None = None
+        #: How many times records of one session were followed by those of another.
+        self._stretch = 0
+        self._stretch_session = -1
 
     def begin_at(self, time_us: float) -> None:
         """Note the time of the first record that is read, or until when there was none."""
@@ -122,6 +125,9 @@ class PartitionCheck:
         """Check one record of market data."""
         symbol, ingest_us, session_id, seq, _ = header
         self.records += 1
+        if session_id != self._stretch_session:
+            self._stretch_session = session_id
+            self._stretch += 1
         state = self.symbols.get(symbol)
         if state is None or key != symbol or timestamp_ms != ingest_us // 1000:
             self.check_frame(Arrival(offset, value, *header), (key, symbol), timestamp_ms, ingest_us)
@@ -133,6 +139,7 @@ class PartitionCheck:
             self._next_offset = offset + 1
         if state is not None and seq == state.next_seq and session_id == state.session_id:
             state.next_seq = seq + 1
+            state.ingest_us = ingest_us
             state.statistics.found += 1
             state.history.append(hash(value))
         else:
@@ -161,6 +168,10 @@ class PartitionCheck:
     def _begin_session(self, state: SymbolState, came: Arrival) -> None:
         if state.session_id > -math.inf:
             state.previous = state.session_id, state.next_seq
+            if state.session_id in self._histories:  # else it is long gone
+                where = self.topic, self._place(came.offset), _text(came.symbol)
+                seen = Transition(*where, state.ingest_us, came.ingest_us)
+                self._observations.note_transition(int(state.session_id), came.session_id, seen)
         self.sessions.add(came.session_id)
         state.session_id, state.gap = came.session_id, None
         state.statistics = self._statistics(came)
@@ -173,17 +184,21 @@ class PartitionCheck:
     def _advance(self, state: SymbolState, came: Arrival, first: int) -> None:
         """Take a record that is the newest of its symbol; ``first`` is the ``seq`` that was to come."""
         state.next_seq = came.seq + 1
+        state.ingest_us = came.ingest_us
         state.statistics.found += 1
         state.history.append(hash(came.value))
-        if came.seq == first or self._is_compacted(came, came.seq - first):
-            return
+        if came.seq != first and not self._is_compacted(came, came.seq - first):
+            state.gap = self._note_jump(state.statistics, came, first)
+
+    def _note_jump(self, statistics: SessionStatistics, came: Arrival, first: int) -> Jump:
         where = self.topic, self._place(came.offset), _text(came.symbol), came.session_id
-        state.gap = jump = Jump(*where, first, came.seq - 1, came.ingest_us, self._cause(came, first))
+        jump = Jump(*where, first, came.seq - 1, came.ingest_us, self._cause(came, first))
         if jump.cause is None:
             self._observations.note_hole(jump)
         else:
             self.jumps += 1
-            state.statistics.note(jump)
+            statistics.note(jump)
+        return jump
 
     def _cause(self, came: Arrival, first: int) -> JumpCause | None:
         """Return the cause of a jump; the first record of a session is marked after_gap whatever was merged."""
@@ -213,8 +228,7 @@ class PartitionCheck:
         if came.session_id in self._histories:
             self._histories[came.session_id].append(hash(came.value))
         if came.session_id != state.session_id:
-            self._note_overlap(int(state.session_id), came)
-            state.previous = came.session_id, came.seq + 1
+            self._note_overlap(state, statistics, came)
             return
         message = f"seq {came.seq} comes after seq {state.next_seq - 1} of its session"
         self._report(ViolationKind.OUT_OF_ORDER, came, message)
@@ -223,9 +237,18 @@ class PartitionCheck:
             if state.gap.cause is not None:
                 statistics.losses.add(state.gap.cause, state.gap.ingest_us, -1)
 
-    def _note_overlap(self, newer: int, came: Arrival) -> None:
-        where, time_us = (self.topic, self._place(came.offset)), came.ingest_us
-        self._observations.note_overlap(Overlap(*where, came.session_id, newer, time_us, time_us), _text(came.symbol))
+    def _note_overlap(self, state: SymbolState, statistics: SessionStatistics, came: Arrival) -> None:
+        """Take a record of a session after those of a newer one; it is still the next one of its own session."""
+        overlap = self._observations.overlap(
+            came.session_id, int(state.session_id), self.topic, self._place(came.offset)
+        )
+        overlap.take(_text(came.symbol), came.ingest_us, (self.topic, self._number), self._stretch)
+        session_id, first = state.previous or (-math.inf, 0)
+        if session_id != came.session_id:
+            first = 0 if came.session_id > self.complete_from_us else came.seq
+        if came.seq > first and self.topic is not Topic.MARKET_STATUS:
+            self._note_jump(statistics, came, first)
+        state.previous = came.session_id, came.seq + 1
 
     def _note_repeat(self, came: Arrival) -> None:
         """Follow repeats: they copy a stretch of their session, as batches that are sent again do."""

@@ -11,6 +11,7 @@ from bridge.verify.violations import ViolationKind
 
 if TYPE_CHECKING:
     from bridge.verify.checker import Checker
+    from bridge.verify.handover_check import Handovers
     from bridge.verify.partition_check import PartitionCheck
     from bridge.verify.violations import Violation
 
@@ -32,6 +33,8 @@ class Row(NamedTuple):
     redriven: int
     order_breaks: int
     other_findings: int
+    #: The last records of owners whose lease had expired, after those of the new owner.
+    late_records: int
 
 
 class Report(NamedTuple):
@@ -41,6 +44,7 @@ class Report(NamedTuple):
     control_records: int
     dead_letters: int
     processes: int
+    handovers: Handovers
     awaiting: int
     violations: list[Violation]
     violations_total: int
@@ -67,6 +71,8 @@ class Report(NamedTuple):
         verdict += f", {repeats:,} repeats after a producer was replaced" if repeats else ", no repeats"
         if redriven := sum(row.redriven for row in self.rows):
             verdict += f"; {redriven:,} of them redriven, which have no place in the order"
+        if late := sum(row.late_records for row in self.rows):
+            verdict += f"; {late:,} late, the last of former owners whose lease had expired"
         if self.awaiting:
             verdict += f"; {self.awaiting:,} missing or repeated lately, which the next control records must explain"
         return verdict + "."
@@ -80,6 +86,7 @@ class Report(NamedTuple):
             "control_records": self.control_records,
             "dead_letters": self.dead_letters,
             "processes": self.processes,
+            "handovers": self.handovers._asdict(),
             "awaiting": self.awaiting,
             "findings_total": self.violations_total,
             "findings": [violation.to_json() for violation in self.violations],
@@ -91,7 +98,7 @@ class Report(NamedTuple):
         for heading in _HEADINGS:
             table.add_column(heading, justify="left" if heading == "topic" else "right", no_wrap=True)
         for name, *counts in self.rows:
-            table.add_row(name, *(f"{count:,}" for count in counts))
+            table.add_row(name, *(f"{count:,}" for count in counts[: len(_HEADINGS) - 1]))
         return table
 
 
@@ -106,6 +113,7 @@ def report(checker: Checker) -> Report:
         control_records=checker.control_records,
         dead_letters=checker.dead_letters,
         processes=len(checker.histories.processes),
+        handovers=checker.handovers.summary(),
         awaiting=checker.awaiting,
         violations=checker.violations.kept,
         violations_total=len(checker.violations),
@@ -126,4 +134,5 @@ def _row(checker: Checker, name: str, partitions: list[PartitionCheck]) -> Row:
         redriven=sum(partition.redriven for partition in partitions),
         order_breaks=violations.pop(ViolationKind.OUT_OF_ORDER) + violations.pop(ViolationKind.OVERLAP),
         other_findings=sum(violations.values()),
+        late_records=checker.handovers.late_records(topic),
     )

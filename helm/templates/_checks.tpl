@@ -2,7 +2,7 @@
 
 {{- define "aries-bridge.checks" -}}
 {{- $problems := list -}}
-{{- range $about := list "image" "symbols" "aries" "kafka" "tls" "topics" "registry" "shards" "resources" "secrets" "objects" -}}
+{{- range $about := list "image" "symbols" "aries" "kafka" "tls" "topics" "registry" "shards" "standby" "resources" "secrets" "objects" -}}
 {{- $problems = append $problems (include (printf "aries-bridge.check.%s" $about) $ | trim) -}}
 {{- end -}}
 {{- $problems = without $problems "" -}}
@@ -227,9 +227,9 @@
 {{- end -}}
 
 {{- define "aries-bridge.check.shards" -}}
-{{- if gt (int .Values.shards) 1 }}
+{{- if include "aries-bridge.isStatefulSet" . }}
 {{- if eq .Values.strategy.type "RollingUpdate" }}
-- strategy.type is RollingUpdate, but shards is {{ int .Values.shards }}: shards are StatefulSets, which stop the old pod before they start the new one. Leave strategy.type at Recreate.
+- strategy.type is RollingUpdate, but shards is {{ int .Values.shards }}: shards are StatefulSets, which stop the old pod before they start the new one. Leave strategy.type empty.
 {{- end }}
 {{- if .Values.bridge.instance }}
 - bridge.instance is {{ .Values.bridge.instance }}, but shards is {{ int .Values.shards }}: shards need different names. Leave it empty, so that each has the name of its pod.
@@ -321,7 +321,7 @@
 - monitoring.prometheusRule.runbookUrl is not set: set it to the URL of the chart's README.md; each alert links to its section there.
 {{- end }}
 {{- $pdb := .Values.podDisruptionBudget -}}
-{{- if and $pdb.enabled (kindIs "invalid" $pdb.minAvailable) (kindIs "invalid" $pdb.maxUnavailable) }}
+{{- if and (include "aries-bridge.hasBudget" .) (kindIs "invalid" $pdb.minAvailable) (kindIs "invalid" $pdb.maxUnavailable) }}
 - podDisruptionBudget is enabled, but has neither minAvailable nor maxUnavailable: set one.
 {{- end }}
 {{- $strimzi := .Values.strimzi -}}

@@ -16,9 +16,10 @@
 {{- end -}}
 
 {{/* The name of the Deployment or StatefulSet. Another number of shards is another StatefulSet: bridges of both would
-     publish the same symbols, and a StatefulSet whose number changes starts the new ones first. */}}
+     publish the same symbols, and a StatefulSet whose number changes starts the new ones first. With standby the bridges
+     themselves see to that, and there is one Deployment for any number. */}}
 {{- define "aries-bridge.workloadName" -}}
-{{- if gt (int .Values.shards) 1 -}}
+{{- if include "aries-bridge.isStatefulSet" . -}}
 {{- printf "%s-of-%d" (include "aries-bridge.fullname" .) (int .Values.shards) -}}
 {{- else -}}
 {{- include "aries-bridge.fullname" . -}}
@@ -39,7 +40,7 @@ app.kubernetes.io/component: bridge
 {{/* The pods of the Deployment or StatefulSet, without those of another number of shards. */}}
 {{- define "aries-bridge.workloadLabels" -}}
 {{ include "aries-bridge.bridgeLabels" . }}
-{{- if gt (int .Values.shards) 1 }}
+{{- if include "aries-bridge.isStatefulSet" . }}
 aries-bridge/shards: {{ .Values.shards | int | quote }}
 {{- end }}
 {{- end -}}
@@ -117,7 +118,8 @@ helm.sh/hook-output-log-policy: hook-failed
 {{- $prefix := .Values.kafka.topics.prefix -}}
 {{- $suffixes := dict "marketStatus" "market-status" "quotesLatest" "quotes.latest" "tradesLatest" "trades.latest" -}}
 {{- range $topic, $name := .Values.kafka.topics.names }}
-{{- if or $.Values.bridge.latest (not (hasSuffix "Latest" $topic)) }}
+{{- $isUsed := hasSuffix "Latest" $topic | ternary $.Values.bridge.latest true }}
+{{- if eq $topic "shards" | ternary $.Values.standby.enabled $isUsed }}
 {{ $topic }}: {{ $name | default (printf "%s.%s" $prefix (get $suffixes $topic | default $topic)) | quote }}
 {{- end }}
 {{- end }}

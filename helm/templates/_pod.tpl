@@ -30,7 +30,7 @@ securityContext:
 {{/* A container with `aries-bridge check`; called as the container is. */}}
 {{- define "aries-bridge.check" -}}
 {{- /* This pod's name has no number to tell its shard by. */}}
-{{- $env := gt (int .root.Values.shards) 1 | ternary (list (dict "name" "BRIDGE_SHARD" "value" "0")) list }}
+{{- $env := ternary list (list (dict "name" "BRIDGE_SHARD" "value" "0")) (empty (include "aries-bridge.isStatefulSet" .root)) }}
 {{- $env = append $env (dict "name" "CHART_VALUE_NAMES" "value" (.root.Files.Get "setting-values.json" | fromJson | toJson)) }}
 {{- include "aries-bridge.container" (merge (dict "args" (list "check" "--no-session") "env" $env) .) -}}
 {{- end -}}
@@ -116,13 +116,17 @@ metadata:
     kubectl.kubernetes.io/default-container: aries-bridge
     # The settings only: a list that is reloaded by the program is not among them.
     checksum/config: {{ include "aries-bridge.settings" . | sha256sum }}
+    {{- if .Values.standby.enabled }}
+    # Read by the next upgrade, which must know what it replaces.
+    aries-bridge/shard: group
+    {{- end }}
     {{- with merge (dict) .Values.podAnnotations .Values.commonAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
   {{- include "aries-bridge.podSettings" (dict "root" . "captures" true) | trim | nindent 2 }}
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds | default (include "aries-bridge.leastGraceSeconds" .) | int }}
-  {{- with .Values.topologySpreadConstraints }}
+  {{- with include "aries-bridge.spread" . | fromYamlArray }}
   topologySpreadConstraints:
     {{- range . }}
     {{- $selector := dict "labelSelector" (dict "matchLabels" (include "aries-bridge.workloadLabels" $ | fromYaml)) }}

@@ -14,7 +14,7 @@
 {{/* Every setting that is neither secret nor a file, as YAML; what is empty is left to the program. */}}
 {{- define "aries-bridge.values" -}}
 {{- $v := .Values -}}
-{{- $sharded := gt (int $v.shards) 1 -}}
+{{- $shard := $v.standby.enabled | ternary "group" (ternary "0" "auto" (empty (include "aries-bridge.isStatefulSet" .))) -}}
 {{- $settings := dict -}}
 {{- range list
   (list "ARIES_WS_URL" $v.aries.url)
@@ -52,6 +52,7 @@
   (list "KAFKA_TOPIC_MARKET_STATUS" $v.kafka.topics.names.marketStatus)
   (list "KAFKA_TOPIC_CONTROL" $v.kafka.topics.names.control)
   (list "KAFKA_TOPIC_DLQ" $v.kafka.topics.names.dlq)
+  (list "KAFKA_TOPIC_SHARDS" $v.kafka.topics.names.shards)
   (list "KAFKA_TOPIC_QUOTES_LATEST" $v.kafka.topics.names.quotesLatest)
   (list "KAFKA_TOPIC_TRADES_LATEST" $v.kafka.topics.names.tradesLatest)
   (list "KAFKA_COMPRESSION" $v.kafka.producer.compression)
@@ -77,9 +78,9 @@
   (list "BRIDGE_CAPTURE_MAX_BYTES" (ternary $v.bridge.capture.maxBytes "" (ne $v.bridge.capture.dir "")))
   (list "BRIDGE_FLIGHT_RECORDER_BYTES" (ternary $v.bridge.capture.flightRecorderBytes "" (ne $v.bridge.capture.dir "")))
   (list "BRIDGE_INSTANCE" $v.bridge.instance)
-  (list "BRIDGE_GROUP" ($v.bridge.group | default (printf "%s/%s" .Release.Namespace (include "aries-bridge.fullname" .))))
+  (list "BRIDGE_GROUP" (include "aries-bridge.group" .))
   (list "BRIDGE_SHARDS" $v.shards)
-  (list "BRIDGE_SHARD" (ternary "auto" "0" $sharded))
+  (list "BRIDGE_SHARD" $shard)
   (list "BRIDGE_HTTP_HOST" $v.bridge.http.host)
   (list "BRIDGE_HTTP_PORT" $v.bridge.http.port)
   (list "BRIDGE_DRAIN_SECONDS" $v.bridge.drainSeconds)

@@ -16,8 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # public all t
     ResourceType,
 )
 
+from bridge.check import group, topics
 from bridge.check import kafka as kafka_check
-from bridge.check import topics
 from bridge.check.report import Status
 from bridge.cli.topics import create_or_compare
 from bridge.kafka.topic_specification import TopicOptions
@@ -130,6 +130,17 @@ class TestOnRealKafka:
         results.expect(kafka_check.IDEMPOTENCE, Status.OK)
         names = [f"{topic_prefix}.{topic}" for topic in Topic]
         assert await asyncio.to_thread(consumer.read_all, kafka.bootstrap_servers, names) == []
+
+    async def test_a_group(self, kafka: RealKafka, topic_prefix: str) -> None:
+        """The topic of the shards and the group's coordinator are there; nothing joins the group."""
+        settings = environ(kafka.bootstrap_servers, topic_prefix, BRIDGE_SHARD="group", BRIDGE_SHARDS="2")
+        await create_or_compare(kafka_settings(None, settings), TopicOptions(partitions=2))
+        results = await run_preflight(settings)
+
+        of_kafka = [result for result in results.all if result.check.startswith("Kafka")]
+        assert {result.check for result in of_kafka if result.status is not Status.OK} == {topics.REPLICATION}
+        results.expect(f"Kafka topic {topic_prefix}.shards", Status.OK, "2 partitions for 2 shards")
+        results.expect(group.GROUP, Status.OK, f"{topic_prefix}.shards has a coordinator, and 0 members")
 
     async def test_topics_with_faults(self, kafka: RealKafka, topic_prefix: str) -> None:
         """What Kafka reports about a topic is checked."""
@@ -301,7 +312,7 @@ class TestRights:
         grant(kafka, topic_prefix, AclOperation.WRITE)
         granted = await found_once({**settings, "BRIDGE_GROUP": "g"}, topics.WRITING, Status.OK)
         granted.expect(topics.WRITING, Status.OK)
-        granted.expect(topics.READING, Status.WARN, "none for", f"Grant Read on it to {USER}")
+        granted.expect(group.READING, Status.WARN, "none for", f"Grant Read on it to {USER}")
         granted.expect(kafka_check.IDEMPOTENCE, Status.OK)
         granted.expect(topics.CONFIG, Status.WARN)
 
@@ -309,11 +320,30 @@ class TestRights:
         whole = await found_once(settings, topics.CLEANUP, Status.OK)
         whole.expect(topics.CLEANUP, Status.OK)
         assert topics.CONFIG not in whole
-        assert topics.READING not in whole
+        assert group.READING not in whole
 
         grant(kafka, topic_prefix, AclOperation.READ)
-        readable = await found_once({**settings, "BRIDGE_GROUP": "g"}, topics.READING, Status.OK)
-        readable.expect(topics.READING, Status.OK)
+        readable = await found_once({**settings, "BRIDGE_GROUP": "g"}, group.READING, Status.OK)
+        readable.expect(group.READING, Status.OK)
+
+    async def test_rights_of_a_group_are_reported(self, kafka_with_acls: RealKafka, topic_prefix: str) -> None:
+        """Describe shows the group but lets nobody join; Read does both."""
+        kafka = kafka_with_acls
+        await create_topics(kafka, topic_prefix)
+        settings = environ(kafka.addresses(Listener.SASL), topic_prefix, **LOGIN, BRIDGE_SHARD="group")
+        name = f"{topic_prefix}.shards"
+
+        hidden = await run_preflight(settings)
+        hidden.expect(group.GROUP, Status.FAIL, "not authorized to describe", f"Grant Read on the group {name} to")
+
+        allow(kafka, ResourceType.GROUP, name, AclOperation.DESCRIBE)
+        async with asyncio.timeout(30):
+            while "not authorized to join" not in (await run_preflight(settings))[group.GROUP].finding:
+                pass
+
+        allow(kafka, ResourceType.GROUP, name, AclOperation.READ)
+        granted = await found_once(settings, group.GROUP, Status.OK)
+        granted.expect(group.GROUP, Status.OK, f"{name} has a coordinator, and 0 members at the moment")
 
 
 async def found_once(settings: Mapping[str, str], check: str, status: Status) -> Results:
@@ -326,8 +356,12 @@ async def found_once(settings: Mapping[str, str], check: str, status: Status) ->
 
 
 def grant(kafka: RealKafka, prefix: str, operation: AclOperation) -> None:
+    allow(kafka, ResourceType.TOPIC, prefix, operation)
+
+
+def allow(kafka: RealKafka, resource: ResourceType, prefix: str, operation: AclOperation) -> None:
     binding = AclBinding(
-        ResourceType.TOPIC,
+        resource,
         prefix,
         ResourcePatternType.PREFIXED,
         f"User:{USER}",

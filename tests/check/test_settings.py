@@ -38,6 +38,18 @@ def test_the_sizes_of_shards_are_reported(symbols: str, shards: int, status: Sta
     results.expect("Shards", status, finding)
 
 
+@pytest.mark.parametrize(("shards", "spread"), [("1", "300 symbols on 1 shard: 300"), ("2", "300 symbols on 2 shards")])
+def test_bridges_of_a_group_share_the_shards(shards: str, spread: str) -> None:
+    """The line says so, and names the group; one shard is an owner with standbys."""
+    symbols = ",".join(f"S{number}" for number in range(300))
+    environ = {**BOTH, "ARIES_SYMBOLS": symbols, "BRIDGE_SHARDS": shards, "BRIDGE_SHARD": "group"}
+    results = Results()
+    check_settings(results.report, environ)
+
+    results.expect("Shards", Status.OK, spread)
+    results.expect("Shards", Status.OK, "the bridges of aries share the shards, others are standbys")
+
+
 def test_each_problem_and_each_warning_is_a_line() -> None:
     """A problem is a failure, a suspicious setting a warning, and both have a hint."""
     results = Results()

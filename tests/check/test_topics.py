@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
-from bridge.check import topics
+from bridge.check import group, topics
 from bridge.check.report import Status
 from bridge.kafka.cluster import PartitionDescription, TopicDescription, TopicDescriptions
 from bridge.settings import Settings, load
@@ -198,3 +198,52 @@ def test_without_any_topic_there_are_no_other_lines() -> None:
     topics.check_topics(results.report, settings(), tuple(Topic), TopicDescriptions())
 
     assert len(results.all) == len(Topic)
+
+
+# -- the topic of a group's shards ------------------------------------------------------------------------------------
+
+SHARDS = TopicDescription(
+    "aries.shards", (WELL,) * 3, {**CONFIG, "cleanup.policy": "compact"}, may_write=True, may_read=True
+)
+GROUPED = {"BRIDGE_SHARD": "group", "BRIDGE_SHARDS": "3", "BRIDGE_GROUP": "g"}
+
+
+def test_a_group_needs_a_topic_for_its_shards() -> None:
+    """It is one of the topics that are used, and bridges of a group read no control records of others."""
+    results = checked(SHARDS, **GROUPED)
+    results.expect("Kafka topic aries.shards", Status.OK, "3 partitions for 3 shards, replication factor 3")
+    results.expect(group.READING, Status.OK, "granted on aries.shards")
+    results.expect(topics.CLEANUP, Status.OK)
+    assert {result.status for result in results.all} == {Status.OK}
+    assert "Kafka topic aries.shards" not in checked(SHARDS, BRIDGE_GROUP="g")
+
+
+@pytest.mark.parametrize(
+    ("topic", "hidden", "finding", "hint"),
+    [
+        (None, "", "has no topic aries.shards", "`aries-bridge topics`"),
+        (None, "aries.shards", "not authorized", "Grant Read and Write"),
+        (replace(SHARDS, partitions=(WELL,)), "", "too few partitions: 1", "adds them"),
+    ],
+)
+def test_a_group_without_a_partition_for_each_shard(
+    topic: TopicDescription | None, hidden: str, finding: str, hint: str
+) -> None:
+    """It cannot start, and the hint says who creates what is missing."""
+    results = checked(*([topic] if topic else []), hidden=hidden, **GROUPED)
+    results.expect("Kafka topic aries.shards", Status.FAIL, finding, hint)
+
+
+def test_more_partitions_than_shards_are_fine() -> None:
+    """The number of shards may be lowered again."""
+    checked(replace(SHARDS, partitions=(WELL,) * 9), **GROUPED).expect("Kafka topic aries.shards", Status.OK)
+
+
+def test_marks_must_be_read_written_and_compacted() -> None:
+    """Each of them has its own line."""
+    faulty = replace(SHARDS, may_read=False, may_write=False, config=CONFIG)
+    results = checked(faulty, **GROUPED)
+    results.expect(group.READING, Status.FAIL, "none for aries.shards", "Grant Read")
+    results.expect(topics.WRITING, Status.FAIL, "none for aries.shards")
+    results.expect(topics.CLEANUP, Status.WARN, "aries.shards: cleanup.policy is delete, should be compact")
+    checked(replace(SHARDS, may_read=None), **GROUPED).expect(group.READING, Status.WARN, "not reported")

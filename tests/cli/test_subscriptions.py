@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from bridge.aries.subscriptions.shards import shard_of
 from bridge.simulator.faults import ChainAnswer
 from bridge.simulator.server import Simulator
 from tests.support.process import process
@@ -47,6 +48,19 @@ async def test_json_of_a_shard() -> None:
                 assert await command.ended() == 0
             found += [entry["symbol"] for entry in json.loads(command.output)]
     assert len(found) == len(set(found)) == 8
+
+
+async def test_shards_of_a_group() -> None:
+    """Each symbol has its shard; as no bridge has one of its own, --own is an error that says so."""
+    async with Simulator() as simulator:
+        grouped = {**environ(simulator, "AAPL", "MSFT", "SPX"), "BRIDGE_SHARD": "group", "BRIDGE_SHARDS": "3"}
+        async with process(grouped, "subscriptions") as command:
+            assert await command.ended() == 0
+        async with process(grouped, "subscriptions", "--own") as own:
+            assert await own.ended() == 2
+    shards = {line.split()[0]: int(line.rpartition(" shard ")[2]) for line in command.output.splitlines()[:3]}
+    assert shards == {symbol: shard_of(symbol, 3) for symbol in ("AAPL", "MSFT", "SPX")}
+    assert "no bridge has a shard of its own" in " ".join("".join(own.text).replace("│", "").split())
 
 
 async def test_a_chain_that_cannot_be_resolved() -> None:

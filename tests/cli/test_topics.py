@@ -210,6 +210,18 @@ class TestStrimzi:
             {"topicName": "last", **latest},
         ]
 
+    def test_a_group_has_a_topic_for_its_shards(self) -> None:
+        """With BRIDGE_SHARD=group it is printed, too: a partition for each shard, compacted."""
+        group = {"BRIDGE_SHARD": "group", "BRIDGE_SHARDS": "5", "KAFKA_TOPIC_PREFIX": "md"}
+        options = ("--partitions", "6", "--retention-hours", "2", "--min-insync-replicas", "2")
+        done = topics_command("--strimzi", "--cluster", "main", *options, **group)
+        *_, last = [document["spec"] for document in yaml.safe_load_all(done.stdout)]
+        config = {"cleanup.policy": "compact", "min.insync.replicas": 2}
+        assert last == {"topicName": "md.shards", "partitions": 5, "config": config}
+        single = topics_command("--strimzi", "--cluster", "main", BRIDGE_SHARD="auto", BRIDGE_SHARDS="5")
+        assert single.returncode == 0
+        assert "shards" not in single.stdout
+
     def test_cluster_and_strimzi_belong_together(self) -> None:
         """Either option without the other is an error."""
         alone = topics_command("--strimzi")
@@ -279,6 +291,32 @@ class TestOnRealKafka:
         assert "existing topics are not changed" in output.err
         assert "unequal partition counts" in output.err
         assert config(kafka, other) == ("compact", "604800000")
+
+    async def test_the_topic_of_the_shards_of_a_group(
+        self, kafka: RealKafka, topic_prefix: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It has a partition for each shard; only it gets more of them, and none is ever too many."""
+        environ = {"KAFKA_TOPIC_PREFIX": topic_prefix, "BRIDGE_SHARD": "group"}
+        name = f"{topic_prefix}.shards"
+
+        async def run(shards: int, **how: bool) -> list[str]:
+            settings = kafka_settings(kafka.bootstrap_servers, {**environ, "BRIDGE_SHARDS": str(shards)})
+            try:
+                await create_or_compare(settings, TopicOptions(), **how)
+            finally:
+                lines = capsys.readouterr().out.splitlines()
+            return [line for line in lines if name in line]
+
+        assert await run(1) == [f"created       {name}: 1 partition, cleanup.policy=compact"]
+        exists = f"exists        {name}: 1 partition"
+        assert await run(3, dry_run=True) == [exists, f"would extend  {name}: 1 partition, then 3"]
+        with pytest.raises(TopicConfigurationError, match=r"\(different: 1\)"):
+            await run(3, check=True)
+        assert await run(3) == [exists, f"extended      {name}: 1 partition, then 3"]
+        assert await run(2, check=True) == [f"exists        {name}: 3 partitions"]
+        listed = AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).list_topics(timeout=10).topics
+        assert len(listed[name].partitions) == 3
+        assert config(kafka, name)[0] == "compact"
 
     async def test_rejected_topics_are_listed(self, kafka: RealKafka, topic_prefix: str) -> None:
         """More replicas than brokers are rejected with the broker's message."""

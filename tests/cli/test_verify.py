@@ -20,12 +20,14 @@ from bridge.topics import Topic
 from bridge.verify.topic_reader import Selection
 from bridge.verify.verification import Verification
 from bridge.verify.violations import Violation, ViolationKind
+from tests.consumer.records import SERIALIZER
 from tests.faults.proof import verified
 from tests.support.background import in_background
 from tests.support.brokers import unique
 from tests.support.process import process
 from tests.support.service import environment, eventually, running
 from tests.verify.republishing import copied
+from tests.verify.shard_group import Process, ShardGroup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -446,6 +448,40 @@ class TestTheProcess:
             assert await command.ended() == 1
 
         assert command.text[noted:] == []
+
+    async def test_handovers_of_shards_are_shown(self, broker: EmbeddedBroker, topic_prefix: str) -> None:
+        """Late records of a former owner are in the verdict, and a violation with --strict."""
+        group = ShardGroup()
+        group.claim(Process("a"), 0)
+        group.publish(0)
+        in_flight = group.read(group.owner(0), 0)
+        group.expire(0)
+        group.claim(Process("b"), 0)
+        group.publish(0)
+        for record in in_flight:
+            group.write(*record)
+        await write_all(broker, topic_prefix, group)
+
+        async with process(of(broker, topic_prefix), "verify") as command:
+            assert await command.ended() == 0
+        *_, handovers, verdict = command.output.splitlines()
+        assert handovers == "hand-overs of shards: 0 after a release, 1 after a lease expired; longest gap 5.0 s"
+        assert verdict.endswith("no repeats; 4 late, the last of former owners whose lease had expired.")
+        async with process(of(broker, topic_prefix), "verify", "--strict") as command:
+            assert await command.ended() == 1
+        assert "No late record of a former owner is accepted (--strict)" in command.output
+
+
+async def write_all(broker: EmbeddedBroker, prefix: str, group: ShardGroup) -> None:
+    """Write the records of a group of bridges to new topics."""
+    broker.create_topics(f"{prefix}.{topic}" for topic in Topic)
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
+        for topic, record in group.written:
+            key, time = ("instance", "time_us") if topic is Topic.CONTROL else ("symbol", "ingest_time_us")
+            name, text, at_us = f"{prefix}.{topic}", str(record[key]), int(str(record[time]))
+            count = len(await producer.partitions_for(name))
+            value, place = SERIALIZER.encode(topic, record), partition(text.encode(), count)
+            await producer.send_and_wait(name, value, key=text.encode(), partition=place, timestamp_ms=at_us // 1000)
 
 
 def of(broker: EmbeddedBroker, prefix: str) -> dict[str, str]:

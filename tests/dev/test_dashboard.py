@@ -48,7 +48,7 @@ def service(environment: Environment) -> Service:
     bridge.buffer.open(dict.fromkeys(OPENED, 1))
     bridge.accounts = example_accounts()
     bridge.client.state = ClientState.STREAMING
-    bridge.control.session_id = 1_795_361_512_218_891
+    bridge.control.start_session(1_795_361_512_218_891)
     bridge.publisher.state.connected = True
     service.http.url = "http://127.0.0.1:8080/"
     return service

@@ -79,9 +79,18 @@ async def test_market_records_show_prices_and_sizes(topic: Topic, fields: dict[s
 
 
 async def test_control_records_and_dead_letters_show_their_reason() -> None:
-    """The bridge's own records show kind and reason."""
+    """The bridge's own records show kind and reason, and the shard if there are several."""
     control = {"kind": "GAP", "instance": "here", "time_us": 1, "reason": "closed", "counts": {"lines_received": 1234}}
     assert await summary_of(Topic.CONTROL, **control) == "GAP (closed) after 1,234 lines"
+    claim = {
+        "kind": "SHARD_CLAIMED",
+        "instance": "here",
+        "time_us": 1,
+        "reason": "first owner",
+        "shard": 1,
+        "shards": 3,
+    }
+    assert await summary_of(Topic.CONTROL, **claim) == "SHARD_CLAIMED shard 1 of 3 (first owner)"
     letter = {"error": "it is not JSON", "raw": b"{", "ingest_time_us": 1, "bridge_version": "1"}
     assert await summary_of(Topic.DLQ, reason="not_json", **letter) == "not_json: it is not JSON"
     assert await summary_of(Topic.DLQ, reason="bad_field", symbol="AAPL", **letter) == "AAPL bad_field: it is not JSON"

@@ -79,7 +79,7 @@ SPECS: Final[dict[str, Json]] = {
                         _object(
                             {
                                 "resource": _object(
-                                    {"type": {"enum": ["topic", "cluster"]}},
+                                    {"type": {"enum": ["topic", "group", "cluster"]}},
                                     {"name": TEXT, "patternType": {"const": "literal"}},
                                 ),
                                 "operations": _list(

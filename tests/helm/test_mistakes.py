@@ -61,7 +61,28 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("bridge.capture.flightRecorderBytes (9437184) exceeds half of bridge.capture.maxBytes (16777216)",),
     ),
     "invalid memory": ({"resources": {"limits": {"memory": "lots"}}}, ("write it like 512Mi",)),
-    "shards that roll": ({"shards": 3, "strategy": {"type": "RollingUpdate"}}, ("Leave strategy.type at Recreate",)),
+    "shards that roll": ({"shards": 3, "strategy": {"type": "RollingUpdate"}}, ("Leave strategy.type empty",)),
+    "pods that are no group": ({"replicas": 2}, ("replicas is 2, but standby.enabled is false",)),
+    "a group of one name": (
+        {"standby": {"enabled": True}, "bridge": {"instance": "one"}},
+        ("bridge.instance is one, but standby.enabled is true",),
+    ),
+    "a group that nobody may evict": (
+        {"standby": {"enabled": True}, "podDisruptionBudget": {"minAvailable": 2}},
+        ("podDisruptionBudget.minAvailable is 2, but there are 2 pods", "Set it to 1 or less"),
+    ),
+    "fewer partitions than shards": (
+        {
+            "shards": 3,
+            "standby": {"enabled": True},
+            "strimzi": {"cluster": "market", "topics": {"enabled": True, "shardPartitions": 2}},
+        },
+        ("strimzi.topics.shardPartitions is 2, but shards is 3",),
+    ),
+    "a topic of shards that is another, too": (
+        {"standby": {"enabled": True}, "kafka": {"topics": {"names": {"shards": "aries.control"}}}},
+        ("each kind of record needs its own topic",),
+    ),
     "shards of one name": ({"shards": 3, "bridge": {"instance": "one"}}, ("bridge.instance is one",)),
     "symbols that YAML reads otherwise": (
         {"aries": {"symbols": ["AAPL", True, 1.5, None]}},

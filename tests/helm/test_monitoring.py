@@ -37,6 +37,18 @@ WITHOUT_SAMPLES = {
     "aries_bridge_chain_contracts": {"underlying"},
     "aries_bridge_chain_resolved_timestamp_seconds": {"underlying"},
 }
+#: Metrics of bridges that share shards (`BRIDGE_SHARD=group`), which others do not have.
+OF_A_GROUP = {
+    "aries_bridge_group_members": set(),
+    "aries_bridge_group_rebalances_total": set(),
+    "aries_bridge_group_standby": set(),
+    "aries_bridge_plan_mismatch_members": set(),
+    "aries_bridge_shard_claims_total": {"cause"},
+    "aries_bridge_shard_lease_seconds": {"shard"},
+    "aries_bridge_shard_owned": {"shard"},
+    "aries_bridge_shard_releases_total": {"cause"},
+    "aries_bridge_shards_without_owner": set(),
+}
 _SELECTED = re.compile(r"(?P<metric>[a-zA-Z_:][a-zA-Z0-9_:]*)\{(?P<matchers>[^}]*)\}")
 _LABEL = re.compile(r"(\w+)(?:=~|!~|!=|=)")
 _GROUPED = re.compile(r"\b(?:by|on) \(([^)]*)\)")
@@ -74,8 +86,9 @@ def _dashboard_expressions() -> Iterator[str]:
 
 
 def _alert_expressions(helm: Helm) -> Iterator[str]:
-    [group] = helm.render(example("monitoring")).one("PrometheusRule")["spec"]["groups"]
-    yield from (rule["expr"] for rule in group["rules"])
+    for name in ("monitoring", "standby"):
+        [group] = helm.render(example(name)).one("PrometheusRule")["spec"]["groups"]
+        yield from (rule["expr"] for rule in group["rules"])
 
 
 def unknown(expression: str, exposed: dict[str, set[str]]) -> list[str]:
@@ -92,7 +105,7 @@ async def test_alerts_and_dashboard_use_existing_metrics(helm: Helm, exposed: di
     """Every metric and label of every expression is in the output of a running bridge."""
     expressions = [*_alert_expressions(helm), *_dashboard_expressions()]
     assert len(expressions) > 40
-    for metric, labels in WITHOUT_SAMPLES.items():
+    for metric, labels in (*WITHOUT_SAMPLES.items(), *OF_A_GROUP.items()):
         exposed.setdefault(metric, set()).update(labels)
     assert {expression: bad for expression in expressions if (bad := unknown(expression, exposed))} == {}
     assert unknown('rate(aries_bridge_lost_total{namespace="x",colour="red"}[5m])', exposed) == [
@@ -105,6 +118,19 @@ def test_the_dashboard_shows_the_metrics_of_the_contract() -> None:
     """Every metric of the contract is on the dashboard, except the socket's state, which the session's implies."""
     shown = {found["metric"] for expression in _dashboard_expressions() for found in _SELECTED.finditer(expression)}
     assert {f"aries_bridge_{name}" for name in PROMISED} - shown == {"aries_bridge_connected"}
+
+
+def test_the_dashboard_shows_the_metrics_of_a_group() -> None:
+    """Every metric of the group is on the dashboard."""
+    shown = {found["metric"] for expression in _dashboard_expressions() for found in _SELECTED.finditer(expression)}
+    assert shown >= OF_A_GROUP.keys()
+
+
+def test_a_bridge_without_standby_needs_no_metric_of_a_group(helm: Helm) -> None:
+    """Its alerts have none of them, so that each is read as it was."""
+    [group] = helm.render(example("monitoring")).one("PrometheusRule")["spec"]["groups"]
+    for rule in group["rules"]:
+        assert not [metric for metric in OF_A_GROUP if metric in rule["expr"]]
 
 
 def test_the_dashboard_is_complete(helm: Helm) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: The oldest whose schemas are looked at, by two examples that have all there is of Kubernetes' own.
 OLDEST_KUBERNETES = "1.27"
-OLDEST = (example("full"), example("shards"))
+OLDEST = (example("full"), example("shards"), example("standby"))
 each_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem.removesuffix("-values"))
 
 

@@ -295,6 +295,16 @@ def test_shards_know_their_number(helm: Helm, files: Files) -> None:
     assert (found.shard, found.bridge_shards) == (2, objects.workload["spec"]["replicas"])
 
 
+def test_pods_with_standbys_are_a_group(helm: Helm, files: Files) -> None:
+    """A pod shares the shards with the others, in the group and the topic for which Strimzi's user has the rights."""
+    objects = helm.render(example("standby"))
+    found = loaded(objects, files)
+    assert (found.is_grouped, found.bridge_shards) == (True, 3)
+    acls = objects.one("KafkaUser")["spec"]["authorization"]["acls"]
+    assert {found.group_id, found.shards_topic} <= {acl["resource"].get("name") for acl in acls}
+    assert found.shards_topic in {one["spec"]["topicName"] for one in objects.of("KafkaTopic")}
+
+
 def test_extra_variables_override_values(helm: Helm, files: Files) -> None:
     """`extraEnv` overrides what the values set."""
     values = {"extraEnv": [{"name": "ARIES_PING_INTERVAL_SECONDS", "value": "7"}]}
@@ -316,5 +326,5 @@ def test_values_are_merged_as_by_helm() -> None:
 def test_the_setting_of_a_value_is_found() -> None:
     """The setting in a comment is found, and nothing else."""
     value = next(one for one in values_table.values() if one.name == "kafka.producer.lingerMs")
-    assert (value.setting, value.default, value.is_section) == ("KAFKA_LINGER_MS", 2, False)
+    assert (value.setting, value.default, value.is_section) == ("KAFKA_LINGER_MS", 1, False)
     assert dataclasses.replace(value, comment="`ARIES_X` alone").setting == ""

@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiokafka.errors import ProducerClosed
 
+from bridge.kafka.produce_requests import BatchAnswer
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from bridge.kafka.broker_support import Lack
-    from bridge.kafka.record_batch import RecordBatch
+    from bridge.kafka.produce_requests import OnAnswers, OutgoingBatch
 
 
 @dataclass(frozen=True, slots=True)
 class SentBatch:
-    """A batch that was sent, and its acknowledgement to come."""
+    """A batch that was sent, and who is told the answer to come."""
 
     topic: str
     partition: int
     records: int
-    acknowledgement: asyncio.Future[object]
+    on_answers: OnAnswers
 
     def acknowledge(self) -> None:
         """Answer as a broker that has it."""
-        self.acknowledgement.set_result(None)
+        self.on_answers([BatchAnswer(self.topic, self.partition, None)])
 
     def reject(self, error: Exception) -> None:
         """Answer with an error."""
-        self.acknowledgement.set_exception(error)
+        self.on_answers([BatchAnswer(self.topic, self.partition, error)])
 
 
 @dataclass(slots=True)
 class FakeProducer:
-    """A producer of topics with one partition each; ``missing`` topics have none, ``leaderless`` ones no leader."""
+    """A producer of topics with one partition each; ``missing`` topics have none, ``leaderless`` ones no leader.
+
+    The brokers of ``busy`` ones have something to answer since then.
+    """
 
     sent: list[SentBatch] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     leaderless: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
+    busy: dict[str, float] = field(default_factory=dict)
     silence: str = ""
     last_failure: str = ""
     lack: Lack | None = None
@@ -51,13 +56,15 @@ class FakeProducer:
     closed: bool = False
     abandoned: bool = False
 
-    def send(self, batch: RecordBatch, topic: str, partition: int) -> asyncio.Future[object]:
-        """Record the batch, for the test to answer."""
+    def send(self, batches: Sequence[OutgoingBatch], on_answers: OnAnswers) -> None:
+        """Record the batches, for the test to answer."""
         if self.ended:
             raise ProducerClosed
-        acknowledgement: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self.sent.append(SentBatch(topic, partition, batch.record_count(), acknowledgement))
-        return acknowledgement
+        self.sent += [SentBatch(topic, number, batch.records, on_answers) for topic, number, batch in batches]
+
+    def busy_since(self, topic: str, partition: int) -> float | None:
+        """Return what the test says."""
+        return self.busy.get(topic)
 
     def rewind(self, topic: str, partition: int, records: int) -> None:
         """Record which batch's sequence number is used again."""

@@ -10,34 +10,67 @@ from bridge.topics import Topic
 from tests.support.service import eventually, publishing
 
 if TYPE_CHECKING:
+    from bridge.app import Bridge
     from bridge.kafka.embedded_broker import EmbeddedBroker
+    from bridge.pipeline.partition_queue import PartitionQueue
 
-A_MINUTE_MS = 60_000
-LINGERING = {"KAFKA_LINGER_MS": str(A_MINUTE_MS)}
-#: Of the event loop: without a time to wait a record is sent in the first of them.
+#: Nothing of a test takes so long.
+A_MINUTE = {"KAFKA_LINGER_MS": "60000"}
+#: Of the event loop: what is sent without a wait is sent in the first of them.
 TURNS = 100
 
 
-async def test_a_record_that_has_waited_long_enough_is_sent_at_once(
-    broker: EmbeddedBroker, topics: None, topic_prefix: str
-) -> None:
-    """The time to wait for more counts from when the oldest record was read, not from when its partition is free."""
-    async with publishing(broker.bootstrap_servers, topic_prefix, **LINGERING) as bridge:
-        queue = bridge.buffer.queue_for(Topic.QUOTES, b"AAPL")
-        bridge.buffer.add(queue, (wall_us() - A_MINUTE_MS * 1000, b"AAPL", b"old", None))
-        bridge.buffer.add(queue, (wall_us(), b"AAPL", b"new", None))
-        await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == 2, "both are published")
+def add(bridge: Bridge, value: bytes) -> PartitionQueue:
+    """Queue a record, and return its queue."""
+    queue = bridge.buffer.queue_for(Topic.QUOTES, b"AAPL")
+    bridge.buffer.add(queue, (wall_us(), b"AAPL", value, None))
+    return queue
 
 
-async def test_a_new_record_waits_for_more_until_the_bridge_stops(
+async def test_a_record_after_a_pause_is_sent_at_once(broker: EmbeddedBroker, topics: None, topic_prefix: str) -> None:
+    """Nothing was sent for as long as records may wait for others, so that it waits for none."""
+    async with publishing(broker.bootstrap_servers, topic_prefix, **A_MINUTE) as bridge:
+        add(bridge, b"first")
+        await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == 1, "it is published")
+
+
+async def test_records_of_a_stream_wait_for_others_until_the_bridge_stops(
     broker: EmbeddedBroker, topics: None, topic_prefix: str
 ) -> None:
-    """A batch lingers so that it grows; a bridge that stops sends what it has."""
-    async with publishing(broker.bootstrap_servers, topic_prefix, **LINGERING) as bridge:
-        queue = bridge.buffer.queue_for(Topic.QUOTES, b"AAPL")
-        bridge.buffer.add(queue, (wall_us(), b"AAPL", b"new", None))
+    """Soon after other records they linger, so that batches grow; a bridge that stops sends what it has."""
+    async with publishing(broker.bootstrap_servers, topic_prefix, **A_MINUTE) as bridge:
+        add(bridge, b"first")
+        await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == 1, "it is published")
+        queue = add(bridge, b"second")
+        add(bridge, b"third")
         for _ in range(TURNS):
             await asyncio.sleep(0)
-        assert (len(queue.waiting), queue.in_flight) == (1, [])
+        assert (len(queue.waiting), queue.in_flight) == (2, [])
         await bridge.publisher.drained()
-        assert bridge.accounts.published[Topic.QUOTES] == 1
+        assert bridge.accounts.published[Topic.QUOTES] == 3
+
+
+async def test_records_that_wait_go_together_when_the_time_is_over(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """One request has all of them."""
+    async with publishing(broker.bootstrap_servers, topic_prefix, KAFKA_LINGER_MS="100") as bridge:
+        rounds = bridge.latency.produce_ack
+        add(bridge, b"first")
+        await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == 1, "the first is published")
+        for number in range(10):
+            add(bridge, b"%d" % number)
+        await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == 11, "all are published")
+        assert {sample.value for sample in rounds.collect().samples if sample.name.endswith("_count")} == {2}
+
+
+async def test_enough_records_for_a_batch_wait_for_no_more(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str
+) -> None:
+    """They would not fit."""
+    settings = {**A_MINUTE, "KAFKA_BATCH_BYTES": "1024"}
+    async with publishing(broker.bootstrap_servers, topic_prefix, **settings) as bridge:
+        add(bridge, b"first")
+        await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == 1, "the first is published")
+        add(bridge, bytes(2000))
+        await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == 2, "the large one is published")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from bridge.kafka import (
 )
 from bridge.kafka.batch_sender import Batching
 from bridge.kafka.broker_support import Lack
-from bridge.kafka.error_policy import BatchRejected
+from bridge.kafka.error_policy import BatchRejected, NotSent
 from bridge.kafka.publisher import Publisher
 from bridge.market_data import Update, UpdateKind
 from bridge.observability.latency import LatencyMetrics
@@ -65,6 +66,8 @@ class Kafka:
     """The producers that a publisher has started, one after the other, and the records that it is given."""
 
     def __init__(self, *, delivery_timeout_seconds: float) -> None:
+        #: Whether anything may be sent.
+        self.may_send = True
         self.producers: list[FakeProducer] = []
         #: Raised by the next attempts to start a producer.
         self.refusals: list[Exception] = []
@@ -90,6 +93,7 @@ class Kafka:
             batching=Batching(linger_seconds=0, batch_bytes=1 << 16, compression="none"),
             delivery_timeout_seconds=delivery_timeout_seconds,
             ready=ready,
+            may_send=lambda: self.may_send,
             start_producer=self._start,
         )
 
@@ -440,6 +444,18 @@ async def test_a_producer_whose_task_has_ended_is_replaced() -> None:
         assert (await kafka.batch(1)).records == 1
 
 
+async def test_a_producer_that_takes_nothing_is_replaced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is in flight that could still be acknowledged."""
+    monkeypatch.setattr(batch_sender, "SETTLE_SECONDS", 600.0)
+    monkeypatch.setattr(metadata_watchdog, "METADATA_CHECK_SECONDS", 600.0)
+    async with publishing() as kafka:
+        kafka.producers[0].ended = True
+        kafka.add(Topic.QUOTES, b"1", b"2")
+        again = await kafka.batch(1)
+        assert (again.records, kafka.values(Topic.QUOTES)) == (2, [b"1", b"2"])
+        assert kafka.producers[0].abandoned
+
+
 async def test_brokers_that_have_moved_replace_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that stays unanswered while Kafka answers at its bootstrap servers is sent again."""
     monkeypatch.setattr(metadata_watchdog, "UNREACHABLE_AFTER_SECONDS", QUICK)
@@ -462,6 +478,79 @@ async def test_kafka_that_cannot_be_reached_is_tried_again() -> None:
         unavailable = [line for line in logs if line["event"] == "Kafka unavailable, retrying"]
         assert [line["reason"] for line in unavailable] == ["no route", "no route"]
         assert kafka.publisher.state.connected
+
+
+async def test_records_of_a_busy_broker_wait_and_go_together() -> None:
+    """A batch is filled when its broker takes it."""
+    async with publishing() as kafka:
+        kafka.add(Topic.TIMESALES, b"1")
+        other = await kafka.batch(0)
+        kafka.producers[0].busy = {QUOTES: time.monotonic()}
+        kafka.add(Topic.QUOTES, b"1")
+        buffer = kafka.pipeline.buffer
+        await eventually(lambda: buffer.ready_bytes == 0, "the queue waits")
+        kafka.add(Topic.QUOTES, b"2")
+        assert len(kafka.producers[0].sent) == 1
+        kafka.producers[0].busy = {}
+        other.acknowledge()
+        later = await kafka.batch(0, 1)
+        assert (later.topic, later.records) == (QUOTES, 2)
+
+
+async def test_a_queue_whose_broker_is_silent_is_stalled() -> None:
+    """It shares the budget of stalled queues, though none of its batches was sent, until its broker takes one."""
+    async with publishing() as kafka:
+        queue = kafka.pipeline.buffer.queue_for(Topic.QUOTES, b"AAPL")
+        kafka.producers[0].busy = {QUOTES: time.monotonic() - metadata_watchdog.STALLED_AFTER_SECONDS}
+        kafka.add(Topic.QUOTES, b"1")
+        await eventually(lambda: queue.is_stalled, "the queue is stalled")
+        assert kafka.pipeline.buffer.oldest_unanswered() is None
+        kafka.producers[0].busy = {}
+        (await kafka.batch(0)).acknowledge()
+        assert not queue.is_stalled
+
+
+async def test_nothing_is_sent_while_it_may_not_be() -> None:
+    """Records wait in their queues, for which nobody is overdue, and go out when it is allowed."""
+    async with publishing() as kafka:
+        kafka.may_send = False
+        kafka.add(Topic.QUOTES, b"1")
+        kafka.add(Topic.TIMESALES, b"2")
+        buffer = kafka.pipeline.buffer
+        await eventually(lambda: buffer.ready_bytes == 0, "the queues are deferred")
+        assert kafka.producers[0].sent == []
+        assert buffer.oldest_unanswered() is None
+        kafka.may_send = True
+        buffer.resume_deferred()
+        await kafka.batch(0, 1)
+        assert {one.topic for one in kafka.producers[0].sent} == {QUOTES, SALES}
+
+
+async def test_a_batch_that_was_not_sent_after_all_is_as_if_it_never_had_been() -> None:
+    """Its records are the first again, under the same sequence numbers, and its topic and broker are not at fault."""
+    async with publishing() as kafka:
+        kafka.add(Topic.QUOTES, b"1", b"2")
+        first = await kafka.batch(0)
+        kafka.may_send = False
+        kafka.add(Topic.QUOTES, b"3")
+        before = kafka.publisher.state.last_error
+        first.reject(NotSent())
+        buffer = kafka.pipeline.buffer
+        assert kafka.producers[0].rewound == [(QUOTES, 0, 2)]
+        assert kafka.values(Topic.QUOTES) == [b"1", b"2", b"3"]
+        assert (buffer.oldest_unanswered(), kafka.is_held) == (None, False)
+        assert (kafka.publisher.state.last_error, kafka.publisher.state.rebuilds) == (before, 0)
+        assert kafka.producers[0].metadata_requests == 0
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(kafka.producers[0].sent) == 1
+        kafka.may_send = True
+        buffer.resume_deferred()
+        again = await kafka.batch(0, 1)
+        assert again.records == 3
+        again.acknowledge()
+        await kafka.publisher.drained()
+        assert kafka.pipeline.accounts.published[Topic.QUOTES] == 3
 
 
 class TestMissingTopics:
@@ -617,7 +706,7 @@ async def test_close_is_graceful_only_if_nothing_is_in_flight() -> None:
 
 async def test_a_library_without_a_name_that_is_used_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The start fails with the version that is needed, instead of failing later."""
-    names: dict[str, Any] = {"client": ("_conns",), "accumulator": ("_gone",), "sender": ()}
+    names: dict[str, Any] = {"client": ("_conns",), "connection": ("_gone",)}
     monkeypatch.setattr(aiokafka_internals, "REQUIRED", names)
-    with pytest.raises(UnsupportedLibrary, match=r"lacks accumulator\._gone.*install aiokafka 0\.14\.0"):
+    with pytest.raises(UnsupportedLibrary, match=r"lacks connection\._gone.*install aiokafka 0\.14\.0"):
         await Kafka(delivery_timeout_seconds=60).publisher.connect()

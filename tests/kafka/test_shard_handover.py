@@ -138,7 +138,7 @@ async def test_a_killed_shard_is_waited_for_until_it_is_silent(
     async with Simulator(rate=400) as simulator:
         old, new = (shard(simulator, broker.bootstrap_servers, topic_prefix, 0, count) for count in (2, 3))
         async with publishing(broker.bootstrap_servers, topic_prefix, **old) as killed:
-            killed.control.session_id = 1
+            killed.control.start_session(1)
             killed.control.announce(ControlKind.HEARTBEAT)
             await killed.publisher.drained()
         with structlog.testing.capture_logs() as logs:

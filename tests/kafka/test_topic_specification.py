@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.kafka.cluster import PartitionDescription, TopicDescription
-from bridge.kafka.partition_counts import unequal_partition_counts
+from bridge.kafka.partition_counts import shards_topic_problem, unequal_partition_counts
 from bridge.kafka.topic_specification import (
     TopicOptions,
     TopicSpecification,
@@ -116,3 +116,14 @@ def test_unequal_data_topics_are_listed_by_name() -> None:
     """Only data topics that exist are compared."""
     assert unequal_partition_counts(NAMES, {"aries.quotes": 4, "books": 4, "aries.dlq": 1}) == ""
     assert unequal_partition_counts(NAMES, {"aries.quotes": 4, "books": 5}) == "aries.quotes: 4, books: 5"
+
+
+def test_each_shard_needs_a_partition_of_its_own() -> None:
+    """More are fine; a missing topic and missing partitions are told apart, and both problems name the command."""
+    assert shards_topic_problem(3, 3, "md.shards") is shards_topic_problem(9, 3, "md.shards") is None
+    missing, few = shards_topic_problem(0, 3, "md.shards"), shards_topic_problem(2, 3, "md.shards")
+    assert missing is not None
+    assert few is not None
+    assert "Kafka has no topic md.shards" in missing
+    assert "too few partitions: 2, and each of BRIDGE_SHARDS (3)" in few
+    assert all("`aries-bridge topics` with BRIDGE_SHARD=group" in problem for problem in (missing, few))

@@ -12,7 +12,7 @@ from bridge import settings
 from bridge.app import Service
 from bridge.simulator import faults
 from bridge.simulator.server import Simulator
-from bridge.topics import Topic
+from bridge.topics import SHARDS_TOPIC, Topic
 from tests.observability.chromium import TAB
 from tests.observability.http_client import client
 from tests.support.service import environment, eventually, running, serving
@@ -127,6 +127,38 @@ async def test_it_lists_stale_symbols(broker: EmbeddedBroker, topic_prefix: str,
             assert (symbol, topic, last_data) == ("MSFT", "quotes", "never")
             assert "1 without data" in await window.text("#symbols-caption")
             assert await window.errors() == []
+
+
+async def test_it_shows_the_group(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:
+    """In a group there are the shards with their owners, the members and the hand-overs; elsewhere they are hidden."""
+    broker.create_topics([f"{topic_prefix}.{SHARDS_TOPIC}"])
+    async with Simulator(rate=200) as simulator:
+        environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
+        async with serving({**environ, "BRIDGE_SHARD": "group", "BRIDGE_SHARDS": "2"}) as service:
+            await eventually(lambda: service.bridge.group and len(service.bridge.group.shards) == 2, "both are owned")
+            assert service.http.url is not None
+            await window.open(service.http.url)
+            await window.holds(READY)
+            shards, members, handovers = [
+                await window.run(ROWS, f"#{table}") for table in ("shards", "members", "handovers")
+            ]
+            terms = dict(await window.run(TERMS))
+            assert f"owner in the group {topic_prefix}" in await window.text("#about")
+            assert await window.run(LOW_CONTRAST) == []
+            assert await window.errors() == []
+        async with serving(environ) as service:
+            await eventually(lambda: service.http.url, "HTTP")
+            assert service.http.url is not None
+            await window.open(service.http.url)
+            await window.holds(READY)
+            assert await window.run("return document.querySelector('#group-section').hidden")
+    assert [(shard, *cells[:2]) for shard, cells in shards] == [
+        ("0", "owned", "test-bridge (this process)"),
+        ("1", "owned", "test-bridge (this process)"),
+    ]
+    assert [(name, cells[0]) for name, cells in members] == [("test-bridge", "0, 1")]
+    assert sorted(cells[:3] for _, cells in handovers) == [["0", "claimed", "first"], ["1", "claimed", "first"]]
+    assert terms["group Role"] == "owner of 0, 1 of 2 shards"
 
 
 async def test_it_is_live_until_it_is_paused(broker: EmbeddedBroker, topic_prefix: str, window: Browser) -> None:

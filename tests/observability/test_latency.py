@@ -5,12 +5,23 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from bridge.observability.latency import BUCKETS, MAX_RECENT_BATCHES, RECENT_SECONDS, LatencyMetrics, percentile
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.registry import Collector
+
+from bridge.observability.latency import (
+    BUCKETS,
+    MAX_RECENT_BATCHES,
+    NAMESPACE,
+    RECENT_SECONDS,
+    LatencyHistogram,
+    LatencyMetrics,
+    percentile,
+)
 from bridge.pipeline.partition_queue import PartitionQueue
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from prometheus_client import Histogram
+    from prometheus_client.core import HistogramMetricFamily
 
 SECOND_US = 1_000_000
 
@@ -22,15 +33,15 @@ def queue(topic: Topic, read_us: int, *, sent_at: float = 0.0) -> PartitionQueue
     return made
 
 
-def count(histogram: Histogram, le: float = math.inf) -> float:
+def count(histogram: LatencyHistogram, le: float = math.inf) -> float:
     """Return how many observations are not above a bound."""
-    samples = {sample.labels.get("le"): sample.value for metric in histogram.collect() for sample in metric.samples}
+    samples = {sample.labels.get("le"): sample.value for sample in histogram.collect().samples}
     return samples["+Inf" if math.isinf(le) else str(le)]
 
 
-def total(histogram: Histogram) -> float:
+def total(histogram: LatencyHistogram) -> float:
     """Return the sum of all observations."""
-    samples = {sample.name: sample.value for metric in histogram.collect() for sample in metric.samples}
+    samples = {sample.name: sample.value for sample in histogram.collect().samples}
     return next(value for name, value in samples.items() if name.endswith("_sum"))
 
 
@@ -77,3 +88,21 @@ def test_percentiles_are_observed_values() -> None:
     assert [percentile(ordered, part) for part in (0.5, 0.99, 1.0)] == [50.0, 99.0, 100.0]
     assert percentile([3.0], 0.5) == percentile([3.0], 0.99) == 3.0
     assert percentile([], 0.5) is None
+
+
+def test_a_histogram_reads_as_one_of_the_client_library() -> None:
+    """Values on a bound count below it, and the text of a scrape is the same."""
+
+    class Ours(Collector):
+        def collect(self) -> list[HistogramMetricFamily]:
+            return [ours.collect()]
+
+    ours, theirs = LatencyHistogram("x_seconds", "X."), CollectorRegistry()
+    reference = Histogram("x_seconds", "X.", namespace=NAMESPACE, buckets=BUCKETS, registry=theirs)
+    for value in (0.0, BUCKETS[0], 0.0003, BUCKETS[-1], 1000.0, 0.25):
+        ours.observe(value)
+        reference.observe(value)
+    registry = CollectorRegistry()
+    registry.register(Ours())
+    expected = [line for line in generate_latest(theirs).decode().splitlines() if "_created" not in line]
+    assert generate_latest(registry).decode().splitlines() == expected

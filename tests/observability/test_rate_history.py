@@ -30,7 +30,7 @@ async def test_rates_follow_the_accounts() -> None:
 
 async def test_the_lag_of_a_blocked_loop_is_measured() -> None:
     """The largest lag is remembered until a scrape finds it."""
-    history = RateHistory(Accounts())
+    history = RateHistory(Accounts(lines_received=1))
     history.start()
     try:
         time.sleep(TICK_SECONDS * 3)  # noqa: ASYNC251 - this is the fault

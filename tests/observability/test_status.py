@@ -134,7 +134,7 @@ async def test_it_identifies_the_bridge_and_its_connections(broker: EmbeddedBrok
     assert SECRET not in answer.text
     assert status["aries"]["url"] == simulator.url
     assert (status["version"], status["instance"]) == (package.__version__, "test-bridge")
-    assert (status["shard"], status["shards"]) == (0, 4)
+    assert (status["shard"], status["shards"], status["group"]) == (0, 4, None)
     assert status["symbols"] == {"own": symbols, "of_all_shards": 3}
     assert (status["phase"], status["state"], status["alive"], status["ready"]) == ("running", "streaming", True, True)
     assert at(status["started_at"]) < at(status["aries"]["session"]["since"]) <= at(status["now"])

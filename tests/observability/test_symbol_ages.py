@@ -48,7 +48,7 @@ class World:
 
     def start_session(self, session_id: int) -> None:
         self.pipeline.ingest.start_session(session_id)
-        self.pipeline.control.session_id = session_id
+        self.pipeline.control.start_session(session_id)
 
     def quote(self, *symbols: str) -> None:
         lines = [(b"raw", Update(UpdateKind.QUOTE, symbol, {"bidPrice": "1"})) for symbol in symbols]

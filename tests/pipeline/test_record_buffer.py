@@ -46,6 +46,23 @@ def test_a_queue_is_ready_once_until_its_batch_is_acknowledged() -> None:
     assert accounts.published[Topic.QUOTES] == 1
 
 
+def test_the_oldest_record_that_is_not_acknowledged() -> None:
+    """It counts until its batch is acknowledged, also if that is sent again; control records do not."""
+    buffer, _ = opened()
+    queue = buffer.queue_for(Topic.QUOTES, b"AAPL")
+    buffer.add(buffer.queue_for(Topic.CONTROL, b"me"), (1, b"me", b"x", None))
+    assert buffer.oldest_unacknowledged_us() is None
+    for time_us in (5, 6):
+        buffer.add(queue, (time_us, b"AAPL", b"1", None))
+    buffer.take_ready()
+    buffer.start_batch(queue, 1, now=0)
+    assert buffer.oldest_unacknowledged_us() == 5
+    buffer.requeue()
+    buffer.start_batch(queue, 1, now=0)
+    buffer.acknowledge(queue)
+    assert buffer.oldest_unacknowledged_us() == 6
+
+
 def test_the_same_key_always_has_the_same_lane() -> None:
     """A symbol stays on its partition."""
     buffer, _ = opened()
@@ -86,6 +103,57 @@ def test_room_is_what_the_budget_leaves() -> None:
     buffer.acknowledge(queue)
     assert buffer.offer(queue, first)
     assert (accounts.published.total(), accounts.pending) == (1, 1)
+
+
+def test_the_records_of_some_symbols_are_dropped_wherever_they_are() -> None:
+    """Waiting, in flight or set aside: they leave budget and accounts; others stay in order, dead letters, too."""
+    buffer, accounts = opened()
+    queue = buffer.queue_for(Topic.QUOTES, b"AAPL")
+    letters = buffer.queue_for(Topic.DLQ, None)
+    buffer.add(letters, record(b"AAPL", b"letter", "not_json"))
+    for key, value in [(b"AAPL", b"1"), (b"MSFT", b"2"), (b"AAPL", b"3"), (b"MSFT", b"4"), (b"AAPL", b"5")]:
+        buffer.add(queue, record(key, value))
+    buffer.take_ready()
+    buffer.start_batch(queue, 2, now=0)
+    assert buffer.holds("AAPL".__eq__)
+    assert buffer.drop("AAPL".__eq__, "lease_lost") == 3
+    assert not buffer.holds("AAPL".__eq__)
+    assert buffer.holds("MSFT".__eq__)
+    assert [value for _, _, value, _ in queue.in_flight] == [b"2"]
+    assert [value for _, _, value, _ in queue.waiting] == [b"4"]
+    assert dict(accounts.dropped) == {(Topic.QUOTES, "lease_lost"): 3}
+    assert accounts.pending == 3
+    assert buffer.bytes == sum(size_of(one) for one in (*queue.in_flight, *queue.waiting, *letters.waiting))
+    buffer.acknowledge(queue)
+    assert accounts.published[Topic.QUOTES] == 1
+    buffer.requeue()
+    assert [value for _, _, value, _ in queue.waiting] == [b"4"]
+
+
+def test_suspects_are_dropped_like_others() -> None:
+    """A search for a record at fault ends, as some of the records may be gone."""
+    buffer, accounts = opened()
+    queue = buffer.queue_for(Topic.QUOTES, b"AAPL")
+    for key, value in [(b"AAPL", b"1"), (b"MSFT", b"2")]:
+        buffer.add(queue, record(key, value))
+    queue.set_aside_first(bytes)
+    assert buffer.holds("AAPL".__eq__)
+    assert buffer.drop("AAPL".__eq__, "handed_over") == 1
+    assert (queue.suspects, len(queue), queue.is_limited) == ([], 1, False)
+    assert accounts.pending == 1
+
+
+def test_whether_a_topic_has_records_left() -> None:
+    """What waits and what is in flight counts."""
+    buffer, _ = opened()
+    assert not buffer.holds_any(Topic.CONTROL)
+    queue = buffer.queue_for(Topic.CONTROL, b"me")
+    buffer.add(queue, record(b"me", b"x"))
+    assert buffer.holds_any(Topic.CONTROL)
+    buffer.start_batch(queue, 1, now=0)
+    assert buffer.holds_any(Topic.CONTROL)
+    buffer.acknowledge(queue)
+    assert not buffer.holds_any(Topic.CONTROL)
 
 
 class LanesMachine(RuleBasedStateMachine):
@@ -133,6 +201,12 @@ class LanesMachine(RuleBasedStateMachine):
         _, key, value, _ = self.buffer.remove_waiting(queue, 0)
         self.added[key or b""].remove(value)
         self.accounts.lines_received -= 1
+
+    @rule(key=st.sampled_from(["A", "B", "C", "D"]))
+    def drop_a_symbol_with_its_producer(self, key: str) -> None:
+        self.buffer.drop(key.__eq__, "lease_lost")
+        self.added[key.encode()] = self.arrived[key.encode()].copy()
+        self.buffer.requeue()
 
     @precondition(lambda self: self.in_flight())
     @rule(data=st.data())

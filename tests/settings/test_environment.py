@@ -58,7 +58,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
         "kafka_oauth_extensions": (),
         "kafka_topic_prefix": "aries",
         "kafka_compression": "zstd",
-        "kafka_linger_ms": 2,
+        "kafka_linger_ms": 1,
         "kafka_batch_bytes": 524288,
         "kafka_delivery_timeout_seconds": 120.0,
         "schema_registry_auto_register": False,
@@ -179,7 +179,7 @@ def test_settings_are_frozen() -> None:
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
 def test_an_empty_value_is_unset(empty: str) -> None:
     """An empty variable counts as unset, for values, required settings and secrets alike."""
-    assert load({**REQUIRED, "KAFKA_LINGER_MS": empty, "ARIES_API_KEY": empty}).kafka_linger_ms == 2
+    assert load({**REQUIRED, "KAFKA_LINGER_MS": empty, "ARIES_API_KEY": empty}).kafka_linger_ms == 1
     assert "KAFKA_BOOTSTRAP_SERVERS is not set" in problems({"KAFKA_BOOTSTRAP_SERVERS": empty})[0]
     assert len(problems({"ARIES_ACCESS_TOKEN": empty})) == 1
 
@@ -363,6 +363,20 @@ def test_any_text_can_be_examined(texts: dict[str, str]) -> None:
 def test_the_dialect_follows_the_path_unless_it_is_set(dialect: str, url: str, expected: str) -> None:
     """``auto`` depends on the URL's path only."""
     assert load({**REQUIRED, "ARIES_DIALECT": dialect, "ARIES_WS_URL": url}).dialect == expected
+
+
+def test_the_names_of_a_group() -> None:
+    """Group and consumer group are named after the prefix of the topics unless BRIDGE_GROUP names them."""
+    alone = load({**REQUIRED, "KAFKA_TOPIC_PREFIX": "p"})
+    assert (alone.is_grouped, alone.group, alone.shards_topic) == (False, None, "p.shards")
+    grouped = load({**REQUIRED, "KAFKA_TOPIC_PREFIX": "p", "BRIDGE_SHARD": "group"})
+    assert (grouped.is_grouped, grouped.shard, grouped.group, grouped.group_id) == (True, 0, "p", "p.shards")
+    named = {"BRIDGE_GROUP": "team/us", "KAFKA_TOPIC_SHARDS": "marks"}
+    renamed = load({**REQUIRED, "BRIDGE_SHARD": "group", **named})
+    assert (renamed.group, renamed.group_id, renamed.shards_topic) == ("team/us", "team/us.shards", "marks")
+    assert load({**REQUIRED, "BRIDGE_GROUP": "g"}).group == "g"
+    assert set(grouped.used_topics) - set(grouped.topics.values()) == {"p.shards"}
+    assert set(alone.used_topics) == set(alone.topics.values())
 
 
 def test_topics_have_the_prefix_unless_they_are_renamed() -> None:

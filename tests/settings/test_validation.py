@@ -419,6 +419,21 @@ def test_a_shard_must_be_one_of_the_shards() -> None:
     assert "BRIDGE_SHARD" in none
 
 
+@pytest.mark.parametrize("shards", ["1", "3"])
+def test_bridges_of_a_group_share_any_number_of_shards(shards: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member of a group has no number of its own, whatever its host is called."""
+    monkeypatch.setattr("socket.gethostname", lambda: "bridge-7")
+    assert problems({"BRIDGE_SHARDS": shards, "BRIDGE_SHARD": "group"}) == ()
+    (none,) = problems({"BRIDGE_SHARDS": "0", "BRIDGE_SHARD": "group"})
+    assert "BRIDGE_SHARDS" in none
+
+
+def test_the_topic_of_the_shards_is_no_other_topic() -> None:
+    """Marks among the records of another topic would be read as damaged records."""
+    (problem,) = problems({"KAFKA_TOPIC_SHARDS": "aries.control"})
+    assert "KAFKA_TOPIC_CONTROL and KAFKA_TOPIC_SHARDS are all 'aries.control'" in problem
+
+
 @pytest.mark.parametrize(("host", "shard"), [("bridge-2", 2), ("bridge", -1)])
 def test_auto_reads_the_shard_from_the_host_name(host: str, shard: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name of a StatefulSet's pod has its number; on other hosts, auto is a problem."""

@@ -49,6 +49,8 @@ def test_every_setting_is_known() -> None:
         ("KAFKA_TOPIC_QUOTE", "KAFKA_TOPIC_QUOTES"),
         ("SCHEMA_REGISTRY_URI", "SCHEMA_REGISTRY_URL"),
         ("BRIDGE_LOGLEVEL", "BRIDGE_LOG_LEVEL"),
+        ("KAFKA_TOPIC_SHARD", "KAFKA_TOPIC_SHARDS"),
+        ("KAFKA_GROUP_ID", "BRIDGE_GROUP"),
     ],
 )
 def test_a_misspelt_setting_is_reported_with_the_nearest_name(name: str, intended: str) -> None:

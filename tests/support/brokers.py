@@ -214,6 +214,15 @@ class RealKafka:
         """Return the number of the broker that leads a partition."""
         return int(self.admin().list_topics(topic, timeout=10).topics[topic].partitions[partition].leader)
 
+    def pids(self) -> list[int]:
+        """Return the process ids of the brokers that run."""
+        return [broker.process.pid for broker in self._brokers.values() if broker.process is not None]
+
+    def coordinator_of(self, group: str) -> int:
+        """Return the number of the broker that coordinates a consumer group."""
+        admin = self.admin()  # the request ends with its client
+        return int(admin.describe_consumer_groups([group])[group].result(timeout=20).coordinator.id)
+
     def kill(self, number: int = 1) -> None:
         """End a broker at once (SIGKILL); its records stay on disk."""
         process = self._process(number)

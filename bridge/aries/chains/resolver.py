@@ -173,7 +173,7 @@ class ChainResolver:
                         source.request = requests.create_task(self._request(source), name="chain request")
                 self._update()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_SECONDS):
+                    async with asyncio.timeout(TICK_SECONDS if self._sources else None):
                         await self._wake.wait()
                 self._wake.clear()
 

@@ -6,6 +6,7 @@ It sends nothing: the session (``bridge.aries.protocol.session``) composes the r
 from __future__ import annotations
 
 from enum import StrEnum
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -213,6 +214,12 @@ class Authentication:
             self._reauthenticate_at = None
             self._move(AuthTrigger.TOKEN_DUE)
         return outcome
+
+    @property
+    def next_tick(self) -> float:
+        """Return when ``tick`` has something to do, unless an answer comes or a token is sent before."""
+        due = self._sent_at + AUTH_TIMEOUT_SECONDS if self.answer_pending else self._reauthenticate_at
+        return inf if due is None else due
 
     def _time_out(self, now: float, last_data: float | None) -> Outcome | None:
         """Decide by the data whether a missing answer is a rejection, or only had a shape that is not known."""

@@ -13,6 +13,7 @@ missing, a ping is sent; if that is answered, ``bridge.aries.protocol.silence`` 
 from __future__ import annotations
 
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from bridge.market_data import JsonObject
+
+#: How often the answer to a ping is looked for.
+ANSWER_CHECK_SECONDS: Final = 0.1
 
 
 class MarketHours(StrEnum):
@@ -73,6 +77,7 @@ class KeepAlive:
         self._quiet_since = now
         self._next_ping: float | None = None
         self._pinged_at: float | None = None
+        self._checked_at = now
         self.protocol_ping_due = self._pong_received = self._protocol_pong_received = False
         self._pong_missing = False  # as was reported
         self._silence = silence or SilencePolicy(timing.stale_after_seconds)
@@ -163,6 +168,20 @@ class KeepAlive:
             return True
         return now >= self._next_ping
 
+    @property
+    def next_tick(self) -> float:
+        """Return when ``ping_due`` and ``check`` are to be asked again, unless more is expected of the server before.
+
+        Once a ping is sent, anything may answer it, so that its answer is looked for at short intervals.
+        """
+        if self._next_ping is None:
+            return inf
+        if self._pinged_at is not None:
+            return self._checked_at + ANSWER_CHECK_SECONDS
+        if not self.data_expected:
+            return self._next_ping
+        return min(self._next_ping, self._silence.next_tick(self._quiet_since))
+
     def take_protocol_ping(self) -> bool:
         """Return whether to send a WebSocket ping, once for each."""
         due, self.protocol_ping_due = self.protocol_ping_due, False
@@ -170,6 +189,7 @@ class KeepAlive:
 
     def check(self, now: float) -> ConnectionLost | PongMissing | DataMissing | None:
         """Return why the connection counts as lost, if it does, or what is missing."""
+        self._checked_at = now
         found = None if self._pinged_at is None else self._check_pong(self._pinged_at, now)
         if found is not None or self._pinged_at is not None or not self._probed:
             return found

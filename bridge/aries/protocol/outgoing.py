@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import IntEnum
+from math import inf
 from typing import Final
 
 #: More than a second, as frames that were sent within it may be received within less.
@@ -65,6 +66,13 @@ class Outgoing:
         while (queue := next(filter(None, self._queues), None)) and self.take_place(now):
             frames.append(queue.popleft())
         return frames
+
+    @property
+    def next_place_at(self) -> float:
+        """Return when a frame that waits may be sent: infinity if none waits, minus infinity if at once."""
+        if not any(self._queues):
+            return inf
+        return -inf if len(self._sent) != self._sent.maxlen else self._sent[0] + WINDOW_SECONDS
 
     def take_place(self, now: float) -> bool:
         """Return whether a frame may be sent now, and count it as sent if so."""

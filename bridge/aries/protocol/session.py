@@ -1,13 +1,15 @@
 """One connection to Aries, sans-I/O: frames, tokens and the time go in, frames to send and session events come out.
 
-It never awaits and never reads a clock. The client passes frames (``receive_some``), the time (``tick``) and tokens
-(``authenticate``, first of all once), sends what ``take_outgoing`` returns, and closes the connection once ``lost``
-is set. The session routes messages to the state machines of authentication, subscribing and keep-alive.
+It never awaits and never reads a clock. The client passes frames (``receive_some``), the time (``tick``, at the latest
+when ``next_tick`` says) and tokens (``authenticate``, first of all once), sends what ``take_outgoing`` returns, and
+closes the connection once ``lost`` is set. The session routes messages to the state machines of authentication,
+subscribing and keep-alive.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
 from bridge.aries.protocol import refusals
@@ -79,6 +81,8 @@ class Session:
         self._decode_update = dialect.decode_update
         self._outgoing = Outgoing(timing.max_frames_per_second)
         self._events: list[SessionEvent] = []
+        #: Whether something has happened since the last ``tick`` that changes what is due, and when.
+        self.wants_tick = True
         #: The frame whose lines were handled only up to an offset, and that offset; the same of an array in a line.
         self._unfinished: bytes | None = None
         self._offset = 0
@@ -143,16 +147,19 @@ class Session:
         ``token_life_seconds``, if known, counts if the server does not say how long the session lasts. Raises
         ``SecretUnreadable``, and changes nothing, if the dialect sends another secret along that cannot be read.
         """
+        self.wants_tick = True
         request_id = self._request_ids.next("auth")
         self._outgoing.add(self._dialect.auth(request_id, token), Priority.TOKEN)
         self._authentication.token_sent(request_id, now, token_life_seconds)
 
     def token_unavailable(self, now: float) -> None:
         """Require a token again later, as none is available now."""
+        self.wants_tick = True
         self._authentication.token_unavailable(now)
 
     def replan(self, plan: Plan, now: float) -> None:
         """Change the subscriptions on the open connection, by the difference."""
+        self.wants_tick = True
         self._subscribing.replan(plan, now)
         self.keep_alive.subscribed(self._subscribing.symbol_types(), now)
 
@@ -165,8 +172,17 @@ class Session:
             return lost
         return ConnectionLost(cause, f"{lost.reason}, after the error: {error}", hint=HINTS[cause])
 
+    @property
+    def next_tick(self) -> float:
+        """Return when ``tick`` and ``take_outgoing`` are to be called, unless ``wants_tick`` becomes true before."""
+        if self.wants_tick:
+            return -inf
+        due = min(self._authentication.next_tick, self._subscribing.next_tick, self._outgoing.next_place_at)
+        return min(due, self.keep_alive.next_tick) if self.authenticated else due
+
     def tick(self, now: float) -> None:
         """Do what is due at this time."""
+        self.wants_tick = False
         if self.lost is not None:
             return
         self._handle(self._authentication.tick(now, self.keep_alive.last_data), now)
@@ -288,18 +304,21 @@ class Session:
 
     def _handle_update(self, update: Update, now: float) -> Update | BadLine:
         if not self.authenticated:
+            self.wants_tick = True
             self._handle(self._authentication.accept_by_data(now), now)
         if not self.authenticated:
             return BadLine(
                 "no_session", "market data was received before the session was authenticated", symbol=update.symbol
             )
         if update.kind is MARKET_STATUS:
+            self.wants_tick = True  # data may be expected from now on
             self.keep_alive.market_status_received(update.fields, now)
         elif self.keep_alive.data_received(now):
             self._events.append(DataStarted())
         return update
 
     def _handle_message(self, message: Message, now: float) -> None:
+        self.wants_tick = True
         authentication = self._authentication
         match message:
             case AuthAccepted(expires_in_seconds=seconds):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import StrEnum
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -201,6 +202,11 @@ class Subscribing:
             self._continue(now)
         else:
             self._settle()  # requests stay pending: a later rejection that names one is still understood
+
+    @property
+    def next_tick(self) -> float:
+        """Return when ``tick`` has something to do, unless an answer comes or a request is sent before."""
+        return inf if self._deadline is None else self._deadline
 
     def _request(self, subscriptions: Sequence[Subscription], now: float) -> None:
         requests = self._dialect.subscribe(subscriptions, self._request_ids.of("sub"))

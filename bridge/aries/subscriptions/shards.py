@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bridge.aries.subscriptions import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 #: The only shard that publishes the market status, which is the same for all.
 MARKET_STATUS_SHARD = 0
@@ -32,11 +32,11 @@ def shard_of(symbol: str, shards: int) -> int:
     return max(range(shards), key=_hash_of(symbol))
 
 
-def own_share(plan: Plan, shard: int, shards: int) -> Plan:
-    """Return the part of a plan that belongs to one shard."""
-    if shards == 1:
+def own_share(plan: Plan, own_shards: Collection[int], shards: int) -> Plan:
+    """Return the part of a plan that belongs to some of the shards."""
+    if len(own_shards) == shards:
         return plan
-    own = [subscription for symbol, subscription in plan.items() if shard_of(symbol, shards) == shard]
+    own = [subscription for symbol, subscription in plan.items() if shard_of(symbol, shards) in own_shards]
     return Plan(own, plan.warnings, plan.chains, plan.cause)
 
 

@@ -283,7 +283,7 @@ async def test_shards_share_a_chain() -> None:
     text = AROUND.replace("}}]", '},"include_underlying":true}]')
     resolved, _, problems = await resolve_once(plan_of(text), Exchange(strikes=range(80, 121)), START)
     assert not problems
-    shares = [with_prices(own_share(resolved, shard, 3)) for shard in range(3)]
+    shares = [with_prices(own_share(resolved, [shard], 3)) for shard in range(3)]
     published = [symbol for share in shares for symbol, one in share.items() if one.published]
     assert sorted(published) == sorted(resolved)
     assert all("AAPL" in share for share in shares)

@@ -205,7 +205,7 @@ def test_a_session_is_renewed_after_80_percent_of_its_lifetime(wire: Wire) -> No
     driver.start(2_700_000)
     for again in range(3):
         driver.events()
-        driver.wait(2159, step=10)
+        driver.wait(2159)
         assert not driver.session.token_required
         driver.wait(2)
         assert driver.session.token_required

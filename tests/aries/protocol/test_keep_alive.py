@@ -38,6 +38,7 @@ class Watch:
         self.now = now
         self.missing: list[float] = []
         self.late: list[float] = []
+        self.ticks = 0
         self.pings: list[float] = []
         self.pongs = pongs
         self.protocol_pongs = protocol_pongs
@@ -59,8 +60,8 @@ class Watch:
     def run(
         self, seconds: float, *, data_every: float | None = None, frame_every: float | None = None
     ) -> DisconnectCause | None:
-        """Return why the connection was lost in this time, if it was."""
-        started = received = data = self.now
+        """Return why the connection was lost in this time, if it was; look at the clock only when something is due."""
+        started = received = data = due = self.now
         while self.now < started + seconds:
             self.now += TICK_SECONDS
             if data_every is not None and self.now - data >= data_every:
@@ -70,6 +71,8 @@ class Watch:
                 received = self.now
                 self.receive()
             self._answer()
+            if self.now < due:
+                continue
             if self.keep_alive.ping_due(self.now):
                 self.keep_alive.ping_sent(self.now)
                 self.pings.append(round(self.now - 100, 1))
@@ -78,6 +81,8 @@ class Watch:
                 return found.cause
             if found is not None:
                 (self.missing if isinstance(found, DataMissing) else self.late).append(round(self.now - 100))
+            due = self.keep_alive.next_tick
+            self.ticks += 1
         return None
 
     def _answer(self) -> None:
@@ -94,6 +99,17 @@ def test_pings_are_sent_by_the_interval() -> None:
     watch = Watch(status=CLOSED)
     assert watch.run(121) is None
     assert watch.pings == pytest.approx([30, 60, 90, 120], abs=0.5)
+
+
+@pytest.mark.parametrize(("status", "data_every"), [(CLOSED, None), (OPEN, 1.0)], ids=["closed", "flowing"])
+def test_a_healthy_connection_is_looked_at_only_for_its_pings(
+    status: dict[str, object], data_every: float | None
+) -> None:
+    """Each look wakes an idle process: one for a ping, one for its answer, and one where data could be missing."""
+    watch = Watch(status=status)
+    assert watch.run(610, data_every=data_every) is None
+    assert len(watch.pings) == 20
+    assert watch.ticks <= 3 * len(watch.pings) + 1
 
 
 def test_pings_are_sent_by_the_interval_if_the_timeout_is_longer() -> None:
@@ -136,7 +152,7 @@ def test_a_healthy_connection_is_never_lost(
     if status is OPEN and data_every is None:
         data_every = 59.0
     watch = Watch(documented=documented, pongs=pongs or documented, status=status)
-    assert watch.run(600, data_every=data_every) is None
+    assert watch.run(610, data_every=data_every) is None
 
 
 @pytest.mark.parametrize(

@@ -156,14 +156,14 @@ def test_a_refused_renewal_costs_no_session(wire: Wire) -> None:
     driver.receive(wire.accepted(driver.authenticate(), 600_000))
     driver.receive(*(wire.ack(one) for one in driver.sent()))
     driver.events()
-    driver.wait(481, step=1)
+    driver.wait(481)
     for _ in range(3):
         assert driver.session.token_required
         driver.receive(wire.rejected(driver.authenticate("newer"), "internal error"))
         assert driver.events() == [ServerError("internal error")]
         assert driver.session.lost is None
         assert not driver.session.token_required
-        driver.wait(MIN_RENEWAL_SECONDS + 1, step=1)
+        driver.wait(MIN_RENEWAL_SECONDS + 1)
     driver.receive(wire.accepted(driver.authenticate("newer"), 600_000))
     assert driver.session.lost is None
 
@@ -172,7 +172,7 @@ def test_a_refused_renewal_of_an_expired_session_ends_it(wire: Wire) -> None:
     """The cause is not the token."""
     driver = drive(wire)
     driver.receive(wire.accepted(driver.authenticate(), 600_000))
-    driver.wait(481, step=1)
+    driver.wait(481)
     request = driver.authenticate("newer")
     driver.now += 200
     driver.receive(wire.rejected(request, "too many connections"))

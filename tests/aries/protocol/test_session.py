@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,9 @@ from tests.aries.protocol.wire import (
     drive,
     symbols_of,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_events_keep_the_order_of_a_frame(wire: Wire) -> None:
@@ -330,3 +333,38 @@ def test_no_data_is_expected_of_rejected_symbols(wire: Wire) -> None:
     driver.session.replan(plan(["MSFT"], ["quotes"]), driver.now)
     answer_pings(driver, 65)
     assert symbols_of(driver.sent()) == ["MSFT", "MSFT"]
+
+
+def test_data_that_implies_authentication_asks_for_a_tick(wire: Wire) -> None:
+    """The client sleeps until the timeout of the answer, and the subscriptions are to be sent now."""
+    driver = drive(wire)
+    driver.authenticate()
+    driver.wait(1)
+    assert not driver.session.wants_tick
+    driver.receive(wire.quote("AAPL"))
+    assert driver.session.wants_tick
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda driver: driver.receive(driver.wire.status(OPEN)),
+        lambda driver: driver.receive(driver.wire.ping()),
+        lambda driver: driver.receive(driver.wire.auth_event("authRequired")),
+        lambda driver: driver.session.replan(plan(("IBM",), ("quotes",)), driver.now),
+        lambda driver: driver.session.authenticate("token", driver.now),
+        lambda driver: driver.session.token_unavailable(driver.now),
+    ],
+    ids=["market status", "ping", "token required", "plan", "token", "no token"],
+)
+def test_what_changes_the_next_tick_asks_for_one(wire: Wire, change: Callable[[SessionDriver], object]) -> None:
+    """The client sleeps until the tick that was due before; market data changes nothing about it."""
+    driver = drive(wire)
+    driver.settle()
+    driver.wait(1)
+    driver.receive(wire.quote("AAPL"))
+    driver.wait(1)
+    driver.receive(wire.quote("AAPL"))
+    assert not driver.session.wants_tick
+    change(driver)
+    assert driver.session.wants_tick

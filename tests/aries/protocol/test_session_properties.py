@@ -41,6 +41,10 @@ def without_delimiters(text: bytes) -> bytes:
     return text.translate(None, b"[],{} \0\r\n\t\v\f\xef\xbb\xbf")
 
 
+def is_blank(line: bytes) -> bool:
+    return not line.strip(b"\0 \r\t\v\f").removeprefix(b"\xef\xbb\xbf").strip(b"\0 \r\t\v\f")
+
+
 def is_of(message: dict[str, object], word: str) -> bool:
     return word in (message.get("action"), message.get("type"))
 

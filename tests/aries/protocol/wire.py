@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from bridge.aries.client import MIN_TICK_SECONDS
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
@@ -163,6 +165,7 @@ class SessionDriver:
         self.now = 1000.0
         self.plan: Plan = plan(symbols, events, described)
         self._frames: list[bytes] = []  # sent, and not returned yet
+        self._due = -inf  # as the session said after its last tick
         self.session = Session(wire.dialect(), self.plan, timing or Timing(max_frames_per_second=MANY_FRAMES), self.now)
 
     def sent(self) -> list[dict[str, object]]:
@@ -180,13 +183,16 @@ class SessionDriver:
         for frame in frames:
             self.session.receive(frame, self.now)
 
-    def wait(self, seconds: float, step: float = 0.1) -> None:
-        """Advance the clock tick by tick, and send what is due."""
+    def wait(self, seconds: float) -> None:
+        """Advance the clock as the client does, from tick to tick, and send what is due."""
         until = self.now + seconds
         while self.now < until:
-            self.now = min(self.now + step, until)
-            self.session.tick(self.now)
-            self._frames += self.session.take_outgoing(self.now)
+            due = max(-inf if self.session.wants_tick else self._due, self.now + MIN_TICK_SECONDS)
+            self.now = min(due, until)
+            if due <= until:
+                self.session.tick(self.now)
+                self._frames += self.session.take_outgoing(self.now)
+                self._due = self.session.next_tick
 
     def serve(
         self, requests: list[dict[str, object]], answer: Callable[[dict[str, object]], None]

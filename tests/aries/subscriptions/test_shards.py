@@ -23,7 +23,7 @@ def plan_of(symbols: set[str]) -> Plan:
 def test_the_shares_never_overlap_and_together_are_the_whole_set(symbols: set[str], shards: int) -> None:
     """Every symbol is in exactly one shard's plan."""
     plan = plan_of(symbols)
-    shares = [own_share(plan, shard, shards) for shard in range(shards)]
+    shares = [own_share(plan, [shard], shards) for shard in range(shards)]
     assert Counter(symbol for share in shares for symbol in share) == Counter(symbols)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.errors import RecordsUndelivered
 from bridge.kafka import topic_backoff
-from bridge.kafka.aiokafka_internals import MAX_REQUEST_BYTES
+from bridge.kafka.produce_requests import MAX_REQUEST_BYTES
 from bridge.simulator.server import Simulator
 from bridge.topics import Topic
 from tests.faults.kafka.load import CAN_AGAIN, CANNOT, GIVEN_UP, PATIENCE_SECONDS, PATIENT, under_load

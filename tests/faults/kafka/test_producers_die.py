@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from aiokafka.producer.transaction_manager import PidAndEpoch
 from confluent_kafka import TopicPartition
 
+from bridge.kafka.produce_requests import SequenceNumbers
 from bridge.kafka.producer import AiokafkaProducer
 from tests.faults.kafka.load import GIVEN_UP, LINES_PER_SECOND, PATIENT, create_topics, under_load
 from tests.faults.proof import nothing_lost, verified
@@ -33,19 +33,6 @@ async def closed(producer: AiokafkaProducer) -> None:
     await producer.close()
 
 
-async def sender_cancelled(producer: AiokafkaProducer) -> None:
-    producer._sender.sender_task.cancel()
-
-
-async def sender_failed(producer: AiokafkaProducer) -> None:
-    """Let the sender raise an unexpected error."""
-
-    async def fail() -> None:
-        raise ValueError("unheard of")
-
-    producer._sender._maybe_wait_for_pid = fail
-
-
 async def metadata_stale(producer: AiokafkaProducer) -> None:
     """End the task that refreshes metadata: no new leader would be found."""
     producer._client._sync_task.cancel()  # type: ignore[union-attr]  # it runs
@@ -53,28 +40,24 @@ async def metadata_stale(producer: AiokafkaProducer) -> None:
 
 
 async def out_of_order(producer: AiokafkaProducer) -> None:
-    """Leave a hole in the sequence, as an expired batch does (aiokafka #1017): the broker rejects the next batch."""
-    manager = producer._sender._txn_manager
-    for partition in list(manager._sequence_numbers):
-        manager.increment_sequence_number(partition, 5)
+    """Leave a hole in the sequence, as an expired batch does: the broker rejects the next batch."""
+    sequences = producer._requests._sequences
+    for place in list(sequences._next):
+        sequences.take(place, 5)
 
 
 async def fenced(producer: AiokafkaProducer) -> None:
     """Write once under the next epoch and return to the old one, which the broker rejects from then on."""
-    manager = producer._sender._txn_manager
-    old, sequences = manager._pid_and_epoch, dict(manager._sequence_numbers)
-    manager._sequence_numbers.clear()
-    manager._pid_and_epoch = PidAndEpoch(old.pid, old.epoch + 1)
-    await eventually(lambda: manager._sequence_numbers, "something is written")
+    requests = producer._requests
+    (number, epoch), sequences = requests._producer, requests._sequences
+    requests._producer, requests._sequences = (number, epoch + 1), SequenceNumbers()
+    await eventually(lambda: requests._sequences._next, "something is written")
     await asyncio.sleep(0)
-    manager._pid_and_epoch = old
-    manager._sequence_numbers.update(sequences)
+    requests._producer, requests._sequences = (number, epoch), sequences
 
 
 HARMS = {
     closed: "ProducerClosed",
-    sender_cancelled: "ProducerClosed",
-    sender_failed: "KafkaError",
     metadata_stale: "ProducerClosed",
     out_of_order: "OUT_OF_ORDER_SEQUENCE_NUMBER",
     fenced: "INVALID_PRODUCER_EPOCH",

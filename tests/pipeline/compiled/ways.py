@@ -118,7 +118,7 @@ class Way:
             if isinstance(event, Authenticated) and (event.expired or not event.again):
                 self.session_id += 1
                 self.ingest.start_session(self.session_id)
-                self.pipeline.control.session_id = self.session_id
+                self.pipeline.control.start_session(self.session_id)
 
     def state(self) -> dict[str, Any]:
         """Return all that consumers, metrics and the rest of the bridge can see of what was received."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from bridge.topics import Topic
 from tests.programs.bench.children import Child, Cores, pinned
-from tests.support.brokers import RealKafka, unique
+from tests.programs.bench.sides import python
+from tests.support.brokers import Listener, RealKafka, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +22,35 @@ PARTITIONS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """The addresses of a broker's listener with TLS, and the files of certificates; the feeder has the broker's."""
+
+    bootstrap_servers: str
+    authority: Path
+    server: Path
+    client: Path
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings of a bridge, for both of its connections."""
+        return {
+            "ARIES_SSL_CAFILE": str(self.authority),
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            "KAFKA_SECURITY_PROTOCOL": "SSL",
+            "KAFKA_SSL_CAFILE": str(self.authority),
+            "KAFKA_SSL_CERTFILE": str(self.client),
+            "KAFKA_SSL_KEYFILE": str(self.client),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """The broker and topics of one run, and the broker's process if it is ours."""
 
     bootstrap_servers: str
     prefix: str
     process: Child | None = None
+    #: How to reach it over TLS, and the certificates for that, if it can be.
+    tls: Tls | None = None
 
     def names(self) -> dict[Topic, str]:
         """Return the names of its topics."""
@@ -52,7 +76,7 @@ class Embedded:
         prefix = unique("bench")
         names = [f"{prefix}.{topic}" for topic in Topic]
         with Child(
-            ["-m", "tests.programs.bench.broker", *names], {}, self._cores.others, folder / "broker.log"
+            python("tests.programs.bench.broker", *names), {}, self._cores.others, folder / "broker.log"
         ) as process:
             yield Target(process.hear()["bootstrap_servers"], prefix, process)
 
@@ -67,7 +91,9 @@ class Real:
     @contextmanager
     def target(self, folder: Path) -> Iterator[Target]:
         """Yield new topics."""
-        target = Target(self._kafka.bootstrap_servers, unique("bench"))
+        files = self._kafka.certificates
+        tls = Tls(self._kafka.addresses(Listener.MTLS), files.authority_file, files.server_file, files.client_file)
+        target = Target(self._kafka.bootstrap_servers, unique("bench"), tls=tls)
         for topic, name in target.names().items():
             own = topic in (Topic.CONTROL, Topic.DLQ, Topic.MARKET_STATUS)
             self._kafka.create_topic(name, 1 if own else self._partitions)

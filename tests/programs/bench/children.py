@@ -7,7 +7,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,16 +14,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
 #: A process that takes longer hangs.
 DEADLINE_SECONDS: Final = 60.0
-_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
-#: The resolution of CPU times: a process that has used less appears to have used nothing.
-TICK_SECONDS: Final = 1 / _TICKS_PER_SECOND
-#: Where user and system time stand in /proc/<pid>/stat, counted behind the command's name (proc(5)).
-_USER, _SYSTEM = 11, 12
+#: The clock of a process that counts the time for which it was scheduled (CPUCLOCK_SCHED of Linux).
+_SCHEDULED: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +40,11 @@ class Cores:
 class Child:
     """One process: it writes JSON documents, one a line, and reads commands from standard input."""
 
-    def __init__(self, arguments: list[str], environ: Mapping[str, str], cores: frozenset[int], log: Path) -> None:
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], cores: frozenset[int], log: Path) -> None:
         self._log = log
         with log.open("wb") as errors, pinned(cores):
             self._process = subprocess.Popen(
-                [sys.executable, *arguments],
+                command,
                 env={"PATH": os.environ["PATH"], **environ},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -60,13 +56,17 @@ class Child:
 
     def hear(self, deadline_seconds: float = DEADLINE_SECONDS) -> dict[str, Any]:
         """Wait for its next document."""
-        if not self._waiting.select(deadline_seconds):
+        if not self.has_spoken(deadline_seconds):
             raise TimeoutError(f"{self} said nothing for {deadline_seconds:g} s: {self.log_tail()}")
         line = self._output.readline()
         if not line:
             raise ChildProcessError(f"{self} has ended: {self.log_tail()}")
         said: dict[str, Any] = json.loads(line)
         return said
+
+    def has_spoken(self, seconds: float) -> bool:
+        """Return whether there is a document to hear, or its end, within this time."""
+        return bool(self._waiting.select(seconds))
 
     def tell(self, word: str) -> None:
         """Send a command."""
@@ -85,9 +85,17 @@ class Child:
         return self._process.poll() is None
 
     def cpu_seconds(self) -> float:
-        """Return its user and system time, of all threads."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text("ascii").rpartition(")")[2].split()
-        return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS_PER_SECOND
+        """Return its user and system time, of all threads, to the nanosecond (clock_getcpuclockid(3))."""
+        return time.clock_gettime(~self.pid << 3 | _SCHEDULED)
+
+    def wake_ups(self) -> int:
+        """Return how often its threads have waited for something and were woken (proc(5), /proc/pid/status)."""
+        return sum(
+            int(line.split()[1])
+            for status in Path(f"/proc/{self.pid}/task").glob("*/status")
+            for line in status.read_text("ascii").splitlines()
+            if line.startswith("voluntary_ctxt_switches:")
+        )
 
     def memory_bytes(self, what: str = "VmRSS") -> int:
         """Return its resident memory, or with ``VmHWM`` the peak."""
@@ -101,9 +109,9 @@ class Child:
         return self._log.read_text("utf-8", "replace")[-characters:]
 
     def __str__(self) -> str:
-        arguments = self._process.args
-        assert isinstance(arguments, list)
-        return " ".join(map(str, arguments[1:]))
+        command = self._process.args
+        assert isinstance(command, list | tuple)
+        return " ".join(map(str, command))
 
     def __enter__(self) -> Self:
         return self

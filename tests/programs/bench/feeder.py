@@ -1,7 +1,8 @@
-"""The Aries server of the benchmark: ``python -m tests.programs.bench.feeder FOLDER``; a server of the least cost.
+"""The Aries server of the benchmark: ``python -m tests.programs.bench.feeder FOLDER LINES_PER_FRAME [CERTIFICATE]``.
 
-It accepts a session in either dialect, and on the word ``go`` writes ready-made frames: one system call for many
-of them. ``go 10000`` offers frames at 10,000 lines a second, ``loop 10000 60`` does so for 60 s, over and over.
+It is a server of the least cost. It accepts a session in either dialect, and on the word ``go`` writes ready-made
+frames: one system call for many of them. ``go 10000`` offers frames at 10,000 lines a second, ``loop 10000 60`` does
+so for 60 s, over and over.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import resource
 import select
 import socket
+import ssl
 import sys
 import time
 from array import array
@@ -40,7 +42,7 @@ class Conversation:
 
     def hear(self, seconds: float) -> bool:
         """Wait for a request, answer it, and return whether there was one before the timeout."""
-        if not self.open or not select.select([self._connection], [], [], seconds)[0]:
+        if not self.open or not (self._has_decrypted or select.select([self._connection], [], [], seconds)[0]):
             return False
         data = self._connection.recv(1 << 16)
         if data:
@@ -54,6 +56,11 @@ class Conversation:
         if self._protocol.close_expected():
             self.open = False
         return True
+
+    @property
+    def _has_decrypted(self) -> bool:
+        """Return whether bytes were read and decrypted that nobody has taken yet: these wake no ``select``."""
+        return isinstance(self._connection, ssl.SSLSocket) and self._connection.pending() > 0
 
     def write(self, frames: memoryview) -> None:
         """Write whole frames; wait while the client does not read."""
@@ -153,13 +160,17 @@ def obey(word: str, conversation: Conversation, frames: Frames, lines_per_frame:
     raise ValueError(f"{word!r} is no word of the feeder's")
 
 
-def main(folder: Path, lines_per_frame: int) -> None:
-    """Serve one client until it disconnects."""
+def main(folder: Path, lines_per_frame: int, certificate: str | None = None) -> None:
+    """Serve one client until it disconnects, over TLS if there is a certificate with its key."""
     frames = Frames(folder)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         tell(port=listener.getsockname()[1])
         connection, _ = listener.accept()
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+        connection = context.wrap_socket(connection, server_side=True)
     with connection:
         conversation = Conversation(connection)
         while conversation.hear(QUIET_SECONDS) or (conversation.open and not conversation.subscribed):
@@ -197,4 +208,4 @@ def tell(**facts: object) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -16,6 +16,7 @@ from tests.programs.bench.brokers import Embedded, Real, real_kafka
 from tests.programs.bench.children import Child, pinned, wait_until
 from tests.programs.bench.frames import QUOTES, Recipe, build, symbols
 from tests.programs.bench.readback import Consuming
+from tests.programs.bench.sides import BRIDGE, python
 from tests.programs.bench.trial import Trials, bridge_settings
 from tests.programs.bench.verdicts import Verdict
 from tests.support.kafka_distribution import KafkaMissing
@@ -118,7 +119,7 @@ def _in_turn(
     for number in range(ROUNDS):
         for size, trial in trials.items():
             note(f"growth to {size}: run {number + 1} of {ROUNDS}")
-            run = trial.full_speed("bridge", feeds[size], feeds[size].save(folder / "feed"))
+            run = trial.full_speed(BRIDGE, feeds[size], feeds[size].save(folder / "feed"))
             runs[size].append((run.settled_cpu_us, run.rss_end_bytes))
     return [
         Growing(size, median(cpu for cpu, _ in found), median(rss for _, rss in found)) for size, found in runs.items()
@@ -129,7 +130,7 @@ def _by_seconds(cores: Cores, folder: Path, seconds: float, note: Callable[[str]
     """Repeat a feed at a rate, and sample the bridge at intervals."""
     trials = Trials(Embedded(cores), cores, folder / "runs")
     feed = build(Recipe(QUOTES, LINES))
-    with trials.subscribed("bridge", feed, feed.save(folder / "feed")) as (subject, feeder, consuming):
+    with trials.subscribed(BRIDGE, feed, feed.save(folder / "feed")) as (subject, feeder, consuming):
         feeder.tell(f"loop {RATE} {seconds:g}")
         samples = [(time.monotonic(), subject.cpu_seconds(), subject.memory_bytes())]
         started = samples[0][0]
@@ -156,14 +157,14 @@ def _start_seconds(cores: Cores, folder: Path, note: Callable[[str], None]) -> f
     ):
         environ = bridge_settings(url, symbols(SYMBOLS[-1]), target)
         started = time.monotonic()
-        with Child(["-m", "bridge", "run"], environ, cores.subject, folder / "bridge.log"):
+        with Child(BRIDGE.command, environ, cores.subject, folder / "bridge.log"):
             return wait_until(lambda: len(consuming) > 0, "the first record") - started
 
 
 @contextmanager
 def _simulator(cores: Cores, folder: Path) -> Iterator[str]:
     with Child(
-        ["-m", "tests.programs.bench.simulated", str(START_RATE)], {}, cores.others, folder / "simulator.log"
+        python("tests.programs.bench.simulated", str(START_RATE)), {}, cores.others, folder / "simulator.log"
     ) as child:
         yield child.hear()["url"]
 

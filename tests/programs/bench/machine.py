@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from tests.programs.bench.interpreter import python
 from tests.support.paths import ROOT
 
 LIBRARIES: Final = (
@@ -26,7 +27,7 @@ def facts() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "system": f"{platform.system()} {platform.release()}",
         "load_before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python": python(),
         "event_loop": "uvloop",
         **{name: version(name) for name in LIBRARIES},
         "revision": _revision(),

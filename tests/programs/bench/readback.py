@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from bridge.errors import Undecodable
 from bridge.serialization import schemas
 from bridge.serialization.deserializer import Deserializer
 from bridge.verify.record_header import HeaderReader
@@ -52,8 +53,11 @@ class Consuming:
         return sum(high for _, high in ends)
 
     def check(self, expected: Mapping[Topic, Mapping[str, int]]) -> None:
-        """Read everything; raise Void if a record is missing, repeated, or out of order."""
-        asyncio.run(self._check(expected))
+        """Read everything; raise Void if a record is missing, repeated, out of order, or of no schema of ours."""
+        try:
+            asyncio.run(self._check(expected))
+        except Undecodable as error:
+            raise Void(f"a record cannot be decoded: {error}") from error
 
     def close(self) -> None:
         """Close the consumer."""

@@ -7,36 +7,47 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 
+from tests.programs.bench.beside_table import beside_table
 from tests.programs.bench.latencies import PARTS
-from tests.programs.bench.trial import SIDES, Latency, Throughput
+from tests.programs.bench.sides import SIDES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-    from tests.programs.bench.cases import Case, RateCase
+    from tests.programs.bench.cases import Case, QuietCase, RateCase
     from tests.programs.bench.growth import Growth
+    from tests.programs.bench.results import Results
     from tests.programs.bench.rounds import Rounds
+    from tests.programs.bench.trial import Latency, Quiet, Throughput
     from tests.programs.bench.verdicts import Verdict
 
     FullSpeed = Sequence[Rounds[Case, Throughput]]
     Rates = Sequence[Rounds[RateCase, Latency]]
+    QuietRates = Sequence[Rounds[QuietCase, Quiet]]
 
 #: Above this load of the other cores, feeder and broker were measured, not the bridge.
 TOO_BUSY: Final = 0.9
 
 
 def show(
-    console: Console, facts: Mapping[str, str], full_speed: FullSpeed, rates: Rates, verdicts: Sequence[Verdict]
+    console: Console,
+    facts: Mapping[str, str],
+    results: Results,
+    verdicts: Sequence[Verdict],
 ) -> None:
     """Print the conditions, the tables, and a line for each target."""
     _show_facts(console, facts)
-    if full_speed:
-        console.print(_throughput_table(full_speed))
-    if rates:
-        console.print(_latency_table(rates))
-    for one in full_speed:
+    if results.full_speed:
+        console.print(_throughput_table(results.full_speed))
+    if results.rates:
+        console.print(_latency_table(results.rates))
+    if results.quiet:
+        console.print(_quiet_table(results.quiet))
+    if (beside := beside_table(results)) is not None:
+        console.print(beside)
+    for one in results.full_speed:
         if one.pairs and one.spread("bridge", lambda run: run.others_busy).median > TOO_BUSY:
             console.print(f"{one.case.name}: feeder and broker were the bottleneck", style="bold red")
     _show_verdicts(console, verdicts)
@@ -69,13 +80,16 @@ def _show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
 
 
 def document(
-    facts: Mapping[str, str], full_speed: FullSpeed, rates: Rates, verdicts: Sequence[Verdict]
+    facts: Mapping[str, str],
+    results: Results,
+    verdicts: Sequence[Verdict],
 ) -> dict[str, Any]:
     """Return everything as JSON."""
     return {
         "machine": dict(facts),
-        "full_speed": [_full_speed(one) for one in full_speed],
-        "rates": [_rate(one) for one in rates],
+        "full_speed": [_full_speed(one) for one in results.full_speed],
+        "rates": [_rate(one) for one in results.rates],
+        "quiet": [_quiet(one) for one in results.quiet],
         "verdicts": [asdict(verdict) for verdict in verdicts],
     }
 
@@ -84,7 +98,7 @@ def _throughput_table(full_speed: FullSpeed) -> Table:
     table = Table(title="At full speed: medians of the pairs, ratios with their range")
     table.add_column("case", no_wrap=True)
     headings = ("pairs", "µs CPU a record", "baseline", "times as fast", "records/s", "baseline", "times as fast")
-    for heading in (*headings, "per s CPU", "MB peak", "at end"):
+    for heading in (*headings, "MB peak", "at end"):
         table.add_column(heading, justify="right")
     for one in full_speed:
         table.add_row(one.case.name, *(_throughput_row(one) if one.pairs else ["void"]))
@@ -93,20 +107,16 @@ def _throughput_table(full_speed: FullSpeed) -> Table:
 
 def _throughput_row(one: Rounds[Case, Throughput]) -> list[str]:
     both = set(one.case.sides) == set(SIDES)
-    cpu_us, speed = (one.spread("bridge", figure).median for figure in (_cpu_us, _per_second))
-    baseline_us, baseline_speed = (
-        f"{one.spread('baseline', figure).median:,.{digits}f}" if both else "-"
-        for figure, digits in ((_cpu_us, 1), (_per_second, 0))
-    )
+    baseline_us = one.spread("baseline", _cpu_us).text(1) if both else "-"
+    baseline_speed = f"{one.spread('baseline', _per_second).median:,.0f}" if both else "-"
     return [
         f"{len(one.pairs)}{f' ({len(one.voids)} void)' if one.voids else ''}",
-        f"{cpu_us:.1f}",
+        one.spread("bridge", _cpu_us).text(1),
         baseline_us,
         str(one.ratio(_cpu_us)) if both else "-",
-        f"{speed:,.0f}",
+        f"{one.spread('bridge', _per_second).median:,.0f}",
         baseline_speed,
         str(one.ratio(lambda run: run.wall_seconds)) if both else "-",
-        f"{1e6 / cpu_us:,.0f}",
         f"{one.spread('bridge', lambda run: run.rss_peak_bytes).highest / 1e6:.0f}",
         f"{one.spread('bridge', lambda run: run.rss_end_bytes).highest / 1e6:.0f}",
     ]
@@ -127,7 +137,7 @@ def _latency_table(rates: Rates) -> Table:
     for heading in (*PARTS, "s behind", "of a core", "MB peak", "stolen"):
         table.add_column(heading, justify="right")
     for one in rates:
-        for side in one.case.sides:
+        for side in (side.name for side in one.case.sides):
             if not one.pairs:
                 table.add_row(one.case.name, side, "void")
                 continue
@@ -144,6 +154,35 @@ def _latency_table(rates: Rates) -> Table:
     return table
 
 
+def _quiet_table(quiet: QuietRates) -> Table:
+    table = Table(title="Hardly any lines, of a few symbols: thousandths of a core, median (range)")
+    for heading in ("case", ""):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("pairs", "millicores", "wake-ups/s", "µs CPU a record", "MB", "feed late, ms"):
+        table.add_column(heading, justify="right")
+    for one in quiet:
+        for side in (side.name for side in one.case.sides):
+            if not one.pairs:
+                table.add_row(one.case.name, side, "void")
+                continue
+            records = one.pairs[0][side].records
+            table.add_row(
+                one.case.name,
+                side,
+                str(len(one.pairs)),
+                one.spread(side, _millicores).text(1),
+                one.spread(side, lambda run: run.wake_ups_per_second).text(0),
+                one.spread(side, lambda run: run.cpu_seconds / run.records * 1e6).text(0) if records else "-",
+                f"{one.spread(side, lambda run: run.rss_bytes).highest / 1e6:.0f}",
+                one.spread(side, lambda run: run.late_seconds * 1e3).text(0),
+            )
+    return table
+
+
+def _millicores(run: Quiet) -> float:
+    return run.millicores
+
+
 def _full_speed(one: Rounds[Case, Throughput]) -> dict[str, Any]:
     both = bool(one.pairs) and set(one.case.sides) == set(SIDES)
     ratios = {"cpu_ratio": _cpu_us, "speed_ratio": lambda run: run.wall_seconds} if both else {}
@@ -155,9 +194,23 @@ def _full_speed(one: Rounds[Case, Throughput]) -> dict[str, Any]:
         for pair in one.pairs
     ]
     spreads = {name: asdict(one.ratio(figure)) for name, figure in ratios.items()}
-    return {**asdict(one.case), **spreads, "pairs": pairs, "void": one.voids}
+    beside = {
+        name: {"cpu_ratio": asdict(one.ratio(_cpu_us, name))}
+        for name in (one.pairs[0] if one.pairs else ())
+        if name not in {side.name for side in SIDES} and name not in one.void_beside
+    }
+    return {**_case(one), **spreads, "beside": beside, "pairs": pairs}
 
 
 def _rate(one: Rounds[RateCase, Latency]) -> dict[str, Any]:
-    pairs = [{side: asdict(run) for side, run in pair.items()} for pair in one.pairs]
-    return {**asdict(one.case), "pairs": pairs, "void": one.voids}
+    return {**_case(one), "pairs": [{side: asdict(run) for side, run in pair.items()} for pair in one.pairs]}
+
+
+def _quiet(one: Rounds[QuietCase, Quiet]) -> dict[str, Any]:
+    pairs = [{side: {**asdict(run), "millicores": run.millicores} for side, run in pair.items()} for pair in one.pairs]
+    return {**_case(one), "pairs": pairs}
+
+
+def _case(one: Rounds[Any, Any]) -> dict[str, Any]:
+    sides = [side.name for side in one.case.sides]
+    return {**asdict(one.case), "sides": sides, "void": one.voids, "void_beside": one.void_beside}

@@ -134,7 +134,7 @@ class Stages:
             for records in batches:
                 batch = new_batch()
                 batch.fill(records)
-                batch._build()
+                batch.encode(1, 0, 0)
 
         return work
 

@@ -6,34 +6,32 @@ import json
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from tests.programs.bench.children import TICK_SECONDS, Child, Cores, wait_until
+from tests.programs.bench.children import DEADLINE_SECONDS, Child, Cores, wait_until
 from tests.programs.bench.frames import symbols
 from tests.programs.bench.machine import stolen_seconds
 from tests.programs.bench.readback import Consuming, Void
+from tests.programs.bench.sides import python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.programs.bench.brokers import Brokers, Target
-    from tests.programs.bench.frames import Feed
+    from tests.programs.bench.brokers import Brokers, Target, Tls
+    from tests.programs.bench.frames import Feed, Recipe
+    from tests.programs.bench.sides import Side
 
-Side = Literal["bridge", "baseline"]
-SIDES: Final[tuple[Side, Side]] = ("bridge", "baseline")
-_COMMANDS: Final[dict[Side, list[str]]] = {
-    "bridge": ["-m", "bridge", "run"],
-    "baseline": ["-m", "tests.programs.bench.baseline"],
-}
-_MEASURED: Final[dict[Side, list[str]]] = {
-    "bridge": ["-m", "tests.programs.bench.measured_run"],
-    "baseline": ["-m", "tests.programs.bench.baseline"],
-}
 #: The timeout of a run; a baseline on a busy machine takes long.
 FEED_DEADLINE_SECONDS: Final = 400.0
 #: The share of stolen CPU time above which a run at a given rate is repeated, and the most runs.
 CALM: Final = 0.01
+#: How long a bridge has been connected before a quiet run is measured.
+SETTLE_SECONDS: Final = 2.0
+#: The delay of a quiet feed above which a run is repeated.
+PUNCTUAL_SECONDS: Final = 0.02
+#: How often it is looked whether a bridge that has not subscribed yet still runs.
+LOOK_SECONDS: Final = 0.1
 MAX_RUNS: Final = 4
 _PATHS: Final = {"envelope": "/v1/market/ws", "action": "/v1/marketdata/ws"}
 
@@ -63,8 +61,8 @@ class Throughput:
 
     @property
     def cpu_us(self) -> float:
-        """Return CPU time per record in µs; a run that took less than a tick counts as one tick."""
-        return max(self.cpu_seconds, TICK_SECONDS) / self.records * 1e6
+        """Return CPU time per record in µs."""
+        return self.cpu_seconds / self.records * 1e6
 
     @property
     def per_second(self) -> float:
@@ -92,6 +90,29 @@ class Latency:
         return self.cpu_seconds / (self.feed_seconds + self.behind_seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """The measurements of a run with little or nothing to do."""
+
+    records: int
+    wall_seconds: float
+    cpu_seconds: float
+    wake_ups: int
+    rss_bytes: int
+    #: How late the feed was at worst: late lines come several at a time, and cost less.
+    late_seconds: float
+
+    @property
+    def millicores(self) -> float:
+        """Return the share of a core in thousandths."""
+        return self.cpu_seconds / self.wall_seconds * 1e3
+
+    @property
+    def wake_ups_per_second(self) -> float:
+        """Return how often the process was woken."""
+        return self.wake_ups / self.wall_seconds
+
+
 class Trials:
     """A runner of one bridge at a time, on its own core, with production settings."""
 
@@ -103,7 +124,7 @@ class Trials:
 
     def full_speed(self, side: Side, feed: Feed, saved: Path) -> Throughput:
         """Send a feed at full speed; raise Void if the records are wrong."""
-        with self._between(side, feed, saved, _COMMANDS[side]) as (subject, feeder, target, consuming):
+        with self._between(side, feed, saved) as (subject, feeder, target, consuming):
             before, others_before = subject.cpu_seconds(), _cpu(target.process)
             started = time.monotonic()
             feeder.tell("go")
@@ -140,7 +161,8 @@ class Trials:
 
     def _at_rate(self, side: Side, feed: Feed, saved: Path, per_second: int) -> Latency:
         file = self._folder / "latencies.json"
-        with self._between(side, feed, saved, [*_MEASURED[side], str(file)]) as (subject, feeder, _, consuming):
+        file.unlink(missing_ok=True)
+        with self._between(side, feed, saved, file) as (subject, feeder, _, consuming):
             before, stolen_before, started = subject.cpu_seconds(), stolen_seconds(), time.monotonic()
             feeder.tell(f"go {per_second}")
             fed = feeder.hear(FEED_DEADLINE_SECONDS)
@@ -153,7 +175,7 @@ class Trials:
         return Latency(
             offered=per_second,
             records=feed.recipe.lines,
-            percentiles=json.loads(file.read_text("utf-8")),
+            percentiles=json.loads(file.read_text("utf-8")) if file.exists() else {},
             cpu_seconds=cpu_seconds,
             feed_seconds=fed["seconds"],
             behind_seconds=max(fed["late_seconds"], ended - fed["sent_at"]),
@@ -161,32 +183,71 @@ class Trials:
             stolen=stolen,
         )
 
+    def quiet(self, side: Side, feed: Feed, saved: Path, per_second: int, seconds: float) -> Quiet:
+        """Send a feed at a low rate, or nothing; raise Void if the records are wrong.
+
+        A feed that is late sends several lines at a time: of a few runs, the one with the least delay counts.
+        """
+        runs: list[Quiet] = []
+        while len(runs) < MAX_RUNS and all(run.late_seconds > PUNCTUAL_SECONDS for run in runs):
+            runs.append(self._quiet(side, feed, saved, per_second, seconds))
+        return min(runs, key=lambda run: run.late_seconds)
+
+    def _quiet(self, side: Side, feed: Feed, saved: Path, per_second: int, seconds: float) -> Quiet:
+        with self._between(side, feed, saved) as (subject, feeder, _, consuming):
+            time.sleep(SETTLE_SECONDS)
+            late_seconds = 0.0
+            wake_ups, before, started = subject.wake_ups(), subject.cpu_seconds(), time.monotonic()
+            if per_second:
+                feeder.tell(f"go {per_second}")
+                late_seconds = feeder.hear(FEED_DEADLINE_SECONDS)["late_seconds"]
+            else:
+                time.sleep(seconds)
+            cpu_seconds, ended = subject.cpu_seconds() - before, time.monotonic()
+            wake_ups = subject.wake_ups() - wake_ups
+            _published(consuming, feed.published, subject)
+            rss_bytes = subject.memory_bytes()
+            consuming.check(feed.records)
+            _end(subject)
+        return Quiet(feed.recipe.lines, ended - started, cpu_seconds, wake_ups, rss_bytes, late_seconds)
+
     @contextmanager
     def subscribed(self, side: Side, feed: Feed, saved: Path) -> Iterator[tuple[Child, Child, Consuming]]:
         """Run a bridge that has subscribed to a feeder; yield it, the feeder, the broker, and a consumer."""
-        with self._between(side, feed, saved, _COMMANDS[side]) as (subject, feeder, _, consuming):
+        with self._between(side, feed, saved) as (subject, feeder, _, consuming):
             yield subject, feeder, consuming
 
     @contextmanager
     def _between(
-        self, side: Side, feed: Feed, saved: Path, command: list[str]
+        self, side: Side, feed: Feed, saved: Path, latencies: Path | None = None
     ) -> Iterator[tuple[Child, Child, Target, Consuming]]:
         recipe = feed.recipe
-        listed = symbols(recipe.symbols)
-        serving = ["-m", "tests.programs.bench.feeder", str(saved), str(recipe.lines_per_frame)]
         with (
             self._brokers.target(self._folder) as target,
-            Child(serving, {}, self._cores.others, self._folder / "feeder.log") as feeder,
+            self._feeder(recipe, saved, target.tls if side.tls else None) as feeder,
             Child(
-                command,
-                bridge_settings(f"ws://127.0.0.1:{feeder.hear()['port']}{_PATHS[recipe.dialect]}", listed, target),
+                side.arguments(latencies),
+                self._settings(side, recipe, feeder.hear()["port"], target),
                 self._cores.subject,
-                self._folder / f"{side}.log",
+                self._folder / "subject.log",
             ) as subject,
             closing(Consuming(target, feed.topics)) as consuming,
         ):
-            feeder.hear()  # the bridge has subscribed
+            _await_subscription(feeder, subject)
             yield subject, feeder, target, consuming
+
+    def _feeder(self, recipe: Recipe, saved: Path, tls: Tls | None) -> Child:
+        certificate = [] if tls is None else [str(tls.server)]
+        serving = python("tests.programs.bench.feeder", str(saved), str(recipe.lines_per_frame), *certificate)
+        return Child(serving, {}, self._cores.others, self._folder / "feeder.log")
+
+    def _settings(self, side: Side, recipe: Recipe, port: int, target: Target) -> dict[str, str]:
+        listed, path = symbols(recipe.symbols), _PATHS[recipe.dialect]
+        if not side.tls:
+            return bridge_settings(f"ws://127.0.0.1:{port}{path}", listed, target)
+        if target.tls is None:
+            raise Void("this broker has no TLS: --kafka real has")
+        return {**bridge_settings(f"wss://localhost:{port}{path}", listed, target), **target.tls.settings()}
 
 
 def bridge_settings(url: str, listed: list[str], target: Target) -> dict[str, str]:
@@ -200,6 +261,15 @@ def bridge_settings(url: str, listed: list[str], target: Target) -> dict[str, st
         "BRIDGE_HTTP_HOST": "127.0.0.1",
         "BRIDGE_HTTP_PORT": "0",
     }
+
+
+def _await_subscription(feeder: Child, subject: Child) -> None:
+    """Wait until the bridge has subscribed; raise Void as soon as it has ended instead."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not feeder.has_spoken(LOOK_SECONDS):
+        if not subject.running or time.monotonic() > deadline:
+            raise Void(f"it has not subscribed: {subject.log_tail()}")
+    feeder.hear()
 
 
 def _published(consuming: Consuming, records: int, subject: Child) -> float:

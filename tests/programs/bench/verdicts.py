@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.programs.bench.cases import Case, RateCase
+    from tests.programs.bench.cases import Case, QuietCase, RateCase
+    from tests.programs.bench.results import Results
     from tests.programs.bench.rounds import Rounds
-    from tests.programs.bench.trial import Latency, Throughput
+    from tests.programs.bench.trial import Latency, Quiet, Throughput
 
 RSS_BYTES: Final = 90e6
 #: Latencies in milliseconds at a rate of lines a second.
@@ -32,18 +33,16 @@ class Verdict:
         return f"{'met   ' if self.met else 'MISSED'}  {self.target}: {self.found}"
 
 
-def verdicts(
-    full_speed: Sequence[Rounds[Case, Throughput]], rates: Sequence[Rounds[RateCase, Latency]]
-) -> list[Verdict]:
+def verdicts(results: Results) -> list[Verdict]:
     """Return a verdict for each target with a figure; a target with only void runs is not met."""
-    voids = [f"{one.case.name}: {void}" for one in full_speed for void in one.voids]
-    voids += [f"{one.case.name}: {void}" for one in rates for void in one.voids]
-    peaks = [pair["bridge"].rss_peak_bytes for one in full_speed for pair in one.pairs]
-    peaks += [pair["bridge"].rss_peak_bytes for one in rates for pair in one.pairs]
+    voids = [f"{one.case.name}: {void}" for one in results.all() for void in one.voids]
+    peaks = [pair["bridge"].rss_peak_bytes for one in results.full_speed for pair in one.pairs]
+    peaks += [pair["bridge"].rss_peak_bytes for one in results.rates for pair in one.pairs]
     return [
         Verdict("every record there once, in its symbol's order", "; ".join(voids) or "in every run", not voids),
-        *_ratios(full_speed),
-        *_rates(rates),
+        *_ratios(results.full_speed),
+        *_rates(results.rates),
+        *_quiet(results.quiet),
         *_memory(peaks),
     ]
 
@@ -67,6 +66,14 @@ def _rates(rates: Sequence[Rounds[RateCase, Latency]]) -> Iterator[Verdict]:
             behind = one.spread("bridge", lambda run: run.behind_seconds)
             target = f"keeps up at {KEEP_UP_RATE:,}/s: at most {BEHIND_SECONDS:g} s behind"
             yield Verdict(target, f"{behind} s", behind.median <= BEHIND_SECONDS)
+
+
+def _quiet(quiet: Sequence[Rounds[QuietCase, Quiet]]) -> Iterator[Verdict]:
+    for one in quiet:
+        if one.case.millicores is not None and one.pairs:
+            found = one.spread("bridge", lambda run: run.millicores)
+            target = f"{one.case.name}: at most {one.case.millicores:g} millicores"
+            yield Verdict(target, str(found), found.median <= one.case.millicores)
 
 
 def _memory(peaks: Sequence[int]) -> Iterator[Verdict]:

@@ -65,7 +65,7 @@ def example_records() -> dict[Topic, list[Example]]:
     )
     pipeline.buffer.open(dict.fromkeys(Topic, 1))
     session_id = START_MS * 1000
-    pipeline.control.session_id = session_id
+    pipeline.control.start_session(session_id)
     pipeline.ingest.start_session(session_id)
     session = _authenticated()
     now_us = session_id

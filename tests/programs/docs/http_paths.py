@@ -20,6 +20,8 @@ from tests.support.paths import PACKAGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from prometheus_client.metrics_core import Metric
+
 README: Final = PACKAGE / "observability/README.md"
 BEGIN: Final = "<!-- metrics:begin -->\n"
 END: Final = "<!-- metrics:end -->"
@@ -28,26 +30,37 @@ MINIMAL: Final = {
     "ARIES_SYMBOLS": "AAPL",
     "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
 }
+GROUPED: Final = {**MINIMAL, "BRIDGE_SHARD": "group"}
 #: A counter whose label values are unknown at the start.
 LABELS_FROM_FEED: Final = "unknown_fields_total"
 
 
 async def table() -> str:
     """Return the table of a bridge's metrics, in the order in which they are exposed."""
-    bridge = Bridge(settings.load(MINIMAL))
+    bridge = Bridge(settings.load(GROUPED))
     return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *_rows(bridge)]) + "\n"
+
+
+def _families(bridge: Bridge) -> Iterator[Metric]:
+    yield from BridgeCollector(bridge, RateHistory(bridge.accounts), str).collect()
 
 
 def _rows(bridge: Bridge) -> Iterator[str]:
     # Labels of metrics without samples at the start.
-    labels = {"last_data_timestamp_seconds": "topic", LABELS_FROM_FEED: "field"}
-    for family in BridgeCollector(bridge, RateHistory(bridge.accounts), str).collect():
+    labels = {
+        "last_data_timestamp_seconds": "topic",
+        LABELS_FROM_FEED: "field",
+        "shard_lease_seconds": "shard",
+    }
+    without_group = {family.name for family in _families(Bridge(settings.load(MINIMAL)))}
+    for family in _families(bridge):
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         name = family.name.removeprefix(PREFIX) + suffix
         unknown = "" if family.samples or name == LABELS_FROM_FEED else " *"
         seen = {label for sample in family.samples for label in sample.labels} - {"le"}
         columns = ", ".join(sorted(seen, reverse=True)) or labels.get(name, "")
-        yield f"| `{name}`{unknown} | {family.type} | {columns} | {family.documentation} |"
+        grouped = "" if family.name in without_group else " †"
+        yield f"| `{name}`{unknown}{grouped} | {family.type} | {columns} | {family.documentation} |"
 
 
 def generated(readme: str) -> str:

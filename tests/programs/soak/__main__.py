@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> str | int:
     """Run a soak; return its exit code, or what is wrong with the arguments."""
     given = _parser().parse_args(arguments)
     try:
-        chosen = kinds(given.brokers, [name for name in given.only.split(",") if name])
+        chosen = kinds(given.brokers, [name for name in given.only.split(",") if name], group=given.group)
     except NoSuchKind as error:
         return f"{error}; --list names them"
     if given.list:
@@ -47,7 +47,14 @@ def main(arguments: list[str] | None = None) -> str | int:
     if given.plan:
         return _say("\n".join(map(str, islice(steps(seed, chosen), PLANNED))))
     seconds = given.minutes * 60 + given.hours * 3600
-    options = Options(seed=seed, seconds=seconds, rate=given.rate, symbols=given.symbols, brokers=given.brokers)
+    options = Options(
+        seed=seed,
+        seconds=seconds,
+        rate=given.rate,
+        symbols=given.symbols,
+        brokers=given.brokers,
+        group=given.group,
+    )
     directory = Path(tempfile.mkdtemp(prefix="soak-"))
     _say(f"seed {seed}: {len(chosen)} kinds of fault for {seconds:.0f} s, in {directory}")
     report = given.json or Path(tempfile.gettempdir()) / f"soak-{seed}.json"
@@ -92,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate", type=float, default=3000, help="market events per second (default: 3000)")
     add("--symbols", type=int, default=50, help="how many symbols (default: 50)")
     add("--brokers", type=int, default=3, choices=(1, 3), help="brokers of the cluster (default: 3)")
+    add("--group", type=int, default=0, metavar="N", help="N processes that share N shards, with faults of their own")
     add("--only", default="", metavar="NAMES", help="kinds or families of fault, separated by commas")
     add("--list", action="store_true", help="list the kinds of fault, and do nothing else")
     add("--plan", action="store_true", help=f"print the first {PLANNED} steps of the seed, and do nothing else")

@@ -26,6 +26,8 @@ SPARE_FILES = 10
 #: Threads that Python starts for name resolution.
 SPARE_THREADS = 8
 SPARE_TASKS = 12
+#: … and in a group, where a standby that becomes an owner has a connection to Aries, and more of them to brokers.
+SPARE_TASKS_OF_MEMBERS = 30
 #: Samples in the steady state that are compared at the beginning and the end of a process.
 SAMPLES = 5
 #: Accounts of what was sent and numbered, and is not on its topic.
@@ -93,6 +95,30 @@ def judge(
     return [*problems, *_judge_unknown_sessions(processes, contents)]
 
 
+def judge_group(
+    processes: Sequence[ProcessRecord], contents: TopicContents, *, late_records: int, exit_seconds: float
+) -> list[str]:
+    """Return all problems of processes that share shards, apart from what ``aries-bridge verify`` finds.
+
+    What each of them was sent is not known; ``late_records`` is what ``verify`` takes for the last records of owners
+    whose leases had ended.
+    """
+    problems = []
+    for process in processes:
+        found = [
+            *_judge_end(process, exit_seconds),
+            *_judge_last_accounts(process, contents, dropped="dropped"),
+            *_judge_resource_usage(process, spare_tasks=SPARE_TASKS_OF_MEMBERS),
+            *process.unexpected_output,
+        ]
+        problems += [f"process {process.number}: {problem}" for problem in found]
+    if contents.late != late_records:
+        problems.append(
+            f"{contents.late} records come behind newer sessions of their symbols, verify says {late_records}"
+        )
+    return [*problems, *_judge_unknown_sessions(processes, contents)]
+
+
 def _by_process(processes: Sequence[ProcessRecord], connections: Iterable[Connection]) -> list[list[Connection]]:
     begins = [process.began_us for process in processes]
     found: list[list[Connection]] = [[] for _ in processes]
@@ -125,14 +151,23 @@ def _judge_accounts(process: ProcessRecord, own: Sequence[Connection], contents:
     sent = sum(sum(one.records.values()) for one in own)
     if found > sent:
         yield f"the topics hold {found} records of it, but it was sent {sent}"
+    yield from _judge_last_accounts(process, contents)
+
+
+def _judge_last_accounts(
+    process: ProcessRecord, contents: TopicContents, *, dropped: str | None = None
+) -> Iterable[str]:
+    """Compare the last accounts with the topics; some of what a process dropped may be there, as it was on its way."""
     if process.stopped is None:
         return
+    found = sum(contents.found[session] for session in process.sessions)
     counts = process.stopped
     read = counts["lines_received"] + counts["split"]
     accounted = sum(count for name, count in counts.items() if name not in ("lines_received", "split"))
     if read != accounted or counts["pending"]:
         yield f"its last accounts do not add up: {counts}"
-    if not counts["published"] <= found <= counts["published"] + counts["undelivered"]:
+    most = counts["published"] + counts["undelivered"] + (counts[dropped] if dropped else 0)
+    if not counts["published"] <= found <= most:
         yield f"the topics hold {found} records of it, its last accounts are {counts}"
 
 
@@ -220,7 +255,7 @@ def _judge_unknown_sessions(processes: Sequence[ProcessRecord], contents: TopicC
 # -- memory, files, threads --------------------------------------------------------------------------------------------
 
 
-def _judge_resource_usage(process: ProcessRecord) -> Iterable[str]:
+def _judge_resource_usage(process: ProcessRecord, *, spare_tasks: int = SPARE_TASKS) -> Iterable[str]:
     steady = [seen for seen in process.usage if seen.steady]
     if len(steady) < 2 * SAMPLES:
         return
@@ -229,7 +264,7 @@ def _judge_resource_usage(process: ProcessRecord) -> Iterable[str]:
         ("rss_bytes", process.budget_bytes + SPARE_BYTES),
         ("files", SPARE_FILES),
         ("threads", SPARE_THREADS),
-        ("tasks", SPARE_TASKS),
+        ("tasks", spare_tasks),
     ):
         then, now = _typical(first, what), _typical(last, what)
         if then is not None and now is not None and now > then + spare:

@@ -26,6 +26,7 @@ class Family(StrEnum):
     FEED = "feed"
     PROCESS = "process"
     SUBSCRIPTIONS = "subscriptions"
+    GROUP = "group"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.settings.kafka_side import kafka_settings
 from bridge.simulator import faults
-from tests.programs.soak.judge import ProcessRecord, judge
+from tests.programs.soak.group_testbed import GroupTestbed
+from tests.programs.soak.judge import ProcessRecord, judge, judge_group
 from tests.programs.soak.plan import steps
 from tests.programs.soak.resource_usage import sample
 from tests.programs.soak.testbed import DRAIN_SECONDS, EXIT_SECONDS, Testbed
@@ -46,6 +47,8 @@ class Options:
     rate: float = 3000
     symbols: int = 50
     brokers: int = 3
+    #: How many processes share as many shards; 0: one process that is no member of a group.
+    group: int = 0
     prefix: str = "soak"
     warm_up_seconds: float = WARM_UP_SECONDS
 
@@ -62,14 +65,7 @@ class Soak:
             "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "KAFKA_TOPIC_PREFIX": options.prefix,
         }
-        self._testbed = Testbed(
-            kafka,
-            options.prefix,
-            seed=options.seed,
-            rate=options.rate,
-            symbol_count=options.symbols,
-            brokers=options.brokers,
-        )
+        self._testbed = _testbed(kafka, options)
         self.verdict = Verdict(options.seed, 0.0, options.rate)
 
     async def run(self) -> Verdict:
@@ -110,7 +106,7 @@ class Soak:
     # -- steps -----------------------------------------------------------------------------------------------------
 
     async def _play_all(self) -> None:
-        self._testbed.bridge.steady = True
+        self._set_steady(steady=True)
         await asyncio.sleep(self._options.warm_up_seconds)
         for step in steps(self._options.seed, self._kinds):
             await asyncio.sleep(step.steady_seconds)
@@ -123,7 +119,7 @@ class Soak:
         testbed, began = self._testbed, self._elapsed()
         before = testbed.bridge.usage[-1].rss_bytes if testbed.bridge.usage else 0
         processes = len(testbed.processes)
-        testbed.bridge.steady = False
+        self._set_steady(steady=False)
         outcomes = await asyncio.gather(
             *(fault.kind.play(testbed, **fault.parameters) for fault in step.faults), return_exceptions=True
         )
@@ -159,8 +155,12 @@ class Soak:
             await testbed.restart(signal.SIGKILL)
             again = await testbed.recovered()
             problem = problem if again is None else f"{problem}; and another did not either: {again}"
-        testbed.bridge.steady = True
+        self._set_steady(steady=True)
         return problem
+
+    def _set_steady(self, *, steady: bool) -> None:
+        for bridge in self._testbed.running:
+            bridge.steady = steady
 
     def _since(self, began: float) -> list[Any]:
         wall = time.time() - (self._elapsed() - began)
@@ -218,7 +218,13 @@ class Soak:
             _process_record(bridge, frozenset(changed.get(bridge.number, ()))) for bridge in self._testbed.processes
         ]
         connections = self._testbed.connection_log.connections()
-        self.verdict.problems += judge(processes, connections, contents, exit_seconds=DRAIN_SECONDS + EXIT_SECONDS)
+        exit_seconds = DRAIN_SECONDS + EXIT_SECONDS
+        if self._options.group:
+            late = sum(row["late_records"] for row in self.verdict.verified.get("topics", []))
+            problems = judge_group(processes, contents, late_records=late, exit_seconds=exit_seconds)
+        else:
+            problems = judge(processes, connections, contents, exit_seconds=exit_seconds)
+        self.verdict.problems += problems
         accounts = [bridge.stopped or {} for bridge in processes]
         self.verdict.totals = {
             **loss_counts(self.verdict.verified),
@@ -237,6 +243,15 @@ class Soak:
             ),
             "most open files": max((seen.files for bridge in processes for seen in bridge.usage), default=0),
         }
+
+
+def _testbed(kafka: RealKafka, options: Options) -> Testbed:
+    seed, rate, symbols, brokers = options.seed, options.rate, options.symbols, options.brokers
+    if not options.group:
+        return Testbed(kafka, options.prefix, seed=seed, rate=rate, symbol_count=symbols, brokers=brokers)
+    return GroupTestbed(
+        kafka, options.prefix, seed=seed, rate=rate, symbol_count=symbols, brokers=brokers, count=options.group
+    )
 
 
 def _process_record(bridge: BridgeProcess, changed_symbols: frozenset[str]) -> ProcessRecord:

@@ -10,7 +10,7 @@ import pytest
 from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
 from tests.programs.soak.connection_log import Connection
-from tests.programs.soak.judge import SAMPLES, SPARE_BYTES, ProcessRecord, judge
+from tests.programs.soak.judge import SAMPLES, SPARE_BYTES, ProcessRecord, judge, judge_group
 from tests.programs.soak.plan import Step
 from tests.programs.soak.resource_usage import ResourceUsage
 from tests.programs.soak.topic_contents import ControlRecord, TopicContents
@@ -225,3 +225,23 @@ class TestVerdict:
         """A bridge that does not come to itself has not recovered, whatever the topics say."""
         played = Played(Step(1, 2.0, ()), 0.0, 1.0, 90.0, "it is waiting", 0, 0, 1)
         assert not self.verdict(played=[played]).passed
+
+
+def test_processes_of_a_group_are_judged_by_their_own_sessions() -> None:
+    """What one dropped may be on the topics, as it was on its way; more than that is a problem."""
+    other = replace(PROCESS, number=2, sessions=(SECOND + 10,), stopped=accounts(published=3, dropped=2))
+    assert judge_group([PROCESS, other], contents(a=7, b=5), late_records=0, exit_seconds=10) == []
+    [problem] = judge_group([PROCESS, other], contents(a=7, b=6), late_records=0, exit_seconds=10)
+    assert problem.startswith("process 2: the topics hold 6 records of it")
+    [problem] = judge_group([PROCESS, other], contents(a=7, b=2), late_records=0, exit_seconds=10)
+    assert problem.startswith("process 2: the topics hold 2 records of it")
+
+
+def test_late_records_of_former_owners_must_be_those_that_verify_counts() -> None:
+    """Records behind those of a newer session of their symbol are counted by both."""
+    found = contents(a=6, b=3)
+    found.add(*AAPL, FIRST + 10, 6)
+    other = replace(PROCESS, number=2, sessions=(SECOND + 10,), stopped=accounts(published=3))
+    assert judge_group([PROCESS, other], found, late_records=1, exit_seconds=10) == []
+    [problem] = judge_group([PROCESS, other], found, late_records=0, exit_seconds=10)
+    assert "1 records come behind newer sessions" in problem

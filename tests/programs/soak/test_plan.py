@@ -5,11 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.programs.soak.kinds import NoSuchKind, kinds
 from tests.programs.soak.plan import STEADY_SECONDS, process_settings, steps
+
+if TYPE_CHECKING:
+    from tests.programs.soak.plan import Fault
 
 
 def plan(seed: int, count: int = 60) -> list[str]:
@@ -78,3 +82,16 @@ def test_a_single_broker_is_not_asked_to_hand_over() -> None:
         "topic_below_min_isr",
         "too_few_in_sync",
     }
+
+
+def test_the_kinds_of_a_group() -> None:
+    """Its processes have faults of their own, and those of others that do not expect one process."""
+    names = {kind.name for kind in kinds(1, group=3)}
+    assert names >= {"member_killed", "member_stopped", "member_frozen", "member_cut_from_kafka", "members_rebalanced"}
+    assert names >= {"broker_killed", "dropped"}
+    assert not names & {"killed", "subscriptions"}
+    assert {fault.parameters["place"] for fault in _drawn("member_frozen")} == {0, 1, 2}
+
+
+def _drawn(name: str) -> list[Fault]:
+    return [fault for step in islice(steps(3, kinds(1, [name], group=3)), 50) for fault in step.faults]

@@ -10,6 +10,8 @@ from tests.programs.soak.run import Options, Soak
 if TYPE_CHECKING:
     from tests.support.brokers import RealKafka
 
+#: A take-over each, or none.
+OF_GROUPS = ("member_stopped", "member_killed", "members_rebalanced", "kafka_cut")
 KINDS = ("dropped", "closed", "garbage", "broker_hangs_briefly", "kafka_cut", "restarted", "killed")
 
 
@@ -26,3 +28,18 @@ async def test_a_short_soak_passes(kafka: RealKafka, topic_prefix: str) -> None:
     assert verdict.passed
     assert verdict.totals["records"] > 100
     assert sum("  step " in line for line in told) == len(verdict.played)
+
+
+async def test_a_short_soak_of_a_group_passes(kafka: RealKafka, topic_prefix: str) -> None:
+    """Two processes that share shards are killed, stopped and rebalanced, with nothing lost in silence."""
+    options = Options(
+        seed=5, seconds=25, rate=300, symbols=10, brokers=1, group=2, prefix=topic_prefix, warm_up_seconds=0.5
+    )
+    told: list[str] = []
+
+    verdict = await Soak(options, kafka, kinds(1, OF_GROUPS, group=2), told.append).run()
+
+    assert verdict.problems == []
+    assert verdict.unrecovered == []
+    assert verdict.passed, verdict.verified
+    assert verdict.totals["processes"] >= 3

@@ -26,6 +26,7 @@ from tests.programs.soak.connection_log import ConnectionLog
 from tests.programs.soak.plan import process_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from tests.support.brokers import RealKafka
@@ -76,13 +77,21 @@ class Testbed:
     """The running parts of a soak while the context is open; faults can replace the bridge's process."""
 
     def __init__(
-        self, kafka: RealKafka, prefix: str, *, seed: int, rate: float, symbol_count: int, brokers: int
+        self,
+        kafka: RealKafka,
+        prefix: str,
+        *,
+        seed: int,
+        rate: float,
+        symbol_count: int,
+        brokers: int,
+        rotating_tokens: bool = True,
     ) -> None:
         self.kafka = kafka
         self.prefix = prefix
         self.brokers = brokers
         self.connection_log = ConnectionLog()
-        self.tokens = TokenEndpointServer(rotating=True)
+        self.tokens = TokenEndpointServer(rotating=rotating_tokens)
         self.simulator = Simulator(
             symbols=symbols(symbol_count),
             seed=seed,
@@ -177,6 +186,11 @@ class Testbed:
     def bridge(self) -> BridgeProcess:
         """Return the present process of the bridge."""
         return self.processes[-1]
+
+    @property
+    def running(self) -> Iterable[BridgeProcess]:
+        """Return the processes of the bridge that run."""
+        return (self.bridge,)
 
     async def start_bridge(self, **settings: str) -> None:
         """Start a bridge, with these settings instead of drawn ones."""

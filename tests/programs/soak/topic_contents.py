@@ -46,6 +46,9 @@ class TopicContents:
     #: Records by session.
     found: Counter[int] = field(default_factory=Counter)
     repeats: int = 0
+    #: Records that come behind those of a newer session of their symbol: the last of an owner whose lease had ended.
+    late: int = 0
+    _newest: dict[tuple[Topic, str], int] = field(default_factory=dict)
     control: list[ControlRecord] = field(default_factory=list)
 
     def add(self, topic: Topic, symbol: str, session_id: int, seq: int) -> None:
@@ -55,6 +58,11 @@ class TopicContents:
             self.repeats += 1
             return
         self.next_seqs[place] = seq + 1
+        newest = self._newest.setdefault((topic, symbol), session_id)
+        if session_id < newest:
+            self.late += 1
+        else:
+            self._newest[topic, symbol] = session_id
         self.found[session_id] += 1
 
     def add_control(self, record: Mapping[str, object]) -> None:

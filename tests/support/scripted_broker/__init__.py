@@ -163,6 +163,7 @@ class ScriptedBroker:
         error_message: str | None = None,
         record_errors: Sequence[int] = (),
         delay_seconds: float = 0.0,
+        throttle_seconds: float = 0.0,
         disconnect: Literal["", "before", "after"] = "",
         versions: Mapping[str, tuple[int, int]] | None = None,
         advertised: Mapping[int, str] | None = None,
@@ -178,10 +179,11 @@ class ScriptedBroker:
         versions from 8). ``after`` matching requests pass first; the rule applies to the ``times`` next (0: to all).
 
         Batches answered with an error are not appended; the others of the request are. Any other request answered with
-        an error is carried out, and only its answer is changed. ``delay_seconds`` delays the answer, not the work. The
-        connection is closed "before" the request is carried out, or "after" it, so that only the answer is lost.
-        ``versions`` of requests ((0, -1): none) stand in answers to ApiVersions; ``advertised`` addresses of brokers,
-        and the ``controller``, in those to Metadata.
+        an error is carried out, and only its answer is changed. ``delay_seconds`` delays the answer, not the work;
+        ``throttle_seconds`` stand in the answer to Produce, and delay nothing. The connection is closed "before" the
+        request is carried out, or "after" it, so that only the answer is lost. ``versions`` of requests ((0, -1): none)
+        stand in answers to ApiVersions; ``advertised`` addresses of brokers, and the ``controller``, in those to
+        Metadata.
         Of several rules, the first that matches a batch answers it; the last that disconnects says when.
         """
         rule = {
@@ -195,6 +197,7 @@ class ScriptedBroker:
             "error_message": error_message,
             "record_errors": list(record_errors),
             "delay_ms": round(delay_seconds * 1000),
+            "throttle_ms": round(throttle_seconds * 1000),
             "disconnect": disconnect,
             "versions": versions,
             "advertised": advertised,

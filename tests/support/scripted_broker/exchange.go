@@ -33,6 +33,7 @@ type exchange struct {
 	errors      []*ruleSpec              // for the response to any other request
 	changes     []*ruleSpec              // for the response to ApiVersions or Metadata
 	delays      []delay
+	throttleMS  int32
 	disconnect  string
 }
 
@@ -76,6 +77,9 @@ func (x *exchange) amend(response kmsg.Response) {
 	if produced, ok := response.(*kmsg.ProduceResponse); ok {
 		for partition, v := range x.rejected {
 			addRejection(produced, partition, v)
+		}
+		if x.throttleMS > 0 {
+			produced.ThrottleMillis = x.throttleMS
 		}
 	}
 	for _, spec := range x.errors {

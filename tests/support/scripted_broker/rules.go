@@ -31,6 +31,7 @@ type ruleSpec struct {
 	RecordErrors           []int32 `json:"record_errors"` // indices within the batch (KIP-467)
 	DelayMS                int     `json:"delay_ms"`
 	Disconnect             string  `json:"disconnect"`
+	ThrottleMS             int32   `json:"throttle_ms"` // in the response to Produce; the broker itself does not wait
 
 	Versions   map[string][2]int16 `json:"versions"`   // of requests, in answers to ApiVersions; {0, -1} is none
 	Advertised map[int32]string    `json:"advertised"` // addresses of brokers, in answers to Metadata
@@ -99,6 +100,9 @@ func (r *rule) apply(x *exchange) {
 	}
 	if r.Disconnect != "" {
 		x.disconnect = r.Disconnect
+	}
+	if r.ThrottleMS > 0 {
+		x.throttleMS = r.ThrottleMS
 	}
 	if r.changesAnswer() {
 		x.changes = append(x.changes, &r.ruleSpec)

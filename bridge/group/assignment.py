@@ -1,0 +1,54 @@
+"""Which member of a group gets which shards: evenly, and each shard stays where it is if it can."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bridge.group.member_data import Member
+
+
+def assign(members: Mapping[str, Member], in_force: int | None) -> dict[str, tuple[int, ...]]:
+    """Return the shards of each member, by its id; ``in_force`` is the number of shards that is in force.
+
+    Members with another ``BRIDGE_SHARDS`` get none, unless none has the number in force. Members that cannot reach
+    Aries get none if another can.
+    """
+    count = _count(members.values(), in_force)
+    candidates = {name: member for name, member in members.items() if member.shards == count}
+    fit = {name: member for name, member in candidates.items() if member.fit} or candidates
+    assigned: dict[str, list[int]] = {name: [] for name in _in_order(fit)}
+    if assigned:
+        left = _keep(assigned, fit, count)
+        for shard in left:
+            min(assigned.items(), key=lambda one: len(one[1]))[1].append(shard)
+    return {name: tuple(sorted(assigned.get(name, ()))) for name in members}
+
+
+def _count(members: Iterable[Member], in_force: int | None) -> int:
+    """Return the number of shards that counts: the one in force while a member has it, else that of most members."""
+    counts = Counter(member.shards for member in members)
+    if in_force is not None and in_force in counts:
+        return in_force
+    return max(counts, key=lambda count: (counts[count], count))
+
+
+def _in_order(members: Mapping[str, Member]) -> list[str]:
+    """Return the members in an order that does not depend on their ids, those that own most first."""
+    return sorted(members, key=lambda name: (-len(members[name].owned), members[name].instance, members[name].process))
+
+
+def _keep(assigned: dict[str, list[int]], members: Mapping[str, Member], count: int) -> list[int]:
+    """Let members keep what they own, up to an even share; return the shards that are left."""
+    share, larger_shares = divmod(count, len(assigned))
+    left = set(range(count))
+    for name, shards in assigned.items():
+        owned = [shard for shard in sorted(members[name].owned) if shard in left]
+        kept = owned[: share + (larger_shares > 0)]
+        larger_shares -= len(kept) > share
+        shards.extend(kept)
+        left.difference_update(kept)
+    return sorted(left)

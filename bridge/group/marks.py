@@ -1,0 +1,61 @@
+"""Marks: the records of the shards topic, by which processes claim, hold and release a shard.
+
+A mark is JSON, so that any console consumer shows it; its key is the number of the shard, as the topic is compacted.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+#: How often an owner renews its lease, and for how long a mark says that it holds the shard.
+HOLD_INTERVAL_SECONDS: Final = 1.0
+LEASE_SECONDS: Final = 5.0
+#: By how much earlier an owner stops than others may begin, so that what it has just written has arrived.
+LEASE_MARGIN_SECONDS: Final = 1.0
+
+
+class MarkKind(StrEnum):
+    """What a mark says."""
+
+    CLAIM = "claim"  # the shard is wanted at this epoch: its holder must release it
+    HOLD = "hold"  # the holder has it for ``lease_ms`` from now
+    RELEASE = "release"  # nothing of this epoch or an earlier one follows
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """One mark of a shard.
+
+    ``epoch`` grows with each claim; of two claims with the same epoch the first in the log counts. ``session_id`` is
+    the latest session of the shard, ``last_data_us`` when its data was last received (µs since the epoch).
+    """
+
+    kind: MarkKind
+    shard: int
+    shards: int
+    epoch: int
+    owner: str
+    process: str
+    session_id: int | None = None
+    last_data_us: int | None = None
+    lease_ms: int = round(LEASE_SECONDS * 1000)
+    time_us: int = 0
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Mark)
+
+
+def encode(mark: Mark) -> tuple[bytes, bytes]:
+    """Return the key and the value of a mark's record."""
+    return str(mark.shard).encode(), _encoder.encode(mark)
+
+
+def decode(value: bytes | None) -> Mark | None:
+    """Return the mark of a record, None if it is none: a later version of the bridge may write other records."""
+    try:
+        return _decoder.decode(value or b"")
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None

@@ -1,0 +1,1 @@
+"""How long consumers miss a shard when its owner ends, measured on Apache Kafka."""
