@@ -278,7 +278,8 @@ class BatchSender:
             if queue is None:
                 continue
             if error is None:
-                self._on_acknowledgement(queue, now, now_us)
+                if queue.in_flight:  # else its records were given up
+                    self._on_acknowledgement(queue, now, now_us)
             elif isinstance(error, NotSent):
                 self._on_not_sent(producer, queue)
                 continue
