@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -70,6 +71,77 @@ def test_every_value_in_every_field_comes_to_the_same(dialect: DialectName) -> N
                 both.acknowledge()
             usual = '"price":2,"tick":"up"' if wire_type != "level2" else '"quotes":null'
             both.receive(tried(dialect, ((LINES[dialect] % (word, usual, value)).encode() for value in VALUES)))
+            both.acknowledge()
+
+
+#: What may be odd about the data of an update.
+ODD_DATA: Final = (
+    *('{"symbol":"A"}', "{}", "[]", "null", '"text"', "5", '{"symbol":"A","bidSize":1', '{"symbol":"A","bidSize":1,}'),
+    *('{"symbol":"A","bidSize":1,"bidSize":2}', '{"symbol":"A","bidSize":1,"bidSize":null}', '{"bidSize":1}'),
+    *('{"symbol":"A","symbol":"B","bidSize":1}', '{"symbol":"","bidSize":1}', '{"symbol":null,"bidSize":1}'),
+    *('{"symbol":"A\x7f","bidSize":1}', '{"symbol":"%s","bidSize":1}' % ("A" * 65), '{"symbol":7,"bidSize":1}'),
+    *(
+        '{"symbol":"A","bidSize":1 2}',
+        '{"symbol":"A" "bidSize":1}',
+        '{"symbol":"A","bidSize"1}',
+        '{"symbol":"A","bidSize":}',
+    ),
+    *('{"symbol":"A","instrumentType":"e"}', '{"symbol":"A","instrumentType":null}', '{"symbol":"A",bidSize:1}'),
+    *('{"symbol":"A","bidSize":null,"askSize":null,"bidPrice":1}', '{"symbol":"A","isCancel":true,"price":1,"size":1}'),
+    *('{"symbol":"A","orderBook":null,"quotes":[]}', '{"symbol":"A","orderBook":["1:2:3"],"orderBook":[]}'),
+    *('{"symbol":"A","price":null,"size":1}', '{"symbol":"A","size":1}', '{"symbol":"A","price":1,"tick":null}'),
+    *('{"symbol":"X","bidSize":1}', '{"symbol":"D","bidSize":1,"price":3}', '{"symbol":"C","price":1,"bidSize":2}'),
+    *('{"symbol":"A","bidSize":1,"price":2,"delta":0.5}', '{"symbol":"A","bidSize":1,"price":"x","delta":0.5}'),
+)
+#: What may be odd about the rest of a line: ``%s`` is the data, ``TYPE`` the type of the update.
+ODD_REST: Final = {
+    "envelope": (
+        '{"type":"event","payload":{"action":"update","type":TYPE,"data":%s}}',
+        '{"payload":{"data":%s,"type":TYPE,"action":"update"},"type":"event"}',
+        '{"type":"event","payload":{"action":"update","type":TYPE,"type":"trade","data":%s}}',
+        '{"type":"event","payload":{"action":"update","type":TYPE,"data":%s,"data":{"symbol":"B","bidSize":9}}}',
+        '{"type":"event","payload":{"action":"update","action":"update","type":TYPE,"data":%s}}',
+        '{"type":"event","payload":{"type":TYPE,"data":%s}}',
+        '{"payload":{"action":"update","type":TYPE,"data":%s}}',
+        '{"type":"event","type":"event","payload":{"action":"update","type":TYPE,"data":%s}}',
+        '{"type":"event","id":5,"payload":{"action":"update","type":TYPE,"data":%s}}',
+        '{"type":"event","payload":{"action":null,"type":TYPE,"data":%s}}',
+        '{"type":null,"payload":{"action":"update","type":TYPE,"data":%s}}',
+        '{"type":"event","payload":{"action":"update","type":TYPE,"data":%s,"timestamp":null}}',
+        '{"type":"event","payload":{"action":"update","type":TYPE,"data":%s,"timestamp":1,"timestamp":2}}',
+        '{"type":"event","payload":{"action":"update","type":TYPE,"data":%s}} x',
+        '{"type":"event","payload":{"action":"update","type":TYPE,"data":%s}',
+        '{"type":"event","payload":{"action":"update","type":TYPE,"data":%s}},',
+        '[{"type":"event","payload":{"action":"update","type":TYPE,"data":%s}}]',
+        '{"type":"event","payload":{"action":"update","type":TYPE,"data":%s}}{}',
+    ),
+    "action": (
+        '{"type":TYPE,"data":%s}',
+        '{"data":%s,"type":TYPE}',
+        '{"action":null,"type":TYPE,"data":%s}',
+        '{"action":"publish","type":TYPE,"data":%s}',
+        '{"action":"update","action":"ping","type":TYPE,"data":%s}',
+        '{"action":"ping","type":TYPE,"data":%s}',
+        '{"type":TYPE,"type":"greeks","data":%s}',
+        '{"type":TYPE,"data":%s,"data":{"symbol":"B","bidSize":9}}',
+        '{"type":TYPE,"data":%s,"timestamp":"2025-06-25T04:12:14.327-04:00"}',
+        '{"type":TYPE,"data":%s,"timestamp":1,"timestamp":1}',
+        '{"type":TYPE,"data":%s,"id":1}',
+        '{"type":TYPE,"data":%s}\0',
+        '{"type":TYPE,"data":%s};',
+        '{"data":%s}',
+    ),
+}
+
+
+@each_dialect
+def test_every_shape_of_a_line_comes_to_the_same(dialect: DialectName) -> None:
+    """Missing, repeated, unknown and misplaced members are tried with data of all sorts."""
+    words = ['"timeAndSales"', '"level2"', '"greeks"', '"nothing"', "null", '"quote"', '"equityComposite"']
+    with Both.used_again(dialect) as both:
+        for rest, word in product(ODD_REST[dialect], words):
+            line = rest.replace("TYPE", word)
+            both.receive(tried(dialect, ((line % data).encode() for data in ODD_DATA)))
             both.acknowledge()
 
 
