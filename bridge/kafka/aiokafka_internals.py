@@ -97,7 +97,8 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no
         """Return a connection that is logged in."""
         connection = cls(host, port, **options)
         await connection.connect()
-        connection._reader.feed_data = connection._receive  # no request is open: its buffer is empty
+        if connection._reader is not None:  # it may be lost already
+            connection._reader.feed_data = connection._receive  # no request is open: its buffer is empty
         return connection
 
     @property

@@ -252,7 +252,7 @@ class BatchSender:
             self._buffer.pass_over(queue)
             return None
         if producer.busy_since(queue.name, queue.partition) is not None:
-            self._buffer.defer(queue)  # a later batch is a larger one
+            self._buffer.wait_for_broker(queue)  # a later batch is a larger one
             return None
         batch = self._new_batch()
         count = batch.fill(queue.next_batch())
@@ -278,7 +278,8 @@ class BatchSender:
             if queue is None:
                 continue
             if error is None:
-                self._on_acknowledgement(queue, now, now_us)
+                if queue.in_flight:  # else its records were given up
+                    self._on_acknowledgement(queue, now, now_us)
             elif isinstance(error, NotSent):
                 self._on_not_sent(producer, queue)
                 continue
@@ -287,7 +288,7 @@ class BatchSender:
             is_sent = True
         if is_sent:
             self._ingest.release_after_overload(now_us)
-            self._buffer.resume_deferred()
+        self._buffer.resume_waiting()
         if not self._in_flight:
             self._none_in_flight.set()
 

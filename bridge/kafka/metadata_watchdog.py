@@ -75,6 +75,7 @@ class MetadataWatchdog:
             self._note_stalled()
             self._ingest.release_after_overload(wall_us())
             self._buffer.resume_deferred()
+            self._buffer.resume_waiting()  # for other brokers, if leaders have moved
             self._note_delivery()
 
     async def watch_connection(self) -> None:

@@ -266,13 +266,14 @@ class ProduceRequests:
         broker.opening = None
         if opened.cancelled() or self.is_closed:
             return
-        error = opened.exception()
-        if error is None and opened.result() is None:
-            error = NodeNotReadyError(f"broker {broker.node} cannot be reached")
-        if error is None:
-            self._send_next(broker)
-        else:
+        if (error := opened.exception()) is not None:
             self._end_waiting(broker, error)
+        elif (connection := opened.result()) is None:
+            self._end_waiting(broker, NodeNotReadyError(f"broker {broker.node} cannot be reached"))
+        elif not connection.connected():
+            self._end_waiting(broker, KafkaConnectionError(f"broker {broker.node} has closed its connection at once"))
+        else:
+            self._send_next(broker)
 
     def _write(self, broker: _Broker, connection: Connection) -> None:
         """Build a request and write it, without anything between the last question and the transport."""

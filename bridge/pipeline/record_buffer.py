@@ -55,6 +55,8 @@ class RecordBuffer:
         self._queues: dict[AnyTopic, list[PartitionQueue]] = {}
         self._ready: list[PartitionQueue] = []
         self._deferred: list[PartitionQueue] = []
+        #: Those that only wait for their brokers to answer something else.
+        self._behind: list[PartitionQueue] = []
 
     def open(self, partition_counts: TopicCounts) -> None:
         """Create the queues; the counts stay as they are from then on, so that no symbol changes its partition."""
@@ -127,8 +129,8 @@ class RecordBuffer:
     def take_ready(self) -> list[PartitionQueue]:
         """Return the queues that have something to send and nothing in flight, once.
 
-        Each counts as ready until it is given to ``start_batch``, ``defer`` or ``pass_over``: it is not returned again
-        meanwhile.
+        Each counts as ready until it is given to ``start_batch``, ``defer``, ``wait_for_broker`` or ``pass_over``: it
+        is not returned again meanwhile.
         """
         ready, self._ready = self._ready, []
         return ready
@@ -142,6 +144,17 @@ class RecordBuffer:
         if self._deferred:
             self._ready += self._deferred
             self._deferred.clear()
+            self._on_ready()
+
+    def wait_for_broker(self, queue: PartitionQueue) -> None:
+        """Keep a queue whose broker has something to answer first until ``resume_waiting``."""
+        self._behind.append(queue)
+
+    def resume_waiting(self) -> None:
+        """Let queues that wait for their brokers be returned by ``take_ready`` again."""
+        if self._behind:
+            self._ready += self._behind
+            self._behind.clear()
             self._on_ready()
 
     def pass_over(self, queue: PartitionQueue) -> None:
@@ -187,6 +200,7 @@ class RecordBuffer:
         # All of them: some may have been taken and not sent when the producer was lost.
         self._ready = [queue for queue in self.queues() if queue.is_ready]
         self._deferred.clear()
+        self._behind.clear()
         self._on_ready()
         return requeued
 
@@ -264,6 +278,7 @@ class RecordBuffer:
             queue.is_ready = False
         self._ready = [queue for queue in self._ready if queue.is_ready]
         self._deferred = [queue for queue in self._deferred if queue.is_ready]
+        self._behind = [queue for queue in self._behind if queue.is_ready]
         return control_records
 
     # -- looking ------------------------------------------------------------------------------------------------

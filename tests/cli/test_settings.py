@@ -62,12 +62,13 @@ def test_json_is_for_programs() -> None:
     assert rows["KAFKA_LINGER_MS"] == {
         "name": "KAFKA_LINGER_MS",
         "type": "whole number",
-        "default": "2",
-        "value": "2",
+        "default": "1",
+        "value": "1",
         "set": False,
         "secret": False,
         "required": False,
-        "meaning": "How long a batch waits for more records, in milliseconds.",
+        "meaning": "How far apart requests with records are, in milliseconds. A record that comes after a longer pause is "
+        "sent at once; in a stream, records wait at most this long for others.",
     }
 
 

@@ -294,6 +294,29 @@ async def test_a_broker_that_cannot_be_reached_fails_its_batches(quotes: Scripte
         assert "cannot be reached at 127.0.0.1:1" in producer.last_failure
 
 
+async def test_a_connection_that_is_lost_at_once_fails_its_batches(
+    quotes: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a broker that closes every connection would be connected to again and again, without a pause."""
+    opened = 0
+
+    async def open_and_lose(host: str, port: int, **options: object) -> Connection:
+        nonlocal opened
+        opened += 1
+        connection = await really_open(host, port, **options)
+        connection.close()
+        return connection
+
+    really_open = Connection.open
+    answers = Answers()
+    async with started(quotes) as producer:
+        connection_of(producer).close()
+        monkeypatch.setattr(Connection, "open", open_and_lose)
+        producer.send([batch(0), batch(1)], answers.extend)
+        await answers.arrive(2)
+        assert (answers.errors, opened) == (["KafkaConnectionError"] * 2, 1)
+
+
 async def test_a_batch_ends_once_when_its_producer_is_abandoned(quotes: ScriptedBroker) -> None:
     """Sent or waiting; no answer comes after that, and nothing can be sent."""
     answers = Answers()

@@ -24,6 +24,7 @@ from bridge.kafka import (
 from bridge.kafka.batch_sender import Batching
 from bridge.kafka.broker_support import Lack
 from bridge.kafka.error_policy import BatchRejected, NotSent
+from bridge.kafka.produce_requests import BatchAnswer
 from bridge.kafka.publisher import Publisher
 from bridge.market_data import Update, UpdateKind
 from bridge.observability.latency import LatencyMetrics
@@ -454,6 +455,22 @@ async def test_a_producer_that_takes_nothing_is_replaced_at_once(monkeypatch: py
         again = await kafka.batch(1)
         assert (again.records, kafka.values(Topic.QUOTES)) == (2, [b"1", b"2"])
         assert kafka.producers[0].abandoned
+
+
+@pytest.mark.parametrize("error", [None, BatchRejected(NOT_LEADER), NotSent()], ids=["taken", "rejected", "not sent"])
+async def test_an_answer_for_records_that_were_given_up_changes_nothing(error: Exception | None) -> None:
+    """They are accounted for as undelivered; the others of the same answer count."""
+    async with publishing() as kafka:
+        kafka.add_sales("1")
+        sales = await kafka.batch(0)
+        kafka.pipeline.buffer.give_up(keep=Topic.CONTROL)
+        kafka.add(Topic.CONTROL, b"the last one")
+        control = await kafka.batch(0, 1)
+        answers = [BatchAnswer(one.topic, one.partition, None) for one in (sales, control)]
+        control.on_answers([answers[0]._replace(error=error), answers[1]])
+        accounts = kafka.pipeline.accounts
+        assert (accounts.undelivered.total(), accounts.published.total(), accounts.announced) == (1, 0, 1)
+        assert kafka.pipeline.buffer.empty
 
 
 async def test_brokers_that_have_moved_replace_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:

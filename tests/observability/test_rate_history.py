@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
-from bridge.observability.rate_history import LINES, TICK_SECONDS, RateHistory, acknowledged
+import pytest
+
+from bridge.observability.rate_history import LINES, QUIET_TICK_SECONDS, TICK_SECONDS, RateHistory, acknowledged
 from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
 from tests.support.service import eventually
@@ -36,6 +39,18 @@ async def test_the_lag_of_a_blocked_loop_is_measured() -> None:
         time.sleep(TICK_SECONDS * 3)  # noqa: ASYNC251 - this is the fault
         await eventually(lambda: history.lag_seconds, "the late tick")
         assert history.lag_seconds >= TICK_SECONDS
+    finally:
+        history.stop()
+
+
+@pytest.mark.parametrize(("lines", "seconds"), [(0, QUIET_TICK_SECONDS), (1, TICK_SECONDS)], ids=["quiet", "reading"])
+async def test_a_quiet_loop_is_woken_less_often(lines: int, seconds: float) -> None:
+    """Nothing delays a loop that has nothing to do, and each look wakes an idle process."""
+    history = RateHistory(Accounts(lines_received=lines))
+    history.start()
+    try:
+        assert history._timer is not None
+        assert history._timer.when() - asyncio.get_running_loop().time() == pytest.approx(seconds, abs=0.3)
     finally:
         history.stop()
 

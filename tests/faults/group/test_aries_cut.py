@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-import pytest
-
 from bridge import log_events
 from bridge.topics import Topic
 from tests.faults.group.members import group, owned, publishes
@@ -94,9 +92,8 @@ async def test_a_standby_that_cannot_reach_aries_says_so_and_gives_the_shard_to_
     assert report.handovers.released == 2
 
 
-@pytest.mark.parametrize("number", [KILL])
 async def test_the_last_process_keeps_a_shard_that_it_cannot_serve(
-    kafka: RealKafka, kafka_topics: None, topic_prefix: str, number: signal.Signals
+    kafka: RealKafka, kafka_topics: None, topic_prefix: str
 ) -> None:
     """There is nobody to give it to: it says so, and publishes as soon as it reaches Aries."""
     async with group(kafka, topic_prefix, QUICK) as running, Proxy(running.simulator.port) as network:
@@ -104,7 +101,7 @@ async def test_the_last_process_keeps_a_shard_that_it_cannot_serve(
         url = network.instead_of(running.simulator.url)
         network.turn_away()
         blind = await running.start_standby("bridge 1", sabotage=IMPATIENT, ARIES_WS_URL=url)
-        await running.stop("bridge 0", number)
+        await running.stop("bridge 0", KILL)
         await blind.logged(log_events.ARIES_UNREACHABLE)
         network.heal()
         await publishes(blind, 200)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
+from rich.box import HEAVY_HEAD, MARKDOWN
 from rich.console import Console
 from rich.table import Table
 from websockets.client import ClientProtocol
@@ -25,6 +26,7 @@ from bridge.market_data import Update
 from bridge.serialization.fast import encode_string
 from tests.programs.bench.core import FRAMES_PER_READ, INGEST_US, Core
 from tests.programs.bench.frames import LEVEL2, QUOTES, TRADING_DAY, Recipe, build, lines_of
+from tests.programs.bench.interpreter import python
 
 if TYPE_CHECKING:
     from bridge.pipeline.partition_queue import Record
@@ -57,7 +59,7 @@ class Stages:
             "WebSocket frames (Sans-I/O core)": self._websocket,
             "lines to events (session.receive_some)": self._receive,
             "  JSON, to an update": self._json,
-            "events to queues (intake.take)": self._take,
+            "events to queues (ingest.ingest)": self._take,
             "  Avro": self._encode,
             "queues to batches (append)": partial(self._batch, "none"),
             "compression (zstd, with append)": partial(self._batch, "zstd"),
@@ -174,9 +176,12 @@ def least_cpu_us(stages: dict[str, Stage]) -> dict[str, float]:
 def main(
     feed: Annotated[Literal["quotes", "level2", "mix"], typer.Option(help="What the lines are.")] = "quotes",
     dialect: Annotated[Literal["envelope", "action"], typer.Option(help="How they are written.")] = "envelope",
+    *,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as the README has it.")] = False,
 ) -> None:
     """Print the CPU time of each stage at one line a frame and at ten."""
-    table = Table(title=f"{feed}, {dialect}: least CPU time, µs a line")
+    title = f"{feed}, {dialect}, {python()}: least CPU time of {REPEATS} repetitions, µs a line"
+    table = Table(title=title, box=MARKDOWN if markdown else HEAVY_HEAD)
     table.add_column("stage")
     columns = []
     for lines_per_frame in (1, 10):
