@@ -78,6 +78,7 @@ def test_every_value_in_every_field_comes_to_the_same(dialect: DialectName) -> N
 ODD_DATA: Final = (
     *('{"symbol":"A"}', "{}", "[]", "null", '"text"', "5", '{"symbol":"A","bidSize":1', '{"symbol":"A","bidSize":1,}'),
     *('{"symbol":"A","bidSize":1,"bidSize":2}', '{"symbol":"A","bidSize":1,"bidSize":null}', '{"bidSize":1}'),
+    *('{"symbol":"A","bidSize":null,"bidSize":1}', '{"symbol":"A","quotes":[],"quotes":["A::::"]}'),
     *('{"symbol":"A","symbol":"B","bidSize":1}', '{"symbol":"","bidSize":1}', '{"symbol":null,"bidSize":1}'),
     *('{"symbol":"A\x7f","bidSize":1}', '{"symbol":"%s","bidSize":1}' % ("A" * 65), '{"symbol":7,"bidSize":1}'),
     *(
@@ -101,6 +102,7 @@ ODD_REST: Final = {
         '{"type":"event","payload":{"action":"update","type":TYPE,"type":"trade","data":%s}}',
         '{"type":"event","payload":{"action":"update","type":TYPE,"data":%s,"data":{"symbol":"B","bidSize":9}}}',
         '{"type":"event","payload":{"action":"update","action":"update","type":TYPE,"data":%s}}',
+        '{"type":"event","payload":{"action":"update","type":TYPE,"data":%s,"type":"level2"}}',
         '{"type":"event","payload":{"type":TYPE,"data":%s}}',
         '{"payload":{"action":"update","type":TYPE,"data":%s}}',
         '{"type":"event","type":"event","payload":{"action":"update","type":TYPE,"data":%s}}',
@@ -123,6 +125,7 @@ ODD_REST: Final = {
         '{"action":"update","action":"ping","type":TYPE,"data":%s}',
         '{"action":"ping","type":TYPE,"data":%s}',
         '{"type":TYPE,"type":"greeks","data":%s}',
+        '{"type":TYPE,"data":%s,"type":"level2"}',
         '{"type":TYPE,"data":%s,"data":{"symbol":"B","bidSize":9}}',
         '{"type":TYPE,"data":%s,"timestamp":"2025-06-25T04:12:14.327-04:00"}',
         '{"type":TYPE,"data":%s,"timestamp":1,"timestamp":1}',
@@ -207,7 +210,7 @@ class Pressure(RuleBasedStateMachine):
 
     @initialize(
         dialect=st.sampled_from(DIALECTS),
-        budget_bytes=st.sampled_from([0, 900, 2_500, 1 << 20]),
+        budget_bytes=st.sampled_from([900, 2_500, 5_000, 1 << 20]),
         conflate_ms=st.sampled_from([0, 0, 3]),
         latest=st.booleans(),
         is_full=st.sampled_from([None, True, False]),
@@ -221,13 +224,28 @@ class Pressure(RuleBasedStateMachine):
         usual = [data.draw(lines(self.dialect, odd=False)) for _ in range(3)]
         self.both.receive(usual * times)
 
+    @rule(quotes=st.integers(0, 9), sales=st.integers(0, 9))
+    def receive_more(self, quotes: int, sales: int) -> None:
+        """Receive lines of one symbol, until there is no room."""
+        sale = LINES[self.dialect] % ("timeAndSales", '"price":1', 1)
+        self.both.receive([DATA[self.dialect]] * quotes + [sale.encode()] * sales)
+
     @rule(data=st.data())
     def receive_anything(self, data: st.DataObject) -> None:
         self.both.receive(data.draw(frames(self.dialect)))
 
+    @rule(most=st.integers(1, 4))
+    def send(self, most: int) -> None:
+        for way in self.both:
+            for queue in way.buffer.take_ready():
+                way.buffer.start_batch(queue, min(most, len(queue.waiting)), 0.0)
+
     @rule()
     def acknowledge(self) -> None:
-        self.both.acknowledge()
+        for way in self.both:
+            for queue in [queue for queue in way.buffer.queues() if queue.in_flight]:
+                way.buffer.acknowledge(queue)
+            way.acknowledge()
 
     @rule()
     def lose_the_producer(self) -> None:
@@ -242,6 +260,13 @@ class Pressure(RuleBasedStateMachine):
                 way.buffer.set_stalled(queue, is_stalled=is_stalled)
                 if is_stalled:
                     way.ingest.shed(queue, 3)
+
+    @rule(symbol=st.sampled_from([b"A", b"B"]))
+    def find_no_room(self, symbol: bytes) -> None:
+        """Let a queue be one that a record found no room in: what conflates waits beside it."""
+        for way in self.both:
+            way.ingest.overload.begin(way.buffer.queue_for(Topic.QUOTES, symbol))
+            way.ingest.overload.announce()
 
     @rule()
     def release(self) -> None:
@@ -270,4 +295,4 @@ class Pressure(RuleBasedStateMachine):
 
 
 TestPressure = Pressure.TestCase
-TestPressure.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestPressure.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
