@@ -236,10 +236,11 @@ class AriesClient:
         raise socket.protocol.close_exc
 
     def _on_messages(self, messages: deque[bytes], session: Session, through: Receiver) -> None:
-        ingest_us = wall_us()
+        ingest_us, before_us = wall_us(), self._last_data_us
         through.receive(messages, ingest_us, _now())
-        if session.keep_alive.data_in_frames:
-            self._last_data_us = ingest_us  # after the events: one may announce a gap since the data before
+        if session.keep_alive.data_in_frames:  # after the events: one may announce a gap since the data before
+            is_same = self._last_data_us == before_us  # else one has ended a gap, before which the next must not begin
+            self._last_data_us = ingest_us if is_same else max(ingest_us, self._last_data_us)
         if session.lost is not None:
             raise session.lost
         if session.wants_tick:
