@@ -248,14 +248,14 @@ class Session:
             else:
                 framed = [frame]
                 lines_left -= 1  # its bytes are not counted: all such frames together are one read, or one long frame
-            for line in (rest := iter(framed)):
+            for line in framed:
                 message: Message | BadLine | None = decode_update(line)
                 if message is not None:
                     data_received = True
                 elif not (text := content(line)):
                     continue
                 elif is_array(text) and not in_array and not is_heartbeat(text):
-                    frames.extendleft(reversed([*rest]))
+                    _leave_behind(line, framed, frames)
                     frames.appendleft(text)
                     self._array, self._array_offset = text, 0
                     break
@@ -263,7 +263,9 @@ class Session:
                     message, only_updates = self._handle_line(text, now), False
                     if self._events and not in_array:  # the lines behind may belong to another session
                         before_event = len(lines)
-                        frames.extendleft(reversed([*rest]))
+                        _leave_behind(line, framed, frames)
+                        lines.append((line, message))
+                        break
                 lines.append((line, message))
             if not only_updates and self.has_pending_work:
                 break
@@ -358,6 +360,12 @@ class Session:
             self.keep_alive.start(now)
         if outcome.expired or not outcome.again:
             self._subscribing.start(now)
+
+
+def _leave_behind(line: bytes, framed: list[bytes], frames: deque[bytes]) -> None:
+    """Put the lines behind one of a frame back, as frames."""
+    place = next(place for place, one in enumerate(framed) if one is line)
+    frames.extendleft(reversed(framed[place + 1 :]))
 
 
 def _none(_: bytes) -> None:
