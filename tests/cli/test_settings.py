@@ -67,8 +67,8 @@ def test_json_is_for_programs() -> None:
         "set": False,
         "secret": False,
         "required": False,
-        "meaning": "How far apart requests with records are, in milliseconds. A record that comes after a longer pause is "
-        "sent at once; in a stream, records wait at most this long for others.",
+        "meaning": "How far apart requests with records are, in milliseconds. A record that comes after a longer pause "
+        "is sent at once; in a stream, records wait at most this long for others.",
     }
 
 
