@@ -36,7 +36,7 @@ PUBLISHER_FAILS_LATER = """
 from aiokafka.cluster import ClusterMetadata
 leader = ClusterMetadata.leader_for_partition
 def leader_for_partition(self, partition):
-    if sys._getframe(1).f_code.co_filename.endswith("bridge/kafka/producer.py"):
+    if sys._getframe(1).f_code.co_filename.endswith("bridge/kafka/aiokafka_internals.py"):
         fail()
     return leader(self, partition)
 ClusterMetadata.leader_for_partition = leader_for_partition
