@@ -123,6 +123,9 @@ class AriesClient:
         self._ignored_life_logged = False
         #: When market data was last received, or what was missing before has ended (µs since the epoch).
         self._last_data_us = 0
+        #: The time of reading of the messages that are handled at the moment (µs since the epoch): a gap that ends with
+        #: one of them ends then, as their data has that time, too.
+        self._reading_us: int | None = None
         #: The next session must be larger: those of the former owners of our shards.
         self.session_floor = 0
         #: Shards of which a gap was announced, and since when their data is missing (µs since the epoch).
@@ -237,7 +240,11 @@ class AriesClient:
 
     def _on_messages(self, messages: deque[bytes], session: Session, through: Receiver) -> None:
         ingest_us, before_us = wall_us(), self._last_data_us
-        through.receive(messages, ingest_us, _now())
+        self._reading_us = ingest_us
+        try:
+            through.receive(messages, ingest_us, _now())
+        finally:
+            self._reading_us = None
         if session.keep_alive.data_in_frames:  # after the events: one may announce a gap since the data before
             is_same = self._last_data_us == before_us  # else one has ended a gap, before which the next must not begin
             self._last_data_us = ingest_us if is_same else max(ingest_us, self._last_data_us)
@@ -417,7 +424,7 @@ class AriesClient:
     def _end_gap(self) -> None:
         self.state = ClientState.STREAMING
         # The next gap must not begin before this one ends, even if the clock was set back.
-        now_us = max(wall_us(), self._last_data_us)
+        now_us = max(self._reading_us or wall_us(), self._last_data_us)
         gap = self.connection_history.end_gap(now_us)
         if gap is not None:
             self._last_data_us = now_us
