@@ -99,7 +99,7 @@ class GroupMember:
         received = self._received(shard)
         self._end(shard)
         seconds = self._settings.bridge_drain_seconds
-        if cause is Cause.STOPPED:  # nobody waits for it yet; but that it is released should still be said in time
+        if cause is Cause.STOPPED:  # no process waits for it yet; but that it is released should still be said in time
             seconds = max(seconds / 2, seconds - STOP_MARGIN_SECONDS)
         else:
             seconds = min(seconds, MAX_DRAIN_SECONDS)
@@ -114,7 +114,7 @@ class GroupMember:
             self._publisher.cut("records of a released shard were not acknowledged in time")
         if not self._ingest.drop(includes, HANDED_OVER):
             self._facts[shard] = received
-        self._announce_release(shard, _REASONS.get(cause, f"claimed by {other}"))
+        self._control.release(shard, reason=_REASONS.get(cause, f"claimed by {other}"))
         await self._wait_while(lambda: self._buffer.holds_any(Topic.CONTROL), ANNOUNCE_SECONDS)
 
     def lose(self, shard: int, other: str) -> None:
@@ -124,7 +124,7 @@ class GroupMember:
         self._end(shard)
         self._ingest.drop(self._includes(shard), LEASE_LOST)
         if shard in self._control.sessions:  # else its release was just announced
-            self._announce_release(shard, _REASONS[Cause.LEASE_EXPIRED])
+            self._control.release(shard, reason=_REASONS[Cause.LEASE_EXPIRED])
 
     def suspend(self) -> None:
         """Cut the connections to Kafka: the leases have ended, and nothing may arrive late."""
@@ -179,9 +179,6 @@ class GroupMember:
         self._client.forget(shard)
         self._apply_share()
         self._set_owning()
-
-    def _announce_release(self, shard: int, reason: str) -> None:
-        self._control.release(shard, reason=reason)
 
     def _set_owning(self) -> None:
         now, before = (self.owning, self.standing_by) if self.shards else (self.standing_by, self.owning)

@@ -1,7 +1,7 @@
 """A member of the consumer group: join, synchronize, heartbeat, leave (Kafka's classic group protocol, KIP-62).
 
-aiokafka's own coordinator cannot be used: it serves a consumer that commits offsets, stops on errors until somebody
-asks for them, and says neither when the coordinator last confirmed the membership nor what members know of each other.
+aiokafka's own coordinator cannot be used: it serves a consumer that commits offsets, stops on errors until they are
+asked for, and says neither when the coordinator last confirmed the membership nor what members know of each other.
 A rebalance is no reason to stop a stream here, as the marks decide who owns a shard.
 """
 
@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import structlog
 from aiokafka import errors as kafka_errors
 from aiokafka.client import ConnectionGroup, CoordinationType
@@ -264,17 +265,7 @@ class Membership:
                 members[member_id] = about
         assigned = assign(members, self._count_in_force())
         known = tuple(
-            Member(
-                instance=member.instance,
-                process=member.process,
-                shards=member.shards,
-                owned=member.owned,
-                fingerprint=member.fingerprint,
-                fit=member.fit,
-                version=member.version,
-                assigned=assigned[member_id],
-            )
-            for member_id, member in members.items()
+            msgspec.structs.replace(member, assigned=assigned[member_id]) for member_id, member in members.items()
         )
         user_data = member_data.encode(Members(members=known))
         return [
