@@ -37,8 +37,8 @@ class LockState(StrEnum):
     CLAIMING = "claiming"  # waits until the former holders have released it, or their leases have ended
     HOLDING = "holding"  # has written that it holds the shard, and reads the log once more
     OWNED = "owned"
-    SUSPENDED = "suspended"  # the lease has ended, and nobody is known to have claimed the shard
-    RELEASING = "releasing"  # somebody else has claimed it, or it is given back: what was read drains
+    SUSPENDED = "suspended"  # the lease has ended, and no process is known to have claimed the shard
+    RELEASING = "releasing"  # another process has claimed it, or it is given back: what was read drains
 
 
 class Cause(StrEnum):
@@ -88,7 +88,7 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The leases are renewed, and nobody has claimed the shards meanwhile."""
+    """The leases are renewed, and no other process has claimed the shards meanwhile."""
 
 
 LockEvent = Claimed | ReleaseRequested | Lost | Suspended | Resumed
@@ -181,7 +181,7 @@ class ShardLocks:
                 held = partition.holders.get(mark.process)
                 if held is not None and held[0].epoch <= mark.epoch:
                     del partition.holders[mark.process]
-                # Not of one who had only claimed it: nobody would know that there was no owner before.
+                # Not of one who had only claimed it: it would not show that there was no owner before.
                 is_owners = mark.session_id is not None if partition.last is None else _is_of(mark, partition.last)
                 if is_owners:
                     partition.last = mark
@@ -239,7 +239,7 @@ class ShardLocks:
         return sorted(shard for shard, lock in self._locks.items() if lock.state in ours)
 
     def held(self) -> list[int]:
-        """Return the shards that are ours and stay so: their leases last, and nobody has claimed them."""
+        """Return the shards that are ours and stay so: their leases last, and no other process has claimed them."""
         return sorted(shard for shard, lock in self._locks.items() if lock.state is LockState.OWNED)
 
     def state(self, shard: int) -> LockState | None:
@@ -408,7 +408,7 @@ class ShardLocks:
             lock.resumes_as = LockState.OWNED
 
     def _step_lapsed_release(self, shard: int, lock: _Lock, now: float) -> None:
-        """Give up a shard whose lease has ended while it was released, unless nobody waits for it."""
+        """Give up a shard whose lease has ended while it was released, unless no process waits for it."""
         if lock.cause is Cause.CLAIMED or self._superseded_by(shard, lock) is not None:
             self._lose(shard, lock.other)
         else:

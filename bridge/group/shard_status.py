@@ -64,7 +64,7 @@ def shard_status(locks: ShardLocks, owner: str, shard: int, now: float) -> Shard
 
 
 def shards_without_owner(locks: ShardLocks, shards: int, now: float) -> int:
-    """Return how many shards nobody may publish, of the number in force; of ``shards`` if none is."""
+    """Return how many shards no process may publish, of the number in force; of ``shards`` if none is."""
     count = locks.count_in_force or shards
     return sum(not _is_published(locks, shard, count, now) for shard in range(count))
 

@@ -322,7 +322,7 @@ class BridgeCollector(Collector):
         yield leases
         yield _gauge(
             "shards_without_owner",
-            "Shards that nobody publishes, as this process reads the topic of the shards.",
+            "Shards that no process publishes, as this process reads the topic of the shards.",
             group.shards_without_owner() if is_member else None,
         )
         yield _gauge("group_members", "Members of the group.", len(group.members) if is_member else None)

@@ -102,7 +102,7 @@ class ShardOwners:
         ]
         started_us = min(tenure.started_us for tenure in others.values())
         endings = [one for one in endings if started_us >= one.time_us - CLOCK_TOLERANCE_US]
-        # Without either, the newer one has taken the shard from nobody that it knew of.
+        # Without either, the newer one knew of no owner from whom it took the shard.
         return max(endings, default=Ending(ClaimCause.FIRST, max(claim.time_us for claim in claims)), key=_latest)
 
     def _note_claim(self, claim: Claim) -> None:
