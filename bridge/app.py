@@ -16,17 +16,12 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-import bridge as package
 from bridge import log_events
-from bridge.aries.access_token import FixedToken, RefreshingToken
 from bridge.aries.chains.merging import with_contracts, with_prices
 from bridge.aries.chains.resolver import ChainResolver
-from bridge.aries.chains.rest import ChainEndpoints
 from bridge.aries.chains.selection import depends_on_price
 from bridge.aries.client import MAX_LISTED_SYMBOLS, AriesClient, ClientState
 from bridge.aries.connection import Connection
-from bridge.aries.protocol.action import Action
-from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.reconnect import ReconnectPolicy
 from bridge.aries.recorded_connection import recorded
@@ -35,9 +30,7 @@ from bridge.aries.subscriptions.file_watch import watch
 from bridge.aries.subscriptions.plan_change import PlanChange
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, own_share
 from bridge.backoff import Backoff
-from bridge.capture.directory import CaptureDirectory
-from bridge.capture.recorder import REQUESTED, CaptureRecorder, NoRecorder
-from bridge.capture.writer import CaptureWriter
+from bridge.capture.recorder import REQUESTED, NoRecorder
 from bridge.clock import wall_us
 from bridge.errors import BridgeError, RecordsUndelivered, RegistryUnreachable, TokenUnavailable
 from bridge.group_member import GroupMember
@@ -50,6 +43,7 @@ from bridge.market_data import FIELDS, EventType
 from bridge.observability.http_server import HttpServer
 from bridge.observability.latency import LatencyMetrics
 from bridge.observability.symbol_ages import SymbolAges
+from bridge.parts import chain_endpoints, dialect, open_recorder, producer_options, token_source
 from bridge.pipeline.assembly import assemble
 from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind, ShardIdentity
 from bridge.secrets.redaction import Redactor
@@ -57,13 +51,12 @@ from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry
 from bridge.settings import quiet_limits
 from bridge.settings.field_types import redact_url
+from bridge.tasks import run_all, run_until
 from bridge.topics import ALWAYS, Topic, latest_topics_for, topics_for
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from bridge.aries.access_token import TokenSource
-    from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.subscriptions import Plan
     from bridge.settings import Settings
     from bridge.topics import AnyTopic
@@ -502,49 +495,6 @@ class Service:
             await self.bridge.run(stop)
 
 
-def token_source(settings: Settings, learn_secret: Callable[[str], None] = lambda _: None) -> TokenSource:
-    """Return the source of access tokens; ``learn_secret`` is called with each secret that comes with one."""
-    if settings.aries_access_token is not None:
-        return FixedToken(settings.aries_access_token)
-    assert settings.aries_client_id is not None  # validated by the settings
-    assert settings.aries_refresh_token is not None
-    return RefreshingToken(
-        url=settings.aries_token_url,
-        client_id=settings.aries_client_id,
-        refresh_token=settings.aries_refresh_token,
-        client_secret=settings.aries_client_secret,
-        cafile=settings.aries_ssl_cafile,
-        learn_secret=learn_secret,
-    )
-
-
-def chain_endpoints(
-    settings: Settings, tokens: TokenSource, learn_secret: Callable[[str], None] = lambda _: None
-) -> ChainEndpoints:
-    """Return the REST endpoints for option chains."""
-    return ChainEndpoints(settings.api_url, tokens, learn_secret=learn_secret, cafile=settings.aries_ssl_cafile)
-
-
-def open_recorder(settings: Settings, redact: Callable[[str], str]) -> CaptureRecorder | NoRecorder:
-    """Return the recorder of what is received; one that does nothing without a directory for captures."""
-    if settings.bridge_capture_dir is None:
-        return NoRecorder()
-    instance = settings.bridge_instance
-    directory = CaptureDirectory(settings.bridge_capture_dir, settings.bridge_capture_max_bytes, instance)
-    about = {"dialect": settings.dialect, "instance": instance, "bridge_version": package.__version__}
-    writer = CaptureWriter(directory, about, redact)
-    everything = settings.bridge_capture_mode == "all"
-    return CaptureRecorder(writer, everything=everything, flight_bytes=settings.bridge_flight_recorder_bytes)
-
-
-def dialect(settings: Settings) -> Dialect:
-    """Return the dialect to speak."""
-    if settings.dialect == "envelope":
-        return Envelope()
-    api_key = settings.aries_api_key
-    return Action(api_key.reveal if api_key is not None else None)
-
-
 def wanted_topics(plan: Plan) -> dict[str, frozenset[Topic]]:
     """Return the topics that each symbol of a plan is published to."""
     return {symbol: topics_for(one.events) if one.published else frozenset() for symbol, one in plan.items()}
@@ -566,14 +516,6 @@ def latest_fields(plan: Plan) -> dict[str, dict[Topic, frozenset[str]]]:
             if event in one.events
         }
         for symbol, one in plan.items()
-    }
-
-
-def producer_options(settings: Settings, learn_secret: Callable[[str], None]) -> dict[str, object]:
-    """Return the options of a new producer; secrets and certificates are read again."""
-    return {
-        "metadata_max_age_ms": 60_000,
-        **client_options(settings, settings.bridge_instance, learn_secret),
     }
 
 
@@ -623,38 +565,3 @@ def _collected(failures: list[Exception]) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - raised once everything is closed
         failures.append(error)
-
-
-async def run_until(stop: asyncio.Event, work: Awaitable[object]) -> bool:
-    """Run the work until it is done or ``stop`` is set; return whether it was done."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-            return True
-        return False
-    finally:
-        for task in (working, stopping):
-            task.cancel()
-        await asyncio.wait((working, stopping))
-        if not working.cancelled() and (failure := working.exception()) is not None:
-            raise failure  # also if it came too late to be what ended the wait
-
-
-async def run_all(works: Collection[Awaitable[None]]) -> None:
-    """Run all until each is done, or one fails: then raise its error, or a group of them if others failed, too."""
-    failed: BaseExceptionGroup | None = None
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for work in works:
-                tasks.create_task(_awaited(work))
-    except BaseExceptionGroup as group:
-        failed = group
-    if failed is not None:  # raised here, where it keeps its own cause and context
-        raise failed.exceptions[0] if len(failed.exceptions) == 1 else failed
-
-
-async def _awaited(work: Awaitable[None]) -> None:
-    await work

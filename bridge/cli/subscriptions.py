@@ -61,7 +61,7 @@ def subscriptions(
 
 
 async def _resolved(loaded: Settings, learn_secret: Callable[[str], None]) -> Resolution:
-    from bridge.app import chain_endpoints, token_source  # noqa: PLC0415 - the other commands start faster without it
+    from bridge.parts import chain_endpoints, token_source  # noqa: PLC0415 - the other commands start faster without it
     from bridge.aries.chains.resolver import resolve_once  # noqa: PLC0415 - likewise
 
     plan = loaded.plan()
