@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bridge.aries.client import AriesClient
-    from bridge.aries.subscriptions import Plan
     from bridge.group.shard_locks import Claimed
     from bridge.kafka.publisher import Publisher
     from bridge.pipeline.assembly import Pipeline
+    from bridge.plans import Plans
     from bridge.settings import Settings
 
 #: The longest that a shard's records may take to be published once another process waits for it.
@@ -50,10 +50,8 @@ class GroupMember:
         publisher: Publisher,
         client: AriesClient,
         options: Callable[[], Mapping[str, object]],
-        apply_share: Callable[[], bool],
-        configured_plan: Callable[[], Plan],
+        plans: Plans,
     ) -> None:
-        """``apply_share`` subscribes to the symbols of ``shards``, and returns whether that changed anything."""
         self.shards: set[int] = set()
         #: Set while shards are ours, and while none is.
         self.owning = asyncio.Event()
@@ -63,8 +61,7 @@ class GroupMember:
         self._control, self._ingest, self._buffer = pipeline.control, pipeline.ingest, pipeline.buffer
         self._publisher = publisher
         self._client = client
-        self._apply_share = apply_share
-        self._configured_plan = configured_plan
+        self._plans = plans
         #: The last session of each shard that was ours, and when it last had data.
         self._facts: dict[int, tuple[int | None, int | None]] = {}
         self.standing_by.set()
@@ -89,7 +86,7 @@ class GroupMember:
         self._client.claim(shard, gap_from_us, self._includes(shard))
         if shard == MARKET_STATUS_SHARD:
             self._ingest.set_market_status(wanted=True)
-        if not self._apply_share():
+        if not self._plans.set_shards(self.shards):
             self._client.resume_claimed()  # it has no symbols: nothing will be subscribed
         self._set_owning()
 
@@ -147,7 +144,7 @@ class GroupMember:
     @property
     def plan_fingerprint(self) -> str:
         """Return the fingerprint of the subscriptions of all shards."""
-        return self._configured_plan().fingerprint
+        return self._plans.configured.fingerprint
 
     @property
     def has_session(self) -> bool:
@@ -177,7 +174,7 @@ class GroupMember:
         if shard == MARKET_STATUS_SHARD:
             self._ingest.set_market_status(wanted=False)
         self._client.forget(shard)
-        self._apply_share()
+        self._plans.set_shards(self.shards)
         self._set_owning()
 
     def _set_owning(self) -> None:

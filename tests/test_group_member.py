@@ -131,9 +131,9 @@ async def test_a_claim_says_why_and_since_when_data_is_missing(
 async def test_the_symbols_of_a_claimed_shard_are_subscribed_to_and_published() -> None:
     """The plan has only those; the market status comes with its shard."""
     begun = Begun()
-    assert (set(begun.bridge.plan), begun.member.standing_by.is_set()) == (set(), True)
+    assert (set(begun.bridge.plans.own), begun.member.standing_by.is_set()) == (set(), True)
     begun.member.claim(claimed(1))
-    assert (set(begun.bridge.plan), begun.member.owning.is_set()) == (set(OF[1]), True)
+    assert (set(begun.bridge.plans.own), begun.member.owning.is_set()) == (set(OF[1]), True)
     begun.start_session(100)
     begun.ingest(OF[1])
     assert {one["symbol"] for one in await begun.waiting(*MARKET_DATA)} == set(OF[1])
@@ -141,7 +141,7 @@ async def test_the_symbols_of_a_claimed_shard_are_subscribed_to_and_published() 
     begun.bridge.ingest.ingest([(b"", status)], 1)
     assert await begun.waiting(Topic.MARKET_STATUS) == []
     begun.member.claim(claimed(0))
-    assert set(begun.bridge.plan) == set(SYMBOLS)
+    assert set(begun.bridge.plans.own) == set(SYMBOLS)
     begun.bridge.ingest.ingest([(b"", status)], 1)
     assert len(await begun.waiting(Topic.MARKET_STATUS)) == 1
 
@@ -175,7 +175,7 @@ async def test_a_lost_shard_leaves_nothing_behind() -> None:
         *("SHARD_RELEASED", 0, 100),
         "lease expired",
     )
-    assert set(begun.bridge.plan) == set(OF[1])
+    assert set(begun.bridge.plans.own) == set(OF[1])
 
 
 async def test_a_shard_that_comes_back_begins_again_alone() -> None:
@@ -268,7 +268,7 @@ async def test_a_release_waits_until_everything_is_published() -> None:
         begun.ingest(SYMBOLS)
     release = asyncio.create_task(begun.member.release(0, Cause.CLAIMED, "b"))
     await eventually(lambda: not len(begun.bridge.ingest.conflation), "conflated records are queued")
-    assert set(begun.bridge.plan) == set(OF[1])
+    assert set(begun.bridge.plans.own) == set(OF[1])
     begun.ingest(SYMBOLS)
     assert "SHARD_RELEASED" not in [one["kind"] for one in await begun.announced()]
     published = await begun.waiting(Topic.TIMESALES)
