@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from bridge import log_events
-from bridge.aries.client import AriesClient, ClientState
+from bridge import intervals, log_events
+from bridge.aries.client import AriesClient
 from bridge.aries.connection import Connection
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.reconnect import ReconnectPolicy
@@ -38,7 +38,7 @@ from bridge.observability.latency import LatencyMetrics
 from bridge.observability.symbol_ages import SymbolAges
 from bridge.parts import chain_endpoints, dialect, open_recorder, producer_options, token_source
 from bridge.pipeline.assembly import assemble
-from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ShardIdentity
+from bridge.pipeline.control_events import ShardIdentity
 from bridge.plans import Plans, latest_fields, share_at_start, topics_of, wanted_topics
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
@@ -266,14 +266,15 @@ class Bridge:
 
     async def _stream(self, stop: asyncio.Event) -> Exception | None:
         """Run the client until it is stopped; return the error that ended it, if one did."""
+        settings = self.settings
         self.phase = "running"
-        log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(self.settings.aries_ws_url), symbols=len(self.plans.own))
+        log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(settings.aries_ws_url), symbols=len(self.plans.own))
         tasks: list[Awaitable[None]] = [
             self._run_client(),
-            self._send_heartbeats(),
-            self._release_conflated(),
-            self._release_latest(),
-            self._check_symbol_ages(),
+            intervals.send_heartbeats(self.control, self.ingest, self.publisher),
+            intervals.release_conflated(self.ingest, settings.bridge_conflate_ms / 1000),
+            intervals.release_latest(self.ingest, settings.bridge_latest_interval_ms / 1000),
+            intervals.check_symbol_ages(self.symbol_ages, self.client),
             self.plans.run(stop),
         ]
         failure: Exception | None = None
@@ -303,7 +304,7 @@ class Bridge:
                     await self.group.stop()
                 while self.ingest.release_all(wall_us()):
                     await self.publisher.drained()
-                await self._release_latest_once()
+                await intervals.release_changed(self.ingest)
                 await self.publisher.drained()
                 self._give_up_records()
                 if self.control.session_id is not None:
@@ -328,52 +329,6 @@ class Bridge:
             accounts=self.accounts.totals(),
         )
         return undelivered
-
-    # -- beside the client --------------------------------------------------------------------------------------
-
-    async def _send_heartbeats(self) -> None:
-        """Announce the accounts at intervals, and warn of changed partition counts."""
-        drift: dict[str, int] = {}
-        while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            self.ingest.check_dead_letters()
-            self.control.heartbeat(self.publisher.state.rebuilds)
-            found = self.publisher.partition_drift()
-            if found != drift:
-                drift = found
-                log.warning(log_events.PARTITION_COUNT_CHANGED, topics=drift)
-
-    async def _release_conflated(self) -> None:
-        """Queue conflated records at the end of each interval."""
-        interval_seconds = self.settings.bridge_conflate_ms / 1000
-        while interval_seconds:
-            await asyncio.sleep(interval_seconds - wall_us() / 1e6 % interval_seconds)
-            while self.ingest.release(wall_us()):  # noqa: ASYNC110 - one turn of the loop between portions
-                await asyncio.sleep(0)
-
-    async def _release_latest(self) -> None:
-        """Queue the latest states that have changed at each interval."""
-        while self.ingest.latest is not None:
-            await asyncio.sleep(self.settings.bridge_latest_interval_ms / 1000)
-            await self._release_latest_once()
-
-    async def _release_latest_once(self) -> None:
-        if self.ingest.latest is not None:
-            for _ in self.ingest.latest.release():
-                await asyncio.sleep(0)
-
-    async def _check_symbol_ages(self) -> None:
-        """Look for symbols without data, at intervals."""
-        ages, now = self.symbol_ages, asyncio.get_running_loop().time
-        while ages.interval_seconds:
-            await asyncio.sleep(ages.interval_seconds)
-            session = self.client.session
-            if session is None or self.client.state is not ClientState.STREAMING:
-                ages.pause(now())
-                continue
-            market_open = session.keep_alive.in_regular_hours
-            for _ in ages.check(now(), wall_us(), market_open=market_open, rejected=session.rejected_symbols):
-                await asyncio.sleep(0)
 
     async def _registry_prefixes(self, registry_url: str) -> Mapping[Topic, bytes]:
         """Return the prefixes with the registry's ids, however long that takes; they are requested once."""
