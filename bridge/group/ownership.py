@@ -166,7 +166,7 @@ class Ownership:
             instance_id=self._instance if ordinal(self._instance) is not None else None,
             options=options,
             about=self._about,
-            count_in_force=lambda: self.locks.count_in_force,
+            count_in_force=lambda: self.locks.marks.count_in_force,
             on_assignment=self._assigned,
         )
 
@@ -237,7 +237,7 @@ class Ownership:
         """Return what this process is in its group: ``owner``, ``standby`` or ``joining``; a rebalance changes none."""
         if self.locks.owned():
             return "owner"
-        return "joining" if self.membership.last_assignment is None or not self.locks.has_caught_up else "standby"
+        return "joining" if self.membership.last_assignment is None or not self.locks.marks.has_caught_up else "standby"
 
     @property
     def is_suspended(self) -> bool:
@@ -247,7 +247,7 @@ class Ownership:
     @property
     def problem(self) -> str:
         """Return what keeps this process from claiming shards, or from keeping them; empty if nothing does."""
-        if not self.locks.has_caught_up:
+        if not self.locks.marks.has_caught_up:
             return self.marks_problem or f"{self.topic} is being read"
         problem = self.membership.problem or self.marks_problem
         return problem or ("" if self.membership.last_assignment else "waiting for an assignment")
@@ -309,7 +309,7 @@ class Ownership:
             backoff.reset()
             while not await reader.has_read(ends):
                 self._note(await reader.read(CLAIMING_POLL_SECONDS))
-            self.locks.caught_up(since, time.monotonic())
+            self.locks.marks.caught_up(since, time.monotonic())
             self._caught_up.set()
             self._wake.set()
             while not self.locks.needs_reading:
@@ -318,7 +318,7 @@ class Ownership:
     def _note(self, marks: Iterable[Mark]) -> None:
         now = time.monotonic()
         for mark in marks:
-            self.locks.note(mark, now)
+            self.locks.marks.note(mark, now)
             if mark.kind is MarkKind.RELEASE and mark.process != self._process:
                 self.membership.hurry()  # its owner has left: a rebalance follows
         self._wake.set()

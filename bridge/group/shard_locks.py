@@ -4,25 +4,23 @@ The log of a shard's partition orders its marks, so all processes see the same c
 the shard until it reads a claim with a larger epoch, or until its lease ends. It counts the lease from before it sends
 a mark, a claimant from when it has read one, and from a longer one: the holder has always stopped first.
 
-Shards of another number of shards have other symbols, so they exclude each other, whichever partition they are on. The
-newest claim of shard 0 decides which number is in force. A process that has written that it holds a shard reads all
-partitions once more before it begins: of two that begin at the same time, one sees the other (Dekker's algorithm).
+A process that has written that it holds a shard reads all partitions once more before it begins: of two that begin at
+the same time, one sees the other (Dekker's algorithm).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from bridge.clock import wall_us
+from bridge.group.known_marks import KnownMarks
 from bridge.group.marks import HOLD_INTERVAL_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable
 
-#: The shard whose newest claim decides which number of shards is in force.
-ARBITER: Final = 0
 #: After how long without success a shard that is still assigned is claimed again.
 CLAIM_AGAIN_SECONDS: Final = 3.0
 #: How long after a mark could not be written it is tried again.
@@ -95,31 +93,6 @@ LockEvent = Claimed | ReleaseRequested | Lost | Suspended | Resumed
 
 
 @dataclass(slots=True)
-class _Partition:
-    """The marks of one shard's partition."""
-
-    newest_claim: Mark | None = None
-    epoch: int = 0
-    #: Processes that may hold the shard, by process: their newest mark, and when it was read.
-    holders: dict[str, tuple[Mark, float]] = field(default_factory=dict)
-    #: The newest mark of the last holder, and that of the one before it.
-    last: Mark | None = None
-    former: Mark | None = None
-    newest_session_id: int = 0
-
-    def forget_former_holders(self, begun: Mark) -> None:
-        """Take those for stopped that held the shard before a process that has begun a session since.
-
-        It has waited for them, and they cannot go on, as they find its claim. A process that reads the log only now
-        would else wait for the lease of one that was killed long ago.
-        """
-        claimant = None if self.newest_claim is None else self.newest_claim.process
-        for process, (mark, _) in list(self.holders.items()):
-            if mark.epoch < begun.epoch and process != claimant:
-                del self.holders[process]
-
-
-@dataclass(slots=True)
 class _Lock:
     """A shard that we claim or hold."""
 
@@ -144,14 +117,12 @@ class ShardLocks:
     """The locks of a process."""
 
     def __init__(self, *, process: str, owner: str, shards: int, wall_clock: Callable[[], int] = wall_us) -> None:
+        self.marks = KnownMarks(process, shards)
         self._process, self._owner, self._shards = process, owner, shards
         self._wall_clock = wall_clock
-        self._partitions: dict[int, _Partition] = {}
         self._locks: dict[int, _Lock] = {}
         self._wanted: frozenset[int] = frozenset()
         self._claimed_at: dict[int, float] = {}
-        self._caught_up_at: float | None = None
-        self._read_until: float | None = None
         self._is_suspended = False
         self._events: list[LockEvent] = []
         self._releases: list[Mark] = []
@@ -159,40 +130,6 @@ class ShardLocks:
         self.facts: dict[int, tuple[int | None, int | None]] = {}
 
     # -- what is known ------------------------------------------------------------------------------------------
-
-    def note(self, mark: Mark, now: float) -> None:
-        """Take a mark that was read at a monotonic time, in the order of its partition."""
-        partition = self._partitions.setdefault(mark.shard, _Partition())
-        if mark.epoch > partition.epoch:  # a claim; or it is no longer read, and this mark stands for it
-            partition.newest_claim = mark
-        match mark.kind:
-            case MarkKind.CLAIM:
-                # One who may have begun since: what a compacted topic has left may be no more than a claim.
-                if mark.process not in partition.holders:
-                    partition.holders[mark.process] = mark, now
-            case MarkKind.HOLD:
-                if (mark.session_id or 0) > partition.newest_session_id:
-                    partition.forget_former_holders(mark)
-                partition.holders[mark.process] = mark, now
-                if partition.last is not None and not _is_of(mark, partition.last):
-                    partition.former = partition.last
-                partition.last = mark
-            case MarkKind.RELEASE:
-                held = partition.holders.get(mark.process)
-                if held is not None and held[0].epoch <= mark.epoch:
-                    del partition.holders[mark.process]
-                # Not of one who had only claimed it: it would not show that there was no owner before.
-                is_owners = mark.session_id is not None if partition.last is None else _is_of(mark, partition.last)
-                if is_owners:
-                    partition.last = mark
-        partition.epoch = max(partition.epoch, mark.epoch)
-        partition.newest_session_id = max(partition.newest_session_id, mark.session_id or 0)
-
-    def caught_up(self, since: float, now: float) -> None:
-        """Note that everything has been read that was in the log at a monotonic time."""
-        if self._caught_up_at is None:
-            self._caught_up_at = now
-        self._read_until = since
 
     def want(self, shards: Collection[int]) -> None:
         """Claim these shards, as the group assigns them; a shard that is ours stays so until another claims it."""
@@ -202,17 +139,10 @@ class ShardLocks:
         self._wanted = wanted
 
     @property
-    def has_caught_up(self) -> bool:
-        """Return whether the log has been read to its end once."""
-        return self._caught_up_at is not None
-
-    @property
     def needs_reading(self) -> bool:
         """Return whether something waits until the log has been read to its end."""
-        if self._read_until is None:
-            return True
-        return any(
-            lock.acknowledged_at is not None and lock.acknowledged_at >= self._read_until
+        return not self.marks.has_caught_up or any(
+            lock.acknowledged_at is not None and not self.marks.has_read_since(lock.acknowledged_at)
             for lock in self._locks.values()
             if lock.state in (LockState.HOLDING, LockState.SUSPENDED)
         )
@@ -226,12 +156,6 @@ class ShardLocks:
     def is_claiming(self) -> bool:
         """Return whether a shard is about to become ours, so that what others write is needed at once."""
         return any(lock.state is not LockState.OWNED for lock in self._locks.values())
-
-    @property
-    def count_in_force(self) -> int | None:
-        """Return the number of shards that is in force, None if no shard was ever claimed."""
-        claim = self._partition(ARBITER).newest_claim
-        return None if claim is None else claim.shards
 
     def owned(self) -> list[int]:
         """Return the shards that are ours, also those that are being released."""
@@ -252,19 +176,10 @@ class ShardLocks:
         lock = self._locks.get(shard)
         return None if lock is None or not lock.lease_end else lock.lease_end - now
 
-    def other_holder(self, shard: int, now: float) -> tuple[Mark, float] | None:
-        """Return the newest mark of another process that holds a shard, and how long its lease lasts; None if none."""
-        holding = [
-            (mark, read_at + mark.lease_ms / 1000 - now)
-            for process, (mark, read_at) in self._partition(shard).holders.items()
-            if process != self._process and mark.kind is MarkKind.HOLD and not self._is_over(mark, read_at, now)
-        ]
-        return max(holding, key=lambda held: held[0].epoch, default=None)
-
     def epoch(self, shard: int) -> int | None:
         """Return the epoch of our claim to a shard, else the newest that there is; None if it was never claimed."""
         lock = self._locks.get(shard)
-        return (self._partition(shard).epoch or None) if lock is None else lock.epoch
+        return (self.marks.epoch(shard) or None) if lock is None else lock.epoch
 
     @property
     def is_suspended(self) -> bool:
@@ -285,14 +200,13 @@ class ShardLocks:
     def due(self, now: float) -> list[Mark]:
         """Return the marks to write now, at most one for each shard that has none on its way."""
         marks, self._releases = self._releases, []
-        if self._caught_up_at is None:
+        if not self.marks.has_caught_up:
             return marks
         for shard in sorted(self._wanted - self._locks.keys()):
-            if now - self._claimed_at.get(shard, -CLAIM_AGAIN_SECONDS) >= CLAIM_AGAIN_SECONDS and self._may_claim(
-                shard
-            ):
+            is_due = now - self._claimed_at.get(shard, -CLAIM_AGAIN_SECONDS) >= CLAIM_AGAIN_SECONDS
+            if is_due and self.marks.may_claim(shard):
                 self._claimed_at[shard] = now
-                self._locks[shard] = _Lock(self._partition(shard).epoch + 1, LockState.CLAIMING, now)
+                self._locks[shard] = _Lock(self.marks.epoch(shard) + 1, LockState.CLAIMING, now)
                 marks.append(self._mark(MarkKind.CLAIM, shard))
         for shard, lock in self._locks.items():
             if lock.sending_since is None and lock.not_before <= now and self._is_hold_due(shard, lock, now):
@@ -305,7 +219,7 @@ class ShardLocks:
         times = [now + HOLD_INTERVAL_SECONDS]
         for shard, lock in self._locks.items():
             if lock.state is LockState.CLAIMING:
-                times.extend(self._ends(shard))
+                times.extend(self.marks.ends(shard))
             else:
                 if lock.sending_since is None:
                     times.append(max((lock.sent_at or now) + HOLD_INTERVAL_SECONDS, lock.not_before))
@@ -333,7 +247,8 @@ class ShardLocks:
         if lock is None or lock.epoch != mark.epoch:
             return
         lock.sending_since, lock.not_before = None, now + WRITE_AGAIN_SECONDS
-        if mark.kind is MarkKind.CLAIM and lock.state is LockState.CLAIMING and not self._is_newest(mark.shard, lock):
+        is_claiming = mark.kind is MarkKind.CLAIM and lock.state is LockState.CLAIMING
+        if is_claiming and not self.marks.is_newest_claim(mark.shard, lock.epoch):
             del self._locks[mark.shard]
 
     # -- what changes -------------------------------------------------------------------------------------------
@@ -377,21 +292,19 @@ class ShardLocks:
             self._end(shard)
 
     def _step_claim(self, shard: int, lock: _Lock, now: float) -> None:
-        if self._superseded_by(shard, lock) is not None:
+        if self.marks.superseded_by(shard, lock.epoch) is not None:
             self._give_up_claim(shard, now)
             return
         if lock.state is LockState.CLAIMING:
-            if now - lock.since > CLAIM_AGAIN_SECONDS and not self._is_newest(shard, lock):
+            if now - lock.since > CLAIM_AGAIN_SECONDS and not self.marks.is_newest_claim(shard, lock.epoch):
                 del self._locks[shard]  # its claim is not in the log: once more
             return
-        if lock.acknowledged_at is None or not self._has_read_since(lock.acknowledged_at):
-            return
-        if self._is_free(shard, now) and now < lock.lease_end:
+        if self._is_read_back(lock) and self.marks.is_free(shard, now) and now < lock.lease_end:
             lock.state, lock.acknowledged_at = LockState.OWNED, None
             self._events.append(self._claimed(shard))
 
     def _step_owned(self, shard: int, lock: _Lock, now: float) -> None:
-        other = self._superseded_by(shard, lock)
+        other = self.marks.superseded_by(shard, lock.epoch)
         if other is not None and now < lock.lease_end:
             self._claimed_at[shard] = now
             self._request_release(shard, lock, Cause.CLAIMED, other)
@@ -399,17 +312,17 @@ class ShardLocks:
             lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
 
     def _step_suspended(self, shard: int, lock: _Lock, now: float) -> None:
-        other = self._superseded_by(shard, lock)
+        other = self.marks.superseded_by(shard, lock.epoch)
         if other is not None:
             self._claimed_at[shard] = now
             self._lose(shard, other)
-        elif lock.acknowledged_at is not None and self._has_read_since(lock.acknowledged_at) and now < lock.lease_end:
+        elif self._is_read_back(lock) and now < lock.lease_end:
             lock.state, lock.acknowledged_at = lock.resumes_as, None
             lock.resumes_as = LockState.OWNED
 
     def _step_lapsed_release(self, shard: int, lock: _Lock, now: float) -> None:
         """Give up a shard whose lease has ended while it was released, unless no process waits for it."""
-        if lock.cause is Cause.CLAIMED or self._superseded_by(shard, lock) is not None:
+        if lock.cause is Cause.CLAIMED or self.marks.superseded_by(shard, lock.epoch) is not None:
             self._lose(shard, lock.other)
         else:
             lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
@@ -433,81 +346,25 @@ class ShardLocks:
 
     # -- rules --------------------------------------------------------------------------------------------------
 
-    def _may_claim(self, shard: int) -> bool:
-        """Return whether a claim can succeed: shards other than the first wait until their number is in force."""
-        return shard == ARBITER or self.count_in_force == self._shards
-
     def _is_hold_due(self, shard: int, lock: _Lock, now: float) -> bool:
         if lock.state is LockState.CLAIMING:
-            if not (self._is_newest(shard, lock) and self._is_free(shard, now)):
+            if not (self.marks.is_newest_claim(shard, lock.epoch) and self.marks.is_free(shard, now)):
                 return False
             lock.state = LockState.HOLDING
             return True
         return lock.sent_at is None or now - lock.sent_at >= HOLD_INTERVAL_SECONDS
 
-    def _is_newest(self, shard: int, lock: _Lock) -> bool:
-        claim = self._partition(shard).newest_claim
-        return claim is not None and claim.process == self._process and claim.epoch == lock.epoch
-
-    def _superseded_by(self, shard: int, lock: _Lock) -> str | None:
-        """Return who has claimed the shard since, or that another number of shards is in force; None if neither."""
-        claim = self._partition(shard).newest_claim
-        if claim is not None and claim.process != self._process and claim.epoch >= lock.epoch:
-            return claim.owner
-        arbiter = self._partition(ARBITER).newest_claim
-        if shard != ARBITER and arbiter is not None and arbiter.shards != self._shards:
-            return arbiter.owner
-        return None
-
-    def _is_free(self, shard: int, now: float) -> bool:
-        """Return whether everybody else who may have published our symbols has stopped."""
-        if self.count_in_force != self._shards:
-            return False
-        for number, partition in self._partitions.items():
-            for process, (mark, read_at) in partition.holders.items():
-                excludes = number == shard or mark.shards != self._shards
-                if excludes and process != self._process and not self._is_over(mark, read_at, now):
-                    return False
-        # The marks of a holder may have been in a topic that was deleted.
-        assert self._caught_up_at is not None
-        return self._partition(shard).last is not None or now >= self._caught_up_at + LEASE_SECONDS
-
-    @staticmethod
-    def _is_over(mark: Mark, read_at: float, now: float) -> bool:
-        return now >= read_at + mark.lease_ms / 1000
-
-    def _ends(self, shard: int) -> Iterator[float]:
-        """Yield when those who may hold a shard have stopped, if they write nothing more."""
-        for partition in self._partitions.values():
-            for process, (mark, read_at) in partition.holders.items():
-                if process != self._process:
-                    yield read_at + mark.lease_ms / 1000
-        if self._caught_up_at is not None and self._partition(shard).last is None:
-            yield self._caught_up_at + LEASE_SECONDS
-
-    def _has_read_since(self, time: float) -> bool:
-        return self._read_until is not None and self._read_until > time
-
-    def _partition(self, shard: int) -> _Partition:
-        return self._partitions.setdefault(shard, _Partition())
+    def _is_read_back(self, lock: _Lock) -> bool:
+        """Return whether everything has been read that was in the log when a hold was acknowledged."""
+        return lock.acknowledged_at is not None and self.marks.has_read_since(lock.acknowledged_at)
 
     # -- changes ------------------------------------------------------------------------------------------------
 
     def _claimed(self, shard: int) -> Claimed:
-        former, cause = self._former(shard), Cause.FIRST
+        former, cause = self.marks.former(shard), Cause.FIRST
         if former is not None:
             cause = Cause.RELEASED if former.kind is MarkKind.RELEASE else Cause.EXPIRED
-        newest = max(partition.newest_session_id for partition in self._partitions.values())
-        return Claimed(shard, cause, former, newest)
-
-    def _former(self, shard: int) -> Mark | None:
-        """Return the last mark of the former owner; of another number of shards the one that ended first."""
-        own = self._partition(shard).former
-        if own is not None and own.shards == self._shards:
-            return own
-        last = (one for partition in self._partitions.values() for one in (partition.last, partition.former) if one)
-        others = [mark for mark in last if mark.shards != self._shards]
-        return min(others, key=lambda mark: mark.last_data_us or 0, default=own)
+        return Claimed(shard, cause, former, self.marks.newest_session_id)
 
     def _request_release(self, shard: int, lock: _Lock, cause: Cause, other: str) -> None:
         lock.state, lock.cause, lock.other = LockState.RELEASING, cause, other
@@ -529,7 +386,7 @@ class ShardLocks:
         self.facts.pop(shard, None)
 
     def _mark(self, kind: MarkKind, shard: int) -> Mark:
-        last = self._partition(shard).last  # what a compacted topic keeps must name the last session in any case
+        last = self.marks.last(shard)  # what a compacted topic keeps must name the last session in any case
         known = (None, None) if last is None else (last.session_id, last.last_data_us)
         facts = self.facts.get(shard, (None, None))
         session_id, last_data_us = facts[0] or known[0], facts[1] or known[1]
@@ -544,8 +401,3 @@ class ShardLocks:
             last_data_us=last_data_us,
             time_us=self._wall_clock(),
         )
-
-
-def _is_of(mark: Mark, other: Mark) -> bool:
-    """Return whether two marks are of the same owner, between its claim and its release."""
-    return (mark.process, mark.epoch) == (other.process, other.epoch)

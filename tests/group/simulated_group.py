@@ -149,12 +149,12 @@ class SimulatedGroup:
                 process.lags[number] = self.now + self._random.uniform(0, 8)
             end = start if process.lags.get(number, 0.0) > self.now else len(log)
             for mark in log[start:end]:
-                process.locks.note(mark, clock)
+                process.locks.marks.note(mark, clock)
             process.read[number] = max(start, end)
         if process.barrier is None and process.locks.needs_reading:
             process.barrier = clock, {number: len(log) for number, log in self.logs.items()}
         elif process.barrier is not None:
             since, ends = process.barrier
             if all(process.read.get(number, 0) >= end for number, end in ends.items()):
-                process.locks.caught_up(since, clock)
+                process.locks.marks.caught_up(since, clock)
                 process.barrier = None
