@@ -313,7 +313,7 @@ class Ownership:
             self._caught_up.set()
             self._wake.set()
             while not self.locks.needs_reading:
-                self._note(await reader.read(CLAIMING_POLL_SECONDS if self.locks.is_claiming else POLL_SECONDS))
+                self._note(await reader.read(CLAIMING_POLL_SECONDS if self.locks.is_changing else POLL_SECONDS))
 
     def _note(self, marks: Iterable[Mark]) -> None:
         now = time.monotonic()

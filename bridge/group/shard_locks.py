@@ -99,8 +99,8 @@ class _Lock:
     epoch: int
     state: LockState
     since: float
-    #: When the last mark was sent that is not acknowledged, and the last one that was.
-    sending_since: float | None = None
+    #: Whether a hold is on its way, and when the last one was sent that was acknowledged.
+    is_sending: bool = False
     sent_at: float | None = None
     #: When the next hold is due after one that could not be written.
     not_before: float = 0.0
@@ -122,7 +122,8 @@ class ShardLocks:
         self._wall_clock = wall_clock
         self._locks: dict[int, _Lock] = {}
         self._wanted: frozenset[int] = frozenset()
-        self._claimed_at: dict[int, float] = {}
+        #: When a shard that is assigned may be claimed again.
+        self._claim_not_before: dict[int, float] = {}
         self._is_suspended = False
         self._events: list[LockEvent] = []
         self._releases: list[Mark] = []
@@ -135,7 +136,7 @@ class ShardLocks:
         """Claim these shards, as the group assigns them; a shard that is ours stays so until another claims it."""
         wanted = frozenset(shards)
         for shard in wanted - self._wanted:
-            self._claimed_at.pop(shard, None)
+            self._claim_not_before.pop(shard, None)
         self._wanted = wanted
 
     @property
@@ -153,8 +154,8 @@ class ShardLocks:
         return bool(self._releases)
 
     @property
-    def is_claiming(self) -> bool:
-        """Return whether a shard is about to become ours, so that what others write is needed at once."""
+    def is_changing(self) -> bool:
+        """Return whether a shard is about to be ours, or no longer, so that what others write is needed at once."""
         return any(lock.state is not LockState.OWNED for lock in self._locks.values())
 
     def owned(self) -> list[int]:
@@ -203,14 +204,15 @@ class ShardLocks:
         if not self.marks.has_caught_up:
             return marks
         for shard in sorted(self._wanted - self._locks.keys()):
-            is_due = now - self._claimed_at.get(shard, -CLAIM_AGAIN_SECONDS) >= CLAIM_AGAIN_SECONDS
-            if is_due and self.marks.may_claim(shard):
-                self._claimed_at[shard] = now
+            if self._claim_not_before.get(shard, now) <= now and self.marks.may_claim(shard):
+                self._claim_later(shard, now)
                 self._locks[shard] = _Lock(self.marks.epoch(shard) + 1, LockState.CLAIMING, now)
                 marks.append(self._mark(MarkKind.CLAIM, shard))
         for shard, lock in self._locks.items():
-            if lock.sending_since is None and lock.not_before <= now and self._is_hold_due(shard, lock, now):
-                lock.sending_since = now
+            if not lock.is_sending and lock.not_before <= now and self._is_hold_due(shard, lock, now):
+                if lock.state is LockState.CLAIMING:
+                    lock.state = LockState.HOLDING
+                lock.is_sending = True
                 marks.append(self._mark(MarkKind.HOLD, shard))
         return marks
 
@@ -221,7 +223,7 @@ class ShardLocks:
             if lock.state is LockState.CLAIMING:
                 times.extend(self.marks.ends(shard))
             else:
-                if lock.sending_since is None:
+                if not lock.is_sending:
                     times.append(max((lock.sent_at or now) + HOLD_INTERVAL_SECONDS, lock.not_before))
                 if lock.lease_end > now:
                     times.append(lock.lease_end)
@@ -232,7 +234,7 @@ class ShardLocks:
         lock = self._locks.get(mark.shard)
         if lock is None or mark.kind is not MarkKind.HOLD or lock.epoch != mark.epoch:
             return
-        lock.sending_since, lock.sent_at = None, sent_at
+        lock.is_sending, lock.sent_at = False, sent_at
         end = sent_at + LEASE_SECONDS - LEASE_MARGIN_SECONDS
         if lock.state in (LockState.OWNED, LockState.RELEASING):
             # A lease that has ended is not renewed by a late answer: others may have begun.
@@ -246,7 +248,7 @@ class ShardLocks:
         lock = self._locks.get(mark.shard)
         if lock is None or lock.epoch != mark.epoch:
             return
-        lock.sending_since, lock.not_before = None, now + WRITE_AGAIN_SECONDS
+        lock.is_sending, lock.not_before = False, now + WRITE_AGAIN_SECONDS
         is_claiming = mark.kind is MarkKind.CLAIM and lock.state is LockState.CLAIMING
         if is_claiming and not self.marks.is_newest_claim(mark.shard, lock.epoch):
             del self._locks[mark.shard]
@@ -265,7 +267,7 @@ class ShardLocks:
                     self._step_suspended(shard, lock, now)
                 case LockState.RELEASING if lock.lease_end <= now:
                     self._step_lapsed_release(shard, lock, now)
-        self._step_together(now)
+        self._step_suspension(now)
         events, self._events = self._events, []
         return events
 
@@ -281,9 +283,9 @@ class ShardLocks:
             if lock.state in (LockState.CLAIMING, LockState.HOLDING):
                 self._end(shard)
             else:
-                state = lock.state
+                was_suspended = lock.state is LockState.SUSPENDED
                 self._request_release(shard, lock, cause, "")
-                if state is LockState.SUSPENDED:
+                if was_suspended:
                     lock.state, lock.resumes_as = LockState.SUSPENDED, LockState.RELEASING
 
     def released(self, shard: int) -> None:
@@ -293,7 +295,8 @@ class ShardLocks:
 
     def _step_claim(self, shard: int, lock: _Lock, now: float) -> None:
         if self.marks.superseded_by(shard, lock.epoch) is not None:
-            self._give_up_claim(shard, now)
+            self._claim_later(shard, now)
+            self._end(shard)
             return
         if lock.state is LockState.CLAIMING:
             if now - lock.since > CLAIM_AGAIN_SECONDS and not self.marks.is_newest_claim(shard, lock.epoch):
@@ -306,15 +309,15 @@ class ShardLocks:
     def _step_owned(self, shard: int, lock: _Lock, now: float) -> None:
         other = self.marks.superseded_by(shard, lock.epoch)
         if other is not None and now < lock.lease_end:
-            self._claimed_at[shard] = now
+            self._claim_later(shard, now)
             self._request_release(shard, lock, Cause.CLAIMED, other)
         elif lock.lease_end <= now:
-            lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
+            self._suspend(lock, now)
 
     def _step_suspended(self, shard: int, lock: _Lock, now: float) -> None:
         other = self.marks.superseded_by(shard, lock.epoch)
         if other is not None:
-            self._claimed_at[shard] = now
+            self._claim_later(shard, now)
             self._lose(shard, other)
         elif self._is_read_back(lock) and now < lock.lease_end:
             lock.state, lock.acknowledged_at = lock.resumes_as, None
@@ -325,10 +328,9 @@ class ShardLocks:
         if lock.cause is Cause.CLAIMED or self.marks.superseded_by(shard, lock.epoch) is not None:
             self._lose(shard, lock.other)
         else:
-            lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
-            lock.resumes_as = LockState.RELEASING
+            self._suspend(lock, now)
 
-    def _step_together(self, now: float) -> None:
+    def _step_suspension(self, now: float) -> None:
         """Suspend while all leases have ended; if only some have, their shards are given up, and the others go on."""
         suspended = [shard for shard, lock in self._locks.items() if lock.state is LockState.SUSPENDED]
         others = any(lock.state in (LockState.OWNED, LockState.RELEASING) for lock in self._locks.values())
@@ -348,10 +350,7 @@ class ShardLocks:
 
     def _is_hold_due(self, shard: int, lock: _Lock, now: float) -> bool:
         if lock.state is LockState.CLAIMING:
-            if not (self.marks.is_newest_claim(shard, lock.epoch) and self.marks.is_free(shard, now)):
-                return False
-            lock.state = LockState.HOLDING
-            return True
+            return self.marks.is_newest_claim(shard, lock.epoch) and self.marks.is_free(shard, now)
         return lock.sent_at is None or now - lock.sent_at >= HOLD_INTERVAL_SECONDS
 
     def _is_read_back(self, lock: _Lock) -> bool:
@@ -366,18 +365,23 @@ class ShardLocks:
             cause = Cause.RELEASED if former.kind is MarkKind.RELEASE else Cause.EXPIRED
         return Claimed(shard, cause, former, self.marks.newest_session_id)
 
+    def _claim_later(self, shard: int, now: float) -> None:
+        """Let another process have a shard for a while; if it stays assigned to us, it is claimed again."""
+        self._claim_not_before[shard] = now + CLAIM_AGAIN_SECONDS
+
     def _request_release(self, shard: int, lock: _Lock, cause: Cause, other: str) -> None:
         lock.state, lock.cause, lock.other = LockState.RELEASING, cause, other
         self._events.append(ReleaseRequested(shard, cause, other))
 
+    @staticmethod
+    def _suspend(lock: _Lock, now: float) -> None:
+        """Note that a lease has ended, and that its lock goes on as it was if the lease is renewed."""
+        lock.resumes_as = lock.state
+        lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
+
     def _lose(self, shard: int, other: str) -> None:
         self._end(shard)
         self._events.append(Lost(shard, other))
-
-    def _give_up_claim(self, shard: int, now: float) -> None:
-        """Let another process have a shard that we claimed; if it stays ours by assignment, claim it again later."""
-        self._claimed_at[shard] = now
-        self._end(shard)
 
     def _end(self, shard: int) -> None:
         """Forget a lock, and say in the log that nothing of its epoch follows."""
