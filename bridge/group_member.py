@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, shard_of
 from bridge.clock import wall_us
+from bridge.group.marks import Progress
 from bridge.group.ownership import Ownership
 from bridge.group.shard_locks import Cause, LockState
 from bridge.market_data import MARKET
@@ -62,8 +63,8 @@ class GroupMember:
         self._publisher = publisher
         self._client = client
         self._plans = plans
-        #: The last session of each shard that was ours, and when it last had data.
-        self._facts: dict[int, tuple[int | None, int | None]] = {}
+        #: How far each shard was published that was ours.
+        self._published: dict[int, Progress] = {}
         self.standing_by.set()
 
     async def stop(self) -> None:
@@ -110,7 +111,7 @@ class GroupMember:
             # What is in flight may not arrive after the release, and its queue must not send on beside it.
             self._publisher.cut("records of a released shard were not acknowledged in time")
         if not self._ingest.drop(includes, HANDED_OVER):
-            self._facts[shard] = received
+            self._published[shard] = received
         self._control.release(shard, reason=_REASONS.get(cause, f"claimed by {other}"))
         await self._wait_while(lambda: self._buffer.holds_any(Topic.CONTROL), ANNOUNCE_SECONDS)
 
@@ -131,15 +132,15 @@ class GroupMember:
         """Publish what waits."""
         self._publisher.resume()
 
-    def facts(self, shard: int) -> tuple[int | None, int | None]:
-        """Return the latest session of a shard, and when its data was last received (µs since the epoch)."""
+    def progress(self, shard: int) -> Progress:
+        """Return how far a shard is published."""
         if shard not in self.shards:
-            return self._facts.get(shard, (None, None))
+            return self._published.get(shard, Progress())
         session_id, received_us = self._received(shard)
         waiting_us = self._buffer.oldest_unacknowledged_us()
         if received_us is not None and waiting_us is not None:
             received_us = min(received_us, waiting_us)  # what is not acknowledged is missing if this process ends now
-        return session_id, received_us
+        return Progress(session_id, received_us)
 
     @property
     def plan_fingerprint(self) -> str:
@@ -155,10 +156,10 @@ class GroupMember:
         """Announce that members of the group have different plans."""
         self._control.announce_each(ControlKind.PLAN_CHANGED, reason=text)
 
-    def _received(self, shard: int) -> tuple[int | None, int | None]:
-        """Return the session of a shard that is ours, and when its data was last received; None before the first."""
+    def _received(self, shard: int) -> Progress:
+        """Return how far a shard that is ours was received, published or not."""
         session_id = self._control.sessions[shard]
-        return session_id, None if session_id is None else self._client.data_until_us(shard)
+        return Progress(session_id, None if session_id is None else self._client.data_until_us(shard))
 
     # -- one shard ----------------------------------------------------------------------------------------------
 
@@ -169,7 +170,7 @@ class GroupMember:
 
     def _end(self, shard: int) -> None:
         """Stop reading a shard."""
-        self._facts[shard] = self.facts(shard)
+        self._published[shard] = self.progress(shard)
         self.shards.discard(shard)
         if shard == MARKET_STATUS_SHARD:
             self._ingest.set_market_status(wanted=False)

@@ -280,7 +280,7 @@ async def test_a_release_waits_until_everything_is_published() -> None:
     begun.acknowledge()
     await release
     assert not begun.accounts.dropped
-    assert begun.member.facts(0)[0] == 100
+    assert begun.member.progress(0).session_id == 100
 
 
 async def test_a_release_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ class _Partition:
 
     newest_claim: Mark | None = None
     epoch: int = 0
-    #: Processes that may hold the shard, by process: their newest mark, and when it was read.
+    #: Processes that may hold the shard, by process: their newest mark, and when the lease ends that it says.
     holders: dict[str, tuple[Mark, float]] = field(default_factory=dict)
     #: The newest mark of the last holder, and that of the one before it.
     last: Mark | None = None
@@ -35,15 +35,16 @@ class _Partition:
         """Take the next mark, which was read at a monotonic time."""
         if mark.epoch > self.epoch:  # a claim; or it is no longer read, and this mark stands for it
             self.newest_claim = mark
+        lease_end = now + mark.lease_ms / 1000
         match mark.kind:
             case MarkKind.CLAIM:
                 # One who may have begun since: what a compacted topic has left may be no more than a claim.
                 if mark.process not in self.holders:
-                    self.holders[mark.process] = mark, now
+                    self.holders[mark.process] = mark, lease_end
             case MarkKind.HOLD:
                 if (mark.session_id or 0) > self.newest_session_id:
                     self._forget_former_holders(mark)
-                self.holders[mark.process] = mark, now
+                self.holders[mark.process] = mark, lease_end
                 if self.last is not None and not _is_of(mark, self.last):
                     self.former = self.last
                 self.last = mark
@@ -154,20 +155,20 @@ class KnownMarks:
     def other_holder(self, shard: int, now: float) -> tuple[Mark, float] | None:
         """Return the newest mark of another process that holds a shard, and how long its lease lasts; None if none."""
         holding = [
-            (mark, read_at + mark.lease_ms / 1000 - now)
-            for process, (mark, read_at) in self._partition(shard).holders.items()
-            if process != self._process and mark.kind is MarkKind.HOLD and not _is_over(mark, read_at, now)
+            (mark, lease_end - now)
+            for process, (mark, lease_end) in self._partition(shard).holders.items()
+            if process != self._process and mark.kind is MarkKind.HOLD and now < lease_end
         ]
         return max(holding, key=lambda held: held[0].epoch, default=None)
 
     def is_free(self, shard: int, now: float) -> bool:
-        """Return whether everybody else who may have published our symbols has stopped."""
+        """Return whether every other process that may have published our symbols has stopped."""
         if self.count_in_force != self._shards:
             return False
         for number, partition in self._partitions.items():
-            for process, (mark, read_at) in partition.holders.items():
+            for process, (mark, lease_end) in partition.holders.items():
                 excludes = number == shard or mark.shards != self._shards
-                if excludes and process != self._process and not _is_over(mark, read_at, now):
+                if excludes and process != self._process and now < lease_end:
                     return False
         # The marks of a holder may have been in a topic that was deleted.
         assert self._caught_up_at is not None
@@ -176,18 +177,14 @@ class KnownMarks:
     def ends(self, shard: int) -> Iterator[float]:
         """Yield when those who may hold a shard have stopped, if they write nothing more."""
         for partition in self._partitions.values():
-            for process, (mark, read_at) in partition.holders.items():
+            for process, (_, lease_end) in partition.holders.items():
                 if process != self._process:
-                    yield read_at + mark.lease_ms / 1000
+                    yield lease_end
         if self._caught_up_at is not None and self._partition(shard).last is None:
             yield self._caught_up_at + LEASE_SECONDS
 
     def _partition(self, shard: int) -> _Partition:
         return self._partitions.setdefault(shard, _Partition())
-
-
-def _is_over(mark: Mark, read_at: float, now: float) -> bool:
-    return now >= read_at + mark.lease_ms / 1000
 
 
 def _is_of(mark: Mark, other: Mark) -> bool:

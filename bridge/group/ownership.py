@@ -41,7 +41,7 @@ from bridge.kafka.consumer import open_consumer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from bridge.group.marks import Mark
+    from bridge.group.marks import Mark, Progress
     from bridge.group.membership import Assignment
     from bridge.group.shard_locks import LockEvent
     from bridge.group.shard_status import ShardStatus
@@ -97,8 +97,8 @@ class Publishing(Protocol):
     def resume(self) -> None:
         """Publish what waits."""
 
-    def facts(self, shard: int) -> tuple[int | None, int | None]:
-        """Return the latest session of a shard, and when its data was last received (µs since the epoch)."""
+    def progress(self, shard: int) -> Progress:
+        """Return how far a shard is published."""
 
     @property
     def plan_fingerprint(self) -> str:
@@ -358,7 +358,7 @@ class Ownership:
             for event in self.locks.step(now):
                 self._handle(event)
             for shard in self.locks.owned():
-                self.locks.facts[shard] = self._publishing.facts(shard)
+                self.locks.progress[shard] = self._publishing.progress(shard)
             for mark in self.locks.due(now):
                 self._write(mark)
             self._turned.set()
@@ -415,7 +415,7 @@ class Ownership:
     async def _release(self, event: ReleaseRequested) -> None:
         cause = event.cause if self.is_fit or event.cause is not Cause.CLAIMED else Cause.UNREACHABLE
         await self._publishing.release(event.shard, cause, event.other)
-        self.locks.facts[event.shard] = self._publishing.facts(event.shard)
+        self.locks.progress[event.shard] = self._publishing.progress(event.shard)
         self.locks.released(event.shard)
         self._note_handover(event.shard, "released", cause, event.other)
         log.info(log_events.SHARD_RELEASED, shard=event.shard, cause=cause, claimed_by=event.other or None)

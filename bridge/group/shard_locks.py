@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge.clock import wall_us
 from bridge.group.known_marks import KnownMarks
-from bridge.group.marks import HOLD_INTERVAL_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKind
+from bridge.group.marks import HOLD_INTERVAL_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKind, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -127,8 +127,8 @@ class ShardLocks:
         self._is_suspended = False
         self._events: list[LockEvent] = []
         self._releases: list[Mark] = []
-        #: The latest session and data of each shard that we own, for the marks.
-        self.facts: dict[int, tuple[int | None, int | None]] = {}
+        #: How far each shard that we own is published, for the marks.
+        self.progress: dict[int, Progress] = {}
 
     # -- what is known ------------------------------------------------------------------------------------------
 
@@ -387,13 +387,12 @@ class ShardLocks:
         """Forget a lock, and say in the log that nothing of its epoch follows."""
         self._releases.append(self._mark(MarkKind.RELEASE, shard))
         del self._locks[shard]
-        self.facts.pop(shard, None)
+        self.progress.pop(shard, None)
 
     def _mark(self, kind: MarkKind, shard: int) -> Mark:
         last = self.marks.last(shard)  # what a compacted topic keeps must name the last session in any case
-        known = (None, None) if last is None else (last.session_id, last.last_data_us)
-        facts = self.facts.get(shard, (None, None))
-        session_id, last_data_us = facts[0] or known[0], facts[1] or known[1]
+        known = Progress() if last is None else Progress(last.session_id, last.last_data_us)
+        own = self.progress.get(shard, Progress())
         return Mark(
             kind=kind,
             shard=shard,
@@ -401,7 +400,7 @@ class ShardLocks:
             epoch=self._locks[shard].epoch,
             owner=self._owner,
             process=self._process,
-            session_id=session_id,
-            last_data_us=last_data_us,
+            session_id=own.session_id or known.session_id,
+            last_data_us=own.last_data_us or known.last_data_us,
             time_us=self._wall_clock(),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from bridge.group.marks import Progress
 from bridge.group.shard_locks import LockState
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def shard_status(locks: ShardLocks, owner: str, shard: int, now: float) -> Shard
             shard=shard,
             owner=owner,
             epoch=locks.epoch(shard),
-            session_id=locks.facts.get(shard, (None, None))[0],
+            session_id=locks.progress.get(shard, Progress()).session_id,
             is_owned=True,
             state=_SHOWN[state],
             lease_seconds=locks.lease_seconds(shard, now),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bridge.group.marks import Progress
 from bridge.group.shard_locks import (
     Claimed,
     LockEvent,
@@ -135,7 +136,7 @@ class SimulatedGroup:
             process.events.append(event)
             match event:
                 case Claimed(shard=shard):
-                    locks.facts[shard] = int(self.now * 1e6), int(self.now * 1e6)
+                    locks.progress[shard] = Progress(int(self.now * 1e6), int(self.now * 1e6))
                 case ReleaseRequested(shard=shard):
                     process.draining[shard] = self.now + self._random.uniform(0, 1)
                 case Lost(shard=shard):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.group.marks import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKind
+from bridge.group.marks import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKind, Progress
 from bridge.group.shard_locks import (
     CLAIM_AGAIN_SECONDS,
     PARTIAL_LAPSE_SECONDS,
@@ -315,7 +315,7 @@ class TestReleasing:
         log.pass_seconds(1)
         assert kinds(log.write()) == [(HOLD, 0, 1)]
         assert log.locks.may_publish(log.now)
-        log.locks.facts[0] = 77, 88
+        log.locks.progress[0] = Progress(77, 88)
         log.locks.released(0)
         [release] = log.due()
         assert (release.kind, release.epoch) == (RELEASE, 1)
@@ -325,7 +325,7 @@ class TestReleasing:
         """The next owner's must be larger, and its gap begins with the last data."""
         log = Log()
         log.own(0)
-        log.locks.facts[0] = 77, 88
+        log.locks.progress[0] = Progress(77, 88)
         log.locks.give_back([0], Cause.STOPPED)
         assert log.pass_seconds(0) == [ReleaseRequested(0, Cause.STOPPED, "")]
         log.locks.released(0)

@@ -9,7 +9,7 @@ import pytest
 
 from bridge import settings
 from bridge.app import Bridge
-from bridge.group.marks import Mark, MarkKind
+from bridge.group.marks import Mark, MarkKind, Progress
 from bridge.group.member_data import Member
 from bridge.group.membership import Assignment
 from bridge.group.shard_locks import Cause
@@ -162,7 +162,7 @@ async def test_an_owner_is_ready_by_its_session_and_its_leases() -> None:
     now = time.monotonic()
     ownership.locks.marks.note(OTHER, now)
     own(ownership, 0, now)
-    ownership.locks.facts[0] = 9, None
+    ownership.locks.progress[0] = Progress(9)
     checks = ready(bridge)
     assert [*checks] == ["group", "authenticated", "subscribed", "kafka"]
     assert checks["group"] == {"ok": True, "detail": "owner of shards 0"}
