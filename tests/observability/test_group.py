@@ -103,7 +103,7 @@ async def test_a_process_that_joins_says_what_it_waits_for() -> None:
     checks = ready(bridge)
     assert checks.keys() == {"group", "kafka"}
     assert checks["group"] == {"ok": False, "detail": "joining aries.shards: aries.shards is being read"}
-    ownership.marks_problem = "no such topic"
+    ownership.exchange.problem = "no such topic"
     assert ready(bridge)["group"]["detail"] == "joining aries.shards: no such topic"
     ownership.locks.marks.caught_up(0.0, 0.0)
     ownership.membership.problem = "GroupAuthorizationFailedError: grant Read"
@@ -129,7 +129,7 @@ async def test_a_standby_is_ready_without_a_session() -> None:
     bridge.publisher.state.missing_topics = ("aries.quotes",)
     assert "aries.quotes" in ready(bridge)["kafka"]["detail"]
     bridge.publisher.state.missing_topics = ()
-    ownership.marks_problem = "aries.shards cannot be written"
+    ownership.exchange.problem = "aries.shards cannot be written"
     standby = ready(bridge)["standby"]
     assert (standby["ok"], standby["detail"]) == (
         False,
@@ -197,7 +197,7 @@ async def test_a_suspended_owner_is_not_ready_and_not_stuck() -> None:
     join(ownership, assigned=(0,))
     own(ownership, 0, time.monotonic() - 4.5)
     ownership.locks.step(time.monotonic())
-    ownership.marks_problem = "aries.shards cannot be written"
+    ownership.exchange.problem = "aries.shards cannot be written"
     assert ready(bridge)["group"] == {
         "ok": False,
         "detail": "leases ended, publishing is suspended: aries.shards cannot be written",

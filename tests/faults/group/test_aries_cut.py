@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 #: A member is without a session for so long before others are preferred; the default is longer than a test.
-IMPATIENT = "from bridge.group import ownership\nownership.UNREACHABLE_SECONDS = 2.0\n"
+IMPATIENT = "from bridge.group import fitness\nfitness.UNREACHABLE_SECONDS = 2.0\n"
 QUICK = {
     "ARIES_PING_INTERVAL_SECONDS": "1",
     "ARIES_PONG_TIMEOUT_SECONDS": "1",
