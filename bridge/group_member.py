@@ -115,9 +115,8 @@ class GroupMember:
         self._control.release(shard, reason=_REASONS.get(cause, f"claimed by {other}"))
         await self._wait_while(lambda: self._buffer.holds_any(Topic.CONTROL), ANNOUNCE_SECONDS)
 
-    def lose(self, shard: int, other: str) -> None:
+    def lose(self, shard: int) -> None:
         """Drop what was read of a shard: another process may publish it."""
-        del other
         self._publisher.cut("the lease of a shard has ended")
         self._end(shard)
         self._ingest.drop(self._includes(shard), LEASE_LOST)

@@ -156,7 +156,7 @@ async def test_a_lost_shard_leaves_nothing_behind() -> None:
         begun.ingest(SYMBOLS)
     assert len(begun.bridge.ingest.conflation) == len(SYMBOLS)
     conflated = begun.accounts.conflated[Topic.QUOTES]
-    begun.member.lose(0, "b")
+    begun.member.lose(0)
     assert begun.accounts.balance == 0
     assert begun.accounts.conflated[Topic.QUOTES] == conflated
     assert dict(begun.accounts.dropped) == {
@@ -185,7 +185,7 @@ async def test_a_shard_that_comes_back_begins_again_alone() -> None:
         begun.member.claim(claimed(shard))
     begun.start_session(100)
     begun.ingest(SYMBOLS)
-    begun.member.lose(0, "b")
+    begun.member.lose(0)
     begun.ingest(SYMBOLS)
     begun.acknowledge()
     begun.member.claim(claimed(0, Cause.RELEASED, former(RELEASE)))
@@ -253,7 +253,7 @@ async def test_a_claim_right_after_the_last_release() -> None:
     client.stand_by()
     begun.start_session(100)
     client._end_gap()
-    begun.member.lose(0, "b")
+    begun.member.lose(0)
     client._end_gap()
     assert [one["shard"] for one in await begun.announced() if one["kind"] == "RESUMED"] == [0]
 
@@ -313,8 +313,8 @@ async def test_a_shard_that_is_lost_while_it_is_released() -> None:
     await asyncio.sleep(0)
     release.cancel()
     await asyncio.wait([release])
-    begun.member.lose(0, "b")
-    begun.member.lose(0, "b")
+    begun.member.lose(0)
+    begun.member.lose(0)
     kinds = [(one["kind"], one["reason"]) for one in await begun.announced()]
     assert kinds == [("SHARD_RELEASED", "lease expired")]
     assert {reason for _, reason in begun.accounts.dropped} == {"lease_lost"}

@@ -67,7 +67,7 @@ class Publishing(Protocol):
     async def release(self, shard: int, cause: Cause, other: str) -> None:
         """Stop reading a shard, and wait until what was read of it is published, or given up."""
 
-    def lose(self, shard: int, other: str) -> None:
+    def lose(self, shard: int) -> None:
         """Drop what was read of a shard: another process may publish it."""
 
     def suspend(self) -> None:
@@ -104,7 +104,7 @@ class Handover:
 
 
 class Ownership:
-    """The life of a process in its group."""
+    """The shards of a process in its group, and its membership."""
 
     def __init__(
         self,
@@ -130,8 +130,8 @@ class Ownership:
         #: Set after each turn of decisions.
         self._turned = asyncio.Event()
         self._releasing: dict[int, asyncio.Task[None]] = {}
-        self._differ_since: float | None = None
-        self._told_different = ""
+        self._plans_differ_since: float | None = None
+        self._reported_plans = ""
         self._is_stopping = False
         self.membership = Membership(
             group_id=settings.group_id,
@@ -296,7 +296,7 @@ class Ownership:
                     releasing.cancel()
                 self._note_handover(shard, "released", Cause.LEASE_EXPIRED, other)
                 log.warning(log_events.SHARD_LOST, shard=shard, claimed_by=other or None)
-                self._publishing.lose(shard, other)
+                self._publishing.lose(shard)
             case Suspended():
                 log.warning(log_events.LEASES_ENDED, shards=self.locks.owned(), reason=self.exchange.problem or None)
                 self._publishing.suspend()
@@ -336,7 +336,6 @@ class Ownership:
         self.locks.released(event.shard)
         self._note_handover(event.shard, "released", cause, event.other)
         log.info(log_events.SHARD_RELEASED, shard=event.shard, cause=cause, claimed_by=event.other or None)
-        self._wake.set()
 
     def _note_handover(
         self, shard: int, event: str, cause: Cause, other: str, gap_seconds: float | None = None
@@ -392,14 +391,14 @@ class Ownership:
             self.membership.rejoin()
 
     def _check_plans(self, now: float) -> None:
-        different = self.different_plans
-        text = ", ".join(sorted(f"{one.instance} {one.fingerprint}" for one in different))
-        if not different:
-            self._differ_since, self._told_different = None, ""
+        """Report members whose plans have differed from ours for a while, once for each set of them."""
+        text = ", ".join(sorted(f"{one.instance} {one.fingerprint}" for one in self.different_plans))
+        if not text:
+            self._plans_differ_since, self._reported_plans = None, ""
             return
-        self._differ_since = self._differ_since or now
-        if now - self._differ_since > PLANS_DIFFER_SECONDS and text != self._told_different:
-            self._told_different = text
+        self._plans_differ_since = self._plans_differ_since or now
+        if now - self._plans_differ_since > PLANS_DIFFER_SECONDS and text != self._reported_plans:
+            self._reported_plans = text
             log.warning(log_events.PLANS_DIFFER, own=self._publishing.plan_fingerprint, others=text)
             if self.locks.owned():
                 self._publishing.note_different_plans(
