@@ -26,7 +26,7 @@ class ShardState(StrEnum):
     """Whether a shard has an owner, and if not, why."""
 
     OWNED = "owned"
-    CLAIMED = "claimed"  # nobody holds it, and its next owner has not begun
+    CLAIMED = "claimed"  # no process holds it, and its next owner has not begun
     LAPSED = "lapsed"  # its owner renews its lease no more
     FREE = "free"  # released, or never claimed
 
@@ -140,7 +140,7 @@ def _why_ownerless(shard: ShardDescription) -> str:
             claimed = f", and {shard.claimant} has claimed it" if shard.claimant else ""
             return f"{shard.owner} does not renew its lease{claimed}"
         case _:
-            return f"{shard.owner} has released it" if shard.owner else "nobody has claimed it yet"
+            return f"{shard.owner} has released it" if shard.owner else "no process has claimed it yet"
 
 
 class ShardMarks:

@@ -1,4 +1,4 @@
-"""Who had a shard long ago: a process that reads the log only now does not wait for whom others have outlasted."""
+"""Who had a shard long ago: a process that reads the log only now does not wait for those that others have outlasted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def of(owner: str, kind: MarkKind, epoch: int, session_id: int) -> Mark:
 
 
 def test_a_process_that_was_killed_long_ago_is_not_waited_for() -> None:
-    """Somebody else has begun a session since: a process that starts now takes over as soon as that one releases."""
+    """Another process has begun a session since: a process that starts now takes over as soon as that one releases."""
     locks = ShardLocks(process="c", owner="c", shards=1)
     locks.marks.note(of("killed", MarkKind.HOLD, 1, 5), 100.0)
     locks.marks.note(of("owner", MarkKind.CLAIM, 2, 5), 100.0)

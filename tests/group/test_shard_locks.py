@@ -390,7 +390,7 @@ class TestWhatIsLeftInTheTopic:
         assert kinds(log.due()) == [(CLAIM, 1, 2)]
 
     def test_only_a_release(self) -> None:
-        """It stands for the former owner, and nobody is waited for."""
+        """It stands for the former owner, and no process is waited for."""
         release = mark(RELEASE, epoch=9)
         log = Log(release, age_seconds=0)
         assert log.own(0) == [Claimed(0, Cause.RELEASED, release, 5)]
