@@ -61,7 +61,7 @@ class BatchAnswer(NamedTuple):
     error: BaseException | None
 
 
-#: Is called with the answers that one request brings.
+#: Called with the answers that one request brings.
 OnAnswers = Callable[[Sequence[BatchAnswer]], None]
 
 
@@ -83,7 +83,7 @@ class SequenceNumbers:
 
 
 class _Pending(NamedTuple):
-    """A batch with its sequence number, and who is told its answer."""
+    """A batch with its sequence number, and what is called with its answer."""
 
     place: Place
     batch: RecordBatch
@@ -252,8 +252,8 @@ class ProduceRequests:
 
     def _send_next(self, broker: _Broker) -> None:
         """Send a request with what waits for a broker, if it takes one now."""
-        is_taken = broker.request is not None or broker.opening is not None or broker.pause is not None
-        if is_taken or not broker.waiting or self.is_closed:
+        is_busy = broker.request is not None or broker.opening is not None or broker.pause is not None
+        if is_busy or not broker.waiting or self.is_closed:
             return
         connection = self._client.open_connection(broker.node)
         if connection is None:
@@ -343,12 +343,12 @@ def _end_all(portion: Sequence[_Pending], error: BaseException) -> None:
 
 
 def _end_each(portion: Sequence[_Pending], errors: Mapping[Place, BaseException | None]) -> None:
-    """Tell the answers of batches; one that has none is as unknown as it gets."""
-    told: dict[OnAnswers, list[BatchAnswer]] = {}
+    """Hand on the answers of batches; of one that has none it is not known whether Kafka has it."""
+    answers_of: dict[OnAnswers, list[BatchAnswer]] = {}
     for place, _, _, on_answers in portion:
         error = (
             errors[place] if place in errors else BatchRejected(UNKNOWN_SERVER_ERROR, "no answer for this partition")
         )
-        told.setdefault(on_answers, []).append(BatchAnswer(*place, error))
-    for on_answers, answers in told.items():
+        answers_of.setdefault(on_answers, []).append(BatchAnswer(*place, error))
+    for on_answers, answers in answers_of.items():
         on_answers(answers)
