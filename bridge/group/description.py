@@ -169,11 +169,11 @@ class ShardMarks:
                     return
                 self._holder, self._released = mark, None
             case MarkKind.RELEASE:
-                if self._claim is not None and _tenure(mark) == _tenure(self._claim):
+                if self._claim is not None and mark.tenure == self._claim.tenure:
                     self._claim = None  # given up, or at its end
                 if self._holder is None:
                     self._released = self._released or mark
-                elif _tenure(mark) == _tenure(self._holder):
+                elif mark.tenure == self._holder.tenure:
                     self._holder, self._released = None, mark
 
     @property
@@ -212,11 +212,6 @@ class ShardMarks:
             last_data_us=last.last_data_us,
             claimant=claimant,
         )
-
-
-def _tenure(mark: Mark) -> tuple[str, int]:
-    """Return what the marks of one owner have in common from claim to release."""
-    return mark.process, mark.epoch
 
 
 def describe_member(member: GroupMember, topic: str) -> MemberDescription:

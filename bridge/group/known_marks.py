@@ -45,7 +45,7 @@ class _Partition:
                 if (mark.session_id or 0) > self.newest_session_id:
                     self._forget_former_holders(mark)
                 self.holders[mark.process] = mark, lease_end
-                if self.last is not None and not _is_of(mark, self.last):
+                if self.last is not None and mark.tenure != self.last.tenure:
                     self.former = self.last
                 self.last = mark
             case MarkKind.RELEASE:
@@ -53,7 +53,7 @@ class _Partition:
                 if held is not None and held[0].epoch <= mark.epoch:
                     del self.holders[mark.process]
                 # Not of one who had only claimed it: it would not show that there was no owner before.
-                is_owners = mark.session_id is not None if self.last is None else _is_of(mark, self.last)
+                is_owners = mark.session_id is not None if self.last is None else mark.tenure == self.last.tenure
                 if is_owners:
                     self.last = mark
         self.epoch = max(self.epoch, mark.epoch)
@@ -185,8 +185,3 @@ class KnownMarks:
 
     def _partition(self, shard: int) -> _Partition:
         return self._partitions.setdefault(shard, _Partition())
-
-
-def _is_of(mark: Mark, other: Mark) -> bool:
-    """Return whether two marks are of the same owner, between its claim and its release."""
-    return (mark.process, mark.epoch) == (other.process, other.epoch)

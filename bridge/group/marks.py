@@ -50,6 +50,11 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     lease_ms: int = round(LEASE_SECONDS * 1000)
     time_us: int = 0
 
+    @property
+    def tenure(self) -> tuple[str, int]:
+        """Return what the marks of one owner have in common from its claim to its release."""
+        return self.process, self.epoch
+
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Mark)
