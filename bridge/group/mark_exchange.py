@@ -85,7 +85,10 @@ class MarkExchange:
         name = self._settings.bridge_instance
         while True:
             try:
-                async with open_consumer(self._settings, name) as consumer, open_consumer(self._settings, name) as asking:
+                async with (
+                    open_consumer(self._settings, name) as consumer,
+                    open_consumer(self._settings, name) as asking,
+                ):
                     reader = MarkReader(consumer, asking, self._settings.shards_topic, self._settings.bridge_shards)
                     await self._follow(reader, backoff)
             except (BridgeError, KafkaError, TimeoutError, OSError) as error:

@@ -186,7 +186,9 @@ class Ownership:
     @property
     def _has_work(self) -> bool:
         """Return whether a shard is ours, or a mark is not written that says that one no longer is."""
-        return bool(self.locks.owned() or self._releasing or self.exchange.is_writing or self.locks.has_releases_to_write)
+        return bool(
+            self.locks.owned() or self._releasing or self.exchange.is_writing or self.locks.has_releases_to_write
+        )
 
     def may_publish(self) -> bool:
         """Return whether the leases last of all shards that are ours; it is asked before each write."""

@@ -220,13 +220,9 @@ class TokenEndpoint:
                 return self._error(f"gave no answer within {self.deadline_seconds:g} s{through}", _WILL_RETRY)
             case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
                 return self._error("is not an http(s) URL", self._check_url, permanent=True)
-        if found := connection_fault(
-            error, url_setting=self.setting, authorities_setting=self._authorities_setting
-        ):
+        if found := connection_fault(error, url_setting=self.setting, authorities_setting=self._authorities_setting):
             return self._error(found.problem, found.hint)
-        return self._error(
-            f"closed the connection without a response ({type(error).__name__}){through}", _WILL_RETRY
-        )
+        return self._error(f"closed the connection without a response ({type(error).__name__}){through}", _WILL_RETRY)
 
     def _behind(self, proxy: Proxy, fault: Fault) -> TokenEndpointError:
         return self._error(f"cannot be reached: the proxy {proxy} {fault.problem}", fault.hint)

@@ -220,7 +220,9 @@ def _topic(bridge: BridgeView, history: RateHistory, topic: Topic, now: float, n
     return {
         "topic": topic,
         "name": bridge.settings.topics[topic],
-        "wanted": topic in topics_for(bridge.plans.own.events) or topic not in MARKET_DATA or topic is Topic.MARKET_STATUS,
+        "wanted": topic in topics_for(bridge.plans.own.events)
+        or topic not in MARKET_DATA
+        or topic is Topic.MARKET_STATUS,
         "acknowledged": acknowledged(accounts)[topic],
         "per_second": round(history.rate(topic), 1),
         "history": history.rates(topic),

@@ -1,4 +1,4 @@
-"""Who had a shard long ago: a process that reads the log only now does not wait for those that others have outlasted."""
+"""Who had a shard long ago: a process that reads the log only now waits for no owner that others have outlasted."""
 
 from __future__ import annotations
 
