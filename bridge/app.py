@@ -87,6 +87,7 @@ class Bridge:
             settings,
             configured,
             own,
+            self.started_us,
             pipeline=self._pipeline,
             publisher=self.publisher,
             client=self.client,

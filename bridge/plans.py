@@ -51,6 +51,7 @@ class Plans:
         settings: Settings,
         configured: Plan,
         own: Plan,
+        applied_us: int,
         *,
         pipeline: Pipeline,
         publisher: Publisher,
@@ -60,14 +61,14 @@ class Plans:
         clock: Callable[[], float],
         on_configured: Callable[[], None],
     ) -> None:
-        """``own`` is the share that the parts were made with; ``clock`` decides which options have expired.
+        """``own`` is the share that the parts were made with, at ``applied_us``.
 
-        ``on_configured`` is called when the watched file has replaced the configured plan.
+        ``clock`` decides which options have expired. ``on_configured`` is called when the watched file has replaced
+        the configured plan.
         """
         self.configured = configured
         #: What is subscribed to, and since when (µs since the epoch).
-        self.own = own
-        self.applied_us = wall_us()
+        self.own, self.applied_us = own, applied_us
         self.change = PlanChange(self._apply)
         self.chains = ChainResolver(
             configured,

@@ -11,7 +11,7 @@ import bridge as package
 from bridge.observability.health import liveness, readiness
 from bridge.observability.latency import percentile
 from bridge.observability.rate_history import HISTORY_SECONDS, LINES, RATE_SECONDS, acknowledged
-from bridge.topics import MARKET_DATA, Topic, topics_for
+from bridge.topics import SUBSCRIBABLE, Topic, topics_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -220,9 +220,7 @@ def _topic(bridge: BridgeView, history: RateHistory, topic: Topic, now: float, n
     return {
         "topic": topic,
         "name": bridge.settings.topics[topic],
-        "wanted": topic in topics_for(bridge.plans.own.events)
-        or topic not in MARKET_DATA
-        or topic is Topic.MARKET_STATUS,
+        "wanted": topic in topics_for(bridge.plans.own.events) or topic not in SUBSCRIBABLE,
         "acknowledged": acknowledged(accounts)[topic],
         "per_second": round(history.rate(topic), 1),
         "history": history.rates(topic),
