@@ -54,7 +54,7 @@ class CompiledReceiver(Receiver):
     def __init__(self, session: Session, ingest: Ingest, on_events: Callable[[], None], take: TakeLines) -> None:
         super().__init__(session, ingest, on_events)
         self._take = take
-        #: How often the compiled step was tried in vain since it took a line.
+        #: How many attempts the compiled step has made since it last took a line.
         self._failures = 0
 
     def receive(self, frames: deque[bytes], ingest_us: int, now: float, max_lines: int = BATCH_LINES) -> int:

@@ -154,7 +154,7 @@ class ShardMarks:
         self._since_us: int | None = None
 
     def add(self, mark: Mark, *, follows: bool) -> None:
-        """Take the next mark; of an earlier epoch than the holder's it means nothing any more.
+        """Take the next mark; one of an earlier epoch than the holder's changes nothing.
 
         ``follows`` says whether the mark before it in the log was taken, too, or there is none.
         """

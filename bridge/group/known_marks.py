@@ -38,7 +38,7 @@ class _Partition:
         lease_end = now + mark.lease_ms / 1000
         match mark.kind:
             case MarkKind.CLAIM:
-                # One who may have begun since: what a compacted topic has left may be no more than a claim.
+                # Its process may hold the shard by now: compaction may have left no more than its claim.
                 if mark.process not in self.holders:
                     self.holders[mark.process] = mark, lease_end
             case MarkKind.HOLD:
@@ -52,7 +52,7 @@ class _Partition:
                 held = self.holders.get(mark.process)
                 if held is not None and held[0].epoch <= mark.epoch:
                     del self.holders[mark.process]
-                # Not of one who had only claimed it: it would not show that there was no owner before.
+                # Not that of a process which had only claimed it: it would look like an owner.
                 is_owners = mark.session_id is not None if self.last is None else mark.tenure == self.last.tenure
                 if is_owners:
                     self.last = mark
@@ -60,7 +60,7 @@ class _Partition:
         self.newest_session_id = max(self.newest_session_id, mark.session_id or 0)
 
     def _forget_former_holders(self, begun: Mark) -> None:
-        """Take those for stopped that held the shard before a process that has begun a session since.
+        """Forget those that held the shard before a process that has begun a session since: they have stopped.
 
         It has waited for them, and they cannot go on, as they find its claim. A process that reads the log only now
         would else wait for the lease of one that was killed long ago.

@@ -21,9 +21,9 @@ from bridge.group.marks import HOLD_INTERVAL_SECONDS, LEASE_MARGIN_SECONDS, LEAS
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-#: After how long without success a shard that is still assigned is claimed again.
+#: How long to wait before a shard is claimed again that is still assigned.
 CLAIM_AGAIN_SECONDS: Final = 3.0
-#: How long after a mark could not be written it is tried again.
+#: How long to wait before a mark is written again that could not be written.
 WRITE_AGAIN_SECONDS: Final = 0.25
 #: For how long the lease of one shard may have ended while others hold theirs, until the shard is given up.
 PARTIAL_LAPSE_SECONDS: Final = 1.0
