@@ -16,57 +16,43 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-import bridge as package
-from bridge import log_events
-from bridge.aries.access_token import FixedToken, RefreshingToken
-from bridge.aries.chains.merging import with_contracts, with_prices
-from bridge.aries.chains.resolver import ChainResolver
-from bridge.aries.chains.rest import ChainEndpoints
-from bridge.aries.chains.selection import depends_on_price
-from bridge.aries.client import MAX_LISTED_SYMBOLS, AriesClient, ClientState
+from bridge import intervals, log_events
+from bridge.aries.client import AriesClient
 from bridge.aries.connection import Connection
-from bridge.aries.protocol.action import Action
-from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
 from bridge.aries.reconnect import ReconnectPolicy
 from bridge.aries.recorded_connection import recorded
-from bridge.aries.subscriptions import ChangedSymbols
-from bridge.aries.subscriptions.file_watch import watch
-from bridge.aries.subscriptions.plan_change import PlanChange
-from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, own_share
+from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD
 from bridge.backoff import Backoff
-from bridge.capture.directory import CaptureDirectory
-from bridge.capture.recorder import REQUESTED, CaptureRecorder, NoRecorder
-from bridge.capture.writer import CaptureWriter
+from bridge.capture.recorder import REQUESTED, NoRecorder
 from bridge.clock import wall_us
-from bridge.errors import BridgeError, RecordsUndelivered, RegistryUnreachable, TokenUnavailable
+from bridge.errors import RecordsUndelivered, RegistryUnreachable, TokenUnavailable
 from bridge.group_member import GroupMember
 from bridge.kafka.batch_sender import Batching
 from bridge.kafka.client_options import client_options
 from bridge.kafka.partitioner import partition
 from bridge.kafka.publisher import Publisher
 from bridge.kafka.shard_handover import await_other_shards
-from bridge.market_data import FIELDS, EventType
 from bridge.observability.http_server import HttpServer
 from bridge.observability.latency import LatencyMetrics
 from bridge.observability.symbol_ages import SymbolAges
+from bridge.parts import chain_endpoints, dialect, open_recorder, producer_options, token_source
 from bridge.pipeline.assembly import assemble
-from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind, ShardIdentity
+from bridge.pipeline.control_events import ShardIdentity
+from bridge.plans import Plans, latest_fields, share_at_start, topics_of, wanted_topics
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry
 from bridge.settings import quiet_limits
 from bridge.settings.field_types import redact_url
-from bridge.topics import ALWAYS, Topic, latest_topics_for, topics_for
+from bridge.tasks import run_all, run_until
+from bridge.topics import ALWAYS, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from bridge.aries.access_token import TokenSource
-    from bridge.aries.protocol.dialect import Dialect
     from bridge.aries.subscriptions import Plan
     from bridge.settings import Settings
-    from bridge.topics import AnyTopic
 
 log = structlog.get_logger(__name__)
 
@@ -89,29 +75,31 @@ class Bridge:
         self.waiting_for: Sequence[str] = ()
         #: The member of a group that this process is in group mode.
         self.group: GroupMember | None = None
-        self._all = settings.plan()
-        self._with_contracts = with_contracts(self._all, {})
-        self.symbols_of_all_shards = len(self._all)
-        self.plan = self._own_share(self._with_contracts)
-        self.plan_applied_us = self.started_us
-        self.plan_change = PlanChange(self._apply)
         self.tokens = token_source(settings, redactor.learn)
         self.recorder = open_recorder(settings, redactor.redact)
-        self._open_pipeline(redactor)
-        self._open_publisher(redactor)
-        self._open_client(redactor)
+        configured = settings.plan()
+        own = share_at_start(settings, configured)
+        self._open_pipeline(redactor, own)
+        # A standby opens the topics of all shards, so that it can begin with any at once.
+        self._open_publisher(redactor, configured if settings.is_grouped else own)
+        self._open_client(redactor, own)
+        self.plans = Plans(
+            settings,
+            configured,
+            own,
+            self.started_us,
+            pipeline=self._pipeline,
+            publisher=self.publisher,
+            client=self.client,
+            symbol_ages=self.symbol_ages,
+            endpoints=chain_endpoints(settings, self.tokens, redactor.learn),
+            clock=chain_clock,
+            on_configured=self._tell_group,
+        )
         if settings.is_grouped:
             self._open_group(redactor)
-        self.chains = ChainResolver(
-            self._all,
-            chain_endpoints(settings, self.tokens, redactor.learn),
-            last_price=self.ingest.last_prices.get,
-            on_plan=self._request_plan,
-            clock=chain_clock,
-        )
-        self._follow_prices()
 
-    def _open_pipeline(self, redactor: Redactor) -> None:
+    def _open_pipeline(self, redactor: Redactor, plan: Plan) -> None:
         """Create what turns lines into queued records."""
         settings = self.settings
         self.schemas = schemas.load()
@@ -119,7 +107,7 @@ class Bridge:
         self._pipeline = assemble(
             self.schemas,
             names=settings.written_topics,
-            wanted=wanted_topics(self.plan),
+            wanted=wanted_topics(plan),
             dialect=settings.dialect,
             partition=partition,
             budget_bytes=settings.bridge_buffer_bytes,
@@ -132,7 +120,7 @@ class Bridge:
             conflate_ms=settings.bridge_conflate_ms,
             is_full=settings.is_full,
             redact=redactor.redact,
-            latest=latest_fields(self.plan) if settings.bridge_latest else None,
+            latest=latest_fields(plan) if settings.bridge_latest else None,
             on_incident=self.recorder.incident,
             compiled_shape=dialect(settings).update_shape if settings.encoder == "compiled" else None,
         )
@@ -141,15 +129,12 @@ class Bridge:
         self.control = self._pipeline.control
         self.ingest = self._pipeline.ingest
         self.decimals = self._pipeline.decimals
-        self._quiet_limits = quiet_limits.parse(settings.aries_stale_symbol_seconds)
+        limits = quiet_limits.parse(settings.aries_stale_symbol_seconds)
         self.symbol_ages = SymbolAges(
-            self.ingest,
-            self.control,
-            quiet_limits.by_topic(self._quiet_limits, self.plan),
-            quiet_limits.shortest(self._quiet_limits),
+            self.ingest, self.control, quiet_limits.by_topic(limits, plan), quiet_limits.shortest(limits)
         )
 
-    def _open_publisher(self, redactor: Redactor) -> None:
+    def _open_publisher(self, redactor: Redactor, plan: Plan) -> None:
         """Create what sends queued records to Kafka."""
         settings = self.settings
         self.latency = LatencyMetrics()
@@ -158,8 +143,7 @@ class Bridge:
             self.ingest,
             self.latency,
             names=settings.written_topics,
-            # A standby opens the topics of all shards, so that it can begin with any at once.
-            topics=sorted({*self._topics_of(self._with_contracts if settings.is_grouped else self.plan), *ALWAYS}),
+            topics=sorted({*topics_of(plan, settings), *ALWAYS}),
             options=lambda: producer_options(settings, redactor.learn),
             batching=Batching(settings.kafka_linger_ms / 1000, settings.kafka_batch_bytes, settings.kafka_compression),
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
@@ -179,11 +163,15 @@ class Bridge:
             publisher=self.publisher,
             client=self.client,
             options=lambda: client_options(settings, settings.bridge_instance, redactor.learn),
-            apply_share=self._apply_share,
-            configured_plan=lambda: self._all,
+            plans=self.plans,
         )
 
-    def _open_client(self, redactor: Redactor) -> None:
+    def _tell_group(self) -> None:
+        """Tell the other members of the group that our plan is another one."""
+        if self.group is not None:
+            self.group.ownership.plan_changed()
+
+    def _open_client(self, redactor: Redactor, plan: Plan) -> None:
         """Create what reads from Aries."""
         settings = self.settings
         self.client = AriesClient(
@@ -203,7 +191,7 @@ class Bridge:
                 settings.aries_backoff_max_seconds,
                 token_can_change=self.tokens.can_change,
             ),
-            plan=self.plan,
+            plan=plan,
             ingest=self.ingest,
             control=self.control,
             connection=Connection if isinstance(self.recorder, NoRecorder) else recorded(self.recorder),
@@ -279,17 +267,16 @@ class Bridge:
 
     async def _stream(self, stop: asyncio.Event) -> Exception | None:
         """Run the client until it is stopped; return the error that ended it, if one did."""
+        settings = self.settings
         self.phase = "running"
-        log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(self.settings.aries_ws_url), symbols=len(self.plan))
+        log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(settings.aries_ws_url), symbols=len(self.plans.own))
         tasks: list[Awaitable[None]] = [
             self._run_client(),
-            self._send_heartbeats(),
-            self._release_conflated(),
-            self._release_latest(),
-            self._check_symbol_ages(),
-            self._watch_subscriptions(stop),
-            self.chains.run(),
-            self.plan_change.run(),
+            intervals.send_heartbeats(self.control, self.ingest, self.publisher),
+            intervals.release_conflated(self.ingest, settings.bridge_conflate_ms / 1000),
+            intervals.release_latest(self.ingest, settings.bridge_latest_interval_ms / 1000),
+            intervals.check_symbol_ages(self.symbol_ages, self.client),
+            self.plans.run(stop),
         ]
         failure: Exception | None = None
         try:
@@ -318,7 +305,7 @@ class Bridge:
                     await self.group.stop()
                 while self.ingest.release_all(wall_us()):
                     await self.publisher.drained()
-                await self._release_latest_once()
+                await intervals.release_changed(self.ingest)
                 await self.publisher.drained()
                 self._give_up_records()
                 if self.control.session_id is not None:
@@ -343,125 +330,6 @@ class Bridge:
             accounts=self.accounts.totals(),
         )
         return undelivered
-
-    # -- beside the client --------------------------------------------------------------------------------------
-
-    async def _send_heartbeats(self) -> None:
-        """Announce the accounts at intervals, and warn of changed partition counts."""
-        drift: dict[str, int] = {}
-        while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            self.ingest.check_dead_letters()
-            self.control.heartbeat(self.publisher.state.rebuilds)
-            found = self.publisher.partition_drift()
-            if found != drift:
-                drift = found
-                log.warning(log_events.PARTITION_COUNT_CHANGED, topics=drift)
-
-    async def _release_conflated(self) -> None:
-        """Queue conflated records at the end of each interval."""
-        interval_seconds = self.settings.bridge_conflate_ms / 1000
-        while interval_seconds:
-            await asyncio.sleep(interval_seconds - wall_us() / 1e6 % interval_seconds)
-            while self.ingest.release(wall_us()):  # noqa: ASYNC110 - one turn of the loop between portions
-                await asyncio.sleep(0)
-
-    async def _release_latest(self) -> None:
-        """Queue the latest states that have changed at each interval."""
-        while self.ingest.latest is not None:
-            await asyncio.sleep(self.settings.bridge_latest_interval_ms / 1000)
-            await self._release_latest_once()
-
-    async def _release_latest_once(self) -> None:
-        if self.ingest.latest is not None:
-            for _ in self.ingest.latest.release():
-                await asyncio.sleep(0)
-
-    async def _check_symbol_ages(self) -> None:
-        """Look for symbols without data, at intervals."""
-        ages, now = self.symbol_ages, asyncio.get_running_loop().time
-        while ages.interval_seconds:
-            await asyncio.sleep(ages.interval_seconds)
-            session = self.client.session
-            if session is None or self.client.state is not ClientState.STREAMING:
-                ages.pause(now())
-                continue
-            market_open = session.keep_alive.in_regular_hours
-            for _ in ages.check(now(), wall_us(), market_open=market_open, rejected=session.rejected_symbols):
-                await asyncio.sleep(0)
-
-    async def _watch_subscriptions(self, stop: asyncio.Event) -> None:
-        """Hand each plan of the subscriptions file to the resolver, which hands it on with the contracts of chains."""
-        settings = self.settings
-        if settings.aries_subscriptions_file is None:
-            return
-        listed, events = settings.aries_symbols, settings.aries_events
-        async for plan in watch(settings.aries_subscriptions_file, listed, events, current=self._all, stop=stop):
-            self._all = plan
-            self.chains.replace(plan)
-            if self.group is not None:
-                self.group.ownership.plan_changed()
-
-    def _request_plan(self, plan: Plan) -> None:
-        """Hand a plan of all shards to ``PlanChange``."""
-        self._with_contracts = plan
-        self.symbols_of_all_shards = len(plan)
-        self.plan_change.request(self._own_share(plan))
-
-    def _own_share(self, plan: Plan) -> Plan:
-        own = {self.settings.shard} if not self.settings.is_grouped else self.group.shards if self.group else set()
-        return with_prices(own_share(plan, own, self.settings.bridge_shards))
-
-    def _apply_share(self) -> bool:
-        """Subscribe to the symbols of the shards that are ours now; return whether that changes anything."""
-        before, plan = self.plan, self._own_share(self._with_contracts)
-        if self.plan_change.plan is not None:
-            self.plan_change.request(plan)
-        else:
-            try:
-                self._apply(plan, is_handover=True)
-            except BridgeError:  # topics of a newer plan, which are not known yet
-                self.plan_change.request(plan)
-        return any(ChangedSymbols.between(before, plan))
-
-    def _follow_prices(self) -> None:
-        """Keep the prices of the underlyings that chains follow."""
-        self.ingest.follow_prices({chain.underlying for chain in self.plan.chains if depends_on_price(chain)})
-
-    def _topics_of(self, plan: Plan) -> frozenset[AnyTopic]:
-        """Return the topics of a plan's data."""
-        topics = topics_for(plan.events)
-        return topics | latest_topics_for(topics) if self.settings.bridge_latest else topics
-
-    def _apply(self, plan: Plan, *, is_handover: bool = False) -> None:
-        """Change the subscriptions; raise ``KafkaUnreachable`` or ``TopicConfigurationError`` if topics are missing.
-
-        ``is_handover``: what is added or removed is published by another process of the group before or from now on.
-        """
-        self.publisher.open_topics(self._topics_of(plan))
-        changed = ChangedSymbols.between(self.plan, plan)
-        self.plan, self.plan_applied_us = plan, wall_us()
-        self.ingest.set_wanted(wanted_topics(plan))
-        if self.ingest.latest is not None:
-            self.ingest.latest.set_subscribed(latest_fields(plan), self.plan_applied_us, others_publish=is_handover)
-        self.symbol_ages.watch(quiet_limits.by_topic(self._quiet_limits, plan))
-        self._follow_prices()
-        self.client.replan(plan)
-        log.info(
-            log_events.SUBSCRIPTIONS_CHANGED,
-            symbols=len(plan),
-            added=len(changed.added),
-            removed=len(changed.removed),
-            changed=len(changed.changed),
-            added_symbols=changed.added[:MAX_LISTED_SYMBOLS],
-            removed_symbols=changed.removed[:MAX_LISTED_SYMBOLS],
-            changed_symbols=changed.changed[:MAX_LISTED_SYMBOLS],
-            fingerprint=plan.fingerprint,
-            cause=plan.cause or None,
-            warnings=plan.warnings,
-        )
-        if any(changed) and self.control.has_session and not is_handover:
-            self.control.announce(ControlKind.PLAN_CHANGED, reason=_change_text(plan, changed))
 
     async def _registry_prefixes(self, registry_url: str) -> Mapping[Topic, bytes]:
         """Return the prefixes with the registry's ids, however long that takes; they are requested once."""
@@ -502,81 +370,6 @@ class Service:
             await self.bridge.run(stop)
 
 
-def token_source(settings: Settings, learn_secret: Callable[[str], None] = lambda _: None) -> TokenSource:
-    """Return the source of access tokens; ``learn_secret`` is called with each secret that comes with one."""
-    if settings.aries_access_token is not None:
-        return FixedToken(settings.aries_access_token)
-    assert settings.aries_client_id is not None  # validated by the settings
-    assert settings.aries_refresh_token is not None
-    return RefreshingToken(
-        url=settings.aries_token_url,
-        client_id=settings.aries_client_id,
-        refresh_token=settings.aries_refresh_token,
-        client_secret=settings.aries_client_secret,
-        cafile=settings.aries_ssl_cafile,
-        learn_secret=learn_secret,
-    )
-
-
-def chain_endpoints(
-    settings: Settings, tokens: TokenSource, learn_secret: Callable[[str], None] = lambda _: None
-) -> ChainEndpoints:
-    """Return the REST endpoints for option chains."""
-    return ChainEndpoints(settings.api_url, tokens, learn_secret=learn_secret, cafile=settings.aries_ssl_cafile)
-
-
-def open_recorder(settings: Settings, redact: Callable[[str], str]) -> CaptureRecorder | NoRecorder:
-    """Return the recorder of what is received; one that does nothing without a directory for captures."""
-    if settings.bridge_capture_dir is None:
-        return NoRecorder()
-    instance = settings.bridge_instance
-    directory = CaptureDirectory(settings.bridge_capture_dir, settings.bridge_capture_max_bytes, instance)
-    about = {"dialect": settings.dialect, "instance": instance, "bridge_version": package.__version__}
-    writer = CaptureWriter(directory, about, redact)
-    everything = settings.bridge_capture_mode == "all"
-    return CaptureRecorder(writer, everything=everything, flight_bytes=settings.bridge_flight_recorder_bytes)
-
-
-def dialect(settings: Settings) -> Dialect:
-    """Return the dialect to speak."""
-    if settings.dialect == "envelope":
-        return Envelope()
-    api_key = settings.aries_api_key
-    return Action(api_key.reveal if api_key is not None else None)
-
-
-def wanted_topics(plan: Plan) -> dict[str, frozenset[Topic]]:
-    """Return the topics that each symbol of a plan is published to."""
-    return {symbol: topics_for(one.events) if one.published else frozenset() for symbol, one in plan.items()}
-
-
-def _change_text(plan: Plan, changed: ChangedSymbols) -> str:
-    """Return what has changed, and why if option chains are the reason."""
-    cause = f" ({plan.cause})" if plan.cause else ""
-    return f"{len(plan)} symbols: {changed}{cause}"
-
-
-def latest_fields(plan: Plan) -> dict[str, dict[Topic, frozenset[str]]]:
-    """Return the fields of the feed that make a latest state complete, by symbol and topic."""
-    events = {EventType.QUOTES: Topic.QUOTES, EventType.TRADES: Topic.TRADES}
-    return {
-        symbol: {
-            topic: frozenset(one.fields.get(event) or FIELDS[event])
-            for event, topic in events.items()
-            if event in one.events
-        }
-        for symbol, one in plan.items()
-    }
-
-
-def producer_options(settings: Settings, learn_secret: Callable[[str], None]) -> dict[str, object]:
-    """Return the options of a new producer; secrets and certificates are read again."""
-    return {
-        "metadata_max_age_ms": 60_000,
-        **client_options(settings, settings.bridge_instance, learn_secret),
-    }
-
-
 @contextmanager
 def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
     """Let SIGTERM and SIGINT stop the bridge, a second one end the process, and SIGUSR1 write the flight recorder."""
@@ -595,8 +388,8 @@ def signals(stop: asyncio.Event, bridge: Bridge) -> Iterator[None]:
     for number in _STOPPING:
         loop.add_signal_handler(number, handle, number.name)
     loop.add_signal_handler(signal.SIGUSR1, bridge.recorder.incident, REQUESTED)
-    if bridge.settings.aries_subscriptions_file is not None or bridge.plan.chains:
-        loop.add_signal_handler(signal.SIGHUP, bridge.chains.resolve_now, signal.SIGHUP.name)
+    if bridge.settings.aries_subscriptions_file is not None or bridge.plans.own.chains:
+        loop.add_signal_handler(signal.SIGHUP, bridge.plans.chains.resolve_now, signal.SIGHUP.name)
     try:
         yield
     finally:
@@ -623,38 +416,3 @@ def _collected(failures: list[Exception]) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - raised once everything is closed
         failures.append(error)
-
-
-async def run_until(stop: asyncio.Event, work: Awaitable[object]) -> bool:
-    """Run the work until it is done or ``stop`` is set; return whether it was done."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-            return True
-        return False
-    finally:
-        for task in (working, stopping):
-            task.cancel()
-        await asyncio.wait((working, stopping))
-        if not working.cancelled() and (failure := working.exception()) is not None:
-            raise failure  # also if it came too late to be what ended the wait
-
-
-async def run_all(works: Collection[Awaitable[None]]) -> None:
-    """Run all until each is done, or one fails: then raise its error, or a group of them if others failed, too."""
-    failed: BaseExceptionGroup | None = None
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for work in works:
-                tasks.create_task(_awaited(work))
-    except BaseExceptionGroup as group:
-        failed = group
-    if failed is not None:  # raised here, where it keeps its own cause and context
-        raise failed.exceptions[0] if len(failed.exceptions) == 1 else failed
-
-
-async def _awaited(work: Awaitable[None]) -> None:
-    await work

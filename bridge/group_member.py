@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, shard_of
 from bridge.clock import wall_us
+from bridge.group.marks import Progress
 from bridge.group.ownership import Ownership
 from bridge.group.shard_locks import Cause, LockState
 from bridge.market_data import MARKET
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bridge.aries.client import AriesClient
-    from bridge.aries.subscriptions import Plan
     from bridge.group.shard_locks import Claimed
     from bridge.kafka.publisher import Publisher
     from bridge.pipeline.assembly import Pipeline
+    from bridge.plans import Plans
     from bridge.settings import Settings
 
 #: The longest that a shard's records may take to be published once another process waits for it.
@@ -50,10 +51,8 @@ class GroupMember:
         publisher: Publisher,
         client: AriesClient,
         options: Callable[[], Mapping[str, object]],
-        apply_share: Callable[[], bool],
-        configured_plan: Callable[[], Plan],
+        plans: Plans,
     ) -> None:
-        """``apply_share`` subscribes to the symbols of ``shards``, and returns whether that changed anything."""
         self.shards: set[int] = set()
         #: Set while shards are ours, and while none is.
         self.owning = asyncio.Event()
@@ -63,10 +62,9 @@ class GroupMember:
         self._control, self._ingest, self._buffer = pipeline.control, pipeline.ingest, pipeline.buffer
         self._publisher = publisher
         self._client = client
-        self._apply_share = apply_share
-        self._configured_plan = configured_plan
-        #: The last session of each shard that was ours, and when it last had data.
-        self._facts: dict[int, tuple[int | None, int | None]] = {}
+        self._plans = plans
+        #: How far each shard was published that was ours.
+        self._published: dict[int, Progress] = {}
         self.standing_by.set()
 
     async def stop(self) -> None:
@@ -89,7 +87,7 @@ class GroupMember:
         self._client.claim(shard, gap_from_us, self._includes(shard))
         if shard == MARKET_STATUS_SHARD:
             self._ingest.set_market_status(wanted=True)
-        if not self._apply_share():
+        if not self._plans.set_shards(self.shards):
             self._client.resume_claimed()  # it has no symbols: nothing will be subscribed
         self._set_owning()
 
@@ -113,13 +111,12 @@ class GroupMember:
             # What is in flight may not arrive after the release, and its queue must not send on beside it.
             self._publisher.cut("records of a released shard were not acknowledged in time")
         if not self._ingest.drop(includes, HANDED_OVER):
-            self._facts[shard] = received
+            self._published[shard] = received
         self._control.release(shard, reason=_REASONS.get(cause, f"claimed by {other}"))
         await self._wait_while(lambda: self._buffer.holds_any(Topic.CONTROL), ANNOUNCE_SECONDS)
 
-    def lose(self, shard: int, other: str) -> None:
+    def lose(self, shard: int) -> None:
         """Drop what was read of a shard: another process may publish it."""
-        del other
         self._publisher.cut("the lease of a shard has ended")
         self._end(shard)
         self._ingest.drop(self._includes(shard), LEASE_LOST)
@@ -134,20 +131,20 @@ class GroupMember:
         """Publish what waits."""
         self._publisher.resume()
 
-    def facts(self, shard: int) -> tuple[int | None, int | None]:
-        """Return the latest session of a shard, and when its data was last received (µs since the epoch)."""
+    def progress(self, shard: int) -> Progress:
+        """Return how far a shard is published."""
         if shard not in self.shards:
-            return self._facts.get(shard, (None, None))
+            return self._published.get(shard, Progress())
         session_id, received_us = self._received(shard)
         waiting_us = self._buffer.oldest_unacknowledged_us()
         if received_us is not None and waiting_us is not None:
             received_us = min(received_us, waiting_us)  # what is not acknowledged is missing if this process ends now
-        return session_id, received_us
+        return Progress(session_id, received_us)
 
     @property
     def plan_fingerprint(self) -> str:
         """Return the fingerprint of the subscriptions of all shards."""
-        return self._configured_plan().fingerprint
+        return self._plans.configured.fingerprint
 
     @property
     def has_session(self) -> bool:
@@ -158,10 +155,10 @@ class GroupMember:
         """Announce that members of the group have different plans."""
         self._control.announce_each(ControlKind.PLAN_CHANGED, reason=text)
 
-    def _received(self, shard: int) -> tuple[int | None, int | None]:
-        """Return the session of a shard that is ours, and when its data was last received; None before the first."""
+    def _received(self, shard: int) -> Progress:
+        """Return how far a shard that is ours was received, published or not."""
         session_id = self._control.sessions[shard]
-        return session_id, None if session_id is None else self._client.data_until_us(shard)
+        return Progress(session_id, None if session_id is None else self._client.data_until_us(shard))
 
     # -- one shard ----------------------------------------------------------------------------------------------
 
@@ -172,12 +169,12 @@ class GroupMember:
 
     def _end(self, shard: int) -> None:
         """Stop reading a shard."""
-        self._facts[shard] = self.facts(shard)
+        self._published[shard] = self.progress(shard)
         self.shards.discard(shard)
         if shard == MARKET_STATUS_SHARD:
             self._ingest.set_market_status(wanted=False)
         self._client.forget(shard)
-        self._apply_share()
+        self._plans.set_shards(self.shards)
         self._set_owning()
 
     def _set_owning(self) -> None:

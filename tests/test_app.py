@@ -170,8 +170,8 @@ async def test_shards_share_the_symbols_and_one_publishes_the_market_status(
             running({**environ, "BRIDGE_SHARD": "1"}) as second,
         ):
             await simulator.subscribed(*symbols)
-            assert first.plan.keys() | second.plan.keys() == set(symbols)
-            assert not first.plan.keys() & second.plan.keys()
+            assert first.plans.own.keys() | second.plans.own.keys() == set(symbols)
+            assert not first.plans.own.keys() & second.plans.own.keys()
             await simulator.inject(faults.SetMarket(status=MarketState.CLOSED))
             await eventually(lambda: first.accounts.published[Topic.MARKET_STATUS] == 2, "shard 0's market status")
             await eventually(lambda: second.accounts.filtered["not_subscribed"] == 2, "shard 1's filter")

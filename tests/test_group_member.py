@@ -131,9 +131,9 @@ async def test_a_claim_says_why_and_since_when_data_is_missing(
 async def test_the_symbols_of_a_claimed_shard_are_subscribed_to_and_published() -> None:
     """The plan has only those; the market status comes with its shard."""
     begun = Begun()
-    assert (set(begun.bridge.plan), begun.member.standing_by.is_set()) == (set(), True)
+    assert (set(begun.bridge.plans.own), begun.member.standing_by.is_set()) == (set(), True)
     begun.member.claim(claimed(1))
-    assert (set(begun.bridge.plan), begun.member.owning.is_set()) == (set(OF[1]), True)
+    assert (set(begun.bridge.plans.own), begun.member.owning.is_set()) == (set(OF[1]), True)
     begun.start_session(100)
     begun.ingest(OF[1])
     assert {one["symbol"] for one in await begun.waiting(*MARKET_DATA)} == set(OF[1])
@@ -141,7 +141,7 @@ async def test_the_symbols_of_a_claimed_shard_are_subscribed_to_and_published() 
     begun.bridge.ingest.ingest([(b"", status)], 1)
     assert await begun.waiting(Topic.MARKET_STATUS) == []
     begun.member.claim(claimed(0))
-    assert set(begun.bridge.plan) == set(SYMBOLS)
+    assert set(begun.bridge.plans.own) == set(SYMBOLS)
     begun.bridge.ingest.ingest([(b"", status)], 1)
     assert len(await begun.waiting(Topic.MARKET_STATUS)) == 1
 
@@ -156,7 +156,7 @@ async def test_a_lost_shard_leaves_nothing_behind() -> None:
         begun.ingest(SYMBOLS)
     assert len(begun.bridge.ingest.conflation) == len(SYMBOLS)
     conflated = begun.accounts.conflated[Topic.QUOTES]
-    begun.member.lose(0, "b")
+    begun.member.lose(0)
     assert begun.accounts.balance == 0
     assert begun.accounts.conflated[Topic.QUOTES] == conflated
     assert dict(begun.accounts.dropped) == {
@@ -175,7 +175,7 @@ async def test_a_lost_shard_leaves_nothing_behind() -> None:
         *("SHARD_RELEASED", 0, 100),
         "lease expired",
     )
-    assert set(begun.bridge.plan) == set(OF[1])
+    assert set(begun.bridge.plans.own) == set(OF[1])
 
 
 async def test_a_shard_that_comes_back_begins_again_alone() -> None:
@@ -185,7 +185,7 @@ async def test_a_shard_that_comes_back_begins_again_alone() -> None:
         begun.member.claim(claimed(shard))
     begun.start_session(100)
     begun.ingest(SYMBOLS)
-    begun.member.lose(0, "b")
+    begun.member.lose(0)
     begun.ingest(SYMBOLS)
     begun.acknowledge()
     begun.member.claim(claimed(0, Cause.RELEASED, former(RELEASE)))
@@ -253,7 +253,7 @@ async def test_a_claim_right_after_the_last_release() -> None:
     client.stand_by()
     begun.start_session(100)
     client._end_gap()
-    begun.member.lose(0, "b")
+    begun.member.lose(0)
     client._end_gap()
     assert [one["shard"] for one in await begun.announced() if one["kind"] == "RESUMED"] == [0]
 
@@ -268,7 +268,7 @@ async def test_a_release_waits_until_everything_is_published() -> None:
         begun.ingest(SYMBOLS)
     release = asyncio.create_task(begun.member.release(0, Cause.CLAIMED, "b"))
     await eventually(lambda: not len(begun.bridge.ingest.conflation), "conflated records are queued")
-    assert set(begun.bridge.plan) == set(OF[1])
+    assert set(begun.bridge.plans.own) == set(OF[1])
     begun.ingest(SYMBOLS)
     assert "SHARD_RELEASED" not in [one["kind"] for one in await begun.announced()]
     published = await begun.waiting(Topic.TIMESALES)
@@ -280,7 +280,7 @@ async def test_a_release_waits_until_everything_is_published() -> None:
     begun.acknowledge()
     await release
     assert not begun.accounts.dropped
-    assert begun.member.facts(0)[0] == 100
+    assert begun.member.progress(0).session_id == 100
 
 
 async def test_a_release_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,8 +313,8 @@ async def test_a_shard_that_is_lost_while_it_is_released() -> None:
     await asyncio.sleep(0)
     release.cancel()
     await asyncio.wait([release])
-    begun.member.lose(0, "b")
-    begun.member.lose(0, "b")
+    begun.member.lose(0)
+    begun.member.lose(0)
     kinds = [(one["kind"], one["reason"]) for one in await begun.announced()]
     assert kinds == [("SHARD_RELEASED", "lease expired")]
     assert {reason for _, reason in begun.accounts.dropped} == {"lease_lost"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: How many usual lines the compiled step takes in the time of one that the session takes.
 _COMPILED_LINES: Final = 8
 #: Lines one after the other that it may leave to the session before it is tried less often.
-_PATIENCE: Final = 4
+_TOLERATED_FAILURES: Final = 4
 
 
 class Receiver:
@@ -54,7 +54,7 @@ class CompiledReceiver(Receiver):
     def __init__(self, session: Session, ingest: Ingest, on_events: Callable[[], None], take: TakeLines) -> None:
         super().__init__(session, ingest, on_events)
         self._take = take
-        #: How often the compiled step was tried in vain since it took a line.
+        #: How many attempts the compiled step has made since it last took a line.
         self._failures = 0
 
     def receive(self, frames: deque[bytes], ingest_us: int, now: float, max_lines: int = BATCH_LINES) -> int:
@@ -69,7 +69,7 @@ class CompiledReceiver(Receiver):
                 data_in_frames |= keep_alive.data_in_frames
                 self._failures = 0
             if frames and left > 0:
-                lines = min(1 << max(0, self._failures - _PATIENCE), -(-left // _COMPILED_LINES))
+                lines = min(1 << max(0, self._failures - _TOLERATED_FAILURES), -(-left // _COMPILED_LINES))
                 left -= max(1, super().receive(frames, ingest_us, now, lines)) * _COMPILED_LINES
                 data_in_frames |= keep_alive.data_in_frames
                 self._failures = min(self._failures + 1, BATCH_LINES)

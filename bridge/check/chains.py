@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from bridge.app import chain_endpoints
 from bridge.aries.access_token import FixedToken
 from bridge.aries.chains.resolver import resolve_once
 from bridge.aries.subscriptions import Plan, Subscription, symbols
 from bridge.market_data import EventType
+from bridge.parts import chain_endpoints
 from bridge.secrets.secret import Secret
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed
 
-from bridge.app import dialect
 from bridge.aries.connect import CLOSE_TIMEOUT_SECONDS, closed
 from bridge.aries.protocol.close_codes import HINTS
 from bridge.aries.protocol.keep_alive import Timing
@@ -25,6 +24,7 @@ from bridge.aries.protocol.session_events import (
 from bridge.aries.subscriptions import Plan
 from bridge.check.report import duration_text
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable
+from bridge.parts import dialect
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from bridge.app import token_source
 from bridge.aries.access_token import FixedToken
 from bridge.check.report import duration_text
 from bridge.errors import TokenUnavailable
 from bridge.oauth.endpoint import TokenEndpointError
 from bridge.oauth.jwt import expires_at
+from bridge.parts import token_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-#: How often an idle command looks whether anybody still reads its output.
+#: How often an idle command looks whether its output is still read.
 LOOK_SECONDS: Final = 1.0
 #: What a device says that takes no more.
 _FAILURES: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})

@@ -61,8 +61,8 @@ def subscriptions(
 
 
 async def _resolved(loaded: Settings, learn_secret: Callable[[str], None]) -> Resolution:
-    from bridge.app import chain_endpoints, token_source  # noqa: PLC0415 - the other commands start faster without it
     from bridge.aries.chains.resolver import resolve_once  # noqa: PLC0415 - likewise
+    from bridge.parts import chain_endpoints, token_source  # noqa: PLC0415 - the other commands start faster without it
 
     plan = loaded.plan()
     endpoints = chain_endpoints(loaded, token_source(loaded, learn_secret), learn_secret)

@@ -80,7 +80,7 @@ class Dashboard:
 
     def _chains(self) -> Iterator[Text]:
         """Yield how many contracts of each expiration there are, and why the last change was made."""
-        chains = self._bridge.chains
+        chains = self._bridge.plans.chains
         statuses = chains.statuses()
         if not statuses:
             return

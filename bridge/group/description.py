@@ -26,7 +26,7 @@ class ShardState(StrEnum):
     """Whether a shard has an owner, and if not, why."""
 
     OWNED = "owned"
-    CLAIMED = "claimed"  # nobody holds it, and its next owner has not begun
+    CLAIMED = "claimed"  # no process holds it, and its next owner has not begun
     LAPSED = "lapsed"  # its owner renews its lease no more
     FREE = "free"  # released, or never claimed
 
@@ -140,7 +140,7 @@ def _why_ownerless(shard: ShardDescription) -> str:
             claimed = f", and {shard.claimant} has claimed it" if shard.claimant else ""
             return f"{shard.owner} does not renew its lease{claimed}"
         case _:
-            return f"{shard.owner} has released it" if shard.owner else "nobody has claimed it yet"
+            return f"{shard.owner} has released it" if shard.owner else "no process has claimed it yet"
 
 
 class ShardMarks:
@@ -154,7 +154,7 @@ class ShardMarks:
         self._since_us: int | None = None
 
     def add(self, mark: Mark, *, follows: bool) -> None:
-        """Take the next mark; of an earlier epoch than the holder's it means nothing any more.
+        """Take the next mark; one of an earlier epoch than the holder's changes nothing.
 
         ``follows`` says whether the mark before it in the log was taken, too, or there is none.
         """
@@ -169,11 +169,11 @@ class ShardMarks:
                     return
                 self._holder, self._released = mark, None
             case MarkKind.RELEASE:
-                if self._claim is not None and _tenure(mark) == _tenure(self._claim):
+                if self._claim is not None and mark.tenure == self._claim.tenure:
                     self._claim = None  # given up, or at its end
                 if self._holder is None:
                     self._released = self._released or mark
-                elif _tenure(mark) == _tenure(self._holder):
+                elif mark.tenure == self._holder.tenure:
                     self._holder, self._released = None, mark
 
     @property
@@ -212,11 +212,6 @@ class ShardMarks:
             last_data_us=last.last_data_us,
             claimant=claimant,
         )
-
-
-def _tenure(mark: Mark) -> tuple[str, int]:
-    """Return what the marks of one owner have in common from claim to release."""
-    return mark.process, mark.epoch
 
 
 def describe_member(member: GroupMember, topic: str) -> MemberDescription:

@@ -6,7 +6,7 @@ A mark is JSON, so that any console consumer shows it; its key is the number of 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,13 @@ class MarkKind(StrEnum):
     CLAIM = "claim"  # the shard is wanted at this epoch: its holder must release it
     HOLD = "hold"  # the holder has it for ``lease_ms`` from now
     RELEASE = "release"  # nothing of this epoch or an earlier one follows
+
+
+class Progress(NamedTuple):
+    """How far a shard is published: its latest session, and when its data was last received (µs since the epoch)."""
+
+    session_id: int | None = None
+    last_data_us: int | None = None
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +49,11 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     last_data_us: int | None = None
     lease_ms: int = round(LEASE_SECONDS * 1000)
     time_us: int = 0
+
+    @property
+    def tenure(self) -> tuple[str, int]:
+        """Return what the marks of one owner have in common from its claim to its release."""
+        return self.process, self.epoch
 
 
 _encoder = msgspec.json.Encoder()

@@ -19,16 +19,15 @@ from bridge.kafka.client_options import CONNECT_TIMEOUT_SECONDS
 from bridge.kafka.consumer import fetch
 from bridge.kafka.partition_counts import shards_topic_problem
 from bridge.kafka.produce_requests import OutgoingBatch
-from bridge.kafka.producer import AiokafkaProducer
+from bridge.kafka.producer import AiokafkaProducer, send_batch
 from bridge.kafka.record_batch import batch_maker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from aiokafka import AIOKafkaConsumer
 
     from bridge.group.marks import Mark
-    from bridge.kafka.produce_requests import BatchAnswer
     from bridge.kafka.producer import Producer
 
 #: How long a mark may take: others see no renewal meanwhile.
@@ -123,7 +122,7 @@ class MarkWriter:
             batch.fill([(_NO_TIME_US, key, value, None)])
             try:
                 async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                    await self._send(producer, OutgoingBatch(self._topic, mark.shard, batch))
+                    await send_batch(producer, OutgoingBatch(self._topic, mark.shard, batch))
             except (KafkaError, TimeoutError, asyncio.CancelledError) as error:
                 await self._abandon(producer)
                 if isinstance(error, asyncio.CancelledError):
@@ -131,23 +130,6 @@ class MarkWriter:
                 raise KafkaUnreachable(
                     f"{self._topic} cannot be written: {str(error) or type(error).__name__}"
                 ) from error
-
-    @staticmethod
-    def _send(producer: Producer, batch: OutgoingBatch) -> asyncio.Future[None]:
-        """Send a batch, and return its acknowledgement to come; raise ``KafkaError`` if the producer has ended."""
-        acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def on_answers(answers: Sequence[BatchAnswer]) -> None:
-            if acknowledged.done():
-                return  # it was waited for no longer
-            error = answers[0].error
-            if error is None:
-                acknowledged.set_result(None)
-            else:
-                acknowledged.set_exception(error)
-
-        producer.send([batch], on_answers)
-        return acknowledged
 
     async def close(self) -> None:
         """Close the connections; nothing is on its way."""

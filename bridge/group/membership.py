@@ -301,7 +301,7 @@ class Membership:
             self.confirmed_at = sent_at
 
     def _note_failure(self, error: Exception) -> None:
-        """Say what is wrong, once, and prepare the next attempt."""
+        """Log what is wrong, once for each reason that a person can change, and prepare the next attempt."""
         hint = _HINTS.get(type(error))
         reason = f"{type(error).__name__}: {error}".rstrip(": ") + (f" ({hint})" if hint else "")
         if hint is not None and self.problem != reason:

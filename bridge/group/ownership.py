@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
-from aiokafka.errors import KafkaError
 
 import bridge as package
 from bridge import log_events
 from bridge.aries.subscriptions.shards import ordinal
-from bridge.backoff import Backoff
 from bridge.clock import wall_us
-from bridge.errors import BridgeError, KafkaUnreachable
-from bridge.group.marks import MarkKind
-from bridge.group.marks_topic import MarkReader, MarkWriter
+from bridge.group.fitness import Fitness
+from bridge.group.mark_exchange import MarkExchange, MarkSettings
 from bridge.group.member_data import Member
 from bridge.group.membership import Membership
 from bridge.group.shard_locks import (
@@ -35,48 +32,30 @@ from bridge.group.shard_locks import (
     Suspended,
 )
 from bridge.group.shard_status import shard_status, shards_without_owner
-from bridge.kafka.client_options import KafkaSettings
-from bridge.kafka.consumer import open_consumer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from bridge.group.marks import Mark
+    from bridge.group.marks import Progress
     from bridge.group.membership import Assignment
     from bridge.group.shard_locks import LockEvent
     from bridge.group.shard_status import ShardStatus
 
 log = structlog.get_logger(__name__)
 
-#: How long an owner may be without a session with Aries until others are preferred, and for how long they are.
-UNREACHABLE_SECONDS: Final = 15.0
-UNFIT_SECONDS: Final = 300.0
 #: How long plans may differ, as they do for a moment whenever one changes.
 PLANS_DIFFER_SECONDS: Final = 30.0
 KEPT_HANDOVERS: Final = 20
-_FIT_CHECK_SECONDS: Final = 1.0
-#: The longest wait for marks, and while a shard is about to become ours, so that the log is read to its end in time.
-POLL_SECONDS: Final = 0.5
-CLAIMING_POLL_SECONDS: Final = 0.02
+_CHECK_SECONDS: Final = 1.0
 
 
-class GroupSettings(Protocol):
-    """The settings of group mode."""
+class GroupSettings(MarkSettings, Protocol):
+    """The settings of group mode, and how to connect to Kafka."""
 
-    @property
-    def bridge_instance(self) -> str: ...
-    @property
-    def bridge_shards(self) -> int: ...
     @property
     def group(self) -> str | None: ...
     @property
     def group_id(self) -> str: ...
-    @property
-    def shards_topic(self) -> str: ...
-
-
-class _Settings(GroupSettings, KafkaSettings, Protocol):
-    """The settings of group mode, and how to connect to Kafka."""
 
 
 class Publishing(Protocol):
@@ -88,7 +67,7 @@ class Publishing(Protocol):
     async def release(self, shard: int, cause: Cause, other: str) -> None:
         """Stop reading a shard, and wait until what was read of it is published, or given up."""
 
-    def lose(self, shard: int, other: str) -> None:
+    def lose(self, shard: int) -> None:
         """Drop what was read of a shard: another process may publish it."""
 
     def suspend(self) -> None:
@@ -97,8 +76,8 @@ class Publishing(Protocol):
     def resume(self) -> None:
         """Publish what waits."""
 
-    def facts(self, shard: int) -> tuple[int | None, int | None]:
-        """Return the latest session of a shard, and when its data was last received (µs since the epoch)."""
+    def progress(self, shard: int) -> Progress:
+        """Return how far a shard is published."""
 
     @property
     def plan_fingerprint(self) -> str:
@@ -125,11 +104,11 @@ class Handover:
 
 
 class Ownership:
-    """The life of a process in its group."""
+    """The shards of a process in its group, and its membership."""
 
     def __init__(
         self,
-        settings: _Settings,
+        settings: GroupSettings,
         publishing: Publishing,
         options: Callable[[], Mapping[str, object]],
         *,
@@ -142,23 +121,17 @@ class Ownership:
         self.claims: Counter[str] = Counter()
         self.releases: Counter[str] = Counter()
         self.handovers: deque[Handover] = deque(maxlen=KEPT_HANDOVERS)
-        self.marks_problem = ""
-        self.is_fit = True
+        self.fitness = Fitness()
         self._settings = settings
         self._publishing = publishing
         self._process = process
         self._instance = settings.bridge_instance
         self._wake = asyncio.Event()
-        #: Set after each turn of decisions, and once the marks were read to their end.
+        #: Set after each turn of decisions.
         self._turned = asyncio.Event()
-        self._caught_up = asyncio.Event()
-        self._writing: set[asyncio.Task[None]] = set()
         self._releasing: dict[int, asyncio.Task[None]] = {}
-        self._writer = MarkWriter(settings.shards_topic, options)
-        self._without_session_since: float | None = None
-        self._unfit_since: float | None = None
-        self._differ_since: float | None = None
-        self._told_different = ""
+        self._plans_differ_since: float | None = None
+        self._reported_plans = ""
         self._is_stopping = False
         self.membership = Membership(
             group_id=settings.group_id,
@@ -166,8 +139,16 @@ class Ownership:
             instance_id=self._instance if ordinal(self._instance) is not None else None,
             options=options,
             about=self._about,
-            count_in_force=lambda: self.locks.count_in_force,
+            count_in_force=lambda: self.locks.marks.count_in_force,
             on_assignment=self._assigned,
+        )
+        self.exchange = MarkExchange(
+            settings,
+            self.locks,
+            options,
+            process=process,
+            wake=self._wake,
+            on_release=self.membership.hurry,  # its owner has left: a rebalance follows
         )
 
     # -- life cycle ---------------------------------------------------------------------------------------------
@@ -176,16 +157,16 @@ class Ownership:
         """Take part in the group until cancelled; what is written last may still be under way."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read_marks(), name="group marks")
+                tasks.create_task(self.exchange.read(), name="group marks")
                 tasks.create_task(self._join_when_read(), name="group membership")
                 tasks.create_task(self._check_members(), name="group members")
                 await self._drive()
         finally:
-            tasks_left = (*self._writing, *self._releasing.values())
-            for task in tasks_left:
+            releasing = [*self._releasing.values()]
+            for task in releasing:
                 task.cancel()
-            await asyncio.gather(*tasks_left, return_exceptions=True)
-            await self._writer.close()
+            await asyncio.gather(*releasing, return_exceptions=True)
+            await self.exchange.close()
 
     async def stop(self, timeout_seconds: float) -> None:
         """Release all shards in order, and leave the group at once; ``run`` must go on meanwhile."""
@@ -205,7 +186,9 @@ class Ownership:
     @property
     def _has_work(self) -> bool:
         """Return whether a shard is ours, or a mark is not written that says that one no longer is."""
-        return bool(self.locks.owned() or self._releasing or self._writing or self.locks.has_releases_to_write)
+        return bool(
+            self.locks.owned() or self._releasing or self.exchange.is_writing or self.locks.has_releases_to_write
+        )
 
     def may_publish(self) -> bool:
         """Return whether the leases last of all shards that are ours; it is asked before each write."""
@@ -237,7 +220,7 @@ class Ownership:
         """Return what this process is in its group: ``owner``, ``standby`` or ``joining``; a rebalance changes none."""
         if self.locks.owned():
             return "owner"
-        return "joining" if self.membership.last_assignment is None or not self.locks.has_caught_up else "standby"
+        return "joining" if self.membership.last_assignment is None or not self.locks.marks.has_caught_up else "standby"
 
     @property
     def is_suspended(self) -> bool:
@@ -247,9 +230,9 @@ class Ownership:
     @property
     def problem(self) -> str:
         """Return what keeps this process from claiming shards, or from keeping them; empty if nothing does."""
-        if not self.locks.has_caught_up:
-            return self.marks_problem or f"{self.topic} is being read"
-        problem = self.membership.problem or self.marks_problem
+        if not self.locks.marks.has_caught_up:
+            return self.exchange.problem or f"{self.topic} is being read"
+        problem = self.membership.problem or self.exchange.problem
         return problem or ("" if self.membership.last_assignment else "waiting for an assignment")
 
     @property
@@ -284,70 +267,6 @@ class Ownership:
         own = self._publishing.plan_fingerprint
         return tuple(one for one in self.members if one.process != self._process and one.fingerprint != own)
 
-    # -- marks --------------------------------------------------------------------------------------------------
-
-    async def _read_marks(self) -> None:
-        """Read marks without end, and to the ends of the log whenever something waits for that."""
-        backoff = Backoff(0.1, 5.0)
-        while True:
-            try:
-                async with (
-                    open_consumer(self._settings, self._instance) as consumer,
-                    open_consumer(self._settings, self._instance) as asking,
-                ):
-                    reader = MarkReader(consumer, asking, self._settings.shards_topic, self._settings.bridge_shards)
-                    await self._follow(reader, backoff)
-            except (BridgeError, KafkaError, TimeoutError, OSError) as error:
-                self._note_marks_problem(str(error) or type(error).__name__)
-                await asyncio.sleep(backoff.next_seconds())
-
-    async def _follow(self, reader: MarkReader, backoff: Backoff) -> None:
-        while True:
-            since = time.monotonic()
-            ends = await reader.ends()
-            self.marks_problem = ""
-            backoff.reset()
-            while not await reader.has_read(ends):
-                self._note(await reader.read(CLAIMING_POLL_SECONDS))
-            self.locks.caught_up(since, time.monotonic())
-            self._caught_up.set()
-            self._wake.set()
-            while not self.locks.needs_reading:
-                self._note(await reader.read(CLAIMING_POLL_SECONDS if self.locks.is_claiming else POLL_SECONDS))
-
-    def _note(self, marks: Iterable[Mark]) -> None:
-        now = time.monotonic()
-        for mark in marks:
-            self.locks.note(mark, now)
-            if mark.kind is MarkKind.RELEASE and mark.process != self._process:
-                self.membership.hurry()  # its owner has left: a rebalance follows
-        self._wake.set()
-
-    def _write(self, mark: Mark) -> None:
-        task = asyncio.create_task(self._write_and_note(mark, time.monotonic()), name=f"group {mark.kind}")
-        self._writing.add(task)
-        task.add_done_callback(self._written)
-
-    def _written(self, task: asyncio.Task[None]) -> None:
-        self._writing.discard(task)
-        self._wake.set()
-
-    async def _write_and_note(self, mark: Mark, sent_at: float) -> None:
-        try:
-            await self._writer.write(mark)
-        except KafkaUnreachable as error:
-            self.locks.failed(mark, time.monotonic())
-            self._note_marks_problem(str(error))
-        else:
-            self.locks.written(mark, sent_at, time.monotonic())
-            self.marks_problem = ""
-        self._wake.set()
-
-    def _note_marks_problem(self, reason: str) -> None:
-        if not self.marks_problem:
-            log.warning(log_events.MARKS_UNAVAILABLE, reason=reason)
-        self.marks_problem = reason
-
     # -- decisions ----------------------------------------------------------------------------------------------
 
     async def _drive(self) -> None:
@@ -358,9 +277,9 @@ class Ownership:
             for event in self.locks.step(now):
                 self._handle(event)
             for shard in self.locks.owned():
-                self.locks.facts[shard] = self._publishing.facts(shard)
+                self.locks.progress[shard] = self._publishing.progress(shard)
             for mark in self.locks.due(now):
-                self._write(mark)
+                self.exchange.write(mark)
             self._turned.set()
             try:
                 async with asyncio.timeout(self.locks.next_due(time.monotonic())):
@@ -379,9 +298,9 @@ class Ownership:
                     releasing.cancel()
                 self._note_handover(shard, "released", Cause.LEASE_EXPIRED, other)
                 log.warning(log_events.SHARD_LOST, shard=shard, claimed_by=other or None)
-                self._publishing.lose(shard, other)
+                self._publishing.lose(shard)
             case Suspended():
-                log.warning(log_events.LEASES_ENDED, shards=self.locks.owned(), reason=self.marks_problem or None)
+                log.warning(log_events.LEASES_ENDED, shards=self.locks.owned(), reason=self.exchange.problem or None)
                 self._publishing.suspend()
             case Resumed():
                 if self.locks.owned():
@@ -413,13 +332,12 @@ class Ownership:
         task.add_done_callback(ended)
 
     async def _release(self, event: ReleaseRequested) -> None:
-        cause = event.cause if self.is_fit or event.cause is not Cause.CLAIMED else Cause.UNREACHABLE
+        cause = event.cause if self.fitness.is_fit or event.cause is not Cause.CLAIMED else Cause.UNREACHABLE
         await self._publishing.release(event.shard, cause, event.other)
-        self.locks.facts[event.shard] = self._publishing.facts(event.shard)
+        self.locks.progress[event.shard] = self._publishing.progress(event.shard)
         self.locks.released(event.shard)
         self._note_handover(event.shard, "released", cause, event.other)
         log.info(log_events.SHARD_RELEASED, shard=event.shard, cause=cause, claimed_by=event.other or None)
-        self._wake.set()
 
     def _note_handover(
         self, shard: int, event: str, cause: Cause, other: str, gap_seconds: float | None = None
@@ -431,7 +349,7 @@ class Ownership:
 
     async def _join_when_read(self) -> None:
         """Join once the log has been read: the leader must know which number of shards is in force."""
-        await self._caught_up.wait()
+        await self.exchange.caught_up.wait()
         await self.membership.run()
 
     def _about(self) -> Member:
@@ -441,7 +359,7 @@ class Ownership:
             shards=self._settings.bridge_shards,
             owned=tuple(self.locks.held()),
             fingerprint=self._publishing.plan_fingerprint,
-            fit=self.is_fit,
+            fit=self.fitness.is_fit,
             version=package.__version__,
         )
 
@@ -462,35 +380,27 @@ class Ownership:
     async def _check_members(self) -> None:
         """Look at intervals whether Aries can be reached, and whether all members have the same plan."""
         while True:
-            await asyncio.sleep(_FIT_CHECK_SECONDS)
+            await asyncio.sleep(_CHECK_SECONDS)
             self._check_fitness(time.monotonic())
             self._check_plans(time.monotonic())
 
     def _check_fitness(self, now: float) -> None:
         """Let others be preferred while this process owns shards and cannot reach Aries."""
-        if self._publishing.has_session or not self.locks.owned():
-            self._without_session_since = None
-            if self._unfit_since is not None and (
-                self._publishing.has_session or now - self._unfit_since > UNFIT_SECONDS
-            ):
-                self._unfit_since, self.is_fit = None, True
-                self.membership.rejoin()
-            return
-        self._without_session_since = self._without_session_since or now
-        if self.is_fit and now - self._without_session_since > UNREACHABLE_SECONDS:
-            self._unfit_since, self.is_fit = now, False
-            log.error(log_events.ARIES_UNREACHABLE, shards=self.locks.owned())
+        owned = self.locks.owned()
+        if self.fitness.check(now, has_session=self._publishing.has_session, is_owner=bool(owned)):
+            if not self.fitness.is_fit:
+                log.error(log_events.ARIES_UNREACHABLE, shards=owned)
             self.membership.rejoin()
 
     def _check_plans(self, now: float) -> None:
-        different = self.different_plans
-        text = ", ".join(sorted(f"{one.instance} {one.fingerprint}" for one in different))
-        if not different:
-            self._differ_since, self._told_different = None, ""
+        """Report members whose plans have differed from ours for a while, once for each set of them."""
+        text = ", ".join(sorted(f"{one.instance} {one.fingerprint}" for one in self.different_plans))
+        if not text:
+            self._plans_differ_since, self._reported_plans = None, ""
             return
-        self._differ_since = self._differ_since or now
-        if now - self._differ_since > PLANS_DIFFER_SECONDS and text != self._told_different:
-            self._told_different = text
+        self._plans_differ_since = self._plans_differ_since or now
+        if now - self._plans_differ_since > PLANS_DIFFER_SECONDS and text != self._reported_plans:
+            self._reported_plans = text
             log.warning(log_events.PLANS_DIFFER, own=self._publishing.plan_fingerprint, others=text)
             if self.locks.owned():
                 self._publishing.note_different_plans(

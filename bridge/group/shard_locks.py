@@ -4,28 +4,26 @@ The log of a shard's partition orders its marks, so all processes see the same c
 the shard until it reads a claim with a larger epoch, or until its lease ends. It counts the lease from before it sends
 a mark, a claimant from when it has read one, and from a longer one: the holder has always stopped first.
 
-Shards of another number of shards have other symbols, so they exclude each other, whichever partition they are on. The
-newest claim of shard 0 decides which number is in force. A process that has written that it holds a shard reads all
-partitions once more before it begins: of two that begin at the same time, one sees the other (Dekker's algorithm).
+A process that has written that it holds a shard reads all partitions once more before it begins: of two that begin at
+the same time, one sees the other (Dekker's algorithm).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from bridge.clock import wall_us
-from bridge.group.marks import HOLD_INTERVAL_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKind
+from bridge.group.known_marks import KnownMarks
+from bridge.group.marks import HOLD_INTERVAL_SECONDS, LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKind, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable
 
-#: The shard whose newest claim decides which number of shards is in force.
-ARBITER: Final = 0
-#: After how long without success a shard that is still assigned is claimed again.
+#: How long to wait before a shard is claimed again that is still assigned.
 CLAIM_AGAIN_SECONDS: Final = 3.0
-#: How long after a mark could not be written it is tried again.
+#: How long to wait before a mark is written again that could not be written.
 WRITE_AGAIN_SECONDS: Final = 0.25
 #: For how long the lease of one shard may have ended while others hold theirs, until the shard is given up.
 PARTIAL_LAPSE_SECONDS: Final = 1.0
@@ -95,39 +93,14 @@ LockEvent = Claimed | ReleaseRequested | Lost | Suspended | Resumed
 
 
 @dataclass(slots=True)
-class _Partition:
-    """The marks of one shard's partition."""
-
-    newest_claim: Mark | None = None
-    epoch: int = 0
-    #: Processes that may hold the shard, by process: their newest mark, and when it was read.
-    holders: dict[str, tuple[Mark, float]] = field(default_factory=dict)
-    #: The newest mark of the last holder, and that of the one before it.
-    last: Mark | None = None
-    former: Mark | None = None
-    newest_session_id: int = 0
-
-    def forget_former_holders(self, begun: Mark) -> None:
-        """Take those for stopped that held the shard before a process that has begun a session since.
-
-        It has waited for them, and they cannot go on, as they find its claim. A process that reads the log only now
-        would else wait for the lease of one that was killed long ago.
-        """
-        claimant = None if self.newest_claim is None else self.newest_claim.process
-        for process, (mark, _) in list(self.holders.items()):
-            if mark.epoch < begun.epoch and process != claimant:
-                del self.holders[process]
-
-
-@dataclass(slots=True)
 class _Lock:
     """A shard that we claim or hold."""
 
     epoch: int
     state: LockState
     since: float
-    #: When the last mark was sent that is not acknowledged, and the last one that was.
-    sending_since: float | None = None
+    #: Whether a hold is on its way, and when the last one was sent that was acknowledged.
+    is_sending: bool = False
     sent_at: float | None = None
     #: When the next hold is due after one that could not be written.
     not_before: float = 0.0
@@ -144,75 +117,33 @@ class ShardLocks:
     """The locks of a process."""
 
     def __init__(self, *, process: str, owner: str, shards: int, wall_clock: Callable[[], int] = wall_us) -> None:
+        self.marks = KnownMarks(process, shards)
         self._process, self._owner, self._shards = process, owner, shards
         self._wall_clock = wall_clock
-        self._partitions: dict[int, _Partition] = {}
         self._locks: dict[int, _Lock] = {}
         self._wanted: frozenset[int] = frozenset()
-        self._claimed_at: dict[int, float] = {}
-        self._caught_up_at: float | None = None
-        self._read_until: float | None = None
+        #: When a shard that is assigned may be claimed again.
+        self._claim_not_before: dict[int, float] = {}
         self._is_suspended = False
         self._events: list[LockEvent] = []
         self._releases: list[Mark] = []
-        #: The latest session and data of each shard that we own, for the marks.
-        self.facts: dict[int, tuple[int | None, int | None]] = {}
+        #: How far each shard that we own is published, for the marks.
+        self.progress: dict[int, Progress] = {}
 
     # -- what is known ------------------------------------------------------------------------------------------
-
-    def note(self, mark: Mark, now: float) -> None:
-        """Take a mark that was read at a monotonic time, in the order of its partition."""
-        partition = self._partitions.setdefault(mark.shard, _Partition())
-        if mark.epoch > partition.epoch:  # a claim; or it is no longer read, and this mark stands for it
-            partition.newest_claim = mark
-        match mark.kind:
-            case MarkKind.CLAIM:
-                # One who may have begun since: what a compacted topic has left may be no more than a claim.
-                if mark.process not in partition.holders:
-                    partition.holders[mark.process] = mark, now
-            case MarkKind.HOLD:
-                if (mark.session_id or 0) > partition.newest_session_id:
-                    partition.forget_former_holders(mark)
-                partition.holders[mark.process] = mark, now
-                if partition.last is not None and not _is_of(mark, partition.last):
-                    partition.former = partition.last
-                partition.last = mark
-            case MarkKind.RELEASE:
-                held = partition.holders.get(mark.process)
-                if held is not None and held[0].epoch <= mark.epoch:
-                    del partition.holders[mark.process]
-                # Not of one who had only claimed it: it would not show that there was no owner before.
-                is_owners = mark.session_id is not None if partition.last is None else _is_of(mark, partition.last)
-                if is_owners:
-                    partition.last = mark
-        partition.epoch = max(partition.epoch, mark.epoch)
-        partition.newest_session_id = max(partition.newest_session_id, mark.session_id or 0)
-
-    def caught_up(self, since: float, now: float) -> None:
-        """Note that everything has been read that was in the log at a monotonic time."""
-        if self._caught_up_at is None:
-            self._caught_up_at = now
-        self._read_until = since
 
     def want(self, shards: Collection[int]) -> None:
         """Claim these shards, as the group assigns them; a shard that is ours stays so until another claims it."""
         wanted = frozenset(shards)
         for shard in wanted - self._wanted:
-            self._claimed_at.pop(shard, None)
+            self._claim_not_before.pop(shard, None)
         self._wanted = wanted
-
-    @property
-    def has_caught_up(self) -> bool:
-        """Return whether the log has been read to its end once."""
-        return self._caught_up_at is not None
 
     @property
     def needs_reading(self) -> bool:
         """Return whether something waits until the log has been read to its end."""
-        if self._read_until is None:
-            return True
-        return any(
-            lock.acknowledged_at is not None and lock.acknowledged_at >= self._read_until
+        return not self.marks.has_caught_up or any(
+            lock.acknowledged_at is not None and not self.marks.has_read_since(lock.acknowledged_at)
             for lock in self._locks.values()
             if lock.state in (LockState.HOLDING, LockState.SUSPENDED)
         )
@@ -223,15 +154,9 @@ class ShardLocks:
         return bool(self._releases)
 
     @property
-    def is_claiming(self) -> bool:
-        """Return whether a shard is about to become ours, so that what others write is needed at once."""
+    def is_changing(self) -> bool:
+        """Return whether a shard is about to be ours, or no longer, so that what others write is needed at once."""
         return any(lock.state is not LockState.OWNED for lock in self._locks.values())
-
-    @property
-    def count_in_force(self) -> int | None:
-        """Return the number of shards that is in force, None if no shard was ever claimed."""
-        claim = self._partition(ARBITER).newest_claim
-        return None if claim is None else claim.shards
 
     def owned(self) -> list[int]:
         """Return the shards that are ours, also those that are being released."""
@@ -252,19 +177,10 @@ class ShardLocks:
         lock = self._locks.get(shard)
         return None if lock is None or not lock.lease_end else lock.lease_end - now
 
-    def other_holder(self, shard: int, now: float) -> tuple[Mark, float] | None:
-        """Return the newest mark of another process that holds a shard, and how long its lease lasts; None if none."""
-        holding = [
-            (mark, read_at + mark.lease_ms / 1000 - now)
-            for process, (mark, read_at) in self._partition(shard).holders.items()
-            if process != self._process and mark.kind is MarkKind.HOLD and not self._is_over(mark, read_at, now)
-        ]
-        return max(holding, key=lambda held: held[0].epoch, default=None)
-
     def epoch(self, shard: int) -> int | None:
         """Return the epoch of our claim to a shard, else the newest that there is; None if it was never claimed."""
         lock = self._locks.get(shard)
-        return (self._partition(shard).epoch or None) if lock is None else lock.epoch
+        return (self.marks.epoch(shard) or None) if lock is None else lock.epoch
 
     @property
     def is_suspended(self) -> bool:
@@ -285,18 +201,18 @@ class ShardLocks:
     def due(self, now: float) -> list[Mark]:
         """Return the marks to write now, at most one for each shard that has none on its way."""
         marks, self._releases = self._releases, []
-        if self._caught_up_at is None:
+        if not self.marks.has_caught_up:
             return marks
         for shard in sorted(self._wanted - self._locks.keys()):
-            if now - self._claimed_at.get(shard, -CLAIM_AGAIN_SECONDS) >= CLAIM_AGAIN_SECONDS and self._may_claim(
-                shard
-            ):
-                self._claimed_at[shard] = now
-                self._locks[shard] = _Lock(self._partition(shard).epoch + 1, LockState.CLAIMING, now)
+            if self._claim_not_before.get(shard, now) <= now and self.marks.may_claim(shard):
+                self._claim_later(shard, now)
+                self._locks[shard] = _Lock(self.marks.epoch(shard) + 1, LockState.CLAIMING, now)
                 marks.append(self._mark(MarkKind.CLAIM, shard))
         for shard, lock in self._locks.items():
-            if lock.sending_since is None and lock.not_before <= now and self._is_hold_due(shard, lock, now):
-                lock.sending_since = now
+            if not lock.is_sending and lock.not_before <= now and self._is_hold_due(shard, lock, now):
+                if lock.state is LockState.CLAIMING:
+                    lock.state = LockState.HOLDING
+                lock.is_sending = True
                 marks.append(self._mark(MarkKind.HOLD, shard))
         return marks
 
@@ -305,9 +221,9 @@ class ShardLocks:
         times = [now + HOLD_INTERVAL_SECONDS]
         for shard, lock in self._locks.items():
             if lock.state is LockState.CLAIMING:
-                times.extend(self._ends(shard))
+                times.extend(self.marks.ends(shard))
             else:
-                if lock.sending_since is None:
+                if not lock.is_sending:
                     times.append(max((lock.sent_at or now) + HOLD_INTERVAL_SECONDS, lock.not_before))
                 if lock.lease_end > now:
                     times.append(lock.lease_end)
@@ -318,7 +234,7 @@ class ShardLocks:
         lock = self._locks.get(mark.shard)
         if lock is None or mark.kind is not MarkKind.HOLD or lock.epoch != mark.epoch:
             return
-        lock.sending_since, lock.sent_at = None, sent_at
+        lock.is_sending, lock.sent_at = False, sent_at
         end = sent_at + LEASE_SECONDS - LEASE_MARGIN_SECONDS
         if lock.state in (LockState.OWNED, LockState.RELEASING):
             # A lease that has ended is not renewed by a late answer: others may have begun.
@@ -332,8 +248,9 @@ class ShardLocks:
         lock = self._locks.get(mark.shard)
         if lock is None or lock.epoch != mark.epoch:
             return
-        lock.sending_since, lock.not_before = None, now + WRITE_AGAIN_SECONDS
-        if mark.kind is MarkKind.CLAIM and lock.state is LockState.CLAIMING and not self._is_newest(mark.shard, lock):
+        lock.is_sending, lock.not_before = False, now + WRITE_AGAIN_SECONDS
+        is_claiming = mark.kind is MarkKind.CLAIM and lock.state is LockState.CLAIMING
+        if is_claiming and not self.marks.is_newest_claim(mark.shard, lock.epoch):
             del self._locks[mark.shard]
 
     # -- what changes -------------------------------------------------------------------------------------------
@@ -350,7 +267,7 @@ class ShardLocks:
                     self._step_suspended(shard, lock, now)
                 case LockState.RELEASING if lock.lease_end <= now:
                     self._step_lapsed_release(shard, lock, now)
-        self._step_together(now)
+        self._step_suspension(now)
         events, self._events = self._events, []
         return events
 
@@ -366,9 +283,9 @@ class ShardLocks:
             if lock.state in (LockState.CLAIMING, LockState.HOLDING):
                 self._end(shard)
             else:
-                state = lock.state
+                was_suspended = lock.state is LockState.SUSPENDED
                 self._request_release(shard, lock, cause, "")
-                if state is LockState.SUSPENDED:
+                if was_suspended:
                     lock.state, lock.resumes_as = LockState.SUSPENDED, LockState.RELEASING
 
     def released(self, shard: int) -> None:
@@ -377,45 +294,43 @@ class ShardLocks:
             self._end(shard)
 
     def _step_claim(self, shard: int, lock: _Lock, now: float) -> None:
-        if self._superseded_by(shard, lock) is not None:
-            self._give_up_claim(shard, now)
+        if self.marks.superseded_by(shard, lock.epoch) is not None:
+            self._claim_later(shard, now)
+            self._end(shard)
             return
         if lock.state is LockState.CLAIMING:
-            if now - lock.since > CLAIM_AGAIN_SECONDS and not self._is_newest(shard, lock):
+            if now - lock.since > CLAIM_AGAIN_SECONDS and not self.marks.is_newest_claim(shard, lock.epoch):
                 del self._locks[shard]  # its claim is not in the log: once more
             return
-        if lock.acknowledged_at is None or not self._has_read_since(lock.acknowledged_at):
-            return
-        if self._is_free(shard, now) and now < lock.lease_end:
+        if self._is_read_back(lock) and self.marks.is_free(shard, now) and now < lock.lease_end:
             lock.state, lock.acknowledged_at = LockState.OWNED, None
             self._events.append(self._claimed(shard))
 
     def _step_owned(self, shard: int, lock: _Lock, now: float) -> None:
-        other = self._superseded_by(shard, lock)
+        other = self.marks.superseded_by(shard, lock.epoch)
         if other is not None and now < lock.lease_end:
-            self._claimed_at[shard] = now
+            self._claim_later(shard, now)
             self._request_release(shard, lock, Cause.CLAIMED, other)
         elif lock.lease_end <= now:
-            lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
+            self._suspend(lock, now)
 
     def _step_suspended(self, shard: int, lock: _Lock, now: float) -> None:
-        other = self._superseded_by(shard, lock)
+        other = self.marks.superseded_by(shard, lock.epoch)
         if other is not None:
-            self._claimed_at[shard] = now
+            self._claim_later(shard, now)
             self._lose(shard, other)
-        elif lock.acknowledged_at is not None and self._has_read_since(lock.acknowledged_at) and now < lock.lease_end:
+        elif self._is_read_back(lock) and now < lock.lease_end:
             lock.state, lock.acknowledged_at = lock.resumes_as, None
             lock.resumes_as = LockState.OWNED
 
     def _step_lapsed_release(self, shard: int, lock: _Lock, now: float) -> None:
         """Give up a shard whose lease has ended while it was released, unless no process waits for it."""
-        if lock.cause is Cause.CLAIMED or self._superseded_by(shard, lock) is not None:
+        if lock.cause is Cause.CLAIMED or self.marks.superseded_by(shard, lock.epoch) is not None:
             self._lose(shard, lock.other)
         else:
-            lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
-            lock.resumes_as = LockState.RELEASING
+            self._suspend(lock, now)
 
-    def _step_together(self, now: float) -> None:
+    def _step_suspension(self, now: float) -> None:
         """Suspend while all leases have ended; if only some have, their shards are given up, and the others go on."""
         suspended = [shard for shard, lock in self._locks.items() if lock.state is LockState.SUSPENDED]
         others = any(lock.state in (LockState.OWNED, LockState.RELEASING) for lock in self._locks.values())
@@ -433,106 +348,51 @@ class ShardLocks:
 
     # -- rules --------------------------------------------------------------------------------------------------
 
-    def _may_claim(self, shard: int) -> bool:
-        """Return whether a claim can succeed: shards other than the first wait until their number is in force."""
-        return shard == ARBITER or self.count_in_force == self._shards
-
     def _is_hold_due(self, shard: int, lock: _Lock, now: float) -> bool:
         if lock.state is LockState.CLAIMING:
-            if not (self._is_newest(shard, lock) and self._is_free(shard, now)):
-                return False
-            lock.state = LockState.HOLDING
-            return True
+            return self.marks.is_newest_claim(shard, lock.epoch) and self.marks.is_free(shard, now)
         return lock.sent_at is None or now - lock.sent_at >= HOLD_INTERVAL_SECONDS
 
-    def _is_newest(self, shard: int, lock: _Lock) -> bool:
-        claim = self._partition(shard).newest_claim
-        return claim is not None and claim.process == self._process and claim.epoch == lock.epoch
-
-    def _superseded_by(self, shard: int, lock: _Lock) -> str | None:
-        """Return who has claimed the shard since, or that another number of shards is in force; None if neither."""
-        claim = self._partition(shard).newest_claim
-        if claim is not None and claim.process != self._process and claim.epoch >= lock.epoch:
-            return claim.owner
-        arbiter = self._partition(ARBITER).newest_claim
-        if shard != ARBITER and arbiter is not None and arbiter.shards != self._shards:
-            return arbiter.owner
-        return None
-
-    def _is_free(self, shard: int, now: float) -> bool:
-        """Return whether everybody else who may have published our symbols has stopped."""
-        if self.count_in_force != self._shards:
-            return False
-        for number, partition in self._partitions.items():
-            for process, (mark, read_at) in partition.holders.items():
-                excludes = number == shard or mark.shards != self._shards
-                if excludes and process != self._process and not self._is_over(mark, read_at, now):
-                    return False
-        # The marks of a holder may have been in a topic that was deleted.
-        assert self._caught_up_at is not None
-        return self._partition(shard).last is not None or now >= self._caught_up_at + LEASE_SECONDS
-
-    @staticmethod
-    def _is_over(mark: Mark, read_at: float, now: float) -> bool:
-        return now >= read_at + mark.lease_ms / 1000
-
-    def _ends(self, shard: int) -> Iterator[float]:
-        """Yield when those who may hold a shard have stopped, if they write nothing more."""
-        for partition in self._partitions.values():
-            for process, (mark, read_at) in partition.holders.items():
-                if process != self._process:
-                    yield read_at + mark.lease_ms / 1000
-        if self._caught_up_at is not None and self._partition(shard).last is None:
-            yield self._caught_up_at + LEASE_SECONDS
-
-    def _has_read_since(self, time: float) -> bool:
-        return self._read_until is not None and self._read_until > time
-
-    def _partition(self, shard: int) -> _Partition:
-        return self._partitions.setdefault(shard, _Partition())
+    def _is_read_back(self, lock: _Lock) -> bool:
+        """Return whether everything has been read that was in the log when a hold was acknowledged."""
+        return lock.acknowledged_at is not None and self.marks.has_read_since(lock.acknowledged_at)
 
     # -- changes ------------------------------------------------------------------------------------------------
 
     def _claimed(self, shard: int) -> Claimed:
-        former, cause = self._former(shard), Cause.FIRST
+        former, cause = self.marks.former(shard), Cause.FIRST
         if former is not None:
             cause = Cause.RELEASED if former.kind is MarkKind.RELEASE else Cause.EXPIRED
-        newest = max(partition.newest_session_id for partition in self._partitions.values())
-        return Claimed(shard, cause, former, newest)
+        return Claimed(shard, cause, former, self.marks.newest_session_id)
 
-    def _former(self, shard: int) -> Mark | None:
-        """Return the last mark of the former owner; of another number of shards the one that ended first."""
-        own = self._partition(shard).former
-        if own is not None and own.shards == self._shards:
-            return own
-        last = (one for partition in self._partitions.values() for one in (partition.last, partition.former) if one)
-        others = [mark for mark in last if mark.shards != self._shards]
-        return min(others, key=lambda mark: mark.last_data_us or 0, default=own)
+    def _claim_later(self, shard: int, now: float) -> None:
+        """Let another process have a shard for a while; if it stays assigned to us, it is claimed again."""
+        self._claim_not_before[shard] = now + CLAIM_AGAIN_SECONDS
 
     def _request_release(self, shard: int, lock: _Lock, cause: Cause, other: str) -> None:
         lock.state, lock.cause, lock.other = LockState.RELEASING, cause, other
         self._events.append(ReleaseRequested(shard, cause, other))
 
+    @staticmethod
+    def _suspend(lock: _Lock, now: float) -> None:
+        """Note that a lease has ended, and that its lock goes on as it was if the lease is renewed."""
+        lock.resumes_as = lock.state
+        lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
+
     def _lose(self, shard: int, other: str) -> None:
         self._end(shard)
         self._events.append(Lost(shard, other))
-
-    def _give_up_claim(self, shard: int, now: float) -> None:
-        """Let another process have a shard that we claimed; if it stays ours by assignment, claim it again later."""
-        self._claimed_at[shard] = now
-        self._end(shard)
 
     def _end(self, shard: int) -> None:
         """Forget a lock, and say in the log that nothing of its epoch follows."""
         self._releases.append(self._mark(MarkKind.RELEASE, shard))
         del self._locks[shard]
-        self.facts.pop(shard, None)
+        self.progress.pop(shard, None)
 
     def _mark(self, kind: MarkKind, shard: int) -> Mark:
-        last = self._partition(shard).last  # what a compacted topic keeps must name the last session in any case
-        known = (None, None) if last is None else (last.session_id, last.last_data_us)
-        facts = self.facts.get(shard, (None, None))
-        session_id, last_data_us = facts[0] or known[0], facts[1] or known[1]
+        last = self.marks.last(shard)  # what a compacted topic keeps must name the last session in any case
+        known = Progress() if last is None else Progress(last.session_id, last.last_data_us)
+        own = self.progress.get(shard, Progress())
         return Mark(
             kind=kind,
             shard=shard,
@@ -540,12 +400,7 @@ class ShardLocks:
             epoch=self._locks[shard].epoch,
             owner=self._owner,
             process=self._process,
-            session_id=session_id,
-            last_data_us=last_data_us,
+            session_id=own.session_id or known.session_id,
+            last_data_us=own.last_data_us or known.last_data_us,
             time_us=self._wall_clock(),
         )
-
-
-def _is_of(mark: Mark, other: Mark) -> bool:
-    """Return whether two marks are of the same owner, between its claim and its release."""
-    return (mark.process, mark.epoch) == (other.process, other.epoch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from bridge.group.marks import Progress
 from bridge.group.shard_locks import LockState
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ def shard_status(locks: ShardLocks, owner: str, shard: int, now: float) -> Shard
             shard=shard,
             owner=owner,
             epoch=locks.epoch(shard),
-            session_id=locks.facts.get(shard, (None, None))[0],
+            session_id=locks.progress.get(shard, Progress()).session_id,
             is_owned=True,
             state=_SHOWN[state],
             lease_seconds=locks.lease_seconds(shard, now),
         )
-    held = locks.other_holder(shard, now)
+    held = locks.marks.other_holder(shard, now)
     without_claim = "free" if held is None else "other"
     return ShardStatus(
         shard=shard,
@@ -65,12 +66,12 @@ def shard_status(locks: ShardLocks, owner: str, shard: int, now: float) -> Shard
 
 def shards_without_owner(locks: ShardLocks, shards: int, now: float) -> int:
     """Return how many shards no process may publish, of the number in force; of ``shards`` if none is."""
-    count = locks.count_in_force or shards
+    count = locks.marks.count_in_force or shards
     return sum(not _is_published(locks, shard, count, now) for shard in range(count))
 
 
 def _is_published(locks: ShardLocks, shard: int, count: int, now: float) -> bool:
     if locks.state(shard) in (LockState.OWNED, LockState.RELEASING):
         return True
-    held = locks.other_holder(shard, now)
+    held = locks.marks.other_holder(shard, now)
     return held is not None and held[0].shards == count

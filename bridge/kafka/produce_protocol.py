@@ -97,8 +97,8 @@ def decode(version: int, answer: bytes, at: int) -> ProduceAnswer:
             if names_records and more[-2:] != [_NONE_NAMED, _NO_MESSAGE]:
                 indices, at = _record_indices(answer, at - _RECORDS_AND_MESSAGE_BYTES)
                 message, at = _text(answer, at)
-            is_there = code in (NO_ERROR, DUPLICATE_SEQUENCE_NUMBER)
-            errors[topic or "", number] = None if is_there else BatchRejected(code, message or "", indices)
+            is_stored = code in (NO_ERROR, DUPLICATE_SEQUENCE_NUMBER)
+            errors[topic or "", number] = None if is_stored else BatchRejected(code, message or "", indices)
     throttle_ms, _ = _int(answer, at)
     return ProduceAnswer(errors, max(0, throttle_ms) / 1000 if version >= _CLIENT_WAITS_SINCE else 0.0)
 

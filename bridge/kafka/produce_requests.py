@@ -61,7 +61,7 @@ class BatchAnswer(NamedTuple):
     error: BaseException | None
 
 
-#: Is called with the answers that one request brings.
+#: Called with the answers that one request brings.
 OnAnswers = Callable[[Sequence[BatchAnswer]], None]
 
 
@@ -83,7 +83,7 @@ class SequenceNumbers:
 
 
 class _Pending(NamedTuple):
-    """A batch with its sequence number, and who is told its answer."""
+    """A batch with its sequence number, and what is called with its answer."""
 
     place: Place
     batch: RecordBatch
@@ -105,7 +105,7 @@ class _Broker:
     #: Ends the pause that the broker has asked for (KIP-219), if it has.
     pause: asyncio.TimerHandle | None = None
 
-    def take_portion(self) -> list[_Pending]:
+    def take_batches(self) -> list[_Pending]:
         """Return the batches of the next request, oldest first."""
         size = count = 0
         for pending in self.waiting:
@@ -113,25 +113,25 @@ class _Broker:
             if count and size > MAX_REQUEST_BYTES:
                 break
             count += 1
-        portion, self.waiting = self.waiting[:count], self.waiting[count:]
-        return portion
+        batches, self.waiting = self.waiting[:count], self.waiting[count:]
+        return batches
 
 
 class _Request(Exchange):
     """A request and the batches in it, which end with it: ``on_end`` is called once."""
 
-    __slots__ = ("_is_done", "_is_overdue", "_on_end", "_version", "connection", "deadline", "portion")
+    __slots__ = ("_is_done", "_is_overdue", "_on_end", "_version", "batches", "connection", "deadline")
 
     def __init__(
         self,
         connection: Connection,
         version: int,
-        portion: list[_Pending],
+        batches: list[_Pending],
         deadline: float,
         on_end: Callable[[_Request, ProduceAnswer | BaseException], None],
     ) -> None:
         self.connection = connection
-        self.portion = portion
+        self.batches = batches
         self.deadline = deadline
         self._version = version
         self._on_end = on_end
@@ -252,8 +252,8 @@ class ProduceRequests:
 
     def _send_next(self, broker: _Broker) -> None:
         """Send a request with what waits for a broker, if it takes one now."""
-        is_taken = broker.request is not None or broker.opening is not None or broker.pause is not None
-        if is_taken or not broker.waiting or self.is_closed:
+        is_busy = broker.request is not None or broker.opening is not None or broker.pause is not None
+        if is_busy or not broker.waiting or self.is_closed:
             return
         connection = self._client.open_connection(broker.node)
         if connection is None:
@@ -277,28 +277,28 @@ class ProduceRequests:
 
     def _write(self, broker: _Broker, connection: Connection) -> None:
         """Build a request and write it, without anything between the last question and the transport."""
-        portion = broker.take_portion()
+        batches = broker.take_batches()
         version = produce_version(connection.versions)
         if version is None:
-            _end_all(portion, IncompatibleBrokerVersion(f"broker {broker.node} takes no produce request of ours"))
+            _end_all(batches, IncompatibleBrokerVersion(f"broker {broker.node} takes no produce request of ours"))
             self._send_next(broker)
             return
         topics: dict[str, list[tuple[int, bytearray]]] = {}
-        for (topic, partition), batch, sequence, _ in portion:
+        for (topic, partition), batch, sequence, _ in batches:
             encoded = batch.encode(*self._producer, sequence)
             topics.setdefault(topic, []).append((partition, encoded))
         correlation_id = connection.next_correlation_id()
         frame = encode(version, correlation_id, self._client_id, self._timeout_ms, topics)
         deadline = self._loop.time() + self._timeout_ms / 1000
-        request = _Request(connection, version, portion, deadline, partial(self._on_end, broker))
+        request = _Request(connection, version, batches, deadline, partial(self._on_end, broker))
         if not self._may_send():
-            _end_all(portion, NotSent())
+            _end_all(batches, NotSent())
             self._end_waiting(broker, NotSent())
             return
         try:
             connection.write(frame, correlation_id, request)
         except KafkaError as error:
-            _end_all(portion, error)
+            _end_all(batches, error)
             self._send_next(broker)
             return
         broker.request = request
@@ -310,11 +310,11 @@ class ProduceRequests:
         broker.request = None
         broker.busy_since = time.monotonic()
         if isinstance(outcome, BaseException):
-            _end_all(request.portion, outcome)
+            _end_all(request.batches, outcome)
         else:
             if outcome.throttle_seconds:
                 broker.pause = self._loop.call_later(outcome.throttle_seconds, self._end_pause, broker)
-            _end_each(request.portion, outcome.errors)
+            _end_each(request.batches, outcome.errors)
         self._send_next(broker)
 
     @staticmethod
@@ -338,17 +338,17 @@ class ProduceRequests:
             self._expiry = self._loop.call_at(min(left), self._expire)
 
 
-def _end_all(portion: Sequence[_Pending], error: BaseException) -> None:
-    _end_each(portion, dict.fromkeys([pending.place for pending in portion], error))
+def _end_all(batches: Sequence[_Pending], error: BaseException) -> None:
+    _end_each(batches, dict.fromkeys([pending.place for pending in batches], error))
 
 
-def _end_each(portion: Sequence[_Pending], errors: Mapping[Place, BaseException | None]) -> None:
-    """Tell the answers of batches; one that has none is as unknown as it gets."""
-    told: dict[OnAnswers, list[BatchAnswer]] = {}
-    for place, _, _, on_answers in portion:
+def _end_each(batches: Sequence[_Pending], errors: Mapping[Place, BaseException | None]) -> None:
+    """Hand on the answers of batches; of one that has none it is not known whether Kafka has it."""
+    answers_of: dict[OnAnswers, list[BatchAnswer]] = {}
+    for place, _, _, on_answers in batches:
         error = (
             errors[place] if place in errors else BatchRejected(UNKNOWN_SERVER_ERROR, "no answer for this partition")
         )
-        told.setdefault(on_answers, []).append(BatchAnswer(*place, error))
-    for on_answers, answers in told.items():
+        answers_of.setdefault(on_answers, []).append(BatchAnswer(*place, error))
+    for on_answers, answers in answers_of.items():
         on_answers(answers)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from bridge.kafka.broker_support import Lack
-    from bridge.kafka.produce_requests import OnAnswers, OutgoingBatch
+    from bridge.kafka.produce_requests import BatchAnswer, OnAnswers, OutgoingBatch
 
 START_TIMEOUT_SECONDS: Final = 30.0
 CLOSE_TIMEOUT_SECONDS: Final = 3.0
@@ -209,6 +209,23 @@ class AiokafkaProducer:
                 await self._client.close()
         except (TimeoutError, KafkaError, OSError) as error:
             logging.getLogger(__name__).debug("closing connections: %s", error)
+
+
+def send_batch(producer: Producer, batch: OutgoingBatch) -> asyncio.Future[None]:
+    """Send one batch, and return its acknowledgement to come; raise ``KafkaError`` if the producer has ended."""
+    acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_answers(answers: Sequence[BatchAnswer]) -> None:
+        if acknowledged.done():
+            return  # it was waited for no longer
+        [(_, _, error)] = answers
+        if error is None:
+            acknowledged.set_result(None)
+        else:
+            acknowledged.set_exception(error)
+
+    producer.send([batch], on_answers)
+    return acknowledged
 
 
 async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:

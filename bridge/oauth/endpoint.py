@@ -20,9 +20,9 @@ from yarl import URL
 from bridge.backoff import retry_after_seconds
 from bridge.errors import ProxyUnusable, SettingsError, TokenUnavailable
 from bridge.network.authorities import trusting
-from bridge.network.faults import os_reason, proxy_refused, tls_fault
-from bridge.network.proxied_requests import proxy_fault
+from bridge.network.faults import proxy_refused
 from bridge.network.proxies import proxy_for
+from bridge.network.request_errors import connection_fault, proxy_fault
 from bridge.network.response_body import read_limited
 
 if TYPE_CHECKING:
@@ -220,21 +220,9 @@ class TokenEndpoint:
                 return self._error(f"gave no answer within {self.deadline_seconds:g} s{through}", _WILL_RETRY)
             case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
                 return self._error("is not an http(s) URL", self._check_url, permanent=True)
-            case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
-                return self._tls_error(cause)
-            case aiohttp.ClientConnectorSSLError(os_error=cause):
-                return self._tls_error(cause)
-            case aiohttp.ClientConnectorDNSError() | UnicodeError():
-                return self._error("its host name has no address", f"Check {self.setting} and the DNS.")
-            case aiohttp.ClientConnectorError(os_error=cause):
-                return self._error(f"cannot be reached ({os_reason(cause)})", f"Check {self.setting} and the network.")
-            case _:
-                problem = f"closed the connection without a response ({type(error).__name__}){through}"
-                return self._error(problem, _WILL_RETRY)
-
-    def _tls_error(self, cause: Exception) -> TokenEndpointError:
-        fault = tls_fault(cause, url_setting=self.setting, authorities_setting=self._authorities_setting)
-        return self._error(fault.problem, fault.hint)
+        if found := connection_fault(error, url_setting=self.setting, authorities_setting=self._authorities_setting):
+            return self._error(found.problem, found.hint)
+        return self._error(f"closed the connection without a response ({type(error).__name__}){through}", _WILL_RETRY)
 
     def _behind(self, proxy: Proxy, fault: Fault) -> TokenEndpointError:
         return self._error(f"cannot be reached: the proxy {proxy} {fault.problem}", fault.hint)

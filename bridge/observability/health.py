@@ -115,12 +115,12 @@ def _subscribed(bridge: BridgeView) -> Check:
         return Check("subscribed", ok=False, detail="not yet")
     rejected = f", {len(session.rejected_symbols)} rejected" if session.rejected_symbols else ""
     # A shard without any symbol is in order; a session in which every symbol was rejected is not.
-    ok = session.subscribed_symbols > 0 or not bridge.plan
+    ok = session.subscribed_symbols > 0 or not bridge.plans.own
     return Check("subscribed", ok=ok, detail=f"{session.subscribed_symbols} symbols{rejected}")
 
 
 def _chains(bridge: BridgeView) -> tuple[Check, ...]:
-    statuses = bridge.chains.statuses()
+    statuses = bridge.plans.chains.statuses()
     if not statuses:
         return ()
     missing = [status for status in statuses if not status.is_resolved]

@@ -185,7 +185,7 @@ class BridgeCollector(Collector):
         yield _gauge(
             "authenticated", "1 if the session is authenticated.", session is not None and session.authenticated
         )
-        yield _gauge("symbols", "Symbols to subscribe to.", len(bridge.plan))
+        yield _gauge("symbols", "Symbols to subscribe to.", len(bridge.plans.own))
         subscribed, refused = (
             (session.subscribed_symbols, len(session.rejected_symbols))
             if session is not None and session.authenticated
@@ -227,7 +227,7 @@ class BridgeCollector(Collector):
         )
 
     def _chains(self) -> Iterator[Metric]:
-        chains = self._bridge.chains
+        chains = self._bridge.plans.chains
         contracts = GaugeMetricFamily(
             f"{PREFIX}chain_contracts",
             "Contracts of the option chains of an underlying, of all shards.",

@@ -11,7 +11,7 @@ import bridge as package
 from bridge.observability.health import liveness, readiness
 from bridge.observability.latency import percentile
 from bridge.observability.rate_history import HISTORY_SECONDS, LINES, RATE_SECONDS, acknowledged
-from bridge.topics import MARKET_DATA, Topic, topics_for
+from bridge.topics import SUBSCRIBABLE, Topic, topics_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +43,7 @@ def status(bridge: BridgeView, history: RateHistory, now: float, now_us: int) ->
         "shard": settings.shard if bridge.group is None else None,
         "shards": settings.bridge_shards,
         "group": None if bridge.group is None else _group(bridge.group.ownership),
-        "symbols": {"own": len(bridge.plan), "of_all_shards": bridge.symbols_of_all_shards},
+        "symbols": {"own": len(bridge.plans.own), "of_all_shards": len(bridge.plans.chains.resolved)},
         "waiting_for": list(bridge.waiting_for),
         "started_at": _iso_time(bridge.started_us),
         "now": _iso_time(now_us),
@@ -58,7 +58,7 @@ def status(bridge: BridgeView, history: RateHistory, now: float, now_us: int) ->
         "lines": {"per_second": round(history.rate(LINES), 1), "history": history.rates(LINES)},
         "topics": [_topic(bridge, history, topic, now, now_us) for topic in Topic],
         "stale_symbols": _stale_symbols(bridge),
-        "chains": [_chain(one) for one in bridge.chains.statuses()],
+        "chains": [_chain(one) for one in bridge.plans.chains.statuses()],
         "rate_seconds": RATE_SECONDS,
         "history_seconds": HISTORY_SECONDS,
         "buffer": _buffer(bridge),
@@ -136,7 +136,7 @@ def _handover(one: HandoverView) -> Json:
 
 
 def _aries(bridge: BridgeView) -> Json:
-    client = bridge.client
+    client, plans = bridge.client, bridge.plans
     url = urlsplit(bridge.settings.aries_ws_url)
     last = client.connection_history.disconnects[-1] if client.connection_history.disconnects else None
     return {
@@ -145,8 +145,8 @@ def _aries(bridge: BridgeView) -> Json:
         "connected": client.session is not None,
         "session": _session(bridge),
         "market": _market(client.session.keep_alive.market_open if client.session is not None else None),
-        "symbols_wanted": len(bridge.plan),
-        "plan": {"fingerprint": bridge.plan.fingerprint, "applied_at": _iso_time(bridge.plan_applied_us)},
+        "symbols_wanted": len(plans.own),
+        "plan": {"fingerprint": plans.own.fingerprint, "applied_at": _iso_time(plans.applied_us)},
         "pending_change": _pending_change(bridge),
         "last_loss": None if last is None else _disconnect(last),
         "reconnects": {str(cause): count for cause, count in sorted(client.reconnects.items())},
@@ -156,7 +156,7 @@ def _aries(bridge: BridgeView) -> Json:
 
 def _pending_change(bridge: BridgeView) -> Json | None:
     """Return the subscriptions that wait until they can be applied, and why."""
-    change = bridge.plan_change
+    change = bridge.plans.change
     if change.plan is None:
         return None
     return {"symbols": len(change.plan), "since": _iso_time(change.since_us), "problem": change.problem or None}
@@ -220,7 +220,7 @@ def _topic(bridge: BridgeView, history: RateHistory, topic: Topic, now: float, n
     return {
         "topic": topic,
         "name": bridge.settings.topics[topic],
-        "wanted": topic in topics_for(bridge.plan.events) or topic not in MARKET_DATA or topic is Topic.MARKET_STATUS,
+        "wanted": topic in topics_for(bridge.plans.own.events) or topic not in SUBSCRIBABLE,
         "acknowledged": acknowledged(accounts)[topic],
         "per_second": round(history.rate(topic), 1),
         "history": history.rates(topic),

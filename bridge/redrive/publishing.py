@@ -13,11 +13,11 @@ from bridge.errors import KafkaUnreachable
 from bridge.kafka.error_policy import BatchRejected, Reaction, reaction
 from bridge.kafka.partitioner import partition as partition_of
 from bridge.kafka.produce_requests import OutgoingBatch
+from bridge.kafka.producer import send_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from bridge.kafka.produce_requests import BatchAnswer
     from bridge.kafka.producer import Producer
     from bridge.kafka.record_batch import RecordBatch
     from bridge.redrive.reprocessing import RedrivenRecord
@@ -93,7 +93,7 @@ class RecordPublisher:
                     break
             count = batch.records
             try:
-                await self._send(batch, name, number)
+                await send_batch(self._producer, OutgoingBatch(name, number, batch))
             except KafkaError as error:
                 self._producer.rewind(name, number, count)
                 reacting = reaction(error)
@@ -110,22 +110,6 @@ class RecordPublisher:
             else:
                 for _ in range(count):
                     queue.popleft()
-
-    async def _send(self, batch: RecordBatch, name: str, number: int) -> None:
-        """Return once Kafka has a batch; raise what kept it from that."""
-        acknowledgement: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def end(answers: Sequence[BatchAnswer]) -> None:
-            [(_, _, error)] = answers
-            if acknowledgement.cancelled():
-                return
-            if error is None:
-                acknowledgement.set_result(None)
-            else:
-                acknowledgement.set_exception(error)
-
-        self._producer.send([OutgoingBatch(name, number, batch)], end)
-        await acknowledgement
 
 
 def _unusable(name: str, error: KafkaError) -> KafkaUnreachable:

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bridge.app import wanted_topics
 from bridge.clock import wall_us
 from bridge.errors import TopicConfigurationError, Undecodable
 from bridge.kafka.client_options import client_options
@@ -20,6 +19,7 @@ from bridge.kafka.partition_counts import check_equal_partition_counts
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.record_batch import batch_maker
 from bridge.pipeline.dead_letters import RECORD_REJECTED
+from bridge.plans import wanted_topics
 from bridge.redrive.letters import Letters
 from bridge.redrive.publishing import Marked, RecordPublisher
 from bridge.redrive.report import Report

@@ -18,8 +18,8 @@ from bridge.errors import (
     TokenUnavailable,
 )
 from bridge.network.faults import os_reason, proxy_refused, tls_fault
-from bridge.network.proxied_requests import proxy_fault
 from bridge.network.proxies import proxy_for
+from bridge.network.request_errors import proxy_fault
 from bridge.network.response_body import read_limited
 from bridge.secrets.redaction import Redactor
 from bridge.serialization import registry_responses
@@ -201,7 +201,7 @@ def _connection_error(url: URL, proxy: Proxy | None, error: Exception, timeout: 
         case aiohttp.ClientConnectorSSLError(os_error=cause) if not isinstance(cause, ConnectionError):
             return _tls_error(cause)
         case aiohttp.ClientConnectorDNSError() | UnicodeError():
-            return ServerError("its host name has no address", "Check SCHEMA_REGISTRY_URL and the DNS.")
+            return ServerError("has a host name without an address", "Check SCHEMA_REGISTRY_URL and the DNS.")
         case aiohttp.ClientConnectorError(os_error=cause):
             return ServerError(f"cannot be reached ({os_reason(cause)})")
     problem = f"closed the connection without a response ({type(error).__name__}){through}"

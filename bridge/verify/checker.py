@@ -1,4 +1,4 @@
-"""The judge of all observations: each is explained by accounts, dead letters and control, or a violation."""
+"""The check of all observations: each is explained by accounts, dead letters and control, or is a violation."""
 
 from __future__ import annotations
 

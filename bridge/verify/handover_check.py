@@ -42,7 +42,7 @@ class Handovers(NamedTuple):
 
 
 class HandoverCheck:
-    """The judge of pairs of sessions that had the same symbols."""
+    """The check of pairs of sessions that had the same symbols."""
 
     def __init__(self, observations: Observations, histories: ProcessHistories, *, strict: bool) -> None:
         self._observations = observations
@@ -101,9 +101,7 @@ class HandoverCheck:
         """
         ending = self._ending(overlap.older, overlap.newer)
         if ending is None:
-            return (
-                "Two bridges had these symbols at once: a RollingUpdate, a second release, or another number of shards"
-            )
+            return _TWO_BRIDGES
         after_us = overlap.to_us - ending.time_us
         match ending.cause:
             case ClaimCause.RELEASED:

@@ -327,7 +327,7 @@ class TestRights:
         readable.expect(group.READING, Status.OK)
 
     async def test_rights_of_a_group_are_reported(self, kafka_with_acls: RealKafka, topic_prefix: str) -> None:
-        """Describe shows the group but lets nobody join; Read does both."""
+        """Describe shows the group but lets no process join; Read does both."""
         kafka = kafka_with_acls
         await create_topics(kafka, topic_prefix)
         settings = environ(kafka.addresses(Listener.SASL), topic_prefix, **LOGIN, BRIDGE_SHARD="group")

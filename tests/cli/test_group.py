@@ -197,7 +197,7 @@ async def test_members_with_different_plans(kafka: RealKafka, topic_prefix: str)
 
 
 async def test_one_shard(kafka: RealKafka, topic_prefix: str) -> None:
-    """Nobody has claimed it yet; what there is one of is not many."""
+    """No process has claimed it yet; what there is one of is not many."""
     topic = f"{topic_prefix}.shards"
     kafka.create_topic(topic, partitions=1)
     code, output, _ = await run(kafka, topic_prefix)

@@ -27,7 +27,7 @@ async def verified(bootstrap_servers: str, prefix: str, selection: Selection | N
 async def prove(bootstrap_servers: str, prefix: str, *bridges: Bridge) -> Report:
     """Assert order, no hole and no unexplained repeat, and that the topics have exactly what these bridges account for.
 
-    The bridges have ended, and nobody else wrote to these topics.
+    The bridges have ended, and no other program wrote to these topics.
     """
     report = await verified(bootstrap_servers, prefix)
     assert report.violations == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bridge.group.marks import Progress
 from bridge.group.shard_locks import (
     Claimed,
     LockEvent,
@@ -135,7 +136,7 @@ class SimulatedGroup:
             process.events.append(event)
             match event:
                 case Claimed(shard=shard):
-                    locks.facts[shard] = int(self.now * 1e6), int(self.now * 1e6)
+                    locks.progress[shard] = Progress(int(self.now * 1e6), int(self.now * 1e6))
                 case ReleaseRequested(shard=shard):
                     process.draining[shard] = self.now + self._random.uniform(0, 1)
                 case Lost(shard=shard):
@@ -149,12 +150,12 @@ class SimulatedGroup:
                 process.lags[number] = self.now + self._random.uniform(0, 8)
             end = start if process.lags.get(number, 0.0) > self.now else len(log)
             for mark in log[start:end]:
-                process.locks.note(mark, clock)
+                process.locks.marks.note(mark, clock)
             process.read[number] = max(start, end)
         if process.barrier is None and process.locks.needs_reading:
             process.barrier = clock, {number: len(log) for number, log in self.logs.items()}
         elif process.barrier is not None:
             since, ends = process.barrier
             if all(process.read.get(number, 0) >= end for number, end in ends.items()):
-                process.locks.caught_up(since, clock)
+                process.locks.marks.caught_up(since, clock)
                 process.barrier = None

@@ -42,7 +42,7 @@ def shard(*marks: Mark, lapsed: bool = False) -> ShardDescription:
 
 class TestShards:
     def test_a_shard_without_marks(self) -> None:
-        """Nobody has ever claimed it."""
+        """No process has ever claimed it."""
         assert shard() == ShardDescription(0, ShardState.FREE)
 
     def test_an_owner(self) -> None:
@@ -58,7 +58,7 @@ class TestShards:
         assert log.describe(is_lapsed=False).since_us is None
 
     def test_a_hand_over(self) -> None:
-        """The former owner has the shard until it releases it, then nobody, then the claimant."""
+        """The former owner has the shard until it releases it, then no process, then the claimant."""
         log = (mark(HOLD, "a", 1), mark(CLAIM, "b", 2), mark(HOLD, "a", 1), mark(RELEASE, "a", 1), mark(HOLD, "b", 2))
         steps = [shard(*log[:number]) for number in range(1, 6)]
         assert [(one.state, one.owner, one.claimant) for one in steps] == [
@@ -80,7 +80,7 @@ class TestShards:
         assert (found.state, found.owner, found.epoch) == (ShardState.OWNED, "b", 2)
 
     def test_a_claim_that_is_given_up(self) -> None:
-        """The owner keeps the shard; of a shard that nobody has, the claim is gone."""
+        """The owner keeps the shard; of a shard without a holder, the claim is gone."""
         assert shard(mark(HOLD, "a", 1), mark(CLAIM, "b", 2), mark(RELEASE, "b", 2)).claimant is None
         given_up = shard(mark(RELEASE, "a", 1), mark(CLAIM, "b", 2), mark(RELEASE, "b", 2))
         assert (given_up.state, given_up.owner) == (ShardState.FREE, "a")
@@ -138,7 +138,7 @@ class TestWarnings:
     @pytest.mark.parametrize(
         ("found", "words"),
         [
-            (report(shards=[shard()]), "shard 0 has no owner: nobody has claimed it yet"),
+            (report(shards=[shard()]), "shard 0 has no owner: no process has claimed it yet"),
             (report(shards=[shard(mark(CLAIM, "b", 1))]), "b has claimed it and has not begun"),
             (report(shards=[shard(mark(RELEASE, "a", 1))]), "a has released it"),
             (report(shards=[shard(mark(HOLD, "a", 1), lapsed=True)]), "a does not renew its lease"),

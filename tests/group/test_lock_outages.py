@@ -25,13 +25,13 @@ def mark(kind: MarkKind, shard: int, owner: str, epoch: int = 1) -> Mark:
 def owner_of_shard_0(now: float) -> ShardLocks:
     """Return the locks of a process that owns shard 0."""
     locks = ShardLocks(process="a", owner="a", shards=2, wall_clock=lambda: 0)
-    locks.note(mark(MarkKind.RELEASE, 0, "z", 0), now)
-    locks.caught_up(now, now)
+    locks.marks.note(mark(MarkKind.RELEASE, 0, "z", 0), now)
+    locks.marks.caught_up(now, now)
     locks.want([0])
     write_all(locks, now)
     locks.step(now)
     write_all(locks, now)
-    locks.caught_up(now + 0.1, now + 0.1)
+    locks.marks.caught_up(now + 0.1, now + 0.1)
     locks.step(now + 0.1)
     assert locks.state(0) is LockState.OWNED
     return locks
@@ -40,7 +40,7 @@ def owner_of_shard_0(now: float) -> ShardLocks:
 def write_all(locks: ShardLocks, now: float) -> None:
     """Let the log take what is due."""
     for one in locks.due(now):
-        locks.note(one, now)
+        locks.marks.note(one, now)
         locks.written(one, now, now)
 
 
@@ -60,7 +60,7 @@ def test_a_process_that_stops_while_kafka_is_away_waits_for_it(lapses_first: boo
     assert locks.state(0) is LockState.SUSPENDED
     assert not locks.may_publish(106.0)
     write_all(locks, 110.0)
-    locks.caught_up(110.1, 110.1)
+    locks.marks.caught_up(110.1, 110.1)
     assert locks.step(110.1) == [Resumed()]
     assert locks.state(0) is LockState.RELEASING
     assert locks.may_publish(110.1)
@@ -73,7 +73,7 @@ def test_a_process_that_stops_while_kafka_is_away_loses_what_another_claims() ->
     locks = owner_of_shard_0(100.0)
     locks.step(106.0)
     locks.give_back([0], Cause.STOPPED)
-    locks.note(mark(MarkKind.CLAIM, 0, "b", epoch=9), 107.0)
+    locks.marks.note(mark(MarkKind.CLAIM, 0, "b", epoch=9), 107.0)
     assert Lost(0, "b") in locks.step(107.0)
     assert locks.owned() == []
 
@@ -81,7 +81,7 @@ def test_a_process_that_stops_while_kafka_is_away_loses_what_another_claims() ->
 def test_a_shard_that_another_claims_is_lost_if_it_is_not_released_in_time() -> None:
     """What could not be published before the lease has ended is given up."""
     locks = owner_of_shard_0(100.0)
-    locks.note(mark(MarkKind.CLAIM, 0, "b", epoch=9), 101.0)
+    locks.marks.note(mark(MarkKind.CLAIM, 0, "b", epoch=9), 101.0)
     assert locks.step(101.0) == [ReleaseRequested(0, Cause.CLAIMED, "b")]
     assert Lost(0, "b") in locks.step(106.0)
 
@@ -90,11 +90,11 @@ def test_a_claim_that_compaction_has_removed() -> None:
     """The newest hold of shard 0 tells which number of shards is in force, so that others can be claimed."""
     locks = ShardLocks(process="b", owner="b", shards=2)
     now = 100.0
-    locks.note(mark(MarkKind.HOLD, 0, "a"), now)
-    locks.note(mark(MarkKind.RELEASE, 1, "a"), now)
-    locks.caught_up(now, now)
+    locks.marks.note(mark(MarkKind.HOLD, 0, "a"), now)
+    locks.marks.note(mark(MarkKind.RELEASE, 1, "a"), now)
+    locks.marks.caught_up(now, now)
     locks.want([1])
-    assert locks.count_in_force == 2
+    assert locks.marks.count_in_force == 2
     assert [(one.kind, one.shard) for one in locks.due(now)] == [(MarkKind.CLAIM, 1)]
 
 
@@ -102,12 +102,12 @@ def test_a_process_that_had_only_claimed_a_shard_is_no_former_owner() -> None:
     """Of two that claim a new shard at the same time one gives way; the other one is its first owner all the same."""
     locks = ShardLocks(process="b", owner="b", shards=1)
     given_up = Mark(kind=MarkKind.RELEASE, shard=0, shards=1, epoch=1, owner="a", process="a")
-    locks.note(given_up, 100.0)
-    locks.caught_up(100.0, 100.0)
+    locks.marks.note(given_up, 100.0)
+    locks.marks.caught_up(100.0, 100.0)
     locks.want([0])
     write_all(locks, 100.0)
     write_all(locks, 100.0 + LEASE_SECONDS)  # an owner whose marks were deleted with their topic would have stopped
-    locks.caught_up(105.1, 105.1)
+    locks.marks.caught_up(105.1, 105.1)
     assert locks.step(105.1) == [Claimed(0, Cause.FIRST, None, 0)]
 
 

@@ -9,9 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge import log_events
+from bridge.group.fitness import UNFIT_SECONDS, UNREACHABLE_SECONDS
 from bridge.group.member_data import Member
 from bridge.group.membership import Assignment
-from bridge.group.ownership import PLANS_DIFFER_SECONDS, UNFIT_SECONDS, UNREACHABLE_SECONDS
+from bridge.group.ownership import PLANS_DIFFER_SECONDS
 from bridge.group.shard_locks import Cause, Lost, ReleaseRequested
 from tests.observability.test_group import join, own
 from tests.support.service import eventually
@@ -72,18 +73,18 @@ def test_an_owner_without_a_session_lets_others_be_preferred(begun: Begun) -> No
     own(ownership, 0, 1000.0)
     ownership._check_fitness(1000.0)
     ownership._check_fitness(1000.0 + UNREACHABLE_SECONDS)
-    assert ownership.is_fit
+    assert ownership.fitness.is_fit
     assert not membership._must_join.is_set()
     with capture_logs() as logs:
         ownership._check_fitness(1001.0 + UNREACHABLE_SECONDS)
     assert [line["event"] for line in logs] == [log_events.ARIES_UNREACHABLE]
-    assert (ownership.is_fit, ownership._about().fit, membership._must_join.is_set()) == (False, False, True)
+    assert (ownership.fitness.is_fit, ownership._about().fit, membership._must_join.is_set()) == (False, False, True)
     ownership.locks.give_back([0], Cause.UNREACHABLE)
     ownership.locks.released(0)
     ownership._check_fitness(1002.0 + UNREACHABLE_SECONDS)
-    assert not ownership.is_fit
+    assert not ownership.fitness.is_fit
     ownership._check_fitness(1002.0 + UNREACHABLE_SECONDS + UNFIT_SECONDS)
-    assert ownership.is_fit
+    assert ownership.fitness.is_fit
 
 
 async def test_a_shard_that_is_lost_ends_its_release(begun: Begun) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.group.marks import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKind
+from bridge.group.marks import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKind, Progress
 from bridge.group.shard_locks import (
     CLAIM_AGAIN_SECONDS,
     PARTIAL_LAPSE_SECONDS,
@@ -45,8 +45,8 @@ class Log:
         self.now = 1000.0
         self.locks = ShardLocks(process="me", owner="me", shards=shards, wall_clock=lambda: 1)
         for one in marks:
-            self.locks.note(one, self.now - age_seconds)
-        self.locks.caught_up(self.now - age_seconds, self.now - age_seconds)
+            self.locks.marks.note(one, self.now - age_seconds)
+        self.locks.marks.caught_up(self.now - age_seconds, self.now - age_seconds)
 
     def pass_seconds(self, seconds: float) -> list[LockEvent]:
         """Let time pass in which nothing is written or read."""
@@ -56,7 +56,7 @@ class Log:
     def read(self, *marks: Mark) -> list[LockEvent]:
         """Read marks of others."""
         for one in marks:
-            self.locks.note(one, self.now)
+            self.locks.marks.note(one, self.now)
         return self.locks.step(self.now)
 
     def due(self) -> list[Mark]:
@@ -66,7 +66,7 @@ class Log:
         """Write what is due, which is read at once; return it."""
         marks = self.due()
         for one in marks:
-            self.locks.note(one, self.now)
+            self.locks.marks.note(one, self.now)
             if is_acknowledged:
                 self.locks.written(one, self.now, self.now)
         return marks
@@ -74,7 +74,7 @@ class Log:
     def catch_up(self) -> list[LockEvent]:
         """Read to the end of the log once more, which begins now."""
         self.now += MOMENT
-        self.locks.caught_up(self.now, self.now)
+        self.locks.marks.caught_up(self.now, self.now)
         return self.locks.step(self.now)
 
     def own(self, *shards: int) -> list[LockEvent]:
@@ -118,7 +118,7 @@ class TestClaiming:
         locks = ShardLocks(process="me", owner="me", shards=1)
         locks.want([0])
         assert locks.due(1000.0) == []
-        assert not locks.has_caught_up
+        assert not locks.marks.has_caught_up
         assert locks.needs_reading
 
     def test_a_claim_that_is_not_read_back_is_no_claim(self) -> None:
@@ -147,7 +147,7 @@ class TestClaiming:
         log = Log()
         log.locks.want([0])
         [claim] = log.due()
-        log.locks.note(claim, log.now)
+        log.locks.marks.note(claim, log.now)
         log.locks.failed(claim, log.now)
         log.pass_seconds(WRITE_AGAIN_SECONDS)
         assert kinds(log.due()) == [(HOLD, 0, 1)]
@@ -158,7 +158,7 @@ class TestClaiming:
         log.locks.want([0])
         [claim] = log.due()
         log.read(mark(CLAIM, epoch=1))
-        log.locks.note(claim, log.now)
+        log.locks.marks.note(claim, log.now)
         log.pass_seconds(MOMENT)
         assert log.locks.state(0) is None
         assert kinds(log.due()) == [(RELEASE, 0, 1)]
@@ -315,7 +315,7 @@ class TestReleasing:
         log.pass_seconds(1)
         assert kinds(log.write()) == [(HOLD, 0, 1)]
         assert log.locks.may_publish(log.now)
-        log.locks.facts[0] = 77, 88
+        log.locks.progress[0] = Progress(77, 88)
         log.locks.released(0)
         [release] = log.due()
         assert (release.kind, release.epoch) == (RELEASE, 1)
@@ -325,7 +325,7 @@ class TestReleasing:
         """The next owner's must be larger, and its gap begins with the last data."""
         log = Log()
         log.own(0)
-        log.locks.facts[0] = 77, 88
+        log.locks.progress[0] = Progress(77, 88)
         log.locks.give_back([0], Cause.STOPPED)
         assert log.pass_seconds(0) == [ReleaseRequested(0, Cause.STOPPED, "")]
         log.locks.released(0)
@@ -359,7 +359,7 @@ class TestNumberOfShards:
         log.own(0, 1)
         events = log.read(mark(CLAIM, 0, epoch=2, shards=3))
         assert events == [ReleaseRequested(0, Cause.CLAIMED, "other"), ReleaseRequested(1, Cause.CLAIMED, "other")]
-        assert log.locks.count_in_force == 3
+        assert log.locks.marks.count_in_force == 3
 
     def test_only_shard_0_is_claimed_until_its_number_is_in_force(self) -> None:
         """A claim of another shard would wait in vain, and say nothing to the owners."""
@@ -386,11 +386,11 @@ class TestWhatIsLeftInTheTopic:
         """The newest hold of shard 0 tells which number of shards is in force, so that others can be claimed."""
         log = Log(mark(HOLD, 0, shards=2), mark(RELEASE, 1, shards=2), shards=2)
         log.locks.want([1])
-        assert log.locks.count_in_force == 2
+        assert log.locks.marks.count_in_force == 2
         assert kinds(log.due()) == [(CLAIM, 1, 2)]
 
     def test_only_a_release(self) -> None:
-        """It stands for the former owner, and nobody is waited for."""
+        """It stands for the former owner, and no process is waited for."""
         release = mark(RELEASE, epoch=9)
         log = Log(release, age_seconds=0)
         assert log.own(0) == [Claimed(0, Cause.RELEASED, release, 5)]
@@ -421,7 +421,7 @@ class TestWhatIsLeftInTheTopic:
         log = Log()
         log.locks.want([0])
         [claim] = log.due()
-        log.locks.note(claim, log.now)
+        log.locks.marks.note(claim, log.now)
         log.locks.written(claim, log.now, log.now)
         log.read(mark(CLAIM, epoch=1, session_id=None), mark(RELEASE, epoch=1, session_id=None))
         while log.locks.state(0) is not LockState.HOLDING:
@@ -433,11 +433,11 @@ class TestWhatIsShown:
     def test_the_holder_among_the_others(self) -> None:
         """A process that holds a shard is shown while its lease lasts; neither a claimant nor ourselves are."""
         log = Log(mark(HOLD, epoch=2), mark(CLAIM, owner="third", epoch=3), age_seconds=1)
-        held = log.locks.other_holder(0, log.now)
+        held = log.locks.marks.other_holder(0, log.now)
         assert held is not None
         assert held[0] == mark(HOLD, epoch=2)
         assert held[1] == pytest.approx(LEASE_SECONDS - 1)
-        assert log.locks.other_holder(0, log.now + LEASE_SECONDS) is None
+        assert log.locks.marks.other_holder(0, log.now + LEASE_SECONDS) is None
         own = Log()
         own.own(0)
-        assert own.locks.other_holder(0, own.now) is None
+        assert own.locks.marks.other_holder(0, own.now) is None

@@ -40,7 +40,7 @@ def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
 def in_flight(producer: AiokafkaProducer) -> int:
     """Return how many batches are in requests without an answer."""
     brokers = producer._requests._brokers.values()
-    return sum(len(broker.request.portion) for broker in brokers if broker.request is not None)
+    return sum(len(broker.request.batches) for broker in brokers if broker.request is not None)
 
 
 def cut(producer: AiokafkaProducer) -> None:

@@ -528,7 +528,7 @@ async def test_a_queue_whose_broker_is_silent_is_stalled() -> None:
 
 
 async def test_nothing_is_sent_while_it_may_not_be() -> None:
-    """Records wait in their queues, for which nobody is overdue, and go out when it is allowed."""
+    """Records wait in their queues, for which no broker is overdue, and go out when it is allowed."""
     async with publishing() as kafka:
         kafka.may_send = False
         kafka.add(Topic.QUOTES, b"1")

@@ -141,10 +141,10 @@ class TestFailure:
     @pytest.mark.parametrize(
         ("url", "problem"),
         [
-            ("http://name.invalid/token", "host name has no address"),
+            ("http://name.invalid/token", "host name without an address"),
             ("ftp://localhost/token", "not an http"),
             ("token", "not an http"),
-            (f"http://{'a' * 300}.invalid/", "host name has no address"),
+            (f"http://{'a' * 300}.invalid/", "host name without an address"),
         ],
     )
     async def test_invalid_url_is_reported(self, url: str, problem: str) -> None:

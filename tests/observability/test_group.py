@@ -9,7 +9,7 @@ import pytest
 
 from bridge import settings
 from bridge.app import Bridge
-from bridge.group.marks import Mark, MarkKind
+from bridge.group.marks import Mark, MarkKind, Progress
 from bridge.group.member_data import Member
 from bridge.group.membership import Assignment
 from bridge.group.shard_locks import Cause
@@ -58,19 +58,19 @@ def join(ownership: Ownership, *others: Member, assigned: tuple[int, ...] = ()) 
     ownership.membership.last_assignment = Assignment(3, assigned, members)
     ownership.membership.problem = ""
     now = time.monotonic()
-    ownership.locks.caught_up(now - 60, now - 60)
+    ownership.locks.marks.caught_up(now - 60, now - 60)
 
 
 def own(ownership: Ownership, shard: int, since: float) -> None:
     """Let the process own a shard, by the marks that it would write and read."""
     locks = ownership.locks
-    locks.caught_up(since - 60, since - 60)
+    locks.marks.caught_up(since - 60, since - 60)
     locks.want([shard])
     for _ in range(2):  # claim, hold
         for mark in locks.due(since):
-            locks.note(mark, since)
+            locks.marks.note(mark, since)
             locks.written(mark, since, since)
-    locks.caught_up(since + 0.001, since + 0.001)
+    locks.marks.caught_up(since + 0.001, since + 0.001)
     locks.step(since + 0.001)
     assert locks.owned() == [shard]
 
@@ -103,9 +103,9 @@ async def test_a_process_that_joins_says_what_it_waits_for() -> None:
     checks = ready(bridge)
     assert checks.keys() == {"group", "kafka"}
     assert checks["group"] == {"ok": False, "detail": "joining aries.shards: aries.shards is being read"}
-    ownership.marks_problem = "no such topic"
+    ownership.exchange.problem = "no such topic"
     assert ready(bridge)["group"]["detail"] == "joining aries.shards: no such topic"
-    ownership.locks.caught_up(0.0, 0.0)
+    ownership.locks.marks.caught_up(0.0, 0.0)
     ownership.membership.problem = "GroupAuthorizationFailedError: grant Read"
     assert ready(bridge)["group"]["detail"] == "joining aries.shards: GroupAuthorizationFailedError: grant Read"
     found = grouped(bridge)
@@ -119,7 +119,7 @@ async def test_a_standby_is_ready_without_a_session() -> None:
     """A standby is ready once Kafka is connected, although nothing was ever acknowledged; it names the owners."""
     bridge, ownership = unstarted()
     join(ownership, member("b", "other", (0, 1)))
-    ownership.locks.note(OTHER, time.monotonic())
+    ownership.locks.marks.note(OTHER, time.monotonic())
     assert not ready(bridge)["kafka"]["ok"]
     bridge.publisher.state.connected = True
     assert ready(bridge) == {
@@ -129,7 +129,7 @@ async def test_a_standby_is_ready_without_a_session() -> None:
     bridge.publisher.state.missing_topics = ("aries.quotes",)
     assert "aries.quotes" in ready(bridge)["kafka"]["detail"]
     bridge.publisher.state.missing_topics = ()
-    ownership.marks_problem = "aries.shards cannot be written"
+    ownership.exchange.problem = "aries.shards cannot be written"
     standby = ready(bridge)["standby"]
     assert (standby["ok"], standby["detail"]) == (
         False,
@@ -160,9 +160,9 @@ async def test_an_owner_is_ready_by_its_session_and_its_leases() -> None:
     bridge, ownership = unstarted()
     join(ownership, member("b", "other", (1,)), assigned=(0,))
     now = time.monotonic()
-    ownership.locks.note(OTHER, now)
+    ownership.locks.marks.note(OTHER, now)
     own(ownership, 0, now)
-    ownership.locks.facts[0] = 9, None
+    ownership.locks.progress[0] = Progress(9)
     checks = ready(bridge)
     assert [*checks] == ["group", "authenticated", "subscribed", "kafka"]
     assert checks["group"] == {"ok": True, "detail": "owner of shards 0"}
@@ -197,7 +197,7 @@ async def test_a_suspended_owner_is_not_ready_and_not_stuck() -> None:
     join(ownership, assigned=(0,))
     own(ownership, 0, time.monotonic() - 4.5)
     ownership.locks.step(time.monotonic())
-    ownership.marks_problem = "aries.shards cannot be written"
+    ownership.exchange.problem = "aries.shards cannot be written"
     assert ready(bridge)["group"] == {
         "ok": False,
         "detail": "leases ended, publishing is suspended: aries.shards cannot be written",

@@ -129,7 +129,7 @@ async def test_it_identifies_the_bridge_and_its_connections(broker: EmbeddedBrok
             bridge = service.bridge
             await http.becomes(200)
             answer = await http.get("/status")
-            symbols = len(bridge.plan)
+            symbols = len(bridge.plans.own)
     status: dict[str, Any] = answer.document
     assert SECRET not in answer.text
     assert status["aries"]["url"] == simulator.url

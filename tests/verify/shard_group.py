@@ -65,7 +65,7 @@ class ShardGroup:
     # -- the owner's doing -----------------------------------------------------------------------------------------
 
     def claim(self, process: Process, shard: int) -> None:
-        """Let a process take a shard that nobody owns, and begin a session."""
+        """Let a process take a shard that no process owns, and begin a session."""
         owner = self.owners[shard]
         if owner.former is None:
             reason = "first owner"

@@ -28,6 +28,16 @@ def begun(*, strict: bool = False) -> ShardGroup:
     return group
 
 
+def own_at_once(group: ShardGroup) -> None:
+    """Let a second process own shard 0 that knows of no other, while the first goes on."""
+    former = group.owner(0)
+    group.owners[0].former = None
+    group.claim(Process("b"), 0)
+    group.publish(0)
+    for record in group.read(former, 0):
+        group.write(*record, former)
+
+
 def late_batch(group: ShardGroup, *, records: int = 1) -> tuple[Process, Process]:
     """Let the lease of shard 0 expire while a batch is on its way; it arrives after the new owner's first records."""
     former, new = group.owner(0), Process("b")
@@ -320,12 +330,7 @@ class TestExpiredLeases:
 
 def test_an_owner_that_knew_of_no_other_is_found(group: ShardGroup) -> None:
     """A claim alone excuses nothing: the owner before had neither released the shard nor lost its lease."""
-    former = group.owner(0)
-    group.owners[0].former = None
-    group.claim(Process("b"), 0)
-    group.publish(0)
-    for record in group.read(former, 0):
-        group.write(*record, former)
+    own_at_once(group)
 
     [found] = group.found()
     assert "The newer one claimed the shard, but the older one had not released it" in found
@@ -333,12 +338,7 @@ def test_an_owner_that_knew_of_no_other_is_found(group: ShardGroup) -> None:
 
 def test_an_expiry_after_that_excuses_nothing(group: ShardGroup) -> None:
     """Two owners were there at once before the lease of one of them was claimed."""
-    former = group.owner(0)
-    group.owners[0].former = None
-    group.claim(Process("b"), 0)
-    group.publish(0)
-    for record in group.read(former, 0):
-        group.write(*record, former)
+    own_at_once(group)
     group.now_us += 10 * SECOND
     group.owners[0].former, group.owners[0].is_expired = "a", True
     group.claim(Process("c"), 0)

@@ -20,9 +20,9 @@ from bridge.aries.chains.listing import Listing
 from bridge.backoff import retry_after_seconds
 from bridge.errors import ChainFailure, ChainUnavailable, ProxyUnusable, SettingsError, TokenUnavailable
 from bridge.network.authorities import trusting
-from bridge.network.faults import os_reason, proxy_refused, tls_fault
-from bridge.network.proxied_requests import proxy_fault
+from bridge.network.faults import proxy_refused
 from bridge.network.proxies import proxy_for
+from bridge.network.request_errors import connection_fault, proxy_fault
 from bridge.network.response_body import read_limited
 
 if TYPE_CHECKING:
@@ -241,32 +241,19 @@ class ChainEndpoints:
     def _unreachable(self, error: Exception, proxy: Proxy | None) -> ChainUnavailable:
         if proxy is not None and (fault := proxy_fault(error, proxy, self._host, _AUTHORITIES)):
             return self._failed(ChainFailure.NETWORK, f"is behind {proxy}, which {fault.problem}", fault.hint)
+        if found := connection_fault(error, url_setting=_SETTING, authorities_setting=_AUTHORITIES):
+            return self._failed(ChainFailure.NETWORK, found.problem, found.hint)
         through = "" if proxy is None else f" through the proxy {proxy}"
         match error:
             case TimeoutError():
                 problem = f"gave no answer within {self._timeout.total:g} s{through}"
                 return self._failed(ChainFailure.TIMEOUT, problem, _WILL_RETRY)
-            case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
-                return self._tls_failed(cause)
-            case aiohttp.ClientConnectorSSLError(os_error=cause):
-                return self._tls_failed(cause)
-            case aiohttp.ClientConnectorDNSError() | UnicodeError():
-                return self._failed(
-                    ChainFailure.NETWORK, "has a host name without an address", f"Check {_SETTING} and the DNS."
-                )
-            case aiohttp.ClientConnectorError(os_error=cause):
-                problem = f"cannot be reached ({os_reason(cause)})"
-                return self._failed(ChainFailure.NETWORK, problem, f"Check {_SETTING} and the network.")
             case aiohttp.ClientPayloadError():
                 return self._failed(ChainFailure.ANSWER, f"sent only a part of its answer{through}", _WILL_RETRY)
             case ValueError():
                 return self._failed(ChainFailure.ANSWER, "names a page that has no valid URL", _CHECK_URL)
         problem = f"closed the connection without an answer ({type(error).__name__}){through}"
         return self._failed(ChainFailure.NETWORK, problem, _WILL_RETRY)
-
-    def _tls_failed(self, cause: Exception) -> ChainUnavailable:
-        fault = tls_fault(cause, url_setting=_SETTING, authorities_setting=_AUTHORITIES)
-        return self._failed(ChainFailure.NETWORK, fault.problem, fault.hint)
 
     def _failed(
         self, failure: ChainFailure, problem: str, hint: str, *, retry_after_seconds: float | None = None

@@ -84,7 +84,7 @@ async def test_days(broker: EmbeddedBroker, topic_prefix: str, start: str) -> No
             ARIES_MAX_FRAMES_PER_SECOND="10000",
         )
         service = Service(settings.load(environ), chain_clock=world.clock)
-        chains, prices = service.bridge.chains, service.bridge.ingest.last_prices
+        chains, prices = service.bridge.plans.chains, service.bridge.ingest.last_prices
 
         for underlying, price in zip(UNDERLYINGS, (150.37, 412.13, 6012.41), strict=True):
             await world.trade(underlying, price)

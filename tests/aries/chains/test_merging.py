@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bridge.app import wanted_topics
 from bridge.aries import subscriptions
 from bridge.aries.chains.merging import with_contracts, with_prices
 from bridge.aries.chains.selection import Selection
 from bridge.market_data import EventType
+from bridge.plans import wanted_topics
 from bridge.settings import quiet_limits
 from bridge.topics import Topic
 

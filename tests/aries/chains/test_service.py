@@ -98,7 +98,7 @@ async def test_a_chain_that_cannot_be_resolved_at_start(
         )
         async with running(environ) as bridge:
             await simulator.subscribed("MSFT")
-            await eventually(lambda: bridge.chains.failures, "a failure")
+            await eventually(lambda: bridge.plans.chains.failures, "a failure")
             checks = {check.name: check for check in readiness(bridge, 0)}
             assert not checks["chains"].ok
             assert "options:information" in checks["chains"].detail

@@ -149,7 +149,7 @@ async def test_a_change_is_applied_on_the_open_connection(stage: Stage, tmp_path
             await simulator.unsubscribed("MSFT")
             await scene.flows("TSLA")
             await scene.flows("AAPL")
-            applied = scene.bridge.plan.fingerprint, scene.bridge.plan_applied_us > scene.bridge.started_us
+            applied = scene.bridge.plans.own.fingerprint, scene.bridge.plans.applied_us > scene.bridge.started_us
         [changed] = scene.logged(CHANGED)
         assert len(scene.logged(NOT_USABLE)) == len(scene.logged("session started")) == 1
         assert (changed["added_symbols"], changed["removed_symbols"], changed["changed"]) == (("TSLA",), ("MSFT",), 0)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 #: A member is without a session for so long before others are preferred; the default is longer than a test.
-IMPATIENT = "from bridge.group import ownership\nownership.UNREACHABLE_SECONDS = 2.0\n"
+IMPATIENT = "from bridge.group import fitness\nfitness.UNREACHABLE_SECONDS = 2.0\n"
 QUICK = {
     "ARIES_PING_INTERVAL_SECONDS": "1",
     "ARIES_PONG_TIMEOUT_SECONDS": "1",
@@ -61,7 +61,7 @@ async def test_while_aries_is_away_a_shard_moves_once_at_most(
         for bridge in (owner, standby):
             await bridge.logged(log_events.ARIES_UNREACHABLE)
         joined = len(standby.all(log_events.GROUP_JOINED))
-        await standby.logged(log_events.GROUP_JOINED, joined + 1)  # all know now that nobody reaches Aries
+        await standby.logged(log_events.GROUP_JOINED, joined + 1)  # all know now that no process reaches Aries
         network.heal()
         await publishes(standby, 300)
         assert [len(one.all(log_events.SHARD_CLAIMED)) for one in (owner, standby)] == [1, 1]
@@ -95,7 +95,7 @@ async def test_a_standby_that_cannot_reach_aries_says_so_and_gives_the_shard_to_
 async def test_the_last_process_keeps_a_shard_that_it_cannot_serve(
     kafka: RealKafka, kafka_topics: None, topic_prefix: str
 ) -> None:
-    """There is nobody to give it to: it says so, and publishes as soon as it reaches Aries."""
+    """There is no process to give it to: it says so, and publishes as soon as it reaches Aries."""
     async with group(kafka, topic_prefix, QUICK) as running, Proxy(running.simulator.port) as network:
         await running.start_owner("bridge 0")
         url = network.instead_of(running.simulator.url)

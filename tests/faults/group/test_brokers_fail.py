@@ -68,7 +68,7 @@ async def test_the_death_of_a_broker_moves_no_shard(kafka_cluster: RealKafka, to
 
 
 async def test_kafka_away_for_longer_than_the_lease(kafka: RealKafka, kafka_topics: None, topic_prefix: str) -> None:
-    """The owner stops, and goes on once it has read that nobody has claimed its shard: nothing is lost."""
+    """The owner stops, and goes on once it has read that no process has claimed its shard: nothing is lost."""
     async with group(kafka, topic_prefix) as running:
         owner = await running.start_owner()
         await asyncio.to_thread(kafka.kill)

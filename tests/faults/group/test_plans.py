@@ -41,7 +41,7 @@ async def test_a_process_with_an_old_plan_is_reported(kafka: RealKafka, kafka_to
 async def test_changed_subscriptions_apply_to_all(
     kafka: RealKafka, kafka_topics: None, topic_prefix: str, tmp_path: Path
 ) -> None:
-    """The owner subscribes to what is new, the standby publishes it once it takes over; nobody reports the other."""
+    """The owner subscribes to what is new, the standby publishes it once it takes over; neither reports the other."""
     file = tmp_path / "subscriptions.txt"
     file.write_text("AAPL\nMSFT\n")
     settings = {"ARIES_SUBSCRIPTIONS_FILE": str(file), "ARIES_SYMBOLS": ""}

@@ -31,7 +31,7 @@ async def test_the_topic_is_deleted_and_created_again(
     topic_prefix: str,
     waits: bool,  # noqa: FBT001 - parametrised
 ) -> None:
-    """The owner stops at the end of its lease and goes on with the new topic; nobody begins beside it."""
+    """The owner stops at the end of its lease and goes on with the new topic; no process begins beside it."""
     async with group(kafka, topic_prefix) as running:
         owner, standby = await running.start_owner(), await running.start_standby()
         await asyncio.to_thread(delete, kafka, f"{topic_prefix}.shards")

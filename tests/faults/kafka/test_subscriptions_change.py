@@ -43,7 +43,7 @@ async def test_a_change_waits_for_kafka_and_for_its_topic(kafka: RealKafka, topi
         await eventually(lambda: load.logged(PENDING), "the change waits for its topic")
         assert f"no topic {topic_prefix}.greeks" in load.logged(PENDING)[0]["problem"]
         assert f"no topic {topic_prefix}.greeks" in pending(bridge)["problem"]
-        assert (pending(bridge)["symbols"], len(bridge.plan)) == (2, 1)
+        assert (pending(bridge)["symbols"], len(bridge.plans.own)) == (2, 1)
         await load.flows()
 
         await asyncio.to_thread(kafka.kill)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.support.process import Process
 
 KILL, STOP, CONT, TERM = signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM
-#: Longer than the test's pongs may take, shorter than anybody wants to wait.
+#: Longer than the test's pongs may take, shorter than a person wants to wait.
 FROZEN_SECONDS = 3.0
 
 

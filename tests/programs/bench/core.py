@@ -6,7 +6,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from bridge.app import wanted_topics
 from bridge.aries.protocol.action import Action
 from bridge.aries.protocol.envelope import Envelope
 from bridge.aries.protocol.keep_alive import Timing
@@ -15,6 +14,7 @@ from bridge.aries.receiving import receiver
 from bridge.aries.subscriptions import plan
 from bridge.kafka.partitioner import partition
 from bridge.pipeline.assembly import assemble
+from bridge.plans import wanted_topics
 from bridge.serialization import schemas
 from bridge.topics import SUBSCRIBABLE, Topic, topic_names
 from tests.programs.bench.frames import symbols

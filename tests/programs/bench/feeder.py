@@ -59,7 +59,7 @@ class Conversation:
 
     @property
     def _has_decrypted(self) -> bool:
-        """Return whether bytes were read and decrypted that nobody has taken yet: these wake no ``select``."""
+        """Return whether bytes were read and decrypted that were not taken yet: these wake no ``select``."""
         return isinstance(self._connection, ssl.SSLSocket) and self._connection.pending() > 0
 
     def write(self, frames: memoryview) -> None:

@@ -154,7 +154,7 @@ def test_calls_per_bad_line_stay_few(tmp_path: Path, letters: int, most_python: 
 
 
 def test_nothing_is_logged_measured_or_awaited_for_a_record() -> None:
-    """Logs tell changes of state; metrics are read from the accounts when somebody asks."""
+    """Logs tell changes of state; metrics are read from the accounts when they are asked for."""
     calls = Calls()
     core, frames = warm_core(TRADING_DAY, "envelope")
     with calls.counting():

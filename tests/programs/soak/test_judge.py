@@ -182,7 +182,7 @@ class TestResourceUsage:
         assert f"{what} has grown" in problem
 
     def test_memory_that_grows_is_found(self) -> None:
-        """More than the budget and something is kept by nobody's leave."""
+        """Memory beyond the budget and a spare amount is a leak."""
         assert any("rss_bytes has grown" in problem for problem in self.problems(rss_bytes=SPARE_BYTES + (2 << 20)))
 
     def test_memory_is_bounded_in_a_fault_too(self) -> None:
