@@ -56,8 +56,11 @@ class MarkReader:
     async def read(self, timeout_seconds: float) -> Iterable[Mark]:
         """Return the marks that arrive within the timeout; raise ``KafkaUnreachable``."""
         found: list[Mark] = []
-        for records in (await fetch(self._consumer, timeout_seconds)).values():
-            found += (mark for record in records if (mark := marks.decode(record.value)) is not None)
+        for at, records in (await fetch(self._consumer, timeout_seconds)).items():
+            for record in records:
+                mark = marks.decode(record.value)
+                if mark is not None and mark.shard == at.partition:  # else it has no place in the order of its shard
+                    found.append(mark)
         return found
 
     async def ends(self) -> Mapping[TopicPartition, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -79,10 +80,56 @@ async def test_what_is_no_mark_is_passed_over(broker: EmbeddedBroker, topic_pref
     """A later version may write other records, and a person may write anything."""
     topic = f"{topic_prefix}.shards"
     broker.create_topics([topic])
-    write(broker.bootstrap_servers, topic, [1], values=[b"", b"{}", b'{"kind":"hope"}', b"\xff", b"[]"])
+    write(broker.bootstrap_servers, topic, [1], values=NO_MARKS)
     write(broker.bootstrap_servers, topic, [2])
     async with reading(broker.bootstrap_servers, topic) as reader:
         assert await read_to_end(reader) == [1, 2]
+
+
+NO_MARKS = [
+    b"",
+    b"[]",
+    b'{"kind":"hope"}',
+    b"\xff",
+    b'{"kind":"claim","owner":"\xff"}',
+    b'{"a":' * 3000,
+    b'{"kind":"claim","x":' + b"[" * 20000,
+]
+#: Fields of a mark that no bridge writes.
+IMPOSSIBLE = [
+    {"epoch": -1},
+    {"epoch": 2**63 - 1},
+    {"epoch": 2**64},
+    {"shard": -1},
+    {"shards": 0},
+    {"lease_ms": -1},
+    {"lease_ms": 10**9},
+    {"session_id": 2**63},
+    {"last_data_us": -1},
+    {"time_us": 2**80},
+]
+
+
+@pytest.mark.parametrize(
+    "value", [*NO_MARKS, *(json.dumps({**json.loads(encode(mark(1))[1]), **wrong}).encode() for wrong in IMPOSSIBLE)]
+)
+def test_what_cannot_be_a_mark_is_none(value: bytes) -> None:
+    """Neither ends it the process that reads it, nor counts it: its epoch or session could never be exceeded."""
+    assert decode(value) is None
+
+
+def test_a_mark_that_was_deleted_is_none() -> None:
+    """A tombstone is a record without a value."""
+    assert decode(None) is None
+
+
+async def test_a_mark_on_another_partition_is_passed_over(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """It would have no place in the order of its shard's marks."""
+    topic = f"{topic_prefix}.shards"
+    broker.create_topics([topic])
+    write(broker.bootstrap_servers, topic, [1], shard=1, values=[encode(mark(9, shard=0))[1]])
+    async with reading(broker.bootstrap_servers, topic) as reader:
+        assert await read_to_end(reader) == [1]
 
 
 async def test_partitions_that_are_added_are_read(kafka: RealKafka, topic_prefix: str) -> None:
