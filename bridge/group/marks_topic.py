@@ -72,7 +72,9 @@ class MarkReader:
         await self._assign()
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             ends: Mapping[TopicPartition, int] = await self._asking.end_offsets(self._partitions)
-        if any(ends[partition] < before for partition, before in self._ends.items() if partition in ends):
+        # Not those of the last time alone, which may be long ago: whoever is behind the end has nothing left to read.
+        before = {partition: await self._consumer.position(partition) for partition in self._partitions}
+        if any(ends[partition] < max(at, self._ends.get(partition, 0)) for partition, at in before.items()):
             raise KafkaUnreachable(f"{self._topic} was deleted and created again; it is read from its beginning")
         self._ends = ends
         return ends

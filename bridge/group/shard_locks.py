@@ -287,10 +287,8 @@ class ShardLocks:
         marks, self._releases = self._releases, []
         if self._caught_up_at is None:
             return marks
-        for shard in sorted(self._wanted - self._locks.keys()):
-            if now - self._claimed_at.get(shard, -CLAIM_AGAIN_SECONDS) >= CLAIM_AGAIN_SECONDS and self._may_claim(
-                shard
-            ):
+        for shard in self._unclaimed():
+            if now - self._claimed_at.get(shard, -CLAIM_AGAIN_SECONDS) >= CLAIM_AGAIN_SECONDS:
                 self._claimed_at[shard] = now
                 self._locks[shard] = _Lock(self._partition(shard).epoch + 1, LockState.CLAIMING, now)
                 marks.append(self._mark(MarkKind.CLAIM, shard))
@@ -311,6 +309,7 @@ class ShardLocks:
                     times.append(max((lock.sent_at or now) + HOLD_INTERVAL_SECONDS, lock.not_before))
                 if lock.lease_end > now:
                     times.append(lock.lease_end)
+        times.extend(self._claimed_at.get(shard, now) + CLAIM_AGAIN_SECONDS for shard in self._unclaimed())
         return max(0.01, min(times) - now)
 
     def written(self, mark: Mark, sent_at: float, now: float) -> None:
@@ -335,6 +334,7 @@ class ShardLocks:
         lock.sending_since, lock.not_before = None, now + WRITE_AGAIN_SECONDS
         if mark.kind is MarkKind.CLAIM and lock.state is LockState.CLAIMING and not self._is_newest(mark.shard, lock):
             del self._locks[mark.shard]
+            self._claimed_at[mark.shard] = lock.not_before - CLAIM_AGAIN_SECONDS
 
     # -- what changes -------------------------------------------------------------------------------------------
 
@@ -399,7 +399,7 @@ class ShardLocks:
             lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
 
     def _step_suspended(self, shard: int, lock: _Lock, now: float) -> None:
-        other = self._superseded_by(shard, lock)
+        other = self._superseded_by(shard, lock) or self._begun_by(shard, now)
         if other is not None:
             self._claimed_at[shard] = now
             self._lose(shard, other)
@@ -433,9 +433,10 @@ class ShardLocks:
 
     # -- rules --------------------------------------------------------------------------------------------------
 
-    def _may_claim(self, shard: int) -> bool:
-        """Return whether a claim can succeed: shards other than the first wait until their number is in force."""
-        return shard == ARBITER or self.count_in_force == self._shards
+    def _unclaimed(self) -> list[int]:
+        """Return the shards to claim; those other than the first wait until their number is in force."""
+        is_in_force = self.count_in_force == self._shards
+        return sorted(shard for shard in self._wanted - self._locks.keys() if shard == ARBITER or is_in_force)
 
     def _is_hold_due(self, shard: int, lock: _Lock, now: float) -> bool:
         if lock.state is LockState.CLAIMING:
@@ -459,15 +460,25 @@ class ShardLocks:
             return arbiter.owner
         return None
 
-    def _is_free(self, shard: int, now: float) -> bool:
-        """Return whether everybody else who may have published our symbols has stopped."""
-        if self.count_in_force != self._shards:
-            return False
+    def _begun_by(self, shard: int, now: float) -> str | None:
+        """Return who holds our symbols by a claim that is no larger than ours, None if nobody does.
+
+        A process that knows nothing of our epoch begins with the first one where marks were deleted meanwhile.
+        """
+        return next((mark.owner for mark in self._others(shard, now) if mark.kind is MarkKind.HOLD), None)
+
+    def _others(self, shard: int, now: float) -> Iterator[Mark]:
+        """Yield the newest marks of other processes that may hold some of our symbols."""
         for number, partition in self._partitions.items():
             for process, (mark, read_at) in partition.holders.items():
                 excludes = number == shard or mark.shards != self._shards
                 if excludes and process != self._process and not self._is_over(mark, read_at, now):
-                    return False
+                    yield mark
+
+    def _is_free(self, shard: int, now: float) -> bool:
+        """Return whether everybody else who may have published our symbols has stopped."""
+        if self.count_in_force != self._shards or any(self._others(shard, now)):
+            return False
         # The marks of a holder may have been in a topic that was deleted.
         assert self._caught_up_at is not None
         return self._partition(shard).last is not None or now >= self._caught_up_at + LEASE_SECONDS
@@ -498,7 +509,17 @@ class ShardLocks:
         if former is not None:
             cause = Cause.RELEASED if former.kind is MarkKind.RELEASE else Cause.EXPIRED
         newest = max(partition.newest_session_id for partition in self._partitions.values())
-        return Claimed(shard, cause, former, newest)
+        return Claimed(shard, cause, former, max(newest, self._last_possible_session(shard)))
+
+    def _last_possible_session(self, shard: int) -> int:
+        """Return the latest session that former owners of our symbols may have begun after their last marks, else 0.
+
+        A session is named by its owner's clock, which may be ahead of ours, and can begin while the lease lasts.
+        """
+        marks = (mark for one in self._partitions.values() for mark in (one.last, one.former) if mark is not None)
+        held = (mark for mark in marks if mark.kind is MarkKind.HOLD and mark.process != self._process)
+        ours = (mark for mark in held if mark.shard == shard or mark.shards != self._shards)
+        return max((mark.time_us + mark.lease_ms * 1000 for mark in ours), default=0)
 
     def _former(self, shard: int) -> Mark | None:
         """Return the last mark of the former owner; of another number of shards the one that ended first."""

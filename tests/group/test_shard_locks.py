@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from bridge.group.marks import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKind
@@ -133,13 +134,14 @@ class TestClaiming:
         assert kinds(log.due()) == [(CLAIM, 0, 1)]
 
     def test_a_claim_that_cannot_be_written_is_repeated(self) -> None:
-        """An error of Kafka ends the attempt at once, the next one comes after a while."""
+        """An error of Kafka ends the attempt at once, the next one comes soon: a broker may only lead no more."""
         log = Log()
         log.locks.want([0])
         log.locks.failed(log.due()[0], log.now)
         assert log.locks.state(0) is None
         assert log.due() == []
-        log.pass_seconds(CLAIM_AGAIN_SECONDS)
+        assert log.locks.next_due(log.now) == pytest.approx(WRITE_AGAIN_SECONDS)
+        log.pass_seconds(WRITE_AGAIN_SECONDS + MOMENT)
         assert kinds(log.due()) == [(CLAIM, 0, 1)]
 
     def test_a_failed_claim_that_is_in_the_log_counts(self) -> None:
@@ -239,6 +241,21 @@ class TestTakingOver:
         assert claimed.newest_session_id == 90
 
 
+    def test_a_session_that_no_mark_names(self) -> None:
+        """An owner whose clock is ahead has begun one after its last mark, and was killed before the next: it is smaller."""
+        held = msgspec.structs.replace(mark(HOLD, session_id=5), time_us=9_000_000)
+        [claimed] = Log(held).own(0)
+        assert isinstance(claimed, Claimed)
+        assert claimed.newest_session_id == 9_000_000 + LEASE_SECONDS * 1e6
+
+    def test_a_released_shard_has_had_no_other_session(self) -> None:
+        """Its last mark names the last one, whatever time its clock showed."""
+        release = msgspec.structs.replace(mark(RELEASE, session_id=5), time_us=9_000_000)
+        [claimed] = Log(mark(HOLD), release).own(0)
+        assert isinstance(claimed, Claimed)
+        assert claimed.newest_session_id == 5
+
+
 class TestOwning:
     def test_the_lease_is_renewed_each_second(self) -> None:
         """A hold is due a second after the one before was sent, and counts from then on, not from its answer."""
@@ -293,6 +310,24 @@ class TestOwning:
         log.pass_seconds(30)
         assert log.read(mark(CLAIM, epoch=2)) == [Lost(0, "other"), Resumed()]
         assert (log.locks.owned(), log.locks.state(0)) == ([], None)
+
+    def test_another_owner_with_a_smaller_epoch(self) -> None:
+        """The marks were deleted, and a process that knows no epoch has begun with the first: the shard is lost."""
+        log = Log(mark(RELEASE, epoch=7))
+        log.own(0)
+        log.pass_seconds(30)
+        assert log.read(mark(CLAIM, epoch=1)) == []  # it waits for our lease
+        log.write()
+        assert log.read(mark(HOLD, epoch=1)) == [Lost(0, "other"), Resumed()]
+
+    def test_an_owner_with_a_smaller_epoch_that_has_stopped(self) -> None:
+        """It is no reason to give up a shard."""
+        log = Log(mark(RELEASE, epoch=7))
+        log.own(0)
+        log.pass_seconds(30)
+        assert log.read(mark(CLAIM, epoch=1), mark(HOLD, epoch=1), mark(RELEASE, epoch=1)) == []
+        log.write()
+        assert log.catch_up() == [Resumed()]
 
     def test_the_lease_of_one_shard_among_others(self) -> None:
         """It stops all for a moment, then it is given up, and the others go on."""
