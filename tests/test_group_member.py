@@ -283,6 +283,28 @@ async def test_a_release_waits_until_everything_is_published() -> None:
     assert begun.member.facts(0)[0] == 100
 
 
+async def test_a_release_waits_for_latest_states_that_are_under_way() -> None:
+    """They would be taken out of a batch that is not answered yet, and what waits behind it would never be sent."""
+    begun = Begun(BRIDGE_LATEST="true")
+    begun.member.claim(claimed(0))
+    begun.start_session(100)
+    begun.ingest(OF[0])
+    begun.acknowledge()
+    assert begun.bridge.ingest.latest is not None
+    for _ in begun.bridge.ingest.latest.release():
+        pass
+    [under_way] = begun.buffer.take_ready()
+    begun.buffer.start_batch(under_way, len(under_way.waiting), now=0)
+    release = asyncio.create_task(begun.member.release(0, Cause.CLAIMED, "b"))
+    await asyncio.sleep(2 * group_member._POLL_SECONDS)
+    assert len(under_way.in_flight) == len(OF[0])
+    assert "SHARD_RELEASED" not in [one["kind"] for one in await begun.announced()]
+    begun.buffer.acknowledge(under_way)
+    await eventually(lambda: begun.buffer.holds_any(Topic.CONTROL), "the announcement")
+    begun.acknowledge()
+    await release
+
+
 async def test_a_release_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Kafka has not acknowledged in time is dropped, visibly, and cannot arrive any more."""
     monkeypatch.setattr(group_member, "MAX_DRAIN_SECONDS", 0.05)

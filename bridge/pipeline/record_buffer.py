@@ -17,7 +17,7 @@ from bridge.pipeline.partition_queue import RECORD_OVERHEAD_BYTES, PartitionQueu
 from bridge.topics import MARKET_DATA, OWN_RECORDS, LatestTopic, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.partition_queue import Record
@@ -218,12 +218,9 @@ class RecordBuffer:
             self._accounts.pending -= 1
 
     def holds(self, includes: Callable[[str], bool]) -> bool:
-        """Return whether a market record of these symbols is not acknowledged yet."""
+        """Return whether a market record of these symbols is not acknowledged yet, or a latest state is in flight."""
         return any(
-            key is not None and includes(key.decode())
-            for queue in self.queues()
-            if queue.topic in MARKET_DATA
-            for _, key, _, _ in chain(queue.suspects, queue.in_flight, queue.waiting)
+            key is not None and includes(key.decode()) for queue in self.queues() for _, key, _, _ in _unpublished(queue)
         )
 
     def holds_any(self, topic: AnyTopic) -> bool:
@@ -324,3 +321,10 @@ class RecordBuffer:
             self._accounts.dead_lettered.update(reason or "" for *_, reason in records)
         else:
             self._accounts.published[topic] += len(records)
+
+
+def _unpublished(queue: PartitionQueue) -> Iterable[Record]:
+    """Return what a shard's release waits for: of copies only those that a batch in flight has."""
+    if queue.topic in MARKET_DATA:
+        return chain(queue.suspects, queue.in_flight, queue.waiting)
+    return queue.in_flight if isinstance(queue.topic, LatestTopic) else ()
