@@ -19,7 +19,7 @@ import bridge as package
 from bridge import log_events
 from bridge.aries.subscriptions.shards import ordinal
 from bridge.backoff import Backoff
-from bridge.clock import wall_us
+from bridge.clock import boot_seconds, wall_us
 from bridge.errors import BridgeError, KafkaUnreachable
 from bridge.group.marks import MarkKind
 from bridge.group.marks_topic import MarkReader, MarkWriter
@@ -209,7 +209,7 @@ class Ownership:
 
     def may_publish(self) -> bool:
         """Return whether the leases last of all shards that are ours; it is asked before each write."""
-        return self.locks.may_publish(time.monotonic())
+        return self.locks.may_publish(boot_seconds())
 
     def plan_changed(self) -> None:
         """Tell the others of another plan of ours."""
@@ -265,12 +265,12 @@ class Ownership:
 
     def shards(self) -> list[ShardStatus]:
         """Return all shards of the number that this process is configured with."""
-        now = time.monotonic()
+        now = boot_seconds()
         return [shard_status(self.locks, self._instance, shard, now) for shard in self._all_shards()]
 
     def shards_without_owner(self) -> int:
         """Return how many shards of the number in force have no owner."""
-        return shards_without_owner(self.locks, self._settings.bridge_shards, time.monotonic())
+        return shards_without_owner(self.locks, self._settings.bridge_shards, boot_seconds())
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -303,20 +303,20 @@ class Ownership:
 
     async def _follow(self, reader: MarkReader, backoff: Backoff) -> None:
         while True:
-            since = time.monotonic()
+            since = boot_seconds()
             ends = await reader.ends()
             self.marks_problem = ""
             backoff.reset()
             while not await reader.has_read(ends):
                 self._note(await reader.read(CLAIMING_POLL_SECONDS))
-            self.locks.caught_up(since, time.monotonic())
+            self.locks.caught_up(since, boot_seconds())
             self._caught_up.set()
             self._wake.set()
             while not self.locks.needs_reading:
                 self._note(await reader.read(CLAIMING_POLL_SECONDS if self.locks.is_claiming else POLL_SECONDS))
 
     def _note(self, marks: Iterable[Mark]) -> None:
-        now = time.monotonic()
+        now = boot_seconds()
         for mark in marks:
             self.locks.note(mark, now)
             if mark.kind is MarkKind.RELEASE and mark.process != self._process:
@@ -324,7 +324,7 @@ class Ownership:
         self._wake.set()
 
     def _write(self, mark: Mark) -> None:
-        task = asyncio.create_task(self._write_and_note(mark, time.monotonic()), name=f"group {mark.kind}")
+        task = asyncio.create_task(self._write_and_note(mark, boot_seconds()), name=f"group {mark.kind}")
         self._writing.add(task)
         task.add_done_callback(self._written)
 
@@ -336,10 +336,10 @@ class Ownership:
         try:
             await self._writer.write(mark)
         except KafkaUnreachable as error:
-            self.locks.failed(mark, time.monotonic())
+            self.locks.failed(mark, boot_seconds())
             self._note_marks_problem(str(error))
         else:
-            self.locks.written(mark, sent_at, time.monotonic())
+            self.locks.written(mark, sent_at, boot_seconds())
             self.marks_problem = ""
         self._wake.set()
 
@@ -354,7 +354,7 @@ class Ownership:
         """Let the locks decide whenever something was read, acknowledged, or is due."""
         while True:
             self._wake.clear()
-            now = time.monotonic()
+            now = boot_seconds()
             for event in self.locks.step(now):
                 self._handle(event)
             for shard in self.locks.owned():
@@ -363,7 +363,7 @@ class Ownership:
                 self._write(mark)
             self._turned.set()
             try:
-                async with asyncio.timeout(self.locks.next_due(time.monotonic())):
+                async with asyncio.timeout(self.locks.next_due(boot_seconds())):
                     await self._wake.wait()
             except TimeoutError:
                 pass

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
 
 from bridge import log_events
+from bridge.clock import boot_seconds
+from bridge.group.marks import LEASE_SECONDS
 from bridge.group.member_data import Member
 from bridge.group.membership import Assignment
 from bridge.group.ownership import PLANS_DIFFER_SECONDS, UNFIT_SECONDS, UNREACHABLE_SECONDS
@@ -117,6 +120,17 @@ async def test_a_stop_waits_until_its_releases_are_written(begun: Begun) -> None
     assert (ownership.locks.owned(), ownership._has_work) == ([], True)
     ownership.locks.due(1000.0)
     assert not ownership._has_work
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="this system has no clock that counts suspensions")
+def test_a_lease_ends_while_the_machine_is_suspended(begun: Begun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The monotonic clock stands still then; another process may have begun when the machine wakes."""
+    ownership = begun.member.ownership
+    own(ownership, 0, boot_seconds())
+    assert ownership.may_publish()
+    later = time.clock_gettime(time.CLOCK_BOOTTIME) + LEASE_SECONDS
+    monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: later}.__getitem__)
+    assert not ownership.may_publish()
 
 
 def test_an_assignment_tells_the_generation(begun: Begun) -> None:
