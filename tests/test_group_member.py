@@ -323,6 +323,20 @@ async def test_a_release_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) ->
     assert len(cut) == 1
 
 
+async def test_what_a_stop_cannot_publish_is_undelivered() -> None:
+    """As that of any bridge: the exit code says so. Nothing of the shard may follow, whoever waits for it."""
+    begun = Begun(BRIDGE_DRAIN_SECONDS="0.1")
+    begun.member.claim(claimed(0))
+    begun.start_session(100)
+    begun.ingest(OF[0])
+    await begun.member.release(0, Cause.STOPPED, "")
+    assert not begun.accounts.dropped
+    assert begun.accounts.undelivered.total() == 2 * len(OF[0])
+    assert begun.accounts.balance == 0
+    assert await begun.waiting(*MARKET_DATA) == []
+    assert begun.bridge.give_up() == 2 * len(OF[0])
+
+
 async def test_a_shard_that_is_lost_while_it_is_released() -> None:
     """Its lease has ended before everything was published: the rest is dropped, and it is released once."""
     begun = Begun()

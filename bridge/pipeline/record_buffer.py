@@ -227,10 +227,10 @@ class RecordBuffer:
         """Return whether a record of a topic is not acknowledged yet."""
         return any(map(len, self._queues[topic]))
 
-    def drop(self, includes: Callable[[str], bool], reason: str) -> int:
-        """Remove the market records of these symbols, those in flight, too; return how many were counted as dropped.
+    def drop(self, includes: Callable[[str], bool], reason: str | None) -> int:
+        """Remove the market records of these symbols, those in flight, too; return how many were counted.
 
-        What is in flight may have been published; the rest of its batch stays. The producer must be replaced if a queue
+        They are dropped for a reason, or without one undelivered, as the process ends. What is in flight may have been published; the rest of its batch stays. The producer must be replaced if a queue
         may have nothing of its batch left: it would look as if it had none in flight.
         """
         dropped = 0
@@ -241,7 +241,7 @@ class RecordBuffer:
                 self.charge(queue, -sum(map(size_of, removed)))
                 if removed and not isinstance(topic, LatestTopic):
                     self._accounts.pending -= len(removed)
-                    self._accounts.dropped[topic, reason] += len(removed)
+                    self._accounts.note_lost(topic, reason, len(removed))
                     dropped += len(removed)
         return dropped
 
