@@ -138,6 +138,9 @@ class _Lock:
     resumes_as: LockState = LockState.OWNED
     cause: Cause = Cause.CLAIMED
     other: str = ""
+    #: The largest session of all marks when it became ours, and who has had a larger one than that and ours since.
+    newest_session_id: int = 0
+    overtaken_by: str | None = None
 
 
 class ShardLocks:
@@ -187,6 +190,19 @@ class ShardLocks:
                     partition.last = mark
         partition.epoch = max(partition.epoch, mark.epoch)
         partition.newest_session_id = max(partition.newest_session_id, mark.session_id or 0)
+        if mark.process != self._process:
+            self._note_session(mark)
+
+    def _note_session(self, mark: Mark) -> None:
+        """Note who has begun a session of our symbols while they were ours: consumers ignore smaller ones since.
+
+        It had an epoch that is no larger than ours, as a process has that starts where marks were deleted.
+        """
+        for shard in self.owned():
+            lock = self._locks[shard]
+            latest = max(lock.newest_session_id, self.facts.get(shard, (None, None))[0] or 0)
+            if (mark.shard == shard or mark.shards != self._shards) and (mark.session_id or 0) > latest:
+                lock.overtaken_by = mark.owner
 
     def caught_up(self, since: float, now: float) -> None:
         """Note that everything has been read that was in the log at a monotonic time."""
@@ -387,8 +403,9 @@ class ShardLocks:
         if lock.acknowledged_at is None or not self._has_read_since(lock.acknowledged_at):
             return
         if self._is_free(shard, now) and now < lock.lease_end:
-            lock.state, lock.acknowledged_at = LockState.OWNED, None
-            self._events.append(self._claimed(shard))
+            claimed = self._claimed(shard)
+            lock.state, lock.acknowledged_at, lock.newest_session_id = LockState.OWNED, None, claimed.newest_session_id
+            self._events.append(claimed)
 
     def _step_owned(self, shard: int, lock: _Lock, now: float) -> None:
         other = self._superseded_by(shard, lock)
@@ -399,7 +416,7 @@ class ShardLocks:
             lock.state, lock.since, lock.acknowledged_at = LockState.SUSPENDED, now, None
 
     def _step_suspended(self, shard: int, lock: _Lock, now: float) -> None:
-        other = self._superseded_by(shard, lock) or self._begun_by(shard, now)
+        other = self._superseded_by(shard, lock) or lock.overtaken_by or self._held_by(shard, now)
         if other is not None:
             self._claimed_at[shard] = now
             self._lose(shard, other)
@@ -460,11 +477,8 @@ class ShardLocks:
             return arbiter.owner
         return None
 
-    def _begun_by(self, shard: int, now: float) -> str | None:
-        """Return who holds our symbols by a claim that is no larger than ours, None if nobody does.
-
-        A process that knows nothing of our epoch begins with the first one where marks were deleted meanwhile.
-        """
+    def _held_by(self, shard: int, now: float) -> str | None:
+        """Return who else holds our symbols, whatever its epoch; None if nobody does."""
         return next((mark.owner for mark in self._others(shard, now) if mark.kind is MarkKind.HOLD), None)
 
     def _others(self, shard: int, now: float) -> Iterator[Mark]:

@@ -167,6 +167,33 @@ async def test_a_topic_that_was_created_again_is_read_from_its_beginning(kafka: 
             await reader.ends()
 
 
+async def test_nothing_of_a_topic_that_was_created_again_is_missed(kafka: RealKafka, topic_prefix: str) -> None:
+    """The new topic is longer than the old one was when its end was last asked for, and shorter than what was read.
+
+    Either the reader says so, or its consumer has noticed, and reads the new one from its beginning.
+    """
+    topic = f"{topic_prefix}.shards"
+    kafka.create_topic(topic, partitions=1)
+    async with reading(kafka.bootstrap_servers, topic) as reader:
+        assert await read_to_end(reader) == []
+        write(kafka.bootstrap_servers, topic, range(20))
+        read = 0
+        async with asyncio.timeout(30):
+            while read < 20:
+                read += len(list(await reader.read(0.1)))
+        admin = kafka.admin()
+        for deleted in admin.delete_topics([topic], operation_timeout=20).values():
+            deleted.result(timeout=20)
+        kafka.create_topic(topic, partitions=1)
+        write(kafka.bootstrap_servers, topic, range(9))
+        try:
+            found = await read_to_end(reader)
+        except KafkaUnreachable as error:
+            assert "created again" in str(error)
+        else:
+            assert found == list(range(9))
+
+
 async def test_a_topic_that_is_missing_or_too_small(kafka: RealKafka, topic_prefix: str) -> None:
     """The error says what creates it, and it is not created by asking for it."""
     topic = f"{topic_prefix}.shards"

@@ -320,7 +320,17 @@ class TestOwning:
         log.write()
         assert log.read(mark(HOLD, epoch=1)) == [Lost(0, "other"), Resumed()]
 
-    def test_an_owner_with_a_smaller_epoch_that_has_stopped(self) -> None:
+    def test_an_owner_with_a_smaller_epoch_that_has_released_the_shard(self) -> None:
+        """Its session is larger than ours: consumers would ignore all that we go on to publish."""
+        log = Log(mark(RELEASE, epoch=7))
+        log.own(0)
+        log.locks.facts[0] = 100, 100
+        log.pass_seconds(30)
+        log.write()
+        log.read(*(mark(kind, epoch=1, session_id=101) for kind in (HOLD, RELEASE)))
+        assert log.locks.owned() == []
+
+    def test_an_owner_with_a_smaller_epoch_that_had_no_session(self) -> None:
         """It is no reason to give up a shard."""
         log = Log(mark(RELEASE, epoch=7))
         log.own(0)
