@@ -143,7 +143,6 @@ class Ownership:
         self.releases: Counter[str] = Counter()
         self.handovers: deque[Handover] = deque(maxlen=KEPT_HANDOVERS)
         self.marks_problem = ""
-        self.is_fit = True
         self._settings = settings
         self._publishing = publishing
         self._process = process
@@ -156,6 +155,7 @@ class Ownership:
         self._releasing: dict[int, asyncio.Task[None]] = {}
         self._writer = MarkWriter(settings.shards_topic, options)
         self._without_session_since: float | None = None
+        self._with_session_since: float | None = None
         self._unfit_since: float | None = None
         self._differ_since: float | None = None
         self._told_different = ""
@@ -238,6 +238,11 @@ class Ownership:
         if self.locks.owned():
             return "owner"
         return "joining" if self.membership.last_assignment is None or not self.locks.has_caught_up else "standby"
+
+    @property
+    def is_fit(self) -> bool:
+        """Return whether Aries can be reached, as far as this process knows."""
+        return self._unfit_since is None or self._publishing.has_session
 
     @property
     def is_suspended(self) -> bool:
@@ -468,19 +473,25 @@ class Ownership:
 
     def _check_fitness(self, now: float) -> None:
         """Let others be preferred while this process owns shards and cannot reach Aries."""
-        if self._publishing.has_session or not self.locks.owned():
+        has_session = self._publishing.has_session
+        self._with_session_since = (self._with_session_since or now) if has_session else None
+        if has_session or not self.locks.owned():
             self._without_session_since = None
-            if self._unfit_since is not None and (
-                self._publishing.has_session or now - self._unfit_since > UNFIT_SECONDS
-            ):
-                self._unfit_since, self.is_fit = None, True
+            if self._unfit_since is not None and self._is_fit_again(self._unfit_since, now):
+                self._unfit_since = None
                 self.membership.rejoin()
             return
         self._without_session_since = self._without_session_since or now
         if self.is_fit and now - self._without_session_since > UNREACHABLE_SECONDS:
-            self._unfit_since, self.is_fit = now, False
+            self._unfit_since = now
             log.error(log_events.ARIES_UNREACHABLE, shards=self.locks.owned())
             self.membership.rejoin()
+
+    def _is_fit_again(self, unfit_since: float, now: float) -> bool:
+        """Return whether others may know it: those that Aries was away for, too, have had time to reconnect."""
+        if self._with_session_since is None:
+            return now - unfit_since > UNFIT_SECONDS
+        return now - self._with_session_since > UNREACHABLE_SECONDS
 
     def _check_plans(self, now: float) -> None:
         different = self.different_plans

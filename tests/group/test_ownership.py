@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,6 +87,24 @@ def test_an_owner_without_a_session_lets_others_be_preferred(begun: Begun) -> No
     ownership._check_fitness(1002.0 + UNREACHABLE_SECONDS)
     assert not ownership.is_fit
     ownership._check_fitness(1002.0 + UNREACHABLE_SECONDS + UNFIT_SECONDS)
+    assert ownership.is_fit
+
+
+def test_an_owner_that_reaches_aries_again_lets_the_others_reconnect_first(begun: Begun) -> None:
+    """Whoever joins for another reason says so at once; by itself it asks for no rebalance that would take theirs."""
+    ownership = begun.member.ownership
+    own(ownership, 0, 1000.0)
+    ownership._check_fitness(1000.0)
+    ownership._check_fitness(1001.0 + UNREACHABLE_SECONDS)
+    ownership.membership._must_join.clear()
+    begun.bridge.client.session = SimpleNamespace(authenticated=True)  # type: ignore[assignment] # as far as it is asked
+    ownership._check_fitness(1100.0)
+    assert (ownership.is_fit, ownership._about().fit, ownership.membership._must_join.is_set()) == (True, True, False)
+    ownership._check_fitness(1100.0 + UNREACHABLE_SECONDS)
+    assert not ownership.membership._must_join.is_set()
+    ownership._check_fitness(1101.0 + UNREACHABLE_SECONDS)
+    assert ownership.membership._must_join.is_set()
+    begun.bridge.client.session = None
     assert ownership.is_fit
 
 
