@@ -107,7 +107,34 @@ class _Partition:
     former: Mark | None = None
     newest_session_id: int = 0
 
-    def forget_former_holders(self, begun: Mark) -> None:
+    def note(self, mark: Mark, now: float) -> None:
+        """Take the next mark, which was read at a monotonic time."""
+        if mark.epoch > self.epoch:  # a claim; or it is no longer read, and this mark stands for it
+            self.newest_claim = mark
+        match mark.kind:
+            case MarkKind.CLAIM:
+                # One who may have begun since: what a compacted topic has left may be no more than a claim.
+                if mark.process not in self.holders:
+                    self.holders[mark.process] = mark, now
+            case MarkKind.HOLD:
+                if (mark.session_id or 0) > self.newest_session_id:
+                    self._forget_former_holders(mark)
+                self.holders[mark.process] = mark, now
+                if self.last is not None and not _is_of(mark, self.last):
+                    self.former = self.last
+                self.last = mark
+            case MarkKind.RELEASE:
+                held = self.holders.get(mark.process)
+                if held is not None and held[0].epoch <= mark.epoch:
+                    del self.holders[mark.process]
+                # Not of one who had only claimed it: it would not show that there was no owner before.
+                is_owners = mark.session_id is not None if self.last is None else _is_of(mark, self.last)
+                if is_owners:
+                    self.last = mark
+        self.epoch = max(self.epoch, mark.epoch)
+        self.newest_session_id = max(self.newest_session_id, mark.session_id or 0)
+
+    def _forget_former_holders(self, begun: Mark) -> None:
         """Take those for stopped that held the shard before a process that has begun a session since.
 
         It has waited for them, and they cannot go on, as they find its claim. A process that reads the log only now
@@ -165,31 +192,7 @@ class ShardLocks:
 
     def note(self, mark: Mark, now: float) -> None:
         """Take a mark that was read at a monotonic time, in the order of its partition."""
-        partition = self._partitions.setdefault(mark.shard, _Partition())
-        if mark.epoch > partition.epoch:  # a claim; or it is no longer read, and this mark stands for it
-            partition.newest_claim = mark
-        match mark.kind:
-            case MarkKind.CLAIM:
-                # One who may have begun since: what a compacted topic has left may be no more than a claim.
-                if mark.process not in partition.holders:
-                    partition.holders[mark.process] = mark, now
-            case MarkKind.HOLD:
-                if (mark.session_id or 0) > partition.newest_session_id:
-                    partition.forget_former_holders(mark)
-                partition.holders[mark.process] = mark, now
-                if partition.last is not None and not _is_of(mark, partition.last):
-                    partition.former = partition.last
-                partition.last = mark
-            case MarkKind.RELEASE:
-                held = partition.holders.get(mark.process)
-                if held is not None and held[0].epoch <= mark.epoch:
-                    del partition.holders[mark.process]
-                # Not of one who had only claimed it: it would not show that there was no owner before.
-                is_owners = mark.session_id is not None if partition.last is None else _is_of(mark, partition.last)
-                if is_owners:
-                    partition.last = mark
-        partition.epoch = max(partition.epoch, mark.epoch)
-        partition.newest_session_id = max(partition.newest_session_id, mark.session_id or 0)
+        self._partition(mark.shard).note(mark, now)
         if mark.process != self._process:
             self._note_session(mark)
 

@@ -113,7 +113,8 @@ class Ingest:
     def drop(self, includes: Callable[[str], bool], reason: str | None) -> int:
         """Drop all records of these symbols that are not acknowledged; return how many.
 
-        Without a reason they are undelivered. Those in flight may have been published. What copies them (latest states) is forgotten, too.
+        Without a reason they are undelivered. Those in flight may have been published. What copies them (latest states)
+        is forgotten, too.
         """
         dropped = self.conflation.drop(includes, reason) + self._buffer.drop(includes, reason)
         if self.latest is not None:

@@ -220,7 +220,9 @@ class RecordBuffer:
     def holds(self, includes: Callable[[str], bool]) -> bool:
         """Return whether a market record of these symbols is not acknowledged yet, or a latest state is in flight."""
         return any(
-            key is not None and includes(key.decode()) for queue in self.queues() for _, key, _, _ in _unpublished(queue)
+            key is not None and includes(key.decode())
+            for queue in self.queues()
+            for _, key, _, _ in _unpublished(queue)
         )
 
     def holds_any(self, topic: AnyTopic) -> bool:
@@ -230,8 +232,9 @@ class RecordBuffer:
     def drop(self, includes: Callable[[str], bool], reason: str | None) -> int:
         """Remove the market records of these symbols, those in flight, too; return how many were counted.
 
-        They are dropped for a reason, or without one undelivered, as the process ends. What is in flight may have been published; the rest of its batch stays. The producer must be replaced if a queue
-        may have nothing of its batch left: it would look as if it had none in flight.
+        They are dropped for a reason, or without one undelivered, as the process ends. What is in flight may have been
+        published; the rest of its batch stays. The producer must be replaced if a queue may have nothing of its batch
+        left: it would look as if it had none in flight.
         """
         dropped = 0
         for queue in self.queues():

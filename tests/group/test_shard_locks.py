@@ -240,9 +240,8 @@ class TestTakingOver:
         assert isinstance(claimed, Claimed)
         assert claimed.newest_session_id == 90
 
-
     def test_a_session_that_no_mark_names(self) -> None:
-        """An owner whose clock is ahead has begun one after its last mark, and was killed before the next: it is smaller."""
+        """An owner whose clock is ahead began one after its last mark, and was killed then: ours is larger."""
         held = msgspec.structs.replace(mark(HOLD, session_id=5), time_us=9_000_000)
         [claimed] = Log(held).own(0)
         assert isinstance(claimed, Claimed)

@@ -19,7 +19,14 @@ TERM = signal.SIGTERM
 
 
 #: What no bridge writes.
-GARBAGE = [b"", b"[]", b"\xff", b'{"kind":"claim","owner":"\xff"}', b'{"a":' * 3000, b'{"kind":"claim","shard":0,"epoch":-1}']
+GARBAGE = [
+    b"",
+    b"[]",
+    b"\xff",
+    b'{"kind":"claim","owner":"\xff"}',
+    b'{"a":' * 3000,
+    b'{"kind":"claim","shard":0,"epoch":-1}',
+]
 
 
 def write(kafka: RealKafka, name: str, values: list[bytes]) -> None:
@@ -68,7 +75,7 @@ async def test_the_topic_is_deleted_and_created_again(
 async def test_records_of_other_clients_in_the_topic_change_nothing(
     kafka: RealKafka, kafka_topics: None, topic_prefix: str
 ) -> None:
-    """Neither garbage nor the marker of a transaction ends a process, moves a shard, or keeps one from being claimed."""
+    """Neither garbage nor a transaction's marker ends a process, moves a shard, or keeps one from being claimed."""
     async with group(kafka, topic_prefix) as running:
         owner, standby = await running.start_owner(), await running.start_standby()
         await asyncio.to_thread(write, kafka, f"{topic_prefix}.shards", GARBAGE)
