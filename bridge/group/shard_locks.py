@@ -180,6 +180,8 @@ class ShardLocks:
         self._locks: dict[int, _Lock] = {}
         self._wanted: frozenset[int] = frozenset()
         self._claimed_at: dict[int, float] = {}
+        #: Those whose claim could not be written and was repeated soon, once.
+        self._claimed_again: set[int] = set()
         self._caught_up_at: float | None = None
         self._read_until: float | None = None
         self._is_suspended = False
@@ -218,6 +220,7 @@ class ShardLocks:
         wanted = frozenset(shards)
         for shard in wanted - self._wanted:
             self._claimed_at.pop(shard, None)
+            self._claimed_again.discard(shard)
         self._wanted = wanted
 
     @property
@@ -353,7 +356,9 @@ class ShardLocks:
         lock.sending_since, lock.not_before = None, now + WRITE_AGAIN_SECONDS
         if mark.kind is MarkKind.CLAIM and lock.state is LockState.CLAIMING and not self._is_newest(mark.shard, lock):
             del self._locks[mark.shard]
-            self._claimed_at[mark.shard] = lock.not_before - CLAIM_AGAIN_SECONDS
+            if mark.shard not in self._claimed_again:  # a broker may only lead no more; else it would cost other shards
+                self._claimed_again.add(mark.shard)
+                self._claimed_at[mark.shard] = lock.not_before - CLAIM_AGAIN_SECONDS
 
     # -- what changes -------------------------------------------------------------------------------------------
 

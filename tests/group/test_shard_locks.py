@@ -134,7 +134,10 @@ class TestClaiming:
         assert kinds(log.due()) == [(CLAIM, 0, 1)]
 
     def test_a_claim_that_cannot_be_written_is_repeated(self) -> None:
-        """An error of Kafka ends the attempt at once, the next one comes soon: a broker may only lead no more."""
+        """An error of Kafka ends the attempt at once, the next one comes soon, as a broker may only lead no more.
+
+        Those after that come later: each takes the connection of the other shards' marks with it.
+        """
         log = Log()
         log.locks.want([0])
         log.locks.failed(log.due()[0], log.now)
@@ -142,6 +145,11 @@ class TestClaiming:
         assert log.due() == []
         assert log.locks.next_due(log.now) == pytest.approx(WRITE_AGAIN_SECONDS)
         log.pass_seconds(WRITE_AGAIN_SECONDS + MOMENT)
+        [claim] = log.due()
+        log.locks.failed(claim, log.now)
+        log.pass_seconds(WRITE_AGAIN_SECONDS + MOMENT)
+        assert log.due() == []
+        log.pass_seconds(CLAIM_AGAIN_SECONDS)
         assert kinds(log.due()) == [(CLAIM, 0, 1)]
 
     def test_a_failed_claim_that_is_in_the_log_counts(self) -> None:
