@@ -1,13 +1,22 @@
-"""Wall-clock time in µs since 1970, and session ids that only increase."""
+"""Wall-clock time in µs since 1970, session ids that only increase, and a clock for leases."""
 
 from __future__ import annotations
 
 import time
+from typing import Final
+
+#: Linux: as the monotonic clock, but it does not stand still while the machine is suspended.
+_BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def wall_us() -> int:
     """Return the wall-clock time in µs since 1970-01-01 UTC."""
     return time.time_ns() // 1000
+
+
+def boot_seconds() -> float:
+    """Return the seconds of a clock that is never set, and goes on while the machine is suspended if there is one."""
+    return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
 class SessionIds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, shard_of
@@ -96,24 +97,41 @@ class GroupMember:
         includes, locks = self._includes(shard), self.ownership.locks
         received = self._received(shard)
         self._end(shard)
-        seconds = self._settings.bridge_drain_seconds
-        if cause is Cause.STOPPED:  # no process waits for it yet; but that it is released should still be said in time
-            seconds = max(seconds / 2, seconds - STOP_MARGIN_SECONDS)
-        else:
-            seconds = min(seconds, MAX_DRAIN_SECONDS)
-        await self._wait_while(lambda: self._ingest.release_all(wall_us()) or self._buffer.holds(includes), seconds)
+        drain, seconds = self._drain_own, min(self._settings.bridge_drain_seconds, MAX_DRAIN_SECONDS)
+        if cause is Cause.STOPPED:  # that it is released should still be said in time
+            seconds = self._settings.bridge_drain_seconds
+            drain, seconds = self._drain_all, max(seconds / 2, seconds - STOP_MARGIN_SECONDS)
+        await drain(includes, seconds)
         while locks.state(shard) is LockState.SUSPENDED:  # Kafka is away: to the end of the drain, as any bridge
             await self._wait_while(lambda: locks.state(shard) is LockState.SUSPENDED, seconds)
-            await self._wait_while(lambda: self._buffer.holds(includes), seconds)
+            await drain(includes, seconds)
         if shard not in self._control.sessions:
             return  # it was lost meanwhile, and that is announced
         if self._buffer.holds(includes):
             # What is in flight may not arrive after the release, and its queue must not send on beside it.
             self._publisher.cut("records of a released shard were not acknowledged in time")
-        if not self._ingest.drop(includes, HANDED_OVER):
+        if not self._ingest.drop(includes, None if cause is Cause.STOPPED else HANDED_OVER):
             self._published[shard] = received
         self._control.release(shard, reason=_REASONS.get(cause, f"claimed by {other}"))
         await self._wait_while(lambda: self._buffer.holds_any(Topic.CONTROL), ANNOUNCE_SECONDS)
+
+    async def _drain_own(self, includes: Callable[[str], bool], timeout_seconds: float) -> None:
+        """Wait until all records of these symbols are acknowledged."""
+        await self._wait_while(
+            lambda: self._ingest.release_all(wall_us()) or self._buffer.holds(includes), timeout_seconds
+        )
+
+    async def _drain_all(self, includes: Callable[[str], bool], timeout_seconds: float) -> None:
+        """Wait until all records are acknowledged, those of blocked topics only a little longer than the others.
+
+        At a stop nothing of other shards is read any more either, and the next owner waits for this.
+        """
+        del includes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while self._ingest.release_all(wall_us()):
+                    await self._publisher.drained()
+                await self._publisher.drained()
 
     def lose(self, shard: int) -> None:
         """Drop what was read of a shard: another process may publish it."""

@@ -283,6 +283,28 @@ async def test_a_release_waits_until_everything_is_published() -> None:
     assert begun.member.progress(0).session_id == 100
 
 
+async def test_a_release_waits_for_latest_states_that_are_under_way() -> None:
+    """They would be taken out of a batch that is not answered yet, and what waits behind it would never be sent."""
+    begun = Begun(BRIDGE_LATEST="true")
+    begun.member.claim(claimed(0))
+    begun.start_session(100)
+    begun.ingest(OF[0])
+    begun.acknowledge()
+    assert begun.bridge.ingest.latest is not None
+    for _ in begun.bridge.ingest.latest.release():
+        pass
+    [under_way] = begun.buffer.take_ready()
+    begun.buffer.start_batch(under_way, len(under_way.waiting), now=0)
+    release = asyncio.create_task(begun.member.release(0, Cause.CLAIMED, "b"))
+    await asyncio.sleep(2 * group_member._POLL_SECONDS)
+    assert len(under_way.in_flight) == len(OF[0])
+    assert "SHARD_RELEASED" not in [one["kind"] for one in await begun.announced()]
+    begun.buffer.acknowledge(under_way)
+    await eventually(lambda: begun.buffer.holds_any(Topic.CONTROL), "the announcement")
+    begun.acknowledge()
+    await release
+
+
 async def test_a_release_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Kafka has not acknowledged in time is dropped, visibly, and cannot arrive any more."""
     monkeypatch.setattr(group_member, "MAX_DRAIN_SECONDS", 0.05)
@@ -299,6 +321,20 @@ async def test_a_release_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) ->
     assert {reason for _, reason in begun.accounts.dropped} == {"handed_over"}
     assert begun.accounts.balance == 0
     assert len(cut) == 1
+
+
+async def test_what_a_stop_cannot_publish_is_undelivered() -> None:
+    """As that of any bridge: the exit code says so. Nothing of the shard may follow, whoever waits for it."""
+    begun = Begun(BRIDGE_DRAIN_SECONDS="0.1")
+    begun.member.claim(claimed(0))
+    begun.start_session(100)
+    begun.ingest(OF[0])
+    await begun.member.release(0, Cause.STOPPED, "")
+    assert not begun.accounts.dropped
+    assert begun.accounts.undelivered.total() == 2 * len(OF[0])
+    assert begun.accounts.balance == 0
+    assert await begun.waiting(*MARKET_DATA) == []
+    assert begun.bridge.give_up() == 2 * len(OF[0])
 
 
 async def test_a_shard_that_is_lost_while_it_is_released() -> None:

@@ -134,10 +134,16 @@ class KnownMarks:
 
     # -- holders ------------------------------------------------------------------------------------------------
 
-    @property
-    def newest_session_id(self) -> int:
-        """Return the largest session of all marks."""
-        return max((partition.newest_session_id for partition in self._partitions.values()), default=0)
+    def newest_session_id(self, shard: int) -> int:
+        """Return the largest session of all marks, and of those that former owners of our symbols may have begun since.
+
+        A session is named by its owner's clock, which may be ahead of ours, and can begin while the lease lasts.
+        """
+        partitions = self._partitions.values()
+        marks = (mark for one in partitions for mark in (one.last, one.former) if mark is not None)
+        held = (mark for mark in marks if mark.kind is MarkKind.HOLD and mark.process != self._process)
+        possible = (mark.time_us + mark.lease_ms * 1000 for mark in held if self.excludes(mark, shard))
+        return max(*(partition.newest_session_id for partition in partitions), *possible, 0)
 
     def last(self, shard: int) -> Mark | None:
         """Return the newest mark of the last holder of a shard, None if it had none."""
@@ -161,15 +167,14 @@ class KnownMarks:
         ]
         return max(holding, key=lambda held: held[0].epoch, default=None)
 
+    def held_by(self, shard: int, now: float) -> str | None:
+        """Return which other process holds our symbols, whatever its epoch; None if none does."""
+        return next((mark.owner for mark in self._others(shard, now) if mark.kind is MarkKind.HOLD), None)
+
     def is_free(self, shard: int, now: float) -> bool:
         """Return whether every other process that may have published our symbols has stopped."""
-        if self.count_in_force != self._shards:
+        if self.count_in_force != self._shards or any(self._others(shard, now)):
             return False
-        for number, partition in self._partitions.items():
-            for process, (mark, lease_end) in partition.holders.items():
-                excludes = number == shard or mark.shards != self._shards
-                if excludes and process != self._process and now < lease_end:
-                    return False
         # The marks of a holder may have been in a topic that was deleted.
         assert self._caught_up_at is not None
         return self._partition(shard).last is not None or now >= self._caught_up_at + LEASE_SECONDS
@@ -182,6 +187,17 @@ class KnownMarks:
                     yield lease_end
         if self._caught_up_at is not None and self._partition(shard).last is None:
             yield self._caught_up_at + LEASE_SECONDS
+
+    def excludes(self, mark: Mark, shard: int) -> bool:
+        """Return whether the process of a mark publishes symbols of a shard of ours while it holds its own."""
+        return mark.shard == shard or mark.shards != self._shards
+
+    def _others(self, shard: int, now: float) -> Iterator[Mark]:
+        """Yield the newest marks of other processes that may hold some of our symbols."""
+        for partition in self._partitions.values():
+            for process, (mark, lease_end) in partition.holders.items():
+                if process != self._process and self.excludes(mark, shard) and now < lease_end:
+                    yield mark
 
     def _partition(self, shard: int) -> _Partition:
         return self._partitions.setdefault(shard, _Partition())

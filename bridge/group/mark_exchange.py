@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
@@ -11,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from bridge import log_events
 from bridge.backoff import Backoff
+from bridge.clock import boot_seconds
 from bridge.errors import BridgeError, KafkaUnreachable
 from bridge.group.marks import MarkKind
 from bridge.group.marks_topic import MarkReader, MarkWriter
@@ -97,22 +97,22 @@ class MarkExchange:
 
     async def _follow(self, reader: MarkReader, backoff: Backoff) -> None:
         while True:
-            since = time.monotonic()
+            since = boot_seconds()
             ends = await reader.ends()
             self.problem = ""
             backoff.reset()
             while not await reader.has_read(ends):
                 self._note(await reader.read(CLAIMING_POLL_SECONDS))
-            self._locks.marks.caught_up(since, time.monotonic())
+            self._locks.marks.caught_up(since, boot_seconds())
             self.caught_up.set()
             self._wake.set()
             while not self._locks.needs_reading:
                 self._note(await reader.read(CLAIMING_POLL_SECONDS if self._locks.is_changing else POLL_SECONDS))
 
     def _note(self, marks: Iterable[Mark]) -> None:
-        now = time.monotonic()
+        now = boot_seconds()
         for mark in marks:
-            self._locks.marks.note(mark, now)
+            self._locks.note(mark, now)
             if mark.kind is MarkKind.RELEASE and mark.process != self._process:
                 self._on_release()
         self._wake.set()
@@ -126,7 +126,7 @@ class MarkExchange:
 
     def write(self, mark: Mark) -> None:
         """Write a mark, and tell the locks whether that succeeded."""
-        task = asyncio.create_task(self._write_and_note(mark, time.monotonic()), name=f"group {mark.kind}")
+        task = asyncio.create_task(self._write_and_note(mark, boot_seconds()), name=f"group {mark.kind}")
         self._writing.add(task)
         task.add_done_callback(self._written)
 
@@ -138,10 +138,10 @@ class MarkExchange:
         try:
             await self._writer.write(mark)
         except KafkaUnreachable as error:
-            self._locks.failed(mark, time.monotonic())
+            self._locks.failed(mark, boot_seconds())
             self._note_problem(str(error))
         else:
-            self._locks.written(mark, sent_at, time.monotonic())
+            self._locks.written(mark, sent_at, boot_seconds())
             self.problem = ""
 
     def _note_problem(self, reason: str) -> None:

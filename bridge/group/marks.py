@@ -6,7 +6,7 @@ A mark is JSON, so that any console consumer shows it; its key is the number of 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,13 @@ HOLD_INTERVAL_SECONDS: Final = 1.0
 LEASE_SECONDS: Final = 5.0
 #: By how much earlier an owner stops than others may begin, so that what it has just written has arrived.
 LEASE_MARGIN_SECONDS: Final = 1.0
+
+
+#: The longest lease that others wait for: what claims a longer one was not written by a bridge.
+MAX_LEASE_MS: Final = 60_000
+#: What numbers may be. A record of another client must not become an epoch or a session that no bridge can exceed, or
+#: that Avro cannot hold; above it there is room, and no usual "largest number" is just below it.
+_Number = Annotated[int, msgspec.Meta(ge=0, le=3 << 60)]
 
 
 class MarkKind(StrEnum):
@@ -40,15 +47,15 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kind: MarkKind
-    shard: int
-    shards: int
-    epoch: int
+    shard: _Number
+    shards: Annotated[int, msgspec.Meta(ge=1, le=3 << 60)]
+    epoch: _Number
     owner: str
     process: str
-    session_id: int | None = None
-    last_data_us: int | None = None
-    lease_ms: int = round(LEASE_SECONDS * 1000)
-    time_us: int = 0
+    session_id: _Number | None = None
+    last_data_us: _Number | None = None
+    lease_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_LEASE_MS)] = round(LEASE_SECONDS * 1000)
+    time_us: _Number = 0
 
     @property
     def tenure(self) -> tuple[str, int]:
@@ -66,8 +73,11 @@ def encode(mark: Mark) -> tuple[bytes, bytes]:
 
 
 def decode(value: bytes | None) -> Mark | None:
-    """Return the mark of a record, None if it is none: a later version of the bridge may write other records."""
+    """Return the mark of a record, None if it is none: a later version of the bridge may write other records.
+
+    Whatever anybody writes ends no process: all of them would read it, and again after each start.
+    """
     try:
         return _decoder.decode(value or b"")
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # text that is not UTF-8, and deep nesting
         return None

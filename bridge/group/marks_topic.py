@@ -55,8 +55,11 @@ class MarkReader:
     async def read(self, timeout_seconds: float) -> Iterable[Mark]:
         """Return the marks that arrive within the timeout; raise ``KafkaUnreachable``."""
         found: list[Mark] = []
-        for records in (await fetch(self._consumer, timeout_seconds)).values():
-            found += (mark for record in records if (mark := marks.decode(record.value)) is not None)
+        for at, records in (await fetch(self._consumer, timeout_seconds)).items():
+            for record in records:
+                mark = marks.decode(record.value)
+                if mark is not None and mark.shard == at.partition:  # else it has no place in the order of its shard
+                    found.append(mark)
         return found
 
     async def ends(self) -> Mapping[TopicPartition, int]:
@@ -68,7 +71,9 @@ class MarkReader:
         await self._assign()
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             ends: Mapping[TopicPartition, int] = await self._asking.end_offsets(self._partitions)
-        if any(ends[partition] < before for partition, before in self._ends.items() if partition in ends):
+        # Not those of the last time alone, which may be long ago: whoever is behind the end has nothing left to read.
+        before = {partition: await self._consumer.position(partition) for partition in self._partitions}
+        if any(ends[partition] < max(at, self._ends.get(partition, 0)) for partition, at in before.items()):
             raise KafkaUnreachable(f"{self._topic} was deleted and created again; it is read from its beginning")
         self._ends = ends
         return ends

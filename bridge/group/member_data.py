@@ -43,7 +43,7 @@ def decode_member(data: bytes | None) -> Member | None:
     """Return what a member says of itself, None if it is no bridge, or one of another version."""
     try:
         return _member.decode(data or b"")
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # text that is not UTF-8, and deep nesting
         return None
 
 
@@ -51,5 +51,5 @@ def decode_members(data: bytes | None) -> tuple[Member, ...]:
     """Return the members of a generation, none if the leader was no bridge."""
     try:
         return _members.decode(data or b"").members
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # text that is not UTF-8, and deep nesting
         return ()

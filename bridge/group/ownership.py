@@ -17,7 +17,7 @@ import structlog
 import bridge as package
 from bridge import log_events
 from bridge.aries.subscriptions.shards import ordinal
-from bridge.clock import wall_us
+from bridge.clock import boot_seconds, wall_us
 from bridge.group.fitness import Fitness
 from bridge.group.mark_exchange import MarkExchange, MarkSettings
 from bridge.group.member_data import Member
@@ -192,7 +192,7 @@ class Ownership:
 
     def may_publish(self) -> bool:
         """Return whether the leases last of all shards that are ours; it is asked before each write."""
-        return self.locks.may_publish(time.monotonic())
+        return self.locks.may_publish(boot_seconds())
 
     def plan_changed(self) -> None:
         """Tell the others of another plan of ours."""
@@ -248,12 +248,12 @@ class Ownership:
 
     def shards(self) -> list[ShardStatus]:
         """Return all shards of the number that this process is configured with."""
-        now = time.monotonic()
+        now = boot_seconds()
         return [shard_status(self.locks, self._instance, shard, now) for shard in self._all_shards()]
 
     def shards_without_owner(self) -> int:
         """Return how many shards of the number in force have no owner."""
-        return shards_without_owner(self.locks, self._settings.bridge_shards, time.monotonic())
+        return shards_without_owner(self.locks, self._settings.bridge_shards, boot_seconds())
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -273,7 +273,7 @@ class Ownership:
         """Let the locks decide whenever something was read, acknowledged, or is due."""
         while True:
             self._wake.clear()
-            now = time.monotonic()
+            now = boot_seconds()
             for event in self.locks.step(now):
                 self._handle(event)
             for shard in self.locks.owned():
@@ -282,7 +282,7 @@ class Ownership:
                 self.exchange.write(mark)
             self._turned.set()
             try:
-                async with asyncio.timeout(self.locks.next_due(time.monotonic())):
+                async with asyncio.timeout(self.locks.next_due(boot_seconds())):
                     await self._wake.wait()
             except TimeoutError:
                 pass

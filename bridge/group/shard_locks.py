@@ -111,6 +111,9 @@ class _Lock:
     resumes_as: LockState = LockState.OWNED
     cause: Cause = Cause.CLAIMED
     other: str = ""
+    #: The largest session of all marks when it became ours, and who has had a larger one than that and ours since.
+    newest_session_id: int = 0
+    overtaken_by: str | None = None
 
 
 class ShardLocks:
@@ -124,6 +127,8 @@ class ShardLocks:
         self._wanted: frozenset[int] = frozenset()
         #: When a shard that is assigned may be claimed again.
         self._claim_not_before: dict[int, float] = {}
+        #: Those whose claim could not be written and was repeated soon, once.
+        self._claimed_again: set[int] = set()
         self._is_suspended = False
         self._events: list[LockEvent] = []
         self._releases: list[Mark] = []
@@ -132,11 +137,29 @@ class ShardLocks:
 
     # -- what is known ------------------------------------------------------------------------------------------
 
+    def note(self, mark: Mark, now: float) -> None:
+        """Take a mark that was read at a monotonic time, in the order of its partition."""
+        self.marks.note(mark, now)
+        if mark.process != self._process:
+            self._note_session(mark)
+
+    def _note_session(self, mark: Mark) -> None:
+        """Note who has begun a session of our symbols while they were ours: consumers ignore smaller ones since.
+
+        It had an epoch that is no larger than ours, as a process has that starts where marks were deleted.
+        """
+        for shard in self.owned():
+            lock = self._locks[shard]
+            latest = max(lock.newest_session_id, self.progress.get(shard, Progress()).session_id or 0)
+            if self.marks.excludes(mark, shard) and (mark.session_id or 0) > latest:
+                lock.overtaken_by = mark.owner
+
     def want(self, shards: Collection[int]) -> None:
         """Claim these shards, as the group assigns them; a shard that is ours stays so until another claims it."""
         wanted = frozenset(shards)
         for shard in wanted - self._wanted:
             self._claim_not_before.pop(shard, None)
+            self._claimed_again.discard(shard)
         self._wanted = wanted
 
     @property
@@ -203,8 +226,8 @@ class ShardLocks:
         marks, self._releases = self._releases, []
         if not self.marks.has_caught_up:
             return marks
-        for shard in sorted(self._wanted - self._locks.keys()):
-            if self._claim_not_before.get(shard, now) <= now and self.marks.may_claim(shard):
+        for shard in self._unclaimed():
+            if self._claim_not_before.get(shard, now) <= now:
                 self._claim_later(shard, now)
                 self._locks[shard] = _Lock(self.marks.epoch(shard) + 1, LockState.CLAIMING, now)
                 marks.append(self._mark(MarkKind.CLAIM, shard))
@@ -227,6 +250,7 @@ class ShardLocks:
                     times.append(max((lock.sent_at or now) + HOLD_INTERVAL_SECONDS, lock.not_before))
                 if lock.lease_end > now:
                     times.append(lock.lease_end)
+        times.extend(self._claim_not_before.get(shard, now) for shard in self._unclaimed())
         return max(0.01, min(times) - now)
 
     def written(self, mark: Mark, sent_at: float, now: float) -> None:
@@ -252,6 +276,9 @@ class ShardLocks:
         is_claiming = mark.kind is MarkKind.CLAIM and lock.state is LockState.CLAIMING
         if is_claiming and not self.marks.is_newest_claim(mark.shard, lock.epoch):
             del self._locks[mark.shard]
+            if mark.shard not in self._claimed_again:  # a broker may only lead no more; else it would cost other shards
+                self._claimed_again.add(mark.shard)
+                self._claim_not_before[mark.shard] = lock.not_before
 
     # -- what changes -------------------------------------------------------------------------------------------
 
@@ -303,8 +330,9 @@ class ShardLocks:
                 del self._locks[shard]  # its claim is not in the log: once more
             return
         if self._is_read_back(lock) and self.marks.is_free(shard, now) and now < lock.lease_end:
-            lock.state, lock.acknowledged_at = LockState.OWNED, None
-            self._events.append(self._claimed(shard))
+            claimed = self._claimed(shard)
+            lock.state, lock.acknowledged_at, lock.newest_session_id = LockState.OWNED, None, claimed.newest_session_id
+            self._events.append(claimed)
 
     def _step_owned(self, shard: int, lock: _Lock, now: float) -> None:
         other = self.marks.superseded_by(shard, lock.epoch)
@@ -315,7 +343,7 @@ class ShardLocks:
             self._suspend(lock, now)
 
     def _step_suspended(self, shard: int, lock: _Lock, now: float) -> None:
-        other = self.marks.superseded_by(shard, lock.epoch)
+        other = self.marks.superseded_by(shard, lock.epoch) or lock.overtaken_by or self.marks.held_by(shard, now)
         if other is not None:
             self._claim_later(shard, now)
             self._lose(shard, other)
@@ -348,6 +376,10 @@ class ShardLocks:
 
     # -- rules --------------------------------------------------------------------------------------------------
 
+    def _unclaimed(self) -> list[int]:
+        """Return the shards to claim as soon as they may be claimed again."""
+        return sorted(shard for shard in self._wanted - self._locks.keys() if self.marks.may_claim(shard))
+
     def _is_hold_due(self, shard: int, lock: _Lock, now: float) -> bool:
         if lock.state is LockState.CLAIMING:
             return self.marks.is_newest_claim(shard, lock.epoch) and self.marks.is_free(shard, now)
@@ -363,7 +395,7 @@ class ShardLocks:
         former, cause = self.marks.former(shard), Cause.FIRST
         if former is not None:
             cause = Cause.RELEASED if former.kind is MarkKind.RELEASE else Cause.EXPIRED
-        return Claimed(shard, cause, former, self.marks.newest_session_id)
+        return Claimed(shard, cause, former, self.marks.newest_session_id(shard))
 
     def _claim_later(self, shard: int, now: float) -> None:
         """Let another process have a shard for a while; if it stays assigned to us, it is claimed again."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 #: Why a dead letter is dropped that is beyond the rate limit.
 RATE_LIMIT: Final = "rate_limit"
-#: Reasons of dropped records in a group: another process may publish the shard, or they were not published in time.
+#: Reasons of dropped records in a group: another process may publish the shard, or one that waits for it would wait too
+#: long until they are published.
 LEASE_LOST: Final = "lease_lost"
 HANDED_OVER: Final = "handed_over"
 
@@ -44,6 +45,13 @@ class Accounts:
     #: Latest states: acknowledged, and rejected by Kafka or too large. They are copies.
     latest_published: Counter[LatestTopic] = field(default_factory=Counter)
     latest_rejected: int = 0
+
+    def note_lost(self, topic: Topic, reason: str | None, records: int) -> None:
+        """Count records as dropped for a reason; without one as undelivered: the process ends."""
+        if reason is None:
+            self.undelivered[topic] += records
+        else:
+            self.dropped[topic, reason] += records
 
     def totals(self) -> dict[str, int]:
         """Return each account's total, by the names that ``aries.control`` carries."""

@@ -148,13 +148,13 @@ class Conflation:
             conflated.fields["after_gap"] = True
         return conflated is not None
 
-    def drop(self, includes: Callable[[str], bool], reason: str) -> int:
-        """Drop what waits of these symbols; return how many records that is."""
+    def drop(self, includes: Callable[[str], bool], reason: str | None) -> int:
+        """Drop what waits of these symbols, as ``RecordBuffer.drop`` does; return how many records that is."""
         dropped = 0
         for queue, waiting in list(self._waiting.items()):
             for symbol in [symbol for symbol in waiting if includes(symbol)]:
                 self._buffer.charge(queue, -waiting.pop(symbol).cost_bytes)
-                self._accounts.dropped[queue.line_topic, reason] += 1
+                self._accounts.note_lost(queue.line_topic, reason, 1)
                 self._accounts.pending -= 1
                 dropped += 1
             if not waiting:

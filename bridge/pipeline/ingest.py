@@ -110,10 +110,11 @@ class Ingest:
         """Publish the market status from now on, or not."""
         self._router.set_market_status(wanted=wanted)
 
-    def drop(self, includes: Callable[[str], bool], reason: str) -> int:
+    def drop(self, includes: Callable[[str], bool], reason: str | None) -> int:
         """Drop all records of these symbols that are not acknowledged; return how many.
 
-        Those in flight may have been published. What copies them (latest states) is forgotten, too.
+        Without a reason they are undelivered. Those in flight may have been published. What copies them (latest states)
+        is forgotten, too.
         """
         dropped = self.conflation.drop(includes, reason) + self._buffer.drop(includes, reason)
         if self.latest is not None:

@@ -17,7 +17,7 @@ from bridge.pipeline.partition_queue import RECORD_OVERHEAD_BYTES, PartitionQueu
 from bridge.topics import MARKET_DATA, OWN_RECORDS, LatestTopic, Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from bridge.pipeline.accounts import Accounts
     from bridge.pipeline.partition_queue import Record
@@ -218,23 +218,23 @@ class RecordBuffer:
             self._accounts.pending -= 1
 
     def holds(self, includes: Callable[[str], bool]) -> bool:
-        """Return whether a market record of these symbols is not acknowledged yet."""
+        """Return whether a market record of these symbols is not acknowledged yet, or a latest state is in flight."""
         return any(
             key is not None and includes(key.decode())
             for queue in self.queues()
-            if queue.topic in MARKET_DATA
-            for _, key, _, _ in chain(queue.suspects, queue.in_flight, queue.waiting)
+            for _, key, _, _ in _unpublished(queue)
         )
 
     def holds_any(self, topic: AnyTopic) -> bool:
         """Return whether a record of a topic is not acknowledged yet."""
         return any(map(len, self._queues[topic]))
 
-    def drop(self, includes: Callable[[str], bool], reason: str) -> int:
-        """Remove the market records of these symbols, those in flight, too; return how many were counted as dropped.
+    def drop(self, includes: Callable[[str], bool], reason: str | None) -> int:
+        """Remove the market records of these symbols, those in flight, too; return how many were counted.
 
-        What is in flight may have been published; the rest of its batch stays. The producer must be replaced if a queue
-        may have nothing of its batch left: it would look as if it had none in flight.
+        They are dropped for a reason, or without one undelivered, as the process ends. What is in flight may have been
+        published; the rest of its batch stays. The producer must be replaced if a queue may have nothing of its batch
+        left: it would look as if it had none in flight.
         """
         dropped = 0
         for queue in self.queues():
@@ -244,7 +244,7 @@ class RecordBuffer:
                 self.charge(queue, -sum(map(size_of, removed)))
                 if removed and not isinstance(topic, LatestTopic):
                     self._accounts.pending -= len(removed)
-                    self._accounts.dropped[topic, reason] += len(removed)
+                    self._accounts.note_lost(topic, reason, len(removed))
                     dropped += len(removed)
         return dropped
 
@@ -324,3 +324,10 @@ class RecordBuffer:
             self._accounts.dead_lettered.update(reason or "" for *_, reason in records)
         else:
             self._accounts.published[topic] += len(records)
+
+
+def _unpublished(queue: PartitionQueue) -> Iterable[Record]:
+    """Return what a shard's release waits for: of copies only those that a batch in flight has."""
+    if queue.topic in MARKET_DATA:
+        return chain(queue.suspects, queue.in_flight, queue.waiting)
+    return queue.in_flight if isinstance(queue.topic, LatestTopic) else ()

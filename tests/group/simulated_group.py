@@ -150,7 +150,7 @@ class SimulatedGroup:
                 process.lags[number] = self.now + self._random.uniform(0, 8)
             end = start if process.lags.get(number, 0.0) > self.now else len(log)
             for mark in log[start:end]:
-                process.locks.marks.note(mark, clock)
+                process.locks.note(mark, clock)
             process.read[number] = max(start, end)
         if process.barrier is None and process.locks.needs_reading:
             process.barrier = clock, {number: len(log) for number, log in self.logs.items()}

@@ -25,7 +25,7 @@ def mark(kind: MarkKind, shard: int, owner: str, epoch: int = 1) -> Mark:
 def owner_of_shard_0(now: float) -> ShardLocks:
     """Return the locks of a process that owns shard 0."""
     locks = ShardLocks(process="a", owner="a", shards=2, wall_clock=lambda: 0)
-    locks.marks.note(mark(MarkKind.RELEASE, 0, "z", 0), now)
+    locks.note(mark(MarkKind.RELEASE, 0, "z", 0), now)
     locks.marks.caught_up(now, now)
     locks.want([0])
     write_all(locks, now)
@@ -40,7 +40,7 @@ def owner_of_shard_0(now: float) -> ShardLocks:
 def write_all(locks: ShardLocks, now: float) -> None:
     """Let the log take what is due."""
     for one in locks.due(now):
-        locks.marks.note(one, now)
+        locks.note(one, now)
         locks.written(one, now, now)
 
 
@@ -73,7 +73,7 @@ def test_a_process_that_stops_while_kafka_is_away_loses_what_another_claims() ->
     locks = owner_of_shard_0(100.0)
     locks.step(106.0)
     locks.give_back([0], Cause.STOPPED)
-    locks.marks.note(mark(MarkKind.CLAIM, 0, "b", epoch=9), 107.0)
+    locks.note(mark(MarkKind.CLAIM, 0, "b", epoch=9), 107.0)
     assert Lost(0, "b") in locks.step(107.0)
     assert locks.owned() == []
 
@@ -81,7 +81,7 @@ def test_a_process_that_stops_while_kafka_is_away_loses_what_another_claims() ->
 def test_a_shard_that_another_claims_is_lost_if_it_is_not_released_in_time() -> None:
     """What could not be published before the lease has ended is given up."""
     locks = owner_of_shard_0(100.0)
-    locks.marks.note(mark(MarkKind.CLAIM, 0, "b", epoch=9), 101.0)
+    locks.note(mark(MarkKind.CLAIM, 0, "b", epoch=9), 101.0)
     assert locks.step(101.0) == [ReleaseRequested(0, Cause.CLAIMED, "b")]
     assert Lost(0, "b") in locks.step(106.0)
 
@@ -90,8 +90,8 @@ def test_a_claim_that_compaction_has_removed() -> None:
     """The newest hold of shard 0 tells which number of shards is in force, so that others can be claimed."""
     locks = ShardLocks(process="b", owner="b", shards=2)
     now = 100.0
-    locks.marks.note(mark(MarkKind.HOLD, 0, "a"), now)
-    locks.marks.note(mark(MarkKind.RELEASE, 1, "a"), now)
+    locks.note(mark(MarkKind.HOLD, 0, "a"), now)
+    locks.note(mark(MarkKind.RELEASE, 1, "a"), now)
     locks.marks.caught_up(now, now)
     locks.want([1])
     assert locks.marks.count_in_force == 2
@@ -102,7 +102,7 @@ def test_a_process_that_had_only_claimed_a_shard_is_no_former_owner() -> None:
     """Of two that claim a new shard at the same time one gives way; the other one is its first owner all the same."""
     locks = ShardLocks(process="b", owner="b", shards=1)
     given_up = Mark(kind=MarkKind.RELEASE, shard=0, shards=1, epoch=1, owner="a", process="a")
-    locks.marks.note(given_up, 100.0)
+    locks.note(given_up, 100.0)
     locks.marks.caught_up(100.0, 100.0)
     locks.want([0])
     write_all(locks, 100.0)

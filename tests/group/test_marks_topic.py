@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import json
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,10 +80,56 @@ async def test_what_is_no_mark_is_passed_over(broker: EmbeddedBroker, topic_pref
     """A later version may write other records, and a person may write anything."""
     topic = f"{topic_prefix}.shards"
     broker.create_topics([topic])
-    write(broker.bootstrap_servers, topic, [1], values=[b"", b"{}", b'{"kind":"hope"}', b"\xff", b"[]"])
+    write(broker.bootstrap_servers, topic, [1], values=NO_MARKS)
     write(broker.bootstrap_servers, topic, [2])
     async with reading(broker.bootstrap_servers, topic) as reader:
         assert await read_to_end(reader) == [1, 2]
+
+
+NO_MARKS = [
+    b"",
+    b"[]",
+    b'{"kind":"hope"}',
+    b"\xff",
+    b'{"kind":"claim","owner":"\xff"}',
+    b'{"a":' * 3000,
+    b'{"kind":"claim","x":' + b"[" * 20000,
+]
+#: Fields of a mark that no bridge writes.
+IMPOSSIBLE = [
+    {"epoch": -1},
+    {"epoch": 2**63 - 1},
+    {"epoch": 2**64},
+    {"shard": -1},
+    {"shards": 0},
+    {"lease_ms": -1},
+    {"lease_ms": 10**9},
+    {"session_id": 2**63},
+    {"last_data_us": -1},
+    {"time_us": 2**80},
+]
+
+
+@pytest.mark.parametrize(
+    "value", [*NO_MARKS, *(json.dumps({**json.loads(encode(mark(1))[1]), **wrong}).encode() for wrong in IMPOSSIBLE)]
+)
+def test_what_cannot_be_a_mark_is_none(value: bytes) -> None:
+    """Neither ends it the process that reads it, nor counts it: its epoch or session could never be exceeded."""
+    assert decode(value) is None
+
+
+def test_a_mark_that_was_deleted_is_none() -> None:
+    """A tombstone is a record without a value."""
+    assert decode(None) is None
+
+
+async def test_a_mark_on_another_partition_is_passed_over(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """It would have no place in the order of its shard's marks."""
+    topic = f"{topic_prefix}.shards"
+    broker.create_topics([topic])
+    write(broker.bootstrap_servers, topic, [1], shard=1, values=[encode(mark(9, shard=0))[1]])
+    async with reading(broker.bootstrap_servers, topic) as reader:
+        assert await read_to_end(reader) == [1]
 
 
 async def test_partitions_that_are_added_are_read(kafka: RealKafka, topic_prefix: str) -> None:
@@ -118,6 +165,31 @@ async def test_a_topic_that_was_created_again_is_read_from_its_beginning(kafka: 
         write(kafka.bootstrap_servers, topic, [9])
         with pytest.raises(KafkaUnreachable, match="created again"):
             await reader.ends()
+
+
+async def test_nothing_of_a_topic_that_was_created_again_is_missed(kafka: RealKafka, topic_prefix: str) -> None:
+    """The new topic is longer than the old one was when its end was last asked for, and shorter than what was read.
+
+    Either the reader says so, or its consumer has noticed, and reads the new one from its beginning.
+    """
+    topic = f"{topic_prefix}.shards"
+    kafka.create_topic(topic, partitions=1)
+    async with reading(kafka.bootstrap_servers, topic) as reader:
+        assert await read_to_end(reader) == []
+        write(kafka.bootstrap_servers, topic, range(20))
+        read = 0
+        async with asyncio.timeout(30):
+            while read < 20:
+                read += len(list(await reader.read(0.1)))
+        admin = kafka.admin()
+        for deleted in admin.delete_topics([topic], operation_timeout=20).values():
+            deleted.result(timeout=20)
+        kafka.create_topic(topic, partitions=1)
+        write(kafka.bootstrap_servers, topic, range(9))
+        found: list[int] | None = None
+        with suppress(KafkaUnreachable):
+            found = await read_to_end(reader)
+        assert found in (None, list(range(9)))
 
 
 async def test_a_topic_that_is_missing_or_too_small(kafka: RealKafka, topic_prefix: str) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
 
 from bridge import log_events
+from bridge.clock import boot_seconds
 from bridge.group.fitness import UNFIT_SECONDS, UNREACHABLE_SECONDS
+from bridge.group.marks import LEASE_SECONDS
 from bridge.group.member_data import Member
 from bridge.group.membership import Assignment
 from bridge.group.ownership import PLANS_DIFFER_SECONDS
@@ -87,6 +91,28 @@ def test_an_owner_without_a_session_lets_others_be_preferred(begun: Begun) -> No
     assert ownership.fitness.is_fit
 
 
+def test_an_owner_that_reaches_aries_again_lets_the_others_reconnect_first(begun: Begun) -> None:
+    """Whoever joins for another reason says so at once; by itself it asks for no rebalance that would take theirs."""
+    ownership = begun.member.ownership
+    own(ownership, 0, 1000.0)
+    ownership._check_fitness(1000.0)
+    ownership._check_fitness(1001.0 + UNREACHABLE_SECONDS)
+    ownership.membership._must_join.clear()
+    begun.bridge.client.session = SimpleNamespace(authenticated=True)  # type: ignore[assignment] # as far as it is asked
+    ownership._check_fitness(1100.0)
+    assert (ownership.fitness.is_fit, ownership._about().fit, ownership.membership._must_join.is_set()) == (
+        True,
+        True,
+        False,
+    )
+    ownership._check_fitness(1100.0 + UNREACHABLE_SECONDS)
+    assert not ownership.membership._must_join.is_set()
+    ownership._check_fitness(1101.0 + UNREACHABLE_SECONDS)
+    assert ownership.membership._must_join.is_set()
+    begun.bridge.client.session = None
+    assert ownership.fitness.is_fit
+
+
 async def test_a_shard_that_is_lost_ends_its_release(begun: Begun) -> None:
     """The rest is dropped at once, and what the release waits for never touches the shard if it is claimed again."""
     ownership = begun.member.ownership
@@ -118,6 +144,17 @@ async def test_a_stop_waits_until_its_releases_are_written(begun: Begun) -> None
     assert (ownership.locks.owned(), ownership._has_work) == ([], True)
     ownership.locks.due(1000.0)
     assert not ownership._has_work
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="this system has no clock that counts suspensions")
+def test_a_lease_ends_while_the_machine_is_suspended(begun: Begun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The monotonic clock stands still then; another process may have begun when the machine wakes."""
+    ownership = begun.member.ownership
+    own(ownership, 0, boot_seconds())
+    assert ownership.may_publish()
+    later = time.clock_gettime(time.CLOCK_BOOTTIME) + LEASE_SECONDS
+    monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: later}.__getitem__)
+    assert not ownership.may_publish()
 
 
 def test_an_assignment_tells_the_generation(begun: Begun) -> None:

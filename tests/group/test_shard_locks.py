@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from bridge.group.marks import LEASE_MARGIN_SECONDS, LEASE_SECONDS, Mark, MarkKind, Progress
@@ -45,7 +46,7 @@ class Log:
         self.now = 1000.0
         self.locks = ShardLocks(process="me", owner="me", shards=shards, wall_clock=lambda: 1)
         for one in marks:
-            self.locks.marks.note(one, self.now - age_seconds)
+            self.locks.note(one, self.now - age_seconds)
         self.locks.marks.caught_up(self.now - age_seconds, self.now - age_seconds)
 
     def pass_seconds(self, seconds: float) -> list[LockEvent]:
@@ -56,7 +57,7 @@ class Log:
     def read(self, *marks: Mark) -> list[LockEvent]:
         """Read marks of others."""
         for one in marks:
-            self.locks.marks.note(one, self.now)
+            self.locks.note(one, self.now)
         return self.locks.step(self.now)
 
     def due(self) -> list[Mark]:
@@ -66,7 +67,7 @@ class Log:
         """Write what is due, which is read at once; return it."""
         marks = self.due()
         for one in marks:
-            self.locks.marks.note(one, self.now)
+            self.locks.note(one, self.now)
             if is_acknowledged:
                 self.locks.written(one, self.now, self.now)
         return marks
@@ -133,11 +134,20 @@ class TestClaiming:
         assert kinds(log.due()) == [(CLAIM, 0, 1)]
 
     def test_a_claim_that_cannot_be_written_is_repeated(self) -> None:
-        """An error of Kafka ends the attempt at once, the next one comes after a while."""
+        """An error of Kafka ends the attempt at once, the next one comes soon, as a broker may only lead no more.
+
+        Those after that come later: each takes the connection of the other shards' marks with it.
+        """
         log = Log()
         log.locks.want([0])
         log.locks.failed(log.due()[0], log.now)
         assert log.locks.state(0) is None
+        assert log.due() == []
+        assert log.locks.next_due(log.now) == pytest.approx(WRITE_AGAIN_SECONDS)
+        log.pass_seconds(WRITE_AGAIN_SECONDS + MOMENT)
+        [claim] = log.due()
+        log.locks.failed(claim, log.now)
+        log.pass_seconds(WRITE_AGAIN_SECONDS + MOMENT)
         assert log.due() == []
         log.pass_seconds(CLAIM_AGAIN_SECONDS)
         assert kinds(log.due()) == [(CLAIM, 0, 1)]
@@ -147,7 +157,7 @@ class TestClaiming:
         log = Log()
         log.locks.want([0])
         [claim] = log.due()
-        log.locks.marks.note(claim, log.now)
+        log.locks.note(claim, log.now)
         log.locks.failed(claim, log.now)
         log.pass_seconds(WRITE_AGAIN_SECONDS)
         assert kinds(log.due()) == [(HOLD, 0, 1)]
@@ -158,7 +168,7 @@ class TestClaiming:
         log.locks.want([0])
         [claim] = log.due()
         log.read(mark(CLAIM, epoch=1))
-        log.locks.marks.note(claim, log.now)
+        log.locks.note(claim, log.now)
         log.pass_seconds(MOMENT)
         assert log.locks.state(0) is None
         assert kinds(log.due()) == [(RELEASE, 0, 1)]
@@ -238,6 +248,20 @@ class TestTakingOver:
         assert isinstance(claimed, Claimed)
         assert claimed.newest_session_id == 90
 
+    def test_a_session_that_no_mark_names(self) -> None:
+        """An owner whose clock is ahead began one after its last mark, and was killed then: ours is larger."""
+        held = msgspec.structs.replace(mark(HOLD, session_id=5), time_us=9_000_000)
+        [claimed] = Log(held).own(0)
+        assert isinstance(claimed, Claimed)
+        assert claimed.newest_session_id == 9_000_000 + LEASE_SECONDS * 1e6
+
+    def test_a_released_shard_has_had_no_other_session(self) -> None:
+        """Its last mark names the last one, whatever time its clock showed."""
+        release = msgspec.structs.replace(mark(RELEASE, session_id=5), time_us=9_000_000)
+        [claimed] = Log(mark(HOLD), release).own(0)
+        assert isinstance(claimed, Claimed)
+        assert claimed.newest_session_id == 5
+
 
 class TestOwning:
     def test_the_lease_is_renewed_each_second(self) -> None:
@@ -293,6 +317,34 @@ class TestOwning:
         log.pass_seconds(30)
         assert log.read(mark(CLAIM, epoch=2)) == [Lost(0, "other"), Resumed()]
         assert (log.locks.owned(), log.locks.state(0)) == ([], None)
+
+    def test_another_owner_with_a_smaller_epoch(self) -> None:
+        """The marks were deleted, and a process that knows no epoch has begun with the first: the shard is lost."""
+        log = Log(mark(RELEASE, epoch=7))
+        log.own(0)
+        log.pass_seconds(30)
+        assert log.read(mark(CLAIM, epoch=1)) == []  # it waits for our lease
+        log.write()
+        assert log.read(mark(HOLD, epoch=1)) == [Lost(0, "other"), Resumed()]
+
+    def test_an_owner_with_a_smaller_epoch_that_has_released_the_shard(self) -> None:
+        """Its session is larger than ours: consumers would ignore all that we go on to publish."""
+        log = Log(mark(RELEASE, epoch=7))
+        log.own(0)
+        log.locks.progress[0] = Progress(100, 100)
+        log.pass_seconds(30)
+        log.write()
+        log.read(*(mark(kind, epoch=1, session_id=101) for kind in (HOLD, RELEASE)))
+        assert log.locks.owned() == []
+
+    def test_an_owner_with_a_smaller_epoch_that_had_no_session(self) -> None:
+        """It is no reason to give up a shard."""
+        log = Log(mark(RELEASE, epoch=7))
+        log.own(0)
+        log.pass_seconds(30)
+        assert log.read(mark(CLAIM, epoch=1), mark(HOLD, epoch=1), mark(RELEASE, epoch=1)) == []
+        log.write()
+        assert log.catch_up() == [Resumed()]
 
     def test_the_lease_of_one_shard_among_others(self) -> None:
         """It stops all for a moment, then it is given up, and the others go on."""
@@ -421,7 +473,7 @@ class TestWhatIsLeftInTheTopic:
         log = Log()
         log.locks.want([0])
         [claim] = log.due()
-        log.locks.marks.note(claim, log.now)
+        log.locks.note(claim, log.now)
         log.locks.written(claim, log.now, log.now)
         log.read(mark(CLAIM, epoch=1, session_id=None), mark(RELEASE, epoch=1, session_id=None))
         while log.locks.state(0) is not LockState.HOLDING:

@@ -9,6 +9,7 @@ import pytest
 
 from bridge import settings
 from bridge.app import Bridge
+from bridge.clock import boot_seconds
 from bridge.group.marks import Mark, MarkKind, Progress
 from bridge.group.member_data import Member
 from bridge.group.membership import Assignment
@@ -57,7 +58,7 @@ def join(ownership: Ownership, *others: Member, assigned: tuple[int, ...] = ()) 
     members = (Member(instance=own.instance, process=own.process, shards=SHARDS, fingerprint=own.fingerprint), *others)
     ownership.membership.last_assignment = Assignment(3, assigned, members)
     ownership.membership.problem = ""
-    now = time.monotonic()
+    now = boot_seconds()
     ownership.locks.marks.caught_up(now - 60, now - 60)
 
 
@@ -68,7 +69,7 @@ def own(ownership: Ownership, shard: int, since: float) -> None:
     locks.want([shard])
     for _ in range(2):  # claim, hold
         for mark in locks.due(since):
-            locks.marks.note(mark, since)
+            locks.note(mark, since)
             locks.written(mark, since, since)
     locks.marks.caught_up(since + 0.001, since + 0.001)
     locks.step(since + 0.001)
@@ -119,7 +120,7 @@ async def test_a_standby_is_ready_without_a_session() -> None:
     """A standby is ready once Kafka is connected, although nothing was ever acknowledged; it names the owners."""
     bridge, ownership = unstarted()
     join(ownership, member("b", "other", (0, 1)))
-    ownership.locks.marks.note(OTHER, time.monotonic())
+    ownership.locks.note(OTHER, boot_seconds())
     assert not ready(bridge)["kafka"]["ok"]
     bridge.publisher.state.connected = True
     assert ready(bridge) == {
@@ -159,8 +160,8 @@ async def test_an_owner_is_ready_by_its_session_and_its_leases() -> None:
     """An owner has the checks of any bridge, and one of its leases; the status has the shards of the others, too."""
     bridge, ownership = unstarted()
     join(ownership, member("b", "other", (1,)), assigned=(0,))
-    now = time.monotonic()
-    ownership.locks.marks.note(OTHER, now)
+    now = boot_seconds()
+    ownership.locks.note(OTHER, now)
     own(ownership, 0, now)
     ownership.locks.progress[0] = Progress(9)
     checks = ready(bridge)
@@ -195,8 +196,8 @@ async def test_a_suspended_owner_is_not_ready_and_not_stuck() -> None:
     """With its leases ended an owner publishes nothing: that is no reason to restart it."""
     bridge, ownership = unstarted()
     join(ownership, assigned=(0,))
-    own(ownership, 0, time.monotonic() - 4.5)
-    ownership.locks.step(time.monotonic())
+    own(ownership, 0, boot_seconds() - 4.5)
+    ownership.locks.step(boot_seconds())
     ownership.exchange.problem = "aries.shards cannot be written"
     assert ready(bridge)["group"] == {
         "ok": False,
@@ -229,7 +230,7 @@ async def test_the_metrics_are_those_of_dashboard_and_alerts() -> None:
     """Names and labels are what the chart uses; without a group there is none of them."""
     bridge, ownership = unstarted()
     join(ownership)
-    own(ownership, 0, time.monotonic())
+    own(ownership, 0, boot_seconds())
     collector = BridgeCollector(bridge, RateHistory(bridge.accounts), str)
     plain = Bridge(settings.load(LEAST))
     of_plain = parsed(exposition(registry(BridgeCollector(plain, RateHistory(plain.accounts), str)))[0].decode())

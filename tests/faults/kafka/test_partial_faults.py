@@ -11,7 +11,7 @@ from bridge.errors import RecordsUndelivered
 from bridge.kafka import topic_backoff
 from bridge.kafka.produce_requests import MAX_REQUEST_BYTES
 from bridge.simulator.server import Simulator
-from bridge.topics import Topic
+from bridge.topics import SHARDS_TOPIC, Topic
 from tests.faults.kafka.load import CAN_AGAIN, CANNOT, GIVEN_UP, PATIENCE_SECONDS, PATIENT, under_load
 from tests.faults.proof import nothing_lost, prove
 from tests.support.service import by_symbol, control, environment, eventually, read, running
@@ -266,9 +266,13 @@ async def test_no_request_after_an_outage_is_larger_than_brokers_read(
 
 
 @pytest.mark.parametrize("error", [29, 19, 87], ids=["denied", "too few replicas", "refused"])
-async def test_a_drain_leaves_what_cannot_be_written(scripted_broker: ScriptedBroker, prefix: str, error: int) -> None:
+@pytest.mark.parametrize("shard", ["0", "group"])
+async def test_a_drain_leaves_what_cannot_be_written(
+    scripted_broker: ScriptedBroker, prefix: str, error: int, shard: str
+) -> None:
     """It ends early, says that the session is complete, and counts the blocked topic's records alone as undelivered."""
-    settings = {**PATIENT, "BRIDGE_DRAIN_SECONDS": "300"}
+    scripted_broker.create_topics([f"{prefix}.{SHARDS_TOPIC}"])
+    settings = {**PATIENT, "BRIDGE_DRAIN_SECONDS": "300", "BRIDGE_SHARD": shard}
     with pytest.raises(RecordsUndelivered) as raised:  # noqa: PT012 - it is the end of this block that raises
         async with under_load(scripted_broker, prefix, settings) as load:
             scripted_broker.add_rule("Produce", topic=f"{prefix}.{Topic.TIMESALES}", error=error)
