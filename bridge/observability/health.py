@@ -54,7 +54,7 @@ def _readiness_in_group(bridge: BridgeView, group: OwnershipView, now: float) ->
         case "owner":
             return _owner(group), *_readiness_of_publisher(bridge, now)
         case "standby":
-            return _standby(group), *_chains(bridge), _kafka_of_standby(bridge, now)
+            return _standby(bridge, group), *_chains(bridge), _kafka_of_standby(bridge, now)
         case _:
             return Check("group", ok=False, detail=f"joining {group.id}: {group.problem}"), _kafka(bridge, now)
 
@@ -67,10 +67,18 @@ def _owner(group: OwnershipView) -> Check:
     return Check("group", ok=True, detail=f"owner of shards {owned}{f'; {group.problem}' if group.problem else ''}")
 
 
-def _standby(group: OwnershipView) -> Check:
-    """Return whether a standby could begin: it is a member, and can read and write the topic of the shards."""
+def _standby(bridge: BridgeView, group: OwnershipView) -> Check:
+    """Return whether a standby could begin: it is a member, and can read and write the topic of the shards.
+
+    One that has just owned a shard and could not reach Aries is not ready: a rolling upgrade would end, one by one, the
+    processes that can.
+    """
     if group.problem:
         return Check("standby", ok=False, detail=f"standby that cannot take over: {group.problem}")
+    if not group.is_fit:
+        lost = bridge.client.last_loss
+        reason = "" if lost is None else f": {lost.cause}: {lost}"
+        return Check("standby", ok=False, detail=f"standby that could not reach Aries{reason}")
     owners = sorted({one.owner for one in group.shards() if one.owner is not None})
     return Check("standby", ok=True, detail=f"standby; owners: {', '.join(owners) or 'none'}")
 

@@ -10,6 +10,7 @@ import pytest
 from bridge import settings
 from bridge.app import Bridge
 from bridge.clock import boot_seconds
+from bridge.errors import ConnectionLost, DisconnectCause
 from bridge.group.marks import Mark, MarkKind, Progress
 from bridge.group.member_data import Member
 from bridge.group.membership import Assignment
@@ -143,6 +144,16 @@ async def test_a_standby_is_ready_without_a_session() -> None:
     assert shown["shard_owned"] == {("0",): 0, ("1",): 0}
     assert shown["shard_lease_seconds"] == {}
     assert shown["shards_without_owner"] == {(): 1}
+
+
+async def test_a_standby_that_could_not_reach_aries_is_not_ready() -> None:
+    """It had a shard and no session: a rolling upgrade must not go on to end those that can serve."""
+    bridge, ownership = unstarted()
+    join(ownership, member("b", "other", (0, 1)))
+    bridge.publisher.state.connected = True
+    ownership.is_fit = False
+    bridge.client.last_loss = ConnectionLost(DisconnectCause.NETWORK, "no route")
+    assert ready(bridge)["standby"] == {"ok": False, "detail": "standby that could not reach Aries: network: no route"}
 
 
 async def test_a_rebalance_changes_no_role() -> None:
