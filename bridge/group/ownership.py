@@ -121,7 +121,7 @@ class Ownership:
         self.claims: Counter[str] = Counter()
         self.releases: Counter[str] = Counter()
         self.handovers: deque[Handover] = deque(maxlen=KEPT_HANDOVERS)
-        self.fitness = Fitness()
+        self._fitness = Fitness()
         self._settings = settings
         self._publishing = publishing
         self._process = process
@@ -221,6 +221,11 @@ class Ownership:
         if self.locks.owned():
             return "owner"
         return "joining" if self.membership.last_assignment is None or not self.locks.marks.has_caught_up else "standby"
+
+    @property
+    def is_fit(self) -> bool:
+        """Return whether Aries can be reached, as far as this process knows."""
+        return self._fitness.is_fit
 
     @property
     def is_suspended(self) -> bool:
@@ -332,7 +337,7 @@ class Ownership:
         task.add_done_callback(ended)
 
     async def _release(self, event: ReleaseRequested) -> None:
-        cause = event.cause if self.fitness.is_fit or event.cause is not Cause.CLAIMED else Cause.UNREACHABLE
+        cause = event.cause if self.is_fit or event.cause is not Cause.CLAIMED else Cause.UNREACHABLE
         await self._publishing.release(event.shard, cause, event.other)
         self.locks.progress[event.shard] = self._publishing.progress(event.shard)
         self.locks.released(event.shard)
@@ -359,7 +364,7 @@ class Ownership:
             shards=self._settings.bridge_shards,
             owned=tuple(self.locks.held()),
             fingerprint=self._publishing.plan_fingerprint,
-            fit=self.fitness.is_fit,
+            fit=self.is_fit,
             version=package.__version__,
         )
 
@@ -387,8 +392,8 @@ class Ownership:
     def _check_fitness(self, now: float) -> None:
         """Let others be preferred while this process owns shards and cannot reach Aries."""
         owned = self.locks.owned()
-        if self.fitness.check(now, has_session=self._publishing.has_session, is_owner=bool(owned)):
-            if not self.fitness.is_fit:
+        if self._fitness.check(now, has_session=self._publishing.has_session, is_owner=bool(owned)):
+            if not self.is_fit:
                 log.error(log_events.ARIES_UNREACHABLE, shards=owned)
             self.membership.rejoin()
 

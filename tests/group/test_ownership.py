@@ -77,18 +77,18 @@ def test_an_owner_without_a_session_lets_others_be_preferred(begun: Begun) -> No
     own(ownership, 0, 1000.0)
     ownership._check_fitness(1000.0)
     ownership._check_fitness(1000.0 + UNREACHABLE_SECONDS)
-    assert ownership.fitness.is_fit
+    assert ownership.is_fit
     assert not membership._must_join.is_set()
     with capture_logs() as logs:
         ownership._check_fitness(1001.0 + UNREACHABLE_SECONDS)
     assert [line["event"] for line in logs] == [log_events.ARIES_UNREACHABLE]
-    assert (ownership.fitness.is_fit, ownership._about().fit, membership._must_join.is_set()) == (False, False, True)
+    assert (ownership.is_fit, ownership._about().fit, membership._must_join.is_set()) == (False, False, True)
     ownership.locks.give_back([0], Cause.UNREACHABLE)
     ownership.locks.released(0)
     ownership._check_fitness(1002.0 + UNREACHABLE_SECONDS)
-    assert not ownership.fitness.is_fit
+    assert not ownership.is_fit
     ownership._check_fitness(1002.0 + UNREACHABLE_SECONDS + UNFIT_SECONDS)
-    assert ownership.fitness.is_fit
+    assert ownership.is_fit
 
 
 def test_an_owner_that_reaches_aries_again_lets_the_others_reconnect_first(begun: Begun) -> None:
@@ -100,7 +100,7 @@ def test_an_owner_that_reaches_aries_again_lets_the_others_reconnect_first(begun
     ownership.membership._must_join.clear()
     begun.bridge.client.session = SimpleNamespace(authenticated=True)  # type: ignore[assignment] # as far as it is asked
     ownership._check_fitness(1100.0)
-    assert (ownership.fitness.is_fit, ownership._about().fit, ownership.membership._must_join.is_set()) == (
+    assert (ownership.is_fit, ownership._about().fit, ownership.membership._must_join.is_set()) == (
         True,
         True,
         False,
@@ -110,7 +110,7 @@ def test_an_owner_that_reaches_aries_again_lets_the_others_reconnect_first(begun
     ownership._check_fitness(1101.0 + UNREACHABLE_SECONDS)
     assert ownership.membership._must_join.is_set()
     begun.bridge.client.session = None
-    assert ownership.fitness.is_fit
+    assert ownership.is_fit
 
 
 async def test_a_shard_that_is_lost_ends_its_release(begun: Begun) -> None:

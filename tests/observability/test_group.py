@@ -11,6 +11,7 @@ from bridge import settings
 from bridge.app import Bridge
 from bridge.clock import boot_seconds
 from bridge.errors import ConnectionLost, DisconnectCause
+from bridge.group.fitness import UNREACHABLE_SECONDS
 from bridge.group.marks import Mark, MarkKind, Progress
 from bridge.group.member_data import Member
 from bridge.group.membership import Assignment
@@ -151,7 +152,8 @@ async def test_a_standby_that_could_not_reach_aries_is_not_ready() -> None:
     bridge, ownership = unstarted()
     join(ownership, member("b", "other", (0, 1)))
     bridge.publisher.state.connected = True
-    ownership.is_fit = False
+    ownership._fitness.check(1000.0, has_session=False, is_owner=True)
+    ownership._fitness.check(1000.1 + UNREACHABLE_SECONDS, has_session=False, is_owner=True)
     bridge.client.last_loss = ConnectionLost(DisconnectCause.NETWORK, "no route")
     assert ready(bridge)["standby"] == {"ok": False, "detail": "standby that could not reach Aries: network: no route"}
 
