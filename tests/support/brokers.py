@@ -213,6 +213,12 @@ class RealKafka:
             created.result(timeout=20)
         self._wait("topic without leaders", lambda: self._has_leaders(name, partitions))
 
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic."""
+        admin = self.admin()
+        for deleted in admin.delete_topics([name], operation_timeout=20).values():
+            deleted.result(timeout=20)
+
     def leader_of(self, topic: str, partition: int) -> int:
         """Return the number of the broker that leads a partition."""
         return int(self.admin().list_topics(topic, timeout=10).topics[topic].partitions[partition].leader)
