@@ -15,6 +15,7 @@ from tests.support.brokers import RealKafka, unique
 from tests.support.compiled_step import stale_step
 from tests.support.go_tools import ToolMissing
 from tests.support.kafka_distribution import KafkaMissing
+from tests.support.ports import reserved_port
 from tests.support.scripted_broker import ScriptedBroker
 
 if TYPE_CHECKING:
@@ -108,6 +109,13 @@ def scripted_broker(request: pytest.FixtureRequest) -> Iterator[ScriptedBroker]:
         if os.environ.get(REQUIRE_GO) == "1":
             pytest.fail(f"{REQUIRE_GO}=1, but there is no scripted broker: {missing}")
         pytest.skip(f"NOT TESTED WITH THE SCRIPTED BROKER: {missing}")
+
+
+@pytest.fixture
+def unused_address() -> Iterator[str]:
+    """Return an address without a listener."""
+    with reserved_port() as port:
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture

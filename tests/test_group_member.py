@@ -13,6 +13,7 @@ from bridge import group_member, settings
 from bridge.app import Bridge
 from bridge.aries.subscriptions.shards import shard_of
 from bridge.errors import DisconnectCause
+from bridge.group import shard_locks
 from bridge.group.marks import Mark, MarkKind, decode, encode
 from bridge.group.shard_locks import Cause, Claimed
 from bridge.market_data import Update, UpdateKind
@@ -22,7 +23,7 @@ from bridge.simulator import faults
 from bridge.simulator.server import Simulator
 from bridge.topics import MARKET_DATA, SHARDS_TOPIC, Topic
 from tests.support import consumer
-from tests.support.service import by_symbol, control, environment, eventually, read, running
+from tests.support.service import by_symbol, control, environment, eventually, left_open, read, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -444,3 +445,41 @@ async def test_a_shard_moves_on_the_open_socket(broker: EmbeddedBroker, topic_pr
                 of_session = [record for record in records if record["session_id"] == session]
                 assert [record["seq"] for record in of_session] == list(range(len(of_session)))
                 assert [record["after_gap"] for record in of_session] == [True] + [False] * (len(of_session) - 1)
+
+
+@pytest.mark.usefixtures("topics")
+async def test_handovers_leak_nothing(
+    broker: EmbeddedBroker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither tasks nor open files grow with the number of times that a process begins and ends with its shards."""
+    monkeypatch.setattr(shard_locks, "CLAIM_AGAIN_SECONDS", 0.05)
+    topic = f"{topic_prefix}.{SHARDS_TOPIC}"
+    broker.create_topics([topic])
+    other = Other(broker, topic)
+    async with Simulator(rate=400, symbols=SYMBOLS) as simulator:
+        environ = environment(
+            *(simulator, broker.bootstrap_servers, topic_prefix),
+            ARIES_SYMBOLS=",".join(SYMBOLS),
+            BRIDGE_SHARD="group",
+            BRIDGE_SHARDS=str(SHARDS),
+        )
+        async with running(environ) as bridge:
+            member = bridge.group
+            assert member is not None
+
+            async def take_turns(times: int) -> None:
+                locks = member.ownership.locks
+                for _ in range(times):
+                    await eventually(lambda: member.shards == {0, 1} and has_data(bridge), "both shards")
+                    epochs = {shard: (locks.epoch(shard) or 0) + 1 for shard in range(SHARDS)}
+                    for shard, epoch in epochs.items():
+                        other.write(MarkKind.CLAIM, shard, epoch)
+                    await eventually(lambda: not locks.owned(), "both are released")
+                    for shard, epoch in epochs.items():
+                        other.write(RELEASE, shard, epoch)
+                await eventually(lambda: member.shards == {0, 1} and has_data(bridge), "both shards")
+
+            await take_turns(3)
+            before = left_open()
+            await take_turns(20)
+            await eventually(lambda: left_open() <= before, "no more than before")

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -300,21 +299,14 @@ def first_child(number: int) -> int:
     return int(Path(f"/proc/{number}/task/{number}/children").read_text().split()[0])
 
 
-def free_port() -> int:
-    """Return an unused port of the loopback address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @built
 async def test_it_streams_is_healthy_and_stops_on_the_stop_signal(
-    image: Image, broker: EmbeddedBroker, topic_prefix: str
+    image: Image, broker: EmbeddedBroker, topic_prefix: str, unused_address: str
 ) -> None:
     """As the first process of a container it publishes, answers its health check, and drains when it is stopped."""
     broker.create_topics(f"{topic_prefix}.{topic}" for topic in Topic)
-    port = {"BRIDGE_HTTP_PORT": str(free_port()), "BRIDGE_HTTP_HOST": "127.0.0.1"}
+    host, port_number = unused_address.split(":")
+    port = {"BRIDGE_HTTP_PORT": port_number, "BRIDGE_HTTP_HOST": host}
     async with Simulator(rate=200) as simulator:
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix, **port)
         async with running(image, environ) as (bridge_process, number):

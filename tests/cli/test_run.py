@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -37,14 +36,6 @@ NOT_IMPORTED = {
     *("bridge.cli.commands", "bridge.check", "bridge.dev", "bridge.simulator", "bridge.verify"),
     "bridge.kafka.embedded_broker",
 }
-
-
-@pytest.fixture
-def unused_address() -> str:
-    """Return an address without a listener."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 async def test_wrong_settings_end_in_one_message_and_exit_code_2() -> None:

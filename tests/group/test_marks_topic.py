@@ -158,9 +158,7 @@ async def test_a_topic_that_was_created_again_is_read_from_its_beginning(kafka: 
     write(kafka.bootstrap_servers, topic, range(5))
     async with reading(kafka.bootstrap_servers, topic) as reader:
         assert await read_to_end(reader) == list(range(5))
-        admin = kafka.admin()
-        for deleted in admin.delete_topics([topic], operation_timeout=20).values():
-            deleted.result(timeout=20)
+        kafka.delete_topic(topic)
         kafka.create_topic(topic, partitions=1)
         write(kafka.bootstrap_servers, topic, [9])
         with pytest.raises(KafkaUnreachable, match="created again"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,12 +22,11 @@ from bridge.topics import Topic
 from bridge.verify.topic_reader import Selection as Verified
 from bridge.verify.verification import Verification
 from tests.check.results import NO_ARIES, run_preflight
+from tests.support.black_hole import HOST, black_hole
 from tests.support.printed import print_records
 from tests.support.service import environment, eventually, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.scripted_broker import ScriptedBroker
 
 UNRESOLVABLE = "kafka-0.kafka.invalid:9092"
@@ -37,11 +34,10 @@ NO_HOST_NAME = f"{'x' * 70}:9092"
 
 
 @pytest.fixture(params=["refused", "unresolvable", "impossible"])
-def advertised(request: pytest.FixtureRequest) -> str:
+def advertised(request: pytest.FixtureRequest, unused_address: str) -> str:
     """Return an address that cannot be reached."""
     if request.param == "refused":
-        with socket.create_server(("127.0.0.1", 0)) as unused:
-            return f"127.0.0.1:{unused.getsockname()[1]}"
+        return unused_address
     return UNRESOLVABLE if request.param == "unresolvable" else NO_HOST_NAME
 
 
@@ -91,28 +87,13 @@ async def test_the_preflight_names_the_address(scripted_broker: ScriptedBroker, 
     results.expect(kafka_check.BROKERS, Status.FAIL, advertised, scripted_broker.addresses[0], "advertised.listeners")
 
 
-@asynccontextmanager
-async def silent_server() -> AsyncIterator[str]:
-    """Run a server that never accepts: its queue of connections is full."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
-        address = server.getsockname()
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)  # noqa: FBT003 - the signature of the standard library
-            one.connect_ex(address)
-        try:
-            yield f"127.0.0.1:{address[1]}"
-        finally:
-            for one in waiting:
-                one.close()
-
-
 async def test_an_address_that_never_answers_is_named(
     scripted_broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Packets that a firewall drops end in a timeout, and the reason is the same."""
     monkeypatch.setattr(advertised_listeners, "CONNECT_TIMEOUT_SECONDS", 0.2)
-    async with silent_server() as address:
+    with black_hole() as port:
+        address = f"{HOST}:{port}"
         with scripted_broker.add_rule("Metadata", advertised={0: address}):
             with pytest.raises(KafkaUnreachable, match=r"no answer within 0\.2 s") as raised:
                 await AiokafkaProducer.start(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -26,13 +25,6 @@ from tests.support.service import environment, eventually, serving
 if TYPE_CHECKING:
     from tests.support.brokers import RealKafka
     from tests.support.scripted_broker import ScriptedBroker
-
-
-@pytest.fixture
-def unused_address() -> str:
-    """Return an address without a listener."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as unused:
-        return f"127.0.0.1:{unused.getsockname()[1]}"
 
 
 def opened(**environ: str) -> Bridge:

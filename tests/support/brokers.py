@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
@@ -31,9 +31,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.support.kafka_distribution import classpath, is_at_least
+from tests.support.ports import reserved_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -126,9 +127,10 @@ class RealKafka:
         self._classpath = classpath()
         self._cluster_id = "AriesBridgeTestsAriesB"
         self.certificates = Certificates(directory)
+        self._reserved = ExitStack()
         self._brokers = {
-            number: _Broker(number, directory / f"broker-{number}", ports)
-            for number, ports in enumerate(_free_ports(brokers), 1)
+            number: _Broker(number, directory / f"broker-{number}", self._reserve_ports())
+            for number in range(1, brokers + 1)
         }
 
     def start(self) -> Self:
@@ -145,6 +147,7 @@ class RealKafka:
             if broker.process is not None:
                 broker.process.kill()
                 broker.process.wait()
+        self._reserved.close()
 
     def __enter__(self) -> Self:
         try:
@@ -210,6 +213,12 @@ class RealKafka:
             created.result(timeout=20)
         self._wait("topic without leaders", lambda: self._has_leaders(name, partitions))
 
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic."""
+        admin = self.admin()
+        for deleted in admin.delete_topics([name], operation_timeout=20).values():
+            deleted.result(timeout=20)
+
     def leader_of(self, topic: str, partition: int) -> int:
         """Return the number of the broker that leads a partition."""
         return int(self.admin().list_topics(topic, timeout=10).topics[topic].partitions[partition].leader)
@@ -251,8 +260,8 @@ class RealKafka:
 
     def move(self) -> None:
         """Assign other ports to every broker, for the next start with its old storage; all have ended."""
-        for broker, ports in zip(self._brokers.values(), _free_ports(len(self._brokers)), strict=True):
-            broker.ports = ports
+        for broker in self._brokers.values():
+            broker.ports = self._reserve_ports()
         for broker in self._brokers.values():
             self._configure(broker)
 
@@ -272,6 +281,12 @@ class RealKafka:
             for broker in self._brokers.values()
             if broker.log_file.exists()
         )
+
+    def _reserve_ports(self) -> _Ports:
+        """Return ports that are those of one broker until the end, also while it is down."""
+        reserve = self._reserved.enter_context
+        listeners = {listener: reserve(reserved_port()) for listener in Listener}
+        return _Ports(listeners, *(reserve(reserved_port()) for _ in range(3)))
 
     def _format(self, broker: _Broker) -> None:
         broker.directory.mkdir(parents=True)
@@ -418,22 +433,3 @@ def _members(address: str) -> Mapping[int, object]:
 
 def _has_ended(broker: _Broker) -> bool:
     return broker.process is not None and broker.process.poll() is not None
-
-
-def _free_ports(brokers: int) -> list[_Ports]:
-    """Return ports for so many brokers that were free a moment ago, all different."""
-    each = len(Listener) + 3
-    sockets = [socket.socket() for _ in range(brokers * each)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        ports = [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-    return [_ports(ports[start : start + each]) for start in range(0, len(ports), each)]
-
-
-def _ports(free: Sequence[int]) -> _Ports:
-    *listeners, controller, behind_proxy, proxy = free
-    return _Ports(dict(zip(Listener, listeners, strict=True)), controller, behind_proxy, proxy)

@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge import settings
@@ -110,6 +111,11 @@ async def eventually(holds: Callable[[], object], what: str, deadline_seconds: f
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"not within {deadline_seconds:g} s: {what}")
         await asyncio.sleep(0.005)
+
+
+def left_open() -> int:
+    """Return how many files and asyncio tasks this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir())) + len(asyncio.all_tasks())
 
 
 async def read(

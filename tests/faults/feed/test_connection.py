@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +14,7 @@ from bridge.topics import Topic
 from tests.faults.feed.scene import PING_SOON, take_away_jitter
 from tests.faults.proof import prove
 from tests.faults.proxy import BOTH, Direction, Proxy
-from tests.support.service import by_symbol, control, environment, eventually, read, running
+from tests.support.service import by_symbol, control, environment, eventually, left_open, read, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,17 +176,12 @@ async def test_reconnects_leak_nothing(stage: Stage, tmp_path: Path) -> None:
         await cycle(10)
         async with stage.bridge(simulator, **settings) as scene:
             await scene.flows(sessions=11)
-            before = _left_open()
+            before = left_open()
             await cycle(CYCLES // 2)
             await simulator.inject(faults.Drop())
             await eventually(lambda: len(scene.losses) == 21 + CYCLES, "all reconnects")
             await scene.flows()
-            await eventually(lambda: _left_open() <= before, "no more than before")
+            await eventually(lambda: left_open() <= before, "no more than before")
             assert len(scene.bridge.client.connection_history.disconnects) <= 50
         gaps = [DisconnectCause.CLOSED] * 10 + [DisconnectCause.NETWORK] + [DisconnectCause.CLOSED] * (CYCLES // 2)
     await scene.proof(*gaps)
-
-
-def _left_open() -> int:
-    """Return the number of open files and tasks."""
-    return len(os.listdir("/proc/self/fd")) + len(asyncio.all_tasks())  # noqa: PTH208 - no Path is needed

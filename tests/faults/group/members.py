@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 SYMBOLS = "AAPL,MSFT,SPX,NVDA,TSLA,AMD"
 #: A take-over after a lease has expired takes some seconds, and machines are busy.
 PATIENCE_SECONDS = 60.0
+#: SIGUSR2 moves the wall clock of a process with this sabotage, and a second one moves it back.
+JUMPING_CLOCK = """
+import signal, time
+real_seconds, real_ns, offset = time.time, time.time_ns, [0]
+time.time = lambda: real_seconds() + offset[0]
+time.time_ns = lambda: real_ns() + offset[0] * 10**9
+signal.signal(signal.SIGUSR2, lambda *_: offset.__setitem__(0, 0 if offset[0] else {minutes} * 60))
+"""
 
 
 @dataclass

@@ -10,21 +10,13 @@ import pytest
 from bridge import log_events
 from bridge.simulator import faults
 from bridge.topics import Topic
-from tests.faults.group.members import group, publishes
+from tests.faults.group.members import JUMPING_CLOCK, group, publishes
 from tests.support.service import control, read
 
 if TYPE_CHECKING:
     from tests.support.brokers import RealKafka
 
 TERM = signal.SIGTERM
-#: SIGUSR2 moves the wall clock of the process.
-JUMPS = """
-import signal, time
-real_seconds, real_ns, offset = time.time, time.time_ns, [0]
-time.time = lambda: real_seconds() + offset[0]
-time.time_ns = lambda: real_ns() + offset[0] * 10**9
-signal.signal(signal.SIGUSR2, lambda *_: offset.__setitem__(0, {minutes} * 60))
-"""
 
 
 #: Brokers reject records of the future, of an hour ahead by default.
@@ -34,7 +26,7 @@ async def test_session_ids_grow_from_owner_to_owner(
 ) -> None:
     """No lease ends by a jump of the clock; the next owner's session is larger, and its gap does not end too early."""
     async with group(kafka, topic_prefix) as running:
-        owner = await running.start_owner(sabotage=JUMPS.format(minutes=minutes))
+        owner = await running.start_owner(sabotage=JUMPING_CLOCK.format(minutes=minutes))
         standby = await running.start_standby()
         owner.signal(signal.SIGUSR2)
         await running.simulator.inject(faults.Drop())

@@ -39,13 +39,6 @@ def write(kafka: RealKafka, name: str, values: list[bytes]) -> None:
     producer.commit_transaction(20)
 
 
-def delete(kafka: RealKafka, name: str) -> None:
-    """Delete a topic."""
-    admin = kafka.admin()
-    for deleted in admin.delete_topics([name], operation_timeout=20).values():
-        deleted.result(timeout=20)
-
-
 @pytest.mark.parametrize("waits", [True, False])
 async def test_the_topic_is_deleted_and_created_again(
     kafka: RealKafka,
@@ -56,7 +49,7 @@ async def test_the_topic_is_deleted_and_created_again(
     """The owner stops at the end of its lease and goes on with the new topic; no process begins beside it."""
     async with group(kafka, topic_prefix) as running:
         owner, standby = await running.start_owner(), await running.start_standby()
-        await asyncio.to_thread(delete, kafka, f"{topic_prefix}.shards")
+        await asyncio.to_thread(kafka.delete_topic, f"{topic_prefix}.shards")
         if waits:
             await owner.logged(log_events.LEASES_ENDED)
             await owner.logged(log_events.MARKS_UNAVAILABLE)

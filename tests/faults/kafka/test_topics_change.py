@@ -33,12 +33,6 @@ def prefix(kafka: RealKafka, topic_prefix: str) -> str:
     return topic_prefix
 
 
-def delete(kafka: RealKafka, topic: str) -> None:
-    admin = kafka.admin()
-    for deleted in admin.delete_topics([topic], operation_timeout=20).values():
-        deleted.result(timeout=20)
-
-
 def may_write(prefix: str) -> AclBinding:
     return rule(prefix, ResourcePatternType.PREFIXED, AclPermissionType.ALLOW)
 
@@ -76,7 +70,7 @@ async def test_a_deleted_topic_that_is_created_again_continues(kafka: RealKafka,
     """Its records are gone; those not acknowledged arrive in the new one, in order and without a hole."""
     quotes = f"{prefix}.quotes"
     async with under_load(kafka, prefix) as load:
-        await asyncio.to_thread(delete, kafka, quotes)
+        await asyncio.to_thread(kafka.delete_topic, quotes)
         await eventually(lambda: load.logged(CANNOT), "the missing topic is noticed")
         before = load.bridge.accounts.published[Topic.QUOTES]
         await load.flows()  # the other topics
@@ -100,7 +94,7 @@ async def test_records_of_a_missing_partition_wait_visibly(kafka: RealKafka, pre
     trades = f"{prefix}.trades"
     with pytest.raises(RecordsUndelivered) as raised:  # noqa: PT012 - it is the end of this block that raises
         async with under_load(kafka, prefix, {"BRIDGE_DRAIN_SECONDS": "1"}) as load:
-            await asyncio.to_thread(delete, kafka, trades)
+            await asyncio.to_thread(kafka.delete_topic, trades)
             await asyncio.to_thread(kafka.create_topic, trades, partitions=2)
             await eventually(lambda: load.logged(CANNOT), "the missing partitions are noticed")
             await load.flows(2_000)

@@ -8,7 +8,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from bridge.simulator.server import Simulator
 from tests.faults.process.ends import accounted_end, proven, until
 from tests.faults.proof import verified
 from tests.faults.proxy import Proxy
+from tests.support.ports import reserved_port
 from tests.support.process import process
 from tests.support.service import DEADLINE_SECONDS, environment, eventually
 
@@ -76,19 +76,18 @@ class Unheard:
 @asynccontextmanager
 async def unheard(environ: Mapping[str, str], *before: str, stderr: int | None = None) -> AsyncIterator[Unheard]:
     """Run the service behind a command, with the given standard error."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    started = await asyncio.create_subprocess_exec(
-        *(*before, sys.executable, "-m", "bridge", "run"),
-        env={"PATH": os.environ["PATH"], **environ, "BRIDGE_HTTP_PORT": str(port)},
-        stderr=stderr,
-    )
-    try:
-        yield Unheard(started, port)
-    finally:
-        if started.returncode is None:
-            started.kill()
-        await started.wait()
+    with reserved_port() as port:
+        started = await asyncio.create_subprocess_exec(
+            *(*before, sys.executable, "-m", "bridge", "run"),
+            env={"PATH": os.environ["PATH"], **environ, "BRIDGE_HTTP_PORT": str(port)},
+            stderr=stderr,
+        )
+        try:
+            yield Unheard(started, port)
+        finally:
+            if started.returncode is None:
+                started.kill()
+            await started.wait()
 
 
 @pytest.fixture

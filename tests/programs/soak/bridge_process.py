@@ -23,7 +23,8 @@ STATUS_TIMEOUT_SECONDS = 2.0
 class BridgeProcess:
     """A process of ``aries-bridge run``; ``exit_code`` is set once it has ended."""
 
-    def __init__(self, number: int, environ: Mapping[str, str]) -> None:
+    def __init__(self, number: int, environ: Mapping[str, str], sabotage: str = "") -> None:
+        """``sabotage`` is Python that runs first in the process."""
         self.number = number
         self.environ = dict(environ)
         self.began_us = time.time_ns() // 1000
@@ -36,12 +37,13 @@ class BridgeProcess:
         self.shutdown_seconds = 0.0
         self._tasks: int | None = None
         self._stack = AsyncExitStack()
+        self._sabotage = sabotage
         self._process: Process | None = None
         self._sampling: asyncio.Task[None] | None = None
 
     async def begin(self) -> Self:
         """Start the process."""
-        self._process = await self._stack.enter_async_context(process(self.environ, "run"))
+        self._process = await self._stack.enter_async_context(process(self.environ, "run", sabotage=self._sabotage))
         self._sampling = asyncio.create_task(self._sample())
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,9 @@ from tests.programs.soak.testbed import (
     UNCHANGED_POLLS,
     Testbed,
 )
+from tests.support.process import process
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Iterable
 
     from tests.support.brokers import RealKafka
@@ -47,9 +48,18 @@ class GroupTestbed(Testbed):
 
     def _create_topics(self) -> None:
         super()._create_topics()
+        self.create_marks_topic()
+
+    def create_marks_topic(self) -> None:
+        """Create the topic in which shards are claimed."""
         replicas = min(3, self.brokers)
         config = {"cleanup.policy": "compact"}
-        self.kafka.create_topic(f"{self.prefix}.shards", self.shards, replicas, config)
+        self.kafka.create_topic(self.marks_topic, self.shards, replicas, config)
+
+    @property
+    def marks_topic(self) -> str:
+        """Return the name of the topic in which shards are claimed, and of the consumer group."""
+        return f"{self.prefix}.shards"
 
     @property
     def bridge(self) -> BridgeProcess:
@@ -67,23 +77,42 @@ class GroupTestbed(Testbed):
             if place not in self.members or self.members[place].ended:
                 await self.start_member(place, **settings)
 
-    async def start_member(self, place: int, **settings: str) -> None:
-        """Start a process in a place, whose former process has ended."""
+    async def start_member(self, place: int, *, sabotage: str = "", **settings: str) -> None:
+        """Start a process in a place, instead of one that has ended or that the caller ends."""
         number = len(self.processes) + 1
         own = process_settings(self._seed, number)
         url = self.simulator.url_for(own.pop("ARIES_DIALECT"))
         environ = self._environment(self.network.instead_of(url) if place == DISTURBED else url)
         if place != DISTURBED:
             environ["KAFKA_BOOTSTRAP_SERVERS"] = self.kafka.bootstrap_servers
-        grouped = {
-            "BRIDGE_SHARD": "group",
-            "BRIDGE_SHARDS": str(self.shards),
-            "BRIDGE_INSTANCE": f"soaked {place}",
-        }
-        started = BridgeProcess(number, environ | own | grouped | settings)
+        grouped = {**self._grouped, "BRIDGE_INSTANCE": f"soaked {place}"}
+        started = BridgeProcess(number, environ | own | grouped | settings, sabotage)
         self.members[place] = started
         self.processes.append(started)
         await started.begin()
+
+    @property
+    def _grouped(self) -> dict[str, str]:
+        return {"BRIDGE_SHARD": "group", "BRIDGE_SHARDS": str(self.shards)}
+
+    async def joined(self, place: int) -> None:
+        """Wait until a process is a member."""
+        await self.members[place].process.logged(log_events.GROUP_JOINED)
+
+    async def replace_member(self, place: int, *, sabotage: str = "", **settings: str) -> BridgeProcess:
+        """Stop a process, start another in its place, wait until that is a member, and return it."""
+        await self.stop_member(place, signal.SIGTERM)
+        await self.start_member(place, sabotage=sabotage, **settings)
+        await self.joined(place)
+        return self.members[place]
+
+    async def add_partitions(self) -> None:
+        """Give each shard a partition for its marks, as it is done before their number is changed."""
+        topic_side = {"KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers, "KAFKA_TOPIC_PREFIX": self.prefix}
+        async with process({**topic_side, **self._grouped}, "topics") as command:
+            code = await command.ended()
+        if code != 0:
+            self.problems.append(f"aries-bridge topics exited with code {code}: {command.output}{command.text}")
 
     async def stop_member(self, place: int, *signals: signal.Signals) -> None:
         """Send signals to a process, and wait for its end."""

@@ -26,8 +26,10 @@ SPARE_FILES = 10
 #: Threads that Python starts for name resolution.
 SPARE_THREADS = 8
 SPARE_TASKS = 12
-#: … and in a group, where a standby that becomes an owner has a connection to Aries, and more of them to brokers.
-SPARE_TASKS_OF_MEMBERS = 30
+#: … and in a group, for each broker beyond the first: a standby may need one connection for each of its clients of
+#: Kafka, which are five (records, two for reading marks, one for writing them, membership), and be an owner later that
+#: has one to each broker, and fetches marks from each. A connection is a task, and so is a fetch.
+SPARE_TASKS_OF_BROKER = 6
 #: Samples in the steady state that are compared at the beginning and the end of a process.
 SAMPLES = 5
 #: Accounts of what was sent and numbered, and is not on its topic.
@@ -96,7 +98,12 @@ def judge(
 
 
 def judge_group(
-    processes: Sequence[ProcessRecord], contents: TopicContents, *, late_records: int, exit_seconds: float
+    processes: Sequence[ProcessRecord],
+    contents: TopicContents,
+    *,
+    late_records: int,
+    exit_seconds: float,
+    brokers: int,
 ) -> list[str]:
     """Return all problems of processes that share shards, apart from what ``aries-bridge verify`` finds.
 
@@ -104,11 +111,12 @@ def judge_group(
     whose leases had ended.
     """
     problems = []
+    spare_tasks = SPARE_TASKS + (brokers - 1) * SPARE_TASKS_OF_BROKER
     for process in processes:
         found = [
             *_judge_end(process, exit_seconds),
             *_judge_last_accounts(process, contents, dropped="dropped"),
-            *_judge_resource_usage(process, spare_tasks=SPARE_TASKS_OF_MEMBERS),
+            *_judge_resource_usage(process, spare_tasks=spare_tasks),
             *process.unexpected_output,
         ]
         problems += [f"process {process.number}: {problem}" for problem in found]

@@ -27,7 +27,7 @@ def kinds(brokers: int, only: Collection[str] = (), *, group: int = 0) -> tuple[
     """
     known: tuple[Kind, ...] = (*kafka_kinds(brokers), *feed_kinds())
     if group:
-        known = (*group_kinds(group), *(kind for kind in known if kind.name in ALSO_OF_GROUPS))
+        known = (*group_kinds(group, brokers), *(kind for kind in known if kind.name in ALSO_OF_GROUPS))
     else:
         known = (*known, *process_kinds(), *subscription_kinds())
     unknown = set(only) - {kind.name for kind in known} - {str(kind.family) for kind in known}

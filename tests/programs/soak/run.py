@@ -221,7 +221,8 @@ class Soak:
         exit_seconds = DRAIN_SECONDS + EXIT_SECONDS
         if self._options.group:
             late = sum(row["late_records"] for row in self.verdict.verified.get("topics", []))
-            problems = judge_group(processes, contents, late_records=late, exit_seconds=exit_seconds)
+            brokers = self._options.brokers
+            problems = judge_group(processes, contents, late_records=late, exit_seconds=exit_seconds, brokers=brokers)
         else:
             problems = judge(processes, connections, contents, exit_seconds=exit_seconds)
         self.verdict.problems += problems

@@ -10,7 +10,15 @@ import pytest
 from bridge.pipeline.accounts import Accounts
 from bridge.topics import Topic
 from tests.programs.soak.connection_log import Connection
-from tests.programs.soak.judge import SAMPLES, SPARE_BYTES, ProcessRecord, judge, judge_group
+from tests.programs.soak.judge import (
+    SAMPLES,
+    SPARE_BYTES,
+    SPARE_TASKS,
+    SPARE_TASKS_OF_BROKER,
+    ProcessRecord,
+    judge,
+    judge_group,
+)
 from tests.programs.soak.plan import Step
 from tests.programs.soak.resource_usage import ResourceUsage
 from tests.programs.soak.topic_contents import ControlRecord, TopicContents
@@ -230,10 +238,10 @@ class TestVerdict:
 def test_processes_of_a_group_are_judged_by_their_own_sessions() -> None:
     """What one dropped may be on the topics, as it was on its way; more than that is a problem."""
     other = replace(PROCESS, number=2, sessions=(SECOND + 10,), stopped=accounts(published=3, dropped=2))
-    assert judge_group([PROCESS, other], contents(a=7, b=5), late_records=0, exit_seconds=10) == []
-    [problem] = judge_group([PROCESS, other], contents(a=7, b=6), late_records=0, exit_seconds=10)
+    assert judge_group([PROCESS, other], contents(a=7, b=5), late_records=0, exit_seconds=10, brokers=1) == []
+    [problem] = judge_group([PROCESS, other], contents(a=7, b=6), late_records=0, exit_seconds=10, brokers=1)
     assert problem.startswith("process 2: the topics hold 6 records of it")
-    [problem] = judge_group([PROCESS, other], contents(a=7, b=2), late_records=0, exit_seconds=10)
+    [problem] = judge_group([PROCESS, other], contents(a=7, b=2), late_records=0, exit_seconds=10, brokers=1)
     assert problem.startswith("process 2: the topics hold 2 records of it")
 
 
@@ -242,6 +250,20 @@ def test_late_records_of_former_owners_must_be_those_that_verify_counts() -> Non
     found = contents(a=6, b=3)
     found.add(*AAPL, FIRST + 10, 6)
     other = replace(PROCESS, number=2, sessions=(SECOND + 10,), stopped=accounts(published=3))
-    assert judge_group([PROCESS, other], found, late_records=1, exit_seconds=10) == []
-    [problem] = judge_group([PROCESS, other], found, late_records=0, exit_seconds=10)
+    assert judge_group([PROCESS, other], found, late_records=1, exit_seconds=10, brokers=1) == []
+    [problem] = judge_group([PROCESS, other], found, late_records=0, exit_seconds=10, brokers=1)
     assert "1 records come behind newer sessions" in problem
+
+
+@pytest.mark.parametrize(("brokers", "more"), [(1, SPARE_TASKS), (3, SPARE_TASKS + 2 * SPARE_TASKS_OF_BROKER)])
+def test_a_member_may_come_to_have_connections_to_all_brokers(brokers: int, more: int) -> None:
+    """As many more tasks as that explains are no leak; one more is one."""
+
+    def said(tasks: int) -> list[str]:
+        usage = [ResourceUsage(1.0, 60 << 20, 12, 5, steady=True, tasks=count) for count in (30, tasks)]
+        process = replace(PROCESS, usage=[*[usage[0]] * SAMPLES, *[usage[1]] * SAMPLES])
+        return judge_group([process], contents(a=7), late_records=0, exit_seconds=10, brokers=brokers)
+
+    assert said(30 + more) == []
+    [problem] = said(31 + more)
+    assert "tasks has grown" in problem

@@ -88,7 +88,13 @@ def test_the_kinds_of_a_group() -> None:
     """Its processes have faults of their own, and those of others that do not expect one process."""
     names = {kind.name for kind in kinds(1, group=3)}
     assert names >= {"member_killed", "member_stopped", "member_frozen", "member_cut_from_kafka", "members_rebalanced"}
+    assert names >= {"marks_topic_deleted", "member_clock_jumps", "member_with_old_plan", "shards_changed"}
     assert names >= {"broker_killed", "dropped"}
+    assert {kind.name for kind in kinds(3, group=3)} - names == {
+        "brokers_restarted_in_turn",
+        "coordinator_killed",
+        "leaders_moved",
+    }
     assert not names & {"killed", "subscriptions"}
     assert {fault.parameters["place"] for fault in _drawn("member_frozen")} == {0, 1, 2}
 

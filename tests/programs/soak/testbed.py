@@ -113,7 +113,7 @@ class Testbed:
         #: Symbols that were unsubscribed at times, by the number of the process.
         self.changed_symbols: dict[int, set[str]] = {}
         self._seed = seed
-        self._symbols = symbols(symbol_count)
+        self.symbols = symbols(symbol_count)
         #: The wanted symbols, and whether time and sales are wanted of each.
         self._wanted: dict[str, bool] = {}
         self._subscriptions_file: Path
@@ -221,10 +221,10 @@ class Testbed:
 
     def change_subscriptions(self, change: SubscriptionChange | None) -> None:
         """Replace the subscriptions file; None: all symbols and events again."""
-        wanted = self._symbols[::2] if change is SubscriptionChange.FEWER_SYMBOLS else self._symbols
+        wanted = self.symbols[::2] if change is SubscriptionChange.FEWER_SYMBOLS else self.symbols
         without = "timesales" if change is SubscriptionChange.FEWER_EVENTS else None
         if change is not None and self.processes:
-            left = set(self._symbols) - set(wanted) if without is None else set(self._symbols)
+            left = set(self.symbols) - set(wanted) if without is None else set(self.symbols)
             self.changed_symbols.setdefault(self.bridge.number, set()).update(left)
         subscriptions = {symbol: _events(symbol, without) for symbol in wanted}
         self._wanted = {symbol: "timesales" in events for symbol, events in subscriptions.items()}
