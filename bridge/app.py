@@ -40,6 +40,7 @@ from bridge.capture.recorder import REQUESTED, CaptureRecorder, NoRecorder
 from bridge.capture.writer import CaptureWriter
 from bridge.clock import wall_us
 from bridge.errors import BridgeError, RecordsUndelivered, RegistryUnreachable, TokenUnavailable
+from bridge.group.end_of_group import await_end_of_group
 from bridge.group_member import GroupMember
 from bridge.kafka.batch_sender import Batching
 from bridge.kafka.client_options import client_options
@@ -85,8 +86,7 @@ class Bridge:
         self.settings = settings
         self.started_us = wall_us()
         self.phase: Literal["starting", "running", "draining"] = "starting"
-        #: The bridges of another number of shards that must end before this one opens a session.
-        self.waiting_for: Sequence[str] = ()
+        self._waiting_for: Sequence[str] = ()
         #: The member of a group that this process is in group mode.
         self.group: GroupMember | None = None
         self._all = settings.plan()
@@ -263,6 +263,8 @@ class Bridge:
         await self.publisher.connect()
         log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
         if self.group is None:
+            if await self.publisher.has_topic(self.settings.shards_topic):
+                await await_end_of_group(self.settings, self._wait_for)
             await await_other_shards(self.settings, self._wait_for)
         else:
             await self._check_token()
@@ -275,7 +277,12 @@ class Bridge:
             log.warning(log_events.TOKEN_UNAVAILABLE, reason=str(error))
 
     def _wait_for(self, instances: Sequence[str]) -> None:
-        self.waiting_for = instances
+        self._waiting_for = instances
+
+    @property
+    def waiting_for(self) -> Sequence[str]:
+        """Return the other bridges of the same symbols that must end before this one opens a session."""
+        return self._waiting_for if self.group is None else self.group.ownership.waiting_for
 
     async def _stream(self, stop: asyncio.Event) -> Exception | None:
         """Run the client until it is stopped; return the error that ended it, if one did."""

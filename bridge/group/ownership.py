@@ -35,11 +35,11 @@ from bridge.group.shard_locks import (
     Suspended,
 )
 from bridge.group.shard_status import shard_status, shards_without_owner
-from bridge.kafka.client_options import KafkaSettings
 from bridge.kafka.consumer import open_consumer
+from bridge.kafka.shard_handover import HandoverSettings, await_bridges_with_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bridge.group.marks import Mark
     from bridge.group.membership import Assignment
@@ -75,8 +75,8 @@ class GroupSettings(Protocol):
     def shards_topic(self) -> str: ...
 
 
-class _Settings(GroupSettings, KafkaSettings, Protocol):
-    """The settings of group mode, and how to connect to Kafka."""
+class _Settings(GroupSettings, HandoverSettings, Protocol):
+    """The settings of group mode, and how to find bridges that are not."""
 
 
 class Publishing(Protocol):
@@ -144,6 +144,8 @@ class Ownership:
         self.handovers: deque[Handover] = deque(maxlen=KEPT_HANDOVERS)
         self.marks_problem = ""
         self.is_fit = True
+        #: The bridges with a shard of their own that must end before this process claims one.
+        self.waiting_for: Sequence[str] = ()
         self._settings = settings
         self._publishing = publishing
         self._process = process
@@ -152,6 +154,9 @@ class Ownership:
         #: Set after each turn of decisions, and once the marks were read to their end.
         self._turned = asyncio.Event()
         self._caught_up = asyncio.Event()
+        #: Set once shards were assigned to this process, or none; and whether it may claim those that are.
+        self._joined = asyncio.Event()
+        self._may_claim = False
         self._writing: set[asyncio.Task[None]] = set()
         self._releasing: dict[int, asyncio.Task[None]] = {}
         self._writer = MarkWriter(settings.shards_topic, options)
@@ -179,6 +184,7 @@ class Ownership:
                 tasks.create_task(self._read_marks(), name="group marks")
                 tasks.create_task(self._join_when_read(), name="group membership")
                 tasks.create_task(self._check_members(), name="group members")
+                tasks.create_task(self._claim_when_alone(), name="group claims")
                 await self._drive()
         finally:
             tasks_left = (*self._writing, *self._releasing.values())
@@ -448,8 +454,9 @@ class Ownership:
     def _assigned(self, assignment: Assignment | None) -> None:
         if self._is_stopping:
             return
-        self.locks.want(() if assignment is None else assignment.shards)
+        self._want()
         if assignment is not None:
+            self._joined.set()
             log.info(
                 log_events.GROUP_JOINED,
                 group=self._settings.group_id,
@@ -458,6 +465,26 @@ class Ownership:
                 shards=list(assignment.shards),
             )
         self._wake.set()
+
+    async def _claim_when_alone(self) -> None:
+        """Let shards be claimed once no bridge with a shard of its own has the same symbols.
+
+        Only a member looks: such a bridge waits for the members of a group, so that one that is not seen here waits.
+        """
+        await self._joined.wait()
+        await await_bridges_with_shards(self._settings, self.locks.sessions, self._wait_for)
+        self._may_claim = True
+        self._want()
+        self._wake.set()
+
+    def _wait_for(self, instances: Sequence[str]) -> None:
+        self.waiting_for = instances
+
+    def _want(self) -> None:
+        """Claim what is assigned, if anything may be claimed."""
+        assignment = self.membership.assignment
+        if not self._is_stopping:
+            self.locks.want(assignment.shards if self._may_claim and assignment is not None else ())
 
     async def _check_members(self) -> None:
         """Look at intervals whether Aries can be reached, and whether all members have the same plan."""

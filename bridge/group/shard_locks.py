@@ -233,6 +233,11 @@ class ShardLocks:
         claim = self._partition(ARBITER).newest_claim
         return None if claim is None else claim.shards
 
+    def sessions(self) -> set[int]:
+        """Return the latest sessions of the owner of each shard and of the one before it."""
+        marks = (mark for partition in self._partitions.values() for mark in (partition.last, partition.former))
+        return {mark.session_id for mark in marks if mark is not None and mark.session_id is not None}
+
     def owned(self) -> list[int]:
         """Return the shards that are ours, also those that are being released."""
         ours = (LockState.OWNED, LockState.SUSPENDED, LockState.RELEASING)

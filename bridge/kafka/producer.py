@@ -12,6 +12,7 @@ from bridge.errors import KafkaUnreachable
 from bridge.kafka.aiokafka_internals import Client, retrieve
 from bridge.kafka.broker_support import UnusableBrokers, missing_request, unsupported_compression
 from bridge.kafka.client_options import readable_errors
+from bridge.kafka.cluster import describe_topics
 from bridge.kafka.produce_requests import ProduceRequests
 from bridge.kafka.producer_id import new_producer_id
 
@@ -62,6 +63,9 @@ class Producer(Protocol):
 
     def has_ended(self) -> bool:
         """Return whether it can send no more, or learns of no new leader."""
+
+    async def has_topic(self, topic: str) -> bool:
+        """Ask whether a topic exists that nothing is sent to; True if that is not known, False if it is hidden."""
 
     async def why_silent(self) -> str:
         """Ask the brokers; return why none of them answers, empty if one does."""
@@ -164,6 +168,14 @@ class AiokafkaProducer:
     def has_ended(self) -> bool:
         """Return whether it can send no more, or learns of no new leader."""
         return self._requests.is_closed or self._client.has_ended()
+
+    async def has_topic(self, topic: str) -> bool:
+        """Ask whether a topic exists that nothing is sent to; True if that is not known, False if it is hidden."""
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+                return topic in (await describe_topics(self._client, [topic])).topics
+        except (KafkaError, TimeoutError):
+            return True
 
     async def why_silent(self) -> str:
         """Ask the brokers; return why none of them answers, empty if one does."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bridge.observability.view import BridgeView, OwnershipView
 
 #: A publisher with work sends, gets an answer, replaces its producer after one delivery timeout, or tries to connect
@@ -54,7 +56,7 @@ def _readiness_in_group(bridge: BridgeView, group: OwnershipView, now: float) ->
         case "owner":
             return _owner(group), *_readiness_of_publisher(bridge, now)
         case "standby":
-            return _standby(group), *_chains(bridge), _kafka_of_standby(bridge, now)
+            return _standby(group, bridge.waiting_for), *_chains(bridge), _kafka_of_standby(bridge, now)
         case _:
             return Check("group", ok=False, detail=f"joining {group.id}: {group.problem}"), _kafka(bridge, now)
 
@@ -67,12 +69,16 @@ def _owner(group: OwnershipView) -> Check:
     return Check("group", ok=True, detail=f"owner of shards {owned}{f'; {group.problem}' if group.problem else ''}")
 
 
-def _standby(group: OwnershipView) -> Check:
-    """Return whether a standby could begin: it is a member, and can read and write the topic of the shards."""
+def _standby(group: OwnershipView, waiting_for: Sequence[str]) -> Check:
+    """Return whether a standby could begin: it is a member, and can read and write the topic of the shards.
+
+    It is also ready while it waits for bridges that are not of the group: a rolling update ends these only then.
+    """
     if group.problem:
         return Check("standby", ok=False, detail=f"standby that cannot take over: {group.problem}")
     owners = sorted({one.owner for one in group.shards() if one.owner is not None})
-    return Check("standby", ok=True, detail=f"standby; owners: {', '.join(owners) or 'none'}")
+    waits = f"; waits for the end of {', '.join(waiting_for)}" if waiting_for else ""
+    return Check("standby", ok=True, detail=f"standby; owners: {', '.join(owners) or 'none'}{waits}")
 
 
 def _kafka_of_standby(bridge: BridgeView, now: float) -> Check:
