@@ -472,7 +472,8 @@ class Ownership:
         Only a member looks: such a bridge waits for the members of a group, so that one that is not seen here waits.
         """
         await self._joined.wait()
-        await await_bridges_with_shards(self._settings, self.locks.sessions, self._wait_for)
+        locks = self.locks
+        await await_bridges_with_shards(self._settings, locks.sessions, locks.has_other_owner, self._wait_for)
         self._may_claim = True
         self._want()
         self._wake.set()

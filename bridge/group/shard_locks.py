@@ -238,6 +238,14 @@ class ShardLocks:
         marks = (mark for partition in self._partitions.values() for mark in (partition.last, partition.former))
         return {mark.session_id for mark in marks if mark is not None and mark.session_id is not None}
 
+    def has_other_owner(self) -> bool:
+        """Return whether another process holds a shard, and has renewed its lease since the log was read to its end."""
+        return self._caught_up_at is not None and any(
+            mark.kind is MarkKind.HOLD and read_at > self._caught_up_at and process != self._process
+            for partition in self._partitions.values()
+            for process, (mark, read_at) in partition.holders.items()
+        )
+
     def owned(self) -> list[int]:
         """Return the shards that are ours, also those that are being released."""
         ours = (LockState.OWNED, LockState.SUSPENDED, LockState.RELEASING)

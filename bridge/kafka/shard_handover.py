@@ -93,37 +93,42 @@ class OtherShards:
 class BridgesWithShards:
     """The bridges that have a shard of their own, among the records of a group's processes.
 
-    Both have the group's name. The sessions of the latter are in the marks of its shards, but for a new one: its
-    process has announced that it claims a shard.
+    Both have the group's name; the sessions of the latter are in the marks of its shards. Once one of these owns a
+    shard, it has waited for all others, and these wait for it.
     """
 
-    def __init__(self, group: str, sessions: Callable[[], Collection[int]], *, without_group: str) -> None:
-        """``sessions`` returns those of the group; ``without_group`` is the name that bridges without a group have."""
+    def __init__(
+        self,
+        group: str,
+        sessions: Callable[[], Collection[int]],
+        has_owner: Callable[[], bool] = lambda: False,
+        *,
+        without_group: str,
+    ) -> None:
+        """``sessions`` returns those of the group, and ``has_owner`` whether another process of it owns a shard.
+
+        ``without_group`` is the name of the group of bridges that have none.
+        """
         self._group = group
         self._sessions = sessions
+        self._has_owner = has_owner
         self._without_group = without_group
         self._heard: dict[str, tuple[float, int]] = {}
-        self._claiming: set[str] = set()
-        self._claimed_sessions: set[int] = set()
 
     def note(self, record: Mapping[str, Any], now: float) -> None:
         """Take a control record that was read at a time (seconds)."""
         if (record.get("group") or self._without_group) != self._group:
             return
-        kind, instance, session_id = record["kind"], record["instance"], record["session_id"]
-        if kind in (ControlKind.SESSION_COMPLETED, ControlKind.SHARD_RELEASED):
-            self._heard.pop(instance, None)
-        elif kind == ControlKind.SHARD_CLAIMED:
-            self._claiming.add(instance)
-        elif session_id is not None:
-            if kind == ControlKind.SESSION_STARTED and instance in self._claiming:
-                self._claimed_sessions.add(session_id)
-                self._claiming.discard(instance)
-            self._heard[instance] = now, session_id
+        if record["kind"] == ControlKind.SESSION_COMPLETED:
+            self._heard.pop(record["instance"], None)
+        elif record["session_id"] is not None:
+            self._heard[record["instance"]] = now, record["session_id"]
 
     def alive(self, now: float) -> list[str]:
         """Return the names of those that have not ended."""
-        of_group = self._claimed_sessions.union(self._sessions())
+        if self._has_owner():
+            return []
+        of_group = self._sessions()
         return sorted(
             name
             for name, (heard_at, session_id) in self._heard.items()
@@ -176,14 +181,17 @@ async def await_other_shards(settings: HandoverSettings, on_alive: OnAlive = lam
 
 
 async def await_bridges_with_shards(
-    settings: HandoverSettings, sessions: Callable[[], Collection[int]], on_alive: OnAlive = lambda _: None
+    settings: HandoverSettings,
+    sessions: Callable[[], Collection[int]],
+    has_owner: Callable[[], bool],
+    on_alive: OnAlive = lambda _: None,
 ) -> None:
     """Wait until no bridge has a shard of its own beside this group, as ``await_other_shards`` does.
 
-    ``sessions`` returns those of the processes of the group, as far as its marks show them.
+    ``sessions`` returns those of the processes of the group, and ``has_owner`` whether another one owns a shard.
     """
     prefix = settings.kafka_topic_prefix
-    others = BridgesWithShards(settings.bridge_group or prefix, sessions, without_group=prefix)
+    others = BridgesWithShards(settings.bridge_group or prefix, sessions, has_owner, without_group=prefix)
     await _await_end(settings, others, on_alive)
 
 

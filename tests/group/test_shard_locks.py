@@ -441,3 +441,21 @@ class TestWhatIsShown:
         own = Log()
         own.own(0)
         assert own.locks.other_holder(0, own.now) is None
+
+    def test_an_owner_is_one_that_renews_its_lease(self) -> None:
+        """A mark that was there when the log was read may be of one that was killed long ago; a claim is none."""
+        log = Log(mark(HOLD))
+        assert not log.locks.has_other_owner()
+        log.read(mark(CLAIM, owner="next", epoch=2))
+        assert not log.locks.has_other_owner()
+        log.read(mark(HOLD))
+        assert log.locks.has_other_owner()
+        log.read(mark(RELEASE))
+        assert not log.locks.has_other_owner()
+
+    def test_the_sessions_of_owners_are_known(self) -> None:
+        """Of the present one and of the one before it, whether that was killed or not."""
+        log = Log(mark(HOLD, owner="a"), mark(HOLD, owner="b", epoch=2, session_id=6))
+        assert log.locks.sessions() == {5, 6}
+        log.read(mark(HOLD, owner="b", epoch=2, session_id=7))
+        assert log.locks.sessions() == {5, 7}

@@ -92,22 +92,24 @@ def test_a_bridge_with_a_shard_of_its_own_is_alive_until_it_announces_its_end(sh
 
 
 def test_processes_of_the_group_are_not_waited_for() -> None:
-    """Their sessions are in the marks, or follow a claim; one that has released its shards may do nothing more."""
+    """Their sessions are in the marks: another one may be of a bridge with a shard of its own that has the same name."""
     marked = {7}
     others = BridgesWithShards("g", lambda: marked, without_group="aries")
-    others.note(control(instance="a", session_id=7), 0)
-    others.note(control("SHARD_CLAIMED", "b", session_id=None), 0)
-    others.note(control("SESSION_STARTED", "b", session_id=8), 0)
-    others.note(control("HEARTBEAT", "b", session_id=8), 0)
+    others.note(control(session_id=7), 0)
     assert others.alive(0) == []
-    others.note(control("SESSION_STARTED", "b", session_id=9), 0)
-    assert others.alive(0) == ["b"]  # as its process may be another one of this name
-    marked.add(9)
+    others.note(control(session_id=8), 0)
+    assert others.alive(0) == ["old-0"]
+    marked.add(8)
     assert others.alive(0) == []
-    marked.clear()
-    assert others.alive(0) == ["a", "b"]
-    others.note(control("SHARD_RELEASED", "a", session_id=7), 0)
-    others.note(control("SESSION_COMPLETED", "b", session_id=9), 0)
+
+
+def test_nobody_is_waited_for_once_the_group_owns_a_shard() -> None:
+    """Its owner has waited; who was killed before that is still heard by one that looks back."""
+    owners: list[str] = []
+    others = BridgesWithShards("g", list, lambda: bool(owners), without_group="aries")
+    others.note(control(), 0)
+    assert others.alive(0) == ["old-0"]
+    owners.append("a")
     assert others.alive(0) == []
 
 
