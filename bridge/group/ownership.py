@@ -473,7 +473,7 @@ class Ownership:
         """
         await self._joined.wait()
         locks = self.locks
-        await await_bridges_with_shards(self._settings, locks.sessions, locks.has_other_owner, self._wait_for)
+        await await_bridges_with_shards(self._settings, locks.sessions, lambda: locks.others_claim, self._wait_for)
         self._may_claim = True
         self._want()
         self._wake.set()

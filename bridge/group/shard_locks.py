@@ -153,6 +153,8 @@ class ShardLocks:
         self._caught_up_at: float | None = None
         self._read_until: float | None = None
         self._is_suspended = False
+        #: Whether another process has written a mark since the log was read to its end: it claims shards, or owns some.
+        self.others_claim = False
         self._events: list[LockEvent] = []
         self._releases: list[Mark] = []
         #: The latest session and data of each shard that we own, for the marks.
@@ -162,6 +164,7 @@ class ShardLocks:
 
     def note(self, mark: Mark, now: float) -> None:
         """Take a mark that was read at a monotonic time, in the order of its partition."""
+        self.others_claim |= self._caught_up_at is not None and mark.process != self._process
         partition = self._partitions.setdefault(mark.shard, _Partition())
         if mark.epoch > partition.epoch:  # a claim; or it is no longer read, and this mark stands for it
             partition.newest_claim = mark
@@ -237,14 +240,6 @@ class ShardLocks:
         """Return the latest sessions of the owner of each shard and of the one before it."""
         marks = (mark for partition in self._partitions.values() for mark in (partition.last, partition.former))
         return {mark.session_id for mark in marks if mark is not None and mark.session_id is not None}
-
-    def has_other_owner(self) -> bool:
-        """Return whether another process holds a shard, and has renewed its lease since the log was read to its end."""
-        return self._caught_up_at is not None and any(
-            mark.kind is MarkKind.HOLD and read_at > self._caught_up_at and process != self._process
-            for partition in self._partitions.values()
-            for process, (mark, read_at) in partition.holders.items()
-        )
 
     def owned(self) -> list[int]:
         """Return the shards that are ours, also those that are being released."""

@@ -93,25 +93,25 @@ class OtherShards:
 class BridgesWithShards:
     """The bridges that have a shard of their own, among the records of a group's processes.
 
-    Both have the group's name; the sessions of the latter are in the marks of its shards. Once one of these owns a
-    shard, it has waited for all others, and these wait for it.
+    Both have the group's name; the sessions of the latter are in the marks of its shards. Once one of these claims a
+    shard, it has waited for the former, and who is started later waits for it.
     """
 
     def __init__(
         self,
         group: str,
         sessions: Callable[[], Collection[int]],
-        has_owner: Callable[[], bool] = lambda: False,
+        others_claim: Callable[[], bool] = lambda: False,
         *,
         without_group: str,
     ) -> None:
-        """``sessions`` returns those of the group, and ``has_owner`` whether another process of it owns a shard.
+        """``sessions`` returns those of the group, and ``others_claim`` whether another process of it claims shards.
 
         ``without_group`` is the name of the group of bridges that have none.
         """
         self._group = group
         self._sessions = sessions
-        self._has_owner = has_owner
+        self._others_claim = others_claim
         self._without_group = without_group
         self._heard: dict[str, tuple[float, int]] = {}
 
@@ -126,7 +126,7 @@ class BridgesWithShards:
 
     def alive(self, now: float) -> list[str]:
         """Return the names of those that have not ended."""
-        if self._has_owner():
+        if self._others_claim():
             return []
         of_group = self._sessions()
         return sorted(
@@ -183,15 +183,15 @@ async def await_other_shards(settings: HandoverSettings, on_alive: OnAlive = lam
 async def await_bridges_with_shards(
     settings: HandoverSettings,
     sessions: Callable[[], Collection[int]],
-    has_owner: Callable[[], bool],
+    others_claim: Callable[[], bool],
     on_alive: OnAlive = lambda _: None,
 ) -> None:
     """Wait until no bridge has a shard of its own beside this group, as ``await_other_shards`` does.
 
-    ``sessions`` returns those of the processes of the group, and ``has_owner`` whether another one owns a shard.
+    ``sessions`` returns those of the processes of the group, and ``others_claim`` whether another one claims shards.
     """
     prefix = settings.kafka_topic_prefix
-    others = BridgesWithShards(settings.bridge_group or prefix, sessions, has_owner, without_group=prefix)
+    others = BridgesWithShards(settings.bridge_group or prefix, sessions, others_claim, without_group=prefix)
     await _await_end(settings, others, on_alive)
 
 

@@ -442,16 +442,13 @@ class TestWhatIsShown:
         own.own(0)
         assert own.locks.other_holder(0, own.now) is None
 
-    def test_an_owner_is_one_that_renews_its_lease(self) -> None:
-        """A mark that was there when the log was read may be of one that was killed long ago; a claim is none."""
-        log = Log(mark(HOLD))
-        assert not log.locks.has_other_owner()
-        log.read(mark(CLAIM, owner="next", epoch=2))
-        assert not log.locks.has_other_owner()
-        log.read(mark(HOLD))
-        assert log.locks.has_other_owner()
-        log.read(mark(RELEASE))
-        assert not log.locks.has_other_owner()
+    def test_others_claim_what_is_marked_since_the_log_was_read(self) -> None:
+        """A mark that was there before may be of one that was killed long ago; our own shows nothing of others."""
+        log = Log(mark(RELEASE))
+        log.own(0)
+        assert not log.locks.others_claim
+        log.read(mark(CLAIM, epoch=3))
+        assert log.locks.others_claim
 
     def test_the_sessions_of_owners_are_known(self) -> None:
         """Of the present one and of the one before it, whether that was killed or not."""

@@ -92,7 +92,7 @@ def test_a_bridge_with_a_shard_of_its_own_is_alive_until_it_announces_its_end(sh
 
 
 def test_processes_of_the_group_are_not_waited_for() -> None:
-    """Their sessions are in the marks: another one may be of a bridge with a shard of its own that has the same name."""
+    """Their sessions are in the marks; another session of the same name is of a bridge with a shard of its own."""
     marked = {7}
     others = BridgesWithShards("g", lambda: marked, without_group="aries")
     others.note(control(session_id=7), 0)
@@ -103,13 +103,13 @@ def test_processes_of_the_group_are_not_waited_for() -> None:
     assert others.alive(0) == []
 
 
-def test_nobody_is_waited_for_once_the_group_owns_a_shard() -> None:
-    """Its owner has waited; who was killed before that is still heard by one that looks back."""
-    owners: list[str] = []
-    others = BridgesWithShards("g", list, lambda: bool(owners), without_group="aries")
+def test_nobody_is_waited_for_once_another_process_claims_shards() -> None:
+    """It has waited itself; who was killed before that is still heard by one that looks back."""
+    claiming: list[str] = []
+    others = BridgesWithShards("g", list, lambda: bool(claiming), without_group="aries")
     others.note(control(), 0)
     assert others.alive(0) == ["old-0"]
-    owners.append("a")
+    claiming.append("a")
     assert others.alive(0) == []
 
 
