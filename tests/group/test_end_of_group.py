@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 from confluent_kafka.admin import AclOperation, ResourceType  # type: ignore[attr-defined] # public all the same
 
 from bridge import log_events
+from bridge.errors import KafkaUnreachable
 from bridge.group.end_of_group import await_end_of_group
 from bridge.group.marks import MarkKind
 from bridge.kafka.client_options import client_options
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from tests.support.brokers import RealKafka
 
 
-def settings(kafka: RealKafka, prefix: str, **more: str) -> Settings:
-    return kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": prefix, **more})
+def settings(kafka: RealKafka, prefix: str) -> Settings:
+    return kafka_settings(kafka.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": prefix})
 
 
 async def test_a_group_without_members_is_not_waited_for(kafka: RealKafka, topic_prefix: str) -> None:
@@ -60,11 +62,15 @@ async def test_a_user_without_the_right_is_told(kafka_with_acls: RealKafka, topi
     """A topic that it may not describe is none; if a right on the group is missing, the log names it."""
     kafka, topic = kafka_with_acls, f"{topic_prefix}.shards"
     kafka.create_topic(topic, partitions=1)
-    user = settings(kafka, topic_prefix, **LOGIN, KAFKA_BOOTSTRAP_SERVERS=kafka.addresses(Listener.SASL))
-    producer = await AiokafkaProducer.start(client_options(user, "test"))
-    assert not await producer.has_topic(topic)
-    allow(kafka, ResourceType.TOPIC, topic, AclOperation.DESCRIBE)
+    user = kafka_settings(kafka.addresses(Listener.SASL), {"KAFKA_TOPIC_PREFIX": topic_prefix, **LOGIN})
+    allow(kafka, ResourceType.TOPIC, f"{topic_prefix}.quotes", AclOperation.WRITE)
     async with asyncio.timeout(60):  # a broker learns of a right a moment after it was granted
+        producer = None
+        while producer is None:
+            with suppress(KafkaUnreachable):
+                producer = await AiokafkaProducer.start(client_options(user, "test"))
+        assert not await producer.has_topic(topic)
+        allow(kafka, ResourceType.TOPIC, topic, AclOperation.DESCRIBE)
         while not await producer.has_topic(topic):
             pass
     await producer.close()
