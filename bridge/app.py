@@ -40,7 +40,6 @@ from bridge.capture.recorder import REQUESTED, CaptureRecorder, NoRecorder
 from bridge.capture.writer import CaptureWriter
 from bridge.clock import wall_us
 from bridge.errors import BridgeError, RecordsUndelivered, RegistryUnreachable, TokenUnavailable
-from bridge.group.end_of_group import await_end_of_group
 from bridge.group_member import GroupMember
 from bridge.kafka.batch_sender import Batching
 from bridge.kafka.client_options import client_options
@@ -264,6 +263,9 @@ class Bridge:
         log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
         if self.group is None:
             if await self.publisher.has_topic(self.settings.shards_topic):
+                # A bridge beside no group starts faster without it.
+                from bridge.group.end_of_group import await_end_of_group  # noqa: PLC0415 - see above
+
                 await await_end_of_group(self.settings, self._wait_for)
             await await_other_shards(self.settings, self._wait_for)
         else:

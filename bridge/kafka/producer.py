@@ -12,7 +12,6 @@ from bridge.errors import KafkaUnreachable
 from bridge.kafka.aiokafka_internals import Client, retrieve
 from bridge.kafka.broker_support import UnusableBrokers, missing_request, unsupported_compression
 from bridge.kafka.client_options import readable_errors
-from bridge.kafka.cluster import describe_topics
 from bridge.kafka.produce_requests import ProduceRequests
 from bridge.kafka.producer_id import new_producer_id
 
@@ -173,7 +172,7 @@ class AiokafkaProducer:
         """Ask whether a topic exists that nothing is sent to; True if that is not known, False if it is hidden."""
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
-                return topic in (await describe_topics(self._client, [topic])).topics
+                return await self._client.has_topic(topic)
         except (KafkaError, TimeoutError):
             return True
 
