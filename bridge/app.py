@@ -71,8 +71,7 @@ class Bridge:
         self.settings = settings
         self.started_us = wall_us()
         self.phase: Literal["starting", "running", "draining"] = "starting"
-        #: The bridges of another number of shards that must end before this one opens a session.
-        self.waiting_for: Sequence[str] = ()
+        self._waiting_for: Sequence[str] = ()
         #: The member of a group that this process is in group mode.
         self.group: GroupMember | None = None
         self.tokens = token_source(settings, redactor.learn)
@@ -251,6 +250,11 @@ class Bridge:
         await self.publisher.connect()
         log.info(log_events.KAFKA_CONNECTED, topics=len(self.settings.topics))
         if self.group is None:
+            if await self.publisher.has_topic(self.settings.shards_topic):
+                # A bridge beside no group starts faster without it.
+                from bridge.group.end_of_group import await_end_of_group  # noqa: PLC0415 - see above
+
+                await await_end_of_group(self.settings, self._wait_for)
             await await_other_shards(self.settings, self._wait_for)
         else:
             await self._check_token()
@@ -263,7 +267,12 @@ class Bridge:
             log.warning(log_events.TOKEN_UNAVAILABLE, reason=str(error))
 
     def _wait_for(self, instances: Sequence[str]) -> None:
-        self.waiting_for = instances
+        self._waiting_for = instances
+
+    @property
+    def waiting_for(self) -> Sequence[str]:
+        """Return the other bridges of the same symbols that must end before this one opens a session."""
+        return self._waiting_for if self.group is None else self.group.ownership.waiting_for
 
     async def _stream(self, stop: asyncio.Event) -> Exception | None:
         """Run the client until it is stopped; return the error that ended it, if one did."""

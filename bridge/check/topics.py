@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bridge.check.group import READING, check_shards_topic
+from bridge.check.group import check_shards_topic
 from bridge.check.kafka_login import account
 from bridge.kafka.cluster import MAX_MESSAGE_BYTES, MESSAGE_FORMAT, MIN_INSYNC_REPLICAS
 from bridge.kafka.partition_counts import unequal_partition_counts
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PARTITIONS, LEADERS, REPLICATION = "Kafka partition counts", "Kafka leaders", "Kafka replication"
 MIN_INSYNC, BATCHES, CLEANUP = "Kafka min.insync.replicas", "Kafka max.message.bytes", "Kafka cleanup policy"
 CONFIG, WRITING, FORMAT = "Kafka topic settings", "Kafka write permission", "Kafka message format"
+CONTROL_READING = "Kafka read permission on control"
 
 
 def check_topics(
@@ -62,7 +63,7 @@ def check_topics(
         _check_cleanup(report, settings, described)
         _check_format(report, used)
     _check_write_permission(report, settings, used)
-    if settings.bridge_group is not None and not settings.is_grouped and Topic.CONTROL in existing:
+    if settings.group is not None and Topic.CONTROL in existing:
         _check_read_permission(report, settings, existing[Topic.CONTROL])
 
 
@@ -192,12 +193,13 @@ def _check_write_permission(report: CheckReport, settings: Settings, used: Seque
 
 
 def _check_read_permission(report: CheckReport, settings: Settings, control: TopicDescription) -> None:
-    """Report whether a change of BRIDGE_SHARDS can wait for the old bridges."""
+    """Report whether a start can wait for other bridges of the same symbols."""
     if control.may_read is False:
-        finding = f"none for {control.name}, so a change of BRIDGE_SHARDS does not wait for the old bridges"
-        report.warn(READING, finding, f"Grant Read on it to {account(settings)}, or leave BRIDGE_GROUP unset.")
+        finding = f"none for {control.name}, so a start does not wait for other bridges of the same symbols"
+        unless = "" if settings.is_grouped else ", or leave BRIDGE_GROUP unset"
+        report.warn(CONTROL_READING, finding, f"Grant Read on it to {account(settings)}{unless}.")
     elif control.may_read:
-        report.ok(READING, f"granted on {control.name}, as the brokers report")
+        report.ok(CONTROL_READING, f"granted on {control.name}, as the brokers report")
 
 
 def _names(some: Sequence[TopicDescription], used: Sequence[TopicDescription]) -> str:

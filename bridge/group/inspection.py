@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
+    from bridge.group.description import MemberDescription
     from bridge.group.marks import Mark
     from bridge.kafka.aiokafka_internals import Client
     from bridge.kafka.consumer_groups import GroupDescription
@@ -66,7 +67,7 @@ async def inspect_group(settings: InspectionSettings) -> GroupReport:
         marks = MarkLog(consumer, await _partitions(consumer, settings))
         await marks.read()
         lapsed = await marks.not_renewed()
-    members = tuple(sorted((describe_member(one, topic) for one in described.members), key=lambda one: one.name))
+    members = _members(described, topic)
     count = shard_count(marks.shards, members, settings.bridge_shards)
     shards = [one.describe(is_lapsed=number in lapsed) for number, one in enumerate(marks.shards)]
     return GroupReport(
@@ -79,6 +80,16 @@ async def inspect_group(settings: InspectionSettings) -> GroupReport:
         members=members,
         shards=tuple(one for one in shards if one.shard < count or one.state is ShardState.OWNED),
     )
+
+
+async def list_members(settings: InspectionSettings) -> tuple[MemberDescription, ...]:
+    """Return the members of a group by name; raises KafkaUnreachable, and TopicConfigurationError without the right."""
+    async with open_consumer(settings, _NAME) as consumer, readable_errors(client_options(settings, _NAME)):
+        return _members(await _describe(client_of(consumer), settings.group_id), settings.shards_topic)
+
+
+def _members(described: GroupDescription, topic: str) -> tuple[MemberDescription, ...]:
+    return tuple(sorted((describe_member(one, topic) for one in described.members), key=lambda one: one.name))
 
 
 async def _describe(client: Client, group_id: str) -> GroupDescription:

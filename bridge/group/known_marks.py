@@ -79,11 +79,14 @@ class KnownMarks:
         self._partitions: dict[int, _Partition] = {}
         self._caught_up_at: float | None = None
         self._read_until: float | None = None
+        #: Whether another process has written a mark since the log was read to its end: it claims shards, or owns some.
+        self.others_claim = False
 
     # -- reading ------------------------------------------------------------------------------------------------
 
     def note(self, mark: Mark, now: float) -> None:
         """Take a mark that was read at a monotonic time, in the order of its partition."""
+        self.others_claim |= self.has_caught_up and mark.process != self._process
         self._partition(mark.shard).note(mark, now)
 
     def caught_up(self, since: float, now: float) -> None:
@@ -144,6 +147,11 @@ class KnownMarks:
         held = (mark for mark in marks if mark.kind is MarkKind.HOLD and mark.process != self._process)
         possible = (mark.time_us + mark.lease_ms * 1000 for mark in held if self.excludes(mark, shard))
         return max(*(partition.newest_session_id for partition in partitions), *possible, 0)
+
+    def sessions(self) -> set[int]:
+        """Return the latest sessions of the owner of each shard and of the one before it."""
+        marks = (mark for partition in self._partitions.values() for mark in (partition.last, partition.former))
+        return {mark.session_id for mark in marks if mark is not None and mark.session_id is not None}
 
     def last(self, shard: int) -> Mark | None:
         """Return the newest mark of the last holder of a shard, None if it had none."""

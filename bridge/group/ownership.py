@@ -32,9 +32,10 @@ from bridge.group.shard_locks import (
     Suspended,
 )
 from bridge.group.shard_status import shard_status, shards_without_owner
+from bridge.kafka.shard_handover import await_bridges_with_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from bridge.group.marks import Progress
     from bridge.group.membership import Assignment
@@ -49,8 +50,8 @@ KEPT_HANDOVERS: Final = 20
 _CHECK_SECONDS: Final = 1.0
 
 
-class GroupSettings(MarkSettings, Protocol):
-    """The settings of group mode, and how to connect to Kafka."""
+class GroupSettings(MarkSettings, HandoverSettings, Protocol):
+    """The settings of group mode, how to connect to Kafka, and how to find bridges that are not of the group."""
 
     @property
     def group(self) -> str | None: ...
@@ -122,6 +123,8 @@ class Ownership:
         self.releases: Counter[str] = Counter()
         self.handovers: deque[Handover] = deque(maxlen=KEPT_HANDOVERS)
         self._fitness = Fitness()
+        #: The bridges with a shard of their own that must end before this process claims one.
+        self.waiting_for: Sequence[str] = ()
         self._settings = settings
         self._publishing = publishing
         self._process = process
@@ -129,6 +132,9 @@ class Ownership:
         self._wake = asyncio.Event()
         #: Set after each turn of decisions.
         self._turned = asyncio.Event()
+        #: Set once shards were assigned to this process, or none; and whether it may claim those that are.
+        self._joined = asyncio.Event()
+        self._may_claim = False
         self._releasing: dict[int, asyncio.Task[None]] = {}
         self._plans_differ_since: float | None = None
         self._reported_plans = ""
@@ -160,6 +166,7 @@ class Ownership:
                 tasks.create_task(self.exchange.read(), name="group marks")
                 tasks.create_task(self._join_when_read(), name="group membership")
                 tasks.create_task(self._check_members(), name="group members")
+                tasks.create_task(self._claim_when_alone(), name="group claims")
                 await self._drive()
         finally:
             releasing = [*self._releasing.values()]
@@ -371,8 +378,9 @@ class Ownership:
     def _assigned(self, assignment: Assignment | None) -> None:
         if self._is_stopping:
             return
-        self.locks.want(() if assignment is None else assignment.shards)
+        self._want()
         if assignment is not None:
+            self._joined.set()
             log.info(
                 log_events.GROUP_JOINED,
                 group=self._settings.group_id,
@@ -381,6 +389,27 @@ class Ownership:
                 shards=list(assignment.shards),
             )
         self._wake.set()
+
+    async def _claim_when_alone(self) -> None:
+        """Let shards be claimed once no bridge with a shard of its own has the same symbols.
+
+        Only a member looks: such a bridge waits for the members of a group, so that one that is not seen here waits.
+        """
+        await self._joined.wait()
+        marks = self.locks.marks
+        await await_bridges_with_shards(self._settings, marks.sessions, lambda: marks.others_claim, self._wait_for)
+        self._may_claim = True
+        self._want()
+        self._wake.set()
+
+    def _wait_for(self, instances: Sequence[str]) -> None:
+        self.waiting_for = instances
+
+    def _want(self) -> None:
+        """Claim what is assigned, if anything may be claimed."""
+        assignment = self.membership.assignment
+        if not self._is_stopping:
+            self.locks.want(assignment.shards if self._may_claim and assignment is not None else ())
 
     async def _check_members(self) -> None:
         """Look at intervals whether Aries can be reached, and whether all members have the same plan."""

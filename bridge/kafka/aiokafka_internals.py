@@ -23,7 +23,14 @@ import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import CorrelationIdError, KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    CorrelationIdError,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.protocol.metadata import MetadataRequest
 
 from bridge.errors import UnsupportedLibrary
@@ -58,6 +65,7 @@ _CONNECTION_OPTIONS: Final = (
     *("client_id", "request_timeout_ms", "ssl_context", "security_protocol", "sasl_mechanism", "sasl_plain_username"),
     *("sasl_plain_password", "sasl_oauth_token_provider"),
 )
+_IS_NO_TOPIC: Final = (UnknownTopicOrPartitionError.errno, TopicAuthorizationFailedError.errno)
 #: Brokers that are asked at a time whether they answer.
 _ASKED_BROKERS: Final = 3
 
@@ -325,6 +333,15 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
     def has_ended(self) -> bool:
         """Return whether its metadata are not updated any more."""
         return self._sync_task is None or self._sync_task.done()
+
+    async def has_topic(self, name: str) -> bool:
+        """Ask whether a topic exists, and may be described; raise ``KafkaError`` if no broker answers."""
+        request = MetadataRequest([name], allow_auto_topic_creation=False)
+        for broker in self.cluster.brokers():
+            with suppress(NodeNotReadyError):
+                metadata = await self.send(broker.nodeId, request)
+                return any(code not in _IS_NO_TOPIC for code, *_ in metadata.topics)
+        raise NodeNotReadyError("no broker can be reached")
 
     async def why_silent(self) -> str:
         """Ask some of the brokers; return why none of them answers, empty as soon as one does."""

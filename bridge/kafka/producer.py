@@ -63,6 +63,9 @@ class Producer(Protocol):
     def has_ended(self) -> bool:
         """Return whether it can send no more, or learns of no new leader."""
 
+    async def has_topic(self, topic: str) -> bool:
+        """Ask whether a topic exists that nothing is sent to; True if that is not known, False if it is hidden."""
+
     async def why_silent(self) -> str:
         """Ask the brokers; return why none of them answers, empty if one does."""
 
@@ -164,6 +167,14 @@ class AiokafkaProducer:
     def has_ended(self) -> bool:
         """Return whether it can send no more, or learns of no new leader."""
         return self._requests.is_closed or self._client.has_ended()
+
+    async def has_topic(self, topic: str) -> bool:
+        """Ask whether a topic exists that nothing is sent to; True if that is not known, False if it is hidden."""
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+                return await self._client.has_topic(topic)
+        except (KafkaError, TimeoutError):
+            return True
 
     async def why_silent(self) -> str:
         """Ask the brokers; return why none of them answers, empty if one does."""

@@ -144,6 +144,10 @@ class Publisher:
         self._buffer.open(counts)
         self._topics = sorted({*self._topics, *new})
 
+    async def has_topic(self, name: str) -> bool:
+        """Ask Kafka whether a topic exists that nothing is published to; True if that is not known."""
+        return self._producer is None or await self._producer.has_topic(name)
+
     def cut(self, reason: str) -> None:
         """Replace the producer at once: its connections are cut, and what was in flight may be sent again."""
         self._is_cut = True

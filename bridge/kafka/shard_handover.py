@@ -1,7 +1,8 @@
-"""Waiting at start until the bridges of another number of shards have ended, as the control topic shows.
+"""Waiting until other bridges of the same symbols have ended, as the control topic shows.
 
-With another ``BRIDGE_SHARDS`` a symbol may belong to another shard. If both published it, its order would break.
-``SESSION_COMPLETED`` is acknowledged after everything else of a bridge, so what comes after it is behind its records.
+With another ``BRIDGE_SHARDS`` a symbol may belong to another shard, and in group mode (``BRIDGE_SHARD=group``) to any
+process of the group. If two bridges published it, its order would break. ``SESSION_COMPLETED`` is acknowledged after
+everything else of a bridge, so what comes after it is behind its records.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
     from bridge.serialization.deserializer import Deserializer
+
+    OnAlive = Callable[[Sequence[str]], None]
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +39,8 @@ LOOK_BACK_SECONDS: Final = 60
 #: How many are looked at where the broker has no index of times.
 LOOK_BACK_RECORDS: Final = 1000
 POLL_SECONDS: Final = 0.5
+#: The longest that Kafka takes to answer while it is there.
+ANSWER_SECONDS: Final = 2.0
 
 
 class HandoverSettings(ReadingSettings, Protocol):
@@ -44,6 +49,8 @@ class HandoverSettings(ReadingSettings, Protocol):
     @property
     def topics(self) -> Mapping[Topic, str]: ...
     @property
+    def kafka_topic_prefix(self) -> str: ...
+    @property
     def bridge_group(self) -> str | None: ...
     @property
     def bridge_instance(self) -> str: ...
@@ -51,8 +58,18 @@ class HandoverSettings(ReadingSettings, Protocol):
     def bridge_shards(self) -> int: ...
 
 
+class OtherBridges(Protocol):
+    """Bridges that must have ended first, by what they announce."""
+
+    def note(self, record: Mapping[str, Any], now: float) -> None:
+        """Take a control record that was read at a time (seconds)."""
+
+    def alive(self, now: float) -> list[str]:
+        """Return the names of those that have not ended."""
+
+
 class OtherShards:
-    """The bridges of a group with another number of shards, by what they announce."""
+    """The bridges of a group with another number of shards."""
 
     def __init__(self, group: str, shards: int) -> None:
         self._group = group
@@ -60,7 +77,7 @@ class OtherShards:
         self._heard_at: dict[str, float] = {}
 
     def note(self, record: Mapping[str, Any], now: float) -> None:
-        """Take a control record that was read at a monotonic time."""
+        """Take a control record that was read at a time (seconds)."""
         if record.get("group") != self._group or record.get("shards") == self._shards:
             return
         if record["kind"] == ControlKind.SESSION_COMPLETED:
@@ -73,20 +90,116 @@ class OtherShards:
         return sorted(name for name, heard_at in self._heard_at.items() if now - heard_at < SILENCE_SECONDS)
 
 
-async def await_other_shards(
-    settings: HandoverSettings, on_alive: Callable[[Sequence[str]], None] = lambda _: None
-) -> None:
+class BridgesWithShards:
+    """The bridges that have a shard of their own, among the records of a group's processes.
+
+    Both have the group's name; the sessions of the latter are in the marks of its shards. Once one of these claims a
+    shard, it has waited for the former, and who is started later waits for it.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        sessions: Callable[[], Collection[int]],
+        others_claim: Callable[[], bool] = lambda: False,
+        *,
+        without_group: str,
+    ) -> None:
+        """``sessions`` returns those of the group, and ``others_claim`` whether another process of it claims shards.
+
+        ``without_group`` is the name of the group of bridges that have none.
+        """
+        self._group = group
+        self._sessions = sessions
+        self._others_claim = others_claim
+        self._without_group = without_group
+        self._heard: dict[str, tuple[float, int]] = {}
+
+    def note(self, record: Mapping[str, Any], now: float) -> None:
+        """Take a control record that was read at a time (seconds)."""
+        if (record.get("group") or self._without_group) != self._group:
+            return
+        if record["kind"] == ControlKind.SESSION_COMPLETED:
+            self._heard.pop(record["instance"], None)
+        elif record["session_id"] is not None:
+            self._heard[record["instance"]] = now, record["session_id"]
+
+    def alive(self, now: float) -> list[str]:
+        """Return the names of those that have not ended."""
+        if self._others_claim():
+            return []
+        of_group = self._sessions()
+        return sorted(
+            name
+            for name, (heard_at, session_id) in self._heard.items()
+            if now - heard_at < SILENCE_SECONDS and session_id not in of_group
+        )
+
+
+class Waiting:
+    """The bridges that are waited for, shown always and logged when they are others than before."""
+
+    def __init__(self, on_alive: OnAlive) -> None:
+        self._on_alive = on_alive
+        self._logged: Sequence[str] = ()
+
+    def goes_on(self, alive: Sequence[str]) -> bool:
+        """Take the names of those that have not ended; return whether there are any."""
+        self._on_alive(alive)
+        if alive and alive != self._logged:
+            log.warning(log_events.OTHER_BRIDGES_ALIVE, instances=alive)
+            self._logged = alive
+        if not alive and self._logged:
+            log.info(log_events.OTHER_BRIDGES_ENDED, instances=self._logged)
+        return bool(alive)
+
+
+class ListeningTime:
+    """The seconds for which Kafka was listened to: nobody is silent because Kafka is away."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._answered_at = clock()
+        self._seconds = 0.0
+
+    def now(self) -> float:
+        """Return them at a moment at which Kafka has just answered."""
+        now = self._clock()
+        self._seconds += min(now - self._answered_at, ANSWER_SECONDS)
+        self._answered_at = now
+        return self._seconds
+
+
+async def await_other_shards(settings: HandoverSettings, on_alive: OnAlive = lambda _: None) -> None:
     """Wait until no bridge of this one's group has another number of shards, however long it takes.
 
     ``on_alive`` is called with the names of those that are waited for. If this user may not read the control topic,
     log that and do not wait.
     """
-    if settings.bridge_group is None:
-        return None
+    if settings.bridge_group is not None:
+        await _await_end(settings, OtherShards(settings.bridge_group, settings.bridge_shards), on_alive)
+
+
+async def await_bridges_with_shards(
+    settings: HandoverSettings,
+    sessions: Callable[[], Collection[int]],
+    others_claim: Callable[[], bool],
+    on_alive: OnAlive = lambda _: None,
+) -> None:
+    """Wait until no bridge has a shard of its own beside this group, as ``await_other_shards`` does.
+
+    ``sessions`` returns those of the processes of the group, and ``others_claim`` whether another one claims shards.
+    """
+    prefix = settings.kafka_topic_prefix
+    others = BridgesWithShards(settings.bridge_group or prefix, sessions, others_claim, without_group=prefix)
+    await _await_end(settings, others, on_alive)
+
+
+async def _await_end(settings: HandoverSettings, others: OtherBridges, on_alive: OnAlive) -> None:
     # A bridge without other shards starts faster without it.
     from bridge.serialization.decoding import open_deserializer  # noqa: PLC0415 - see above
 
-    others = OtherShards(settings.bridge_group, settings.bridge_shards)
+    waiting, listening = Waiting(on_alive), ListeningTime()
     backoff = Backoff(0.5, 15.0)
     while True:
         try:
@@ -95,9 +208,10 @@ async def await_other_shards(
                 open_consumer(settings, settings.bridge_instance) as consumer,
                 readable_errors(client_options(settings, settings.bridge_instance)),
             ):
-                return await _Watch(settings, consumer, decoder, others, on_alive).until_ended()
+                return await _Watch(settings, consumer, decoder, others, listening).until_ended(waiting)
         except TopicConfigurationError as error:
-            log.warning(log_events.OTHER_SHARDS_UNKNOWN, reason=str(error))
+            log.warning(log_events.OTHER_BRIDGES_UNKNOWN, reason=str(error))
+            on_alive(())
             return None
         except (KafkaUnreachable, RegistryUnreachable) as error:
             delay = backoff.next_seconds()
@@ -113,28 +227,26 @@ class _Watch:
         settings: HandoverSettings,
         consumer: AIOKafkaConsumer,
         decoder: Deserializer,
-        others: OtherShards,
-        on_alive: Callable[[Sequence[str]], None],
+        others: OtherBridges,
+        listening: ListeningTime,
     ) -> None:
         self._settings = settings
         self._consumer = consumer
         self._decoder = decoder
         self._others = others
-        self._on_alive = on_alive
-        self._logged: list[str] = []
+        self._listening = listening
         self._is_undecodable_logged = False
 
-    async def until_ended(self) -> None:
+    async def until_ended(self, waiting: Waiting) -> None:
         """Return once what is there has been read and no other bridge is alive."""
         from_ms = (time.time_ns() // 1_000_000) - LOOK_BACK_SECONDS * 1000
-        ends = await self._seek(from_ms)
-        while not await self._is_read(ends) or self._alive():
+        first_ends = ends = await self._seek(from_ms)
+        while not await self._is_read(ends) or waiting.goes_on(self._others.alive(self._listening.now())):
             for partition, messages in (await fetch(self._consumer, POLL_SECONDS)).items():
                 for message in messages:
-                    if message.timestamp >= from_ms or message.offset >= ends[partition]:
+                    if message.timestamp >= from_ms or message.offset >= first_ends[partition]:
                         await self._note(message.value)
-        if self._logged:
-            log.info(log_events.OTHER_SHARDS_ENDED, instances=self._logged)
+            ends = await self._consumer.end_offsets(list(first_ends))  # fails while Kafka does not answer
 
     async def _seek(self, from_ms: int) -> Mapping[TopicPartition, int]:
         """Go to the first record of the time; return the present ends."""
@@ -155,15 +267,7 @@ class _Watch:
             record = (await self._decoder.decode(value)).record
         except Undecodable as error:  # of another version of the bridge, as a rule: there are many, or none
             if not self._is_undecodable_logged:
-                log.warning(log_events.OTHER_SHARDS_UNKNOWN, reason=str(error))
+                log.warning(log_events.OTHER_BRIDGES_UNKNOWN, reason=str(error))
             self._is_undecodable_logged = True
         else:
-            self._others.note(record, time.monotonic())
-
-    def _alive(self) -> list[str]:
-        alive = self._others.alive(time.monotonic())
-        self._on_alive(alive)
-        if alive and alive != self._logged:
-            log.warning(log_events.OTHER_SHARDS_ALIVE, instances=alive, shards=self._settings.bridge_shards)
-            self._logged = alive
-        return alive
+            self._others.note(record, self._listening.now())

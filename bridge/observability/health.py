@@ -70,8 +70,8 @@ def _owner(group: OwnershipView) -> Check:
 def _standby(bridge: BridgeView, group: OwnershipView) -> Check:
     """Return whether a standby could begin: it is a member, and can read and write the topic of the shards.
 
-    One that has just owned a shard and could not reach Aries is not ready: a rolling upgrade would end, one by one, the
-    processes that can.
+    It is also ready while it waits for bridges that are not of the group: a rolling update ends these only then. One
+    that has just owned a shard and could not reach Aries is not: the update would end, one by one, those that can.
     """
     if group.problem:
         return Check("standby", ok=False, detail=f"standby that cannot take over: {group.problem}")
@@ -80,7 +80,8 @@ def _standby(bridge: BridgeView, group: OwnershipView) -> Check:
         reason = "" if lost is None else f": {lost.cause}: {lost}"
         return Check("standby", ok=False, detail=f"standby that could not reach Aries{reason}")
     owners = sorted({one.owner for one in group.shards() if one.owner is not None})
-    return Check("standby", ok=True, detail=f"standby; owners: {', '.join(owners) or 'none'}")
+    waits = f"; waits for the end of {', '.join(bridge.waiting_for)}" if bridge.waiting_for else ""
+    return Check("standby", ok=True, detail=f"standby; owners: {', '.join(owners) or 'none'}{waits}")
 
 
 def _kafka_of_standby(bridge: BridgeView, now: float) -> Check:

@@ -257,9 +257,9 @@ class Settings(BaseSettings):
     )
     """Name of this bridge, on the control topic and in logs."""
     bridge_group: str | None = Field(default=None, min_length=1, max_length=249)
-    """Name of the bridges that share the symbols, equal for all of them. With `BRIDGE_SHARD=group` unset means
-    `KAFKA_TOPIC_PREFIX`; else set = at start a bridge waits until those of another `BRIDGE_SHARDS` have ended (needs
-    Read on the control topic)."""
+    """Name of the bridges that share the symbols, equal for all of them; for a group unset means `KAFKA_TOPIC_PREFIX`.
+    With a shard of its own and this set, a bridge waits at start until those of another `BRIDGE_SHARDS` have ended
+    (needs Read on the control topic)."""
     bridge_shards: int = Field(default=1, ge=1, le=1024)
     """Number of shards into which the symbols are divided. Each has a bridge of its own with its own session; with
     `BRIDGE_SHARD=group` there may be more or fewer bridges than shards."""

@@ -116,10 +116,6 @@ metadata:
     kubectl.kubernetes.io/default-container: aries-bridge
     # The settings only: a list that is reloaded by the program is not among them.
     checksum/config: {{ include "aries-bridge.settings" . | sha256sum }}
-    {{- if .Values.standby.enabled }}
-    # Read by the next upgrade, which must know what it replaces.
-    aries-bridge/shard: group
-    {{- end }}
     {{- with merge (dict) .Values.podAnnotations .Values.commonAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -312,7 +312,7 @@ class TestRights:
         grant(kafka, topic_prefix, AclOperation.WRITE)
         granted = await found_once({**settings, "BRIDGE_GROUP": "g"}, topics.WRITING, Status.OK)
         granted.expect(topics.WRITING, Status.OK)
-        granted.expect(group.READING, Status.WARN, "none for", f"Grant Read on it to {USER}")
+        granted.expect(topics.CONTROL_READING, Status.WARN, "none for", f"Grant Read on it to {USER}")
         granted.expect(kafka_check.IDEMPOTENCE, Status.OK)
         granted.expect(topics.CONFIG, Status.WARN)
 
@@ -320,11 +320,11 @@ class TestRights:
         whole = await found_once(settings, topics.CLEANUP, Status.OK)
         whole.expect(topics.CLEANUP, Status.OK)
         assert topics.CONFIG not in whole
-        assert group.READING not in whole
+        assert topics.CONTROL_READING not in whole
 
         grant(kafka, topic_prefix, AclOperation.READ)
-        readable = await found_once({**settings, "BRIDGE_GROUP": "g"}, group.READING, Status.OK)
-        readable.expect(group.READING, Status.OK)
+        readable = await found_once({**settings, "BRIDGE_GROUP": "g"}, topics.CONTROL_READING, Status.OK)
+        readable.expect(topics.CONTROL_READING, Status.OK)
 
     async def test_rights_of_a_group_are_reported(self, kafka_with_acls: RealKafka, topic_prefix: str) -> None:
         """Describe shows the group but lets no process join; Read does both."""

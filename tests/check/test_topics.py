@@ -209,7 +209,7 @@ GROUPED = {"BRIDGE_SHARD": "group", "BRIDGE_SHARDS": "3", "BRIDGE_GROUP": "g"}
 
 
 def test_a_group_needs_a_topic_for_its_shards() -> None:
-    """It is one of the topics that are used, and bridges of a group read no control records of others."""
+    """It is one of the topics that are used; a bridge with a shard of its own needs none."""
     results = checked(SHARDS, **GROUPED)
     results.expect("Kafka topic aries.shards", Status.OK, "3 partitions for 3 shards, replication factor 3")
     results.expect(group.READING, Status.OK, "granted on aries.shards")
@@ -237,6 +237,15 @@ def test_a_group_without_a_partition_for_each_shard(
 def test_more_partitions_than_shards_are_fine() -> None:
     """The number of shards may be lowered again."""
     checked(replace(SHARDS, partitions=(WELL,) * 9), **GROUPED).expect("Kafka topic aries.shards", Status.OK)
+
+
+@pytest.mark.parametrize("environ", [GROUPED, {"BRIDGE_GROUP": "g"}])
+def test_other_bridges_must_be_seen(environ: dict[str, str]) -> None:
+    """What they announce is read at the start, in a group and beside one."""
+    control = good(Topic.CONTROL)
+    checked(SHARDS, replace(control, may_read=True), **environ).expect(topics.CONTROL_READING, Status.OK, control.name)
+    unreadable = checked(SHARDS, replace(control, may_read=False), **environ)
+    unreadable.expect(topics.CONTROL_READING, Status.WARN, "does not wait for other bridges", "Grant Read on it")
 
 
 def test_marks_must_be_read_written_and_compacted() -> None:

@@ -493,3 +493,18 @@ class TestWhatIsShown:
         own = Log()
         own.own(0)
         assert own.locks.marks.other_holder(0, own.now) is None
+
+    def test_others_claim_what_is_marked_since_the_log_was_read(self) -> None:
+        """A mark that was there before may be of one that was killed long ago; our own shows nothing of others."""
+        log = Log(mark(RELEASE))
+        log.own(0)
+        assert not log.locks.marks.others_claim
+        log.read(mark(CLAIM, epoch=3))
+        assert log.locks.marks.others_claim
+
+    def test_the_sessions_of_owners_are_known(self) -> None:
+        """Of the present one and of the one before it, whether that was killed or not."""
+        log = Log(mark(HOLD, owner="a"), mark(HOLD, owner="b", epoch=2, session_id=6))
+        assert log.locks.marks.sessions() == {5, 6}
+        log.read(mark(HOLD, owner="b", epoch=2, session_id=7))
+        assert log.locks.marks.sessions() == {5, 7}

@@ -9,23 +9,13 @@ import yaml
 
 from bridge.kafka import strimzi
 from bridge.kafka.topic_specification import TopicOptions, specify_shards_topic
-from tests.helm.chart import ChartRefused, Helm, Objects, example
-from tests.helm.cluster import cluster
+from tests.helm.chart import Helm, Objects, example
 from tests.helm.test_notes import notes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     Json = dict[str, Any]
 
 STANDBY = {"standby": {"enabled": True}}
-
-
-@pytest.fixture(params=["helm", "helm_4"])
-def either_helm(request: pytest.FixtureRequest) -> Helm:
-    """Return Helm 3, then Helm 4."""
-    found: Helm = request.getfixturevalue(request.param)
-    return found
 
 
 def test_pods_that_share_shards_are_a_deployment(helm: Helm) -> None:
@@ -119,7 +109,7 @@ def test_strimzi_gets_the_topic_of_shards(helm: Helm) -> None:
 
 
 def test_strimzis_user_may_be_a_member(helm: Helm) -> None:
-    """It has the rights on the topic and on the one consumer group; without standby neither."""
+    """It has the rights on the topic and on the one consumer group; without standby it may only see both."""
     objects = helm.render(example("standby"))
     acls = objects.one("KafkaUser")["spec"]["authorization"]["acls"]
     [topic] = [acl for acl in acls if acl["resource"].get("name") == "aries.owners"]
@@ -128,17 +118,15 @@ def test_strimzis_user_may_be_a_member(helm: Helm) -> None:
     assert group["resource"]["name"] == f"{objects.settings['BRIDGE_GROUP']}.shards"
     assert group["resource"]["patternType"] == "literal"
     assert set(group["operations"]) == {"Describe", "Read"}
-    plain = helm.render(example("strimzi")).one("KafkaUser")["spec"]["authorization"]["acls"]
-    assert "group" not in {acl["resource"]["type"] for acl in plain}
+    plain = helm.render(example("standby"), {"standby": {"enabled": False}})
+    acls = plain.one("KafkaUser")["spec"]["authorization"]["acls"]
+    [topic] = [acl for acl in acls if acl["resource"].get("name") == "aries.owners"]
+    assert set(topic["operations"]) == {"Describe", "Read"}
+    [seen] = [acl for acl in acls if acl["resource"]["type"] == "group"]
+    assert seen == {**group, "operations": ["Describe"]}
 
 
 # -- from and to bridges without standby ------------------------------------------------------------------------------
-
-
-def upgraded(helm: Helm, live: Objects | list[Json], values: Mapping[str, Any]) -> Objects:
-    """Return what an upgrade renders of a release whose objects the cluster has."""
-    with cluster(live) as arguments:
-        return helm.render(example("minimal"), values, *arguments)
 
 
 def strategy(objects: Objects) -> str:
@@ -147,56 +135,25 @@ def strategy(objects: Objects) -> str:
     return found
 
 
-def deployed(objects: Objects, **status: int) -> list[Json]:
-    """Return the objects of a release as the cluster has them, with the state of its Deployment."""
-    state = {"observedGeneration": 1, **status}
-    return [
-        {**one, "metadata": {**one["metadata"], "generation": 1}, "status": state}
-        if one["kind"] == "Deployment"
-        else one
-        for one in objects
-    ]
-
-
-def test_the_bridge_before_ends_first(either_helm: Helm) -> None:
-    """A bridge without standby hands nothing over: the upgrade that adds standbys ends it, the next one is rolling."""
-    plain = either_helm.render(example("minimal"))
-    first = upgraded(either_helm, plain, STANDBY)
-    assert strategy(first) == "Recreate"
-    assert strategy(upgraded(either_helm, deployed(first, updatedReplicas=2), STANDBY)) == "RollingUpdate"
-    rolling = upgraded(either_helm, deployed(either_helm.render(example("minimal"), STANDBY)), STANDBY)
-    assert strategy(rolling) == "RollingUpdate"
-    assert strategy(upgraded(either_helm, [], STANDBY)) == "RollingUpdate"
-    assert strategy(upgraded(either_helm, rolling, {})) == "Recreate"
-
-
-@pytest.mark.parametrize("status", [{"updatedReplicas": 1}, {"updatedReplicas": 2, "observedGeneration": 0}])
-def test_a_second_upgrade_does_not_overtake_the_first(helm: Helm, status: dict[str, int]) -> None:
-    """As long as the new pods have not been started, the bridge before them may still run."""
-    first = upgraded(helm, helm.render(example("minimal")), STANDBY)
-    assert strategy(upgraded(helm, deployed(first, **status), STANDBY)) == "Recreate"
+def test_pods_with_standby_start_beside_those_before(helm: Helm) -> None:
+    """They wait for them; a bridge without standby is not ready while it waits, and so the pods before it end first."""
+    assert strategy(helm.render(example("minimal"), STANDBY)) == "RollingUpdate"
+    assert strategy(helm.render(example("minimal"))) == "Recreate"
 
 
 def test_the_strategy_can_be_set(helm: Helm) -> None:
-    """Where the cluster cannot be asked, as by Argo CD, the value says it for the first time."""
+    """The notes say what it costs."""
     assert strategy(helm.render(example("minimal"), {**STANDBY, "strategy": {"type": "Recreate"}})) == "Recreate"
-    assert "this upgrade ends all pods" in notes(helm, "minimal", {**STANDBY, "strategy": {"type": "Recreate"}})
+    assert "an upgrade ends all pods" in notes(helm, "minimal", {**STANDBY, "strategy": {"type": "Recreate"}})
 
 
-def test_shards_without_standby_end_first(either_helm: Helm) -> None:
-    """A StatefulSet and a Deployment would run side by side: the one is emptied by an upgrade before the other."""
-    sharded = either_helm.render(example("minimal"), {"shards": 3})
-    group = {**STANDBY, "shards": 3}
-    with pytest.raises(ChartRefused, match="upgrade with replicas=0 first"):
-        upgraded(either_helm, sharded, group)
-    emptied = upgraded(either_helm, sharded, {**group, "replicas": 0})
-    assert emptied.workload["spec"]["replicas"] == 0
-    filled = upgraded(either_helm, emptied, group)
-    assert (filled.workload["spec"]["replicas"], strategy(filled)) == (4, "RollingUpdate")
-
-    with pytest.raises(ChartRefused, match="replicas=0 first, wait until its pods have ended"):
-        upgraded(either_helm, deployed(filled), {"shards": 3})
-    assert upgraded(either_helm, emptied, {"shards": 3}).of("StatefulSet")
+@pytest.mark.parametrize("shards", [1, 3])
+def test_bridges_with_and_without_standby_know_each_other(helm: Helm, shards: int) -> None:
+    """By the name of the group, and by the topic of its shards."""
+    names = {"kafka": {"topics": {"names": {"shards": "aries.owners"}}}, "shards": shards}
+    with_standby, without = (helm.render(example("minimal"), {**names, **more}) for more in (STANDBY, {}))
+    for name in ("BRIDGE_GROUP", "KAFKA_TOPIC_SHARDS", "KAFKA_TOPIC_PREFIX"):
+        assert with_standby.settings.get(name) == without.settings.get(name)
 
 
 # -- notes ------------------------------------------------------------------------------------------------------------
@@ -210,7 +167,7 @@ def test_the_notes_know_the_group(helm: Helm) -> None:
     assert "rollout status deployment/r-aries-bridge\n" in text
     assert "logs --selector app.kubernetes.io/instance=r,app.kubernetes.io/component=bridge --prefix" in text
     assert "NOTE there is no standby" not in text
-    assert "NOTE this upgrade ends all pods" not in text
+    assert "NOTE an upgrade ends all pods" not in text
 
 
 def test_the_notes_warn_of_too_few_pods(helm: Helm) -> None:

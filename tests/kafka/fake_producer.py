@@ -94,6 +94,10 @@ class FakeProducer:
         """Return what the test says."""
         return self.ended
 
+    async def has_topic(self, topic: str) -> bool:
+        """Return whether the test left the topic there."""
+        return topic not in self.missing
+
     async def why_silent(self) -> str:
         """Return what the test says."""
         return self.silence

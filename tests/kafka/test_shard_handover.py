@@ -1,4 +1,4 @@
-"""Bridges of another number of shards start only when the old ones have ended."""
+"""A bridge begins only when other bridges of the same symbols have ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from confluent_kafka import Producer
 
 from bridge import log_events
 from bridge.kafka import shard_handover
-from bridge.kafka.shard_handover import SILENCE_SECONDS, OtherShards, await_other_shards
+from bridge.kafka.shard_handover import (
+    ANSWER_SECONDS,
+    SILENCE_SECONDS,
+    BridgesWithShards,
+    ListeningTime,
+    OtherShards,
+    await_other_shards,
+)
 from bridge.pipeline.control_events import ControlKind
 from bridge.settings import load
 from bridge.simulator.server import Simulator
@@ -31,9 +38,13 @@ SYMBOLS = "AAPL,AMZN,GOOG,META,MSFT,NVDA,TSLA"
 
 
 def control(
-    kind: str = "HEARTBEAT", instance: str = "old-0", group: str | None = "g", shards: int = 2
+    kind: str = "HEARTBEAT",
+    instance: str = "old-0",
+    group: str | None = "g",
+    shards: int = 2,
+    session_id: int | None = 1,
 ) -> dict[str, Any]:
-    return {"kind": kind, "instance": instance, "group": group, "shards": shards}
+    return {"kind": kind, "instance": instance, "group": group, "shards": shards, "session_id": session_id}
 
 
 # -- who is alive -----------------------------------------------------------------------------------------------------
@@ -64,6 +75,73 @@ def test_other_groups_and_own_shards_do_not_matter(record: dict[str, Any]) -> No
     others = OtherShards("g", 3)
     others.note(record, 0)
     assert others.alive(0) == []
+
+
+# -- beside a group ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shards", [2, 3])
+def test_a_bridge_with_a_shard_of_its_own_is_alive_until_it_announces_its_end(shards: int) -> None:
+    """Whatever the number of its shards, and as long as it is not silent."""
+    others = BridgesWithShards("g", list, without_group="aries")
+    others.note(control(shards=shards), 0)
+    others.note(control(shards=shards, instance="old-1"), 0)
+    others.note(control("SESSION_COMPLETED", shards=shards), 1)
+    assert others.alive(1) == ["old-1"]
+    assert others.alive(SILENCE_SECONDS) == []
+
+
+def test_processes_of_the_group_are_not_waited_for() -> None:
+    """Their sessions are in the marks; another session of the same name is of a bridge with a shard of its own."""
+    marked = {7}
+    others = BridgesWithShards("g", lambda: marked, without_group="aries")
+    others.note(control(session_id=7), 0)
+    assert others.alive(0) == []
+    others.note(control(session_id=8), 0)
+    assert others.alive(0) == ["old-0"]
+    marked.add(8)
+    assert others.alive(0) == []
+
+
+def test_nobody_is_waited_for_once_another_process_claims_shards() -> None:
+    """It has waited itself; who was killed before that is still heard by one that looks back."""
+    claiming: list[str] = []
+    others = BridgesWithShards("g", list, lambda: bool(claiming), without_group="aries")
+    others.note(control(), 0)
+    assert others.alive(0) == ["old-0"]
+    claiming.append("a")
+    assert others.alive(0) == []
+
+
+@pytest.mark.parametrize(
+    ("group", "named", "alive"),
+    [
+        ("g", "g", ["old-0"]),
+        ("other", "g", []),
+        (None, "g", []),
+        (None, "aries", ["old-0"]),
+        ("aries", "aries", ["old-0"]),
+    ],
+)
+def test_bridges_without_a_group_have_that_of_their_topics(group: str | None, named: str, alive: list[str]) -> None:
+    """As a group has if it is not named; others have other symbols."""
+    others = BridgesWithShards(named, list, without_group="aries")
+    others.note(control(group=group), 0)
+    assert others.alive(0) == alive
+
+
+def test_a_bridge_without_a_session_publishes_nothing() -> None:
+    """What it says before its first session does not count."""
+    others = BridgesWithShards("g", list, without_group="aries")
+    others.note(control("OVERLOAD", session_id=None), 0)
+    assert others.alive(0) == []
+
+
+def test_nobody_is_silent_because_kafka_is_away() -> None:
+    """Of the time between two answers only as much counts as an answer may take."""
+    times = iter([100.0, 100.5, 100.5 + SILENCE_SECONDS, 101.0 + SILENCE_SECONDS])
+    listening = ListeningTime(lambda: next(times))
+    assert [listening.now() for _ in range(3)] == [0.5, 0.5 + ANSWER_SECONDS, 1.0 + ANSWER_SECONDS]
 
 
 # -- with bridges and brokers -----------------------------------------------------------------------------------------
@@ -143,7 +221,7 @@ async def test_a_killed_shard_is_waited_for_until_it_is_silent(
             await killed.publisher.drained()
         with structlog.testing.capture_logs() as logs:
             await await_other_shards(load(new))
-    assert [line["event"] for line in logs] == [log_events.OTHER_SHARDS_ALIVE, log_events.OTHER_SHARDS_ENDED]
+    assert [line["event"] for line in logs] == [log_events.OTHER_BRIDGES_ALIVE, log_events.OTHER_BRIDGES_ENDED]
     assert logs[0]["instances"] == ["bridge-of-2-0"]
 
 
@@ -156,7 +234,9 @@ async def test_a_bridge_that_waits_can_be_stopped(broker: EmbeddedBroker, topic_
             await published(bridge, 50)
             with structlog.testing.capture_logs() as logs:
                 async with serving(new) as service, client(service) as http:
-                    await eventually(lambda: log_events.OTHER_SHARDS_ALIVE in [line["event"] for line in logs], "waits")
+                    await eventually(
+                        lambda: log_events.OTHER_BRIDGES_ALIVE in [line["event"] for line in logs], "waits"
+                    )
                     assert (await http.get("/livez")).status == 200
                     assert (await http.get("/readyz")).status == 503
                     assert (await http.get("/status")).document["waiting_for"] == ["bridge-of-2-0"]
@@ -170,7 +250,7 @@ async def test_a_control_topic_that_cannot_be_read_does_not_stop_the_start(
     async with Simulator() as simulator:
         with structlog.testing.capture_logs() as logs:
             await await_other_shards(load(shard(simulator, broker.bootstrap_servers, topic_prefix, 0, 2)))
-    assert [line["event"] for line in logs] == [log_events.OTHER_SHARDS_UNKNOWN]
+    assert [line["event"] for line in logs] == [log_events.OTHER_BRIDGES_UNKNOWN]
     assert f"{topic_prefix}.control" in logs[0]["reason"]
 
 
@@ -184,7 +264,7 @@ async def test_records_that_cannot_be_decoded_are_logged_once(broker: EmbeddedBr
     async with Simulator() as simulator:
         with structlog.testing.capture_logs() as logs:
             await await_other_shards(load(shard(simulator, broker.bootstrap_servers, topic_prefix, 0, 2)))
-    assert [line["event"] for line in logs] == [log_events.OTHER_SHARDS_UNKNOWN]
+    assert [line["event"] for line in logs] == [log_events.OTHER_BRIDGES_UNKNOWN]
 
 
 async def test_a_user_without_the_right_to_read_is_told(kafka_with_acls: RealKafka, topic_prefix: str) -> None:
@@ -199,5 +279,5 @@ async def test_a_user_without_the_right_to_read_is_told(kafka_with_acls: RealKaf
         settings = load({**shard(simulator, servers, topic_prefix, 0, 2), **LOGIN})
         with structlog.testing.capture_logs() as logs:
             await await_other_shards(settings)
-    assert [line["event"] for line in logs] == [log_events.OTHER_SHARDS_UNKNOWN]
+    assert [line["event"] for line in logs] == [log_events.OTHER_BRIDGES_UNKNOWN]
     assert "grant Read on it" in logs[0]["reason"]

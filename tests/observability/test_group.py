@@ -132,6 +132,9 @@ async def test_a_standby_is_ready_without_a_session() -> None:
     bridge.publisher.state.missing_topics = ("aries.quotes",)
     assert "aries.quotes" in ready(bridge)["kafka"]["detail"]
     bridge.publisher.state.missing_topics = ()
+    ownership.waiting_for = ["old"]
+    assert ready(bridge)["standby"] == {"ok": True, "detail": "standby; owners: b; waits for the end of old"}
+    assert status(bridge, RateHistory(bridge.accounts), time.monotonic(), 0)["waiting_for"] == ["old"]
     ownership.exchange.problem = "aries.shards cannot be written"
     standby = ready(bridge)["standby"]
     assert (standby["ok"], standby["detail"]) == (
