@@ -32,7 +32,7 @@ from bridge.group.shard_locks import (
     Suspended,
 )
 from bridge.group.shard_status import shard_status, shards_without_owner
-from bridge.kafka.shard_handover import await_bridges_with_shards
+from bridge.kafka.shard_handover import HandoverSettings, await_bridges_with_shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
