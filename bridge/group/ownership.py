@@ -32,6 +32,7 @@ from bridge.group.shard_locks import (
     Suspended,
 )
 from bridge.group.shard_status import shard_status, shards_without_owner
+from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -281,11 +282,7 @@ class Ownership:
             for mark in self.locks.due(now):
                 self.exchange.write(mark)
             self._turned.set()
-            try:
-                async with asyncio.timeout(self.locks.next_due(time.monotonic())):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+            await wait_until_set(self._wake, self.locks.next_due(time.monotonic()))
 
     def _handle(self, event: LockEvent) -> None:
         match event:
