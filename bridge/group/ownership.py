@@ -32,7 +32,6 @@ from bridge.group.shard_locks import (
     Suspended,
 )
 from bridge.group.shard_status import shard_status, shards_without_owner
-from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -282,7 +281,11 @@ class Ownership:
             for mark in self.locks.due(now):
                 self.exchange.write(mark)
             self._turned.set()
-            await wait_until_set(self._wake, self.locks.next_due(time.monotonic()))
+            try:
+                async with asyncio.timeout(self.locks.next_due(time.monotonic())):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
 
     def _handle(self, event: LockEvent) -> None:
         match event:
