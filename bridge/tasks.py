@@ -1,8 +1,9 @@
-"""Work that runs at the same time: all of it until one piece fails, or one piece until it is stopped."""
+"""Waiting: for work that may be stopped, for all of some work, for an event or a timeout."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +39,14 @@ async def run_all(works: Collection[Awaitable[None]]) -> None:
         failed = group
     if failed is not None:  # raised here, where it keeps its own cause and context
         raise failed.exceptions[0] if len(failed.exceptions) == 1 else failed
+
+
+async def wait_until_set(event: asyncio.Event, timeout_seconds: float | None) -> bool:
+    """Wait until an event is set, but not longer than that; return whether it is."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_seconds):
+            await event.wait()
+    return event.is_set()
 
 
 async def _awaited(work: Awaitable[None]) -> None:

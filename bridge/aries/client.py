@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from math import inf
@@ -38,6 +37,7 @@ from bridge.clock import SessionIds, wall_us
 from bridge.errors import ConnectionLost, DisconnectCause, SecretUnreadable, TokenUnavailable
 from bridge.observability.connection_history import ConnectionHistory
 from bridge.pipeline.control_events import ControlKind
+from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections import deque
@@ -280,9 +280,7 @@ class AriesClient:
     async def _wait_for_tick(self, session: Session) -> None:
         """Wait until the session has something to do; a clock that ticks meanwhile would cost most of a quiet core."""
         seconds = max(session.next_tick - _now(), MIN_TICK_SECONDS)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds if seconds < inf else None):
-                await self._wake.wait()
+        await wait_until_set(self._wake, seconds if seconds < inf else None)
         self._wake.clear()
 
     async def _send(self, socket: Connection, session: Session) -> None:

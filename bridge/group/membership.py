@@ -29,6 +29,7 @@ from bridge.group.heartbeat import HeartbeatRequest
 from bridge.group.member_data import Member, Members
 from bridge.kafka.aiokafka_internals import Client
 from bridge.kafka.client_options import CONNECT_TIMEOUT_SECONDS, readable_errors
+from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -285,9 +286,7 @@ class Membership:
         while not (self._must_join.is_set() or self._is_leaving):
             hurried = time.monotonic() < self._hurried_until
             self._wake.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(HURRIED_HEARTBEAT_SECONDS if hurried else HEARTBEAT_SECONDS):
-                    await self._wake.wait()
+            await wait_until_set(self._wake, HURRIED_HEARTBEAT_SECONDS if hurried else HEARTBEAT_SECONDS)
             if self._is_leaving:
                 return
             sent_at = time.monotonic()

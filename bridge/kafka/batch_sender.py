@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -16,6 +15,7 @@ from bridge.kafka.batch_recovery import BatchRecovery
 from bridge.kafka.error_policy import BatchRejected, NotSent, Reaction, reaction
 from bridge.kafka.produce_requests import MAX_REQUEST_BYTES, OutgoingBatch
 from bridge.kafka.record_batch import batch_maker
+from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -146,14 +146,8 @@ class BatchSender:
         self._hurry.set()
         while not self._buffer.empty:
             self._none_in_flight.clear()
-            try:
-                async with asyncio.timeout(DRAIN_CHECK_SECONDS):
-                    await self._none_in_flight.wait()
-            except TimeoutError:
-                pass
-            else:
-                if not self._topic_backoff:
-                    continue
+            if await wait_until_set(self._none_in_flight, DRAIN_CHECK_SECONDS) and not self._topic_backoff:
+                continue
             if not self._only_unwritable_left():
                 self._progress_at = time.monotonic()
             elif time.monotonic() - self._progress_at > BLOCKED_DRAIN_SECONDS:
@@ -188,9 +182,7 @@ class BatchSender:
         """Give the batches in flight a moment to be acknowledged after one has failed."""
         if self._in_flight:
             self._none_in_flight.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SETTLE_SECONDS):
-                    await self._none_in_flight.wait()
+            await wait_until_set(self._none_in_flight, SETTLE_SECONDS)
 
     def release_producer(self) -> Producer | None:
         """Return the producer; what it has in flight is no longer waited for, and its answers are ignored."""

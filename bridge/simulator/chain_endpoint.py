@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -16,8 +14,11 @@ from websockets.http11 import Response
 from bridge.simulator import faults
 from bridge.simulator.option_chains import ListedOption, OptionChains
 from bridge.simulator.shared_state import ServerEvent
+from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
+    import asyncio
+
     from websockets.http11 import Request
 
     from bridge.simulator.feed_timestamps import Clock
@@ -54,8 +55,7 @@ class ChainEndpoint:
         self._state.changes.notify()
         fault = self._state.active_faults.take(faults.ChainAnswer, lambda fault: fault.underlying in (None, underlying))
         if fault is not None and fault.delay_seconds:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), fault.delay_seconds)
+            await wait_until_set(self._stopping, fault.delay_seconds)
         if fault is not None and fault.status != 200:  # noqa: PLR2004 - a normal answer
             self._state.on_event(ServerEvent("chain request failed", None, str(fault.status)))
             return _failure(fault)

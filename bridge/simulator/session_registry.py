@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bridge.simulator import faults
@@ -12,6 +11,7 @@ from bridge.simulator.queued_connection import FaultInjectingConnection, QueuedC
 from bridge.simulator.server_dialect import PATHS
 from bridge.simulator.server_session import ServerSession
 from bridge.simulator.shared_state import ServerEvent
+from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +55,7 @@ class SessionRegistry:
             return answer
         slow = self._state.active_faults.take(faults.SlowAccept)
         if slow:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), slow.delay_seconds)
+            await wait_until_set(self._stopping, slow.delay_seconds)
         path = _path(request)
         fault = self._state.active_faults.take(faults.Http, lambda fault: fault.path in (None, path))
         if fault is None:

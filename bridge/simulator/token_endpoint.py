@@ -7,7 +7,6 @@ import base64
 import hmac
 import itertools
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
@@ -16,6 +15,7 @@ from aiohttp import web
 from bridge.simulator.accepted_tokens import AcceptedTokens
 from bridge.simulator.change_notifier import ChangeNotifier
 from bridge.simulator.feed_timestamps import Clock, wall_clock_ms
+from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -130,8 +130,7 @@ class TokenEndpointServer:
         return self._grant(parameters)
 
     async def _delay(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+        await wait_until_set(self._stopping, seconds)
 
     def _grant(self, parameters: dict[str, str]) -> web.Response:
         if parameters.get("grant_type") != "refresh_token":

@@ -23,6 +23,7 @@ from bridge.aries.chains.selection import Selection, depends_on_price, select
 from bridge.aries.chains.times import exchange_date, next_resolution
 from bridge.backoff import Backoff
 from bridge.errors import ChainUnavailable
+from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -172,9 +173,7 @@ class ChainResolver:
                     if source.request is None and source.is_due(now):
                         source.request = requests.create_task(self._request(source), name="chain request")
                 self._update()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_SECONDS if self._sources else None):
-                        await self._wake.wait()
+                await wait_until_set(self._wake, TICK_SECONDS if self._sources else None)
                 self._wake.clear()
 
     # -- requests -----------------------------------------------------------------------------------------------

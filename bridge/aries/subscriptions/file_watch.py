@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,6 +14,7 @@ from bridge.aries.subscriptions import Plan
 from bridge.aries.subscriptions.parsing import split
 from bridge.errors import SettingsError
 from bridge.secrets import files
+from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -91,8 +92,7 @@ async def _wake_ups(directory: Path, stop: asyncio.Event, poll_seconds: float) -
         log.warning(log_events.FILE_WATCH_UNAVAILABLE, directory=str(directory), error=str(error))
     while not stop.is_set():
         yield
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), poll_seconds)
+        await wait_until_set(stop, poll_seconds)
 
 
 def _content_or_problems(path: Path) -> bytes | Problems:

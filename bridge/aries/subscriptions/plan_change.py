@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -11,6 +10,7 @@ import structlog
 from bridge import log_events
 from bridge.clock import wall_us
 from bridge.errors import BridgeError
+from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,9 +58,7 @@ class PlanChange:
             if delay_seconds > RETRY_MIN_SECONDS and self.problem not in logged:
                 logged.add(self.problem)
                 log.warning(log_events.SUBSCRIPTIONS_PENDING, problem=self.problem)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(delay_seconds):
-                    await self._replaced.wait()
+            if await wait_until_set(self._replaced, delay_seconds):
                 return
             delay_seconds = min(2 * delay_seconds, RETRY_MAX_SECONDS)
 
