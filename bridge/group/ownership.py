@@ -20,7 +20,7 @@ from bridge import log_events
 from bridge.aries.subscriptions.shards import ordinal
 from bridge.backoff import Backoff
 from bridge.clock import boot_seconds, wall_us
-from bridge.errors import BridgeError, KafkaUnreachable
+from bridge.errors import BridgeError, KafkaUnreachable, SecretUnreadable, SettingsError
 from bridge.group.marks import MarkKind
 from bridge.group.marks_topic import MarkReader, MarkWriter
 from bridge.group.member_data import Member
@@ -340,7 +340,7 @@ class Ownership:
     async def _write_and_note(self, mark: Mark, sent_at: float) -> None:
         try:
             await self._writer.write(mark)
-        except KafkaUnreachable as error:
+        except (KafkaUnreachable, SettingsError, SecretUnreadable) as error:
             self.locks.failed(mark, boot_seconds())
             self._note_marks_problem(str(error))
         else:
