@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from bridge import log_events
 from bridge.backoff import Backoff
 from bridge.clock import boot_seconds
-from bridge.errors import BridgeError, KafkaUnreachable
+from bridge.errors import BridgeError, KafkaUnreachable, SecretUnreadable, SettingsError
 from bridge.group.marks import MarkKind
 from bridge.group.marks_topic import MarkReader, MarkWriter
 from bridge.kafka.client_options import KafkaSettings
@@ -137,7 +137,7 @@ class MarkExchange:
     async def _write_and_note(self, mark: Mark, sent_at: float) -> None:
         try:
             await self._writer.write(mark)
-        except KafkaUnreachable as error:
+        except (KafkaUnreachable, SettingsError, SecretUnreadable) as error:
             self._locks.failed(mark, boot_seconds())
             self._note_problem(str(error))
         else:

@@ -119,7 +119,7 @@ class MarkWriter:
         self._order: dict[int, asyncio.Lock] = {}
 
     async def write(self, mark: Mark) -> None:
-        """Write a mark; raise ``KafkaUnreachable`` if it is not known to be written."""
+        """Write a mark; raise ``KafkaUnreachable`` if that is not known, and what is wrong with the options."""
         async with self._order.setdefault(mark.shard, asyncio.Lock()):
             producer = await self._started()
             batch = self._new_batch()

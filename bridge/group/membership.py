@@ -22,7 +22,7 @@ from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest, SyncGro
 
 from bridge import log_events
 from bridge.backoff import Backoff
-from bridge.errors import KafkaUnreachable
+from bridge.errors import KafkaUnreachable, SecretUnreadable, SettingsError
 from bridge.group import member_data
 from bridge.group.assignment import assign
 from bridge.group.heartbeat import HeartbeatRequest
@@ -65,6 +65,8 @@ _REJOIN = (
     kafka_errors.UnknownMemberIdError,
     kafka_errors.MemberIdRequired,
 )
+#: Among them secrets and certificates that are just being replaced.
+_RETRIED = (kafka_errors.KafkaError, KafkaUnreachable, SettingsError, SecretUnreadable, TimeoutError, OSError)
 _OTHER_COORDINATOR = (kafka_errors.GroupCoordinatorNotAvailableError, kafka_errors.NotCoordinatorForGroupError)
 #: What a person must change, by error.
 _HINTS: Final = {
@@ -137,7 +139,7 @@ class Membership:
                     await self._join()
                     backoff.reset()
                     await self._heartbeat_until_rejoin()
-                except (kafka_errors.KafkaError, KafkaUnreachable, TimeoutError, OSError) as error:
+                except _RETRIED as error:
                     self._note_failure(error)
                     if not isinstance(error, _OTHER_COORDINATOR):
                         await self._close_client()  # all brokers may have moved: ask the bootstrap servers again

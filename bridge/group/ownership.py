@@ -33,6 +33,7 @@ from bridge.group.shard_locks import (
 )
 from bridge.group.shard_status import shard_status, shards_without_owner
 from bridge.kafka.shard_handover import HandoverSettings, await_bridges_with_shards
+from bridge.tasks import wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -293,11 +294,7 @@ class Ownership:
             for mark in self.locks.due(now):
                 self.exchange.write(mark)
             self._turned.set()
-            try:
-                async with asyncio.timeout(self.locks.next_due(boot_seconds())):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+            await wait_until_set(self._wake, self.locks.next_due(boot_seconds()))
 
     def _handle(self, event: LockEvent) -> None:
         match event:

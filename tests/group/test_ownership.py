@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,16 @@ from structlog.testing import capture_logs
 
 from bridge import log_events
 from bridge.clock import boot_seconds
+from bridge.errors import SecretUnreadable
 from bridge.group.fitness import UNFIT_SECONDS, UNREACHABLE_SECONDS
 from bridge.group.marks import LEASE_SECONDS
+from bridge.group.marks_topic import MarkWriter
 from bridge.group.member_data import Member
 from bridge.group.membership import Assignment
 from bridge.group.ownership import PLANS_DIFFER_SECONDS
-from bridge.group.shard_locks import Cause, Lost, ReleaseRequested
+from bridge.group.shard_locks import WRITE_AGAIN_SECONDS, Cause, Lost, ReleaseRequested
 from tests.observability.test_group import join, own
+from tests.support.background import in_background
 from tests.support.service import eventually
 from tests.test_group_member import OF, Begun, claimed
 
@@ -155,6 +159,25 @@ def test_a_lease_ends_while_the_machine_is_suspended(begun: Begun, monkeypatch: 
     later = time.clock_gettime(time.CLOCK_BOOTTIME) + LEASE_SECONDS
     monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: later}.__getitem__)
     assert not ownership.may_publish()
+
+
+async def test_a_secret_that_cannot_be_read_for_a_moment_is_read_again(begun: Begun) -> None:
+    """As when a certificate is replaced while a connection is opened: a mark is written soon, and the group joined."""
+
+    def options() -> dict[str, object]:
+        raise SecretUnreadable("KAFKA_SASL_PASSWORD_FILE", Path("password"), "no such file")
+
+    ownership = begun.member.ownership
+    own(ownership, 0, boot_seconds() - 2)
+    ownership.exchange._writer = MarkWriter("aries.shards", options)
+    [hold] = ownership.locks.due(boot_seconds())
+    await ownership.exchange._write_and_note(hold, boot_seconds())
+    assert "password" in ownership.exchange.problem
+    assert ownership.locks.due(boot_seconds() + WRITE_AGAIN_SECONDS) != []
+    membership = ownership.membership
+    membership._options = options
+    async with in_background(membership.run()):
+        await eventually(lambda: "password" in membership.problem, "the problem is known")
 
 
 def test_an_assignment_tells_the_generation(begun: Begun) -> None:
