@@ -21,7 +21,7 @@ from bridge.aries.subscriptions.shards import ordinal
 from bridge.backoff import Backoff
 from bridge.clock import boot_seconds, wall_us
 from bridge.errors import BridgeError, KafkaUnreachable, SecretUnreadable, SettingsError
-from bridge.group.marks import MarkKind
+from bridge.group.marks import LEASE_SECONDS, MarkKind
 from bridge.group.marks_topic import MarkReader, MarkWriter
 from bridge.group.member_data import Member
 from bridge.group.membership import Membership
@@ -453,6 +453,8 @@ class Ownership:
     def _assigned(self, assignment: Assignment | None) -> None:
         if self._is_stopping:
             return
+        if self.membership.returned_at is not None:
+            self.locks.spare(self.membership.returned_at + LEASE_SECONDS)
         self.locks.want(() if assignment is None else assignment.shards)
         if assignment is not None:
             log.info(

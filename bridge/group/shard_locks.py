@@ -169,6 +169,12 @@ class _Lock:
     newest_session_id: int = 0
     overtaken_by: str | None = None
 
+    @property
+    def stays(self) -> bool:
+        """Return whether it is ours, and is not being released."""
+        state = self.resumes_as if self.state is LockState.SUSPENDED else self.state
+        return state is LockState.OWNED
+
 
 class ShardLocks:
     """The locks of a process."""
@@ -182,6 +188,7 @@ class ShardLocks:
         self._claimed_at: dict[int, float] = {}
         #: Those whose claim could not be written and was repeated soon, once.
         self._claimed_again: set[int] = set()
+        self._spared_until = 0.0
         self._caught_up_at: float | None = None
         self._read_until: float | None = None
         self._is_suspended = False
@@ -214,6 +221,13 @@ class ShardLocks:
         if self._caught_up_at is None:
             self._caught_up_at = now
         self._read_until = since
+
+    def spare(self, until: float) -> None:
+        """Claim no shard before this time that its owner has not released.
+
+        For a process that was cut off: so may the owners have been, and claims would cost them what they have buffered.
+        """
+        self._spared_until = until
 
     def want(self, shards: Collection[int]) -> None:
         """Claim these shards, as the group assigns them; a shard that is ours stays so until another claims it."""
@@ -261,8 +275,11 @@ class ShardLocks:
         return sorted(shard for shard, lock in self._locks.items() if lock.state in ours)
 
     def held(self) -> list[int]:
-        """Return the shards that are ours and stay so: their leases last, and no other process has claimed them."""
-        return sorted(shard for shard, lock in self._locks.items() if lock.state is LockState.OWNED)
+        """Return the shards that are ours and stay so as far as we know, also those whose leases have ended.
+
+        Of these there are records that only we can publish.
+        """
+        return sorted(shard for shard, lock in self._locks.items() if lock.stays)
 
     def state(self, shard: int) -> LockState | None:
         """Return what we do with a shard, None if nothing."""
@@ -310,7 +327,7 @@ class ShardLocks:
         if self._caught_up_at is None:
             return marks
         for shard in self._unclaimed():
-            if now - self._claimed_at.get(shard, -CLAIM_AGAIN_SECONDS) >= CLAIM_AGAIN_SECONDS:
+            if now >= self._may_claim_at(shard):
                 self._claimed_at[shard] = now
                 self._locks[shard] = _Lock(self._partition(shard).epoch + 1, LockState.CLAIMING, now)
                 marks.append(self._mark(MarkKind.CLAIM, shard))
@@ -331,7 +348,7 @@ class ShardLocks:
                     times.append(max((lock.sent_at or now) + HOLD_INTERVAL_SECONDS, lock.not_before))
                 if lock.lease_end > now:
                     times.append(lock.lease_end)
-        times.extend(self._claimed_at.get(shard, now) + CLAIM_AGAIN_SECONDS for shard in self._unclaimed())
+        times.extend(map(self._may_claim_at, self._unclaimed()))
         return max(0.01, min(times) - now)
 
     def written(self, mark: Mark, sent_at: float, now: float) -> None:
@@ -462,6 +479,13 @@ class ShardLocks:
         """Return the shards to claim; those other than the first wait until their number is in force."""
         is_in_force = self.count_in_force == self._shards
         return sorted(shard for shard in self._wanted - self._locks.keys() if shard == ARBITER or is_in_force)
+
+    def _may_claim_at(self, shard: int) -> float:
+        """Return from when on a shard may be claimed that is not ours."""
+        last = self._partition(shard).last
+        is_released = last is None or last.kind is MarkKind.RELEASE or last.process == self._process
+        again_at = self._claimed_at[shard] + CLAIM_AGAIN_SECONDS if shard in self._claimed_at else 0.0
+        return again_at if is_released else max(again_at, self._spared_until)
 
     def _is_hold_due(self, shard: int, lock: _Lock, now: float) -> bool:
         if lock.state is LockState.CLAIMING:
