@@ -445,6 +445,7 @@ class Ownership:
             process=self._process,
             shards=self._settings.bridge_shards,
             owned=tuple(self.locks.held()),
+            suspended=tuple(self.locks.suspended()),
             fingerprint=self._publishing.plan_fingerprint,
             fit=self.is_fit,
             version=package.__version__,

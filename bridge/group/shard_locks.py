@@ -169,12 +169,6 @@ class _Lock:
     newest_session_id: int = 0
     overtaken_by: str | None = None
 
-    @property
-    def stays(self) -> bool:
-        """Return whether it is ours, and is not being released."""
-        state = self.resumes_as if self.state is LockState.SUSPENDED else self.state
-        return state is LockState.OWNED
-
 
 class ShardLocks:
     """The locks of a process."""
@@ -275,11 +269,16 @@ class ShardLocks:
         return sorted(shard for shard, lock in self._locks.items() if lock.state in ours)
 
     def held(self) -> list[int]:
-        """Return the shards that are ours and stay so as far as we know, also those whose leases have ended.
+        """Return the shards that are ours and stay so: their leases last, and no other process has claimed them."""
+        return sorted(shard for shard, lock in self._locks.items() if lock.state is LockState.OWNED)
 
-        Of these there are records that only we can publish.
-        """
-        return sorted(shard for shard, lock in self._locks.items() if lock.stays)
+    def suspended(self) -> list[int]:
+        """Return the shards that are ours if no other process has claimed them: their leases have ended."""
+        return sorted(
+            shard
+            for shard, lock in self._locks.items()
+            if lock.state is LockState.SUSPENDED and lock.resumes_as is LockState.OWNED
+        )
 
     def state(self, shard: int) -> LockState | None:
         """Return what we do with a shard, None if nothing."""

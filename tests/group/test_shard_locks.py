@@ -298,15 +298,15 @@ class TestOwning:
         log.now += OWN_LEASE_SECONDS
         assert not log.locks.may_publish(log.now)
         assert log.pass_seconds(0) == [Suspended()]
-        assert log.locks.owned() == [0]
+        assert (log.locks.owned(), log.locks.held(), log.locks.suspended()) == ([0], [], [0])
 
-    def test_a_shard_whose_lease_has_ended_stays_ours(self) -> None:
-        """As the others are told: only we can publish what we have read. One that is being released does not."""
-        log = Log(shards=2)
-        log.own(0, 1)
-        log.locks.give_back([1], Cause.STOPPED)
+    def test_a_shard_that_is_released_when_its_lease_ends(self) -> None:
+        """It does not stay ours, so that it is assigned to another."""
+        log = Log()
+        log.own(0)
+        log.locks.give_back([0], Cause.STOPPED)
         log.pass_seconds(OWN_LEASE_SECONDS)
-        assert (log.locks.owned(), log.locks.held()) == ([0, 1], [0])
+        assert (log.locks.owned(), log.locks.suspended()) == ([0], [])
 
     def test_a_late_answer_does_not_renew_a_lease_that_has_ended(self) -> None:
         """Another may have begun between its end and the answer."""
