@@ -53,11 +53,12 @@ def _keep(assigned: dict[str, list[int]], members: Mapping[str, Member], count: 
     """
     share, larger_shares = divmod(count, len(assigned))
     left = set(range(count))
-    for of in (lambda member: member.owned, lambda member: member.suspended):
-        for name, shards in assigned.items():
-            room = share - len(shards) + (larger_shares > 0)
-            kept = [shard for shard in sorted(of(members[name])) if shard in left][: max(0, room)]
-            larger_shares -= len(shards) <= share < len(shards) + len(kept)
-            shards.extend(kept)
-            left.difference_update(kept)
+    had = [(name, members[name].owned) for name in assigned] + [(name, members[name].suspended) for name in assigned]
+    for name, own in had:
+        shards = assigned[name]
+        room = share - len(shards) + (larger_shares > 0)
+        kept = [shard for shard in sorted(own) if shard in left][: max(0, room)]
+        larger_shares -= len(shards) <= share < len(shards) + len(kept)
+        shards.extend(kept)
+        left.difference_update(kept)
     return sorted(left)
