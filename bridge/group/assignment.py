@@ -38,17 +38,27 @@ def _count(members: Iterable[Member], in_force: int | None) -> int:
 
 def _in_order(members: Mapping[str, Member]) -> list[str]:
     """Return the members in an order that does not depend on their ids, those that own most first."""
-    return sorted(members, key=lambda name: (-len(members[name].owned), members[name].instance, members[name].process))
+
+    def place(name: str) -> tuple[int, int, str, str]:
+        member = members[name]
+        return -len(member.owned), -len(member.suspended), member.instance, member.process
+
+    return sorted(members, key=place)
 
 
 def _keep(assigned: dict[str, list[int]], members: Mapping[str, Member], count: int) -> list[int]:
-    """Let members keep what they own, up to an even share; return the shards that are left."""
+    """Let members keep what they own, up to an even share; return the shards that are left.
+
+    What a member had when its leases ended it keeps if no other says that it owns it.
+    """
     share, larger_shares = divmod(count, len(assigned))
     left = set(range(count))
-    for name, shards in assigned.items():
-        owned = [shard for shard in sorted(members[name].owned) if shard in left]
-        kept = owned[: share + (larger_shares > 0)]
-        larger_shares -= len(kept) > share
+    had = [(name, members[name].owned) for name in assigned] + [(name, members[name].suspended) for name in assigned]
+    for name, own in had:
+        shards = assigned[name]
+        room = share - len(shards) + (larger_shares > 0)
+        kept = [shard for shard in sorted(own) if shard in left][: max(0, room)]
+        larger_shares -= len(shards) <= share < len(shards) + len(kept)
         shards.extend(kept)
         left.difference_update(kept)
     return sorted(left)

@@ -11,14 +11,16 @@ import msgspec
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """A process of the group.
 
-    ``shards`` is its BRIDGE_SHARDS, ``owned`` what it owns when it joins, ``fingerprint`` that of the plan of all
-    shards; ``fit`` is false while it cannot reach Aries. ``assigned`` is what the leader gives it.
+    ``shards`` is its BRIDGE_SHARDS, ``owned`` what it owns when it joins, ``suspended`` what it had when its leases
+    ended and goes on with if nobody has claimed it. ``fingerprint`` is that of the plan of all shards; ``fit`` is false
+    while it cannot reach Aries. ``assigned`` is what the leader gives it.
     """
 
     instance: str
     process: str
     shards: int
     owned: tuple[int, ...] = ()
+    suspended: tuple[int, ...] = ()
     fingerprint: str = ""
     fit: bool = True
     version: str = ""

@@ -22,6 +22,7 @@ from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest, SyncGro
 
 from bridge import log_events
 from bridge.backoff import Backoff
+from bridge.clock import boot_seconds
 from bridge.errors import KafkaUnreachable, SecretUnreadable, SettingsError
 from bridge.group import member_data
 from bridge.group.assignment import assign
@@ -115,6 +116,8 @@ class Membership:
         #: When the coordinator last confirmed the membership (monotonic seconds of the request), and what is wrong.
         self.confirmed_at: float | None = None
         self.problem = "not joined yet"
+        #: When Kafka was last reached again after so long that the group has removed us (seconds of the leases' clock).
+        self.returned_at: float | None = None
         self._group_id, self._topic, self._instance_id = group_id, topic, instance_id
         self._options = options
         self._about = about
@@ -193,6 +196,8 @@ class Membership:
                 await client.close()
                 raise
             self._client = client
+            if self._is_overdue():
+                self.returned_at = boot_seconds()
         if self._coordinator is None:
             async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
                 self._coordinator = await self._client.coordinator_lookup(CoordinationType.GROUP, self._group_id)
@@ -314,7 +319,10 @@ class Membership:
         if isinstance(error, FencedInstanceId):
             # Under the same name the two would drive each other out for ever: this one goes on as a dynamic member.
             self._member_id, self._instance_id = "", None
-        now = time.monotonic()
-        if self.confirmed_at is None or now - self.confirmed_at > SESSION_TIMEOUT_SECONDS:
+        if self.confirmed_at is None or self._is_overdue():
             self._set_assignment(None)
             self.last_assignment = None
+
+    def _is_overdue(self) -> bool:
+        """Return whether the group has removed this member, which has been silent for too long."""
+        return self.confirmed_at is not None and time.monotonic() - self.confirmed_at > SESSION_TIMEOUT_SECONDS

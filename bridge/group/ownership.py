@@ -20,6 +20,7 @@ from bridge.aries.subscriptions.shards import ordinal
 from bridge.clock import boot_seconds, wall_us
 from bridge.group.fitness import Fitness
 from bridge.group.mark_exchange import MarkExchange, MarkSettings
+from bridge.group.marks import LEASE_SECONDS
 from bridge.group.member_data import Member
 from bridge.group.membership import Membership
 from bridge.group.shard_locks import (
@@ -367,6 +368,7 @@ class Ownership:
             process=self._process,
             shards=self._settings.bridge_shards,
             owned=tuple(self.locks.held()),
+            suspended=tuple(self.locks.suspended()),
             fingerprint=self._publishing.plan_fingerprint,
             fit=self.is_fit,
             version=package.__version__,
@@ -375,6 +377,8 @@ class Ownership:
     def _assigned(self, assignment: Assignment | None) -> None:
         if self._is_stopping:
             return
+        if self.membership.returned_at is not None:
+            self.locks.spare(self.membership.returned_at + LEASE_SECONDS)
         self._want()
         if assignment is not None:
             self._joined.set()

@@ -129,6 +129,8 @@ class ShardLocks:
         self._claim_not_before: dict[int, float] = {}
         #: Those whose claim could not be written and was repeated soon, once.
         self._claimed_again: set[int] = set()
+        #: Before this time only shards are claimed that their owners have released.
+        self._spared_until = 0.0
         self._is_suspended = False
         self._events: list[LockEvent] = []
         self._releases: list[Mark] = []
@@ -153,6 +155,13 @@ class ShardLocks:
             latest = max(lock.newest_session_id, self.progress.get(shard, Progress()).session_id or 0)
             if self.marks.excludes(mark, shard) and (mark.session_id or 0) > latest:
                 lock.overtaken_by = mark.owner
+
+    def spare(self, until: float) -> None:
+        """Claim no shard before this time that its owner has not released.
+
+        For a process that was cut off: so may the owners have been, and claims would cost them what they have buffered.
+        """
+        self._spared_until = until
 
     def want(self, shards: Collection[int]) -> None:
         """Claim these shards, as the group assigns them; a shard that is ours stays so until another claims it."""
@@ -189,6 +198,14 @@ class ShardLocks:
     def held(self) -> list[int]:
         """Return the shards that are ours and stay so: their leases last, and no other process has claimed them."""
         return sorted(shard for shard, lock in self._locks.items() if lock.state is LockState.OWNED)
+
+    def suspended(self) -> list[int]:
+        """Return the shards that are ours if no other process has claimed them: their leases have ended."""
+        return sorted(
+            shard
+            for shard, lock in self._locks.items()
+            if lock.state is LockState.SUSPENDED and lock.resumes_as is LockState.OWNED
+        )
 
     def state(self, shard: int) -> LockState | None:
         """Return what we do with a shard, None if nothing."""
@@ -227,7 +244,7 @@ class ShardLocks:
         if not self.marks.has_caught_up:
             return marks
         for shard in self._unclaimed():
-            if self._claim_not_before.get(shard, now) <= now:
+            if now >= self._may_claim_at(shard):
                 self._claim_later(shard, now)
                 self._locks[shard] = _Lock(self.marks.epoch(shard) + 1, LockState.CLAIMING, now)
                 marks.append(self._mark(MarkKind.CLAIM, shard))
@@ -250,7 +267,7 @@ class ShardLocks:
                     times.append(max((lock.sent_at or now) + HOLD_INTERVAL_SECONDS, lock.not_before))
                 if lock.lease_end > now:
                     times.append(lock.lease_end)
-        times.extend(self._claim_not_before.get(shard, now) for shard in self._unclaimed())
+        times.extend(map(self._may_claim_at, self._unclaimed()))
         return max(0.01, min(times) - now)
 
     def written(self, mark: Mark, sent_at: float, now: float) -> None:
@@ -379,6 +396,13 @@ class ShardLocks:
     def _unclaimed(self) -> list[int]:
         """Return the shards to claim as soon as they may be claimed again."""
         return sorted(shard for shard in self._wanted - self._locks.keys() if self.marks.may_claim(shard))
+
+    def _may_claim_at(self, shard: int) -> float:
+        """Return from when on a shard may be claimed that is not ours."""
+        last = self.marks.last(shard)
+        is_released = last is None or last.kind is MarkKind.RELEASE or last.process == self._process
+        again_at = self._claim_not_before.get(shard, 0.0)
+        return again_at if is_released else max(again_at, self._spared_until)
 
     def _is_hold_due(self, shard: int, lock: _Lock, now: float) -> bool:
         if lock.state is LockState.CLAIMING:

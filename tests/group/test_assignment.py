@@ -9,9 +9,11 @@ from bridge.group.assignment import assign
 from bridge.group.member_data import Member
 
 
-def member(name: str, *, shards: int = 3, owned: tuple[int, ...] = (), fit: bool = True) -> Member:
+def member(
+    name: str, *, shards: int = 3, owned: tuple[int, ...] = (), suspended: tuple[int, ...] = (), fit: bool = True
+) -> Member:
     """Return a member named after its instance."""
-    return Member(instance=name, process=f"process of {name}", shards=shards, owned=owned, fit=fit)
+    return Member(instance=name, process=f"process of {name}", shards=shards, owned=owned, suspended=suspended, fit=fit)
 
 
 def test_a_single_shard_stays_with_its_owner() -> None:
@@ -26,6 +28,14 @@ def test_a_new_member_gets_only_what_makes_it_even() -> None:
     assigned = assign({"1": member("a", shards=4, owned=(0, 1, 2, 3)), "2": member("b", shards=4)}, 4)
 
     assert assigned == {"1": (0, 1), "2": (2, 3)}
+
+
+def test_what_was_owned_until_an_outage_stays_where_it_was() -> None:
+    """Only that member has what it has read since; but whoever owns a shard now has it."""
+    members = {"1": member("a"), "2": member("b", suspended=(0, 1)), "3": member("c", suspended=(2,))}
+    assert assign(members, 3) == {"1": (1,), "2": (0,), "3": (2,)}
+    members["1"] = member("a", owned=(0,))
+    assert assign(members, 3) == {"1": (0,), "2": (1,), "3": (2,)}
 
 
 def test_members_of_another_number_of_shards_wait() -> None:
@@ -57,12 +67,15 @@ def test_if_none_can_reach_aries_each_keeps_what_it_has() -> None:
 
 
 @given(
-    owned=st.lists(st.sets(st.integers(0, 9)), min_size=1, max_size=6),
+    said=st.lists(st.tuples(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), min_size=1, max_size=6),
     shards=st.integers(1, 10),
 )
-def test_each_shard_has_one_member_and_shares_are_even(owned: list[set[int]], shards: int) -> None:
-    """Whatever members say that they own, each shard is assigned once, and shares differ by at most one."""
-    members = {str(i): member(f"b{i}", shards=shards, owned=tuple(sorted(has))) for i, has in enumerate(owned)}
+def test_each_shard_has_one_member_and_shares_are_even(said: list[tuple[set[int], set[int]]], shards: int) -> None:
+    """Whatever members say that they own, or owned, each shard is assigned once; shares differ by at most one."""
+    members = {
+        str(i): member(f"b{i}", shards=shards, owned=tuple(sorted(owned)), suspended=tuple(sorted(suspended)))
+        for i, (owned, suspended) in enumerate(said)
+    }
 
     assigned = assign(members, None)
 

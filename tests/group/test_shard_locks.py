@@ -184,6 +184,19 @@ class TestClaiming:
         log.pass_seconds(CLAIM_AGAIN_SECONDS)
         assert log.due() == []
 
+    def test_a_process_that_was_cut_off_spares_those_that_may_have_been(self) -> None:
+        """It claims what nobody has released only once they have had time to return; all else at once."""
+        log = Log(mark(HOLD), mark(HOLD, 1), mark(RELEASE, 1), shards=2)
+        log.read(mark(CLAIM, epoch=2, shards=2), mark(HOLD, epoch=2, shards=2))
+        log.now += 60
+        log.locks.spare(log.now + LEASE_SECONDS)
+        log.locks.want([0, 1])
+        assert kinds(log.due()) == [(CLAIM, 1, 2)]
+        log.pass_seconds(LEASE_SECONDS - MOMENT)
+        assert log.locks.next_due(log.now) <= 0.01
+        log.pass_seconds(2 * MOMENT)
+        assert (CLAIM, 0, 3) in kinds(log.due())
+
 
 class TestTakingOver:
     def test_a_released_shard(self) -> None:
@@ -285,7 +298,15 @@ class TestOwning:
         log.now += OWN_LEASE_SECONDS
         assert not log.locks.may_publish(log.now)
         assert log.pass_seconds(0) == [Suspended()]
-        assert (log.locks.owned(), log.locks.held()) == ([0], [])
+        assert (log.locks.owned(), log.locks.held(), log.locks.suspended()) == ([0], [], [0])
+
+    def test_a_shard_that_is_released_when_its_lease_ends(self) -> None:
+        """It does not stay ours, so that it is assigned to another."""
+        log = Log()
+        log.own(0)
+        log.locks.give_back([0], Cause.STOPPED)
+        log.pass_seconds(OWN_LEASE_SECONDS)
+        assert (log.locks.owned(), log.locks.suspended()) == ([0], [])
 
     def test_a_late_answer_does_not_renew_a_lease_that_has_ended(self) -> None:
         """Another may have begun between its end and the answer."""

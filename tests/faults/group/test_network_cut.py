@@ -10,7 +10,9 @@ import pytest
 
 from bridge import log_events
 from tests.faults.group.members import Group, group, owned, publishes, reads
+from tests.faults.process.ends import until
 from tests.faults.proxy import Proxy
+from tests.support.service import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,3 +67,26 @@ async def test_an_owner_cut_off_for_a_moment_goes_on(kafka: RealKafka, kafka_top
         await running.stop_all(TERM)
     report = await running.proven()
     assert report.handovers.released == report.handovers.expired == 0
+
+
+async def test_all_processes_are_cut_off_until_the_group_has_removed_them(
+    kafka: RealKafka, kafka_topics: None, topic_prefix: str
+) -> None:
+    """Whoever is back first would be assigned all shards; it spares the owners, which publish what they have read."""
+    behind, port = kafka.proxied()
+    async with Proxy(behind, port=port) as network, group(kafka, topic_prefix, shards=2) as running:
+        for name in ("bridge 0", "bridge 1"):
+            await running.start(name, servers=f"localhost:{port}")
+        await eventually(lambda: sorted(map(len, running.shards().values())) == [1, 1], "an owner of each", 60)
+        owners = list(running.processes.values())
+        network.turn_away()
+        network.cut()
+        for owner in owners:
+            await until(owner, lambda now: now["group"]["generation"] is None, "it is no member any more")
+        network.heal()
+        for owner in owners:
+            await publishes(owner, 500)
+            assert owner.all(log_events.SHARD_LOST) == owner.all(log_events.SHARD_RELEASED)[1:] == []
+        await running.stop_all(TERM)
+    await running.proven()
+    assert running.dropped() == 0
