@@ -102,7 +102,6 @@ class Bridge:
         """Create what turns lines into queued records."""
         settings = self.settings
         self.schemas = schemas.load()
-        self._ready = asyncio.Event()
         self._pipeline = assemble(
             self.schemas,
             names=settings.written_topics,
@@ -110,7 +109,6 @@ class Bridge:
             dialect=settings.dialect,
             partition=partition,
             budget_bytes=settings.bridge_buffer_bytes,
-            on_ready=self._ready.set,
             instance=settings.bridge_instance,
             shard=ShardIdentity(
                 None if settings.is_grouped else settings.shard, settings.bridge_shards, settings.group
@@ -146,7 +144,6 @@ class Bridge:
             options=lambda: producer_options(settings, redactor.learn),
             batching=Batching(settings.kafka_linger_ms / 1000, settings.kafka_batch_bytes, settings.kafka_compression),
             delivery_timeout_seconds=settings.kafka_delivery_timeout_seconds,
-            ready=self._ready,
             may_send=self._may_send,
         )
 

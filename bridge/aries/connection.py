@@ -8,6 +8,7 @@ decides what it means.
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _UNFRAGMENTED_TEXT: Final = 0x81
 #: Second bytes that say that the length is in the next two or eight bytes; above these the mask bit is set.
 _LENGTH_IN_2_BYTES, _LENGTH_IN_8_BYTES = 126, 127
+#: The head of nearly every frame, read in one step: a text of 126 to 65,535 bytes, and how many they are.
+_USUAL_HEAD: Final = struct.Struct(">HH")
+_USUAL_TEXT: Final = _UNFRAGMENTED_TEXT << 8 | _LENGTH_IN_2_BYTES
 _END_OF_HEAD: Final = b"\r\n\r\n"
 #: Longer frames are passed to the library, which enforces the size limit and joins many reads cheaply.
 _LONG_FRAME_BYTES: Final = 64 * 1024
@@ -132,22 +136,32 @@ class Connection(PlainConnection):
 
     def _frames_received(self, data: bytes) -> None:
         """Extract the complete frames; keep the rest until more is read."""
-        self._parts.append(data)
         self._missing -= len(data)
-        if self._missing > 0 or self._unread:
-            return
-        self._extract(self._take_parts(), 0)
+        if self._parts or self._missing > 0 or self._unread:
+            self._parts.append(data)
+            if self._missing > 0 or self._unread:
+                return
+            data = self._take_parts()
+        self._extract(data, 0)
         if not self._paused:
             self._deliver()
 
     def _extract(self, data: bytes, start: int) -> None:  # noqa: C901, PLR0912 - a call for each frame is too expensive
         """Extract complete frames from there on, as many as one turn may take."""
         size, protocol, messages = len(data), self.protocol, self._messages
+        last_head, usual_head = size - _USUAL_HEAD.size, _USUAL_HEAD.unpack_from
         left_to_pass = MAX_PASSED_FRAMES_PER_TURN
         self._missing = 0
         if self._bytes_to_pass:
             start = self._pass_frame(data, start)
         for _ in range(MAX_FRAMES_PER_TURN):
+            if start <= last_head:
+                head, length = usual_head(data, start)
+                end = (payload := start + 4) + length
+                if head == _USUAL_TEXT and end <= size and protocol.current_size is None:
+                    messages.append(data[payload:end])
+                    start = end
+                    continue
             if size - start < 2:  # noqa: PLR2004 - the shortest frame
                 break
             length, payload = data[start + 1], start + 2

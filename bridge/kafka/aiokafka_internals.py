@@ -14,7 +14,6 @@ import random
 import socket
 import struct
 import time
-from abc import ABC, abstractmethod
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -50,7 +49,8 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
         *("_metadata_update", "_on_connection_closed", "_request_timeout_ms", "_sync_task"),
     ),
     "connection": (
-        *("_handle_frame", "_last_action", "_next_correlation_id", "_reader", "_requests", "_versions", "_writer"),
+        *("_handle_frame", "_last_action", "_next_correlation_id", "_protocol", "_reader", "_requests", "_versions"),
+        "_writer",
     ),
 }
 #: aiokafka's own logger, as ``bridge.kafka.client_options`` reads the reason of a failure there.
@@ -70,22 +70,25 @@ _IS_NO_TOPIC: Final = (UnknownTopicOrPartitionError.errno, TopicAuthorizationFai
 _ASKED_BROKERS: Final = 3
 
 
-class Exchange(ABC):
-    """A request that is bytes, and its answer to come; to aiokafka's connection it is a request and its future."""
+class Exchange:
+    """A request that is bytes, and its answer to come; to aiokafka's connection it is a request and its future.
+
+    No abstract base class: whether something is an instance of one takes two calls for each answer.
+    """
 
     __slots__ = ()
 
-    @abstractmethod
     def receive(self, answer: bytes, at: int) -> None:
         """Take the answer, which begins at this place."""
+        raise NotImplementedError
 
-    @abstractmethod
     def set_exception(self, error: BaseException) -> None:
         """End without an answer."""
+        raise NotImplementedError
 
-    @abstractmethod
     def done(self) -> bool:
         """Return whether it has ended."""
+        raise NotImplementedError
 
 
 class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no types
@@ -97,6 +100,8 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no
 
     def __init__(self, host: str, port: int, **options: object) -> None:
         super().__init__(host, port, **options)
+        #: Of a connection that is logged in.
+        self._transport: asyncio.WriteTransport | None = None
         self._unread = bytearray()
         self._wanted_bytes = _SIZE_BYTES
 
@@ -105,8 +110,10 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no
         """Return a connection that is logged in."""
         connection = cls(host, port, **options)
         await connection.connect()
-        if connection._reader is not None:  # it may be lost already
-            connection._reader.feed_data = connection._receive  # no request is open: its buffer is empty
+        if connection._writer is not None:  # it may be lost already
+            transport = connection._transport = connection._writer.transport
+            connection._protocol.data_received = connection._receive  # no request is open: the reader's buffer is empty
+            transport.set_protocol(connection._protocol)  # as uvloop has looked its method up already
         return connection
 
     @property
@@ -117,7 +124,10 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no
 
     def connected(self) -> bool:
         """Return whether it is open, and is not being cut."""
-        return bool(super().connected()) and not self._writer.transport.is_closing()
+        reader, transport = self._reader, self._transport
+        if reader is None or transport is None:
+            return False
+        return not reader.at_eof() and not transport.is_closing()
 
     def next_correlation_id(self) -> int:
         """Return the id of the next request."""
@@ -126,9 +136,9 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no
 
     def write(self, frame: bytes, correlation_id: int, exchange: Exchange) -> None:
         """Send a request; raise ``KafkaConnectionError`` if the connection is closed."""
-        if self._writer is None:
+        if self._writer is None or self._transport is None:
             raise KafkaConnectionError(f"No connection to broker at {self.host}:{self.port}")
-        self._writer.write(frame)
+        self._transport.write(frame)
         self._requests.append((correlation_id, exchange, exchange))
 
     def abort(self) -> None:

@@ -1,9 +1,14 @@
-"""The sender loop: one batch in flight for each partition that has records, until the producer is lost."""
+"""The sender: one batch in flight for each partition that has records, until the producer is lost.
+
+Rounds of batches are made in callbacks of the event loop. A task that waits for the next one costs as much as what a
+round of a single record does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bridge.kafka.delivery_state import DeliveryState
-    from bridge.kafka.produce_requests import BatchAnswer, Place
+    from bridge.kafka.produce_requests import BatchAnswer, OnAnswers, Place
     from bridge.kafka.producer import Producer
     from bridge.kafka.record_batch import RecordBatch
     from bridge.kafka.topic_backoff import TopicBackoff
@@ -79,7 +84,6 @@ class BatchSender:
         state: DeliveryState,
         *,
         batching: Batching,
-        ready: asyncio.Event,
         may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         """``may_send`` says whether anything may be sent at the moment; the producer asks it again."""
@@ -87,6 +91,7 @@ class BatchSender:
         #: Names of topics of which a partition that we have records for has no leader, or is gone.
         self.leaderless: set[str] = set()
         self._buffer = buffer
+        buffer.on_ready = self.wake
         self._ingest = ingest
         self._latency = latency
         self._topic_backoff = topic_backoff
@@ -94,15 +99,23 @@ class BatchSender:
         self._state = state
         self._batching = batching
         self._new_batch = batch_maker(batching.compression, batching.batch_bytes)
-        self._ready = ready
-        self._hurry = asyncio.Event()
         self._draining = False
+        #: While it runs: why it ends.
+        self._end: asyncio.Future[BaseException] | None = None
+        #: What makes the next round, or the rest of the present one, if one is to come.
+        self._next_round: asyncio.Handle | None = None
+        #: Queues of the present round that are still to be looked at, and batches that are still to be sent.
+        self._taken: deque[PartitionQueue] = deque()
+        self._made: list[OutgoingBatch] = []
+        self._made_bytes = 0
         #: When the last round of batches was made (monotonic seconds).
         self._round_at = 0.0
         #: When a batch was last acknowledged, or a drain saw that there is one to wait for (monotonic seconds).
         self._progress_at = 0.0
         self._failure: ProducerLost | None = None
         self._may_send = may_send
+        #: Is told the answers of the present producer.
+        self._answered: OnAnswers
         #: The queues whose batches the producer has not answered yet.
         self._in_flight: dict[Place, PartitionQueue] = {}
         self._none_in_flight = asyncio.Event()
@@ -115,25 +128,28 @@ class BatchSender:
     async def run(self, producer: Producer) -> None:
         """Send through a producer until it is lost; raise ``ProducerLost``."""
         self.producer = producer
-        while True:
-            await self._ready.wait()
-            self._state.note_activity()
-            if self._failure is None:
-                await self._linger()
-            self._ready.clear()
-            if self._failure is not None:
-                raise self._failure
-            if self._may_send():
-                await self._send_round(producer)
-            else:
-                for queue in self._buffer.take_ready():
-                    self._buffer.defer(queue)
+        if self._failure is not None:
+            raise self._failure
+        self._answered = partial(self._on_answers, producer)
+        self._end = asyncio.get_running_loop().create_future()
+        self.wake()
+        try:
+            raise await self._end
+        finally:
+            self._end = None
+            self._cancel_round()
+            self._taken.clear()
+            self._made, self._made_bytes = [], 0
 
     def fail(self, failure: ProducerLost) -> None:
         """Let ``run`` end with the first failure that there was."""
         self._failure = self._failure or failure
-        self._ready.set()
-        self._hurry.set()
+        self._end_with(self._failure)
+
+    def wake(self) -> None:
+        """Make a round of batches as soon as the present callback has ended: a queue has something to send."""
+        if self._next_round is None and self._end is not None and not self._end.done():
+            self._next_round = self._end.get_loop().call_soon(self._make_round)
 
     async def drain(self) -> None:
         """Send without lingering from now on, and wait until every record is acknowledged.
@@ -143,7 +159,8 @@ class BatchSender:
         if not self._draining:
             self._draining = True
             self._progress_at = time.monotonic()
-        self._hurry.set()
+            self._cancel_round()
+            self.wake()
         while not self._buffer.empty:
             self._none_in_flight.clear()
             if await wait_until_set(self._none_in_flight, DRAIN_CHECK_SECONDS) and not self._topic_backoff:
@@ -190,8 +207,6 @@ class BatchSender:
         self._in_flight.clear()
         self._none_in_flight.set()
         self._failure = None
-        if not self._draining:
-            self._hurry.clear()
         return producer
 
     def is_blocked(self, queue: PartitionQueue) -> bool:
@@ -203,37 +218,83 @@ class BatchSender:
         now = time.monotonic()
         return self._topic_backoff.is_held(queue.name, now) or self._recovery.not_before(queue) > now
 
-    async def _linger(self) -> None:
-        """Let rounds of batches be some time apart: after a pause records go at once, in a stream they go together."""
-        left_seconds = self._round_at + self._batching.linger_seconds - time.monotonic()
-        if left_seconds < MIN_LINGER_SECONDS or self._buffer.ready_bytes >= self._batching.batch_bytes:
-            return
-        timer = asyncio.get_running_loop().call_later(left_seconds, self._hurry.set)
-        await self._hurry.wait()
-        timer.cancel()
-        if not self._draining:
-            self._hurry.clear()
+    # -- rounds -------------------------------------------------------------------------------------------------
 
-    async def _send_round(self, producer: Producer) -> None:
-        """Send the next batch of every queue that has one and whose broker takes it now."""
-        batches: list[OutgoingBatch] = []
-        size = 0
-        for queue in self._buffer.take_ready():
-            if (batch := self._next_batch(producer, queue)) is None:
+    def _make_round(self) -> None:
+        """Make a round: after a pause at once, in a stream when records have lingered, so that they go together."""
+        assert self._end is not None
+        left_seconds = self._round_at + self._batching.linger_seconds - time.monotonic()
+        if (
+            left_seconds < MIN_LINGER_SECONDS
+            or self._draining
+            or self._buffer.ready_bytes >= self._batching.batch_bytes
+        ):
+            self._send_round()
+        else:
+            self._next_round = self._end.get_loop().call_later(left_seconds, self._send_round)
+
+    def _send_round(self) -> None:
+        """Send the next batch of every queue that has one and whose broker takes it now; an error ends ``run``."""
+        end, producer = self._end, self.producer
+        assert end is not None
+        assert producer is not None
+        self._next_round = None
+        try:
+            if not self._taken:
+                self._take_queues()
+            self._make_batches(producer, self._state.note_activity())
+            if self._taken:
+                self._next_round = end.get_loop().call_soon(self._send_round)
+            else:
+                self._send_made(producer)
+        except BaseException as error:  # noqa: BLE001 - raised by ``run``
+            self._end_with(error)
+
+    def _end_with(self, error: BaseException) -> None:
+        self._cancel_round()
+        if self._end is not None and not self._end.done():
+            self._end.set_result(error)
+
+    def _cancel_round(self) -> None:
+        if self._next_round is not None:
+            self._next_round.cancel()
+            self._next_round = None
+
+    def _take_queues(self) -> None:
+        ready = self._buffer.take_ready()
+        if self._may_send():
+            self._taken.extend(ready)
+            return
+        for queue in ready:
+            self._buffer.defer(queue)
+
+    def _make_batches(self, producer: Producer, now: float) -> None:
+        """Make batches of the queues that were taken; if they are large, a part of them is left for the next turn."""
+        while self._taken:
+            queue = self._taken.popleft()
+            if (batch := self._next_batch(producer, queue, now)) is None:
                 continue
             size_bytes = batch.size_bytes
-            if size and size + size_bytes > MAX_REQUEST_BYTES:
-                self._send(producer, batches)
-                batches, size = [], 0
-            batches.append(OutgoingBatch(queue.name, queue.partition, batch))
-            size += size_bytes
+            if self._made_bytes + size_bytes > MAX_REQUEST_BYTES:
+                self._send_made(producer)
+            self._made.append(OutgoingBatch(queue.name, queue.partition, batch))
+            self._made_bytes += size_bytes
             if batch.records > RECORDS_PER_TURN:
-                await asyncio.sleep(0)
-        if batches:
-            self._round_at = time.monotonic()
-            self._send(producer, batches)
+                return
 
-    def _next_batch(self, producer: Producer, queue: PartitionQueue) -> RecordBatch | None:
+    def _send_made(self, producer: Producer) -> None:
+        """Send the batches that were made."""
+        if not self._made:
+            return
+        batches, self._made, self._made_bytes = self._made, [], 0
+        self._round_at = time.monotonic()
+        try:
+            producer.send(batches, self._answered)
+        except kafka_errors.KafkaError as error:  # none of them was taken, so nothing is to be waited for
+            queues = [self._in_flight.pop((topic, partition)) for topic, partition, _ in batches]
+            raise ProducerLost(error, queues[0]) from error
+
+    def _next_batch(self, producer: Producer, queue: PartitionQueue, now: float) -> RecordBatch | None:
         """Put the next batch of a queue in flight and return it; None if the queue has none, or must wait."""
         if self.is_blocked(queue):
             self._buffer.defer(queue)
@@ -248,16 +309,9 @@ class BatchSender:
             return None
         batch = self._new_batch()
         count = batch.fill(queue.next_batch())
-        self._buffer.start_batch(queue, count, self._state.note_activity())
+        self._buffer.start_batch(queue, count, now)
         self._in_flight[queue.name, queue.partition] = queue
         return batch
-
-    def _send(self, producer: Producer, batches: Sequence[OutgoingBatch]) -> None:
-        try:
-            producer.send(batches, partial(self._on_answers, producer))
-        except kafka_errors.KafkaError as error:  # none of them was taken, so nothing is to be waited for
-            queues = [self._in_flight.pop((topic, partition)) for topic, partition, _ in batches]
-            raise ProducerLost(error, queues[0]) from error
 
     def _on_answers(self, producer: Producer, answers: Sequence[BatchAnswer]) -> None:
         """Deal with each batch, then let the queues go on that waited for the broker."""

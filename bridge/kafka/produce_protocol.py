@@ -85,10 +85,12 @@ def decode(version: int, answer: bytes, at: int) -> ProduceAnswer:
     errors: dict[tuple[str, int], BatchRejected | None] = {}
     names_records = version >= _RECORD_ERRORS_SINCE
     plain = _PLAIN_SINCE_8 if names_records else _PLAIN_SINCE_5 if version >= _LOG_START_SINCE else _PLAIN_SINCE_3
-    topics, at = _int(answer, at)
+    (topics,) = _INT.unpack_from(answer, at)
+    at += _INT.size
     for _ in range(topics):
         topic, at = _text(answer, at)
-        partitions, at = _int(answer, at)
+        (partitions,) = _INT.unpack_from(answer, at)
+        at += _INT.size
         for _ in range(partitions):
             number, code, *more = plain.unpack_from(answer, at)
             at += plain.size
@@ -99,7 +101,7 @@ def decode(version: int, answer: bytes, at: int) -> ProduceAnswer:
                 message, at = _text(answer, at)
             is_stored = code in (NO_ERROR, DUPLICATE_SEQUENCE_NUMBER)
             errors[topic or "", number] = None if is_stored else BatchRejected(code, message or "", indices)
-    throttle_ms, _ = _int(answer, at)
+    (throttle_ms,) = _INT.unpack_from(answer, at)
     return ProduceAnswer(errors, max(0, throttle_ms) / 1000 if version >= _CLIENT_WAITS_SINCE else 0.0)
 
 

@@ -11,7 +11,6 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka.conn import CloseReason
@@ -82,13 +81,8 @@ class SequenceNumbers:
         self.take(place, -records)
 
 
-class _Pending(NamedTuple):
-    """A batch with its sequence number, and what is called with its answer."""
-
-    place: Place
-    batch: RecordBatch
-    sequence: int
-    on_answers: OnAnswers
+#: A batch on its way: its partition, itself, its sequence number, and what is called with its answer.
+_Pending = tuple[Place, "RecordBatch", int, OnAnswers]
 
 
 @dataclass(slots=True, eq=False)
@@ -104,12 +98,18 @@ class _Broker:
     opening: asyncio.Task[Connection | None] | None = None
     #: Ends the pause that the broker has asked for (KIP-219), if it has.
     pause: asyncio.TimerHandle | None = None
+    #: The connection that was used last, and the version of produce requests that is spoken there, if one is.
+    connection: Connection | None = None
+    version: int | None = None
 
     def take_batches(self) -> list[_Pending]:
         """Return the batches of the next request, oldest first."""
+        if len(self.waiting) == 1:
+            batches, self.waiting = self.waiting, []
+            return batches
         size = count = 0
-        for pending in self.waiting:
-            size += pending.batch.size_bytes
+        for _, batch, _, _ in self.waiting:
+            size += batch.size_bytes
             if count and size > MAX_REQUEST_BYTES:
                 break
             count += 1
@@ -120,16 +120,19 @@ class _Broker:
 class _Request(Exchange):
     """A request and the batches in it, which end with it: ``on_end`` is called once."""
 
-    __slots__ = ("_is_done", "_is_overdue", "_on_end", "_version", "batches", "connection", "deadline")
+    __slots__ = ("_is_done", "_is_overdue", "_on_end", "_version", "batches", "broker", "connection", "deadline")
 
     def __init__(
         self,
+        broker: _Broker,
         connection: Connection,
         version: int,
         batches: list[_Pending],
+        *,
         deadline: float,
         on_end: Callable[[_Request, ProduceAnswer | BaseException], None],
     ) -> None:
+        self.broker = broker
         self.connection = connection
         self.batches = batches
         self.deadline = deadline
@@ -200,7 +203,7 @@ class ProduceRequests:
         brokers: dict[int, _Broker] = {}
         for topic, partition, batch in batches:
             place = topic, partition
-            pending = _Pending(place, batch, self._sequences.take(place, batch.records), on_answers)
+            pending = (place, batch, self._sequences.take(place, batch.records), on_answers)
             leader = self._client.leader(topic, partition)
             if leader is None:
                 leaderless.append(pending)
@@ -278,7 +281,9 @@ class ProduceRequests:
     def _write(self, broker: _Broker, connection: Connection) -> None:
         """Build a request and write it, without anything between the last question and the transport."""
         batches = broker.take_batches()
-        version = produce_version(connection.versions)
+        if connection is not broker.connection:
+            broker.connection, broker.version = connection, produce_version(connection.versions)
+        version = broker.version
         if version is None:
             _end_all(batches, IncompatibleBrokerVersion(f"broker {broker.node} takes no produce request of ours"))
             self._send_next(broker)
@@ -290,7 +295,7 @@ class ProduceRequests:
         correlation_id = connection.next_correlation_id()
         frame = encode(version, correlation_id, self._client_id, self._timeout_ms, topics)
         deadline = self._loop.time() + self._timeout_ms / 1000
-        request = _Request(connection, version, batches, deadline, partial(self._on_end, broker))
+        request = _Request(broker, connection, version, batches, deadline=deadline, on_end=self._on_end)
         if not self._may_send():
             _end_all(batches, NotSent())
             self._end_waiting(broker, NotSent())
@@ -305,8 +310,9 @@ class ProduceRequests:
         if self._expiry is None:
             self._expiry = self._loop.call_at(deadline, self._expire)
 
-    def _on_end(self, broker: _Broker, request: _Request, outcome: ProduceAnswer | BaseException) -> None:
+    def _on_end(self, request: _Request, outcome: ProduceAnswer | BaseException) -> None:
         """Tell how a request has ended, and send the next one."""
+        broker = request.broker
         broker.request = None
         broker.busy_since = time.monotonic()
         if isinstance(outcome, BaseException):
@@ -339,7 +345,7 @@ class ProduceRequests:
 
 
 def _end_all(batches: Sequence[_Pending], error: BaseException) -> None:
-    _end_each(batches, dict.fromkeys([pending.place for pending in batches], error))
+    _end_each(batches, dict.fromkeys([place for place, *_ in batches], error))
 
 
 def _end_each(batches: Sequence[_Pending], errors: Mapping[Place, BaseException | None]) -> None:

@@ -66,11 +66,10 @@ class Publisher:
         options: Callable[[], Mapping[str, object]],
         batching: Batching,
         delivery_timeout_seconds: float,
-        ready: asyncio.Event,
         may_send: Callable[[], bool] = lambda: True,
         start_producer: StartProducer | None = None,
     ) -> None:
-        """``options`` reads secrets and certificates again; ``ready`` is set when a queue has something to send.
+        """``options`` reads secrets and certificates again.
 
         ``may_send`` says whether anything may be sent at the moment: it is asked before batches are made, and again
         immediately before each request is written. When it says yes again, call ``RecordBuffer.resume_deferred``.
@@ -95,7 +94,6 @@ class Publisher:
             self._topic_backoff,
             self.state,
             batching=batching,
-            ready=ready,
             may_send=self._may_send_now,
         )
         self._watchdog = MetadataWatchdog(

@@ -6,6 +6,7 @@ aiokafka makes a new zstd compressor for each batch: for a few records that cost
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -74,7 +75,7 @@ def batch_maker(compression: str, batch_bytes: int) -> Callable[[], RecordBatch]
     """Return what makes an empty batch, of at most so many bytes before compression."""
     codec = CODECS[compression]
     zstd = ZstdCompressor() if compression == "zstd" else None
-    return lambda: RecordBatch(batch_bytes, codec, zstd)
+    return partial(RecordBatch, batch_bytes, codec, zstd)
 
 
 def _compress(batch: bytearray, zstd: ZstdCompressor) -> None:

@@ -60,7 +60,6 @@ def assemble(
     dialect: str,
     partition: Callable[[bytes, int], int],
     budget_bytes: int,
-    on_ready: Callable[[], None] = lambda: None,
     instance: str = "",
     shard: ShardIdentity = ONLY_SHARD,
     market_status: bool = True,
@@ -75,7 +74,7 @@ def assemble(
     """Return a pipeline whose queues are not open yet.
 
     ``names`` are the topics' names in Kafka, ``wanted`` the topics of each symbol; see :class:`RecordBuffer` for
-    ``partition`` and ``on_ready``. ``is_full``: whether a level-2 message has all rows, if that is known. ``clock``
+    ``partition``. ``is_full``: whether a level-2 message has all rows, if that is known. ``clock``
     returns monotonic seconds. ``latest``: the fields of each symbol whose latest state is published; None: of none.
     ``on_incident`` is called with the cause and the detail of each incident. ``compiled_shape``: the shape of lines
     that the compiled step takes; None: Python takes all.
@@ -85,7 +84,7 @@ def assemble(
     serializer = Serializer(schemas, prefixes)
     fast_serializer = FastSerializer(schemas, prefixes, decimals, is_full=is_full)
     accounts = Accounts()
-    buffer = RecordBuffer(names, accounts, budget_bytes, partition=partition, on_ready=on_ready)
+    buffer = RecordBuffer(names, accounts, budget_bytes, partition=partition)
     control = ControlEvents(serializer, buffer, accounts, instance=instance, shard=shard, redact=redact)
     overload = Overload(buffer, control)
     ingest = Ingest(

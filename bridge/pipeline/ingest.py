@@ -323,28 +323,30 @@ class Ingest:
     ) -> None:
         if self.latest is not None:
             self.latest.note(streams, update, ingest_us)
+        conflation = self.conflation
         for stream, value in zip(streams, values):  # noqa: B905 - equally many; strict= costs as much as a look-up
-            self._queue(stream, value, update, ingest_us)
+            self.last_data_us[stream.topic] = ingest_us
+            queue = stream.queue
+            if stream.conflates and (
+                queue.is_overloaded
+                or ((queue.has_conflated or conflation.interval_us) and conflation.is_due(stream, ingest_us))
+            ):
+                self._conflate(stream, update, ingest_us, len(value))
+            elif self._buffer.offer(queue, (ingest_us, stream.key, value, None)):
+                stream.after_gap = False
+            else:
+                self._note_no_room(stream, update, ingest_us, len(value))
+            stream.seq += 1
         self._accounts.split += len(streams) - 1
 
-    def _queue(self, stream: SymbolStream, value: bytes, update: Update, ingest_us: int) -> None:
-        self.last_data_us[stream.topic] = ingest_us
-        queue, conflation = stream.queue, self.conflation
-        if stream.conflates and (
-            queue.is_overloaded
-            or ((queue.has_conflated or conflation.interval_us) and conflation.is_due(stream, ingest_us))
-        ):
-            self._conflate(stream, update, ingest_us, len(value))
-        elif self._buffer.offer(queue, (ingest_us, stream.key, value, None)):
-            stream.after_gap = False
+    def _note_no_room(self, stream: SymbolStream, update: Update, ingest_us: int, value_bytes: int) -> None:
+        """Conflate or drop a record that finds no room in its queue."""
+        self.overload.begin(stream.queue)
+        if stream.conflates:
+            self._conflate(stream, update, ingest_us, value_bytes)
         else:
-            self.overload.begin(queue)
-            if stream.conflates:
-                self._conflate(stream, update, ingest_us, len(value))
-            else:
-                stream.after_gap = True
-                self._accounts.dropped[stream.topic, "overload"] += 1
-        stream.seq += 1
+            stream.after_gap = True
+            self._accounts.dropped[stream.topic, "overload"] += 1
 
     def _conflate(self, stream: SymbolStream, update: Update, ingest_us: int, value_bytes: int) -> None:
         rounded = self._decimals.rounded

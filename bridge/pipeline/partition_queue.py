@@ -97,7 +97,11 @@ class PartitionQueue:
     def start_batch(self, count: int, now: float) -> None:
         """Put the first ``count`` waiting records in flight."""
         assert not self.in_flight, "a partition has at most one batch in flight"
-        self.in_flight = [self.waiting.popleft() for _ in range(count)]
+        if count == len(self.waiting):
+            self.in_flight = list(self.waiting)
+            self.waiting.clear()
+        else:
+            self.in_flight = [self.waiting.popleft() for _ in range(count)]
         self._last_batch_records = count
         self.sent_at = now
         if self.unanswered_since is None:

@@ -33,7 +33,6 @@ class RecordBuffer:
     """The partition queues, their common budget, and the accounts of what enters and leaves them.
 
     ``partition`` returns the number of a key's partition, given the key and how many partitions there are.
-    ``on_ready`` is called whenever a queue has something to send.
     """
 
     def __init__(
@@ -43,15 +42,15 @@ class RecordBuffer:
         budget_bytes: int,
         *,
         partition: Callable[[bytes, int], int],
-        on_ready: Callable[[], None],
     ) -> None:
+        #: Is called whenever a queue has something to send.
+        self.on_ready: Callable[[], None] = _ignore
         self.bytes = 0
         self.stalled_bytes = 0
         self.budget_bytes = budget_bytes
         self._names = names
         self._accounts = accounts
         self._partition = partition
-        self._on_ready = on_ready
         self._queues: dict[AnyTopic, list[PartitionQueue]] = {}
         self._ready: list[PartitionQueue] = []
         self._deferred: list[PartitionQueue] = []
@@ -104,7 +103,7 @@ class RecordBuffer:
         """Let ``take_ready`` return a queue that has something to send, and nothing in flight."""
         queue.is_ready = True
         self._ready.append(queue)
-        self._on_ready()
+        self.on_ready()
 
     def charge(self, queue: PartitionQueue, cost_bytes: int) -> None:
         """Take bytes from the budget for what a queue holds; give them back if negative."""
@@ -144,7 +143,7 @@ class RecordBuffer:
         if self._deferred:
             self._ready += self._deferred
             self._deferred.clear()
-            self._on_ready()
+            self.on_ready()
 
     def wait_for_broker(self, queue: PartitionQueue) -> None:
         """Keep a queue whose broker has something to answer first until ``resume_waiting``."""
@@ -155,7 +154,7 @@ class RecordBuffer:
         if self._behind:
             self._ready += self._behind
             self._behind.clear()
-            self._on_ready()
+            self.on_ready()
 
     def pass_over(self, queue: PartitionQueue) -> None:
         """Leave a queue that ``take_ready`` returned: its last record was removed."""
@@ -201,7 +200,7 @@ class RecordBuffer:
         self._ready = [queue for queue in self.queues() if queue.is_ready]
         self._deferred.clear()
         self._behind.clear()
-        self._on_ready()
+        self.on_ready()
         return requeued
 
     def remove_waiting(self, queue: PartitionQueue, place: int) -> Record:
@@ -331,3 +330,7 @@ def _unpublished(queue: PartitionQueue) -> Iterable[Record]:
     if queue.topic in MARKET_DATA:
         return chain(queue.suspects, queue.in_flight, queue.waiting)
     return queue.in_flight if isinstance(queue.topic, LatestTopic) else ()
+
+
+def _ignore() -> None:
+    """Send nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,7 +45,6 @@ def parts(producer: FakeProducer) -> tuple[Publisher, RecordBuffer]:
     async def start(_options: Mapping[str, object], _topics: Collection[str], _timeout_seconds: float) -> FakeProducer:
         return producer
 
-    ready = asyncio.Event()
     pipeline = assemble(
         SCHEMAS,
         names=NAMES,
@@ -54,7 +52,6 @@ def parts(producer: FakeProducer) -> tuple[Publisher, RecordBuffer]:
         dialect="envelope",
         partition=lambda _key, _partitions: 0,
         budget_bytes=1 << 20,
-        on_ready=ready.set,
     )
     publisher = Publisher(
         pipeline.buffer,
@@ -65,7 +62,6 @@ def parts(producer: FakeProducer) -> tuple[Publisher, RecordBuffer]:
         options=lambda: {"bootstrap_servers": "kafka:9092"},
         batching=Batching(linger_seconds=0, batch_bytes=1 << 16, compression="none"),
         delivery_timeout_seconds=60,
-        ready=ready,
         start_producer=start,
     )
     return publisher, pipeline.buffer

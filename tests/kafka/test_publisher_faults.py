@@ -73,7 +73,6 @@ class Kafka:
         #: Raised by the next attempts to start a producer.
         self.refusals: list[Exception] = []
         self._next: list[FakeProducer] = []
-        ready = asyncio.Event()
         self.pipeline: Pipeline = assemble(
             SCHEMAS,
             names=NAMES,
@@ -81,7 +80,6 @@ class Kafka:
             dialect="envelope",
             partition=lambda _key, _partitions: 0,
             budget_bytes=1 << 20,
-            on_ready=ready.set,
         )
         self.pipeline.ingest.start_session(7)
         self.publisher = Publisher(
@@ -93,7 +91,6 @@ class Kafka:
             options=lambda: {"bootstrap_servers": "kafka:9092"},
             batching=Batching(linger_seconds=0, batch_bytes=1 << 16, compression="none"),
             delivery_timeout_seconds=delivery_timeout_seconds,
-            ready=ready,
             may_send=lambda: self.may_send,
             start_producer=self._start,
         )

@@ -33,9 +33,7 @@ async def test_a_replaced_producer_and_a_flood_of_dead_letters_are_announced(
     accounts = Accounts()
     if letters_dropped:
         accounts.dropped[Topic.DLQ, "rate_limit"] += letters_dropped
-    buffer = RecordBuffer(
-        {topic: topic for topic in Topic}, accounts, 1 << 20, partition=partition, on_ready=lambda: None
-    )
+    buffer = RecordBuffer({topic: topic for topic in Topic}, accounts, 1 << 20, partition=partition)
     buffer.open({Topic.CONTROL: 1})
     serializer = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS))
     control = ControlEvents(serializer, buffer, accounts, instance="b")
@@ -57,9 +55,7 @@ class Announcements:
     """Control events of a group's process, and what they have queued."""
 
     def __init__(self) -> None:
-        self.buffer = RecordBuffer(
-            {topic: topic for topic in Topic}, Accounts(), 1 << 20, partition=partition, on_ready=lambda: None
-        )
+        self.buffer = RecordBuffer({topic: topic for topic in Topic}, Accounts(), 1 << 20, partition=partition)
         self.buffer.open({Topic.CONTROL: 1})
         serializer = Serializer(SCHEMAS, single_object_prefixes(SCHEMAS))
         self.control = ControlEvents(

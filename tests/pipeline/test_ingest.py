@@ -51,7 +51,7 @@ class Table:
     ) -> None:
         self.accounts = Accounts()
         names: dict[AnyTopic, str] = dict([*topic_names("t", {}).items(), *latest_topic_names("t", {}).items()])
-        self.buffer = RecordBuffer(names, self.accounts, budget_bytes, partition=partition, on_ready=lambda: None)
+        self.buffer = RecordBuffer(names, self.accounts, budget_bytes, partition=partition)
         self.buffer.open(dict.fromkeys(Topic, 1))
         prefixes = single_object_prefixes(SCHEMAS)
         serializer = Serializer(SCHEMAS, prefixes)

@@ -23,7 +23,7 @@ NAMES = topic_names("t", {})
 
 def opened(budget_bytes: int = 1 << 20) -> tuple[RecordBuffer, Accounts]:
     accounts = Accounts()
-    buffer = RecordBuffer(NAMES, accounts, budget_bytes, partition=partition, on_ready=lambda: None)
+    buffer = RecordBuffer(NAMES, accounts, budget_bytes, partition=partition)
     buffer.open({Topic.QUOTES: 2, Topic.DLQ: 1, Topic.CONTROL: 1})
     return buffer, accounts
 

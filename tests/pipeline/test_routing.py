@@ -12,7 +12,7 @@ TOPICS = (Topic.QUOTES,)
 
 
 def router() -> Router:
-    buffer = RecordBuffer(topic_names("t", {}), Accounts(), 1 << 20, partition=partition, on_ready=lambda: None)
+    buffer = RecordBuffer(topic_names("t", {}), Accounts(), 1 << 20, partition=partition)
     buffer.open(dict.fromkeys(Topic, 1))
     return Router(buffer, dict.fromkeys(("A", "B", "C"), frozenset(TOPICS)), market_status=False)
 

@@ -30,7 +30,7 @@ from bridge.aries.protocol.messages import (
     Pong,
     RequestRejected,
 )
-from bridge.aries.protocol.ndjson import line_decoder
+from bridge.aries.protocol.ndjson import ALWAYS_SHALLOW_BYTES, UNREADABLE, line_decoder, may_be_deep
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import BadLine
 from bridge.market_data import FIELDS, EventType, JsonObject, Update, UpdateKind, UpdateShape
@@ -133,8 +133,13 @@ class Action:
 
     def decode_update(self, line: bytes) -> Update | None:
         """Return what ``read`` would for an update about a symbol, and None for any other line."""
-        message = _decode(line)
-        if message is None or message.action not in UPDATES:
+        if len(line) > ALWAYS_SHALLOW_BYTES and may_be_deep(line):
+            return None
+        try:
+            message = _decode(line)
+        except UNREADABLE:
+            return None
+        if message.action not in UPDATES:
             return None
         data = message.data
         return symbol_update(KINDS.get(message.type), data.get("symbol"), data, message.feed_time)

@@ -20,7 +20,7 @@ from bridge.aries.protocol.dialect import (
     update_of,
 )
 from bridge.aries.protocol.messages import Ack, AuthAccepted, AuthRequired, Message, Ping, Pong, RequestRejected
-from bridge.aries.protocol.ndjson import line_decoder
+from bridge.aries.protocol.ndjson import ALWAYS_SHALLOW_BYTES, UNREADABLE, line_decoder, may_be_deep
 from bridge.aries.subscriptions.symbols import SymbolType
 from bridge.errors import BadLine
 from bridge.market_data import EventType, JsonObject, Update, UpdateKind, UpdateShape
@@ -134,10 +134,16 @@ class Envelope:
 
     def decode_update(self, line: bytes) -> Update | None:
         """Return what ``read`` would for an update about a symbol, and None for any other line."""
-        message = _decode(line)
-        if message is None or message.type != EVENT or message.payload.action != UPDATE:
+        if len(line) > ALWAYS_SHALLOW_BYTES and may_be_deep(line):
             return None
-        payload, data = message.payload, message.payload.data
+        try:
+            message = _decode(line)
+        except UNREADABLE:
+            return None
+        payload = message.payload
+        if message.type != EVENT or payload.action != UPDATE:
+            return None
+        data = payload.data
         return symbol_update(KINDS.get(payload.type), data.get("symbol"), data, payload.feed_time)
 
 
