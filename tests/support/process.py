@@ -24,6 +24,8 @@ class Process:
         self.logs: list[dict[str, Any]] = []
         self.text: list[str] = []
         self.output = ""
+        #: How long anything that should happen may take; only a failing test waits so long.
+        self.deadline_seconds = DEADLINE_SECONDS
         self._subprocess = subprocess
         self._changed = asyncio.Condition()
         self._reading = [asyncio.create_task(self._read_logs()), asyncio.create_task(self._read_output())]
@@ -46,10 +48,10 @@ class Process:
     async def logged(self, event: str, count: int = 1) -> dict[str, Any]:
         """Wait for the n-th log line of an event and return it."""
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
+            async with asyncio.timeout(self.deadline_seconds), self._changed:
                 await self._changed.wait_for(lambda: len(self.all(event)) >= count)
         except TimeoutError:
-            raise AssertionError(f"no {event!r} within {DEADLINE_SECONDS} s; there was {self.text}") from None
+            raise AssertionError(f"no {event!r} within {self.deadline_seconds:g} s; there was {self.text}") from None
         return self.all(event)[count - 1]
 
     def all(self, event: str) -> list[dict[str, Any]]:
@@ -58,7 +60,7 @@ class Process:
 
     async def ended(self) -> int:
         """Wait for the end and return the exit code."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(self.deadline_seconds):
             code = await self._subprocess.wait()
             await asyncio.gather(*self._reading, return_exceptions=True)
         return code

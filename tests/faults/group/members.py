@@ -63,6 +63,7 @@ class Group:
         """Start a process; ``servers`` is where it reaches Kafka."""
         environ = self.environment(name, servers, **more)
         bridge = await self._stack.enter_async_context(process(environ, "run", sabotage=sabotage))
+        bridge.deadline_seconds = PATIENCE_SECONDS
         self.processes[name] = bridge
         return bridge
 

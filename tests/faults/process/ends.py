@@ -74,7 +74,7 @@ async def status(bridge: Process) -> Mapping[str, Any]:
 
 async def until(bridge: Process, holds: Callable[[Mapping[str, Any]], object], what: str) -> Mapping[str, Any]:
     """Poll ``/status`` until a condition holds."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + bridge.deadline_seconds
     while not holds(now := await status(bridge)):
         assert time.monotonic() < deadline, f"{what}: {now}"
         await asyncio.sleep(0.02)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import log_events
 from tests.programs.soak.bridge_process import BridgeProcess
-from tests.programs.soak.plan import process_settings
+from tests.programs.soak.plan import instance_settings, process_settings
 from tests.programs.soak.testbed import (
     DRAIN_SECONDS,
     EXIT_SECONDS,
@@ -85,7 +85,7 @@ class GroupTestbed(Testbed):
         environ = self._environment(self.network.instead_of(url) if place == DISTURBED else url)
         if place != DISTURBED:
             environ["KAFKA_BOOTSTRAP_SERVERS"] = self.kafka.bootstrap_servers
-        grouped = {**self._grouped, "BRIDGE_INSTANCE": f"soaked {place}"}
+        grouped = {**self._grouped, **instance_settings(self._seed, f"soaked {place}")}
         started = BridgeProcess(number, environ | own | grouped | settings, sabotage)
         self.members[place] = started
         self.processes.append(started)

@@ -91,10 +91,19 @@ def process_settings(seed: int, number: int) -> dict[str, str]:
     return {
         "ARIES_DIALECT": chance.choice(("envelope", "action")),
         "BRIDGE_BUFFER_BYTES": str(chance.choice((2, 8, 64)) << 20),
-        "BRIDGE_CONFLATE_MS": str(chance.choice((0, 0, 100))),
         "KAFKA_COMPRESSION": chance.choice(("none", "lz4", "zstd")),
         "KAFKA_LINGER_MS": str(chance.choice((0, 2, 20))),
     }
+
+
+def instance_settings(seed: int, instance: str) -> dict[str, str]:
+    """Return the settings that all processes of a name have.
+
+    One that is killed before its first heartbeat has not announced that it conflates: ``verify`` knows that from others
+    of its name.
+    """
+    chance = Random(f"instance {seed} {instance}")
+    return {"BRIDGE_INSTANCE": instance, "BRIDGE_CONFLATE_MS": str(chance.choice((0, 0, 100)))}
 
 
 # Distributions of parameters

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.programs.soak.kinds import NoSuchKind, kinds
-from tests.programs.soak.plan import STEADY_SECONDS, process_settings, steps
+from tests.programs.soak.plan import STEADY_SECONDS, instance_settings, process_settings, steps
 
 if TYPE_CHECKING:
     from tests.programs.soak.plan import Fault
@@ -34,6 +34,13 @@ def test_a_plan_is_the_same_in_another_process() -> None:
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50).stdout.splitlines()
 
     assert told == plan(7, len(told))
+
+
+def test_a_name_conflates_always_or_never() -> None:
+    """What a process does that was killed before it could announce it is known from the others of its name."""
+    assert "BRIDGE_CONFLATE_MS" not in process_settings(7, 1)
+    assert instance_settings(7, "a") == instance_settings(7, "a")
+    assert {instance_settings(seed, "a")["BRIDGE_CONFLATE_MS"] for seed in range(20)} == {"0", "100"}
 
 
 def test_every_kind_comes_before_any_comes_again() -> None:

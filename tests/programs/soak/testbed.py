@@ -23,7 +23,7 @@ from bridge.topics import Topic
 from tests.faults.proxy import Proxy
 from tests.programs.soak.bridge_process import BridgeProcess
 from tests.programs.soak.connection_log import ConnectionLog
-from tests.programs.soak.plan import process_settings
+from tests.programs.soak.plan import instance_settings, process_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -197,7 +197,8 @@ class Testbed:
         number = len(self.processes) + 1
         own = process_settings(self._seed, number)
         url = self.network.instead_of(self.simulator.url_for(own.pop("ARIES_DIALECT")))
-        self.processes.append(BridgeProcess(number, self._environment(url) | own | settings))
+        of_instance = instance_settings(self._seed, INSTANCE)
+        self.processes.append(BridgeProcess(number, self._environment(url) | own | of_instance | settings))
         await self.bridge.begin()
 
     async def stop_bridge(self, *signals: signal.Signals) -> None:
@@ -269,7 +270,6 @@ class Testbed:
             "KAFKA_BOOTSTRAP_SERVERS": ",".join(f"localhost:{proxy.port}" for proxy in self.kafka_network.values()),
             "KAFKA_TOPIC_PREFIX": self.prefix,
             "KAFKA_DELIVERY_TIMEOUT_SECONDS": f"{DELIVERY_TIMEOUT_SECONDS:g}",
-            "BRIDGE_INSTANCE": INSTANCE,
             "BRIDGE_HTTP_HOST": "127.0.0.1",
             "BRIDGE_HTTP_PORT": "0",
             "BRIDGE_DRAIN_SECONDS": f"{DRAIN_SECONDS:g}",
