@@ -297,7 +297,8 @@ async def test_a_release_waits_for_latest_states_that_are_under_way() -> None:
     [under_way] = begun.buffer.take_ready()
     begun.buffer.start_batch(under_way, len(under_way.waiting), now=0)
     release = asyncio.create_task(begun.member.release(0, Cause.CLAIMED, "b"))
-    await asyncio.sleep(2 * group_member._POLL_SECONDS)
+    await asyncio.wait([release], timeout=2 * group_member._POLL_SECONDS)
+    assert not release.done()
     assert len(under_way.in_flight) == len(OF[0])
     assert "SHARD_RELEASED" not in [one["kind"] for one in await begun.announced()]
     begun.buffer.acknowledge(under_way)

@@ -19,6 +19,8 @@ LEASE_MARGIN_SECONDS: Final = 1.0
 
 #: The longest lease that others wait for: what claims a longer one was not written by a bridge.
 MAX_LEASE_MS: Final = 60_000
+#: The largest BRIDGE_SHARDS. What is shown is counted shard by shard, in the event loop that publishes.
+MAX_SHARDS: Final = 1024
 #: What numbers may be. A record of another client must not become an epoch or a session that no bridge can exceed, or
 #: that Avro cannot hold; above it there is room, and no usual "largest number" is just below it.
 _Number = Annotated[int, msgspec.Meta(ge=0, le=3 << 60)]
@@ -47,8 +49,8 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kind: MarkKind
-    shard: _Number
-    shards: Annotated[int, msgspec.Meta(ge=1, le=3 << 60)]
+    shard: Annotated[int, msgspec.Meta(ge=0, lt=MAX_SHARDS)]
+    shards: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)]
     epoch: _Number
     owner: str
     process: str

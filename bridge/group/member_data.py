@@ -5,7 +5,11 @@ Both are JSON in the user data of the consumer protocol, so that Kafka's own too
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+from bridge.group.marks import MAX_SHARDS
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,7 +22,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
     instance: str
     process: str
-    shards: int
+    shards: Annotated[int, msgspec.Meta(ge=1, le=MAX_SHARDS)]
     owned: tuple[int, ...] = ()
     suspended: tuple[int, ...] = ()
     fingerprint: str = ""

@@ -11,8 +11,9 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined] # public all the same
 
-from bridge.errors import KafkaUnreachable, TopicConfigurationError
-from bridge.group.marks import Mark, MarkKind, decode, encode
+from bridge import settings
+from bridge.errors import KafkaUnreachable, SettingsError, TopicConfigurationError
+from bridge.group.marks import MAX_SHARDS, Mark, MarkKind, decode, encode
 from bridge.group.marks_topic import TAIL_MARKS, MarkReader, MarkWriter
 from bridge.kafka.client_options import client_options
 from bridge.kafka.consumer import open_consumer
@@ -42,15 +43,15 @@ def write(servers: str, topic: str, epochs: Iterable[int], shard: int = 0, value
 
 @asynccontextmanager
 async def reading(servers: str, topic: str, shards: int = 1) -> AsyncIterator[MarkReader]:
-    settings = kafka_settings(servers, {})
-    async with open_consumer(settings, "test") as reading, open_consumer(settings, "test") as asking:
+    kafka = kafka_settings(servers, {})
+    async with open_consumer(kafka, "test") as reading, open_consumer(kafka, "test") as asking:
         yield MarkReader(reading, asking, topic, shards)
 
 
 @asynccontextmanager
 async def writing(servers: str, topic: str) -> AsyncIterator[MarkWriter]:
-    settings = kafka_settings(servers, {})
-    writer = MarkWriter(topic, lambda: client_options(settings, "test"))
+    kafka = kafka_settings(servers, {})
+    writer = MarkWriter(topic, lambda: client_options(kafka, "test"))
     try:
         yield writer
     finally:
@@ -101,7 +102,9 @@ IMPOSSIBLE = [
     {"epoch": 2**63 - 1},
     {"epoch": 2**64},
     {"shard": -1},
+    {"shard": MAX_SHARDS},
     {"shards": 0},
+    {"shards": MAX_SHARDS + 1},
     {"lease_ms": -1},
     {"lease_ms": 10**9},
     {"session_id": 2**63},
@@ -116,6 +119,21 @@ IMPOSSIBLE = [
 def test_what_cannot_be_a_mark_is_none(value: bytes) -> None:
     """Neither ends it the process that reads it, nor counts it: its epoch or session could never be exceeded."""
     assert decode(value) is None
+
+
+def test_the_marks_of_the_largest_group_are_read() -> None:
+    """Of as many shards as a setting can ask for, and no more."""
+    largest = mark(1, shard=MAX_SHARDS - 1, shards=MAX_SHARDS)
+    assert decode(encode(largest)[1]) == largest
+    least = {
+        "ARIES_ACCESS_TOKEN": "t",
+        "ARIES_SYMBOLS": "AAPL",
+        "KAFKA_BOOTSTRAP_SERVERS": "k:1",
+        "BRIDGE_SHARD": "group",
+    }
+    assert settings.load({**least, "BRIDGE_SHARDS": str(MAX_SHARDS)}).bridge_shards == MAX_SHARDS
+    with pytest.raises(SettingsError):
+        settings.load({**least, "BRIDGE_SHARDS": str(MAX_SHARDS + 1)})
 
 
 def test_a_mark_that_was_deleted_is_none() -> None:
