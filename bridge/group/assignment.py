@@ -37,8 +37,17 @@ def _count(members: Iterable[Member], in_force: int | None) -> int:
 
 
 def _in_order(members: Mapping[str, Member]) -> list[str]:
-    """Return the members in an order that does not depend on their ids, those that own most first."""
-    return sorted(members, key=lambda name: (-len(members[name].owned), members[name].instance, members[name].process))
+    """Return the members in an order that does not depend on their ids, those that own most first.
+
+    A fresh one comes after others: it does not know when the lease of an owner ends that was killed, and waits longer.
+    That is so for a container that was killed and restarted.
+    """
+
+    def key(name: str) -> tuple[int, bool, str, str]:
+        member = members[name]
+        return -len(member.owned), member.fresh, member.instance, member.process
+
+    return sorted(members, key=key)
 
 
 def _keep(assigned: dict[str, list[int]], members: Mapping[str, Member], count: int) -> list[int]:

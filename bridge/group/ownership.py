@@ -442,6 +442,7 @@ class Ownership:
             owned=tuple(self.locks.held()),
             fingerprint=self._publishing.plan_fingerprint,
             fit=self.is_fit,
+            fresh=self.locks.is_fresh(time.monotonic()),
             version=package.__version__,
         )
 

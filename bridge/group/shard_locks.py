@@ -206,6 +206,10 @@ class ShardLocks:
         """Return whether the log has been read to its end once."""
         return self._caught_up_at is not None
 
+    def is_fresh(self, now: float) -> bool:
+        """Return whether the log has been followed for less than a lease, so that leases seem to end later than they do."""
+        return self._caught_up_at is None or now < self._caught_up_at + LEASE_SECONDS
+
     @property
     def needs_reading(self) -> bool:
         """Return whether something waits until the log has been read to its end."""
@@ -469,8 +473,7 @@ class ShardLocks:
                 if excludes and process != self._process and not self._is_over(mark, read_at, now):
                     return False
         # The marks of a holder may have been in a topic that was deleted.
-        assert self._caught_up_at is not None
-        return self._partition(shard).last is not None or now >= self._caught_up_at + LEASE_SECONDS
+        return self._partition(shard).last is not None or not self.is_fresh(now)
 
     @staticmethod
     def _is_over(mark: Mark, read_at: float, now: float) -> bool:
