@@ -280,7 +280,6 @@ class Bridge:
     async def _stream(self, stop: asyncio.Event) -> Exception | None:
         """Run the client until it is stopped; return the error that ended it, if one did."""
         self.phase = "running"
-        log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(self.settings.aries_ws_url), symbols=len(self.plan))
         tasks: list[Awaitable[None]] = [
             self._run_client(),
             self._send_heartbeats(),
@@ -302,12 +301,16 @@ class Bridge:
     async def _run_client(self) -> None:
         """Run the client, in a group only while shards are ours."""
         if self.group is None:
-            await self.client.run()
+            await self._connect_to_aries()
         else:
             while True:
                 self.client.stand_by()
                 await self.group.owning.wait()
-                await run_until(self.group.standing_by, self.client.run())
+                await run_until(self.group.standing_by, self._connect_to_aries())
+
+    async def _connect_to_aries(self) -> None:
+        log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(self.settings.aries_ws_url), symbols=len(self.plan))
+        await self.client.run()
 
     async def _drain(self) -> None:
         """Wait for acknowledgements until the deadline, and announce the end if all came."""
