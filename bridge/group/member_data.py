@@ -12,8 +12,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     """A process of the group.
 
     ``shards`` is its BRIDGE_SHARDS, ``owned`` what it owns when it joins, ``fingerprint`` that of the plan of all
-    shards; ``fit`` is false while it cannot reach Aries, and ``fresh`` true if it has followed the marks for less than a
-    lease. ``assigned`` is what the leader gives it.
+    shards; ``fit`` is false while it cannot reach Aries, and ``fresh`` true if it has followed the marks for less than
+    a lease. ``assigned`` is what the leader gives it.
     """
 
     instance: str

@@ -207,7 +207,7 @@ class ShardLocks:
         return self._caught_up_at is not None
 
     def is_fresh(self, now: float) -> bool:
-        """Return whether the log has been followed for less than a lease, so that leases seem to end later than they do."""
+        """Return whether the log has been followed for less than a lease: others seem to end later than they do."""
         return self._caught_up_at is None or now < self._caught_up_at + LEASE_SECONDS
 
     @property

@@ -9,9 +9,7 @@ from bridge.group.assignment import assign
 from bridge.group.member_data import Member
 
 
-def member(
-    name: str, *, shards: int = 3, owned: tuple[int, ...] = (), fit: bool = True, fresh: bool = False
-) -> Member:
+def member(name: str, *, shards: int = 3, owned: tuple[int, ...] = (), fit: bool = True, fresh: bool = False) -> Member:
     """Return a member named after its instance."""
     return Member(instance=name, process=f"process of {name}", shards=shards, owned=owned, fit=fit, fresh=fresh)
 
