@@ -275,7 +275,6 @@ class Bridge:
         """Run the client until it is stopped; return the error that ended it, if one did."""
         settings = self.settings
         self.phase = "running"
-        log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(settings.aries_ws_url), symbols=len(self.plans.own))
         tasks: list[Awaitable[None]] = [
             self._run_client(),
             intervals.send_heartbeats(self.control, self.ingest, self.publisher),
@@ -295,12 +294,16 @@ class Bridge:
     async def _run_client(self) -> None:
         """Run the client, in a group only while shards are ours."""
         if self.group is None:
-            await self.client.run()
+            await self._connect_to_aries()
         else:
             while True:
                 self.client.stand_by()
                 await self.group.owning.wait()
-                await run_until(self.group.standing_by, self.client.run())
+                await run_until(self.group.standing_by, self._connect_to_aries())
+
+    async def _connect_to_aries(self) -> None:
+        log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(self.settings.aries_ws_url), symbols=len(self.plans.own))
+        await self.client.run()
 
     async def _drain(self) -> None:
         """Wait for acknowledgements until the deadline, and announce the end if all came."""

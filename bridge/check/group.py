@@ -38,7 +38,8 @@ def check_shards_topic(report: CheckReport, settings: Settings, described: Topic
         finding, _, hint = problem.partition(". ")
         report.fail(check, finding, hint)
     elif existing is not None:
-        count = f"{partition_count(partitions)} for {settings.bridge_shards} shards"
+        shards = f"{settings.bridge_shards} shard{'' if settings.bridge_shards == 1 else 's'}"
+        count = f"{partition_count(partitions)} for {shards}"
         report.ok(check, f"{count}, replication factor {existing.replication_factor}")
         _check_read_permission(report, settings, existing)
 

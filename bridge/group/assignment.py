@@ -37,11 +37,15 @@ def _count(members: Iterable[Member], in_force: int | None) -> int:
 
 
 def _in_order(members: Mapping[str, Member]) -> list[str]:
-    """Return the members in an order that does not depend on their ids, those that own most first."""
+    """Return the members in an order that does not depend on their ids, those that own most first.
 
-    def place(name: str) -> tuple[int, int, str, str]:
+    A fresh one comes after others: it does not know when the lease of an owner ends that was killed, and waits longer.
+    That is so for a container that was killed and restarted.
+    """
+
+    def place(name: str) -> tuple[int, int, bool, str, str]:
         member = members[name]
-        return -len(member.owned), -len(member.suspended), member.instance, member.process
+        return -len(member.owned), -len(member.suspended), member.fresh, member.instance, member.process
 
     return sorted(members, key=place)
 

@@ -100,6 +100,10 @@ class KnownMarks:
         """Return whether the log has been read to its end once."""
         return self._caught_up_at is not None
 
+    def is_fresh(self, now: float) -> bool:
+        """Return whether the log has been followed for less than a lease: others seem to end later than they do."""
+        return self._caught_up_at is None or now < self._caught_up_at + LEASE_SECONDS
+
     def has_read_since(self, time: float) -> bool:
         """Return whether everything has been read that was in the log at a monotonic time, and a moment later."""
         return self._read_until is not None and self._read_until > time
@@ -184,8 +188,7 @@ class KnownMarks:
         if self.count_in_force != self._shards or any(self._others(shard, now)):
             return False
         # The marks of a holder may have been in a topic that was deleted.
-        assert self._caught_up_at is not None
-        return self._partition(shard).last is not None or now >= self._caught_up_at + LEASE_SECONDS
+        return self._partition(shard).last is not None or not self.is_fresh(now)
 
     def ends(self, shard: int) -> Iterator[float]:
         """Yield when those who may hold a shard have stopped, if they write nothing more."""

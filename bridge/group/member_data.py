@@ -16,8 +16,9 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     """A process of the group.
 
     ``shards`` is its BRIDGE_SHARDS, ``owned`` what it owns when it joins, ``suspended`` what it had when its leases
-    ended and goes on with if nobody has claimed it. ``fingerprint`` is that of the plan of all shards; ``fit`` is false
-    while it cannot reach Aries. ``assigned`` is what the leader gives it.
+    ended and goes on with if no other process has claimed it. ``fingerprint`` is that of the plan of all shards;
+    ``fit`` is false while it cannot reach Aries, and ``fresh`` true if it has followed the marks for less than a lease.
+    ``assigned`` is what the leader gives it.
     """
 
     instance: str
@@ -27,6 +28,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     suspended: tuple[int, ...] = ()
     fingerprint: str = ""
     fit: bool = True
+    fresh: bool = False
     version: str = ""
     assigned: tuple[int, ...] = ()
 

@@ -371,6 +371,7 @@ class Ownership:
             suspended=tuple(self.locks.suspended()),
             fingerprint=self._publishing.plan_fingerprint,
             fit=self.is_fit,
+            fresh=self.locks.marks.is_fresh(boot_seconds()),
             version=package.__version__,
         )
 

@@ -212,6 +212,8 @@ def test_a_group_needs_a_topic_for_its_shards() -> None:
     """It is one of the topics that are used; a bridge with a shard of its own needs none."""
     results = checked(SHARDS, **GROUPED)
     results.expect("Kafka topic aries.shards", Status.OK, "3 partitions for 3 shards, replication factor 3")
+    one = checked(SHARDS, **{**GROUPED, "BRIDGE_SHARDS": "1"})
+    one.expect("Kafka topic aries.shards", Status.OK, "3 partitions for 1 shard, replication factor 3")
     results.expect(group.READING, Status.OK, "granted on aries.shards")
     results.expect(topics.CLEANUP, Status.OK)
     assert {result.status for result in results.all} == {Status.OK}

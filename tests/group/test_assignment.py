@@ -10,10 +10,24 @@ from bridge.group.member_data import Member
 
 
 def member(
-    name: str, *, shards: int = 3, owned: tuple[int, ...] = (), suspended: tuple[int, ...] = (), fit: bool = True
+    name: str,
+    *,
+    shards: int = 3,
+    owned: tuple[int, ...] = (),
+    suspended: tuple[int, ...] = (),
+    fit: bool = True,
+    fresh: bool = False,
 ) -> Member:
     """Return a member named after its instance."""
-    return Member(instance=name, process=f"process of {name}", shards=shards, owned=owned, suspended=suspended, fit=fit)
+    return Member(
+        instance=name,
+        process=f"process of {name}",
+        shards=shards,
+        owned=owned,
+        suspended=suspended,
+        fit=fit,
+        fresh=fresh,
+    )
 
 
 def test_a_single_shard_stays_with_its_owner() -> None:
@@ -64,6 +78,20 @@ def test_if_none_can_reach_aries_each_keeps_what_it_has() -> None:
     members = {"1": member("a", shards=1, owned=(0,), fit=False), "2": member("b", shards=1, fit=False)}
 
     assert assign(members, 1) == {"1": (0,), "2": ()}
+
+
+def test_a_restarted_process_comes_after_a_standby() -> None:
+    """What an owner that was killed has left goes to one that knows when its lease ends, whatever their names."""
+    members = {"1": member("a", shards=1, fresh=True), "2": member("b", shards=1)}
+
+    assert assign(members, 1) == {"1": (), "2": (0,)}
+
+
+def test_fresh_members_get_their_share() -> None:
+    """Shares are even all the same, and owners keep what they have."""
+    members = {"1": member("a", shards=2, fresh=True), "2": member("b", shards=2, owned=(0, 1))}
+
+    assert assign(members, 2) == {"1": (1,), "2": (0,)}
 
 
 @given(

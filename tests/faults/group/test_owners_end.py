@@ -30,8 +30,10 @@ async def test_a_standby_takes_over_from_an_owner_that_stops(
     async with group(kafka, topic_prefix, rate=1000) as running:
         await running.start_owner()
         standby = await running.start_standby()
+        assert standby.all(log_events.CONNECTING_TO_ARIES) == []
         await running.stop("bridge 0", TERM)
         await publishes(standby, 500)
+        assert len(standby.all(log_events.CONNECTING_TO_ARIES)) == 1
         await running.stop_all(TERM)
     report = await running.proven()
     assert report.processes == 2
