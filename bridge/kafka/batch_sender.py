@@ -1,7 +1,7 @@
 """The sender: one batch in flight for each partition that has records, until the producer is lost.
 
-Rounds of batches are made in callbacks of the event loop. A task that waits for the next one costs as much as what a
-round of a single record does.
+Rounds of batches are made in callbacks of the event loop: a task that waits for the next one would cost a future and a
+wake-up for each.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Batching:
 
 
 class BatchSender:
-    """The loop that sends what the queues hold, and what becomes of each batch."""
+    """The sender of what the queues hold, and what becomes of each batch."""
 
     def __init__(
         self,
@@ -244,6 +244,7 @@ class BatchSender:
                 self._take_queues()
             self._make_batches(producer, self._state.note_activity())
             if self._taken:
+                self._cancel_round()  # one that was asked for meanwhile: it comes after this one
                 self._next_round = end.get_loop().call_soon(self._send_round)
             else:
                 self._send_made(producer)

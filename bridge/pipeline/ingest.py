@@ -138,9 +138,9 @@ class Ingest:
     def ingest(self, lines: Iterable[Line], ingest_us: int) -> None:
         """Account for lines read at one time (µs since the epoch), each before the next, and queue their records."""
         ingest_bytes = encode_long(ingest_us)
-        overload = self.overload
+        accounts, overload = self._accounts, self.overload
         for raw, event in lines:
-            self._accounts.lines_received += 1
+            accounts.lines_received += 1
             if type(event) is Update:
                 try:
                     self._update(event, ingest_us, ingest_bytes)
@@ -150,7 +150,7 @@ class Ingest:
             elif isinstance(event, BadLine):
                 self._dead_letters.queue(raw, event, ingest_us)
             else:
-                self._accounts.filtered[event.counted_as] += 1
+                accounts.filtered[event.counted_as] += 1
             if overload.active is not overload.announced:
                 overload.announce()
 

@@ -54,15 +54,18 @@ class DecimalEncoder:
         return data
 
     def _encode(self, value: object, scale: int, expected: str) -> bytes:
-        if type(value) is int:
-            return _decimal_bytes(value * 10**scale, expected)
-        if type(value) is not str:
+        if type(value) is str:
+            unscaled, exact = _parse_plain(value, scale) or _parse(value, scale, PRECISION, expected)
+        elif type(value) is int:
+            unscaled, exact = value * _SCALE_FACTORS[scale], True
+        else:
             raise ValueError(expected)
-        unscaled, exact = _parse_plain(value, scale) or _parse(value, scale, PRECISION, expected)
-        data = _decimal_bytes(unscaled, expected)
+        if not -_LIMIT < unscaled < _LIMIT:
+            raise ValueError(expected)
         if not exact:
             self.rounded += 1
-        return data
+        bits = (unscaled + (unscaled < 0)).bit_length()  # without the sign
+        return unscaled.to_bytes(bits // 8 + 1, "big", signed=True)
 
 
 def is_negative(data: bytes) -> bool:
@@ -86,13 +89,6 @@ def whole_number(value: object) -> int:
     if number >> _WHOLE_BITS not in (0, -1):
         raise ValueError(_WHOLE_EXPECTED)
     return number
-
-
-def _decimal_bytes(unscaled: int, expected: str) -> bytes:
-    if not -_LIMIT < unscaled < _LIMIT:
-        raise ValueError(expected)
-    bits = (unscaled + (unscaled < 0)).bit_length()  # without the sign
-    return unscaled.to_bytes(bits // 8 + 1, "big", signed=True)
 
 
 def _parse_plain(text: str, scale: int) -> tuple[int, bool] | None:

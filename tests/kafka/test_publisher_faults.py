@@ -442,6 +442,26 @@ async def test_a_producer_whose_task_has_ended_is_replaced() -> None:
         assert (await kafka.batch(1)).records == 1
 
 
+async def test_large_batches_are_made_in_turns_and_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between them others have their turn; what was made when the producer is lost goes through the next one."""
+    monkeypatch.setattr(batch_sender, "RECORDS_PER_TURN", 0)
+    async with publishing() as kafka:
+        kafka.add(Topic.CONTROL, b"0")
+        (await kafka.batch(0)).acknowledge()
+        kafka.add(Topic.QUOTES, b"1", b"2")
+        kafka.add(Topic.TIMESALES, b"3")
+        queues = [kafka.pipeline.buffer.queue_for(topic, b"AAPL") for topic in (Topic.QUOTES, Topic.TIMESALES)]
+        await asyncio.sleep(0)
+        assert [len(queue.in_flight) for queue in queues] == [2, 0]
+        kafka.publisher.cut("lost meanwhile")
+        again = [await kafka.batch(1, number) for number in range(2)]
+        assert len(kafka.producers[0].sent) == 1
+        assert [(one.topic, one.records) for one in again] == [(QUOTES, 2), (SALES, 1)]
+        for one in again:
+            one.acknowledge()
+        assert kafka.pipeline.buffer.empty
+
+
 async def test_a_producer_that_takes_nothing_is_replaced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is in flight that could still be acknowledged."""
     monkeypatch.setattr(batch_sender, "SETTLE_SECONDS", 600.0)
