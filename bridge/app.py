@@ -302,7 +302,9 @@ class Bridge:
                 await run_until(self.group.standing_by, self._connect_to_aries())
 
     async def _connect_to_aries(self) -> None:
-        log.info(log_events.CONNECTING_TO_ARIES, url=redact_url(self.settings.aries_ws_url), symbols=len(self.plans.own))
+        log.info(
+            log_events.CONNECTING_TO_ARIES, url=redact_url(self.settings.aries_ws_url), symbols=len(self.plans.own)
+        )
         await self.client.run()
 
     async def _drain(self) -> None:
