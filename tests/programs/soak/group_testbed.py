@@ -124,7 +124,10 @@ class GroupTestbed(Testbed):
         await asyncio.gather(*(self.stop_member(place, *signals) for place in running))
 
     async def recovered(self) -> str | None:
-        """Wait until each shard has one owner, and records are acknowledged; return what is wrong if not in time."""
+        """Wait until each shard has one owner, all processes are members, and records are acknowledged.
+
+        Return what is wrong if that takes too long.
+        """
         deadline = time.monotonic() + RECOVERY_SECONDS
         before: int | None = None
         while True:
@@ -150,6 +153,8 @@ class GroupTestbed(Testbed):
         for bridge, status in zip(self.running, statuses, strict=True):
             if status is None:
                 return f"/status of process {bridge.number} does not answer"
+            if status["group"]["role"] == "joining":
+                return f"process {bridge.number} is no member of the group: {status['group']['problem']}"
             if status["buffer"]["overloaded"]:
                 return f"process {bridge.number} is overloaded: {status['buffer']}"
             if owned_by(bridge) and status["state"] != "streaming":

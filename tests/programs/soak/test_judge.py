@@ -13,8 +13,8 @@ from tests.programs.soak.connection_log import Connection
 from tests.programs.soak.judge import (
     SAMPLES,
     SPARE_BYTES,
-    SPARE_TASKS,
     SPARE_TASKS_OF_BROKER,
+    SPARE_TASKS_OF_MEMBERS,
     ProcessRecord,
     judge,
     judge_group,
@@ -255,7 +255,9 @@ def test_late_records_of_former_owners_must_be_those_that_verify_counts() -> Non
     assert "1 records come behind newer sessions" in problem
 
 
-@pytest.mark.parametrize(("brokers", "more"), [(1, SPARE_TASKS), (3, SPARE_TASKS + 2 * SPARE_TASKS_OF_BROKER)])
+@pytest.mark.parametrize(
+    ("brokers", "more"), [(1, SPARE_TASKS_OF_MEMBERS), (3, SPARE_TASKS_OF_MEMBERS + 2 * SPARE_TASKS_OF_BROKER)]
+)
 def test_a_member_may_come_to_have_connections_to_all_brokers(brokers: int, more: int) -> None:
     """As many more tasks as that explains are no leak; one more is one."""
 
