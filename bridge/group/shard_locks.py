@@ -120,9 +120,7 @@ class _Partition:
                 if (mark.session_id or 0) > self.newest_session_id:
                     self._forget_former_holders(mark)
                 self.holders[mark.process] = mark, now
-                if self.last is not None and not _is_of(mark, self.last):
-                    self.former = self.last
-                self.last = mark
+                self._note_holder(mark)
             case MarkKind.RELEASE:
                 held = self.holders.get(mark.process)
                 if held is not None and held[0].epoch <= mark.epoch:
@@ -133,6 +131,14 @@ class _Partition:
                     self.last = mark
         self.epoch = max(self.epoch, mark.epoch)
         self.newest_session_id = max(self.newest_session_id, mark.session_id or 0)
+
+    def _note_holder(self, mark: Mark) -> None:
+        """Take a holder for the last one, unless another has had the shard since: then it has not noticed that yet."""
+        if self.last is not None and mark.epoch < self.last.epoch:
+            return
+        if self.last is not None and not _is_of(mark, self.last):
+            self.former = self.last
+        self.last = mark
 
     def _forget_former_holders(self, begun: Mark) -> None:
         """Take those for stopped that held the shard before a process that has begun a session since.
@@ -442,7 +448,8 @@ class ShardLocks:
     def _step_suspended(self, shard: int, lock: _Lock, now: float) -> None:
         other = self._superseded_by(shard, lock) or lock.overtaken_by or self._held_by(shard, now)
         if other is not None:
-            self._claimed_at[shard] = now
+            if any(self._others(shard, now)):  # else it has released the shard already
+                self._claimed_at[shard] = now
             self._lose(shard, other)
         elif lock.acknowledged_at is not None and self._has_read_since(lock.acknowledged_at) and now < lock.lease_end:
             lock.state, lock.acknowledged_at = lock.resumes_as, None
