@@ -45,9 +45,7 @@ class _Partition:
                 if (mark.session_id or 0) > self.newest_session_id:
                     self._forget_former_holders(mark)
                 self.holders[mark.process] = mark, lease_end
-                if self.last is not None and mark.tenure != self.last.tenure:
-                    self.former = self.last
-                self.last = mark
+                self._note_holder(mark)
             case MarkKind.RELEASE:
                 held = self.holders.get(mark.process)
                 if held is not None and held[0].epoch <= mark.epoch:
@@ -58,6 +56,14 @@ class _Partition:
                     self.last = mark
         self.epoch = max(self.epoch, mark.epoch)
         self.newest_session_id = max(self.newest_session_id, mark.session_id or 0)
+
+    def _note_holder(self, mark: Mark) -> None:
+        """Take a holder for the last one, unless another has had the shard since: then it has not noticed that yet."""
+        if self.last is not None and mark.epoch < self.last.epoch:
+            return
+        if self.last is not None and mark.tenure != self.last.tenure:
+            self.former = self.last
+        self.last = mark
 
     def _forget_former_holders(self, begun: Mark) -> None:
         """Forget those that held the shard before a process that has begun a session since: they have stopped.
@@ -183,9 +189,13 @@ class KnownMarks:
         """Return which other process holds our symbols, whatever its epoch; None if none does."""
         return next((mark.owner for mark in self._others(shard, now) if mark.kind is MarkKind.HOLD), None)
 
+    def may_be_held(self, shard: int, now: float) -> bool:
+        """Return whether another process may hold our symbols, or wants them."""
+        return any(self._others(shard, now))
+
     def is_free(self, shard: int, now: float) -> bool:
         """Return whether every other process that may have published our symbols has stopped."""
-        if self.count_in_force != self._shards or any(self._others(shard, now)):
+        if self.count_in_force != self._shards or self.may_be_held(shard, now):
             return False
         # The marks of a holder may have been in a topic that was deleted.
         return self._partition(shard).last is not None or not self.is_fresh(now)

@@ -362,7 +362,8 @@ class ShardLocks:
     def _step_suspended(self, shard: int, lock: _Lock, now: float) -> None:
         other = self.marks.superseded_by(shard, lock.epoch) or lock.overtaken_by or self.marks.held_by(shard, now)
         if other is not None:
-            self._claim_later(shard, now)
+            if self.marks.may_be_held(shard, now):  # else it has released the shard already
+                self._claim_later(shard, now)
             self._lose(shard, other)
         elif self._is_read_back(lock) and now < lock.lease_end:
             lock.state, lock.acknowledged_at = lock.resumes_as, None

@@ -261,6 +261,12 @@ class TestTakingOver:
         assert isinstance(claimed, Claimed)
         assert claimed.newest_session_id == 90
 
+    def test_a_former_owner_that_returns_late_is_not_the_last_one(self) -> None:
+        """It renews its lease before it reads that another has had the shard: the gap begins with the other's data."""
+        release = mark(RELEASE, owner="second", epoch=2, session_id=6)
+        log = Log(mark(HOLD), mark(HOLD, owner="second", epoch=2, session_id=6), release, mark(HOLD), mark(RELEASE))
+        assert log.own(0) == [Claimed(0, Cause.RELEASED, release, 6)]
+
     def test_a_session_that_no_mark_names(self) -> None:
         """An owner whose clock is ahead began one after its last mark, and was killed then: ours is larger."""
         held = msgspec.structs.replace(mark(HOLD, session_id=5), time_us=9_000_000)
@@ -366,6 +372,14 @@ class TestOwning:
         assert log.read(mark(CLAIM, epoch=1), mark(HOLD, epoch=1), mark(RELEASE, epoch=1)) == []
         log.write()
         assert log.catch_up() == [Resumed()]
+
+    def test_a_shard_that_was_claimed_and_released_during_an_outage(self) -> None:
+        """Nobody has it any more: if it is still ours by assignment it is claimed at once."""
+        log = Log()
+        log.own(0)
+        log.pass_seconds(30)
+        log.read(*(mark(kind, epoch=2, session_id=6) for kind in (CLAIM, HOLD, RELEASE)))
+        assert kinds(log.due()) == [(RELEASE, 0, 1), (CLAIM, 0, 3)]
 
     def test_the_lease_of_one_shard_among_others(self) -> None:
         """It stops all for a moment, then it is given up, and the others go on."""
