@@ -12,6 +12,7 @@ from bridge.backoff import Backoff
 from bridge.errors import KafkaUnreachable, TopicConfigurationError
 from bridge.group.description import ShardState
 from bridge.group.inspection import InspectionSettings, inspect_group, list_members
+from bridge.kafka.client_options import VERSION_ERRORS
 from bridge.kafka.shard_handover import POLL_SECONDS, Waiting
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ async def await_end_of_group(
 ) -> None:
     """Wait until the group of this bridge's name has no member, however long it takes.
 
-    ``on_alive`` is called with the names of those that are waited for. If this user may not see the group, log that
-    and do not wait.
+    ``on_alive`` is called with the names of those that are waited for. If this user may not see the group, or brokers
+    show none, log that and do not wait.
     """
     waiting = Waiting(on_alive)
     backoff = Backoff(0.5, 15.0)
@@ -39,6 +40,10 @@ async def await_end_of_group(
             on_alive(())
             return
         except KafkaUnreachable as error:
+            if isinstance(error.__cause__, VERSION_ERRORS):  # as of brokers that show no groups
+                log.warning(log_events.OTHER_BRIDGES_UNKNOWN, reason=str(error))
+                on_alive(())
+                return
             delay = backoff.next_seconds()
             log.warning(log_events.KAFKA_UNAVAILABLE, reason=str(error), retry_seconds=round(delay, 2))
             await asyncio.sleep(delay)

@@ -22,6 +22,7 @@ from tests.support.brokers import LOGIN, Listener, needs_users
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
+    from bridge.kafka.embedded_broker import EmbeddedBroker
     from bridge.settings import Settings
     from tests.support.brokers import RealKafka
 
@@ -55,6 +56,14 @@ async def test_members_are_waited_for(kafka: RealKafka, topic_prefix: str) -> No
     assert alive[-1] == []
     assert [line["event"] for line in logs] == [log_events.OTHER_BRIDGES_ALIVE, log_events.OTHER_BRIDGES_ENDED]
     assert [line["instances"] for line in logs] == [["a"], ["a"]]
+
+
+async def test_brokers_that_show_no_groups_are_not_waited_for(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """As the embedded one: the log says that a group would not be seen."""
+    broker.create_topics([f"{topic_prefix}.shards"])
+    with structlog.testing.capture_logs() as logs:
+        await await_end_of_group(kafka_settings(broker.bootstrap_servers, {"KAFKA_TOPIC_PREFIX": topic_prefix}))
+    assert [line["event"] for line in logs] == [log_events.OTHER_BRIDGES_UNKNOWN]
 
 
 @needs_users

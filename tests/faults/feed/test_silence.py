@@ -33,7 +33,8 @@ async def test_a_silent_stall_in_market_hours_ends_in_a_reconnect(stage: Stage) 
         assert scene.causes[0] is DisconnectCause.STALE
         assert "nor after subscribing again" in scene.losses[0]["reason"]
         assert len(scene.logged("no data although pings are answered, subscribing again")) >= 1
-    await scene.proof(*scene.causes)
+    # A connection that was opened while the server was still silent has had no session: its gap is the one before.
+    await scene.proof(*(cause for cause in scene.causes if cause is not DisconnectCause.AUTH_TIMEOUT))
 
 
 @pytest.mark.parametrize(

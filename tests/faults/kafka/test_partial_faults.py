@@ -225,7 +225,8 @@ async def test_metadata_are_of_our_topics_alone(scripted_broker: ScriptedBroker,
     await proof_of_one_producer(load, scripted_broker)
     asked = ours(scripted_broker, "Metadata")
     assert len(asked) > 2
-    assert {one.topics for one in asked} <= {(), tuple(sorted(f"{prefix}.{topic}" for topic in Topic))}
+    own = tuple(sorted(f"{prefix}.{topic}" for topic in Topic))
+    assert {one.topics for one in asked} <= {(), own, (f"{prefix}.shards",)}
     assert not any(one.allow_auto_topic_creation for one in asked)
 
 

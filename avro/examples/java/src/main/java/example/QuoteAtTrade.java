@@ -41,7 +41,7 @@ public final class QuoteAtTrade {
         settings.put("auto.offset.reset", "earliest");
         settings.put("state.dir", arguments[2]);
         // Records are joined in the order of Kafka's timestamps: wait so long for the other topic before going on without it.
-        settings.put("max.task.idle.ms", "500");
+        settings.put("max.task.idle.ms", "2000");
         var streams = new KafkaStreams(topology(arguments[1]), settings);
         Runtime.getRuntime().addShutdownHook(new Thread(streams::close));
         streams.start();
