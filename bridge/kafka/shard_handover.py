@@ -155,7 +155,7 @@ class Waiting:
 
 
 class ListeningTime:
-    """The seconds for which Kafka was listened to: nobody is silent because Kafka is away."""
+    """The seconds for which Kafka was listened to: none is silent because Kafka is away."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
