@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +27,7 @@ from tests.support import consumer
 from tests.support.service import by_symbol, control, environment, eventually, left_open, read, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from bridge.group_member import GroupMember
     from bridge.kafka.embedded_broker import EmbeddedBroker
@@ -385,40 +386,48 @@ class Other:
         assert self._producer.flush(30) == 0
 
 
+@asynccontextmanager
+async def beside_another(
+    broker: EmbeddedBroker, prefix: str
+) -> AsyncIterator[tuple[Simulator, Bridge, GroupMember, Other]]:
+    """Run the simulator and a bridge in a group of two shards, where another process may write marks."""
+    topic = f"{prefix}.{SHARDS_TOPIC}"
+    broker.create_topics([topic])
+    other = Other(broker, topic)
+    async with Simulator(rate=400, symbols=SYMBOLS) as simulator:
+        environ = environment(
+            *(simulator, broker.bootstrap_servers, prefix),
+            ARIES_SYMBOLS=",".join(SYMBOLS),
+            BRIDGE_SHARD="group",
+            BRIDGE_SHARDS=str(SHARDS),
+        )
+        async with running(environ) as bridge:
+            assert bridge.group is not None
+            yield simulator, bridge, bridge.group, other
+
+
 @pytest.mark.usefixtures("topics")
 async def test_a_shard_moves_on_the_open_socket(broker: EmbeddedBroker, topic_prefix: str) -> None:
     """Another process takes a shard and gives it back: no reconnect, and the symbols of the other shard notice nothing.
 
     A connection that is lost later is a gap of both shards, each announced once.
     """
-    topic = f"{topic_prefix}.{SHARDS_TOPIC}"
-    broker.create_topics([topic])
-    other = Other(broker, topic)
-    async with Simulator(rate=400, symbols=SYMBOLS) as simulator:
-        environ = environment(
-            *(simulator, broker.bootstrap_servers, topic_prefix),
-            ARIES_SYMBOLS=",".join(SYMBOLS),
-            BRIDGE_SHARD="group",
-            BRIDGE_SHARDS=str(SHARDS),
-        )
-        async with running(environ) as bridge:
-            member = bridge.group
-            assert member is not None
-            await eventually(lambda: member.shards == {0, 1} and bridge.client.state == "streaming", "both shards")
-            await eventually(lambda: has_data(bridge), "data of all symbols")
-            epoch = (await asyncio.to_thread(other.marks, 1))[-1].epoch
-            other.write(MarkKind.CLAIM, 1, epoch + 1)
-            await eventually(lambda: member.shards == {0}, "the shard is released")
-            await simulator.unsubscribed(*OF[1])
-            await eventually(lambda: 1 not in bridge.control.sessions, "its release is announced")
-            future_us = 3_000_000_000_000_000
-            other.write(RELEASE, 1, epoch + 1, session_id=future_us, last_data_us=future_us - 1)
-            await eventually(lambda: member.shards == {0, 1}, "the shard is claimed again")
-            await eventually(lambda: has_data(bridge), "data of all symbols")
-            assert not bridge.client.reconnects
-            await simulator.inject(faults.Drop())
-            await eventually(lambda: bridge.client.reconnects, "the disconnect")
-            await eventually(lambda: bridge.client.state == "streaming" and has_data(bridge), "data of all symbols")
+    async with beside_another(broker, topic_prefix) as (simulator, bridge, member, other):
+        await eventually(lambda: member.shards == {0, 1} and bridge.client.state == "streaming", "both shards")
+        await eventually(lambda: has_data(bridge), "data of all symbols")
+        epoch = (await asyncio.to_thread(other.marks, 1))[-1].epoch
+        other.write(MarkKind.CLAIM, 1, epoch + 1)
+        await eventually(lambda: member.shards == {0}, "the shard is released")
+        await simulator.unsubscribed(*OF[1])
+        await eventually(lambda: 1 not in bridge.control.sessions, "its release is announced")
+        future_us = 3_000_000_000_000_000
+        other.write(RELEASE, 1, epoch + 1, session_id=future_us, last_data_us=future_us - 1)
+        await eventually(lambda: member.shards == {0, 1}, "the shard is claimed again")
+        await eventually(lambda: has_data(bridge), "data of all symbols")
+        assert not bridge.client.reconnects
+        await simulator.inject(faults.Drop())
+        await eventually(lambda: bridge.client.reconnects, "the disconnect")
+        await eventually(lambda: bridge.client.state == "streaming" and has_data(bridge), "data of all symbols")
     found = await read(broker.bootstrap_servers, topic_prefix)
     announced = defaultdict(list)
     for one in control(found):
@@ -454,34 +463,22 @@ async def test_handovers_leak_nothing(
 ) -> None:
     """Neither tasks nor open files grow with the number of times that a process begins and ends with its shards."""
     monkeypatch.setattr(shard_locks, "CLAIM_AGAIN_SECONDS", 0.05)
-    topic = f"{topic_prefix}.{SHARDS_TOPIC}"
-    broker.create_topics([topic])
-    other = Other(broker, topic)
-    async with Simulator(rate=400, symbols=SYMBOLS) as simulator:
-        environ = environment(
-            *(simulator, broker.bootstrap_servers, topic_prefix),
-            ARIES_SYMBOLS=",".join(SYMBOLS),
-            BRIDGE_SHARD="group",
-            BRIDGE_SHARDS=str(SHARDS),
-        )
-        async with running(environ) as bridge:
-            member = bridge.group
-            assert member is not None
+    async with beside_another(broker, topic_prefix) as (_, bridge, member, other):
 
-            async def take_turns(times: int) -> None:
-                locks = member.ownership.locks
-                for _ in range(times):
-                    await eventually(lambda: member.shards == {0, 1} and has_data(bridge), "both shards")
-                    epochs = {shard: (locks.epoch(shard) or 0) + 1 for shard in range(SHARDS)}
-                    for shard, epoch in epochs.items():
-                        other.write(MarkKind.CLAIM, shard, epoch)
-                    await eventually(lambda: not locks.owned(), "both are released")
-                    for shard, epoch in epochs.items():
-                        other.write(RELEASE, shard, epoch)
+        async def take_turns(times: int) -> None:
+            locks = member.ownership.locks
+            for _ in range(times):
                 await eventually(lambda: member.shards == {0, 1} and has_data(bridge), "both shards")
+                epochs = {shard: (locks.epoch(shard) or 0) + 1 for shard in range(SHARDS)}
+                for shard, epoch in epochs.items():
+                    other.write(MarkKind.CLAIM, shard, epoch)
+                await eventually(lambda: not locks.owned(), "both are released")
+                for shard, epoch in epochs.items():
+                    other.write(RELEASE, shard, epoch)
+            await eventually(lambda: member.shards == {0, 1} and has_data(bridge), "both shards")
 
-            await take_turns(3)
-            before = left_open()
-            await take_turns(20)
-            # A request or a connection more than in that moment; far fewer than one for each time.
-            await eventually(lambda: left_open() < before + 10, "hardly more than before")
+        await take_turns(3)
+        before = left_open()
+        await take_turns(20)
+        # A request or a connection more than in that moment; far fewer than one for each time.
+        await eventually(lambda: left_open() < before + 10, "hardly more than before")
