@@ -65,6 +65,8 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
         return self.process, self.epoch
 
 
+#: What JSON of another client raises when it is decoded, also if its text is not UTF-8, or nested deeply.
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Mark)
 
@@ -81,5 +83,5 @@ def decode(value: bytes | None) -> Mark | None:
     """
     try:
         return _decoder.decode(value or b"")
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # text that is not UTF-8, and deep nesting
+    except UNREADABLE:
         return None

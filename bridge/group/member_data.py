@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from bridge.group.marks import MAX_SHARDS
+from bridge.group.marks import MAX_SHARDS, UNREADABLE
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ def decode_member(data: bytes | None) -> Member | None:
     """Return what a member says of itself, None if it is no bridge, or one of another version."""
     try:
         return _member.decode(data or b"")
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # text that is not UTF-8, and deep nesting
+    except UNREADABLE:
         return None
 
 
@@ -59,5 +59,5 @@ def decode_members(data: bytes | None) -> tuple[Member, ...]:
     """Return the members of a generation, none if the leader was no bridge."""
     try:
         return _members.decode(data or b"").members
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # text that is not UTF-8, and deep nesting
+    except UNREADABLE:
         return ()
