@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bridge.aries.subscriptions.shards import MARKET_STATUS_SHARD, shard_of
@@ -18,7 +19,7 @@ from bridge.pipeline.control_events import LEASE_EXPIRED, LEASE_OF_EXPIRED, RELE
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from bridge.aries.client import AriesClient
     from bridge.group.shard_locks import Claimed
@@ -97,14 +98,16 @@ class GroupMember:
         includes, locks = self._includes(shard), self.ownership.locks
         received = self._received(shard)
         self._end(shard)
-        drain, seconds = self._drain_own, min(self._settings.bridge_drain_seconds, MAX_DRAIN_SECONDS)
+        seconds = self._settings.bridge_drain_seconds
+        drain: Callable[[float], Awaitable[None]]
         if cause is Cause.STOPPED:  # that it is released should still be said in time
-            seconds = self._settings.bridge_drain_seconds
             drain, seconds = self._drain_all, max(seconds / 2, seconds - STOP_MARGIN_SECONDS)
-        await drain(includes, seconds)
+        else:
+            drain, seconds = partial(self._drain_own, includes), min(seconds, MAX_DRAIN_SECONDS)
+        await drain(seconds)
         while locks.state(shard) is LockState.SUSPENDED:  # Kafka is away: to the end of the drain, as any bridge
             await self._wait_while(lambda: locks.state(shard) is LockState.SUSPENDED, seconds)
-            await drain(includes, seconds)
+            await drain(seconds)
         if shard not in self._control.sessions:
             return  # it was lost meanwhile, and that is announced
         if self._buffer.holds(includes):
@@ -121,12 +124,11 @@ class GroupMember:
             lambda: self._ingest.release_all(wall_us()) or self._buffer.holds(includes), timeout_seconds
         )
 
-    async def _drain_all(self, includes: Callable[[str], bool], timeout_seconds: float) -> None:
+    async def _drain_all(self, timeout_seconds: float) -> None:
         """Wait until all records are acknowledged, those of blocked topics only a little longer than the others.
 
         At a stop nothing of other shards is read any more either, and the next owner waits for this.
         """
-        del includes
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 while self._ingest.release_all(wall_us()):
