@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import structlog
-
-from bridge import log_events
-from bridge.backoff import Backoff
-from bridge.errors import KafkaUnreachable, TopicConfigurationError
+from bridge.errors import KafkaUnreachable
 from bridge.group.description import ShardState
 from bridge.group.inspection import InspectionSettings, inspect_group, list_members
 from bridge.kafka.client_options import VERSION_ERRORS
@@ -17,8 +13,6 @@ from bridge.kafka.shard_handover import POLL_SECONDS, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-log = structlog.get_logger(__name__)
 
 
 async def await_end_of_group(
@@ -30,29 +24,20 @@ async def await_end_of_group(
     show none, log that and do not wait.
     """
     waiting = Waiting(on_alive)
-    backoff = Backoff(0.5, 15.0)
     seen: set[str] = set()
-    while True:
+
+    async def attempt() -> None:
         try:
-            alive = await _alive(settings, seen)
-        except TopicConfigurationError as error:
-            log.warning(log_events.OTHER_BRIDGES_UNKNOWN, reason=str(error))
-            on_alive(())
-            return
+            while waiting.goes_on(sorted(alive := await _alive(settings, seen))):
+                waiting.backoff.reset()
+                seen.update(alive)
+                await asyncio.sleep(POLL_SECONDS)
         except KafkaUnreachable as error:
-            if isinstance(error.__cause__, VERSION_ERRORS):  # as of brokers that show no groups
-                log.warning(log_events.OTHER_BRIDGES_UNKNOWN, reason=str(error))
-                on_alive(())
-                return
-            delay = backoff.next_seconds()
-            log.warning(log_events.KAFKA_UNAVAILABLE, reason=str(error), retry_seconds=round(delay, 2))
-            await asyncio.sleep(delay)
-            continue
-        backoff.reset()
-        if not waiting.goes_on(sorted(alive)):
-            return
-        seen |= alive
-        await asyncio.sleep(POLL_SECONDS)
+            if not isinstance(error.__cause__, VERSION_ERRORS):
+                raise
+            waiting.give_up(error)  # these brokers show no groups
+
+    await waiting.until_over(attempt)
 
 
 async def _alive(settings: InspectionSettings, seen: set[str]) -> set[str]:

@@ -22,7 +22,7 @@ from bridge.pipeline.control_events import HEARTBEAT_SECONDS, ControlKind
 from bridge.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -140,8 +140,26 @@ class Waiting:
     """The bridges that are waited for, shown always and logged when they are others than before."""
 
     def __init__(self, on_alive: OnAlive) -> None:
+        self.backoff = Backoff(0.5, 15.0)
         self._on_alive = on_alive
         self._logged: Sequence[str] = ()
+
+    async def until_over(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        """Run an attempt until it ends, again while Kafka is away; give up if this user may not see what it needs."""
+        while True:
+            try:
+                return await attempt()
+            except TopicConfigurationError as error:
+                return self.give_up(error)
+            except (KafkaUnreachable, RegistryUnreachable) as error:
+                delay = self.backoff.next_seconds()
+                log.warning(log_events.KAFKA_UNAVAILABLE, reason=str(error), retry_seconds=round(delay, 2))
+                await asyncio.sleep(delay)
+
+    def give_up(self, error: Exception) -> None:
+        """Log why the bridges cannot be recognized, and show that none is waited for."""
+        log.warning(log_events.OTHER_BRIDGES_UNKNOWN, reason=str(error))
+        self._on_alive(())
 
     def goes_on(self, alive: Sequence[str]) -> bool:
         """Take the names of those that have not ended; return whether there are any."""
@@ -200,23 +218,16 @@ async def _await_end(settings: HandoverSettings, others: OtherBridges, on_alive:
     from bridge.serialization.decoding import open_deserializer  # noqa: PLC0415 - see above
 
     waiting, listening = Waiting(on_alive), ListeningTime()
-    backoff = Backoff(0.5, 15.0)
-    while True:
-        try:
-            async with (
-                open_deserializer(settings) as decoder,
-                open_consumer(settings, settings.bridge_instance) as consumer,
-                readable_errors(client_options(settings, settings.bridge_instance)),
-            ):
-                return await _Watch(settings, consumer, decoder, others, listening).until_ended(waiting)
-        except TopicConfigurationError as error:
-            log.warning(log_events.OTHER_BRIDGES_UNKNOWN, reason=str(error))
-            on_alive(())
-            return None
-        except (KafkaUnreachable, RegistryUnreachable) as error:
-            delay = backoff.next_seconds()
-            log.warning(log_events.KAFKA_UNAVAILABLE, reason=str(error), retry_seconds=round(delay, 2))
-            await asyncio.sleep(delay)
+
+    async def attempt() -> None:
+        async with (
+            open_deserializer(settings) as decoder,
+            open_consumer(settings, settings.bridge_instance) as consumer,
+            readable_errors(client_options(settings, settings.bridge_instance)),
+        ):
+            await _Watch(settings, consumer, decoder, others, listening).until_ended(waiting)
+
+    await waiting.until_over(attempt)
 
 
 class _Watch:
