@@ -185,7 +185,7 @@ class TestClaiming:
         assert log.due() == []
 
     def test_a_process_that_was_cut_off_spares_those_that_may_have_been(self) -> None:
-        """It claims what nobody has released only once they have had time to return; all else at once."""
+        """It claims what its owner has not released only once that has had time to return; all else at once."""
         log = Log(mark(HOLD), mark(HOLD, 1), mark(RELEASE, 1), shards=2)
         log.read(mark(CLAIM, epoch=2, shards=2), mark(HOLD, epoch=2, shards=2))
         log.now += 60

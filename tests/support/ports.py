@@ -1,4 +1,4 @@
-"""Ports of loopback that nobody else is given while a test needs them."""
+"""Ports of loopback that no other program is given while a test needs them."""
 
 from __future__ import annotations
 
