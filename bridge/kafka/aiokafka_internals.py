@@ -381,9 +381,15 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
             connection.abort()
 
     async def close(self) -> None:
-        """Close all connections, and open no other."""
+        """Close all connections, and open no other; a cancellation is raised, which aiokafka's own would swallow."""
         self._is_closed = True
-        await super().close()
+        synchronizing = self.detach_synchronizer()
+        for task in synchronizing:
+            task.cancel()
+        try:
+            await asyncio.gather(*synchronizing, return_exceptions=True)
+        finally:
+            await super().close()
 
     def detach_synchronizer(self) -> set[asyncio.Task[None]]:
         """Return the task that updates metadata, if any, and keep ``close()`` from awaiting it: it may have failed."""

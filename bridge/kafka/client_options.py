@@ -125,10 +125,13 @@ async def _explain(options: Mapping[str, object], captured: CapturedKafkaLog, er
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
     """Stop a consumer in any state.
 
-    If a fetch is waiting to be retried, ``stop()`` raises CancelledError and leaves the connections open.
+    ``stop()`` swallows a cancellation, and if a fetch is waiting to be retried, it raises one itself and leaves the
+    connections open. So it is a task of its own.
     """
+    stopping = asyncio.create_task(consumer.stop())
     try:
-        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-            await consumer.stop()
-    except (asyncio.CancelledError, TimeoutError, KafkaError):
+        await asyncio.wait([stopping], timeout=CLOSE_TIMEOUT_SECONDS)
+    finally:
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
         await client_of(consumer).close()

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
+#: How long what was cancelled may take to clean up.
+END_SECONDS = 60.0
+
 
 @asynccontextmanager
 async def in_background(work: Coroutine[object, object, object]) -> AsyncIterator[None]:
@@ -18,6 +21,8 @@ async def in_background(work: Coroutine[object, object, object]) -> AsyncIterato
         yield
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        await asyncio.wait([task], timeout=END_SECONDS)
+        if not task.done():
+            raise AssertionError(f"it goes on though it was cancelled: {task.get_stack()}")
         if not task.cancelled():
             raise AssertionError(f"it ended before it was cancelled: {task.result()}")
