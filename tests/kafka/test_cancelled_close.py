@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from bridge.kafka.aiokafka_internals import Client
 from bridge.kafka.consumer import open_consumer
 from bridge.settings.kafka_side import kafka_settings
-from tests.support.service import left_open
+from tests.support.service import eventually, left_open
 
 if TYPE_CHECKING:
     from bridge.kafka.embedded_broker import EmbeddedBroker
@@ -38,8 +38,7 @@ async def test_a_client(broker: EmbeddedBroker, steps: int) -> None:
     closing = asyncio.create_task(client.close())
     await cancel_after(closing, steps)
     client.abort_connections()
-    await asyncio.sleep(0)
-    assert left_open() <= before
+    await eventually(lambda: left_open() <= before, "nothing of it is open")
 
 
 @pytest.mark.parametrize("steps", range(1, STEPS))
