@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from bridge.serialization.schemas import INVALID_SCHEMA_ERRORS, parse_schema
 from tests.programs.bench import machine, report
 from tests.programs.bench.brokers import brokers
 from tests.programs.bench.cases import CASES, QUIET_CASES, RATE_CASES, Case, QuietCase, RateCase
@@ -26,6 +27,8 @@ from tests.programs.bench.verdicts import verdicts
 
 if TYPE_CHECKING:
     from rich.status import Status
+
+    from bridge.serialization.schemas import Schema
 
 AnyCase = Case | RateCase | QuietCase
 EVERY_CASE: tuple[AnyCase, ...] = (*CASES, *RATE_CASES, *QUIET_CASES)
@@ -48,6 +51,15 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there, too.")] = None,
     kafka: Annotated[Literal["embedded", "real"], typer.Option(help="Where records go.")] = "embedded",
     *,
+    beside_schemas: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+            help="The Avro schemas (.avsc) of bridges beside ours, if they differ in the fields behind the header.",
+        ),
+    ] = None,
     tls: Annotated[
         bool, typer.Option("--tls", help="Measure the bridge over TLS on both sides beside it; needs --kafka real.")
     ] = False,
@@ -78,7 +90,7 @@ def main(
         brokers(kafka, cores) as publishing,
         console.status("starting") as status,
     ):
-        trials = Trials(publishing, cores, Path(folder) / "runs")
+        trials = Trials(publishing, cores, Path(folder) / "runs", _further_schemas(beside_schemas))
         for one in chosen:
             note = partial(_note, status, one.name)
             note("the feed is made")
@@ -97,6 +109,14 @@ def main(
     report.show(_wide(), facts, results, judged)
     if json_file is not None:
         json_file.write_text(json.dumps(report.document(facts, results, judged), indent=1), "utf-8")
+
+
+def _further_schemas(folder: Path | None) -> list[Schema]:
+    files = () if folder is None else sorted(folder.glob("*.avsc"))
+    try:
+        return [parse_schema(file.read_text("utf-8")) for file in files]
+    except (*INVALID_SCHEMA_ERRORS, OSError) as error:
+        raise typer.BadParameter(f"a schema in {folder} cannot be used: {error}") from error
 
 
 def _measure_growth(console: Console, minutes: float, json_file: Path | None) -> None:

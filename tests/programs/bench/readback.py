@@ -14,13 +14,15 @@ from bridge.serialization.deserializer import Deserializer
 from bridge.verify.record_header import HeaderReader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from bridge.serialization.schemas import Schema
     from bridge.topics import Topic
     from tests.programs.bench.brokers import Target
 
 ANSWER_DEADLINE_SECONDS: Final = 20.0
 _AT_ONCE: Final = 5000
+_HINT: Final = "A bridge beside ours may have schemas of its own: name their folder by --beside-schemas"
 
 
 class Void(Exception):
@@ -30,7 +32,9 @@ class Void(Exception):
 class Consuming:
     """A consumer of one run's topics, with librdkafka, which shares no code with the bridge."""
 
-    def __init__(self, target: Target, topics: list[Topic]) -> None:
+    def __init__(self, target: Target, topics: list[Topic], further_schemas: Sequence[Schema] = ()) -> None:
+        """Expect records of our schemas, or of further ones with the same names and header fields."""
+        self._further_schemas = further_schemas
         names = target.names()
         self._topics = {names[topic]: topic for topic in topics}
         self._consumer = Consumer(
@@ -57,7 +61,7 @@ class Consuming:
         try:
             asyncio.run(self._check(expected))
         except Undecodable as error:
-            raise Void(f"a record cannot be decoded: {error}") from error
+            raise Void(f"a record cannot be decoded: {error}. {_HINT}") from error
 
     def close(self) -> None:
         """Close the consumer."""
@@ -65,7 +69,7 @@ class Consuming:
 
     async def _check(self, expected: Mapping[Topic, Mapping[str, int]]) -> None:
         loaded = schemas.load()
-        decoder = Deserializer(loaded)
+        decoder = Deserializer(loaded, released=self._further_schemas)
         readers = {name: HeaderReader(topic, loaded[topic], decoder) for name, topic in self._topics.items()}
         found: dict[Topic, Counter[bytes]] = {topic: Counter() for topic in self._topics.values()}
         self._consumer.assign([TopicPartition(one.topic, one.partition, OFFSET_BEGINNING) for one in self._partitions])

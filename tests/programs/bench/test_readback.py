@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Producer
 
+from bridge.serialization import schemas
+from bridge.serialization.serializer import single_object_prefix
+from bridge.topics import Topic
 from tests.programs.bench.baseline import Translation
 from tests.programs.bench.brokers import Target
 from tests.programs.bench.core import INGEST_US, SESSION_ID
@@ -15,10 +19,9 @@ from tests.programs.bench.frames import QUOTES, Recipe, build, lines_of
 from tests.programs.bench.readback import Consuming, Void
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bridge.kafka.embedded_broker import EmbeddedBroker
-    from bridge.topics import Topic
 
     Records = list[tuple[Topic, bytes, bytes]]
 
@@ -32,7 +35,9 @@ def records(session_id: int = SESSION_ID) -> Records:
     return [one for line in lines_of(RECIPE) for one in translation.records(line, INGEST_US, session_id)]
 
 
-def check(broker: EmbeddedBroker, prefix: str, published: Records) -> None:
+def check(
+    broker: EmbeddedBroker, prefix: str, published: Records, further_schemas: Sequence[schemas.Schema] = ()
+) -> None:
     """Publish records and read them back."""
     target = Target(broker.bootstrap_servers, prefix)
     broker.create_topics(target.names().values())
@@ -40,7 +45,7 @@ def check(broker: EmbeddedBroker, prefix: str, published: Records) -> None:
     for topic, key, value in published:
         producer.produce(target.names()[topic], value, key)
     producer.flush()
-    with closing(Consuming(target, FEED.topics)) as consuming:
+    with closing(Consuming(target, FEED.topics, further_schemas)) as consuming:
         assert len(consuming) == len(published)
         consuming.check(FEED.records)
 
@@ -48,6 +53,20 @@ def check(broker: EmbeddedBroker, prefix: str, published: Records) -> None:
 def test_a_whole_feed_passes(broker: EmbeddedBroker, topic_prefix: str) -> None:
     """Every line's record is there."""
     check(broker, topic_prefix, records())
+
+
+def test_records_of_another_bridges_schemas(broker: EmbeddedBroker, topic_prefix: str) -> None:
+    """They pass if their schemas are given; otherwise the run is void, and says how to give them."""
+    declared = json.loads(schemas.load()[Topic.QUOTES].text)
+    last = declared["fields"].pop()
+    assert last["name"] == "cleared"  # an empty array here, which is one byte
+    other = schemas.parse_schema(json.dumps(declared))
+    prefix = single_object_prefix(other)
+    written = [(topic, key, prefix + value[len(prefix) : -1]) for topic, key, value in records()]
+
+    with pytest.raises(Void, match="--beside-schemas"):
+        check(broker, f"{topic_prefix}-a", written)
+    check(broker, f"{topic_prefix}-b", written, [other])
 
 
 def _swapped(right: Records) -> Records:

@@ -15,9 +15,10 @@ from tests.programs.bench.readback import Consuming, Void
 from tests.programs.bench.sides import python
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from bridge.serialization.schemas import Schema
     from tests.programs.bench.brokers import Brokers, Target, Tls
     from tests.programs.bench.frames import Feed, Recipe
     from tests.programs.bench.sides import Side
@@ -116,8 +117,10 @@ class Quiet:
 class Trials:
     """A runner of one bridge at a time, on its own core, with production settings."""
 
-    def __init__(self, brokers: Brokers, cores: Cores, folder: Path) -> None:
+    def __init__(self, brokers: Brokers, cores: Cores, folder: Path, further_schemas: Sequence[Schema] = ()) -> None:
+        """``further_schemas`` are those of other bridges, where theirs are not ours."""
         self._brokers = brokers
+        self._further_schemas = further_schemas
         self._cores = cores
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -231,7 +234,7 @@ class Trials:
                 self._cores.subject,
                 self._folder / "subject.log",
             ) as subject,
-            closing(Consuming(target, feed.topics)) as consuming,
+            closing(Consuming(target, feed.topics, self._further_schemas)) as consuming,
         ):
             _await_subscription(feeder, subject)
             yield subject, feeder, target, consuming
