@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# Number of test processes; most tests wait for brokers and processes. The tests of a file run in one process.
-WORKERS ?= 2
+# Number of test processes; most tests wait for brokers and processes, so there are more than cores. The tests of a file
+# run in one process, and files in the order of tests/conftest.py.
+WORKERS ?= 3
 NEWEST_PYTHON ?= python3.13
 NEWEST_VENV   ?= .venv-newest
 # Passed to the command of a target: make dev ARGS="--seconds 15 --plain"
@@ -44,7 +45,7 @@ dev: $(RUN_READY) $(COMPILED) ## Run simulator, bridge and embedded broker, and 
 	@$(BIN)/aries-bridge dev $(ARGS)
 
 test: $(READY) $(COMPILED) ## Run all tests (ARGS go to pytest)
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Delivery, order, topics and replaced producers; all of them run on the newest version in `make test`.
 KAFKA_TESTS := tests/support/test_brokers.py tests/kafka tests/check/test_kafka.py tests/cli/test_topics.py tests/cli/test_group.py \

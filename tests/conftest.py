@@ -55,7 +55,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use Apache Kafka or other programs; allow time for those that may have to build one."""
+    """Mark the tests that use Apache Kafka or other programs; allow time for those that may have to build one.
+
+    The files that use Apache Kafka come first: they take longest, and at the end the other workers would wait for them.
+    """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if {"kafka", "kafka_cluster", "kafka_with_acls"} & fixtures:
@@ -65,6 +68,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.tools)
         if "scripted_broker" in fixtures:
             _allow_time(item, SCRIPTED_BROKER_TIMEOUT_SECONDS)
+    slow = {item.path for item in items if item.get_closest_marker("kafka") is not None}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def _allow_time(item: pytest.Item, seconds: int) -> None:
