@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 
 #: How long the other batches in flight may take to be acknowledged when one has failed: each that is, is no repeat.
 SETTLE_SECONDS: Final = 1.0
-#: The shortest time to linger: uvloop's timers count whole milliseconds.
+#: uvloop's timers count whole milliseconds: less than half of one is not waited for.
 MIN_LINGER_SECONDS: Final = 0.0005
+#: While rounds have more records than that, they are half as far apart, but not less than a timer can tell.
+FEW_RECORDS: Final = 2
+SHORT_LINGER_SECONDS: Final = 0.001
 #: How often a drain looks for blocked queues, and how long it waits if no others have records left.
 DRAIN_CHECK_SECONDS: Final = 0.1
 BLOCKED_DRAIN_SECONDS: Final = 3.0
@@ -62,7 +65,7 @@ class ProducerLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How records become batches; ``linger_seconds`` pass between two rounds of batches, unless more waits than that.
+    """How records become batches; at most ``linger_seconds`` pass between two rounds, unless more waits than a batch.
 
     ``batch_bytes`` is the size of a batch, before compression.
     """
@@ -70,6 +73,15 @@ class Batching:
     linger_seconds: float
     batch_bytes: int
     compression: str
+
+    def linger_after(self, records: int) -> float:
+        """Return how many seconds the next round comes after one with so many records.
+
+        A round costs as much as some ten records, so a stream that fills none of them is sent in fewer.
+        """
+        if records <= FEW_RECORDS:
+            return self.linger_seconds
+        return min(self.linger_seconds, max(self.linger_seconds / 2, SHORT_LINGER_SECONDS))
 
 
 class BatchSender:
@@ -108,8 +120,9 @@ class BatchSender:
         self._taken: deque[PartitionQueue] = deque()
         self._made: list[OutgoingBatch] = []
         self._made_bytes = 0
-        #: When the last round of batches was made (monotonic seconds).
-        self._round_at = 0.0
+        self._made_records = 0
+        #: Until when records wait for others (monotonic seconds).
+        self._linger_until = 0.0
         #: When a batch was last acknowledged, or a drain saw that there is one to wait for (monotonic seconds).
         self._progress_at = 0.0
         self._failure: ProducerLost | None = None
@@ -139,7 +152,7 @@ class BatchSender:
             self._end = None
             self._cancel_round()
             self._taken.clear()
-            self._made, self._made_bytes = [], 0
+            self._made, self._made_bytes, self._made_records = [], 0, 0
 
     def fail(self, failure: ProducerLost) -> None:
         """Let ``run`` end with the first failure that there was."""
@@ -223,7 +236,7 @@ class BatchSender:
     def _make_round(self) -> None:
         """Make a round: after a pause at once, in a stream when records have lingered, so that they go together."""
         assert self._end is not None
-        left_seconds = self._round_at + self._batching.linger_seconds - time.monotonic()
+        left_seconds = self._linger_until - time.monotonic()
         if (
             left_seconds < MIN_LINGER_SECONDS
             or self._draining
@@ -280,6 +293,7 @@ class BatchSender:
                 self._send_made(producer)
             self._made.append(OutgoingBatch(queue.name, queue.partition, batch))
             self._made_bytes += size_bytes
+            self._made_records += batch.records
             if batch.records > RECORDS_PER_TURN:
                 return
 
@@ -287,8 +301,9 @@ class BatchSender:
         """Send the batches that were made."""
         if not self._made:
             return
-        batches, self._made, self._made_bytes = self._made, [], 0
-        self._round_at = time.monotonic()
+        batches = self._made
+        self._linger_until = time.monotonic() + self._batching.linger_after(self._made_records)
+        self._made, self._made_bytes, self._made_records = [], 0, 0
         try:
             producer.send(batches, self._answered)
         except kafka_errors.KafkaError as error:  # none of them was taken, so nothing is to be waited for
@@ -379,5 +394,5 @@ class BatchSender:
         self._buffer.requeue_batch(queue)
         delay_seconds = self._recovery.failed(queue, error, reacting, records, now)
         if reacting is Reaction.FIND_RECORD:
-            self._round_at = 0.0  # a search takes many rounds, and nothing may change meanwhile
+            self._linger_until = 0.0  # a search takes many rounds, and nothing may change meanwhile
         asyncio.get_running_loop().call_later(delay_seconds, self._buffer.resume_deferred)

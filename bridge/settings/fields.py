@@ -185,9 +185,9 @@ class Settings(BaseSettings):
     """Topic in which the bridges of a group mark who owns a shard (`BRIDGE_SHARD=group`)."""
     kafka_compression: Annotated[Literal["none", "gzip", "snappy", "lz4", "zstd"], LOWER] = "zstd"
     """Compression of record batches."""
-    kafka_linger_ms: Milliseconds = 1
-    """How far apart requests with records are, in milliseconds. A record that comes after a longer pause is sent at
-    once; in a stream, records wait at most this long for others."""
+    kafka_linger_ms: Milliseconds = 2
+    """How far apart requests with records are at most, in milliseconds: half of it while they have more than two
+    records each. A record that comes after a longer pause is sent at once."""
     kafka_batch_bytes: int = Field(default=524_288, ge=1024, le=_GIB)
     """Maximum size of a record batch, in bytes."""
     kafka_delivery_timeout_seconds: float = Field(default=120, gt=0, le=_DAY_SECONDS)

@@ -62,13 +62,13 @@ def test_json_is_for_programs() -> None:
     assert rows["KAFKA_LINGER_MS"] == {
         "name": "KAFKA_LINGER_MS",
         "type": "whole number",
-        "default": "1",
-        "value": "1",
+        "default": "2",
+        "value": "2",
         "set": False,
         "secret": False,
         "required": False,
-        "meaning": "How far apart requests with records are, in milliseconds. A record that comes after a longer pause "
-        "is sent at once; in a stream, records wait at most this long for others.",
+        "meaning": "How far apart requests with records are at most, in milliseconds: half of it while they have more than "
+        "two records each. A record that comes after a longer pause is sent at once.",
     }
 
 

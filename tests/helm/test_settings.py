@@ -326,5 +326,5 @@ def test_values_are_merged_as_by_helm() -> None:
 def test_the_setting_of_a_value_is_found() -> None:
     """The setting in a comment is found, and nothing else."""
     value = next(one for one in values_table.values() if one.name == "kafka.producer.lingerMs")
-    assert (value.setting, value.default, value.is_section) == ("KAFKA_LINGER_MS", 1, False)
+    assert (value.setting, value.default, value.is_section) == ("KAFKA_LINGER_MS", 2, False)
     assert dataclasses.replace(value, comment="`ARIES_X` alone").setting == ""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from bridge.clock import wall_us
+from bridge.kafka.batch_sender import Batching
 from bridge.topics import Topic
 from tests.support.service import eventually, publishing
 
@@ -74,3 +77,31 @@ async def test_enough_records_for_a_batch_wait_for_no_more(
         await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == 1, "the first is published")
         add(bridge, bytes(2000))
         await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == 2, "the large one is published")
+
+
+@pytest.mark.parametrize(("records", "seconds"), [(1, 60), (2, 60), (3, 30), (10, 30)])
+async def test_rounds_are_closer_while_they_have_several_records(
+    broker: EmbeddedBroker, topics: None, topic_prefix: str, records: int, seconds: float
+) -> None:
+    """A stream of records that come one by one takes fewer requests, one that fills them waits less."""
+    async with publishing(broker.bootstrap_servers, topic_prefix, **A_MINUTE) as bridge:
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        for number in range(records):
+            add(bridge, b"%d" % number)
+        await eventually(lambda: bridge.accounts.published[Topic.QUOTES] == records, "they are published")
+        after = loop.time()
+        add(bridge, b"the next one")
+        sender = bridge.publisher._sender
+        await eventually(lambda: isinstance(sender._next_round, asyncio.TimerHandle), "it lingers")
+        assert isinstance(sender._next_round, asyncio.TimerHandle)
+        assert before + seconds <= sender._next_round.when() <= after + seconds
+
+
+@pytest.mark.parametrize(
+    ("longest", "few", "several"), [(0, 0, 0), (0.001, 0.001, 0.001), (0.002, 0.002, 0.001), (0.02, 0.02, 0.01)]
+)
+def test_rounds_are_never_closer_than_a_timer_can_tell(longest: float, few: float, several: float) -> None:
+    """Else each record would go alone: uvloop counts whole milliseconds."""
+    batching = Batching(linger_seconds=longest, batch_bytes=1024, compression="none")
+    assert [batching.linger_after(records) for records in (1, 2, 3, 1000)] == [few, few, several, several]

@@ -58,7 +58,7 @@ def test_settings_that_are_not_set_have_the_documented_defaults() -> None:
         "kafka_oauth_extensions": (),
         "kafka_topic_prefix": "aries",
         "kafka_compression": "zstd",
-        "kafka_linger_ms": 1,
+        "kafka_linger_ms": 2,
         "kafka_batch_bytes": 524288,
         "kafka_delivery_timeout_seconds": 120.0,
         "schema_registry_auto_register": False,
@@ -179,7 +179,7 @@ def test_settings_are_frozen() -> None:
 @pytest.mark.parametrize("empty", ["", " ", "\n"])
 def test_an_empty_value_is_unset(empty: str) -> None:
     """An empty variable counts as unset, for values, required settings and secrets alike."""
-    assert load({**REQUIRED, "KAFKA_LINGER_MS": empty, "ARIES_API_KEY": empty}).kafka_linger_ms == 1
+    assert load({**REQUIRED, "KAFKA_LINGER_MS": empty, "ARIES_API_KEY": empty}).kafka_linger_ms == 2
     assert "KAFKA_BOOTSTRAP_SERVERS is not set" in problems({"KAFKA_BOOTSTRAP_SERVERS": empty})[0]
     assert len(problems({"ARIES_ACCESS_TOKEN": empty})) == 1
 

@@ -52,7 +52,7 @@ def test_values_are_shown_beside_their_names() -> None:
     assert shown["ARIES_ACCESS_TOKEN"] == "***"
     assert shown["ARIES_WS_URL"] == "wss://host/x?***"
     assert shown["ARIES_API_KEY"] == "(unset)"
-    assert shown["KAFKA_LINGER_MS"] == "1 (default)"
+    assert shown["KAFKA_LINGER_MS"] == "2 (default)"
     assert shown["KAFKA_TOPIC_L2"] == "<prefix>.l2 (default)"
     assert any("milliseconds" in line for line in lines)
 
