@@ -244,7 +244,9 @@ class BatchSender:
         ):
             self._send_round()
         else:
-            self._next_round = self._end.get_loop().call_later(left_seconds, self._send_round)
+            # A timer ends up to a millisecond late, never early: rounded down, it is nearer to the time.
+            delay_seconds = max(left_seconds - MIN_LINGER_SECONDS, SHORT_LINGER_SECONDS)
+            self._next_round = self._end.get_loop().call_later(delay_seconds, self._send_round)
 
     def _send_round(self) -> None:
         """Send the next batch of every queue that has one and whose broker takes it now; an error ends ``run``."""

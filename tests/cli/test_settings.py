@@ -67,8 +67,8 @@ def test_json_is_for_programs() -> None:
         "set": False,
         "secret": False,
         "required": False,
-        "meaning": "How far apart requests with records are at most, in milliseconds: half of it while they have more than "
-        "two records each. A record that comes after a longer pause is sent at once.",
+        "meaning": "How far apart requests with records are at most, in milliseconds: half of it while they have more "
+        "than two records each. A record that comes after a longer pause is sent at once.",
     }
 
 
