@@ -45,7 +45,7 @@ from bridge.serialization import schemas
 from bridge.serialization.schema_registry import Registry
 from bridge.settings import quiet_limits
 from bridge.settings.field_types import redact_url
-from bridge.tasks import run_all, run_until
+from bridge.tasks import awaited, run_all, run_until
 from bridge.topics import ALWAYS, Topic
 
 if TYPE_CHECKING:
@@ -231,9 +231,9 @@ class Bridge:
         if not await run_until(stop, self._connect()):
             return
         async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(self.publisher.run(), name="publisher")]
+            beside = [tasks.create_task(awaited(self.publisher.run()), name="publisher")]
             if self.group is not None:
-                beside.append(tasks.create_task(self.group.ownership.run(), name="group"))
+                beside.append(tasks.create_task(awaited(self.group.ownership.run()), name="group"))
             if (failure := await self._stream(stop)) is not None:
                 failures.append(failure)
             await self._drain()

@@ -34,7 +34,7 @@ async def run_all(works: Collection[Awaitable[None]]) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             for work in works:
-                tasks.create_task(_awaited(work))
+                tasks.create_task(awaited(work))
     except BaseExceptionGroup as group:
         failed = group
     if failed is not None:  # raised here, where it keeps its own cause and context
@@ -49,5 +49,15 @@ async def wait_until_set(event: asyncio.Event, timeout_seconds: float | None) ->
     return event.is_set()
 
 
-async def _awaited(work: Awaitable[None]) -> None:
-    await work
+async def awaited(work: Awaitable[None]) -> None:
+    """Await the work of a task of a group; raise RuntimeError if it ends by a cancellation that nobody asked for.
+
+    Some libraries raise one of their own. A task group takes it for asked for, and goes on without the task.
+    """
+    try:
+        await work
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError(f"{task.get_name()} ended by a cancellation that nobody asked for") from error

@@ -51,6 +51,17 @@ async def test_several_failures_are_a_group() -> None:
     assert [str(error) for error in raised.value.exceptions] == ["one", "two"]
 
 
+@pytest.mark.parametrize("beside", [0, 1], ids=["alone", "beside another"])
+async def test_a_cancellation_that_nobody_asked_for_is_an_error(beside: int) -> None:
+    """Work that ends by one, as some libraries raise it, is not taken for work that was cancelled."""
+
+    async def end() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(RuntimeError, match="a cancellation that nobody asked for"):
+        await run_all([end(), *(asyncio.sleep(60) for _ in range(beside))])
+
+
 async def test_an_event_is_waited_for_until_a_timeout() -> None:
     """It tells whether the event is set."""
     event = asyncio.Event()

@@ -34,7 +34,7 @@ from bridge.group.shard_locks import (
 )
 from bridge.group.shard_status import shard_status, shards_without_owner
 from bridge.kafka.shard_handover import HandoverSettings, await_bridges_with_shards
-from bridge.tasks import wait_until_set
+from bridge.tasks import awaited, wait_until_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -165,10 +165,10 @@ class Ownership:
         """Take part in the group until cancelled; what is written last may still be under way."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.exchange.read(), name="group marks")
-                tasks.create_task(self._join_when_read(), name="group membership")
-                tasks.create_task(self._check_members(), name="group members")
-                tasks.create_task(self._claim_when_alone(), name="group claims")
+                tasks.create_task(awaited(self.exchange.read()), name="group marks")
+                tasks.create_task(awaited(self._join_when_read()), name="group membership")
+                tasks.create_task(awaited(self._check_members()), name="group members")
+                tasks.create_task(awaited(self._claim_when_alone()), name="group claims")
                 await self._drive()
         finally:
             releasing = [*self._releasing.values()]

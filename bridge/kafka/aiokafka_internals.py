@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiokafka
 from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import (
@@ -147,10 +148,14 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ships no
         A lingering time of zero makes the kernel discard its part of that, too (socket(7), SO_LINGER): by default it
         goes on to send that of a closed socket, minutes later if the network comes back then.
         """
-        if self._writer is not None:
-            with suppress(OSError):  # it is closed already
-                self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
-            self._writer.transport.abort()
+        transport = self._transport  # also of one that is closing: over TLS that waits for the broker, up to 30 s
+        if transport is None and self._writer is not None:
+            transport = self._writer.transport
+        if transport is not None:
+            if (connected := transport.get_extra_info("socket")) is not None:
+                with suppress(OSError):  # it is closed already
+                    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
+            transport.abort()
 
     def _receive(self, data: bytes) -> None:
         """Handle the frames that are complete, and keep the rest."""
@@ -381,20 +386,32 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
             connection.abort()
 
     async def close(self) -> None:
-        """Close all connections, and open no other; a cancellation is raised, which aiokafka's own would swallow."""
+        """Close all connections, and open no other.
+
+        aiokafka's own would swallow a cancellation while its task ends, and pass one on to what tells that a connection
+        is closed: after a timeout, the next call would raise CancelledError in a task that nobody has cancelled.
+        """
         self._is_closed = True
         synchronizing = self.detach_synchronizer()
         for task in synchronizing:
             task.cancel()
-        try:
-            await asyncio.gather(*synchronizing, return_exceptions=True)
-        finally:
-            await super().close()
+            task.add_done_callback(retrieve)
+        closing = [connection.close(reason=CloseReason.SHUTDOWN) for connection in list(self._conns.values())]
+        if waited := [*synchronizing, *closing]:
+            await asyncio.wait(waited)
 
     def detach_synchronizer(self) -> set[asyncio.Task[None]]:
         """Return the task that updates metadata, if any, and keep ``close()`` from awaiting it: it may have failed."""
         task, self._sync_task = self._sync_task, None
         return set() if task is None else {task}
+
+
+class AdminClient(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka ships no types
+    """An admin client that asks its bootstrap servers side by side."""
+
+    def __init__(self, options: Mapping[str, object]) -> None:
+        super().__init__(**options)
+        self._client = Client(options)
 
 
 class Consumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships no types

@@ -11,7 +11,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 
 from bridge.errors import KafkaUnreachable
 from bridge.kafka.advertised_listeners import HINT, unreachable_listeners
-from bridge.kafka.aiokafka_internals import client_of
+from bridge.kafka.aiokafka_internals import client_of, retrieve
 from bridge.kafka.broker_support import UnusableBrokers
 from bridge.kafka.error_hints import error_hint
 from bridge.kafka.security import KafkaSecuritySettings, security_options
@@ -126,12 +126,14 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
     """Stop a consumer in any state.
 
     ``stop()`` swallows a cancellation, and if a fetch is waiting to be retried, it raises one itself and leaves the
-    connections open. So it is a task of its own.
+    connections open. So it is a task of its own; what it leaves is cut off.
     """
+    client = client_of(consumer)
     stopping = asyncio.create_task(consumer.stop())
+    stopping.add_done_callback(retrieve)
     try:
         await asyncio.wait([stopping], timeout=CLOSE_TIMEOUT_SECONDS)
     finally:
         stopping.cancel()
-        await asyncio.gather(stopping, return_exceptions=True)
-        await client_of(consumer).close()
+        client.abort_connections()
+        await client.close()

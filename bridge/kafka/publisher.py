@@ -26,6 +26,7 @@ from bridge.kafka.missing_topics import HINT, wait_for_topics
 from bridge.kafka.partition_counts import check_equal_partition_counts, partition_counts
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.kafka.topic_backoff import TopicBackoff
+from bridge.tasks import awaited
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -209,9 +210,9 @@ class Publisher:
     async def run(self) -> None:
         """Send what the queues hold until cancelled; ``connect`` first."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watchdog.watch_delivery(), name="delivery watchdog")
-            tasks.create_task(self._watchdog.watch_metadata(), name="metadata watchdog")
-            tasks.create_task(self._watchdog.watch_connection(), name="connection watchdog")
+            tasks.create_task(awaited(self._watchdog.watch_delivery()), name="delivery watchdog")
+            tasks.create_task(awaited(self._watchdog.watch_metadata()), name="metadata watchdog")
+            tasks.create_task(awaited(self._watchdog.watch_connection()), name="connection watchdog")
             while True:
                 assert self._producer is not None
                 try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     InvalidReplicationAssignmentError,
@@ -22,6 +22,7 @@ from aiokafka.errors import (
 )
 
 from bridge.errors import TopicConfigurationError
+from bridge.kafka.aiokafka_internals import AdminClient
 from bridge.kafka.client_options import (
     CLOSE_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
@@ -196,8 +197,8 @@ def creation_problem(code: int, message: str | None = None, *, replicas: int = B
 
 
 @asynccontextmanager
-async def _open_admin_client(options: Mapping[str, object]) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**options)
+async def _open_admin_client(options: Mapping[str, object]) -> AsyncIterator[AdminClient]:
+    admin = AdminClient(options)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             await admin.start()
@@ -208,7 +209,7 @@ async def _open_admin_client(options: Mapping[str, object]) -> AsyncIterator[AIO
                 await admin.close()
 
 
-async def _check_controller(admin: AIOKafkaAdminClient, servers: str) -> None:
+async def _check_controller(admin: AdminClient, servers: str) -> None:
     cluster = await admin.describe_cluster()
     if cluster["controller_id"] not in {broker["node_id"] for broker in cluster["brokers"]}:
         raise NoController(
@@ -217,7 +218,7 @@ async def _check_controller(admin: AIOKafkaAdminClient, servers: str) -> None:
         )
 
 
-async def _create(admin: AIOKafkaAdminClient, servers: str, missing: Sequence[TopicSpecification]) -> dict[str, str]:
+async def _create(admin: AdminClient, servers: str, missing: Sequence[TopicSpecification]) -> dict[str, str]:
     await _check_controller(admin, servers)
     try:
         response = await admin.create_topics(

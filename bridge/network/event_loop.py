@@ -15,7 +15,9 @@ import uvloop
 
 if TYPE_CHECKING:
     import ssl as ssl_module
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from aiohappyeyeballs import AddrInfoType
 
 ResultT = TypeVar("ResultT")
 
@@ -39,15 +41,28 @@ class EventLoop(uvloop.Loop):
         """Connect to the first address that answers; other options than those for TLS are the library's own."""
         if host is not None and not options:
             addresses = await self.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            options["sock"] = await aiohappyeyeballs.start_connection(
-                addresses, happy_eyeballs_delay=ATTEMPT_DELAY_SECONDS
-            )
+            options["sock"] = await _connected_socket(addresses)
             if ssl and server_hostname is None:
                 server_hostname = host
             host = port = None
         return await super().create_connection(
             protocol_factory, host, port, ssl=ssl, server_hostname=server_hostname, **options
         )
+
+
+async def _connected_socket(addresses: Sequence[AddrInfoType]) -> socket.socket:
+    """Return a socket that is connected to the first address that answers.
+
+    aiohappyeyeballs swallows a cancellation that comes while it ends the other attempts: it is raised all the same.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    cancellations = task.cancelling()
+    connected = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=ATTEMPT_DELAY_SECONDS)
+    if task.cancelling() > cancellations:
+        connected.close()
+        raise asyncio.CancelledError
+    return connected
 
 
 def run(work: Coroutine[Any, Any, ResultT]) -> ResultT:

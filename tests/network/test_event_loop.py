@@ -22,6 +22,7 @@ from bridge.settings import Settings
 from bridge.simulator.server import Simulator
 from tests.network.conftest import TWO_ADDRESSES
 from tests.support import black_hole
+from tests.support.background import cancel_after
 from tests.support.black_hole import black_hole as swallowing
 from tests.support.token_endpoint import token_endpoint
 
@@ -50,6 +51,27 @@ async def test_the_address_that_answers_is_used(tls: bool) -> None:  # noqa: FBT
             reader, writer = await asyncio.open_connection(TWO_ADDRESSES, port, ssl=trust if tls else None)
             assert await reader.read(5) == b"hello"
             writer.close()
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_cancellation_is_not_lost(steps: int) -> None:
+    """A connection that is cancelled while one of its addresses has just answered ends as cancelled."""
+    accepted = asyncio.Event()
+
+    async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
+        writer.close()
+
+    async def connect(port: int) -> None:
+        _, writer = await asyncio.open_connection(TWO_ADDRESSES, port)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with swallowing(port=port):
+            connecting = asyncio.create_task(connect(port))
+            await accepted.wait()
+            await cancel_after(connecting, steps)
 
 
 async def test_the_feed() -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEADLINE_SECONDS: Final = 30.0
+#: How often chromedriver is started at most.
+STARTS: Final = 5
 FLAGS: Final = (
     "--headless",
     "--no-sandbox",
@@ -103,12 +105,8 @@ async def browser(profile: Path) -> AsyncIterator[Browser]:
     driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
     if driver is None or chromium is None:
         raise ChromiumMissing("install the packages chromium and chromium-driver")
-    process = await asyncio.create_subprocess_exec(
-        driver, "--port=0", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
+    process, port = await _started(driver)
     try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            port = await _port(process)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}/") as http:
             session = await _session(http, chromium, profile)
             try:
@@ -120,12 +118,22 @@ async def browser(profile: Path) -> AsyncIterator[Browser]:
         await process.wait()
 
 
-async def _port(process: asyncio.subprocess.Process) -> int:
-    assert process.stdout is not None
-    async for line in process.stdout:
-        if found := re.search(rb"started successfully on port (\d+)", line):
-            return int(found[1])
-    raise AssertionError("chromedriver ended without having started")
+async def _started(driver: str) -> tuple[asyncio.subprocess.Process, int]:
+    """Start chromedriver; return it and its port.
+
+    It chooses a port that is free for IPv4, and ends if that is taken for IPv6: then it is started again.
+    """
+    for _ in range(STARTS):
+        process = await asyncio.create_subprocess_exec(
+            driver, "--port=0", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+        assert process.stdout is not None
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            async for line in process.stdout:
+                if found := re.search(rb"started successfully on port (\d+)", line):
+                    return process, int(found[1])
+            await process.wait()
+    raise AssertionError(f"chromedriver ended {STARTS} times without having started")
 
 
 async def _session(http: aiohttp.ClientSession, chromium: str, profile: Path) -> str:
