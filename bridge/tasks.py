@@ -50,7 +50,7 @@ async def wait_until_set(event: asyncio.Event, timeout_seconds: float | None) ->
 
 
 async def awaited(work: Awaitable[None]) -> None:
-    """Await the work of a task of a group; raise RuntimeError if it ends by a cancellation that nobody asked for.
+    """Await the work of a task of a group; raise RuntimeError if it ends by a cancellation that was not requested.
 
     Some libraries raise one of their own. A task group takes it for asked for, and goes on without the task.
     """
@@ -60,4 +60,4 @@ async def awaited(work: Awaitable[None]) -> None:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        raise RuntimeError(f"{task.get_name()} ended by a cancellation that nobody asked for") from error
+        raise RuntimeError(f"{task.get_name()} ended by a cancellation that was not requested") from error

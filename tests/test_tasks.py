@@ -52,13 +52,13 @@ async def test_several_failures_are_a_group() -> None:
 
 
 @pytest.mark.parametrize("beside", [0, 1], ids=["alone", "beside another"])
-async def test_a_cancellation_that_nobody_asked_for_is_an_error(beside: int) -> None:
+async def test_a_cancellation_that_was_not_requested_is_an_error(beside: int) -> None:
     """Work that ends by one, as some libraries raise it, is not taken for work that was cancelled."""
 
     async def end() -> None:
         raise asyncio.CancelledError
 
-    with pytest.raises(RuntimeError, match="a cancellation that nobody asked for"):
+    with pytest.raises(RuntimeError, match="a cancellation that was not requested"):
         await run_all([end(), *(asyncio.sleep(60) for _ in range(beside))])
 
 

@@ -389,7 +389,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
         """Close all connections, and open no other.
 
         aiokafka's own would swallow a cancellation while its task ends, and pass one on to what tells that a connection
-        is closed: after a timeout, the next call would raise CancelledError in a task that nobody has cancelled.
+        is closed: after a timeout, the next call would raise CancelledError in a task that was not cancelled.
         """
         self._is_closed = True
         synchronizing = self.detach_synchronizer()
