@@ -76,16 +76,7 @@ class HangingBroker:
 
     def __init__(self, kafka: RealKafka) -> None:
         self._kafka = kafka
-        files = kafka.certificates
-        self.settings: KafkaSettings = kafka_settings(
-            kafka.addresses(Listener.MTLS),
-            {
-                "KAFKA_SECURITY_PROTOCOL": "SSL",
-                "KAFKA_SSL_CAFILE": str(files.authority_file),
-                "KAFKA_SSL_CERTFILE": str(files.client_file),
-                "KAFKA_SSL_KEYFILE": str(files.client_file),
-            },
-        )
+        self.settings: KafkaSettings = kafka_settings(kafka.addresses(Listener.MTLS), kafka.tls_settings())
 
     def hang(self) -> None:
         """Leave everything unanswered."""

@@ -170,6 +170,16 @@ class RealKafka:
         """Return the addresses of one kind of listener on all brokers."""
         return ",".join(f"localhost:{broker.ports.listeners[listener]}" for broker in self._brokers.values())
 
+    def tls_settings(self) -> dict[str, str]:
+        """Return the settings of a client of the listener with client certificates."""
+        files = self.certificates
+        return {
+            "KAFKA_SECURITY_PROTOCOL": Listener.MTLS.value,
+            "KAFKA_SSL_CAFILE": str(files.authority_file),
+            "KAFKA_SSL_CERTFILE": str(files.client_file),
+            "KAFKA_SSL_KEYFILE": str(files.client_file),
+        }
+
     def port(self, listener: Listener = Listener.PLAINTEXT, number: int = 1) -> int:
         """Return a broker's own port for one kind of listener."""
         return self._brokers[number].ports.listeners[listener]
