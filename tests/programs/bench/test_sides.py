@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trustme
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
 from tests.programs.bench.children import Child, Cores
 from tests.programs.bench.frames import QUOTES, Recipe, build
@@ -34,7 +34,7 @@ def test_a_bridge_without_latencies_is_started_as_it_is() -> None:
     assert BASELINE.arguments(Path("file")) == [*BASELINE.arguments(), "file"]
 
 
-def test_the_feed_is_served_over_tls(tmp_path: Path) -> None:
+async def test_the_feed_is_served_over_tls(tmp_path: Path) -> None:
     """A feeder with a certificate answers requests and sends every frame encrypted."""
     authority, recipe = trustme.CA(), Recipe(QUOTES, 500)
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
@@ -44,12 +44,12 @@ def test_the_feed_is_served_over_tls(tmp_path: Path) -> None:
     serving = python("tests.programs.bench.feeder", str(saved), "1", str(tmp_path / "server.pem"))
     with Child(serving, {}, Cores.of_machine().others, tmp_path / "feeder.log") as feeder:
         url = f"wss://localhost:{feeder.hear()['port']}/v1/market/ws"
-        with connect(url, ssl=context, proxy=None) as socket:
-            socket.send(json.dumps({"type": "subscribe", "id": "sub", "payload": []}))
-            assert json.loads(socket.recv())["id"] == "sub"
+        async with connect(url, ssl=context, proxy=None) as socket:
+            await socket.send(json.dumps({"type": "subscribe", "id": "sub", "payload": []}))
+            assert json.loads(await socket.recv())["id"] == "sub"
             feeder.hear()
             feeder.tell("go")
-            lines = [json.loads(socket.recv(timeout=30)) for _ in range(recipe.lines)]
+            lines = [json.loads(await socket.recv()) for _ in range(recipe.lines)]
     assert {line["payload"]["action"] for line in lines} == {"update"}
 
 
