@@ -115,6 +115,7 @@ async def test_rejected_symbols_are_counted_and_readiness_needs_one_that_is_not(
         environ = environment(simulator, broker.bootstrap_servers, topic_prefix)
         async with serving(environ) as service, client(service) as http:
             bridge = service.bridge
+            await eventually(lambda: bridge.client.state == "streaming", "all requests are answered")
             checks = await http.becomes(200)
             assert checks["subscribed"]["detail"] == "1 symbols, 1 rejected"
         environ["ARIES_SYMBOLS"] = "XYZ,ABC"
