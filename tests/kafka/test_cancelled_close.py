@@ -17,7 +17,6 @@ from bridge.kafka.consumer import open_consumer
 from bridge.kafka.producer import AiokafkaProducer
 from bridge.settings.kafka_side import kafka_settings
 from tests.support.background import cancel_after
-from tests.support.brokers import Listener
 from tests.support.service import eventually
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class HangingBroker:
 
     def __init__(self, kafka: RealKafka) -> None:
         self._kafka = kafka
-        self.settings: KafkaSettings = kafka_settings(kafka.addresses(Listener.MTLS), kafka.tls_settings())
+        self.settings: KafkaSettings = kafka_settings(environ=kafka.tls_settings())
 
     def hang(self) -> None:
         """Leave everything unanswered."""

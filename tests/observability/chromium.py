@@ -128,11 +128,16 @@ async def _started(driver: str) -> tuple[asyncio.subprocess.Process, int]:
             driver, "--port=0", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
         assert process.stdout is not None
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            async for line in process.stdout:
-                if found := re.search(rb"started successfully on port (\d+)", line):
-                    return process, int(found[1])
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                async for line in process.stdout:
+                    if found := re.search(rb"started successfully on port (\d+)", line):
+                        return process, int(found[1])
+                await process.wait()
+        except BaseException:
+            process.kill()
             await process.wait()
+            raise
     raise AssertionError(f"chromedriver ended {STARTS} times without having started")
 
 

@@ -174,6 +174,7 @@ class RealKafka:
         """Return the settings of a client of the listener with client certificates."""
         files = self.certificates
         return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.addresses(Listener.MTLS),
             "KAFKA_SECURITY_PROTOCOL": Listener.MTLS.value,
             "KAFKA_SSL_CAFILE": str(files.authority_file),
             "KAFKA_SSL_CERTFILE": str(files.client_file),

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from bridge.topics import Topic
 from tests.programs.bench.children import Child, Cores, pinned
 from tests.programs.bench.sides import python
-from tests.support.brokers import Listener, RealKafka, unique
+from tests.support.brokers import RealKafka, unique
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 BrokerKind = Literal["embedded", "real"]
 #: The embedded broker has no other number.
@@ -23,23 +23,10 @@ PARTITIONS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """The addresses of a broker's listener with TLS, and the files of certificates; the feeder has the broker's."""
+    """The settings of a bridge for both of its connections, and the file of the feeder's certificate and key."""
 
-    bootstrap_servers: str
-    authority: Path
+    settings: Mapping[str, str]
     server: Path
-    client: Path
-
-    def settings(self) -> dict[str, str]:
-        """Return the settings of a bridge, for both of its connections."""
-        return {
-            "ARIES_SSL_CAFILE": str(self.authority),
-            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
-            "KAFKA_SECURITY_PROTOCOL": "SSL",
-            "KAFKA_SSL_CAFILE": str(self.authority),
-            "KAFKA_SSL_CERTFILE": str(self.client),
-            "KAFKA_SSL_KEYFILE": str(self.client),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +79,8 @@ class Real:
     def target(self, folder: Path) -> Iterator[Target]:
         """Yield new topics."""
         files = self._kafka.certificates
-        tls = Tls(self._kafka.addresses(Listener.MTLS), files.authority_file, files.server_file, files.client_file)
+        settings = {"ARIES_SSL_CAFILE": str(files.authority_file), **self._kafka.tls_settings()}
+        tls = Tls(settings, files.server_file)
         target = Target(self._kafka.bootstrap_servers, unique("bench"), tls=tls)
         for topic, name in target.names().items():
             own = topic in (Topic.CONTROL, Topic.DLQ, Topic.MARKET_STATUS)

@@ -250,7 +250,7 @@ class Trials:
             return bridge_settings(f"ws://127.0.0.1:{port}{path}", listed, target)
         if target.tls is None:
             raise Void("this broker has no TLS: --kafka real has")
-        return {**bridge_settings(f"wss://localhost:{port}{path}", listed, target), **target.tls.settings()}
+        return {**bridge_settings(f"wss://localhost:{port}{path}", listed, target), **target.tls.settings}
 
 
 def bridge_settings(url: str, listed: list[str], target: Target) -> dict[str, str]:
